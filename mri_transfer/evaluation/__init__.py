@@ -1,0 +1,111 @@
+"""How good the scores are, by patient: figures, intervals, baselines, caveats.
+
+`evaluate` turns the tables of a run into an `Evaluation`, the content of `evaluation.json`. The
+functions it is made of work on plain arrays: labels of shape (n_patients,) with 1 for the
+positive label, and scores of shape (n_patients,) or (n_repeats, n_patients).
+
+============================  ====================================================================
+`summary`                     `evaluate`, its Spec, and the JSON
+`tables`                      checks of the tables of scores
+`patient_level`               every figure of patients: pooled, per repeat, per fold
+`slice_level`                 figures that count slices; intervals resample patients
+`discrimination`, `delong`    AUC with DeLong and bootstrap intervals, average precision, ROC
+`operating_point`             sensitivity, specificity, predictive values at a threshold
+`calibration`                 Brier score, intercept, slope, curve
+`intervals`                   exact, square-and-add and patient bootstrap intervals
+`baselines`, `comparison`     covariates alone on the same folds, and the difference to the model
+`caveats`                     what a reader has to know before believing the figures
+============================  ====================================================================
+"""
+
+from __future__ import annotations
+
+from mri_transfer.evaluation.baselines import (
+    BaselineSpec,
+    baseline_scores,
+    default_baselines,
+    refuse_circular,
+)
+from mri_transfer.evaluation.calibration import (
+    CalibrationCurve,
+    brier,
+    calibration_curve,
+    calibration_intercept,
+    calibration_slope,
+)
+from mri_transfer.evaluation.caveats import find_caveats, standardised_mean_difference
+from mri_transfer.evaluation.comparison import compare_baseline
+from mri_transfer.evaluation.delong import (
+    AucDifference,
+    DelongAuc,
+    delong_auc,
+    delong_difference,
+)
+from mri_transfer.evaluation.discrimination import (
+    auc,
+    average_precision,
+    bootstrap_auc,
+    bootstrap_average_precision,
+    delong_placements,
+    roc_curve,
+    youden_threshold,
+)
+from mri_transfer.evaluation.intervals import (
+    Estimate,
+    exact_proportion,
+    patient_bootstrap,
+    resample_patients,
+    square_and_add,
+)
+from mri_transfer.evaluation.operating_point import Confusion, confusion, rates
+from mri_transfer.evaluation.patient_level import patient_metrics
+from mri_transfer.evaluation.slice_level import slice_metrics
+from mri_transfer.evaluation.summary import (
+    Evaluation,
+    EvaluationFacts,
+    EvaluationSpec,
+    evaluate,
+)
+from mri_transfer.evaluation.tables import ScoreArrays, score_arrays
+
+__all__ = [
+    "AucDifference",
+    "BaselineSpec",
+    "CalibrationCurve",
+    "Confusion",
+    "DelongAuc",
+    "Estimate",
+    "Evaluation",
+    "EvaluationFacts",
+    "EvaluationSpec",
+    "ScoreArrays",
+    "auc",
+    "average_precision",
+    "baseline_scores",
+    "bootstrap_auc",
+    "bootstrap_average_precision",
+    "brier",
+    "calibration_curve",
+    "calibration_intercept",
+    "calibration_slope",
+    "compare_baseline",
+    "confusion",
+    "default_baselines",
+    "delong_auc",
+    "delong_difference",
+    "delong_placements",
+    "evaluate",
+    "exact_proportion",
+    "find_caveats",
+    "patient_bootstrap",
+    "patient_metrics",
+    "rates",
+    "refuse_circular",
+    "resample_patients",
+    "roc_curve",
+    "score_arrays",
+    "slice_metrics",
+    "square_and_add",
+    "standardised_mean_difference",
+    "youden_threshold",
+]

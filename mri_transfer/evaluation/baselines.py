@@ -1,0 +1,259 @@
+"""What the cohort's covariates reach without any image: the bar an image model has to pass.
+
+A baseline is a logistic regression on named covariates. It is fitted on the training patients of
+the very folds that the model was trained on and scores the patients they hold out. Imputation,
+scaling, categories and the threshold come from training patients only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from mri_transfer.errors import ConfigurationError, EvaluationError
+from mri_transfer.evaluation.discrimination import youden_threshold
+from mri_transfer.folds import inner_folds
+from mri_transfer.specs import STRICT
+
+__all__ = ["BaselineSpec", "baseline_scores", "default_baselines", "refuse_circular"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: Names of instruments and fields from which a diagnosis of dementia is made, without blanks and
+#: signs. A covariate whose name starts with one of them (or is one, in `_WHOLE`) is refused.
+_CIRCULAR = (
+    "mmse", "mmscore", "minimental", "cdr", "clinicaldementiarating", "moca", "montrealcognitive",
+    "adas", "dx", "diag", "alzheimer", "demented", "cognitivestatus", "clinicalstatus", "label",
+)  # fmt: skip
+_WHOLE = frozenset({"group", "class", "target", "outcome", "status", "dementia", "converter"})
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BaselineSpec:
+    """A logistic regression on covariates of the manifest."""
+
+    covariates: tuple[str, ...] = Field(min_length=1)
+    """Columns of the patient table."""
+    regularisation_c: float = Field(default=1.0, gt=0)
+    """Inverse strength of the L2 penalty on standardised covariates (scikit-learn's C)."""
+    n_inner_folds: int = Field(default=5, ge=2)
+    """Folds inside training patients that give the scores for the threshold."""
+
+    @model_validator(mode="after")
+    def _check(self) -> BaselineSpec:
+        refuse_circular(self.covariates)
+        return self
+
+    @property
+    def name(self) -> str:
+        """The name in tables, such as ``age + nwbv``."""
+        return " + ".join(self.covariates)
+
+
+def refuse_circular(covariates: Iterable[str]) -> None:
+    """Refuse covariates that the diagnosis itself is made from.
+
+    Raises
+    ------
+    ConfigurationError
+        If a name is that of the label, or of an instrument that defines it (MMSE, CDR, MoCA,
+        ADAS, a diagnosis).
+    """
+    circular = [name for name in covariates if _is_circular(name)]
+    if circular:
+        raise ConfigurationError(
+            "a covariate that the label is defined by cannot be a baseline",
+            found=", ".join(circular),
+            expected="covariates known without the diagnosis, such as age or a brain volume",
+            remedy="Remove it: scores like MMSE and CDR are part of the reference standard, so "
+            "that predicting the label from them is circular and beats any image",
+        )
+
+
+def _is_circular(name: str) -> bool:
+    parts = [part for part in re.split(r"[^a-z0-9]+", name.lower()) if part]
+    joined = "".join(parts)
+    starts = [*parts, joined]
+    return joined in _WHOLE or any(start.startswith(_CIRCULAR) for start in starts)
+
+
+def default_baselines(
+    covariates: Sequence[str], available: Sequence[str], *, n_inner_folds: int = 5
+) -> tuple[BaselineSpec, ...]:
+    """Return the baselines of a cohort.
+
+    ``age``, ``sex`` and ``age + sex`` where the table has them; for each configured covariate c
+    itself and ``age + c``; with several, all of them with age and sex.
+
+    Parameters
+    ----------
+    covariates : sequence of str
+        Named in the configuration.
+    available : sequence of str
+        Columns of the patient table.
+    n_inner_folds : int
+
+    Raises
+    ------
+    ConfigurationError
+        If a covariate is circular or not in the table.
+    """
+    refuse_circular(covariates)
+    columns = [name for name in available if not _is_circular(name)]
+    unknown = [name for name in covariates if name not in columns]
+    if unknown:
+        raise ConfigurationError(
+            "a covariate is not in the manifest",
+            where="evaluation.covariates",
+            found=", ".join(unknown),
+            expected=f"one of {', '.join(columns) or 'none: the manifest has no covariates'}",
+        )
+    basic = [name for name in ("age", "sex") if name in columns]
+    extra = [name for name in dict.fromkeys(covariates) if name not in basic]
+    sets: list[tuple[str, ...]] = [(name,) for name in basic]
+    if len(basic) == 2:
+        sets.append(("age", "sex"))
+    for name in extra:
+        sets.append((name,))
+        if "age" in basic:
+            sets.append(("age", name))
+    if len(extra) > 1:
+        sets.append((*basic, *extra))
+    return tuple(
+        BaselineSpec(covariates=names, n_inner_folds=n_inner_folds) for names in dict.fromkeys(sets)
+    )
+
+
+def baseline_scores(
+    spec: BaselineSpec,
+    *,
+    patients: pd.DataFrame,
+    folds: pd.DataFrame,
+    positive_label: str,
+    negative_label: str,
+    seed: int,
+) -> pd.DataFrame:
+    """Score every patient by a baseline fitted without that patient's fold.
+
+    Parameters
+    ----------
+    spec : BaselineSpec
+    patients : DataFrame
+        Indexed by patient_id, one column a covariate. Missing is NaN, None or an empty text.
+    folds : DataFrame
+        Columns repeat, patient_id, fold, label.
+    positive_label, negative_label : str
+    seed : int
+        Of the inner splits that the threshold comes from.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `predictions/patients.csv`, one row for each row of `folds`, sorted by
+        repeat, fold and patient. `n_slices` is 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If a covariate is not in the table.
+    EvaluationError
+        If a covariate is missing for all training patients of a fold.
+    """
+    unknown = [name for name in spec.covariates if name not in patients.columns]
+    if unknown:
+        raise ConfigurationError(
+            "a covariate is not in the manifest",
+            found=", ".join(unknown),
+            expected=f"one of {', '.join(map(str, patients.columns))}",
+        )
+    order = ["repeat", "fold", "patient_id"]
+    rows = folds[[*order, "label"]].sort_values(order, ignore_index=True)
+    design = _design(patients, spec.covariates)
+    model = _model(design, spec.regularisation_c)
+    parts = []
+    for _, repeat_rows in rows.groupby("repeat"):
+        for fold in sorted(repeat_rows["fold"].unique()):
+            held_out = repeat_rows["fold"] == fold
+            train, test = repeat_rows[~held_out], repeat_rows[held_out].copy()
+            y = (train["label"] == positive_label).to_numpy(dtype=np.int64)
+            place = [seed, int(test["repeat"].iloc[0]), int(fold)]
+            inner_seed = int(np.random.SeedSequence(place).generate_state(1)[0])
+            inner = inner_folds(y, n_folds=spec.n_inner_folds, seed=inner_seed)
+            score, threshold = _fit_fold(
+                model, design.loc[train["patient_id"]], y, design.loc[test["patient_id"]], inner
+            )
+            test["score"] = score
+            test["predicted"] = np.where(score >= threshold, positive_label, negative_label)
+            parts.append(test.assign(n_slices=0))
+    table: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    return table[["repeat", "fold", "patient_id", "label", "score", "predicted", "n_slices"]]
+
+
+def _design(patients: pd.DataFrame, covariates: Sequence[str]) -> pd.DataFrame:
+    """Return the covariates, each as float (numeric) or as text with None (categorical)."""
+    columns: dict[str, Any] = {}
+    for name in covariates:
+        column = patients[name].astype(object)
+        text = column.map(lambda value: "" if pd.isna(value) else str(value).strip())
+        if (text == "").all():
+            raise EvaluationError(
+                f"covariate {name} is missing for every patient",
+                remedy="Add it to the manifest, or take it out of evaluation.covariates",
+            )
+        numbers = pd.to_numeric(text.where(text != ""), errors="coerce")
+        if (numbers.isna() == (text == "")).all() and np.isfinite(numbers.dropna()).all():
+            columns[name] = numbers.astype(np.float64)
+        else:
+            columns[name] = text
+    return pd.DataFrame(columns, index=patients.index)
+
+
+def _model(design: pd.DataFrame, regularisation_c: float) -> Any:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    numeric = [name for name in design if pd.api.types.is_float_dtype(design[name])]
+    categorical = [name for name in design if name not in numeric]
+    numbers = make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
+    )
+    # The empty text is a category like any other: missing is its own level.
+    categories = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    return make_pipeline(
+        ColumnTransformer(
+            [("numeric", numbers, numeric), ("categorical", categories, categorical)]
+        ),
+        LogisticRegression(C=regularisation_c, max_iter=1000),
+    )
+
+
+def _fit_fold(
+    model: Any, train: pd.DataFrame, y: IntArray, test: pd.DataFrame, inner: IntArray
+) -> tuple[FloatArray, float]:
+    """Return the scores of the test patients and the threshold from inner predictions."""
+    from sklearn.base import clone
+
+    for name in train:
+        empty = (train[name] == "").all() or train[name].isna().all()
+        if empty:
+            raise EvaluationError(
+                f"covariate {name} is missing for every training patient of a fold"
+            )
+    inner_scores = np.empty(len(y))
+    for fold in np.unique(inner):
+        held_out = inner == fold
+        fitted = clone(model).fit(train[~held_out], y[~held_out])
+        inner_scores[held_out] = fitted.predict_proba(train[held_out])[:, 1]
+    fitted = clone(model).fit(train, y)
+    return fitted.predict_proba(test)[:, 1], youden_threshold(y, inner_scores)

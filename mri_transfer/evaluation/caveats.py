@@ -1,0 +1,208 @@
+"""What a reader has to know before believing the figures, found by rules.
+
+Each rule reads the finished evaluation and the patient table and returns at most one caveat. The
+rules say what is visible in the numbers; they cannot see what the cohort's authors know.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["find_caveats", "standardised_mean_difference"]
+
+Caveat = dict[str, str]
+
+#: Fewer patients than this of either label make figures of a prediction model imprecise
+#: (Collins, Ogundimu and Altman 2016, Stat Med 35:214-226).
+ENOUGH_PER_LABEL = 100
+
+#: Standardised difference in age from which an image model may read age instead of disease.
+AGE_DIFFERENCE = 0.5
+
+#: AUC beyond what patient-level studies of early disease on structural MRI reach without a leak.
+SUSPICIOUS_AUC = 0.88
+
+#: AUC from which a covariate is likelier to encode the label than to predict it.
+SUSPICIOUS_BASELINE_AUC = 0.95
+
+
+def find_caveats(document: Mapping[str, Any], patients: pd.DataFrame) -> list[Caveat]:
+    """Return the caveats of an evaluation, each with a stable code and a text.
+
+    Parameters
+    ----------
+    document : mapping
+        The content of `evaluation.json`, all but its caveats.
+    patients : DataFrame
+        The evaluated patients: label and, where known, age and site.
+    """
+    found = [
+        _synthetic(document),
+        _random_trunk(document),
+        _suspicious(document),
+        _small(document),
+        _age(document, patients),
+        _site(document, patients),
+        _baseline(document),
+        _baseline_suspicious(document),
+        _calibration(document),
+    ]
+    return [{"code": code, "text": text} for code, text in filter(None, found)]
+
+
+def standardised_mean_difference(first: Any, second: Any) -> float | None:
+    """Return the difference of two means in units of their pooled standard deviation.
+
+    Missing values are left out. None if a group has fewer than two values, or neither varies.
+    """
+    a, b = (np.asarray(group, dtype=np.float64) for group in (first, second))
+    a, b = a[np.isfinite(a)], b[np.isfinite(b)]
+    if min(len(a), len(b)) < 2:
+        return None
+    spread = math.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2.0)
+    return float((a.mean() - b.mean()) / spread) if spread > 0 else None
+
+
+def _synthetic(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    if not document["synthetic"]:
+        return None
+    return "synthetic_cohort", (
+        "The cohort is synthetic: the figures show that the software works and say nothing about "
+        "patients."
+    )
+
+
+def _random_trunk(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    if document["trunk_weights"] != "random":
+        return None
+    return "random_trunk", (
+        "The trunk has random weights: this is the untrained control, not a model to use."
+    )
+
+
+def _suspicious(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    value = document["patient"]["auc"]["value"]
+    if document["synthetic"] or value is None or value <= SUSPICIOUS_AUC:
+        return None
+    return "auc_suspicious", (
+        f"An AUC of {value:.2f} is higher than patient-level studies reach on structural MRI. "
+        "Look for a leak first: the same person under two names, labels that differ by scanner, "
+        "site or file format, or healthy controls from another study."
+    )
+
+
+def _small(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    positive = document["n_positive"]
+    negative = document["n_patients"] - positive
+    if min(positive, negative) >= ENOUGH_PER_LABEL:
+        return None
+    entry = document["patient"]["auc"]
+    width = ""
+    if entry["ci_low"] is not None:
+        width = (
+            f" The interval of the AUC runs from {entry['ci_low']:.2f} to {entry['ci_high']:.2f}."
+        )
+    return "small_sample", (
+        f"{positive} patients are labelled {document['positive_label']} and {negative} "
+        f"{document['negative_label']}; with fewer than {ENOUGH_PER_LABEL} of each, every figure "
+        f"is imprecise.{width}"
+    )
+
+
+def _age(document: Mapping[str, Any], patients: pd.DataFrame) -> tuple[str, str] | None:
+    if "age" not in patients:
+        return None
+    age = pd.to_numeric(patients["age"], errors="coerce")
+    positive = patients["label"] == document["positive_label"]
+    difference = standardised_mean_difference(age[positive], age[~positive])
+    if difference is None or abs(difference) <= AGE_DIFFERENCE:
+        return None
+    return "age_difference", (
+        f"Patients labelled {document['positive_label']} are on average "
+        f"{abs(age[positive].mean() - age[~positive].mean()):.1f} years "
+        f"{'older' if difference > 0 else 'younger'} than those labelled "
+        f"{document['negative_label']} (standardised difference {abs(difference):.2f}): part of "
+        "the score may be age."
+    )
+
+
+def _site(document: Mapping[str, Any], patients: pd.DataFrame) -> tuple[str, str] | None:
+    if document["synthetic"]:
+        return None
+    values = patients["site"].dropna().astype(str) if "site" in patients else pd.Series(dtype=str)
+    sites = sorted(set(values) - {""})
+    if not sites:
+        return "site_unknown", (
+            "The manifest names no site: whether the score depends on where a scan was made "
+            "cannot be checked."
+        )
+    if len(sites) == 1:
+        return "single_site", (
+            f"All patients come from one site ({sites[0]}): the figures are of internal testing "
+            "and may not hold elsewhere."
+        )
+    return None
+
+
+def _baseline(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    computed = {
+        name: entry
+        for name, entry in document["baselines"].items()
+        if entry["auc"]["value"] is not None
+    }
+    if not computed:
+        return "no_baseline", (
+            "No baseline from covariates was computed: whether the images add anything to them "
+            "is not known."
+        )
+    name = max(sorted(computed), key=lambda key: computed[key]["auc"]["value"])
+    difference = computed[name]["auc_difference"]
+    if difference["ci_low"] is not None and difference["ci_low"] > 0:
+        return None
+    interval = ""
+    if difference["ci_low"] is not None:
+        interval = f" (interval {difference['ci_low']:+.3f} to {difference['ci_high']:+.3f})"
+    return "baseline_not_beaten", (
+        f"The best baseline without images, {name}, has an AUC of "
+        f"{computed[name]['auc']['value']:.2f}. The model's AUC differs from it by "
+        f"{difference['value']:+.3f}{interval}: that the images add anything is not shown."
+    )
+
+
+def _baseline_suspicious(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    names = [
+        name
+        for name, entry in document["baselines"].items()
+        if (entry["auc"]["value"] or 0.0) >= SUSPICIOUS_BASELINE_AUC
+    ]
+    if not names:
+        return None
+    return "baseline_suspicious", (
+        f"Covariates alone reach an AUC of {SUSPICIOUS_BASELINE_AUC} or more "
+        f"({'; '.join(sorted(names))}): they may encode the label itself."
+    )
+
+
+def _calibration(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    faults = []
+    for name, right, low_means, high_means in (
+        ("calibration_intercept", 0.0, "scores are too high", "scores are too low"),
+        ("calibration_slope", 1.0, "scores are too extreme", "scores are too cautious"),
+    ):
+        entry = document["patient"][name]
+        if entry["value"] is None or entry["ci_low"] is None:
+            continue
+        if not entry["ci_low"] <= right <= entry["ci_high"]:
+            meaning = low_means if entry["value"] < right else high_means
+            faults.append(
+                f"{name.replace('_', ' ')} {entry['value']:.2f} (interval {entry['ci_low']:.2f} "
+                f"to {entry['ci_high']:.2f}, {right:g} is right): {meaning}"
+            )
+    if not faults:
+        return None
+    return "miscalibrated", f"Scores are no probabilities as they stand: {'; '.join(faults)}."

@@ -1,0 +1,277 @@
+"""A value with its interval, and the three ways an interval is made here.
+
+A patient is the unit throughout: proportions count patients, resampling draws patients, and a
+patient's repeats and slices always travel together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.errors import EvaluationError
+
+__all__ = [
+    "Estimate",
+    "exact_proportion",
+    "normal_quantile",
+    "patient_bootstrap",
+    "resample_patients",
+    "square_and_add",
+    "undefined",
+]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: A resample on which the statistic is undefined is left out; beyond this share no interval is
+#: given, because the rest would no longer be a random sample.
+_MAX_UNDEFINED = 0.05
+
+#: Entries of an index array handed to a batched statistic at once; bounds its memory.
+_BATCH_ENTRIES = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A value and its confidence interval.
+
+    Attributes
+    ----------
+    value : float or None
+        None where the figure is undefined; `reason` then says why.
+    ci_low, ci_high : float or None
+        None where no honest interval exists; `reason` then says why.
+    n : float
+        Units behind the value. Not whole where a denominator was averaged over repeats.
+    method : str
+        How the interval was made.
+    reason : str, optional
+    """
+
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: float
+    method: str
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are not finite, and gaps without a reason."""
+        numbers = (self.value, self.ci_low, self.ci_high)
+        if any(number is not None and not math.isfinite(number) for number in numbers):
+            raise EvaluationError(
+                "an estimate must be finite or None",
+                found=str(numbers),
+                remedy="Use None and give the reason",
+            )
+        if None in numbers and self.reason is None:
+            raise EvaluationError("an undefined estimate needs a reason", found=str(numbers))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the entry of `evaluation.json`; `reason` only where there is one."""
+        entry: dict[str, Any] = {
+            "value": self.value,
+            "ci_low": self.ci_low,
+            "ci_high": self.ci_high,
+            "n": int(self.n) if float(self.n).is_integer() else self.n,
+            "method": self.method,
+        }
+        if self.reason is not None:
+            entry["reason"] = self.reason
+        return entry
+
+
+def undefined(reason: str, *, n: float, method: str) -> Estimate:
+    """Return an estimate without a value."""
+    return Estimate(value=None, ci_low=None, ci_high=None, n=n, method=method, reason=reason)
+
+
+def normal_quantile(confidence: float) -> float:
+    """Return the two-sided standard normal quantile, 1.96 for a confidence of 0.95."""
+    from statistics import NormalDist
+
+    if not 0.0 < confidence < 1.0:
+        raise EvaluationError(
+            "not a confidence", found=str(confidence), expected="a number between 0 and 1"
+        )
+    return NormalDist().inv_cdf(0.5 + confidence / 2.0)
+
+
+def exact_proportion(count: float, n: float, *, confidence: float = 0.95) -> Estimate:
+    """Estimate a proportion with the exact interval of Clopper and Pearson (1934).
+
+    The interval is made of quantiles of beta distributions, which are defined for counts that
+    are not whole. That is used on purpose: with repeated cross-validation each patient is
+    predicted once per repeat, and those predictions are far from independent. Their counts are
+    averaged over the repeats and `n` stays the number of patients, so that repeating the
+    cross-validation never narrows an interval.
+
+    Parameters
+    ----------
+    count, n : float
+        Successes and trials, ``0 <= count <= n``.
+    confidence : float
+
+    Returns
+    -------
+    Estimate
+        Undefined, with a reason, if `n` is 0.
+
+    Raises
+    ------
+    EvaluationError
+        If the counts are impossible.
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    method = "Clopper-Pearson exact"
+    if not (math.isfinite(count) and math.isfinite(n) and 0.0 <= count <= n):
+        raise EvaluationError(
+            "impossible counts of a proportion",
+            found=f"{count} of {n}",
+            expected="0 <= count <= n",
+        )
+    if n == 0:
+        return undefined("no patient counts towards it", n=0, method=method)
+    low, high = proportion_confint(count, n, alpha=1.0 - confidence, method="beta")
+    return Estimate(value=count / n, ci_low=float(low), ci_high=float(high), n=n, method=method)
+
+
+def square_and_add(first: Estimate, second: Estimate) -> Estimate:
+    """Estimate the mean of two independent proportions from their own intervals.
+
+    The method of variance estimates recovery (Zou and Donner 2008, Stat Med 27:1693-1702), also
+    called square-and-add. Fit for balanced accuracy, whose two halves are measured on different
+    patients; unlike the bootstrap it keeps a width when every patient is classified rightly.
+
+    Parameters
+    ----------
+    first, second : Estimate
+
+    Returns
+    -------
+    Estimate
+        Undefined, with the reason of the undefined half, if either is.
+    """
+    method = "square-and-add of two exact intervals"
+    n = first.n + second.n
+    parts = (first.value, first.ci_low, first.ci_high)
+    others = (second.value, second.ci_low, second.ci_high)
+    if None in parts or None in others:
+        return undefined(str(first.reason or second.reason), n=n, method=method)
+    a, a_low, a_high = (float(part) for part in parts if part is not None)
+    b, b_low, b_high = (float(part) for part in others if part is not None)
+    value = (a + b) / 2.0
+    return Estimate(
+        value=value,
+        ci_low=max(0.0, value - math.hypot(a - a_low, b - b_low) / 2.0),
+        ci_high=min(1.0, value + math.hypot(a_high - a, b_high - b) / 2.0),
+        n=n,
+        method=method,
+    )
+
+
+def resample_patients(
+    labels: npt.ArrayLike, *, n_samples: int, rng: np.random.Generator
+) -> IntArray:
+    """Draw patients with replacement, inside each label.
+
+    Parameters
+    ----------
+    labels : array_like, shape (n,)
+        One entry a patient.
+    n_samples : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of int64, shape (n_samples, n)
+        Positions of patients. Every row holds as many of each label as `labels` does.
+    """
+    classes = np.asarray(labels)
+    parts = []
+    for label in np.unique(classes):
+        members = np.flatnonzero(classes == label)
+        parts.append(members[rng.integers(len(members), size=(n_samples, len(members)))])
+    return np.concatenate(parts, axis=1).astype(np.int64, copy=False)
+
+
+def patient_bootstrap(
+    statistic: Callable[[IntArray], Any],
+    labels: npt.ArrayLike,
+    *,
+    n_samples: int,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+    batched: bool = False,
+    n: float | None = None,
+) -> Estimate:
+    """Estimate a statistic with a percentile interval over resampled patients.
+
+    Resampling is stratified by label, as the intervals of DeLong and of Clopper and Pearson also
+    hold the numbers per label fixed (Efron and Tibshirani 1993, ch. 13; Carpenter and Bithell
+    2000, Stat Med 19:1141-1164).
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes positions of patients, shape (n,), and returns a float; NaN where undefined.
+    labels : array_like, shape (n,)
+    n_samples : int
+    rng : numpy.random.Generator
+    confidence : float
+    batched : bool
+        The statistic takes positions of shape (b, n) and returns shape (b,). Much faster.
+    n : float, optional
+        The `n` to report if the units are not the patients.
+
+    Returns
+    -------
+    Estimate
+        Without an interval, with a reason, if every resample gives the same value or too many
+        resamples leave the statistic undefined.
+    """
+    classes = np.asarray(labels)
+    size = len(classes)
+    indices = resample_patients(classes, n_samples=n_samples, rng=rng)
+    evaluate = statistic if batched else _row_by_row(statistic)
+    value = float(np.asarray(evaluate(np.arange(size)[None, :]))[0])
+    step = max(1, _BATCH_ENTRIES // max(size, 1))
+    draws = np.concatenate(
+        [
+            np.asarray(evaluate(indices[start : start + step]), dtype=np.float64)
+            for start in range(0, n_samples, step)
+        ]
+    )
+    method = "stratified patient bootstrap, percentile"
+    units = size if n is None else n
+    if not math.isfinite(value):
+        return undefined("undefined on these scores", n=units, method=method)
+    kept = draws[np.isfinite(draws)]
+    reason = _no_interval(kept, n_samples)
+    tail = (1.0 - confidence) / 2.0
+    low, high = (
+        (None, None) if reason else (float(q) for q in np.quantile(kept, [tail, 1.0 - tail]))
+    )
+    return Estimate(value=value, ci_low=low, ci_high=high, n=units, method=method, reason=reason)
+
+
+def _row_by_row(statistic: Callable[[IntArray], Any]) -> Callable[[IntArray], FloatArray]:
+    def evaluate(indices: IntArray) -> FloatArray:
+        return np.array([float(statistic(row)) for row in indices], dtype=np.float64)
+
+    return evaluate
+
+
+def _no_interval(kept: FloatArray, n_samples: int) -> str | None:
+    if len(kept) < (1.0 - _MAX_UNDEFINED) * n_samples:
+        return f"undefined on {n_samples - len(kept)} of {n_samples} resamples"
+    if np.ptp(kept) == 0.0:
+        return "every resample of patients gives the same value"
+    return None

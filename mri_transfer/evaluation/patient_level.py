@@ -1,0 +1,129 @@
+"""Every figure of a patient's score: pooled over folds, per repeat and per fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mri_transfer.evaluation.calibration import brier, calibration_intercept, calibration_slope
+from mri_transfer.evaluation.delong import delong_auc
+from mri_transfer.evaluation.discrimination import (
+    auc,
+    average_precision,
+    bootstrap_auc,
+    bootstrap_average_precision,
+)
+from mri_transfer.evaluation.intervals import Estimate
+from mri_transfer.evaluation.operating_point import confusion, rates
+from mri_transfer.evaluation.tables import ScoreArrays
+
+__all__ = ["fold_rows", "patient_metrics", "repeat_rows"]
+
+_RATES = ("balanced_accuracy", "accuracy", "sensitivity", "specificity", "ppv", "npv")
+
+
+def patient_metrics(
+    arrays: ScoreArrays,
+    *,
+    n_samples: int,
+    rng: Callable[[str], np.random.Generator],
+    confidence: float = 0.95,
+) -> dict[str, Estimate]:
+    """Return the figures of the patients' scores, each with its interval.
+
+    Folds are pooled within a repeat and repeats averaged. Pooling compares scores of different
+    heads, which asks more of a model than averaging the AUC of folds; it is what using one
+    threshold for everybody needs.
+
+    Parameters
+    ----------
+    arrays : ScoreArrays
+    n_samples : int
+        Resamples of the patient bootstrap.
+    rng : callable
+        Gives the generator of a figure by its name.
+    confidence : float
+    """
+    y, scores = arrays.positive, arrays.scores
+    counts = confusion(y, arrays.predicted)
+
+    def resampled(name: str, function: Callable[..., Estimate]) -> Estimate:
+        return function(
+            y, scores, n_samples=n_samples, rng=rng(f"patient {name}"), confidence=confidence
+        )
+
+    return {
+        "auc": delong_auc(y, scores, confidence=confidence).estimate,
+        "auc_bootstrap": resampled("auc", bootstrap_auc),
+        "average_precision": resampled("average_precision", bootstrap_average_precision),
+        **rates(counts, confidence=confidence),
+        "brier": resampled("brier", brier),
+        "calibration_intercept": calibration_intercept(y, scores, confidence=confidence),
+        "calibration_slope": calibration_slope(y, scores, confidence=confidence),
+    }
+
+
+def repeat_rows(arrays: ScoreArrays) -> list[dict[str, Any]]:
+    """Return one row a repeat: the pooled figures without intervals, None where undefined."""
+    rows = []
+    for i, repeat in enumerate(arrays.repeats):
+        y, scores = arrays.positive, arrays.scores[i]
+        estimates = {
+            **_rates_of(arrays, i, np.arange(arrays.n)),
+            "calibration_intercept": calibration_intercept(y, scores),
+            "calibration_slope": calibration_slope(y, scores),
+        }
+        row: dict[str, Any] = {
+            "repeat": repeat,
+            "n_patients": arrays.n,
+            "auc": auc(y, scores),
+            "average_precision": average_precision(y, scores),
+            "brier": float(np.square(scores - y).mean()),
+        }
+        rows.append(_with_values(row, estimates))
+    return rows
+
+
+def fold_rows(
+    arrays: ScoreArrays, thresholds: dict[tuple[int, int], float]
+) -> list[dict[str, Any]]:
+    """Return one row a fold and repeat: its few patients, figures without intervals."""
+    rows = []
+    for i, repeat in enumerate(arrays.repeats):
+        for fold in np.unique(arrays.fold[i]):
+            inside = np.flatnonzero(arrays.fold[i] == fold)
+            y = arrays.positive[inside]
+            row: dict[str, Any] = {
+                "repeat": repeat,
+                "fold": int(fold),
+                "n_patients": len(inside),
+                "n_positive": int(y.sum()),
+                "threshold": float(thresholds[repeat, int(fold)]),
+                "auc": None,
+            }
+            if 0 < y.sum() < len(y):
+                row["auc"] = auc(y, arrays.scores[i, inside])
+            else:
+                row["reasons"] = {"auc": "the fold holds patients of one label only"}
+            rows.append(_with_values(row, _rates_of(arrays, i, inside)))
+    return rows
+
+
+def _rates_of(
+    arrays: ScoreArrays, row: int, inside: np.ndarray[Any, np.dtype[np.int64]]
+) -> dict[str, Estimate]:
+    found = rates(confusion(arrays.positive[inside], arrays.predicted[row, inside]))
+    return {name: found[name] for name in _RATES}
+
+
+def _with_values(row: dict[str, Any], estimates: dict[str, Estimate]) -> dict[str, Any]:
+    """Add the bare values to a row, and under `reasons` why any of them is None."""
+    row |= {name: estimate.value for name, estimate in estimates.items()}
+    reasons = {
+        name: str(estimate.reason) for name, estimate in estimates.items() if estimate.value is None
+    }
+    if reasons:
+        row["reasons"] = {**row.get("reasons", {}), **reasons}
+    return row

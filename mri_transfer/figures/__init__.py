@@ -1,0 +1,44 @@
+"""Draws what the evaluation and the audit computed; nothing is computed here.
+
+Each figure is a pair: `plot_<name>(ax, ...)` puts computed arrays on the axes it is given, and
+`draw_<name>(...)` returns one SVG element, the same bytes for the same input. Text stays text, so
+that it can be read aloud and searched; colours are CSS variables with a fallback, so that a page
+can recolour them for a dark screen. The palette is that of Okabe and Ito (2008), which people who
+do not see red and green apart can tell apart.
+"""
+
+from __future__ import annotations
+
+from mri_transfer.figures.comparisons import (
+    draw_auc_comparison,
+    draw_leakage,
+    plot_auc_comparison,
+    plot_leakage,
+)
+from mri_transfer.figures.curves import (
+    draw_calibration,
+    draw_patient_scores,
+    draw_roc,
+    draw_slice_profile,
+    plot_calibration,
+    plot_patient_scores,
+    plot_roc,
+    plot_slice_profile,
+)
+from mri_transfer.figures.montage import montage_png
+
+__all__ = [
+    "draw_auc_comparison",
+    "draw_calibration",
+    "draw_leakage",
+    "draw_patient_scores",
+    "draw_roc",
+    "draw_slice_profile",
+    "montage_png",
+    "plot_auc_comparison",
+    "plot_calibration",
+    "plot_leakage",
+    "plot_patient_scores",
+    "plot_roc",
+    "plot_slice_profile",
+]

@@ -1,0 +1,108 @@
+"""Heads: small trainable classifiers on the frozen trunk's features; one module a head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from mri_transfer.errors import HeadError
+from mri_transfer.features import FeatureTable
+from mri_transfer.heads.attention import AttentionHeadSpec, apply_attention, fit_attention
+from mri_transfer.heads.head import Fit, Head, SliceOutput
+from mri_transfer.heads.linear import LinearHeadSpec, apply_linear, fit_linear
+from mri_transfer.heads.published import PublishedHeadSpec, apply_published, fit_published
+
+__all__ = [
+    "AttentionHeadSpec",
+    "Fit",
+    "Head",
+    "HeadSpec",
+    "LinearHeadSpec",
+    "PublishedHeadSpec",
+    "SliceOutput",
+    "apply_head",
+    "fit_heads",
+]
+
+HeadSpec = Annotated[
+    LinearHeadSpec | PublishedHeadSpec | AttentionHeadSpec, Field(discriminator="kind")
+]
+
+_APPLY = {
+    "linear": apply_linear,
+    "published": apply_published,
+    "attention": apply_attention,
+}
+
+
+def fit_heads(
+    spec: LinearHeadSpec | PublishedHeadSpec | AttentionHeadSpec,
+    table: FeatureTable,
+    labels: npt.NDArray[np.int64],
+    fits: Sequence[Fit],
+) -> Iterator[tuple[int, int, Head]]:
+    """Fit a head for every request and every candidate of the spec, all in one pass.
+
+    Parameters
+    ----------
+    spec : HeadSpec
+    table : FeatureTable
+        Features of the cohort's scans.
+    labels : ndarray of int64, shape (n_scans,)
+        1 for the positive label, 0 for the other; read for training slices only.
+    fits : sequence of Fit
+
+    Yields
+    ------
+    fit, candidate : int
+        Positions in `fits` and `spec.candidates`.
+    head : Head
+
+    Raises
+    ------
+    HeadError
+        If a request has no training slice of one of the labels.
+    """
+    for i, fit in enumerate(fits):
+        seen = set(labels[fit.train.any(axis=1)].tolist())
+        if seen != {0, 1}:
+            raise HeadError(
+                "a head needs training patients of both labels",
+                where=f"fit {i}",
+                found=str(sorted(seen)),
+                expected="[0, 1]",
+            )
+    if isinstance(spec, LinearHeadSpec):
+        return fit_linear(spec, table, labels, fits)
+    if isinstance(spec, PublishedHeadSpec):
+        return fit_published(spec, table, labels, fits)
+    return fit_attention(spec, table, labels, fits)
+
+
+def apply_head(head: Head, features: npt.NDArray[np.float32]) -> SliceOutput:
+    """Score the slices of scans.
+
+    Parameters
+    ----------
+    head : Head
+    features : ndarray of float32, shape (n_scans, n_slices, n_features)
+
+    Raises
+    ------
+    HeadError
+        If the head is of an unknown kind or expects other features.
+    """
+    if head.kind not in _APPLY:
+        raise HeadError("unknown kind of head", found=head.kind, expected=", ".join(_APPLY))
+    first = head.tensors["kernel" if head.kind == "published" else "weight"]
+    if first.shape[-1] != features.shape[-1]:
+        raise HeadError(
+            "the head was fitted on other features",
+            found=f"{features.shape[-1]} features a slice",
+            expected=str(first.shape[-1]),
+        )
+    return _APPLY[head.kind](head.tensors, features)

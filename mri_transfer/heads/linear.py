@@ -1,0 +1,155 @@
+"""The regularised linear head: L2 logistic regression on a patient's mean features.
+
+It is fitted on one row a patient, the mean over the training slices, since the label belongs to
+the patient: 32 slices of one brain are not 32 independent cases. The stack may be cut into zones
+of equal height whose means stand side by side, so that the same feature may count differently low
+and high in the brain. Being linear the head gives every slice a log-odds, whose mean over the
+slices is the patient's.
+
+Which penalty is best cannot be told apart on a hundred patients, and choosing one per fold costs
+more than it gains (docs/decisions/0004). So the default averages the heads of all penalties: a
+mean of linear heads is a linear head.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from mri_transfer.features import FeatureTable
+from mri_transfer.heads.head import Fit, Head, SliceOutput
+from mri_transfer.specs import STRICT
+
+__all__ = ["LinearHeadSpec", "apply_linear", "fit_linear", "patient_rows", "zone_of_slices"]
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LinearHeadSpec:
+    """L2 logistic regression on a patient's mean features."""
+
+    kind: Literal["linear"] = "linear"
+    inverse_l2: tuple[float, ...] = Field(default=(0.003, 0.01, 0.03, 0.1), min_length=1)
+    """Scikit-learn's C, strongest penalty first."""
+    penalties: Literal["average", "inner"] = "average"
+    """`average`: the mean of the heads of all penalties; `inner`: the one that inner evaluation
+    of the training patients prefers."""
+    zones: int = Field(default=2, ge=1)
+    """Zones of equal height, from the lowest slice up, each with weights of its own."""
+    balanced: bool = True
+    """Weigh labels inversely to their frequency among the training patients."""
+
+    @property
+    def candidates(self) -> tuple[tuple[float, ...], ...]:
+        """What is chosen among, most regularised first: groups of penalties to average."""
+        if self.penalties == "average":
+            return (self.inverse_l2,)
+        return tuple((value,) for value in self.inverse_l2)
+
+    def only(self, candidate: int) -> LinearHeadSpec:
+        """Return the spec with one candidate left."""
+        return dataclasses.replace(self, inverse_l2=self.candidates[candidate], penalties="average")
+
+
+def zone_of_slices(n_slices: int, zones: int) -> IntArray:
+    """Return the zone of each slice, shape (n_slices,), from the lowest slice up."""
+    return np.arange(n_slices) * zones // n_slices
+
+
+def patient_rows(
+    table: FeatureTable, labels: IntArray, fit: Fit, *, zones: int
+) -> tuple[DoubleArray, IntArray]:
+    """Average each training patient's slices, zone by zone.
+
+    A patient without a training slice in a zone, which only the deliberate slice split can bring
+    about, is represented there by the mean of its other slices.
+
+    Returns
+    -------
+    rows : ndarray of float64, shape (n_train_patients, zones, n_features)
+    labels : ndarray of int64, shape (n_train_patients,)
+    """
+    owners = np.array(table.patient_ids, dtype=object)
+    zone = zone_of_slices(table.features.shape[1], zones)
+    names = [name for name in dict.fromkeys(table.patient_ids) if fit.train[owners == name].any()]
+    rows = np.empty((len(names), zones, table.features.shape[2]))
+    values = np.empty(len(names), dtype=np.int64)
+    for i, name in enumerate(names):
+        scans = np.flatnonzero(owners == name)
+        values[i] = labels[scans[0]]
+        for k in range(zones):
+            seen = fit.train[scans] & (zone == k)
+            seen = seen if seen.any() else fit.train[scans]
+            rows[i, k] = table.features[scans][seen].mean(axis=0, dtype=np.float64)
+    return rows, values
+
+
+def fit_linear(
+    spec: LinearHeadSpec, table: FeatureTable, labels: IntArray, fits: Sequence[Fit]
+) -> Iterator[tuple[int, int, Head]]:
+    """Fit one head for each request and each candidate.
+
+    Yields
+    ------
+    fit, candidate : int
+        Positions in `fits` and `spec.candidates`.
+    head : Head
+    """
+    n_slices = table.features.shape[1]
+    # A zone's slices carry the zone's weight in the mean over all slices.
+    share = n_slices / np.bincount(zone_of_slices(n_slices, spec.zones), minlength=spec.zones)
+    for i, fit in enumerate(fits):
+        rows, values = patient_rows(table, labels, fit, zones=spec.zones)
+        mean, spread = rows.mean(axis=0), rows.std(axis=0)
+        deviation = np.where(spread > 1e-6, spread, 1.0)
+        scaled = ((rows - mean) / deviation).reshape(len(rows), -1)
+        for candidate, penalties in enumerate(spec.candidates):
+            solved = [_solve(scaled, values, c, balanced=spec.balanced) for c in penalties]
+            weight = np.mean([w for w, _ in solved], axis=0).reshape(mean.shape)
+            # In raw units, one vector and one bias a zone: a zone's average training slice has the
+            # intercept's log-odds, so that single slices can be read as well as their mean.
+            raw = share[:, None] * weight / deviation
+            bias = np.mean([b for _, b in solved]) - (raw * mean).sum(axis=1)
+            tensors = {"weight": raw.astype(np.float32), "bias": bias.astype(np.float32)}
+            yield i, candidate, Head(kind="linear", tensors=tensors)
+
+
+def _solve(
+    scaled: DoubleArray, values: IntArray, inverse_l2: float, *, balanced: bool
+) -> tuple[DoubleArray, float]:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(
+        C=inverse_l2,
+        class_weight="balanced" if balanced else None,
+        max_iter=1000,
+        tol=1e-6,
+    ).fit(scaled, values)
+    return model.coef_[0], float(model.intercept_[0])
+
+
+def apply_linear(tensors: Mapping[str, FloatArray], features: FloatArray) -> SliceOutput:
+    """Score slices; every slice of a scan counts the same.
+
+    Parameters
+    ----------
+    tensors : mapping
+        A linear head's parameters.
+    features : ndarray of float32, shape (n_scans, n_slices, n_features)
+    """
+    n_slices = features.shape[1]
+    weight = tensors["weight"].astype(np.float64)
+    zone = zone_of_slices(n_slices, len(weight))
+    logits = np.einsum("nsd,sd->ns", features.astype(np.float64), weight[zone])
+    logits += tensors["bias"].astype(np.float64)[zone]
+    weights = np.full(logits.shape, 1 / n_slices, dtype=np.float32)
+    return SliceOutput(logits=logits.astype(np.float32), weights=weights)

@@ -1,0 +1,56 @@
+"""Labels: which two diagnoses are told apart, and which of them is the positive one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from mri_transfer.errors import ConfigurationError
+from mri_transfer.specs import STRICT
+
+__all__ = ["LabelSpec", "demand_both_labels", "why_unused"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LabelSpec:
+    """The two labels of the task; patients with another label, or none, are set aside."""
+
+    positive: str = Field(default="AD", min_length=1)
+    """The label whose probability the score is."""
+    negative: str = Field(default="CN", min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> LabelSpec:
+        if self.positive == self.negative:
+            raise ValueError("labels.positive and labels.negative must differ")
+        return self
+
+
+def why_unused(label: str | None, spec: LabelSpec) -> str | None:
+    """Return why a scan of this label takes no part in training, or None if it does."""
+    if label is None:
+        return "no label: not used for training, and never read as healthy"
+    if label not in (spec.positive, spec.negative):
+        return f"label {label} is neither {spec.positive} nor {spec.negative}"
+    return None
+
+
+def demand_both_labels(labels: Sequence[str | None], spec: LabelSpec) -> None:
+    """Refuse a cohort that lacks one of the two labels.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming the labels there are.
+    """
+    found = sorted({label for label in labels if label is not None})
+    missing = [label for label in (spec.positive, spec.negative) if label not in found]
+    if missing:
+        raise ConfigurationError(
+            f"no scan is labelled {' or '.join(missing)}",
+            where="labels",
+            found=", ".join(found) or "no labels at all",
+            remedy="Name the cohort's labels with labels.positive and labels.negative",
+        )

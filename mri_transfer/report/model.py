@@ -1,0 +1,142 @@
+"""ReportInputs: everything a report is made of, as plain things, checked once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mri_transfer.errors import RunFolderError
+
+__all__ = ["Montage", "ReportInputs"]
+
+_EVALUATION_SCHEMA = "mri-transfer/evaluation/1"
+_AUDIT_SCHEMA = "mri-transfer/audit/1"
+_COLUMNS = {
+    "excluded": ("scan_id", "patient_id", "stage", "reason"),
+    "patient_scores": ("repeat", "patient_id", "label", "score", "predicted"),
+    "slice_scores": ("repeat", "patient_id", "slice", "score"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Montage:
+    """The slices of one patient, to be looked at.
+
+    Attributes
+    ----------
+    patient_id, label : str
+        Whose they are, and the patient's label.
+    pixels : ndarray of uint8, shape (n_slices, H, W)
+        Front of the head at the top, the patient's left on the left.
+    z_mm : ndarray of float, shape (n_slices,)
+        World height of each slice in millimetres.
+    slice_scores : ndarray of float, shape (n_slices,)
+        Score of each slice, 0 to 1; NaN where a slice has none.
+    """
+
+    patient_id: str
+    label: str
+    pixels: npt.NDArray[np.uint8]
+    z_mm: npt.NDArray[np.floating[Any]]
+    slice_scores: npt.NDArray[np.floating[Any]]
+
+    def __post_init__(self) -> None:
+        count = len(self.pixels)
+        shapes = (self.pixels.ndim, np.shape(self.z_mm), np.shape(self.slice_scores))
+        if self.pixels.dtype != np.uint8 or count == 0 or shapes != (3, (count,), (count,)):
+            raise RunFolderError(
+                "slices, heights and scores of a montage do not fit together",
+                where=self.patient_id,
+                found=f"{self.pixels.dtype} {self.pixels.shape}, {shapes[1]}, {shapes[2]}",
+                expected="uint8 (n, H, W), (n,), (n,)",
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ReportInputs:
+    """What a report shows; nothing else enters it, so the same inputs make the same page.
+
+    Attributes
+    ----------
+    title : str
+        Heading of the page.
+    evaluation : mapping
+        `evaluation.json`.
+    audit : mapping or None
+        `audit.json`; None where the audit was not run, which the report then says.
+    patients : DataFrame, index `patient_id`
+        One row a patient: `label`, `age`, `sex`, `site`, further covariates.
+    excluded : DataFrame
+        One row a scan that was not used: `scan_id`, `patient_id`, `stage`, `reason`.
+    patient_scores, slice_scores : DataFrame
+        `predictions/patients.csv` and `predictions/slices.csv`.
+    config : mapping
+        The resolved configuration, section by section.
+    provenance : mapping
+        Versions, seed, commit, digests, command lines; shown as it is.
+    montages : sequence of Montage
+        Patients whose slices are shown.
+
+    Raises
+    ------
+    RunFolderError
+        If a table lacks a column or a file has another schema.
+    """
+
+    title: str
+    evaluation: Mapping[str, Any]
+    audit: Mapping[str, Any] | None
+    patients: pd.DataFrame
+    excluded: pd.DataFrame
+    patient_scores: pd.DataFrame
+    slice_scores: pd.DataFrame
+    config: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    montages: Sequence[Montage] = ()
+
+    def __post_init__(self) -> None:
+        _check_schema("evaluation.json", self.evaluation, _EVALUATION_SCHEMA, stage="evaluate")
+        if self.audit is not None:
+            _check_schema("audit.json", self.audit, _AUDIT_SCHEMA, stage="audit")
+        for name, columns in _COLUMNS.items():
+            _check_columns(name, getattr(self, name), columns)
+        _check_columns("patients", self.patients, ("label",))
+
+    @property
+    def evaluated(self) -> pd.DataFrame:
+        """The patients who were scored."""
+        scored = set(self.patient_scores["patient_id"].astype(str))
+        return self.patients[self.patients.index.astype(str).isin(scored)]
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """Negative label, positive label."""
+        return str(self.evaluation["negative_label"]), str(self.evaluation["positive_label"])
+
+
+def _check_schema(where: str, document: Mapping[str, Any], expected: str, *, stage: str) -> None:
+    found = document.get("schema")
+    if found != expected:
+        raise RunFolderError(
+            "a schema that this report cannot read",
+            where=where,
+            found=str(found),
+            expected=expected,
+            remedy=f"Run the stage '{stage}' again with this version",
+        )
+
+
+def _check_columns(where: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise RunFolderError(
+            "a table of the report lacks columns",
+            where=where,
+            found=", ".join(map(str, table.columns)) or "none",
+            expected=", ".join(columns),
+        )

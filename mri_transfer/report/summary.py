@@ -1,0 +1,174 @@
+"""The first screen in words: what was studied, on whom, and the answer in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mri_transfer.report.cohort import mean_and_sd
+from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.wording import estimate, interval, label_of, number, p_value
+
+__all__ = [
+    "answer",
+    "comparison",
+    "key_figures",
+    "leakage_sentences",
+    "on_whom",
+    "studied",
+    "threshold",
+]
+
+_HEADS = {
+    "linear": "a regularised linear head",
+    "published": "the published fully connected head",
+    "attention": "an attention head over a patient's slices",
+}
+_UNITS = (("n_scans", "scans"), ("n_slices", "slices"))
+
+
+def studied(inputs: ReportInputs) -> str:
+    """Return what was studied and how it was tested, in two sentences."""
+    evaluation = inputs.evaluation
+    negative, positive = inputs.labels
+    trunk = _setting(inputs.config, "trunk", "name") or "convolutional"
+    kind = _setting(inputs.config, "head", "kind")
+    head = _HEADS.get(str(kind), f"a {kind} head" if kind else "a small head")
+    n_slices = _setting(inputs.config, "slice", "n_slices") or 32
+    weights = evaluation.get("trunk_weights")
+    pretrained = "untrained" if weights == "random" else "pretrained on ImageNet"
+    repeats = evaluation["n_repeats"]
+    times = "once" if repeats == 1 else f"{repeats} times, each with a new split"
+    return (
+        f"Whether {n_slices} axial slices of a T1-weighted MRI scan tell patients labelled "
+        f"{positive} from patients labelled {negative}. A frozen {trunk} trunk, {pretrained}, "
+        f"feeds {head}. Tested by {evaluation['n_folds']}-fold cross-validation, run {times}. "
+        "All scans and slices of a patient are on the same side of every split, so each patient "
+        "was scored by a model that had never seen that patient."
+    )
+
+
+def on_whom(inputs: ReportInputs) -> str:
+    """Return the cohort in one sentence."""
+    evaluation = inputs.evaluation
+    negative, positive = inputs.labels
+    n_positive = evaluation["n_positive"]
+    n_negative = evaluation["n_patients"] - n_positive
+    parts = [
+        f"{evaluation['n_patients']} patients ({n_positive} {positive}, {n_negative} {negative})",
+        *(f"{evaluation[key]} {word}" for key, word in _UNITS if evaluation.get(key) is not None),
+    ]
+    sentence = ", ".join(parts)
+    evaluated = inputs.evaluated
+    if "age" in evaluated and evaluated["age"].notna().any():
+        ages = evaluated["age"].dropna().astype(float)
+        sentence += (
+            f"; mean age {mean_and_sd(ages).replace(' (', ' years (SD ')}, "
+            f"{ages.min():.0f} to {ages.max():.0f}"
+        )
+    return sentence + "."
+
+
+def answer(inputs: ReportInputs) -> str:
+    """Return the result in one sentence, with its interval, and what it does not exclude."""
+    evaluation = inputs.evaluation
+    negative, positive = inputs.labels
+    entry = evaluation["patient"].get("auc", {})
+    cohort = "In this synthetic cohort, of" if evaluation["synthetic"] else "Of"
+    text = estimate(entry, confidence=evaluation["confidence"])
+    if entry.get("value") is None:
+        return f"There is no answer: the AUC by patient is {text}."
+    sentence = (
+        f"{cohort} one patient labelled {positive} and one labelled {negative}, the model scores "
+        f"the first higher {100 * entry['value']:.0f} times in 100: AUC {text}."
+    )
+    low, high = entry.get("ci_low"), entry.get("ci_high")
+    if low is not None and high is not None and low <= 0.5:
+        if high < 0.5:
+            sentence += " That is worse than guessing: look for swapped labels or a faulty split."
+        else:
+            sentence += " The interval includes 0.50, so guessing is not ruled out."
+    return sentence
+
+
+def comparison(inputs: ReportInputs) -> str:
+    """Return how the model stands against the strongest baseline; empty without baselines."""
+    found = {
+        name: entry
+        for name, entry in inputs.evaluation.get("baselines", {}).items()
+        if entry.get("auc", {}).get("value") is not None
+    }
+    if not found:
+        return ""
+    name = max(found, key=lambda key: float(found[key]["auc"]["value"]))
+    sentence = (
+        f"The strongest baseline from the patients' table ({name}) reaches "
+        f"{number(found[name]['auc']['value'], 2)} on the same folds"
+    )
+    difference = found[name].get("auc_difference", {})
+    if difference.get("value") is None or difference.get("ci_low") is None:
+        return sentence + "."
+    if difference["ci_low"] > 0:
+        verdict = "the model is better"
+    elif difference["ci_high"] < 0:
+        verdict = "the model is worse"
+    else:
+        verdict = "no difference is shown"
+    p = p_value(difference.get("p"))
+    return (
+        f"{sentence}; {verdict} (model minus baseline {number(difference['value'], 2)}, "
+        f"{100 * inputs.evaluation['confidence']:g}\u00a0%\u00a0CI {interval(difference, 2)}, "
+        f"p\u00a0{p})."
+    )
+
+
+def key_figures(inputs: ReportInputs) -> list[dict[str, str]]:
+    """Return the four figures of the first screen."""
+    figures = []
+    for name in ("auc", "balanced_accuracy", "sensitivity", "specificity"):
+        entry = inputs.evaluation["patient"].get(name)
+        if entry is not None:
+            value = entry.get("value")
+            figures.append(
+                {
+                    "title": label_of(name),
+                    "value": "not defined" if value is None else number(value, 2),
+                    "note": (entry.get("reason") or "") if value is None else interval(entry, 2),
+                }
+            )
+    return figures
+
+
+def threshold(inputs: ReportInputs) -> str:
+    """Return where the threshold comes from."""
+    chosen = _setting(inputs.config, "prediction", "threshold")
+    if isinstance(chosen, (int, float)):
+        return f"The threshold was fixed beforehand at {number(chosen, 2)} for all patients."
+    return (
+        "The threshold was chosen on training patients of each fold and never on the patients it "
+        "is applied to."
+    )
+
+
+def leakage_sentences(inputs: ReportInputs) -> list[str]:
+    """Return what a leaky study would have claimed, and by how much the split inflates."""
+    leakage = (inputs.audit or {}).get("leakage") or {}
+    sentences = [str(leakage["sentence"])] if leakage.get("sentence") else []
+    points = leakage.get("inflation_points")
+    if points is not None:
+        span = leakage.get("inflation") or {}
+        text = f" (CI {interval(span, 1)})" if span.get("ci_low") is not None else ""
+        sentences.append(
+            f"Inflation: {number(points, 1)} points{text} of slice accuracy come from the split "
+            "alone."
+        )
+    return sentences
+
+
+def _setting(config: Mapping[str, Any], section: str, key: str) -> Any:
+    """Return a setting of the section of that name, singular or plural; None if there is none."""
+    for name in (section, f"{section}s"):
+        found = config.get(name)
+        if isinstance(found, Mapping) and key in found:
+            return found[key]
+    return None

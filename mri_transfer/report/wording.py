@@ -1,0 +1,103 @@
+"""How numbers become text, and what each metric means in plain words."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["METRICS", "Metric", "count", "estimate", "interval", "label_of", "number", "p_value"]
+
+_NO_BREAK = "\u00a0"
+_MINUS = "\u2212"
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """Name of a metric in a report, and its meaning for a reader who is no statistician."""
+
+    title: str
+    meaning: str
+
+
+#: In the order in which a report lists them.
+METRICS: dict[str, Metric] = {
+    "auc": Metric(
+        "AUC", "How often the patient with the positive label scores above the other; 0.5 guesses"
+    ),
+    "auc_bootstrap": Metric("AUC, bootstrap", "The same AUC with an interval made another way"),
+    "average_precision": Metric(
+        "Average precision",
+        "Precision over all thresholds; guessing gives the share of positive labels",
+    ),
+    "balanced_accuracy": Metric(
+        "Balanced accuracy", "Mean of sensitivity and specificity; 0.5 guesses"
+    ),
+    "accuracy": Metric("Accuracy", "Share of patients called rightly"),
+    "sensitivity": Metric("Sensitivity", "Of patients with the positive label, share called so"),
+    "specificity": Metric("Specificity", "Of patients with the negative label, share called so"),
+    "ppv": Metric("PPV", "Of those called positive, share that are; depends on the cohort's mix"),
+    "npv": Metric("NPV", "Of those called negative, share that are; depends on the cohort's mix"),
+    "brier": Metric("Brier score", "Mean squared error of the score; 0 is perfect, 0.25 guesses"),
+    "calibration_intercept": Metric(
+        "Calibration intercept", "0 is right; below 0, the scores are too high on the whole"
+    ),
+    "calibration_slope": Metric(
+        "Calibration slope", "1 is right; below 1, the scores are too extreme"
+    ),
+}
+
+
+def label_of(key: str) -> str:
+    """Return a key of a file as words: its metric's title, or the key's own words."""
+    if key in METRICS:
+        return METRICS[key].title
+    key = key.removeprefix("n_")
+    words = " ".join("AUC" if word == "auc" else word for word in key.split("_"))
+    return words[:1].upper() + words[1:]
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number with a true minus sign; None and NaN are 'not defined'."""
+    if value is None or math.isnan(value):
+        return "not defined"
+    text = f"{value:.{digits}f}"
+    if not float(text):
+        text = text.removeprefix("-")
+    return text.replace("-", _MINUS)
+
+
+def count(value: float | None) -> str:
+    """Return a count; one decimal where repeats were averaged."""
+    if value is None or math.isnan(value):
+        return "not defined"
+    return f"{round(value)}" if abs(value - round(value)) < 0.05 else f"{value:.1f}"
+
+
+def interval(entry: Mapping[str, Any], digits: int = 3) -> str:
+    """Return '0.70 to 0.85', or why there is no interval."""
+    low, high = entry.get("ci_low"), entry.get("ci_high")
+    if low is None or high is None:
+        return f"not defined: {entry.get('reason') or 'no interval was computed'}"
+    return f"{number(low, digits)} to {number(high, digits)}"
+
+
+def estimate(entry: Mapping[str, Any], *, confidence: float, digits: int = 2) -> str:
+    """Return '0.78 (95 % CI 0.70 to 0.85)', or why there is no value."""
+    if entry.get("value") is None:
+        return f"not defined: {entry.get('reason') or 'no reason was given'}"
+    percent = f"{100 * confidence:g}{_NO_BREAK}%"
+    value = number(entry["value"], digits)
+    if entry.get("ci_low") is None or entry.get("ci_high") is None:
+        return f"{value} (no interval: {entry.get('reason') or 'none was computed'})"
+    return f"{value} ({percent}{_NO_BREAK}CI {interval(entry, digits)})"
+
+
+def p_value(value: float | None) -> str:
+    """Return a p value as text with its sign: '= 0.03', '< 0.001'."""
+    if value is None or math.isnan(value):
+        return "not defined"
+    if value < 0.001:
+        return f"<{_NO_BREAK}0.001"
+    return f"={_NO_BREAK}{value:.2f}" if value >= 0.1 else f"={_NO_BREAK}{value:.3f}"

@@ -1,0 +1,136 @@
+"""Volume: a scan's voxels in RAS+, and the checks that it holds an image.
+
+Axis 0 runs from the patient's left to the right, axis 1 from back to front, axis 2 from bottom
+to top, whatever the order and direction on disk.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.errors import IntensityError
+from mri_transfer.scan_file import open_scan, scan_faults
+from mri_transfer.volume_header import ScanHeader, VolumeSpec, check_header
+
+__all__ = ["ScanHeader", "Volume", "VolumeSpec", "check_header", "load_volume"]
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Volume:
+    """A scan in memory.
+
+    Parameters
+    ----------
+    voxels : ndarray of shape (X, Y, Z), float32
+        Finite values, axes in RAS+ order.
+    affine : ndarray of shape (4, 4), float64
+        Voxel index to world, in mm. Oblique scans keep their obliqueness: axes are permuted and
+        flipped, never resampled.
+    scan_id : str
+    """
+
+    voxels: npt.NDArray[np.float32]
+    affine: npt.NDArray[np.float64]
+    scan_id: str
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighbouring voxels along the three axes, in mm."""
+        x_mm, y_mm, z_mm = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x_mm), float(y_mm), float(z_mm)
+
+
+def load_volume(path: str | Path, *, scan_id: str, spec: VolumeSpec | None = None) -> Volume:
+    """Load a NIfTI-1 or NIfTI-2 scan in RAS+.
+
+    The header is judged first (`check_header`), so that no file can make the program reserve
+    memory for more than the limits in `spec`. Scale factors and byte order are honoured; the
+    checksum of a compressed file is verified.
+
+    Parameters
+    ----------
+    path : str or Path
+        A .nii or .nii.gz file; 3-D, or 4-D with one frame.
+    scan_id : str
+        Names the scan in messages.
+    spec : VolumeSpec, optional
+
+    Returns
+    -------
+    Volume
+
+    Raises
+    ------
+    UnreadableScanError, UnsupportedScanError
+        See `check_header`; also if the voxels cannot be read.
+    IntensityError
+        If voxels are NaN or infinite, all zero, or all the same.
+    """
+    header = check_header(path, scan_id=scan_id, spec=spec)
+    with scan_faults(header.where):
+        voxels = _read_voxels(header)
+        _check_intensities(voxels, header)
+        voxels, affine = _to_ras(voxels, header.affine)
+    return Volume(voxels=voxels, affine=affine, scan_id=scan_id)
+
+
+def _read_voxels(header: ScanHeader) -> npt.NDArray[np.float32]:
+    """Return the scaled voxels as stored."""
+    from nibabel import arrayproxy
+
+    read: Any = arrayproxy.ArrayProxy
+    with open_scan(header.path) as stream:
+        # Without memory mapping: a file that shrinks while mapped would kill the process.
+        proxy = read(stream, header.nifti, mmap=False)
+        with np.errstate(over="ignore", invalid="ignore"):
+            # A scale factor can exceed float32; that shows as an infinity, which is refused.
+            voxels = np.asarray(proxy, dtype=np.float32)
+        # The checksum of a gzip file is only compared when its end is reached.
+        while stream.read(_CHUNK_BYTES):
+            pass
+    return voxels.reshape(header.shape)
+
+
+def _check_intensities(voxels: npt.NDArray[np.float32], header: ScanHeader) -> None:
+    low, high = float(voxels.min()), float(voxels.max())
+    if not np.isfinite((low, high)).all():
+        count = int(np.size(voxels) - np.isfinite(voxels).sum())
+        raise IntensityError(
+            "voxels are not finite numbers",
+            where=header.where,
+            found=f"{count} of {voxels.size} are NaN or infinite",
+            remedy="Replace them, for example by 0 outside the head, and save the scan again",
+        )
+    if low == high:
+        raise IntensityError(
+            "the volume is empty: all voxels are zero"
+            if low == 0
+            else "the volume is constant: there is no image in it",
+            where=header.where,
+            found=f"{low:g} everywhere",
+            remedy="Look at the scan and export it again",
+        )
+
+
+def _to_ras(
+    voxels: npt.NDArray[np.float32], affine: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    """Permute and flip axes until they run to the right, to the front and upwards."""
+    from monai.data import meta_tensor
+    from monai.transforms import Orientation  # type: ignore[attr-defined]
+
+    wrap: Any = meta_tensor.MetaTensor
+    # Labels are spelt out: their default means something else from one MONAI version to the next.
+    to_ras: Any = Orientation(axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))
+    image = to_ras(wrap(voxels[np.newaxis], affine=affine))
+    return (
+        np.ascontiguousarray(image[0].numpy(), dtype=np.float32),
+        np.asarray(image.affine.numpy(), dtype=np.float64),
+    )

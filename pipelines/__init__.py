@@ -1,0 +1,1 @@
+"""Batch stages around the library: files in, one library call, files out."""

@@ -1,0 +1,92 @@
+"""check: which scans can be used, and why the others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mri_transfer.errors import RunFolderError, ScanError
+from mri_transfer.exclusions import Exclusion, write_exclusions
+from mri_transfer.files import sha256_of_file
+from mri_transfer.labels import demand_both_labels, why_unused
+from mri_transfer.manifest import Manifest, read_manifest
+from mri_transfer.slices import SliceStore, plan_slices, slices_key
+from mri_transfer.specs import spec_dict
+from mri_transfer.volumes import load_volume
+from pipelines.config import RunConfig
+from pipelines.stage import Context, Stage, StageResult
+from pipelines.workspace import Workspace
+
+__all__ = ["CHECK"]
+
+
+def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [(workspace.source_manifest, "run --manifest M.csv --out")]
+
+
+def _exclusions(context: Context, manifest: Manifest) -> Iterator[Exclusion | None]:
+    """Yield, scan by scan, why it is excluded, or None."""
+    config = context.config
+    store = SliceStore(context.workspace.cache)
+    for scan in manifest.scans.to_dict("records"):
+        label = scan["label"] if isinstance(scan["label"], str) else None
+        reason = why_unused(label, config.labels)
+        if reason is None:
+            try:
+                key = slices_key(scan_sha256=sha256_of_file(scan["path"]), spec=config.slices)
+                if key not in store:
+                    volume = load_volume(scan["path"], scan_id=scan["scan_id"], spec=config.volumes)
+                    plan_slices(volume, config.slices)
+            except ScanError as error:
+                reason = str(error)
+        yield (
+            None
+            if reason is None
+            else Exclusion(
+                scan_id=scan["scan_id"], patient_id=scan["patient_id"], stage="check", reason=reason
+            )
+        )
+
+
+def _work(context: Context) -> StageResult:
+    workspace, config = context.workspace, context.config
+    manifest = read_manifest(workspace.source_manifest)
+    labels = [label if isinstance(label, str) else None for label in manifest.scans["label"]]
+    demand_both_labels(labels, config.labels)
+    total = len(manifest.scans)
+    tracked = context.reporter.track(
+        _exclusions(context, manifest), total=total, what="checking scans"
+    )
+    excluded = [exclusion for exclusion in tracked if exclusion is not None]
+    names = {exclusion.scan_id for exclusion in excluded}
+    kept = manifest.keep([scan for scan in manifest.scans["scan_id"] if scan not in names])
+    write_exclusions(workspace.excluded, excluded)
+    if kept.scans.empty:
+        raise RunFolderError(
+            "no scan can be used",
+            where=str(workspace.source_manifest),
+            remedy=f"See {workspace.excluded.name} for the reason of each",
+        )
+    kept.write(workspace.manifest)
+    return StageResult(
+        outputs=[workspace.manifest, workspace.excluded],
+        summary=f"{len(kept.scans)} of {total} scans can be used, {len(excluded)} excluded",
+        exclusions=len(excluded),
+    )
+
+
+def _specs(config: RunConfig) -> dict[str, Any]:
+    return {
+        "labels": spec_dict(config.labels),
+        "volumes": spec_dict(config.volumes),
+        "slices": spec_dict(config.slices),
+    }
+
+
+CHECK = Stage(
+    name="check",
+    inputs=_inputs,
+    specs=_specs,
+    work=_work,
+)

@@ -1,0 +1,269 @@
+"""The one command, `mri-transfer`: a thin skin over the stages.
+
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.names import STAGE_HELP
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mri_transfer.cohorts import CohortReading
+    from pipelines.runner import RunOutcome
+
+__all__ = ["app", "main"]
+
+FAILED, USAGE, EXCLUDED = 1, 2, 3
+
+app = typer.Typer(
+    name="mri-transfer",
+    help="Transfer learning for Alzheimer's MRI, evaluated by patient and audited for leakage. "
+    "Research software, not a medical device.",
+    epilog="Exit codes: 0 done; 1 the run failed; 2 wrong usage or configuration; "
+    "3 done, but some scans were excluded (they are listed).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+manifest_app = typer.Typer(
+    help="Make a manifest (one row a scan) from a cohort's files.", no_args_is_help=True
+)
+app.add_typer(manifest_app, name="manifest")
+
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of prepared slices and features that runs share."),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(help="TOML file, or one that ships with the package: hon_khan_2017.toml."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="One setting, such as heads.kind=attention; may be repeated."),
+]
+WeightsOption = Annotated[
+    Path | None, typer.Option(help="File of the trunk's weights (.onnx or .safetensors).")
+]
+OutManifest = Annotated[Path, typer.Option("--out", help="Manifest to write (.csv).")]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="Column that holds the diagnosis; found by itself if usual.")
+]
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(soft_wrap=True, highlight=False)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from mri_transfer import __version__
+
+        typer.echo(f"mri-transfer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version_flag: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    manifest: Annotated[Path, typer.Option(help="Manifest of the cohort (.csv).")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; made if missing.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Run this stage and all after it anew.")
+    ] = None,
+    cache: CacheOption = None,
+    weights: WeightsOption = None,
+) -> None:
+    """Take a cohort all the way to an evaluation and a report."""
+    from pipelines.config import read_config
+    from pipelines.reporters import reporter_for
+    from pipelines.runner import begin_run, run_pipeline, stage_named
+
+    if from_ is not None:
+        stage_named(from_)
+    settings = read_config(config, set_ or ())
+    console = _console()
+    workspace = begin_run(manifest, out, settings, cache=cache)
+    outcome = run_pipeline(
+        workspace, settings, force_from=from_, reporter=reporter_for(console), weights=weights
+    )
+    _show_answer(console, outcome)
+    _end(console, outcome)
+
+
+def _stage_command(name: str) -> Callable[..., None]:
+    def command(run: RunFolder, cache: CacheOption = None, weights: WeightsOption = None) -> None:
+        from pipelines.reporters import reporter_for
+        from pipelines.runner import open_run, run_pipeline, stage_named
+
+        console = _console()
+        workspace, settings = open_run(run, cache=cache)
+        outcome = run_pipeline(
+            workspace,
+            settings,
+            stages=[stage_named(name)],
+            reporter=reporter_for(console),
+            weights=weights,
+        )
+        _end(console, outcome)
+
+    command.__doc__ = STAGE_HELP[name]
+    return command
+
+
+for _name, _help in STAGE_HELP.items():
+    app.command(_name, help=_help)(_stage_command(_name))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of cohort and run.")] = Path("demo"),
+    cache: CacheOption = None,
+    open_report: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the report in a browser at the end.")
+    ] = True,
+) -> None:
+    """Run the main job on a synthetic cohort that is grown on the spot."""
+    from pipelines.demo import run_demo
+    from pipelines.reporters import reporter_for
+
+    console = _console()
+    outcome = run_demo(out, cache=cache, reporter=reporter_for(console))
+    _show_answer(console, outcome)
+    if open_report and console.is_terminal:
+        typer.launch(str(outcome.workspace.report))
+    _end(console, outcome)
+
+
+@manifest_app.command("bids")
+def manifest_bids(
+    source: Annotated[Path, typer.Argument(help="Folder of the BIDS data set.")],
+    out: OutManifest,
+    label_column: LabelColumn = None,
+) -> None:
+    """Read a BIDS folder: its T1w images and participants.tsv."""
+    from mri_transfer.cohorts.bids import read_bids_cohort
+
+    _write_manifest(read_bids_cohort(source, label_column=label_column), out)
+
+
+@manifest_app.command("csv")
+def manifest_csv(
+    source: Annotated[Path, typer.Argument(help="Table with one row a scan (.csv or .tsv).")],
+    out: OutManifest,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder that relative paths start from.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="THEIRS=OURS, such as Subject=patient_id; may be repeated."),
+    ] = None,
+) -> None:
+    """Read any table, with its columns renamed."""
+    from mri_transfer.cohorts.csv import read_csv_cohort
+    from mri_transfer.errors import ConfigurationError
+
+    columns = {}
+    for pair in column or ():
+        theirs, equals, ours = pair.partition("=")
+        if not (theirs and equals and ours):
+            raise ConfigurationError(
+                "cannot read the column", where="--column", found=pair, expected="THEIRS=OURS"
+            )
+        columns[theirs] = ours
+    _write_manifest(read_csv_cohort(source, root=root, columns=columns or None), out)
+
+
+@app.command()
+def doctor(cache: CacheOption = None, weights: WeightsOption = None) -> None:
+    """Say what is installed, which weights are found, which precision is used, and how fast."""
+    from pipelines.doctor import examine
+
+    console = _console()
+    for name, value in examine(cache=cache, weights=weights):
+        console.print(f"{name:<22} {value}", markup=False)
+
+
+def _write_manifest(reading: CohortReading, out: Path) -> None:
+    console = _console()
+    reading.manifest.write(out)
+    for note in reading.notes:
+        console.print(f"note: {note}", markup=False)
+    scans = reading.manifest.scans
+    counts = scans["label"].fillna("no label").value_counts().sort_index()
+    labels = ", ".join(f"{label}: {count}" for label, count in counts.items())
+    console.print(
+        f"{len(scans)} scans of {scans['patient_id'].nunique()} patients ({labels})", markup=False
+    )
+    console.print(f"written to {out}", markup=False)
+
+
+def _show_answer(console: Console, outcome: RunOutcome) -> None:
+    from pipelines.evaluate import answer_lines
+
+    console.print()
+    for line in answer_lines(outcome.workspace):
+        console.print(line, markup=False)
+    console.print(f"\nReport: {outcome.workspace.report.resolve()}", markup=False)
+
+
+def _end(console: Console, outcome: RunOutcome) -> None:
+    """List what was excluded and leave with the exit code that says so."""
+    excluded = outcome.excluded
+    if not excluded:
+        return
+    console.print(f"\n{len(excluded)} scans excluded ({outcome.workspace.excluded}):", markup=False)
+    shown = 20
+    for exclusion in excluded[:shown]:
+        console.print(f"  {exclusion.scan_id} [{exclusion.stage}] {exclusion.reason}", markup=False)
+    if len(excluded) > shown:
+        console.print(f"  ... and {len(excluded) - shown} more in the file", markup=False)
+    raise typer.Exit(EXCLUDED)
+
+
+def main() -> None:
+    """Run the command; turn every fault into a message and an exit code."""
+    try:
+        app()
+    except Exception as error:
+        from mri_transfer.errors import ConfigurationError, MriTransferError
+
+        if isinstance(error, ConfigurationError):
+            code = USAGE
+        elif isinstance(error, MriTransferError | OSError):
+            code = FAILED
+        else:
+            raise
+        typer.echo(f"mri-transfer: {error}", err=True)
+        if isinstance(error, BrokenPipeError):
+            # The reader has gone; Python must not try to flush to it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""RunConfig: one run's settings, composed of the library's Specs; TOML in, TOML out."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from mri_transfer.audit import AuditSpec
+from mri_transfer.errors import ConfigurationError
+from mri_transfer.evaluation import EvaluationSpec
+from mri_transfer.features import FeatureSpec
+from mri_transfer.folds import FoldSpec
+from mri_transfer.heads import HeadSpec, LinearHeadSpec
+from mri_transfer.labels import LabelSpec
+from mri_transfer.predictions import PredictionSpec
+from mri_transfer.slices import SliceSpec
+from mri_transfer.specs import STRICT
+from mri_transfer.trunks import TrunkSpec
+from mri_transfer.volumes import VolumeSpec
+
+__all__ = ["RunConfig", "config_toml", "named_config", "parse_override", "read_config"]
+
+CONFIG_FOLDER = Path(__file__).parent / "configs"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RunConfig:
+    """Every setting of a run."""
+
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Draws folds, initial weights, permutations and bootstrap samples."""
+    labels: LabelSpec = Field(default_factory=LabelSpec)
+    volumes: VolumeSpec = Field(default_factory=VolumeSpec)
+    slices: SliceSpec = Field(default_factory=SliceSpec)
+    trunk: TrunkSpec = Field(default_factory=TrunkSpec)
+    features: FeatureSpec = Field(default_factory=FeatureSpec)
+    folds: FoldSpec = Field(default_factory=FoldSpec)
+    heads: HeadSpec = Field(default_factory=LinearHeadSpec)
+    predictions: PredictionSpec = Field(default_factory=PredictionSpec)
+    evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec)
+    audit: AuditSpec = Field(default_factory=AuditSpec)
+
+
+def named_config(name: str) -> Path:
+    """Return the path of a configuration that ships with the package."""
+    return CONFIG_FOLDER / f"{name}.toml"
+
+
+def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a configuration file and apply `section.key=value` overrides.
+
+    Parameters
+    ----------
+    path : Path, optional
+        A TOML file; settings it does not name keep their defaults. A bare name such as
+        `hon_khan_2017.toml` that is no file here means the one that ships with the package.
+    overrides : sequence of str
+        Applied in order. Naming another `heads.kind` drops the settings of the former kind.
+
+    Raises
+    ------
+    ConfigurationError
+        Listing every unknown key and every bad value at once.
+    """
+    settings: dict[str, Any] = {}
+    if path is not None:
+        settings = _read_toml(path)
+    for override in overrides:
+        keys, value = parse_override(override)
+        _set(settings, keys, value, override)
+    where = "the command line" if path is None else str(path)
+    try:
+        return TypeAdapter(RunConfig).validate_python(settings)
+    except ValidationError as error:
+        raise ConfigurationError(_faults(error), where=where) from error
+
+
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """Split `section.key=value`; the value is TOML, or a plain word.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no `=` or no key.
+    """
+    name, equals, raw = text.partition("=")
+    keys = name.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigurationError(
+            "cannot read the setting", where="--set", found=text, expected="section.key=value"
+        )
+    try:
+        return keys, tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return keys, raw.strip()
+
+
+def config_toml(config: RunConfig) -> str:
+    """Write a configuration as TOML, every default spelled out."""
+    import tomlkit
+
+    document = tomlkit.document()
+    for key, value in dataclasses.asdict(config).items():
+        if isinstance(value, dict):
+            section = tomlkit.table()
+            for name, setting in value.items():
+                if setting is not None:
+                    section.add(name, list(setting) if isinstance(setting, tuple) else setting)
+            document.add(key, section)
+        else:
+            document.add(key, value)
+    return tomlkit.dumps(document)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file() and path.name == str(path) and named_config(path.stem).is_file():
+        path = named_config(path.stem)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        shipped = ", ".join(sorted(file.name for file in CONFIG_FOLDER.glob("*.toml")))
+        raise ConfigurationError(
+            "cannot read the configuration",
+            where=str(path),
+            found=error.strerror,
+            remedy=f"Name a TOML file, or one that ships with the package: {shipped}",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError("not TOML", where=str(path), found=str(error)) from error
+
+
+def _set(settings: dict[str, Any], keys: Sequence[str], value: Any, text: str) -> None:
+    inner = settings
+    for key in keys[:-1]:
+        inner = inner.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ConfigurationError(f"{key} is no section", where="--set", found=text)
+    if list(keys) == ["heads", "kind"] and inner.get("kind", "linear") != value:
+        inner.clear()
+    inner[keys[-1]] = value
+
+
+def _faults(error: ValidationError) -> str:
+    """Every fault of a configuration, one a line, in words."""
+    kinds = ("linear", "published", "attention")
+    lines = []
+    for fault in error.errors():
+        place = ".".join(str(part) for part in fault["loc"] if part not in kinds)
+        if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            lines.append(f"{place}: no such setting")
+        else:
+            lines.append(f"{place}: {fault['msg']} (found {fault['input']!r})")
+    count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
+    return "\n".join([f"{count} in the configuration", *(f"  - {line}" for line in lines)])

@@ -1,0 +1,45 @@
+"""folds: which patients are held out together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mri_transfer.folds import make_folds
+from mri_transfer.manifest import read_manifest
+from mri_transfer.specs import spec_dict
+from pipelines.config import RunConfig
+from pipelines.stage import Context, Stage, StageResult
+from pipelines.workspace import Workspace
+
+__all__ = ["FOLDS"]
+
+
+def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [(workspace.manifest, "check")]
+
+
+def _work(context: Context) -> StageResult:
+    workspace, config = context.workspace, context.config
+    patients = read_manifest(workspace.manifest, check_files=False).patients()
+    folds = make_folds(
+        list(patients.index), patients["label"].tolist(), spec=config.folds, seed=config.seed
+    )
+    folds.write(workspace.folds)
+    return StageResult(
+        outputs=[workspace.folds],
+        summary=f"{len(folds.patient_ids)} patients in {config.folds.n_folds} folds, "
+        f"{config.folds.n_repeats} repeats",
+    )
+
+
+def _specs(config: RunConfig) -> dict[str, Any]:
+    return {"folds": spec_dict(config.folds)}
+
+
+FOLDS = Stage(
+    name="folds",
+    inputs=_inputs,
+    specs=_specs,
+    work=_work,
+)

@@ -1,0 +1,125 @@
+"""Runs stages in their order on a run folder; the Python face of the command."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from mri_transfer.errors import ConfigurationError, RunFolderError
+from mri_transfer.exclusions import Exclusion, read_exclusions
+from mri_transfer.files import atomic_write_text
+from mri_transfer.manifest import read_manifest
+from pipelines.audit import AUDIT
+from pipelines.check import CHECK
+from pipelines.config import RunConfig, config_toml, read_config
+from pipelines.evaluate import EVALUATE
+from pipelines.features import FEATURES
+from pipelines.folds import FOLDS
+from pipelines.record import StageRecord
+from pipelines.report import REPORT
+from pipelines.reporters import SilentReporter
+from pipelines.slices import SLICES
+from pipelines.stage import Context, Reporter, Stage, run_stage
+from pipelines.train import TRAIN
+from pipelines.workspace import Workspace, default_cache
+
+__all__ = ["STAGES", "RunOutcome", "begin_run", "open_run", "run_pipeline", "stage_named"]
+
+#: Every stage, in the order of the data's flow.
+STAGES: tuple[Stage, ...] = (CHECK, SLICES, FEATURES, FOLDS, TRAIN, EVALUATE, AUDIT, REPORT)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunOutcome:
+    """What a run came to."""
+
+    workspace: Workspace
+    records: tuple[StageRecord, ...]
+    excluded: tuple[Exclusion, ...]
+
+
+def stage_named(name: str) -> Stage:
+    """Return a stage by its name.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none of that name.
+    """
+    for stage in STAGES:
+        if stage.name == name:
+            return stage
+    raise ConfigurationError(
+        "no such stage", found=name, expected=", ".join(stage.name for stage in STAGES)
+    )
+
+
+def begin_run(
+    manifest: Path, out: Path, config: RunConfig, *, cache: Path | None = None
+) -> Workspace:
+    """Set up a run folder: the resolved configuration and a copy of the manifest.
+
+    Calling it again on the same folder with the same arguments changes nothing; with others, the
+    stages that depend on them are no longer current and run anew.
+    """
+    workspace = Workspace(root=out, cache=cache or default_cache())
+    read_manifest(manifest).write(workspace.source_manifest)
+    atomic_write_text(workspace.config, config_toml(config))
+    return workspace
+
+
+def open_run(out: Path, *, cache: Path | None = None) -> tuple[Workspace, RunConfig]:
+    """Open a run folder that `begin_run` set up.
+
+    Raises
+    ------
+    RunFolderError
+        If it is none.
+    """
+    workspace = Workspace(root=out, cache=cache or default_cache())
+    if not workspace.config.is_file():
+        raise RunFolderError(
+            "not a run folder: config.toml is missing",
+            where=str(out),
+            remedy=f"Begin one with `mri-transfer run --manifest M.csv --out {out}`",
+        )
+    return workspace, read_config(workspace.config)
+
+
+def run_pipeline(
+    workspace: Workspace,
+    config: RunConfig,
+    *,
+    stages: Sequence[Stage] = STAGES,
+    force_from: str | None = None,
+    reporter: Reporter | None = None,
+    weights: Path | None = None,
+) -> RunOutcome:
+    """Run stages in their order; those whose result is current are skipped.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    config : RunConfig
+    stages : sequence of Stage
+        In the order of the data's flow.
+    force_from : str, optional
+        Run this stage and all after it even if their results are current.
+    reporter : Reporter, optional
+    weights : Path, optional
+        A file to read the trunk's weights from.
+    """
+    reporter = reporter or SilentReporter()
+    context = Context(workspace=workspace, config=config, reporter=reporter, weights=weights)
+    forced_at = None if force_from is None else STAGES.index(stage_named(force_from))
+    records = []
+    for stage in stages:
+        forced = forced_at is not None and STAGES.index(stage) >= forced_at
+        reporter.note(stage.name)
+        record, ran = run_stage(stage, context, force=forced)
+        if not ran:
+            reporter.note("current, nothing to do")
+        records.append(record)
+    excluded = read_exclusions(workspace.excluded) if workspace.excluded.exists() else ()
+    return RunOutcome(workspace=workspace, records=tuple(records), excluded=tuple(excluded))

@@ -1,0 +1,91 @@
+"""slices: 32 axial slices of every scan, into the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mri_transfer.errors import RunFolderError, ScanError, StoreError
+from mri_transfer.files import atomic_write_text, sha256_of_file
+from mri_transfer.manifest import read_manifest
+from mri_transfer.slices import SliceStack, SliceStore, cut_slices, slices_key
+from mri_transfer.specs import spec_dict
+from mri_transfer.volumes import load_volume
+from pipelines.config import RunConfig
+from pipelines.stage import Context, Stage, StageResult
+from pipelines.workspace import Workspace
+
+__all__ = ["SLICES"]
+
+
+def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [(workspace.manifest, "check")]
+
+
+def _stack(context: Context, store: SliceStore, key: str, path: str, scan_id: str) -> SliceStack:
+    """Read a scan's stack from the cache; cut it if it is not there or damaged."""
+    if key in store:
+        try:
+            return store.get(key, scan_id=scan_id)
+        except StoreError as error:
+            context.reporter.note(f"made anew: {error}")
+    config = context.config
+    try:
+        stack = cut_slices(load_volume(path, scan_id=scan_id, spec=config.volumes), config.slices)
+    except ScanError as error:
+        raise RunFolderError(
+            "a scan has changed since it was checked",
+            where=scan_id,
+            found=str(error),
+            remedy="Run again with --from check",
+        ) from error
+    store.put(key, stack)
+    return stack
+
+
+def _work(context: Context) -> StageResult:
+    workspace, config = context.workspace, context.config
+    manifest = read_manifest(workspace.manifest, check_files=False)
+    store = SliceStore(workspace.cache)
+    scans = manifest.scans.to_dict("records")
+    rows = []
+    for scan in context.reporter.track(scans, total=len(scans), what="cutting slices"):
+        sha256 = sha256_of_file(scan["path"])
+        key = slices_key(scan_sha256=sha256, spec=config.slices)
+        stack = _stack(context, store, key, scan["path"], scan["scan_id"])
+        rows.append(
+            {
+                "scan_id": scan["scan_id"],
+                "patient_id": scan["patient_id"],
+                "scan_sha256": sha256,
+                "key": key,
+                "n_slices": len(stack.z_mm),
+                "z_low_mm": round(float(stack.z_mm[0]), 3),
+                "z_high_mm": round(float(stack.z_mm[-1]), 3),
+            }
+        )
+    table = pd.DataFrame(rows)
+    atomic_write_text(workspace.slices, table.to_csv(index=False, lineterminator="\n"))
+    return StageResult(
+        outputs=[workspace.slices], summary=f"{config.slices.n_slices} slices of {len(rows)} scans"
+    )
+
+
+def _intact(workspace: Workspace) -> bool:
+    store = SliceStore(workspace.cache)
+    return all(key in store for key in pd.read_csv(workspace.slices, dtype=str)["key"])
+
+
+def _specs(config: RunConfig) -> dict[str, Any]:
+    return {"volumes": spec_dict(config.volumes), "slices": spec_dict(config.slices)}
+
+
+SLICES = Stage(
+    name="slices",
+    inputs=_inputs,
+    specs=_specs,
+    work=_work,
+    intact=_intact,
+)

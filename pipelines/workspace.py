@@ -1,0 +1,121 @@
+"""Workspace: every path and file name of a run, in one place."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mri_transfer.errors import RunFolderError
+
+__all__ = ["Workspace", "default_cache"]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A run folder and the cache it shares with other runs."""
+
+    root: Path
+    cache: Path
+
+    @property
+    def config(self) -> Path:
+        """Resolved configuration."""
+        return self.root / "config.toml"
+
+    @property
+    def source_manifest(self) -> Path:
+        """The manifest as it came in."""
+        return self.root / "source_manifest.csv"
+
+    @property
+    def manifest(self) -> Path:
+        """The scans that are used."""
+        return self.root / "manifest.csv"
+
+    @property
+    def excluded(self) -> Path:
+        """The scans that are not used, each with stage and reason."""
+        return self.root / "excluded.csv"
+
+    @property
+    def slices(self) -> Path:
+        """Where each scan's slices lie in the cache."""
+        return self.root / "slices.csv"
+
+    @property
+    def features(self) -> Path:
+        """Where each scan's features lie in the cache."""
+        return self.root / "features.csv"
+
+    @property
+    def folds(self) -> Path:
+        """Patient to fold, per repeat."""
+        return self.root / "folds.csv"
+
+    @property
+    def heads(self) -> Path:
+        """Folder of the fitted heads."""
+        return self.root / "heads"
+
+    def head(self, repeat: int, fold: int) -> Path:
+        """Stem of one fitted head's two files."""
+        return self.heads / f"r{repeat}_f{fold}"
+
+    @property
+    def patient_scores(self) -> Path:
+        """One score a patient and repeat."""
+        return self.root / "predictions" / "patients.csv"
+
+    @property
+    def slice_scores(self) -> Path:
+        """One score a slice and repeat."""
+        return self.root / "predictions" / "slices.csv"
+
+    @property
+    def evaluation(self) -> Path:
+        """The figures."""
+        return self.root / "evaluation.json"
+
+    @property
+    def audit(self) -> Path:
+        """The leakage stress test and its companions."""
+        return self.root / "audit.json"
+
+    @property
+    def report(self) -> Path:
+        """The page that people read."""
+        return self.root / "report" / "index.html"
+
+    def record(self, stage: str) -> Path:
+        """Record of what a stage read and wrote."""
+        return self.root / "records" / f"{stage}.json"
+
+    @property
+    def weights(self) -> Path:
+        """Folder of converted trunk weights, in the cache."""
+        return self.cache / "weights"
+
+    def demand(self, path: Path, *, made_by: str) -> Path:
+        """Return `path`, or say which stage makes it.
+
+        Raises
+        ------
+        RunFolderError
+            If the file is not there.
+        """
+        if not path.exists():
+            raise RunFolderError(
+                f"{path.relative_to(self.root)} is missing",
+                where=str(self.root),
+                remedy=f"Run `mri-transfer {made_by}` on this folder first",
+            )
+        return path
+
+
+def default_cache() -> Path:
+    """Return the user's cache folder, or MRI_TRANSFER_CACHE if that is set."""
+    from platformdirs import user_cache_path
+
+    named = os.environ.get("MRI_TRANSFER_CACHE")
+    return Path(named) if named else user_cache_path("mri-transfer")
