@@ -4,16 +4,21 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+PACKAGES := $(VENV)/.packages
 STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
+PIP := -m pip --disable-pip-version-check install -qq --no-deps
+PYTHON_IS_FIT = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	{ echo "mri-transfer needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is none of these:" \
+	"name one with 'make PYTHON=python3.12 $(MAKECMDGOALS)'" >&2; exit 1; }
 
 .PHONY: demo test checks unit bench lock clean
 
 demo: $(STAMP)
 	$(RUN) -m pipelines.cli demo --out demo
 
-test: $(STAMP) checks unit
+test: checks unit
 
 checks: $(STAMP)
 	$(RUN) -m ruff check .
@@ -24,28 +29,37 @@ checks: $(STAMP)
 unit: $(STAMP)
 	$(RUN) -m pytest
 
-# The stamp is written last, so that an interrupted set-up is done again.
-$(STAMP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
-		{ echo "mri-transfer needs Python 3.11 to 3.13; name one with make PYTHON=..."; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
-	$(RUN) -m pip install --quiet --require-hashes --no-deps -r requirements.lock
-	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
+# Stamps are written last, so that an interrupted set-up is done again. Only a new lock makes the
+# environment anew; a change of pyproject.toml alone takes seconds.
+$(PACKAGES): requirements.lock
+	@$(PYTHON_IS_FIT)
+	@echo "Setting up $(VENV) from requirements.lock: once, some minutes"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(RUN) $(PIP) --require-hashes -r requirements.lock
+	@touch $@
+
+$(STAMP): pyproject.toml $(PACKAGES)
+	@$(RUN) $(PIP) --no-build-isolation --editable .
+	@touch $@
+
+# Keras has an environment of its own: it is only needed here.
+$(BENCH_STAMP): benchmarks/requirements.lock
+	@$(PYTHON_IS_FIT)
+	@echo "Setting up $(BENCH_VENV) from benchmarks/requirements.lock: once, some minutes"
+	@$(PYTHON) -m venv --clear $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python $(PIP) --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
 bench: $(STAMP) $(BENCH_STAMP)
 	$(RUN) -m benchmarks
 
-$(BENCH_STAMP): benchmarks/requirements.lock
-	$(PYTHON) -m venv --clear $(BENCH_VENV)
-	$(BENCH_VENV)/bin/python -m pip install --quiet --require-hashes --no-deps -r $<
-	@touch $@
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header
 
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header benchmarks/requirements.in -o benchmarks/requirements.lock
+	$(LOCK) --extra dev pyproject.toml -o requirements.lock
+	$(LOCK) benchmarks/requirements.in -o benchmarks/requirements.lock
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(BENCH_VENV) demo build dist \
+		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

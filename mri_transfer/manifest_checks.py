@@ -7,16 +7,13 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from mri_transfer.errors import Fault, ManifestError
 from mri_transfer.manifest_paths import content_faults, path_fault, resolve_path
+from mri_transfer.manifest_schema import ID_COLUMNS, REQUIRED_COLUMNS, is_name, schema_faults
 from mri_transfer.manifest_table import TextTable, parse_number
-
-if TYPE_CHECKING:
-    from pandera.pandas import Check, DataFrameSchema
 
 __all__ = ["BASE_COLUMNS", "check_table"]
 
@@ -32,38 +29,9 @@ BASE_COLUMNS = (
     "site",
     "scanner",
 )
-_REQUIRED = ("patient_id", "path")
-_IDS = ("patient_id", "session_id", "scan_id")
 _COUNT_COLUMN = "n_scans"
-_AGE_YEARS = (0.0, 120.0)
-_MAX_ID_LENGTH = 100
 _SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
 _LINE_BREAKS = re.compile(r"[\r\n]+")
-
-#: For every check of the schema: what is wrong, what was expected, how to mend it.
-_MESSAGES: Mapping[str, tuple[str, str | None, str]] = {
-    "not_nullable": ("the cell is empty", "a value", "Fill it in or delete the row"),
-    "id_name": (
-        "the name cannot be part of a file's name",
-        f"up to {_MAX_ID_LENGTH} characters, none of / \\ : or line breaks, not . or ..",
-        "Rename it",
-    ),
-    "age_number": (
-        "age is not a number",
-        "years, with a decimal point",
-        "Write the age in years, or leave the cell empty",
-    ),
-    "age_range": (
-        "age is out of range",
-        f"{_AGE_YEARS[0]:g} to {_AGE_YEARS[1]:g} years",
-        "Correct it, or leave the cell empty",
-    ),
-    "sex": (
-        "sex cannot be understood",
-        "F or M (female, male)",
-        "Write F or M (number codes differ between studies), or leave the cell empty",
-    ),
-}
 
 
 def check_table(
@@ -98,7 +66,7 @@ def check_table(
     lines = table.lines
     if frame.empty:
         faults.append(Fault("the table has no rows", remedy="List one scan a row"))
-    faults += _schema_faults(frame, lines)
+    faults += schema_faults(frame, lines, named=table.columns)
     faults += _duplicate_scans(frame, lines, named="scan_id" in table.columns)
     for column in ("label", "sex"):
         faults += _contradictions(frame, column, lines)
@@ -122,14 +90,14 @@ def _column_faults(columns: Sequence[str]) -> Iterator[Fault]:
             column=_COUNT_COLUMN,
             remedy="Rename it: the program counts a patient's scans under that name",
         )
-    for name in _REQUIRED:
+    for name in REQUIRED_COLUMNS:
         if name not in columns:
             yield Fault(
                 "the column is missing",
                 row=1,
                 column=name,
                 found=", ".join(column for column in columns if column) or "no columns",
-                expected=", ".join(_REQUIRED),
+                expected=", ".join(REQUIRED_COLUMNS),
                 remedy="Add it, or say which of the columns it is",
             )
 
@@ -150,76 +118,16 @@ def _unified(cells: Mapping[str, str | None]) -> dict[str, str | None]:
         for name, cell in cells.items()
     }
     for name, cell in record.items():
-        if cell is not None and name not in (*_IDS, "path"):
+        if cell is not None and name not in (*ID_COLUMNS, "path"):
             record[name] = _LINE_BREAKS.sub(" ", cell)
     sex = record.get("sex")
     if sex is not None:
         record["sex"] = _SEXES.get(sex.casefold(), sex)
     if record.get("scan_id") is None:
-        parts = [record.get("patient_id"), record.get("session_id")]
-        record["scan_id"] = "_".join(part for part in parts if part is not None) or None
+        parts = [part for name in ID_COLUMNS[:2] if (part := record.get(name)) is not None]
+        # A part that is no name is reported itself; a scan_id made of it would be so again.
+        record["scan_id"] = "_".join(parts) or None if all(map(is_name, parts)) else None
     return record
-
-
-def _is_name(text: str) -> bool:
-    forbidden = any(
-        letter in "/\\:" or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
-        for letter in text
-    )
-    return not forbidden and text not in (".", "..") and len(text) <= _MAX_ID_LENGTH
-
-
-def _in_age_range(text: str) -> bool:
-    age = parse_number(text)
-    return age is None or _AGE_YEARS[0] <= age <= _AGE_YEARS[1]
-
-
-def _schema() -> DataFrameSchema:
-    """Return the checks of single cells; the names of the checks are keys of `_MESSAGES`."""
-    import pandera.pandas as pa  # a fifth of a second, needed only when a table is read
-
-    def cell(name: str, passes: Any) -> Check:
-        return pa.Check(passes, element_wise=True, name=name, error=name)
-
-    name_check = cell("id_name", _is_name)
-    age_checks = [
-        cell("age_number", lambda text: parse_number(text) is not None),
-        cell("age_range", _in_age_range),
-    ]
-    checks = {
-        **{name: [name_check] for name in _IDS},
-        "path": [],
-        "age": age_checks,
-        "sex": [cell("sex", lambda text: text in ("F", "M"))],
-    }
-    return pa.DataFrameSchema(
-        {
-            name: pa.Column(object, checks=checks[name], nullable=name not in _REQUIRED)
-            for name in checks
-        }
-    )
-
-
-def _schema_faults(frame: pd.DataFrame, lines: Sequence[int | None]) -> Iterator[Fault]:
-    from pandera.errors import SchemaErrors
-
-    # A column that is absent altogether was reported once; not again for every row.
-    present = frame.loc[:, [name not in _REQUIRED or frame[name].notna().any() for name in frame]]
-    schema = _schema().remove_columns([name for name in _REQUIRED if name not in present])
-    try:
-        schema.validate(present, lazy=True)
-    except SchemaErrors as error:
-        for failure in error.failure_cases.itertuples(index=False):
-            what, expected, remedy = _MESSAGES[str(failure.check)]
-            found = failure.failure_case
-            yield Fault(
-                what,
-                row=lines[int(failure.index)],
-                column=str(failure.column),
-                found=repr(found) if isinstance(found, str) else None,
-                expected=expected,
-                remedy=remedy,
-            )
 
 
 def _duplicate_scans(

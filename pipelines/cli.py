@@ -236,7 +236,8 @@ def _end(console: Console, outcome: RunOutcome) -> None:
     excluded = outcome.excluded
     if not excluded:
         return
-    console.print(f"\n{len(excluded)} scans excluded ({outcome.workspace.excluded}):", markup=False)
+    count = "1 scan" if len(excluded) == 1 else f"{len(excluded)} scans"
+    console.print(f"\n{count} excluded ({outcome.workspace.excluded}):", markup=False)
     shown = 20
     for exclusion in excluded[:shown]:
         console.print(f"  {exclusion.scan_id} [{exclusion.stage}] {exclusion.reason}", markup=False)

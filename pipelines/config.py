@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,6 +75,8 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     for override in overrides:
         keys, value = parse_override(override)
         _set(settings, keys, value, override)
+    if isinstance(settings.get("heads"), dict):
+        settings["heads"].setdefault("kind", LinearHeadSpec().kind)
     where = "the command line" if path is None else str(path)
     try:
         return TypeAdapter(RunConfig).validate_python(settings)
@@ -101,21 +104,43 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         return keys, raw.strip()
 
 
-def config_toml(config: RunConfig) -> str:
-    """Write a configuration as TOML, every default spelled out."""
+def config_toml(config: RunConfig, *, explain: bool = False) -> str:
+    """Write a configuration as TOML, every default spelled out.
+
+    Parameters
+    ----------
+    config : RunConfig
+    explain : bool
+        Put what each setting means above it, as a comment.
+    """
     import tomlkit
 
     document = tomlkit.document()
-    for key, value in dataclasses.asdict(config).items():
-        if isinstance(value, dict):
-            section = tomlkit.table()
-            for name, setting in value.items():
-                if setting is not None:
-                    section.add(name, list(setting) if isinstance(setting, tuple) else setting)
-            document.add(key, section)
-        else:
-            document.add(key, value)
+    for key in (field.name for field in dataclasses.fields(config)):
+        value = getattr(config, key)
+        if not dataclasses.is_dataclass(value):
+            _add_setting(document, config, key, explain=explain)
+            continue
+        section = tomlkit.table()
+        if explain:
+            section.comment((type(value).__doc__ or "").strip().splitlines()[0])
+        for field in dataclasses.fields(value):
+            _add_setting(section, value, field.name, explain=explain)
+        document.add(key, section)
     return tomlkit.dumps(document)
+
+
+def _add_setting(container: Any, spec: Any, name: str, *, explain: bool) -> None:
+    import tomlkit
+
+    value = getattr(spec, name)
+    if value is None:
+        return
+    description = type(spec).__pydantic_fields__[name].description
+    if explain and description:
+        for line in textwrap.wrap(description, width=96):
+            container.add(tomlkit.comment(line))
+    container.add(name, list(value) if isinstance(value, tuple) else value)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

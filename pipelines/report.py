@@ -91,11 +91,12 @@ def _work(context: Context) -> StageResult:
     slices = SliceScores.read(workspace.slice_scores).table
     evaluation = Evaluation.read(workspace.evaluation).document
     excluded = [dataclasses.asdict(one) for one in read_exclusions(workspace.excluded)]
+    patients = read_manifest(workspace.manifest, check_files=False).patients()
     inputs = ReportInputs(
         title=f"{config.labels.positive} against {config.labels.negative} from T1 brain MRI",
         evaluation=evaluation,
         audit=Audit.read(workspace.audit).content,
-        patients=read_manifest(workspace.manifest, check_files=False).patients(),
+        patients=patients.drop(columns=["synthetic", "n_scans"], errors="ignore"),
         excluded=pd.DataFrame(excluded, columns=["scan_id", "patient_id", "stage", "reason"]),
         patient_scores=scores,
         slice_scores=slices,

@@ -138,7 +138,7 @@ def _images(root: Path, suffix: str) -> list[_Image]:
 
 def _indexed(root: Path, suffix: str) -> Iterator[tuple[str, str, str | None]]:
     """Yield path (relative, POSIX), patient and session of every image of the suffix."""
-    import bids2table  # type: ignore[import-untyped]  # slow: it pulls in pyarrow
+    import bids2table  # slow: it pulls in pyarrow
 
     # bids2table takes brackets in the folder's name for a pattern, skips folders with a dot in
     # their name, and remembers folders it has seen; a fresh, plain name avoids all three.

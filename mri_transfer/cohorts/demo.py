@@ -233,10 +233,10 @@ def _sessions_table(sessions: list[_Session]) -> str:
 def _participants_table(rows: list[tuple[DemoPatient, _Session]]) -> str:
     lines = [
         f"{patient.patient_id}\t{session.age}\t{patient.sex}\t{patient.label}\t{patient.site}"
-        f"\t{session.nwbv:.4f}"
+        f"\t{session.nwbv:.4f}\t1"
         for patient, session in rows
     ]
-    return "\n".join(["participant_id\tage\tsex\tdiagnosis\tsite\tnwbv", *lines, ""])
+    return "\n".join(["participant_id\tage\tsex\tdiagnosis\tsite\tnwbv\tsynthetic", *lines, ""])
 
 
 def _describe(folder: Path, spec: DemoSpec) -> None:
@@ -253,7 +253,6 @@ _DESCRIPTION: dict[str, Any] = {
     "Name": "SYNTHETIC demo cohort of mri-transfer: no real patients",
     "BIDSVersion": "1.9.0",
     "DatasetType": "raw",
-    "License": "CC0",
     "GeneratedBy": [
         {"Name": "mri-transfer", "Description": f"grown from the MNI152 template, {_SCHEMA}"}
     ],
@@ -274,6 +273,7 @@ _COLUMNS: dict[str, Any] = {
         "Description": "Grey and white matter as a share of the intracranial volume of the grown "
         "anatomy, with measurement noise"
     },
+    "synthetic": {"Description": "1: no person stands behind this row; reports say so first"},
 }
 
 _README = """\
@@ -288,4 +288,8 @@ smooth bias field and a random storage orientation. Some patients were scanned t
 
 The scans show that software works. They say nothing about Alzheimer's disease or about how well
 anything would do on real patients.
+
+The template is ICBM 152 nonlinear symmetric 2009a (Fonov et al. 2011), as shipped with nilearn:
+Copyright (C) 1993-2009 Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological
+Institute, McGill University.
 """

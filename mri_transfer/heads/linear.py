@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
+from threadpoolctl import threadpool_limits
 
 from mri_transfer.features import FeatureTable
 from mri_transfer.heads.head import Fit, Head, SliceOutput
@@ -112,15 +113,45 @@ def fit_linear(
         mean, spread = rows.mean(axis=0), rows.std(axis=0)
         deviation = np.where(spread > 1e-6, spread, 1.0)
         scaled = ((rows - mean) / deviation).reshape(len(rows), -1)
+        heights = _mean_by_slice(table.features, fit.train)
         for candidate, penalties in enumerate(spec.candidates):
-            solved = [_solve(scaled, values, c, balanced=spec.balanced) for c in penalties]
+            # Threads cost more than they save on a problem this small.
+            with threadpool_limits(limits=1):
+                solved = [_solve(scaled, values, c, balanced=spec.balanced) for c in penalties]
             weight = np.mean([w for w, _ in solved], axis=0).reshape(mean.shape)
-            # In raw units, one vector and one bias a zone: a zone's average training slice has the
-            # intercept's log-odds, so that single slices can be read as well as their mean.
             raw = share[:, None] * weight / deviation
-            bias = np.mean([b for _, b in solved]) - (raw * mean).sum(axis=1)
+            intercept = float(np.mean([b for _, b in solved]))
+            bias = _slice_biases(raw, intercept, mean, heights)
             tensors = {"weight": raw.astype(np.float32), "bias": bias.astype(np.float32)}
             yield i, candidate, Head(kind="linear", tensors=tensors)
+
+
+def _mean_by_slice(features: FloatArray, train: npt.NDArray[np.bool_]) -> DoubleArray:
+    """Average the training slices of each position, shape (n_slices, n_features)."""
+    return np.stack(
+        [
+            features[train[:, s] if train[:, s].any() else slice(None), s].mean(
+                axis=0, dtype=np.float64
+            )
+            for s in range(features.shape[1])
+        ]
+    )
+
+
+def _slice_biases(
+    raw: DoubleArray, intercept: float, zone_mean: DoubleArray, slice_mean: DoubleArray
+) -> DoubleArray:
+    """Return a bias a slice, such that an average slice of each height says the intercept.
+
+    Features change with the height in the brain whoever's brain it is. Without this a slice's
+    score would tell its height; the mean over the slices, the patient's, is the same with it.
+    """
+    zone = zone_of_slices(len(slice_mean), len(raw))
+    height = (raw[zone] * slice_mean).sum(axis=1)
+    for k in range(len(raw)):
+        height[zone == k] -= height[zone == k].mean()
+    biases: DoubleArray = intercept - (raw * zone_mean).sum(axis=1)[zone] - height
+    return biases
 
 
 def _solve(
@@ -150,6 +181,6 @@ def apply_linear(tensors: Mapping[str, FloatArray], features: FloatArray) -> Sli
     weight = tensors["weight"].astype(np.float64)
     zone = zone_of_slices(n_slices, len(weight))
     logits = np.einsum("nsd,sd->ns", features.astype(np.float64), weight[zone])
-    logits += tensors["bias"].astype(np.float64)[zone]
+    logits += tensors["bias"].astype(np.float64)
     weights = np.full(logits.shape, 1 / n_slices, dtype=np.float32)
     return SliceOutput(logits=logits.astype(np.float32), weights=weights)

@@ -1,0 +1,59 @@
+"""A small synthetic cohort and one finished run on it, shared by the tests of the stages."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from mri_transfer.cohorts import read_bids_cohort
+from mri_transfer.cohorts.demo import DemoSpec, grow_demo_cohort
+from pipelines.config import RunConfig, read_config
+from pipelines.runner import RunOutcome, begin_run, run_pipeline
+
+#: Settings that make a run small, not different in kind.
+SMALL = [
+    "slices.n_slices=8",
+    "slices.size_px=64",
+    "folds.n_folds=2",
+    "folds.n_repeats=2",
+    "folds.n_inner_folds=2",
+    "evaluation.bootstrap_samples=100",
+    "evaluation.baseline_inner_folds=2",
+    "audit.n_permutations=2",
+    "audit.bootstrap_samples=100",
+    "features.precision=fp32",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallJob:
+    """A cohort, its manifest and the settings to run it with."""
+
+    cohort: Path
+    manifest: Path
+    config: RunConfig
+    settings: list[str]
+
+    def run(self, out: Path, cache: Path) -> RunOutcome:
+        """Run every stage."""
+        workspace = begin_run(self.manifest, out, self.config, cache=cache)
+        return run_pipeline(workspace, self.config)
+
+
+@pytest.fixture(scope="session")
+def small_job(tmp_path_factory: pytest.TempPathFactory) -> SmallJob:
+    """8 synthetic patients at 5 mm, 10 scans."""
+    folder = tmp_path_factory.mktemp("small")
+    spec = DemoSpec(n_patients=8, spacing_mm=5, two_session_fraction=0.25)
+    cohort = grow_demo_cohort(folder / "cohort", spec=spec)
+    read_bids_cohort(cohort).manifest.write(folder / "manifest.csv")
+    return SmallJob(cohort, folder / "manifest.csv", read_config(None, SMALL), SMALL)
+
+
+@pytest.fixture(scope="session")
+def finished(small_job: SmallJob, tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
+    """A finished run; tests must not change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    return small_job.run(folder / "run", folder / "cache")

@@ -1,0 +1,130 @@
+"""The command, as a person meets it: help, exit codes, messages."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+from pipelines.names import STAGE_HELP
+from pipelines.runner import STAGES
+from tests.pipelines.conftest import SmallJob
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def _run(*words: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(README.parent), **env},
+        check=False,
+    )
+
+
+def _commands() -> list[list[str]]:
+    group = typer.main.get_command(app)
+    found: list[list[str]] = []
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        found.append([name])
+        found += [[name, inner] for inner in getattr(command, "commands", {})]
+    return found
+
+
+@pytest.mark.parametrize("command", [[], *_commands()], ids=" ".join)
+def test_every_command_explains_itself_and_each_of_its_options(command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    options = re.findall(r"^ {2}(--?[\w-]+)[^\n]*?(?:\n {6,}[^\n]*)*$", result.output, re.M)
+    assert "--help" in options
+    for line in re.findall(r"^ {2}--[^\n]+(?:\n {4,}[^\n]+)*", result.output, re.M):
+        words = re.sub(r"\s+", " ", line).split(" ")
+        assert len(words) > 3, f"no help for {line.strip()}"
+
+
+def test_every_command_of_the_design_is_there() -> None:
+    names = {" ".join(command) for command in _commands()}
+    wanted = {"demo", "run", "doctor", "manifest bids", "manifest csv", *STAGE_HELP}
+    assert wanted <= names
+
+
+def test_stages_are_those_that_help_names_in_the_same_order() -> None:
+    assert [stage.name for stage in STAGES] == list(STAGE_HELP)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, pipelines.cli\n"
+        "heavy = {'torch', 'monai', 'pandas', 'numpy', 'sklearn', 'matplotlib', 'pydantic'}\n"
+        "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["run", "--frobnicate"], 2, "No such option"),
+        (["run", "--manifest", "m.csv", "--out", "r", "--set", "folds.k=3"], 2, "no such setting"),
+        (["run", "--manifest", "m.csv", "--out", "r", "--from", "bake"], 2, "no such stage"),
+        (["run", "--manifest", "m.csv", "--out", "r", "--config", "none.toml"], 2, "cannot read"),
+        (["manifest", "csv", "m.csv", "--out", "x.csv", "--column", "a"], 2, "THEIRS=OURS"),
+        (["run", "--manifest", "none.csv", "--out", "r"], 1, "none.csv"),
+        (["train", "nowhere"], 1, "not a run folder"),
+        (["manifest", "bids", "nowhere", "--out", "x.csv"], 1, "nowhere"),
+    ],
+)
+def test_wrong_use_gets_a_message_and_its_exit_code(
+    words: list[str], code: int, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "m.csv").write_text("patient_id,path\na,a.nii\n")
+    result = _run(*words, cwd=tmp_path)
+    assert result.returncode == code, result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_excluded_scans_are_printed_and_end_with_3(small_job: SmallJob, tmp_path: Path) -> None:
+    shutil.copytree(small_job.cohort, tmp_path / "cohort")
+    scan = sorted((tmp_path / "cohort").rglob("*.nii.gz"))[0]
+    scan.write_bytes(b"not a scan")
+    env = {"MRI_TRANSFER_CACHE": str(tmp_path / "cache")}
+    made = _run("manifest", "bids", "cohort", "--out", "m.csv", cwd=tmp_path, **env)
+    assert made.returncode == 0, made.stderr
+    settings = [part for setting in small_job.settings for part in ("--set", setting)]
+    done = _run("run", "--manifest", "m.csv", "--out", "run", *settings, cwd=tmp_path, **env)
+    assert done.returncode == 3, done.stderr
+    assert "1 scan" in done.stdout
+    assert scan.name.removesuffix("_T1w.nii.gz") in done.stdout
+    assert "Report:" in done.stdout
+
+
+def test_the_commands_of_the_readme_run(small_job: SmallJob, tmp_path: Path) -> None:
+    """Every `mri-transfer` line of the README's walk-through, in order, on a small cohort."""
+    text = README.read_text(encoding="utf-8")
+    block = re.search(r"<!-- walk-through -->\s*```sh\n(.*?)```", text, re.S)
+    assert block is not None
+    lines = [line.split("  #")[0] for line in block[1].splitlines() if line.strip()]
+    assert len(lines) >= 5
+    shutil.copytree(small_job.cohort, tmp_path / "cohort")
+    (tmp_path / "my.toml").write_text("[folds]\nn_folds = 2\nn_inner_folds = 2\n")
+    for line in lines:
+        name, *words = shlex.split(line)
+        assert name == "mri-transfer"
+        if words[0] == "run":
+            settings = [*small_job.settings]
+            words += [part for setting in settings for part in ("--set", setting)]
+        done = _run(*words, cwd=tmp_path, MRI_TRANSFER_CACHE=str(tmp_path / "cache"))
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"

@@ -1,0 +1,219 @@
+"""A run: every file of the design, the same bytes again, nothing done twice, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mri_transfer.errors import RunFolderError
+from mri_transfer.folds import Folds
+from mri_transfer.heads import Head
+from pipelines.config import read_config
+from pipelines.names import STAGE_HELP
+from pipelines.runner import STAGES, RunOutcome, begin_run, open_run, run_pipeline, stage_named
+from tests.pipelines.conftest import SmallJob
+
+#: What must be the same bytes on every run; records hold times and are not among them.
+RESULTS = [
+    "config.toml",
+    "excluded.csv",
+    "folds.csv",
+    "predictions/patients.csv",
+    "predictions/slices.csv",
+    "evaluation.json",
+    "audit.json",
+]
+
+
+def _results(run: Path) -> dict[str, bytes]:
+    heads = sorted(path.relative_to(run).as_posix() for path in (run / "heads").iterdir())
+    return {name: (run / name).read_bytes() for name in [*RESULTS, *heads]}
+
+
+def test_the_run_folder_holds_every_file_of_the_design(finished: RunOutcome) -> None:
+    root = finished.workspace.root
+    for name in [*RESULTS, "manifest.csv", "report/index.html"]:
+        assert (root / name).is_file(), name
+    for repeat in range(2):
+        for fold in range(2):
+            assert (root / f"heads/r{repeat}_f{fold}.safetensors").is_file()
+            assert (root / f"heads/r{repeat}_f{fold}.json").is_file()
+    patients = pd.read_csv(root / "predictions/patients.csv")
+    assert list(patients.columns) == [
+        "repeat", "fold", "patient_id", "label", "score", "predicted", "n_slices",
+    ]  # fmt: skip
+    slices = pd.read_csv(root / "predictions/slices.csv")
+    assert list(slices.columns) == [
+        "repeat", "fold", "patient_id", "scan_id", "slice", "z_mm", "score",
+    ]  # fmt: skip
+    assert len(patients) == 2 * 8
+    assert len(slices) == 2 * 10 * 8
+    assert (
+        slices["z_mm"].is_unique
+        or slices.groupby(["repeat", "scan_id"])["z_mm"].nunique().eq(8).all()
+    )
+
+
+def test_the_evaluation_says_by_patient_and_that_the_cohort_is_synthetic(
+    finished: RunOutcome,
+) -> None:
+    root = finished.workspace.root
+    document = json.loads((root / "evaluation.json").read_text())
+    assert document["schema"] == "mri-transfer/evaluation/1"
+    assert document["n_patients"] == 8
+    assert document["positive_label"] == "AD"
+    assert document["synthetic"] is True
+    assert {"auc", "balanced_accuracy", "sensitivity"} <= set(document["patient"])
+    assert {"value", "ci_low", "ci_high", "n"} <= set(document["patient"]["auc"])
+    page = (root / "report/index.html").read_text(encoding="utf-8")
+    assert "synthetic" in page[page.index("<body") :][:1500].lower()
+
+
+def test_no_patient_is_scored_by_a_head_that_saw_them(finished: RunOutcome) -> None:
+    workspace = finished.workspace
+    scored = pd.read_csv(workspace.patient_scores, dtype={"patient_id": str})
+    for one in Folds.read(workspace.folds):
+        head = Head.read(workspace.head(one.repeat, one.fold))
+        rows = scored[(scored["repeat"] == one.repeat) & (scored["fold"] == one.fold)]
+        assert len(rows)
+        assert not set(rows["patient_id"]) & set(head.facts["training_patients"])
+
+
+def test_records_name_inputs_outputs_specs_versions_and_seed(finished: RunOutcome) -> None:
+    workspace = finished.workspace
+    for name in STAGE_HELP:
+        record = json.loads(workspace.record(name).read_text())
+        for key in ("inputs", "outputs", "specs", "versions", "seed", "git_commit", "seconds"):
+            assert key in record
+        assert record["inputs"]
+        assert record["outputs"]
+        assert all(len(digest) == 64 for digest in record["outputs"].values())
+
+
+def test_a_second_run_from_an_empty_cache_gives_the_same_bytes(
+    small_job: SmallJob, finished: RunOutcome, tmp_path: Path
+) -> None:
+    again = small_job.run(tmp_path / "run", tmp_path / "cache")
+    assert _results(again.workspace.root) == _results(finished.workspace.root)
+
+
+def test_a_finished_run_does_nothing_again(
+    small_job: SmallJob, finished: RunOutcome, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished.workspace.root, run)
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    workspace, config = open_run(run, cache=finished.workspace.cache)
+    run_pipeline(workspace, config)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_another_head_takes_every_feature_from_the_cache(
+    small_job: SmallJob, finished: RunOutcome, tmp_path: Path
+) -> None:
+    cache = finished.workspace.cache
+    before = {path: path.stat().st_mtime_ns for path in cache.rglob("*.safetensors")}
+    config = read_config(
+        None, [*small_job.settings, "heads.kind=attention", "heads.epochs=[2]", "seed=4"]
+    )
+    workspace = begin_run(small_job.manifest, tmp_path / "run", config, cache=cache)
+    run_pipeline(workspace, config)
+    after = {path: path.stat().st_mtime_ns for path in cache.rglob("*.safetensors")}
+    assert after == before
+    patients = pd.read_csv(workspace.patient_scores)
+    assert patients["score"].between(0, 1).all()
+
+
+def test_a_changed_setting_reruns_what_depends_on_it_and_no_more(
+    small_job: SmallJob, finished: RunOutcome, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished.workspace.root, run)
+    config = read_config(None, [*small_job.settings, "evaluation.bootstrap_samples=150"])
+    workspace = begin_run(small_job.manifest, run, config, cache=finished.workspace.cache)
+    before = {name: workspace.record(name).read_bytes() for name in STAGE_HELP}
+    run_pipeline(workspace, config)
+    changed = {name for name in STAGE_HELP if workspace.record(name).read_bytes() != before[name]}
+    assert changed == {"evaluate", "report"}
+
+
+def test_a_lost_cache_is_made_anew(
+    small_job: SmallJob, finished: RunOutcome, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished.workspace.root, run)
+    workspace, config = open_run(run, cache=tmp_path / "fresh")
+    run_pipeline(workspace, config)
+    assert _results(run) == _results(finished.workspace.root)
+    assert len(list((tmp_path / "fresh" / "features").rglob("*.safetensors"))) == 10
+
+
+def test_one_bad_scan_is_listed_and_the_batch_goes_on(small_job: SmallJob, tmp_path: Path) -> None:
+    cohort = tmp_path / "cohort"
+    shutil.copytree(small_job.cohort, cohort)
+    table = pd.read_csv(small_job.manifest, dtype=str, keep_default_na=False)
+    table["path"] = [str(cohort / Path(name).relative_to("cohort")) for name in table["path"]]
+    counts = table.groupby("patient_id")["scan_id"].transform("size")
+    bad = Path(table[counts == 2]["path"].iloc[0])
+    bad.write_bytes(bad.read_bytes()[:2000])
+    table.loc[table[counts == 2].index[-1], "label"] = ""
+    manifest = tmp_path / "m.csv"
+    table.to_csv(manifest, index=False)
+    config = read_config(None, small_job.settings)
+    workspace = begin_run(manifest, tmp_path / "run", config, cache=tmp_path / "cache")
+    outcome = run_pipeline(workspace, config, stages=STAGES[:4])
+    reasons = {one.scan_id: one.reason for one in outcome.excluded}
+    assert len(reasons) == 2
+    bad_id = table[table["path"] == str(bad)]["scan_id"].iloc[0]
+    assert bad_id in reasons[bad_id]
+    assert any("never read as healthy" in reason for reason in reasons.values())
+    assert len(pd.read_csv(workspace.manifest)) == 8
+
+
+def test_a_stage_names_the_stage_that_is_missing_before_it(
+    small_job: SmallJob, tmp_path: Path
+) -> None:
+    workspace = begin_run(small_job.manifest, tmp_path / "run", small_job.config, cache=tmp_path)
+    with pytest.raises(RunFolderError, match=r"features\.csv is missing.*mri-transfer features"):
+        run_pipeline(workspace, small_job.config, stages=[stage_named("train")])
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="not a run folder"):
+        open_run(tmp_path)
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage_and_resumed_it_ends_with_the_same_bytes(
+    small_job: SmallJob, finished: RunOutcome, tmp_path: Path
+) -> None:
+    run, cache = tmp_path / "run", tmp_path / "cache"
+    command = [
+        *(sys.executable, "-m", "pipelines.cli", "run", "--manifest", str(small_job.manifest)),
+        *("--out", str(run), "--cache", str(cache)),
+    ]
+    command += [part for setting in small_job.settings for part in ("--set", setting)]
+    names = list(STAGE_HELP)
+    killed = 0
+    for previous in [None, *names[:-1]]:
+        begun = run / "config.toml" if previous is None else run / "records" / f"{previous}.json"
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as process:
+            while process.poll() is None and not begun.exists():
+                time.sleep(0.002)
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+            killed += process.wait() == -signal.SIGKILL
+    assert killed >= len(names) - 2
+    subprocess.run(command, check=True, capture_output=True)
+    assert _results(run) == _results(finished.workspace.root)
+    assert not [path for path in run.rglob("*") if path.name.startswith((".", "tmp"))]
