@@ -15,7 +15,7 @@ from mri_transfer import __version__
 from mri_transfer.files import sha256_of_file, write_json
 from pipelines.workspace import Workspace
 
-__all__ = ["StageRecord", "git_commit", "package_versions"]
+__all__ = ["StageRecord", "file_digests", "git_commit", "package_versions"]
 
 _SCHEMA = "mri-transfer/record/1"
 _PACKAGES = (
