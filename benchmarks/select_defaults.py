@@ -29,8 +29,16 @@ FEATURES = [
     ["trunk.layer=block4_pool", "features.pooling=max", "slices.size_px=150"],
 ]
 LINEAR = [
-    *([f"heads.zones={zones}"] for zones in (1, 2, 4)),
-    *([f"heads.zones={zones}", "heads.penalties=inner"] for zones in (1, 2)),
+    *(
+        [f"heads.zones={zones}", f"heads.scaling={scaling}", f"heads.inverse_l2={penalties}"]
+        for zones in (1, 2, 4)
+        for scaling, penalties in (
+            ("global", "[10.0, 30.0, 100.0]"),
+            ("global", "[100.0, 300.0, 1000.0]"),
+            ("feature", "[0.003, 0.01, 0.03, 0.1]"),
+        )
+    ),
+    ["heads.zones=2", "heads.penalties=inner", "heads.inverse_l2=[10.0, 30.0, 100.0, 300.0]"],
 ]
 #: The attention head takes a minute a candidate; it is tried on the first features alone.
 CANDIDATES = [

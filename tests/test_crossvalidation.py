@@ -15,7 +15,7 @@ from mri_transfer.predictions import PredictionSpec
 from tests.synthetic import feature_table, folds_of
 
 SPEC = FoldSpec(n_folds=4, n_repeats=1, n_inner_folds=3)
-LINEAR = LinearHeadSpec(inverse_l2=(0.01, 0.1), penalties="inner", zones=1)
+LINEAR = LinearHeadSpec(inverse_l2=(1.0, 10.0), penalties="inner", zones=1)
 
 
 def _run(table, folds: Folds, head=LINEAR, **prediction) -> CrossValidation:

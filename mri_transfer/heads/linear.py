@@ -39,8 +39,11 @@ class LinearHeadSpec:
     """L2 logistic regression on a patient's mean features."""
 
     kind: Literal["linear"] = "linear"
-    inverse_l2: tuple[float, ...] = Field(default=(0.003, 0.01, 0.03, 0.1), min_length=1)
-    """Scikit-learn's C, strongest penalty first."""
+    scaling: Literal["global", "feature"] = "global"
+    """`global`: features are centred and divided by one number, the root of their summed
+    variances, so that those that vary most weigh most; `feature`: each by its own deviation."""
+    inverse_l2: tuple[float, ...] = Field(default=(10.0, 30.0, 100.0), min_length=1)
+    """Scikit-learn's C, strongest penalty first; it belongs to the scaling."""
     penalties: Literal["average", "inner"] = "average"
     """`average`: the mean of the heads of all penalties; `inner`: the one that inner evaluation
     of the training patients prefers."""
@@ -110,20 +113,31 @@ def fit_linear(
     share = n_slices / np.bincount(zone_of_slices(n_slices, spec.zones), minlength=spec.zones)
     for i, fit in enumerate(fits):
         rows, values = patient_rows(table, labels, fit, zones=spec.zones)
-        mean, spread = rows.mean(axis=0), rows.std(axis=0)
-        deviation = np.where(spread > 1e-6, spread, 1.0)
+        mean, deviation = rows.mean(axis=0), _deviation(rows, spec.scaling)
         scaled = ((rows - mean) / deviation).reshape(len(rows), -1)
         heights = _mean_by_slice(table.features, fit.train)
+        # With an L2 penalty the solution lies in the span of the rows. In a basis of that span
+        # there are no more unknowns than patients, however many features there are.
+        left, lengths, basis = np.linalg.svd(scaled, full_matrices=False)
+        rotated = left * lengths
         for candidate, penalties in enumerate(spec.candidates):
             # Threads cost more than they save on a problem this small.
             with threadpool_limits(limits=1):
-                solved = [_solve(scaled, values, c, balanced=spec.balanced) for c in penalties]
-            weight = np.mean([w for w, _ in solved], axis=0).reshape(mean.shape)
+                solved = [_solve(rotated, values, c, balanced=spec.balanced) for c in penalties]
+            weight = (np.mean([w for w, _ in solved], axis=0) @ basis).reshape(mean.shape)
             raw = share[:, None] * weight / deviation
             intercept = float(np.mean([b for _, b in solved]))
             bias = _slice_biases(raw, intercept, mean, heights)
             tensors = {"weight": raw.astype(np.float32), "bias": bias.astype(np.float32)}
             yield i, candidate, Head(kind="linear", tensors=tensors)
+
+
+def _deviation(rows: DoubleArray, scaling: Literal["global", "feature"]) -> DoubleArray:
+    """Return what centred features are divided by, shape (zones, n_features)."""
+    spread = rows.std(axis=0)
+    if scaling == "global":
+        return np.full(spread.shape, max(float(np.sqrt((spread**2).sum())), 1e-12))
+    return np.where(spread > 1e-6, spread, 1.0)
 
 
 def _mean_by_slice(features: FloatArray, train: npt.NDArray[np.bool_]) -> DoubleArray:
@@ -155,16 +169,16 @@ def _slice_biases(
 
 
 def _solve(
-    scaled: DoubleArray, values: IntArray, inverse_l2: float, *, balanced: bool
+    coordinates: DoubleArray, values: IntArray, inverse_l2: float, *, balanced: bool
 ) -> tuple[DoubleArray, float]:
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(
         C=inverse_l2,
         class_weight="balanced" if balanced else None,
-        max_iter=1000,
+        max_iter=5000,
         tol=1e-6,
-    ).fit(scaled, values)
+    ).fit(coordinates, values)
     return model.coef_[0], float(model.intercept_[0])
 
 

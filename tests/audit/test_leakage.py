@@ -15,7 +15,7 @@ from tests.synthetic import feature_table, folds_of
 def _stress(**table_settings):
     table, labels = feature_table(n_patients=40, n_features=60, **table_settings)
     return stress_test(
-        LinearHeadSpec(inverse_l2=(1.0,), zones=1),
+        LinearHeadSpec(inverse_l2=(100.0,), zones=1),
         table,
         folds_of(table, labels),
         fold_spec=FoldSpec(n_folds=4),

@@ -25,7 +25,7 @@ from mri_transfer.heads.published import _glorot
 from tests.synthetic import feature_table
 
 SPECS = [
-    LinearHeadSpec(inverse_l2=(0.01,)),
+    LinearHeadSpec(inverse_l2=(1.0,)),
     PublishedHeadSpec(hidden=8, epochs=3),
     AttentionHeadSpec(hidden=4, epochs=(10,)),
 ]
@@ -131,7 +131,9 @@ def test_a_fit_without_both_labels_is_refused() -> None:
 def test_the_linear_head_is_logistic_regression_on_patient_means() -> None:
     table, labels = feature_table(n_patients=30, n_features=5)
     fit = Fit(train=_mask(table, table.patient_ids), seed=0)
-    ((_, _, head),) = fit_heads(LinearHeadSpec(inverse_l2=(0.3,), zones=1), table, labels, [fit])
+    ((_, _, head),) = fit_heads(
+        LinearHeadSpec(inverse_l2=(0.3,), zones=1, scaling="feature"), table, labels, [fit]
+    )
     means = table.features.mean(axis=1, dtype=np.float64)
     scaled = (means - means.mean(0)) / means.std(0)
     oracle = LogisticRegression(C=0.3, class_weight="balanced", tol=1e-10, max_iter=10000)
@@ -143,7 +145,9 @@ def test_the_linear_head_is_logistic_regression_on_patient_means() -> None:
 def test_zones_have_weights_of_their_own_and_average_to_the_patient() -> None:
     table, labels = feature_table(n_patients=30, n_slices=7, n_features=5)
     fit = Fit(train=_mask(table, table.patient_ids), seed=0)
-    ((_, _, head),) = fit_heads(LinearHeadSpec(inverse_l2=(0.3,), zones=2), table, labels, [fit])
+    ((_, _, head),) = fit_heads(
+        LinearHeadSpec(inverse_l2=(0.3,), zones=2, scaling="feature"), table, labels, [fit]
+    )
     low, high = table.features[:, :4].mean(axis=1), table.features[:, 4:].mean(axis=1)
     both = np.concatenate([low, high], axis=1).astype(np.float64)
     scaled = (both - both.mean(0)) / both.std(0)
@@ -156,6 +160,19 @@ def test_zones_have_weights_of_their_own_and_average_to_the_patient() -> None:
     np.testing.assert_allclose(output.logits.mean(axis=0), oracle.intercept_[0], atol=1e-3)
 
 
+def test_global_scaling_divides_all_features_by_one_number() -> None:
+    table, labels = feature_table(n_patients=30, n_features=5)
+    table = dataclasses.replace(table, features=table.features * np.float32([1, 1, 9, 1, 0.1]))
+    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
+    ((_, _, head),) = fit_heads(LinearHeadSpec(inverse_l2=(5.0,), zones=1), table, labels, [fit])
+    means = table.features.mean(axis=1, dtype=np.float64)
+    scaled = (means - means.mean(0)) / np.sqrt(means.var(axis=0).sum())
+    oracle = LogisticRegression(C=5.0, class_weight="balanced", tol=1e-10, max_iter=10000)
+    oracle.fit(scaled, labels)
+    mine = apply_head(head, table.features).logits.mean(axis=1)
+    np.testing.assert_allclose(mine, oracle.decision_function(scaled), rtol=1e-3, atol=1e-4)
+
+
 def test_averaged_penalties_are_the_mean_of_the_single_heads() -> None:
     table, labels = feature_table()
     fit = Fit(train=_mask(table, table.patient_ids), seed=0)
@@ -164,8 +181,8 @@ def test_averaged_penalties_are_the_mean_of_the_single_heads() -> None:
         ((_, _, head),) = fit_heads(spec, table, labels, [fit])
         return apply_head(head, table.features).logits
 
-    apart = [logits(LinearHeadSpec(inverse_l2=(c,))) for c in (0.01, 0.1)]
-    joined = logits(LinearHeadSpec(inverse_l2=(0.01, 0.1)))
+    apart = [logits(LinearHeadSpec(inverse_l2=(c,))) for c in (1.0, 10.0)]
+    joined = logits(LinearHeadSpec(inverse_l2=(1.0, 10.0)))
     np.testing.assert_allclose(joined, np.mean(apart, axis=0), atol=1e-4)
 
 
