@@ -98,7 +98,7 @@ def test_wrong_use_gets_a_message_and_its_exit_code(
 
 def test_excluded_scans_are_printed_and_end_with_3(small_job: SmallJob, tmp_path: Path) -> None:
     shutil.copytree(small_job.cohort, tmp_path / "cohort")
-    scan = sorted((tmp_path / "cohort").rglob("*.nii.gz"))[0]
+    scan = sorted((tmp_path / "cohort").rglob("*_ses-*.nii.gz"))[0]  # its patient has another
     scan.write_bytes(b"not a scan")
     env = {"MRI_TRANSFER_CACHE": str(tmp_path / "cache")}
     made = _run("manifest", "bids", "cohort", "--out", "m.csv", cwd=tmp_path, **env)
