@@ -259,7 +259,10 @@ def main() -> None:
             code = FAILED
         else:
             raise
-        typer.echo(f"mri-transfer: {error}", err=True)
+        message = str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            message = f"{error.filename}: {error.strerror}."
+        typer.echo(f"mri-transfer: {message}", err=True)
         if isinstance(error, BrokenPipeError):
             # The reader has gone; Python must not try to flush to it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -29,6 +29,9 @@ class SilentReporter:
         """Return a function that does nothing."""
         return lambda _done, _total: None
 
+    def heading(self, text: str) -> None:
+        """Drop the heading."""
+
     def note(self, text: str) -> None:
         """Drop the line."""
 
@@ -60,6 +63,10 @@ class LogReporter:
             self.note(f"{what}: {done}/{total}" + (f", about {left:.0f} s left" if left else ""))
 
         return show
+
+    def heading(self, text: str) -> None:
+        """Write the stage's name where the eye finds it."""
+        self._console.print(text, style="bold", markup=False, highlight=False)
 
     def note(self, text: str) -> None:
         """Write a line."""

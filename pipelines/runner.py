@@ -64,6 +64,13 @@ def begin_run(
     stages that depend on them are no longer current and run anew.
     """
     workspace = Workspace(root=out, cache=cache or default_cache())
+    for name, folder in (("--out", workspace.root), ("--cache", workspace.cache)):
+        if folder.exists() and not folder.is_dir():
+            raise ConfigurationError(
+                "a file stands where a folder is needed",
+                where=f"{name} {folder}",
+                remedy=f"Name another folder with {name}",
+            )
     read_manifest(manifest).write(workspace.source_manifest)
     atomic_write_text(workspace.config, config_toml(config))
     return workspace
@@ -116,7 +123,7 @@ def run_pipeline(
     records = []
     for stage in stages:
         forced = forced_at is not None and STAGES.index(stage) >= forced_at
-        reporter.note(stage.name)
+        reporter.heading(stage.name)
         record, ran = run_stage(stage, context, force=forced)
         if not ran:
             reporter.note("current, nothing to do")

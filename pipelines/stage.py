@@ -29,6 +29,10 @@ class Reporter(Protocol):
         """Return a function that shows done and total."""
         ...
 
+    def heading(self, text: str) -> None:
+        """Show which stage begins."""
+        ...
+
     def note(self, text: str) -> None:
         """Show a line."""
         ...
