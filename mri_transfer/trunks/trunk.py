@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,6 +62,11 @@ class TrunkSpec:
     """Draws the `random` weights; without effect on `imagenet`."""
 
 
+def _one_thread() -> None:
+    """Let operations of this thread run on it alone; the setting is a thread's own in torch."""
+    torch.set_num_threads(1)
+
+
 class Trunk:
     """A frozen network: evaluation mode, no gradients, parameters that never change.
 
@@ -105,9 +111,18 @@ class Trunk:
         Tensor of float32, shape (n, channels, rows, columns)
             The maps of `spec.layer`, on the trunk's device.
         """
+        parts = torch.split(pixels, self.micro_batch(*pixels.shape[1:]))
+        if self.device == "cuda":
+            return torch.cat([self._pass(part) for part in parts])
+        # A core each takes whole parts. Threads that share one convolution wait for each other
+        # after every layer, which costs dearly as soon as anything else runs on the machine.
+        with ThreadPoolExecutor(torch.get_num_threads(), initializer=_one_thread) as pool:
+            return torch.cat(list(pool.map(self._pass, parts)))
+
+    def _pass(self, pixels: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            parts = torch.split(pixels, self.micro_batch(*pixels.shape[1:]))
-            return torch.cat([self.network(self._to_input(part)).float() for part in parts])
+            maps: torch.Tensor = self.network(self._to_input(pixels)).float()
+            return maps
 
     def micro_batch(self, height_px: int, width_px: int) -> int:
         """Return how many slices pass at once.
