@@ -5,22 +5,24 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import io
 import json
 import os
 import secrets
-import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 __all__ = [
     "TEMPORARY_PREFIX",
     "atomic_path",
     "atomic_write_bytes",
     "atomic_write_text",
+    "gzip_bytes",
     "identical_files",
+    "read_json_object",
     "sha256_of_file",
     "write_json",
 ]
@@ -29,8 +31,11 @@ __all__ = [
 TEMPORARY_PREFIX = ".tmp-"
 
 _CHUNK_BYTES = 1 << 20
-_SAMPLE_BYTES = 1 << 16
 _GZIP_MAGIC = b"\x1f\x8b"
+#: How much of two files is compared before the next longer piece is; None stands for all of it.
+_COMPARED_BYTES = (1 << 16, 1 << 20, 1 << 24, None)
+#: More is in no scan that is accepted, but in a small file that was made to fill a disk.
+_MAX_UNPACKED_BYTES = 1 << 30
 
 
 @contextlib.contextmanager
@@ -107,6 +112,26 @@ def write_json(path: str | Path, value: Any) -> None:
     atomic_write_text(path, text + "\n")
 
 
+def read_json_object(path: str | Path) -> dict[str, Any] | None:
+    """Return the object that a JSON file holds, or None if there is none that can be read."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        return content if isinstance(content, dict) else None
+    return None
+
+
+def gzip_bytes(data: bytes) -> bytes:
+    """Compress bytes with gzip (level 6); the same data give the same bytes.
+
+    The header holds neither a name nor a time.
+    """
+    packed = io.BytesIO()
+    # Not gzip.compress: what it writes into the header differs between versions of Python.
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=packed, mtime=0) as file:
+        file.write(data)
+    return packed.getvalue()
+
+
 def sha256_of_file(path: str | Path) -> str:
     """Return the SHA-256 (hex) of a file's bytes, read in pieces.
 
@@ -123,82 +148,58 @@ def identical_files(paths: Sequence[str | Path]) -> list[tuple[int, ...]]:
     """Find files of the same content, whatever they are called.
 
     A gzip file counts as what it holds, so that a compressed copy of a plain file, or a copy
-    compressed by another program, is found too. Most files are told apart by their size and
-    checksum alone (gzip files carry both at their end); only those left over are hashed.
+    compressed by another program, in several members or with padding behind it, is found too.
+    Contents are compared from their beginnings, and further only among those that are equal so
+    far: most files are told apart by their first 64 KiB.
 
     Parameters
     ----------
     paths : sequence of str or Path
-        Files; those that cannot be read are left out of the comparison.
+        Regular files; those that cannot be read are left out of the comparison.
 
     Returns
     -------
     list of tuple of int
-        Groups of two or more positions in `paths`, in rising order.
+        Groups of two or more positions in `paths`, in rising order. A gzip file that is damaged,
+        or that holds more than 1 GiB, is compared as it lies.
     """
-    by_size = _grouped(_content_size, range(len(paths)), paths)
-    by_sample = [part for group in by_size for part in _split_by_sample(group, paths)]
-    identical = [part for group in by_sample for part in _grouped(_content_sha256, group, paths)]
-    return sorted(tuple(group) for group in identical)
+    groups = [list(range(len(paths)))]
+    for n_bytes in _COMPARED_BYTES:
+        groups = [part for group in groups for part in _split(group, paths, n_bytes)]
+    return sorted(tuple(group) for group in groups)
 
 
-def _grouped(key: Any, members: Iterable[int], paths: Sequence[str | Path]) -> list[list[int]]:
-    """Group positions by a key of their files; groups of one and unreadable files are dropped."""
-    groups: defaultdict[Any, list[int]] = defaultdict(list)
-    for member in members:
-        with contextlib.suppress(OSError, EOFError, zlib.error):
-            groups[key(Path(paths[member]))].append(member)
-    return [group for group in groups.values() if len(group) > 1]
+def _split(group: list[int], paths: Sequence[str | Path], n_bytes: int | None) -> list[list[int]]:
+    """Split positions by how their files begin; groups of one and unreadable files are dropped."""
+    parts: defaultdict[str, list[int]] = defaultdict(list)
+    for member in group:
+        with contextlib.suppress(OSError):
+            parts[_content_sha256(Path(paths[member]), n_bytes)].append(member)
+    return [part for part in parts.values() if len(part) > 1]
 
 
-def _split_by_sample(group: list[int], paths: Sequence[str | Path]) -> list[list[int]]:
-    """Split files of one content size by a cheap checksum."""
-    # A sample from the middle suffices among plain files; beside a gzip file, whose checksum
-    # covers everything, the plain ones need theirs in full.
-    packed = [_is_gzip(Path(paths[member])) for member in group]
-    if any(packed):
-        return _grouped(_content_crc32, group, paths)
-    return _grouped(_middle_crc32, group, paths)
-
-
-def _is_gzip(path: Path) -> bool:
+def _content_sha256(path: Path, n_bytes: int | None) -> str:
+    """Return the SHA-256 of the first unpacked bytes of a file; None stands for all of them."""
+    if not path.is_file():
+        # Opening a pipe or a device could block for ever.
+        raise FileNotFoundError(path)
     with path.open("rb") as stream:
-        return stream.read(2) == _GZIP_MAGIC
-
-
-def _gzip_trailer(path: Path) -> tuple[int, int]:
-    """Return the CRC-32 and the size (modulo 2**32) that a gzip file states of its content."""
-    with path.open("rb") as stream:
-        stream.seek(-8, os.SEEK_END)
-        crc, size = struct.unpack("<II", stream.read(8))
-    return crc, size
-
-
-def _content_size(path: Path) -> int:
-    if _is_gzip(path):
-        return _gzip_trailer(path)[1]
-    return path.stat().st_size % (1 << 32)
-
-
-def _content_crc32(path: Path) -> int:
-    if _is_gzip(path):
-        return _gzip_trailer(path)[0]
-    crc = 0
-    with path.open("rb") as stream:
-        while piece := stream.read(_CHUNK_BYTES):
-            crc = zlib.crc32(piece, crc)
-    return crc
-
-
-def _middle_crc32(path: Path) -> int:
-    with path.open("rb") as stream:
-        stream.seek(path.stat().st_size // 2)
-        return zlib.crc32(stream.read(_SAMPLE_BYTES))
-
-
-def _content_sha256(path: Path) -> str:
-    if _is_gzip(path):
-        # A damaged archive still is a copy of another one: it is compared as it lies.
-        with contextlib.suppress(OSError, EOFError, zlib.error), gzip.open(path, "rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        packed = stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        stream.seek(0)
+        if not packed and n_bytes is not None:
+            return _start_sha256(stream, n_bytes)
+    if packed:
+        # A damaged archive still is a copy of another one.
+        with contextlib.suppress(OSError, EOFError, zlib.error), gzip.open(path, "rb") as unpacked:
+            whole = _start_sha256(unpacked, n_bytes or _MAX_UNPACKED_BYTES)
+            if n_bytes is not None or not unpacked.read(1):
+                return whole
     return sha256_of_file(path)
+
+
+def _start_sha256(stream: IO[bytes], n_bytes: int) -> str:
+    found = hashlib.sha256()
+    while n_bytes > 0 and (piece := stream.read(min(n_bytes, _CHUNK_BYTES))):
+        found.update(piece)
+        n_bytes -= len(piece)
+    return found.hexdigest()

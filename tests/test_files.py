@@ -10,16 +10,23 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from mri_transfer import files
 from mri_transfer.files import (
     TEMPORARY_PREFIX,
     atomic_path,
     atomic_write_bytes,
     atomic_write_text,
+    gzip_bytes,
     identical_files,
+    read_json_object,
     sha256_of_file,
     write_json,
 )
@@ -116,6 +123,40 @@ def test_json_refuses_nan_and_leaves_the_old_file(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {"auc": 0.5}
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b'{"a": "\xc3\xa9"}', {"a": "é"}),
+        (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+        (b"{}", {}),
+        (b"[1]", None),
+        (b"null", None),
+        (b'{"a": 1', None),
+        (b'{"a": "\xff"}', None),
+        (b"[" * 100_000, None),
+        (b"", None),
+        (None, None),
+    ],
+)
+def test_a_json_object_is_read_and_anything_else_is_none(
+    tmp_path: Path, content: bytes | None, found: dict[str, object] | None
+) -> None:
+    if content is not None:
+        (tmp_path / "a.json").write_bytes(content)
+    assert read_json_object(tmp_path / "a.json") == found
+
+
+def test_gzip_gives_the_same_bytes_at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b"voxels" * 1000 + os.urandom(100)
+    packed = gzip_bytes(data)
+    assert gzip.decompress(packed) == data
+    assert len(packed) < len(data)
+    # RFC 1952: magic, deflate, no flags (so no name), time 0, no extra flags, unknown system.
+    assert packed[:10] == b"\x1f\x8b\x08" + bytes(6) + b"\xff"
+    monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
+    assert gzip_bytes(data) == packed
+
+
 def test_sha256_agrees_with_the_published_example_and_with_hashlib(tmp_path: Path) -> None:
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
@@ -162,3 +203,79 @@ class TestIdenticalFiles:
     def test_files_that_cannot_be_read_take_no_part(self, tmp_path: Path) -> None:
         paths = self._files(tmp_path, [b"a", b"a"])
         assert identical_files([tmp_path / "none", *paths, tmp_path]) == [(1, 2)]
+
+    def test_copies_in_members_with_padding_or_a_name_have_the_same_content(
+        self, tmp_path: Path
+    ) -> None:
+        content = os.urandom(300_000)
+        members = [gzip.compress(content[:at]) + gzip.compress(content[at:]) for at in (7, 200_000)]
+        blocked = gzip.compress(content) + gzip.compress(b"")
+        padded = [gzip.compress(content) + bytes(n) for n in (1, 3, 512)]
+        paths = self._files(tmp_path, [content, *members, blocked, *padded, content[:200_000]])
+        with gzip.GzipFile("scan.nii", "wb", fileobj=(tmp_path / "named").open("wb")) as stream:
+            stream.write(content)
+        assert identical_files([*paths, tmp_path / "named"]) == [(0, 1, 2, 3, 4, 5, 6, 8)]
+
+    def test_archives_that_end_alike_are_told_apart(self, tmp_path: Path) -> None:
+        starts, end = (b"a" * 5000, b"b" * 5000), os.urandom(5000)
+        packed = [gzip.compress(start) + gzip.compress(end) for start in starts]
+        assert identical_files(self._files(tmp_path, packed)) == []
+
+    @pytest.mark.parametrize("kind", ["plain", "packed"])
+    def test_files_that_differ_only_at_their_very_end_are_told_apart(
+        self, tmp_path: Path, kind: str
+    ) -> None:
+        same = bytes((16 << 20) + 5)
+        contents = [same + b"a", same + b"b", same, same + b"a"]
+        if kind == "packed":
+            contents = [gzip.compress(content, 1) for content in contents]
+        assert identical_files(self._files(tmp_path, contents)) == [(0, 3)]
+
+    def test_one_that_holds_more_than_a_scan_may_is_compared_as_it_lies(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(files, "_MAX_UNPACKED_BYTES", 1000)
+        just, more = gzip.compress(bytes(1000)), gzip.compress(bytes(1001))
+        repacked = [gzip.compress(bytes(n), 1) for n in (1000, 1001)]
+        paths = self._files(tmp_path, [just, more, *repacked, more, bytes(1001)])
+        assert identical_files(paths) == [(0, 2), (1, 4)]
+
+    def test_a_file_that_unpacks_without_end_costs_no_memory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(files, "_MAX_UNPACKED_BYTES", 20 << 20)
+        bomb = gzip.compress(bytes(64 << 20), 1)
+        paths = self._files(tmp_path, [bomb, bomb])
+        tracemalloc.start()
+        try:
+            assert identical_files(paths) == [(0, 1)]
+            assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        finally:
+            tracemalloc.stop()
+
+    def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+        pipes = [tmp_path / "a", tmp_path / "b"]
+        for pipe in pipes:
+            os.mkfifo(pipe)
+        assert identical_files(pipes) == []
+
+    @given(
+        start=st.sampled_from([b"", bytes(65_536), bytes(1 << 20)]),
+        tails=st.lists(st.binary(max_size=3), min_size=2, max_size=6),
+        packed=st.lists(st.booleans(), min_size=6, max_size=6),
+    )
+    @settings(max_examples=30, deadline=None)
+    def test_agrees_with_comparing_every_pair_in_full(
+        self, start: bytes, tails: list[bytes], packed: list[bool]
+    ) -> None:
+        contents = [start + tail for tail in tails]
+        groups: dict[bytes, list[int]] = {}
+        for at, content in enumerate(contents):
+            groups.setdefault(content, []).append(at)
+        expected = sorted(tuple(group) for group in groups.values() if len(group) > 1)
+        stored = [
+            gzip.compress(content, 1) if pack else content
+            for content, pack in zip(contents, packed, strict=False)
+        ]
+        with tempfile.TemporaryDirectory() as folder:
+            assert identical_files(self._files(Path(folder), stored)) == expected

@@ -1,7 +1,10 @@
 """Readers of cohorts: one a kind of source, each gives a checked Manifest and notes.
 
-``csv``   any CSV or TSV table with one row a scan (`mri_transfer.cohorts.csv`)
-``bids``  a BIDS data set with participants.tsv (`mri_transfer.cohorts.bids`)
+``csv``     any table with one row a scan (`mri_transfer.cohorts.csv`)
+``bids``    a BIDS data set with participants.tsv (`mri_transfer.cohorts.bids`)
+``caps``    Clinica's t1-linear images (`mri_transfer.cohorts.caps`)
+``dicom``   a folder of DICOM series, converted (`mri_transfer.cohorts.dicom`)
+``oasis1``  the discs of OASIS-1 (`mri_transfer.cohorts.oasis1`)
 """
 
 from __future__ import annotations
@@ -12,7 +15,10 @@ from types import MappingProxyType
 from typing import Protocol
 
 from mri_transfer.cohorts.bids import read_bids_cohort
+from mri_transfer.cohorts.caps import read_caps_cohort
 from mri_transfer.cohorts.csv import read_csv_cohort
+from mri_transfer.cohorts.dicom import read_dicom_cohort
+from mri_transfer.cohorts.oasis1 import read_oasis1_cohort
 from mri_transfer.cohorts.reading import CohortReading
 from mri_transfer.errors import ConfigurationError
 
@@ -22,7 +28,10 @@ __all__ = [
     "CohortReading",
     "cohort_reader",
     "read_bids_cohort",
+    "read_caps_cohort",
     "read_csv_cohort",
+    "read_dicom_cohort",
+    "read_oasis1_cohort",
 ]
 
 
@@ -36,7 +45,13 @@ class CohortReader(Protocol):
 
 #: Every kind of source by its name on the command line.
 READERS: Mapping[str, CohortReader] = MappingProxyType(
-    {"bids": read_bids_cohort, "csv": read_csv_cohort}
+    {
+        "bids": read_bids_cohort,
+        "caps": read_caps_cohort,
+        "csv": read_csv_cohort,
+        "dicom": read_dicom_cohort,
+        "oasis1": read_oasis1_cohort,
+    }
 )
 
 

@@ -2,179 +2,160 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import logging
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mri_transfer.cohorts.bids_tables import Phenotypes, read_phenotypes
+from mri_transfer.cohorts.bids_images import BidsImage, EntityFilters, find_images
+from mri_transfer.cohorts.bids_labels import (
+    KnownLabels,
+    known_labels,
+    label_of,
+    unknown_label_faults,
+)
+from mri_transfer.cohorts.bids_sidecars import Sidecars, scanner_name, site_name
+from mri_transfer.cohorts.bids_tables import Origin, Phenotypes, read_phenotypes
 from mri_transfer.cohorts.reading import CohortReading, label_notes
+from mri_transfer.cohorts.words import listed
 from mri_transfer.errors import Fault, ManifestError
 from mri_transfer.manifest import BASE_COLUMNS, make_manifest
 from mri_transfer.manifest_table import TextTable
 
 __all__ = ["LABEL_COLUMNS", "read_bids_cohort"]
 
-#: Columns of participants.tsv that are taken for the label, the first that exists.
+#: Columns of the data set's tables that are taken for the label, the first that exists.
 LABEL_COLUMNS = ("diagnosis", "label", "group", "dx")
 
-_EXTENSIONS = (".nii.gz", ".nii")
+_PARTICIPANTS = "participants.tsv"
 _ALIASES: Mapping[str, tuple[str, ...]] = {
     "age": ("age",),
     "sex": ("sex", "gender"),
     "site": ("site",),
     "scanner": ("scanner",),
 }
-_SHOWN = 10
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Image:
-    path: str
-    patient_id: str
-    session_id: str | None
-    scan_id: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Roles:
-    """Which column of the data set's tables plays which part in the manifest."""
+    """Which column of the data set's tables plays which part in the manifest.
+
+    What no table tells, and the images' sidecars may, is named in `untold`.
+    """
 
     base: Mapping[str, str]
+    untold: tuple[str, ...]
     covariates: tuple[str, ...]
     left_out: tuple[str, ...]
 
 
 def read_bids_cohort(
-    source: str | Path, *, label_column: str | None = None, suffix: str = "T1w"
+    source: str | Path,
+    *,
+    label_column: str | None = None,
+    suffix: str = "T1w",
+    labels: Sequence[str] | Mapping[str, str | None] | None = None,
+    filters: EntityFilters | None = None,
+    phenotypes: Sequence[str] | None = None,
+    tables: str | Path | None = None,
 ) -> CohortReading:
-    """Read a BIDS data set.
+    """Read a BIDS data set, raw or derived.
 
     Parameters
     ----------
     source : str or Path
-        The data set's folder.
+        The data set's folder. Folders derivatives and sourcedata inside it are not read: name
+        such a data set itself.
     label_column : str, optional
         Column of the data set's tables that holds the diagnosis. By default the first of
         `LABEL_COLUMNS` that exists; without any, all labels are missing.
     suffix : str
         Which images are scans, such as ``T1w``.
+    labels : sequence of str or mapping, optional
+        The labels that are known, ``("AD", "CN")``, or the values of the label column and the
+        label each stands for, ``{"Dementia": "AD", "Control": "CN", "MCI": None}``; None makes
+        the label missing. Any other value is a fault. By default every value is a label.
+    filters : mapping, optional
+        Which images are scans, by entity: ``{"ses": "01", "run": ["1", "2"], "acq": ""}``. An
+        empty value stands for images without the entity.
+    phenotypes : sequence of str, optional
+        Names of the tables in phenotype/ that are read; by default all.
+    tables : str or Path, optional
+        The data set whose participants.tsv, sessions.tsv and phenotype/ are read. By default
+        the source itself; if it has no participants.tsv and lies in the folder derivatives of a
+        data set that has, that one.
 
     Returns
     -------
     CohortReading
         patient_id is ``sub-X``, session_id ``ses-Y`` or missing, scan_id the image's name without
         the suffix, which keeps the runs of a session apart. Age, sex, site, scanner and every
-        column of numbers are taken over, the session's values before the patient's. Notes name
-        participants without an image, images without a participant, and columns left out.
+        column of numbers are taken over, the session's values before the patient's, those of
+        participants.tsv before those of phenotype/. Without a column of sites or of scanners the
+        images' JSON sidecars tell, by the principle of inheritance (InstitutionName;
+        Manufacturer, ManufacturersModelName and MagneticFieldStrength). Notes name participants
+        without an image, images without a participant, columns and images left out.
 
     Raises
     ------
     ManifestError
-        With all faults at once: no images, a label column that does not exist, a link that leads
-        out of the data set, two labels for one patient.
+        With all faults at once: no images, a filter that matches nothing, a label column that
+        does not exist, an unknown label, a link that leads out of the data set, two labels for
+        one patient.
     """
     root = Path(os.path.abspath(source))
-    images = _images(root, suffix)
+    images, image_notes = find_images(root, suffix=suffix, filters=filters)
     patient_ids = list(dict.fromkeys(image.patient_id for image in images))
-    phenotypes = read_phenotypes(root, patient_ids)
-    roles = _roles(phenotypes, label_column, root)
-    records = [_record(image, phenotypes, roles) for image in images]
+    home = _home_of_tables(root, tables)
+    known = read_phenotypes(home, patient_ids, tables=phenotypes)
+    meanings = known_labels(labels)
+    roles = _roles(known, label_column, home, demanded=meanings is not None)
+    sidecars = Sidecars(root, suffix)
+    records = [_record(image, known, roles, sidecars, meanings) for image in images]
     table = TextTable.from_records(
         [*BASE_COLUMNS, *roles.covariates],
         records,
-        [phenotypes.lines.get(image.patient_id) for image in images],
+        [known.lines.get(image.patient_id) for image in images],
     )
+    table = dataclasses.replace(table, faults=tuple(_label_faults(images, known, roles, meanings)))
     # Rows of the messages are those of participants.tsv: there the user can mend them.
-    where = f"{root} (rows of participants.tsv)" if phenotypes.lines else str(root)
+    where = f"{home} (rows of {_PARTICIPANTS})" if known.lines else str(root)
     manifest = make_manifest(table, source=root, folder=root, where=where)
     notes = (
-        *_participant_notes(root, phenotypes, patient_ids, suffix),
-        *_column_notes(roles),
+        *image_notes,
+        *([] if home == root else [f"The tables of {home} are read."]),
+        *_participant_notes(root, known, patient_ids, suffix, filtered=bool(filters)),
+        *_column_notes(known, roles, records, sidecars),
+        *_absent_label_notes(manifest.labels, meanings),
         *label_notes(manifest),
     )
     return CohortReading(manifest=manifest, notes=notes)
 
 
-def _images(root: Path, suffix: str) -> list[_Image]:
-    if not root.is_dir():
-        fault = Fault("there is no such folder", remedy="Name the BIDS data set's folder")
-        raise ManifestError(str(root), [fault])
-    images, faults = [], []
-    for path, patient_id, session_id in _indexed(root, suffix):
-        folders = path.split("/")[:-1]
-        in_name = (patient_id, session_id)
-        in_folders = (folders[0], next((part for part in folders if part[:4] == "ses-"), None))
-        if in_name != in_folders:
-            faults.append(
-                Fault(
-                    "the image's name and its folder speak of different patients or sessions",
-                    column="path",
-                    found=path,
-                    remedy="Find out whose image it is, then rename or move it",
-                )
-            )
-        name = path.rsplit("/", 1)[-1].split(".", 1)[0]
-        scan_id = name.removesuffix(f"_{suffix}")
-        images.append(
-            _Image(path=path, patient_id=patient_id, session_id=session_id, scan_id=scan_id)
-        )
-    if not images:
-        faults.append(
-            Fault(
-                f"the data set holds no {suffix} image",
-                expected=f"sub-X/[ses-Y/]anat/sub-X[_ses-Y]_{suffix}.nii.gz, X and Y being "
-                "letters and digits",
-                remedy="Name the folder that holds the sub-X folders",
-            )
-        )
-    if faults:
-        raise ManifestError(str(root), faults)
-    return sorted(images, key=lambda image: image.path)
+def _home_of_tables(root: Path, tables: str | Path | None) -> Path:
+    if tables is not None:
+        home = Path(os.path.abspath(tables))
+        if not home.is_dir():
+            fault = Fault("there is no such folder", remedy="Name the data set with the tables")
+            raise ManifestError(str(home), [fault])
+        return home
+    raw = root.parent.parent
+    is_derived = root.parent.name == "derivatives" and not (root / _PARTICIPANTS).is_file()
+    return raw if is_derived and (raw / _PARTICIPANTS).is_file() else root
 
 
-def _indexed(root: Path, suffix: str) -> Iterator[tuple[str, str, str | None]]:
-    """Yield path (relative, POSIX), patient and session of every image of the suffix."""
-    import bids2table  # slow: it pulls in pyarrow
-
-    # bids2table takes brackets in the folder's name for a pattern, skips folders with a dot in
-    # their name, and remembers folders it has seen; a fresh, plain name avoids all three.
-    with tempfile.TemporaryDirectory() as folder, _silenced("bids2table"):
-        alias = Path(folder) / "dataset"
-        alias.symlink_to(root, target_is_directory=True)
-        columns = ["path", "sub", "ses", "suffix", "ext"]
-        rows = bids2table.index_dataset(alias).select(columns).to_pylist()
-    for row in rows:
-        if row["suffix"] == suffix and row["ext"] in _EXTENSIONS and row["sub"] is not None:
-            session_id = None if row["ses"] is None else f"ses-{row['ses']}"
-            yield Path(row["path"]).as_posix(), f"sub-{row['sub']}", session_id
-
-
-@contextlib.contextmanager
-def _silenced(name: str) -> Iterator[None]:
-    """Keep a package's log off the terminal; what it warns of is in the notes."""
-    logger = logging.getLogger(name)
-    before = logger.disabled
-    logger.disabled = True
-    try:
-        yield
-    finally:
-        logger.disabled = before
-
-
-def _roles(phenotypes: Phenotypes, label_column: str | None, root: Path) -> _Roles:
-    if label_column is not None and label_column not in phenotypes.columns:
-        fault = Fault(
-            "there is no such label column",
-            column=label_column,
-            expected=", ".join(phenotypes.columns) or "a participants.tsv with columns",
-            remedy="Name one of these columns",
-        )
-        raise ManifestError(str(root / "participants.tsv"), [fault])
+def _roles(
+    phenotypes: Phenotypes, label_column: str | None, home: Path, *, demanded: bool
+) -> _Roles:
     label = label_column or phenotypes.column_like(LABEL_COLUMNS)
+    if label not in phenotypes.columns and (label is not None or demanded):
+        fault = Fault(
+            "there is no such label column" if label_column else "there is no label column",
+            column=label_column,
+            expected=", ".join(phenotypes.columns) or f"a {_PARTICIPANTS} with columns",
+            remedy="Name the column that holds the labels",
+        )
+        raise ManifestError(str(home / _PARTICIPANTS), [fault])
     base = {} if label is None else {"label": label}
     for name, spellings in _ALIASES.items():
         column = phenotypes.column_like(spellings)
@@ -187,47 +168,107 @@ def _roles(phenotypes: Phenotypes, label_column: str | None, root: Path) -> _Rol
         if phenotypes.is_numeric(column) and column not in (*BASE_COLUMNS, "n_scans")
     )
     left_out = tuple(column for column in others if column not in covariates)
-    return _Roles(base=base, covariates=covariates, left_out=left_out)
+    # A column of the tables wins as a whole: the two may spell the same site differently.
+    untold = tuple(
+        name for name in ("site", "scanner") if not phenotypes.is_filled(base.get(name, ""))
+    )
+    return _Roles(base=base, untold=untold, covariates=covariates, left_out=left_out)
 
 
-def _record(image: _Image, phenotypes: Phenotypes, roles: _Roles) -> dict[str, str | None]:
+def _record(
+    image: BidsImage,
+    phenotypes: Phenotypes,
+    roles: _Roles,
+    sidecars: Sidecars,
+    meanings: KnownLabels | None,
+) -> dict[str, str | None]:
     known = phenotypes.of_scan(image.patient_id, image.session_id)
     columns = {**roles.base, **{name: name for name in roles.covariates}}
-    return {
-        **{ours: known.get(theirs) for ours, theirs in columns.items()},
-        **dataclasses.asdict(image),
-    }
+    record: dict[str, str | None] = {ours: known.get(theirs) for ours, theirs in columns.items()}
+    label = record.get("label")
+    if meanings is not None and label is not None:
+        record["label"] = label_of(label, meanings)
+    if roles.untold:
+        sidecar = sidecars.of(image.path, image.entities)
+        told = {"site": site_name(sidecar), "scanner": scanner_name(sidecar)}
+        record.update({name: told[name] for name in roles.untold})
+    ids = ("path", "patient_id", "session_id", "scan_id")
+    return {**record, **{name: getattr(image, name) for name in ids}}
+
+
+def _label_faults(
+    images: Sequence[BidsImage],
+    phenotypes: Phenotypes,
+    roles: _Roles,
+    meanings: KnownLabels | None,
+) -> Iterator[Fault]:
+    column = roles.base.get("label")
+    if meanings is None or column is None:
+        return
+    cells: list[tuple[str, Origin | None]] = []
+    for image in images:
+        key = (image.patient_id, image.session_id)
+        label = phenotypes.of_scan(*key).get(column)
+        if label is not None:
+            cells.append((label, phenotypes.origin(*key, column)))
+    yield from unknown_label_faults(cells, meanings, column=column, rows_of=_PARTICIPANTS)
 
 
 def _participant_notes(
-    root: Path, phenotypes: Phenotypes, patient_ids: Sequence[str], suffix: str
+    root: Path,
+    phenotypes: Phenotypes,
+    patient_ids: Sequence[str],
+    suffix: str,
+    *,
+    filtered: bool,
 ) -> Iterator[str]:
     if not phenotypes.values:
-        yield "There is no participants.tsv, or nobody in it: nothing is known of the patients."
+        yield f"There is no {_PARTICIPANTS}, or nobody in it: nothing is known of the patients."
     described = {patient_id for patient_id, _ in phenotypes.values}
     without_scan = sorted(set(phenotypes.lines) - set(patient_ids))
+    kind = f"{suffix} image that passes the filters" if filtered else f"{suffix} image"
     if without_scan:
-        yield f"Participants without a {suffix} image, left out: {_listed(without_scan)}."
+        yield f"Participants without a {kind}, left out: {listed(without_scan)}."
     undescribed = [patient for patient in patient_ids if patient not in described]
     if phenotypes.lines and undescribed:
-        yield f"Patients that participants.tsv does not describe: {_listed(undescribed)}."
+        yield f"Patients that {_PARTICIPANTS} does not describe: {listed(undescribed)}."
     known = {*patient_ids, *without_scan}
     folders = {folder.name for folder in root.glob("sub-*") if folder.is_dir()}
     unused = sorted(folders - known)
     if unused:
         yield (
-            f"Folders in which no {suffix} image was found, or whose name is not sub- followed by "
-            f"letters and digits: {_listed(unused)}."
+            f"Folders in which no {kind} was found, or whose name is not sub- followed by "
+            f"letters and digits: {listed(unused)}."
         )
 
 
-def _column_notes(roles: _Roles) -> Iterator[str]:
+def _column_notes(
+    phenotypes: Phenotypes,
+    roles: _Roles,
+    records: Sequence[Mapping[str, str | None]],
+    sidecars: Sidecars,
+) -> Iterator[str]:
     if "label" in roles.base:
         yield f"Labels are read from the column {roles.base['label']}."
+    for name in roles.untold:
+        if any(record[name] is not None for record in records):
+            yield f"The {name} is read from the images' JSON sidecars."
+    if sidecars.unread:
+        yield f"Sidecars without a JSON object, not read: {listed(sidecars.unread)}."
+    if phenotypes.renamed:
+        yield (
+            "Columns of phenotype/ whose name another table has too are called table.column: "
+            f"{listed(phenotypes.renamed)}."
+        )
     if roles.left_out:
-        yield f"Columns left out because they are not numbers: {_listed(roles.left_out)}."
+        yield f"Columns left out because they are not numbers: {listed(roles.left_out)}."
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = "" if len(names) <= _SHOWN else f" and {len(names) - _SHOWN} more"
-    return ", ".join(names[:_SHOWN]) + more
+def _absent_label_notes(labels: Sequence[str], meanings: KnownLabels | None) -> Iterator[str]:
+    absent = [
+        label
+        for label in dict.fromkeys((meanings or {}).values())
+        if label is not None and label not in labels
+    ]
+    if absent:
+        yield f"No scan has the label {' or '.join(absent)}."

@@ -1,19 +1,30 @@
-"""What a BIDS data set says of its participants: participants.tsv and the tables of sessions."""
+"""What a BIDS data set says of its participants: participants.tsv, sessions.tsv and phenotype/."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mri_transfer.cohorts.common_faults import repeated_row
 from mri_transfer.errors import Fault, ManifestError
 from mri_transfer.manifest_table import TextTable, parse_number, read_text_table
 
-__all__ = ["Phenotypes", "read_phenotypes"]
+__all__ = ["Origin", "Phenotypes", "read_phenotypes"]
 
+_PARTICIPANTS, _SESSIONS, _PHENOTYPE = "participants.tsv", "sessions.tsv", "phenotype"
 _PATIENT, _SESSION = "participant_id", "session_id"
 
 Key = tuple[str, str | None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a cell was read: the table's path in the data set, and the line."""
+
+    table: str
+    line: int | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,17 +34,24 @@ class Phenotypes:
     Parameters
     ----------
     columns : tuple of str
-        Every column of every table, the ids left out, in order of appearance.
+        Every column of every table, the ids left out, in order of appearance. A column of a table
+        in phenotype/ whose name another table has too is called ``table.column``.
     values : dict
         (patient, session or None) to the cells that are not missing. Session None holds what is
         true of the patient in all sessions.
+    origins : dict
+        The same keys and columns, to where each value was read.
     lines : dict
         Patient to the line of participants.tsv that describes it.
+    renamed : tuple of str
+        The columns that are called ``table.column``.
     """
 
     columns: tuple[str, ...]
     values: dict[Key, dict[str, str]]
+    origins: dict[Key, dict[str, Origin]]
     lines: dict[str, int]
+    renamed: tuple[str, ...] = ()
 
     def of_scan(self, patient_id: str, session_id: str | None) -> dict[str, str]:
         """Return what holds for a scan: the session's values before the patient's."""
@@ -41,6 +59,17 @@ class Phenotypes:
         if session_id is not None:
             known.update(self.values.get((patient_id, session_id), {}))
         return known
+
+    def origin(self, patient_id: str, session_id: str | None, column: str) -> Origin | None:
+        """Return where `of_scan` has a column's value from."""
+        for key in ((patient_id, session_id), (patient_id, None)):
+            if column in self.origins.get(key, {}):
+                return self.origins[key][column]
+        return None
+
+    def is_filled(self, column: str) -> bool:
+        """Return whether a column has any value."""
+        return any(column in cells for cells in self.values.values())
 
     def is_numeric(self, column: str) -> bool:
         """Return whether a column has values and all of them are numbers."""
@@ -55,67 +84,72 @@ class Phenotypes:
         return next((by_folded[name] for name in names if name in by_folded), None)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Source:
+    """One table, and whose it is if it does not say so itself."""
+
+    name: str
+    table: TextTable
+    owner: str | None = None
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        columns = dict.fromkeys(self.table.columns)
+        return tuple(column for column in columns if column not in (_PATIENT, _SESSION))
+
+
 @dataclasses.dataclass
 class _Collector:
-    columns: dict[str, None] = dataclasses.field(default_factory=dict)
     values: dict[Key, dict[str, str]] = dataclasses.field(default_factory=dict)
+    origins: dict[Key, dict[str, Origin]] = dataclasses.field(default_factory=dict)
     lines: dict[str, int] = dataclasses.field(default_factory=dict)
 
-    def add(self, path: Path, *, patient_id: str | None = None, numbered: bool = False) -> None:
-        """Take in one table; `patient_id` is whose it is if the table does not say so itself."""
-        table = read_text_table(path)
-        faults = [*table.faults, *self._missing_columns(table, patient_id)]
-        if not faults:
-            faults = list(self._take_rows(table, patient_id, numbered=numbered))
-        if faults:
-            raise ManifestError(str(path), faults)
+    def add(self, source: _Source) -> Iterator[Fault]:
+        """Take in one table; what other tables said before is overwritten."""
+        faults = [*source.table.faults, *self._missing_columns(source)]
+        yield from faults or self._take_rows(source)
 
-    def _missing_columns(self, table: TextTable, patient_id: str | None) -> Iterator[Fault]:
-        needed = _PATIENT if patient_id is None else _SESSION
-        if needed not in table.columns:
+    def _missing_columns(self, source: _Source) -> Iterator[Fault]:
+        needed = _PATIENT if source.owner is None else _SESSION
+        if needed not in source.table.columns:
             yield Fault(
                 "the column is missing",
                 row=1,
                 column=needed,
-                found=", ".join(table.columns),
+                found=", ".join(source.table.columns),
                 remedy="BIDS demands it as the first column",
             )
 
-    def _take_rows(self, table: TextTable, owner: str | None, *, numbered: bool) -> Iterator[Fault]:
-        self.columns |= dict.fromkeys(
-            column for column in table.columns if column not in (_PATIENT, _SESSION)
-        )
+    def _take_rows(self, source: _Source) -> Iterator[Fault]:
         seen: dict[Key, int | None] = {}
-        for line, cells in table.records():
-            patient_id = _prefixed(cells.pop(_PATIENT, None) or owner, "sub-")
+        for line, cells in source.table.records():
+            patient_id = _prefixed(cells.pop(_PATIENT, None) or source.owner, "sub-")
             session_id = _prefixed(cells.pop(_SESSION, None), "ses-")
-            if patient_id is None or (owner is not None and session_id is None):
+            if patient_id is None or (source.owner is not None and session_id is None):
                 column = _PATIENT if patient_id is None else _SESSION
                 yield Fault("the cell is empty", row=line, column=column)
                 continue
             key = (patient_id, session_id)
             if key in seen:
-                yield Fault(
-                    "two rows about the same participant",
-                    row=line,
-                    column=_PATIENT,
-                    found=f"{' '.join(part for part in key if part)}, as in row {seen[key]}",
-                    remedy="Delete one of them",
-                )
+                yield repeated_row(key, row=line, first=seen[key], column=_PATIENT)
                 continue
             seen[key] = line
-            if line is not None and numbered:
+            if line is not None and source.name == _PARTICIPANTS:
                 self.lines.setdefault(patient_id, line)
             known = {column: cell for column, cell in cells.items() if cell is not None}
             self.values.setdefault(key, {}).update(known)
+            origin = Origin(table=source.name, line=line)
+            self.origins.setdefault(key, {}).update(dict.fromkeys(known, origin))
 
 
 def _prefixed(text: str | None, prefix: str) -> str | None:
     return text if text is None or text.startswith(prefix) else prefix + text
 
 
-def read_phenotypes(root: Path, patient_ids: Sequence[str]) -> Phenotypes:
-    """Read participants.tsv, sessions.tsv and every patient's own table of sessions.
+def read_phenotypes(
+    root: Path, patient_ids: Sequence[str], *, tables: Sequence[str] | None = None
+) -> Phenotypes:
+    """Read participants.tsv, sessions.tsv, phenotype/ and every patient's own table of sessions.
 
     Parameters
     ----------
@@ -123,21 +157,94 @@ def read_phenotypes(root: Path, patient_ids: Sequence[str]) -> Phenotypes:
         The data set's folder.
     patient_ids : sequence of str
         Patients whose table of sessions is looked for (``sub-X/sub-X_sessions.tsv``).
+    tables : sequence of str, optional
+        Names of the tables in phenotype/ that are read, such as ``mmse``; by default all.
 
     Raises
     ------
     ManifestError
-        If a table is malformed or says two things about one patient's session.
+        With the faults of all tables: one that is malformed, that lacks its ids, that says two
+        things about one patient's session, or that does not exist.
     """
+    faults: list[tuple[str, Fault]] = []
+    own, phenotype = _sources(root, patient_ids, tables, faults)
+    phenotype, renamed = _told_apart(own, phenotype)
     collector = _Collector()
     # The later tables are the more specific ones, and win.
-    for name in ("participants.tsv", "sessions.tsv"):
-        if (root / name).is_file():
-            collector.add(root / name, numbered=name == "participants.tsv")
-    for patient_id in patient_ids:
-        path = root / patient_id / f"{patient_id}_sessions.tsv"
-        if path.is_file():
-            collector.add(path, patient_id=patient_id)
+    for source in (*phenotype, *own):
+        faults += [(source.name, fault) for fault in collector.add(source)]
+    if faults:
+        raise _refusal(root, faults)
     return Phenotypes(
-        columns=tuple(collector.columns), values=collector.values, lines=collector.lines
+        columns=tuple(
+            dict.fromkeys(column for source in (*own, *phenotype) for column in source.own_columns)
+        ),
+        values=collector.values,
+        origins=collector.origins,
+        lines=collector.lines,
+        renamed=renamed,
     )
+
+
+def _sources(
+    root: Path,
+    patient_ids: Sequence[str],
+    tables: Sequence[str] | None,
+    faults: list[tuple[str, Fault]],
+) -> tuple[list[_Source], list[_Source]]:
+    """Read the data set's own tables, and those of phenotype/."""
+    names: list[tuple[str, str | None]] = [(_PARTICIPANTS, None), (_SESSIONS, None)]
+    names += [(f"{patient}/{patient}_sessions.tsv", patient) for patient in patient_ids]
+    there = {path.stem: path for path in sorted((root / _PHENOTYPE).glob("*.tsv"))}
+    wanted = list(there) if tables is None else [name.removesuffix(".tsv") for name in tables]
+    for name in dict.fromkeys(wanted):
+        if name not in there:
+            fault = Fault(
+                "there is no such table",
+                found=name,
+                expected=", ".join(there) or "a folder phenotype with tables",
+                remedy="Name one of these tables",
+            )
+            faults.append((_PHENOTYPE, fault))
+    every: tuple[list[_Source], list[_Source]] = ([], [])
+    listed = [(every[0], name, owner) for name, owner in names]
+    listed += [
+        (every[1], f"{_PHENOTYPE}/{name}.tsv", None) for name in there if name in set(wanted)
+    ]
+    for sources, name, owner in listed:
+        if (root / name).is_file():
+            try:
+                source = _Source(name=name, table=read_text_table(root / name), owner=owner)
+            except ManifestError as error:
+                faults += [(name, fault) for fault in error.faults]
+            else:
+                sources.append(source)
+    return every
+
+
+def _told_apart(
+    own: Sequence[_Source], phenotype: Sequence[_Source]
+) -> tuple[list[_Source], tuple[str, ...]]:
+    """Rename columns of phenotype/ that would overwrite another table's of the same name."""
+    taken = {column for source in own for column in source.own_columns}
+    count = Counter(column for source in phenotype for column in source.own_columns)
+    apart: list[_Source] = []
+    renamed: list[str] = []
+    for source in phenotype:
+        names = {
+            column: f"{Path(source.name).stem}.{column}"
+            for column in source.own_columns
+            if column in taken or count[column] > 1
+        }
+        renamed += names.values()
+        apart.append(dataclasses.replace(source, table=source.table.renamed(names)))
+    return apart, tuple(renamed)
+
+
+def _refusal(root: Path, faults: Sequence[tuple[str, Fault]]) -> ManifestError:
+    """Name the table that is at fault; if there are several, beside each fault."""
+    names = {name for name, _ in faults}
+    if len(names) == 1:
+        return ManifestError(str(root / names.pop()), [fault for _, fault in faults])
+    told = [dataclasses.replace(fault, what=f"{name}: {fault.what}") for name, fault in faults]
+    return ManifestError(str(root), told)

@@ -11,9 +11,6 @@ orientation, number of sessions, site, sex, noise, bias field and contrast are d
 from __future__ import annotations
 
 import dataclasses
-import gzip
-import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +40,8 @@ from mri_transfer.files import (
     TEMPORARY_PREFIX,
     atomic_write_bytes,
     atomic_write_text,
+    gzip_bytes,
+    read_json_object,
     write_json,
 )
 from mri_transfer.specs import digest, spec_dict
@@ -144,7 +143,7 @@ def _claim(folder: Path, spec: DemoSpec) -> None:
     record["digest"] = digest(record)
     path = folder / SPEC_FILE
     if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")) != record:
+        if read_json_object(path) != record:
             raise ConfigurationError(
                 "the folder holds a demo cohort of another specification",
                 where=str(folder),
@@ -211,11 +210,7 @@ def _scan_bytes(
     image.header.set_xyzt_units("mm", "sec")
     for place in (image.set_sform, image.set_qform):
         place(image.affine, code="scanner")
-    packed = io.BytesIO()
-    # No name and no time in the gzip header: the same scan gives the same bytes.
-    with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=packed, mtime=0) as file:
-        file.write(image.to_bytes())
-    return packed.getvalue()
+    return gzip_bytes(image.to_bytes())
 
 
 def _sessions_path(patient: DemoPatient) -> str:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -26,6 +25,7 @@ from pydantic.dataclasses import dataclass
 from mri_transfer.features import FeatureTable
 from mri_transfer.heads.head import Fit, Head, SliceOutput
 from mri_transfer.specs import STRICT
+from mri_transfer.threads import one_core_each
 
 if TYPE_CHECKING:
     import torch
@@ -90,20 +90,11 @@ def fit_published(
         device, groups, workers = "cuda", [fits], 1
     else:
         device, groups, workers = "cpu", [[fit] for fit in fits], torch.get_num_threads()
-    with ThreadPoolExecutor(workers, initializer=_set_up_thread) as pool:
+    # The running squares of features that seldom fire decay into denormal numbers.
+    with one_core_each(workers, flush_denormals=True) as pool:
         heads = itertools.chain.from_iterable(pool.map(train, groups))
         for i, head in enumerate(heads):
             yield i, 0, head
-
-
-def _set_up_thread() -> None:
-    """Make the settings that are a thread's own in torch."""
-    import torch
-
-    torch.set_num_threads(1)
-    # The running squares of features that seldom fire decay into denormal numbers, on which a
-    # processor is several times slower.
-    torch.set_flush_denormal(True)
 
 
 class _Trainer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.specs import STRICT
+from mri_transfer.threads import one_core_each
 from mri_transfer.trunks.vgg16 import build_vgg16
 from mri_transfer.trunks.weights import CAFFE_DIGEST, TrunkWeights, find_weights, random_weights
 
@@ -62,11 +62,6 @@ class TrunkSpec:
     """Draws the `random` weights; without effect on `imagenet`."""
 
 
-def _one_thread() -> None:
-    """Let operations of this thread run on it alone; the setting is a thread's own in torch."""
-    torch.set_num_threads(1)
-
-
 class Trunk:
     """A frozen network: evaluation mode, no gradients, parameters that never change.
 
@@ -114,9 +109,8 @@ class Trunk:
         parts = torch.split(pixels, self.micro_batch(*pixels.shape[1:]))
         if self.device == "cuda":
             return torch.cat([self._pass(part) for part in parts])
-        # A core each takes whole parts. Threads that share one convolution wait for each other
-        # after every layer, which costs dearly as soon as anything else runs on the machine.
-        with ThreadPoolExecutor(torch.get_num_threads(), initializer=_one_thread) as pool:
+        # A core each takes whole parts: no two wait for each other after every layer.
+        with one_core_each(torch.get_num_threads()) as pool:
             return torch.cat(list(pool.map(self._pass, parts)))
 
     def _pass(self, pixels: torch.Tensor) -> torch.Tensor:

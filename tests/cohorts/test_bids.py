@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -233,7 +234,7 @@ def test_an_image_in_another_patients_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "rows", "says"),
     [
-        (["participant_id"], [["1"], ["sub-1"]], "two rows about the same participant"),
+        (["participant_id"], [["1"], ["sub-1"]], "two rows about one patient"),
         (["subject"], [["1"]], "the column is missing"),
         (["participant_id", "age"], [["n/a", "1"]], "row 2, column participant_id"),
         (["participant_id", "age"], [["1", "89+"]], "age is not a number"),
@@ -269,6 +270,289 @@ def test_reading_prints_and_logs_nothing(
     assert capfd.readouterr() == ("", "")
     # The index's log handler may hold on to another test's stderr: records tell in any case.
     assert caplog.records == []
+
+
+def _phenotype(
+    root: Path, name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
+) -> None:
+    write_tsv(root / "phenotype" / f"{name}.tsv", columns, rows)
+
+
+def _sidecar(path: Path, **content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def test_the_diagnosis_may_live_in_phenotype(tmp_path: Path) -> None:
+    root = _two_patients(tmp_path / "d", ["participant_id", "age"], [["1", 70], ["2", 71]])
+    _phenotype(
+        root, "clinic", ["participant_id", "dx", "mmse"], [["sub-1", "AD", 21], ["2", "CN", 29]]
+    )
+    reading = read_bids_cohort(root)
+    assert reading.manifest.scans["label"].tolist() == ["AD", "CN"]
+    assert reading.manifest.scans["mmse"].tolist() == [21, 29]
+    assert reading.manifest.scans["age"].tolist() == [70, 71]
+
+
+def test_a_phenotype_may_differ_between_sessions(tmp_path: Path) -> None:
+    root = write_bids_cohort(
+        tmp_path / "d", {"1": ["a", "b"]}, columns=["participant_id", "mmse"], rows=[["1", 30]]
+    )
+    rows = [["1", "a", 25, 7], ["1", "ses-b", 22, "n/a"]]
+    _phenotype(root, "memory", ["participant_id", "session_id", "recall", "cdt"], rows)
+    scans = read_bids_cohort(root).manifest.scans
+    assert scans["recall"].tolist() == [25, 22]
+    assert scans["cdt"].isna().tolist() == [False, True]
+    assert scans["mmse"].tolist() == [30, 30]
+
+
+def test_columns_of_one_name_in_two_tables_stay_apart(tmp_path: Path) -> None:
+    root = _two_patients(tmp_path / "d", ["participant_id", "age"], [["1", 70], ["2", 71]])
+    _phenotype(root, "a", ["participant_id", "total", "age"], [["1", 1, 60], ["2", 2, 61]])
+    _phenotype(root, "b", ["participant_id", "total", "own"], [["1", 3, 5], ["2", 4, 6]])
+    reading = read_bids_cohort(root)
+    scans = reading.manifest.scans
+    assert scans["age"].tolist() == [70, 71]
+    assert scans[["a.total", "b.total", "a.age", "own"]].to_numpy().tolist() == [
+        [1, 3, 60, 5],
+        [2, 4, 61, 6],
+    ]
+    assert any("a.total, a.age, b.total" in note for note in reading.notes)
+    assert read_bids_cohort(root, label_column="b.total").manifest.labels == ("3", "4")
+
+
+def test_only_the_phenotypes_asked_for_are_read(tmp_path: Path) -> None:
+    root = _two_patients(tmp_path / "d", ["participant_id"], [["1"], ["2"]])
+    _phenotype(root, "good", ["participant_id", "total"], [["1", 1]])
+    _phenotype(root, "bad", ["participant_id", "visit"], [["1", 1], ["1", 2]])
+    with pytest.raises(ManifestError, match=r"bad\.tsv: 1 fault(.|\n)*row 3.*sub-1, as in row 2"):
+        read_bids_cohort(root)
+    assert "total" in read_bids_cohort(root, phenotypes=["good"]).manifest.covariates
+    assert "total" not in read_bids_cohort(root, phenotypes=[]).manifest.covariates
+    with pytest.raises(ManifestError, match=r"no such table \(found better; expected bad, good\)"):
+        read_bids_cohort(root, phenotypes=["better"])
+
+
+def test_faults_of_all_tables_are_listed_at_once(tmp_path: Path) -> None:
+    root = _two_patients(tmp_path / "d", ["participant_id"], [["1"], ["1"]])
+    _phenotype(root, "x", ["subject"], [["1"]])
+    with pytest.raises(ManifestError) as caught:
+        read_bids_cohort(root)
+    assert [fault.what for fault in caught.value.faults] == [
+        "phenotype/x.tsv: the column is missing",
+        "participants.tsv: two rows about one patient",
+    ]
+
+
+def test_site_and_scanner_come_from_the_sidecars(tmp_path: Path) -> None:
+    root = write_bids_cohort(tmp_path / "d", {"1": ["a", "b"], "2": [None]})
+    _image(root, "sub-2", "anat", "sub-2_acq-x_T1w.nii.gz", seed=9)
+    _sidecar(root / "T1w.json", InstitutionName="General", Manufacturer="Siemens")
+    _sidecar(root / "acq-y_T1w.json", Manufacturer="nobody")
+    _sidecar(root / "T2w.json", Manufacturer="nobody")
+    _sidecar(root / "acq-x_T1w.json", ManufacturersModelName="Prisma")
+    _sidecar(root / "sub-1" / "sub-1_T1w.json", MagneticFieldStrength=2.8936)
+    own = root / "sub-1" / "ses-b" / "anat" / "sub-1_ses-b_T1w.json"
+    _sidecar(
+        own,
+        InstitutionName="County",
+        Manufacturer="Philips",
+        ManufacturersModelName="Philips Ingenia",
+    )
+    reading = read_bids_cohort(root)
+    scans = reading.manifest.scans.set_index("scan_id")
+    assert scans["site"].to_dict() == {
+        "sub-1_ses-a": "General",
+        "sub-1_ses-b": "County",
+        "sub-2": "General",
+        "sub-2_acq-x": "General",
+    }
+    assert scans["scanner"].to_dict() == {
+        "sub-1_ses-a": "Siemens 2.9T",
+        "sub-1_ses-b": "Philips Ingenia 2.9T",
+        "sub-2": "Siemens",
+        "sub-2_acq-x": "Siemens Prisma",
+    }
+    assert any("The site is read from the images' JSON" in note for note in reading.notes)
+
+
+def test_columns_of_the_participants_win_over_sidecars(tmp_path: Path) -> None:
+    root = _two_patients(
+        tmp_path / "d",
+        ["participant_id", "site", "scanner"],
+        [["1", "HH", "n/a"], ["2", "n/a", ""]],
+    )
+    _sidecar(root / "T1w.json", InstitutionName="General", MagneticFieldStrength=3)
+    scans = read_bids_cohort(root).manifest.scans
+    assert scans["site"].tolist()[0] == "HH"
+    assert scans["site"].isna().tolist() == [False, True]
+    assert scans["scanner"].tolist() == ["3T", "3T"]  # a column without any value says nothing
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "\xff", '{"InstitutionName": 3}', ""])
+def test_sidecars_that_say_nothing_are_noted(tmp_path: Path, text: str) -> None:
+    root = _two_patients(tmp_path / "d")
+    (root / "T1w.json").write_bytes(text.encode("latin-1"))
+    reading = read_bids_cohort(root)
+    assert reading.manifest.scans["site"].isna().all()
+    assert any("not read: T1w.json" in note for note in reading.notes) == ("3" not in text)
+
+
+def test_a_sidecar_behind_a_link_out_of_the_data_set_is_not_read(tmp_path: Path) -> None:
+    root = _two_patients(tmp_path / "d")
+    _sidecar(tmp_path / "elsewhere.json", InstitutionName="Elsewhere")
+    (root / "T1w.json").symlink_to(tmp_path / "elsewhere.json")
+    reading = read_bids_cohort(root)
+    assert reading.manifest.scans["site"].isna().all()
+    assert any("not read: T1w.json" in note for note in reading.notes)
+
+
+@pytest.fixture
+def many_images(tmp_path: Path) -> Path:
+    """One patient; two sessions of two runs, and an image of another acquisition."""
+    root = tmp_path / "d"
+    for seed, name in enumerate(
+        ("ses-01_run-1", "ses-01_run-02", "ses-02_run-1", "ses-02_run-2", "ses-02_acq-fast_run-1")
+    ):
+        session = name.split("_")[0]
+        _image(root, "sub-1", session, "anat", f"sub-1_{name}_T1w.nii.gz", seed=seed)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("filters", "kept"),
+    [
+        ({"ses": "02"}, ["ses-02_acq-fast_run-1", "ses-02_run-1", "ses-02_run-2"]),
+        ({"ses": "ses-02", "acq": "fast"}, ["ses-02_acq-fast_run-1"]),
+        ({"ses": "02", "acq": ""}, ["ses-02_run-1", "ses-02_run-2"]),
+        ({"run": ["2"]}, ["ses-01_run-02", "ses-02_run-2"]),
+        ({"ses": ["01", "02"], "run": "01", "acq": ["", "fast"]}, None),
+    ],
+)
+def test_images_are_filtered_by_entity(
+    many_images: Path, filters: dict[str, str | list[str]], kept: list[str] | None
+) -> None:
+    reading = read_bids_cohort(many_images, filters=filters)
+    expected = kept or ["ses-01_run-1", "ses-02_acq-fast_run-1", "ses-02_run-1"]
+    assert reading.manifest.scans["scan_id"].tolist() == [f"sub-1_{name}" for name in expected]
+    assert f"The filters leave {len(expected)} of 5 images." in reading.notes
+
+
+@pytest.mark.parametrize(
+    ("filters", "says"),
+    [
+        ({"ses": "1"}, "found ses-1; expected ses-01, ses-02)"),
+        ({"acq": ["fast", "slow"]}, "found acq-slow; expected acq-fast, images without it)"),
+        ({"run": ""}, "found images without run-; expected run-02, run-1, run-2)"),
+        ({"session": "01"}, "found session; expected acq, run, ses, sub)"),
+        ({"ses": "01", "acq": "fast"}, "no image has all of them (found ses-01; acq-fast;"),
+    ],
+)
+def test_a_filter_that_matches_nothing_is_refused_with_what_there_is(
+    many_images: Path, filters: dict[str, str | list[str]], says: str
+) -> None:
+    with pytest.raises(ManifestError) as caught:
+        read_bids_cohort(many_images, filters=filters)
+    assert says in str(caught.value)
+
+
+def test_every_filter_that_matches_nothing_is_listed(many_images: Path) -> None:
+    with pytest.raises(ManifestError) as caught:
+        read_bids_cohort(many_images, filters={"ses": ["7", "8"], "run": "9"})
+    assert len(caught.value.faults) == 3
+
+
+def test_unknown_labels_are_refused_with_their_rows(tmp_path: Path) -> None:
+    root = write_bids_cohort(
+        tmp_path / "d",
+        {str(at): [None] for at in range(1, 6)},
+        columns=["participant_id", "dx", "age"],
+        rows=[["1", "AD", 1], ["2", "MCI", 2], ["3", "ad", 3], ["4", "n/a", "x"], ["5", "MCI", 5]],
+    )
+    with pytest.raises(ManifestError) as caught:
+        read_bids_cohort(root, labels=("AD", "CN"))
+    faults = [str(fault) for fault in caught.value.faults]
+    assert len(faults) == 3  # the age that is no number is told in the same breath
+    assert faults[0].startswith(
+        "row 3, column dx: unknown label (found 'MCI' in participants.tsv row 3, "
+        "participants.tsv row 6; expected AD, CN)"
+    )
+    assert faults[1].startswith("row 4, column dx: unknown label (found 'ad'")
+
+
+def test_an_unknown_label_outside_participants_names_its_table(tmp_path: Path) -> None:
+    root = _two_patients(tmp_path / "d", ["participant_id"], [["1"], ["2"]])
+    _phenotype(root, "clinic", ["participant_id", "dx"], [["2", "??"], ["1", "AD"]])
+    with pytest.raises(ManifestError, match=r"'\?\?' in phenotype/clinic.tsv row 2"):
+        read_bids_cohort(root, labels=["AD"])
+
+
+def test_values_of_the_table_are_mapped_to_labels(tmp_path: Path) -> None:
+    root = write_bids_cohort(
+        tmp_path / "d",
+        {str(at): [None] for at in range(1, 5)},
+        columns=["participant_id", "dx"],
+        rows=[["1", "Dementia"], ["2", "Control"], ["3", "MCI"], ["4", "n/a"]],
+    )
+    reading = read_bids_cohort(
+        root, labels={"Dementia": "AD", "Control": "CN", "MCI": "", "Other": "FTD"}
+    )
+    assert reading.manifest.scans["label"].tolist()[:2] == ["AD", "CN"]
+    assert reading.manifest.scans["label"].isna().tolist() == [False, False, True, True]
+    assert "No scan has the label FTD." in reading.notes
+
+
+def test_labels_without_a_column_are_refused(tmp_path: Path) -> None:
+    root = _two_patients(tmp_path / "d", ["participant_id", "cdr"], [["1", 0], ["2", 1]])
+    with pytest.raises(ManifestError, match=r"no label column \(expected cdr\)"):
+        read_bids_cohort(root, labels=("AD", "CN"))
+
+
+def test_images_that_bidsignore_names_are_no_scans(tmp_path: Path) -> None:
+    root = _two_patients(tmp_path / "d")
+    _image(root, "sub-1", "anat", "sub-1_acq-test_T1w.nii.gz", seed=8)
+    _image(root, "sub-3", "anat", "sub-3_T1w.nii.gz", seed=9)
+    (root / ".bidsignore").write_text("# tests\n*_acq-test_*\n/sub-3/\n")
+    reading = read_bids_cohort(root)
+    assert reading.manifest.scans["scan_id"].tolist() == ["sub-1", "sub-2"]
+    assert ".bidsignore names 2 images, left out." in reading.notes
+    (root / ".bidsignore").write_text("**\n")
+    with pytest.raises(ManifestError, match=r"found 4 that \.bidsignore names"):
+        read_bids_cohort(root)
+
+
+def test_other_data_sets_inside_a_raw_one_are_not_read(tmp_path: Path) -> None:
+    root = _two_patients(tmp_path / "d")
+    for folder in ("derivatives/prepared", "sourcedata", "sub-1/sourcedata", "sub-1/derivatives/x"):
+        _image(root, *folder.split("/"), "sub-1", "anat", "sub-1_desc-other_T1w.nii.gz", seed=9)
+    assert read_bids_cohort(root).manifest.scans["scan_id"].tolist() == ["sub-1", "sub-2"]
+
+
+def test_derivatives_are_read_with_the_tables_of_the_raw_data_set(tmp_path: Path) -> None:
+    raw = _two_patients(tmp_path / "d", ["participant_id", "dx"], [["1", "AD"], ["2", "CN"]])
+    root = raw / "derivatives" / "prepared"
+    for patient, description in (("1", "preproc"), ("1", "linear"), ("2", "preproc")):
+        name = f"sub-{patient}_space-MNI152NLin2009aSym_desc-{description}_T1w.nii.gz"
+        _image(root, f"sub-{patient}", "anat", name, seed=len(name) + int(patient))
+    mask = "sub-1_space-MNI152NLin2009aSym_desc-brain_mask.nii.gz"
+    _image(root, "sub-1", "anat", mask, seed=99)
+    _sidecar(root / "dataset_description.json", Name="prepared", DatasetType="derivative")
+    reading = read_bids_cohort(root)
+    assert reading.manifest.scans["scan_id"].tolist() == [
+        "sub-1_space-MNI152NLin2009aSym_desc-linear",
+        "sub-1_space-MNI152NLin2009aSym_desc-preproc",
+        "sub-2_space-MNI152NLin2009aSym_desc-preproc",
+    ]
+    assert reading.manifest.scans["label"].tolist() == ["AD", "AD", "CN"]
+    assert f"The tables of {raw} are read." in reading.notes
+    one = read_bids_cohort(root, filters={"desc": "preproc"})
+    assert one.manifest.scans["patient_id"].tolist() == ["sub-1", "sub-2"]
+    moved = tmp_path / "prepared"
+    root.rename(moved)
+    assert read_bids_cohort(moved).manifest.labels == ()
+    assert read_bids_cohort(moved, tables=raw).manifest.labels == ("AD", "CN")
+    with pytest.raises(ManifestError, match="no such folder"):
+        read_bids_cohort(moved, tables=tmp_path / "none")
 
 
 @pytest.mark.data

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from mri_transfer.cohorts.csv import read_csv_cohort
+from mri_transfer.cohorts.mapping import ColumnMapping
 from mri_transfer.errors import ManifestError
 
 
@@ -88,3 +91,67 @@ def test_names_that_cannot_be_meant_are_refused(
 def test_a_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="root"):
         read_csv_cohort(_table(tmp_path, "patient_id,path\n"), root=tmp_path / "none")
+
+
+def _workbook(folder: Path, rows: list[list[object]]) -> Path:
+    path = folder / "table.xlsx"
+    pd.DataFrame(rows).to_excel(path, header=False, index=False)
+    return path
+
+
+def test_a_workbook_is_read_like_text(scans: Path, tmp_path: Path) -> None:
+    book = _workbook(
+        tmp_path,
+        [
+            ["patient_id", "path", "age", "nwbv", "visit", "note"],
+            ["001", "images/a.nii", 70, 0.7, datetime.datetime(2019, 3, 1), "two\nlines"],
+            [2, "images/b.nii", 71.5, 1.0, None, "n/a"],
+        ],
+    )
+    scans_read = read_csv_cohort(book).manifest.scans
+    assert scans_read["patient_id"].tolist() == ["001", "2"]
+    assert scans_read["age"].tolist() == [70.0, 71.5]
+    assert scans_read["nwbv"].tolist() == [0.7, 1.0]
+    assert scans_read["visit"].tolist()[0] == "2019-03-01"
+    assert scans_read["note"].tolist()[0] == "two lines"
+    assert scans_read["note"].isna().tolist() == [False, True]
+
+
+def test_faults_of_a_workbook_name_it_and_the_row_of_the_sheet(tmp_path: Path) -> None:
+    book = _workbook(
+        tmp_path, [["patient_id", "path"], ["p1", "a\nb.nii"], [None, None], ["p2", "gone.nii"]]
+    )
+    with pytest.raises(ManifestError) as caught:
+        read_csv_cohort(book)
+    assert str(caught.value).startswith(str(book))
+    assert [fault.row for fault in caught.value.faults] == [2, 4]
+
+
+def test_an_empty_workbook_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    book = _workbook(tmp_path, [])
+    with pytest.raises(ManifestError, match="the table is empty") as caught:
+        read_csv_cohort(book)
+    assert caught.value.where == str(book)
+
+
+def test_a_workbook_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    for name, says in (
+        ("empty.xlsx", "the workbook cannot be read"),
+        ("old.xls", "old Excel format"),
+        ("none.xlsx", "there is no such table"),
+    ):
+        path = tmp_path / name
+        if "none" not in name:
+            path.write_bytes(b"PK\x03\x04 cut short")
+        with pytest.raises(ManifestError) as caught:
+            read_csv_cohort(path)
+        assert says in str(caught.value)
+        assert name in str(caught.value)
+
+
+def test_a_mapping_is_applied(scans: Path, tmp_path: Path) -> None:
+    table = _table(tmp_path, "ID,file,x\np1,a.nii,1\n")
+    mapping = ColumnMapping(columns={"ID": "patient_id", "file": "path"}, other_columns="leave out")
+    reading = read_csv_cohort(table, root=scans, mapping=mapping)
+    assert reading.manifest.scans["path"].tolist() == [str(scans / "a.nii")]
+    assert reading.notes[0] == "Columns that the mapping does not name are left out: x."

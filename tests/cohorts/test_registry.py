@@ -22,5 +22,5 @@ def test_every_reader_takes_a_source_alone(bids_cohort: Path, tmp_path: Path) ->
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match="bids, csv"):
+    with pytest.raises(ConfigurationError, match=", ".join(sorted(READERS))):
         cohort_reader("xnat")

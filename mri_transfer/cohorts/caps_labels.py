@@ -1,0 +1,179 @@
+"""Tables of labels that go with a CAPS folder: participant_id, session_id, diagnosis and more."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mri_transfer.cohorts.common_faults import repeated_row
+from mri_transfer.cohorts.words import listed
+from mri_transfer.errors import Fault, ManifestError
+from mri_transfer.manifest import BASE_COLUMNS
+from mri_transfer.manifest_table import TextTable, parse_number, read_text_table
+
+__all__ = ["CapsLabels", "CapsRecord", "read_caps_labels"]
+
+_PATIENT, _SESSION = "participant_id", "session_id"
+_OURS: Mapping[str, str] = {name: name for name in ("age", "sex", "site", "scanner")}
+
+#: Patient and session; session None for what holds in all sessions.
+_Key = tuple[str, str | None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CapsRecord:
+    """What the tables say of a session: cells by our columns, and the line if it is one table's."""
+
+    cells: Mapping[str, str | None]
+    line: int | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CapsLabels:
+    """All tables together.
+
+    Parameters
+    ----------
+    records : dict
+        (patient, session or None) to what is said of it.
+    covariates : tuple of str
+        Columns of numbers beside the manifest's own.
+    single : Path or None
+        The table, if there is just one.
+    notes : tuple of str
+    """
+
+    records: Mapping[_Key, CapsRecord]
+    covariates: tuple[str, ...]
+    single: Path | None
+    notes: tuple[str, ...]
+
+    @property
+    def keys(self) -> tuple[_Key, ...]:
+        """The sessions that the tables speak of, in their order."""
+        return tuple(self.records)
+
+    def of_scan(self, patient_id: str, session_id: str) -> CapsRecord:
+        """Return what holds for a session: its own values before the patient's."""
+        nothing = CapsRecord(cells={}, line=None)
+        patient = self.records.get((patient_id, None), nothing)
+        session = self.records.get((patient_id, session_id), nothing)
+        own = {name: cell for name, cell in session.cells.items() if cell is not None}
+        line = patient.line if session.line is None else session.line
+        return CapsRecord(cells={**patient.cells, **own}, line=line)
+
+
+def read_caps_labels(paths: Sequence[Path], *, label_column: str) -> CapsLabels:
+    """Read tables of labels; what several of them say of one session must agree.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Tables with participant_id and, but for values of the patient, session_id.
+    label_column : str
+
+    Raises
+    ------
+    ManifestError
+        If a table is malformed, the label column is nowhere, or tables contradict each other.
+    """
+    if not paths:
+        note = "No table of labels was named: nothing is known of the patients."
+        return CapsLabels(records={}, covariates=(), single=None, notes=(note,))
+    tables = {path: _checked(path) for path in paths}
+    single = paths[0] if len(paths) == 1 else None
+    columns = list(dict.fromkeys(name for table in tables.values() for name in table.columns))
+    if label_column not in columns:
+        fault = Fault(
+            "there is no such label column",
+            column=label_column,
+            expected=", ".join(name for name in columns if name not in (_PATIENT, _SESSION)),
+            remedy="Name one of these columns",
+        )
+        raise ManifestError(", ".join(map(str, paths)), [fault])
+    cells: dict[_Key, dict[str, str]] = {}
+    lines: dict[_Key, int | None] = {}
+    for path, table in tables.items():
+        faults = list(_take(table, cells, lines))
+        if faults:
+            raise ManifestError(str(path), faults)
+    names, left_out = _roles(columns, label_column, cells)
+    records = {
+        key: CapsRecord(
+            cells={ours: known.get(theirs) for theirs, ours in names.items()},
+            line=lines[key] if single is not None else None,
+        )
+        for key, known in cells.items()
+    }
+    notes = [f"Labels are read from the column {label_column}."]
+    if left_out:
+        notes.append(f"Columns left out because they are not numbers: {listed(left_out)}.")
+    covariates = tuple(ours for ours in names.values() if ours not in BASE_COLUMNS)
+    return CapsLabels(records=records, covariates=covariates, single=single, notes=tuple(notes))
+
+
+def _checked(path: Path) -> TextTable:
+    table = read_text_table(path)
+    faults = list(table.faults)
+    if _PATIENT not in table.columns:
+        faults.append(
+            Fault(
+                "the column is missing",
+                row=1,
+                column=_PATIENT,
+                found=", ".join(table.columns),
+                remedy="Name a table of Clinica's, with participant_id and session_id",
+            )
+        )
+    if faults:
+        raise ManifestError(str(path), faults)
+    return table
+
+
+def _take(
+    table: TextTable, cells: dict[_Key, dict[str, str]], lines: dict[_Key, int | None]
+) -> Iterator[Fault]:
+    """Add a table's rows to those of the tables before it."""
+    seen: dict[_Key, int | None] = {}
+    for line, row in table.records():
+        patient_id, session_id = row.pop(_PATIENT), row.pop(_SESSION, None)
+        if patient_id is None:
+            yield Fault("the cell is empty", row=line, column=_PATIENT)
+            continue
+        key = (patient_id, session_id)
+        if key in seen:
+            yield repeated_row(key, row=line, first=seen[key], column=_PATIENT)
+            continue
+        seen[key] = line
+        lines.setdefault(key, line)
+        known = cells.setdefault(key, {})
+        for name, cell in row.items():
+            if cell is not None and known.setdefault(name, cell) != cell:
+                yield Fault(
+                    "another table says something else of this session",
+                    row=line,
+                    column=name,
+                    found=f"{cell}, and {known[name]} in the other",
+                    remedy="Correct one of them, or name only one of the tables",
+                )
+
+
+def _roles(
+    columns: Sequence[str], label_column: str, cells: Mapping[_Key, Mapping[str, str]]
+) -> tuple[dict[str, str], list[str]]:
+    """Return their columns that are taken, with our names, and those that are left out."""
+    names, left_out = {label_column: "label"}, []
+    for name in columns:
+        if name in (label_column, _PATIENT, _SESSION, ""):
+            continue
+        ours = _OURS.get(name.casefold())
+        values = [known[name] for known in cells.values() if name in known]
+        is_numeric = bool(values) and all(parse_number(value) is not None for value in values)
+        if ours is not None and ours not in names.values():
+            names[name] = ours
+        elif is_numeric and name not in (*BASE_COLUMNS, "n_scans"):
+            names[name] = name
+        else:
+            left_out.append(name)
+    return names, left_out
