@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from mri_transfer.errors import Fault
 from mri_transfer.files import identical_files
 
 __all__ = ["content_faults", "path_fault", "resolve_path"]
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 def resolve_path(text: str, folder: Path) -> str:
@@ -39,13 +43,26 @@ def path_fault(text: str, folder: Path, *, row: int | None, check_files: bool) -
         Whether the file must be there.
     """
     absolute = resolve_path(text, folder)
-    fault = None if os.path.isabs(text) else _escape(text, absolute, folder)
+    fault = _no_path(text)
+    if fault is None and not os.path.isabs(text):
+        fault = _escape(text, absolute, folder)
     if fault is None and check_files:
         fault = _absence(text, absolute)
     if fault is None:
         return None
     what, remedy = fault
-    return Fault(what, row=row, column="path", found=text, remedy=remedy)
+    found = text if text.isprintable() else repr(text)
+    return Fault(what, row=row, column="path", found=found, remedy=remedy)
+
+
+def _no_path(text: str) -> tuple[str, str] | None:
+    """Return why a cell cannot be a path of this system."""
+    if _ADDRESS.match(text):
+        return "an address, not a path", "Download the scan and write where its file lies"
+    if "\0" in text or any(unicodedata.category(letter) == "Cs" for letter in text):
+        # A manifest is UTF-8: such a name could be neither written down nor read back.
+        return "the path is not text in UTF-8", "Rename the file"
+    return None
 
 
 def _inside(path: str, folder: str) -> bool:
@@ -77,10 +94,20 @@ def _absence(text: str, absolute: str) -> tuple[str, str] | None:
         if path.exists():
             return "the path is not a regular file", "Name a NIfTI file"
     except OSError as error:
-        return f"the file cannot be reached ({error.strerror})", "Check the folder's permissions"
+        remedy = "Check the path and the permissions of its folders"
+        return f"the file cannot be reached ({error.strerror})", remedy
+    return "the file is missing", _correction(text, absolute)
+
+
+def _correction(text: str, absolute: str) -> str:
     if "\\" in text:
-        return "the file is missing", "Write / between folders, not a backslash"
-    return "the file is missing", "Correct the path, or delete the row"
+        return "Write / between folders, not a backslash"
+    if text.startswith("~"):
+        return "Write the path of your home folder in full, not ~"
+    for form in ("NFC", "NFD"):
+        if os.path.lexists(unicodedata.normalize(form, absolute)):
+            return f"Its accents are spelt in another way on disk: save the path in Unicode {form}"
+    return "Correct the path, or delete the row"
 
 
 def content_faults(

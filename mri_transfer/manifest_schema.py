@@ -23,6 +23,9 @@ ID_COLUMNS = ("patient_id", "session_id", "scan_id")
 
 _AGE_YEARS = (0.0, 120.0)
 _MAX_ID_LENGTH = 100
+_SPREADSHEET_ERRORS = frozenset(
+    {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
+)
 
 #: For every check of the schema: what is wrong, what was expected, how to mend it.
 _MESSAGES: Mapping[str, tuple[str, str | None, str]] = {
@@ -31,6 +34,11 @@ _MESSAGES: Mapping[str, tuple[str, str | None, str]] = {
         "the name cannot be part of a file's name",
         f"up to {_MAX_ID_LENGTH} characters, none of / \\ : or line breaks, not . or ..",
         "Rename it",
+    ),
+    "value": (
+        "a formula or a spreadsheet's error in place of a value",
+        None,
+        "Export the values that the formulas give, or leave the cell empty",
     ),
     "age_number": (
         "age is not a number",
@@ -51,12 +59,17 @@ _MESSAGES: Mapping[str, tuple[str, str | None, str]] = {
 
 
 def is_name(text: str) -> bool:
-    """Return whether an id can be part of a file's name on any system."""
+    """Return whether an id is a value and can be part of a file's name on any system."""
     forbidden = any(
         letter in "/\\:" or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
         for letter in text
     )
-    return not forbidden and text not in (".", "..") and len(text) <= _MAX_ID_LENGTH
+    short = len(text) <= _MAX_ID_LENGTH
+    return _is_value(text) and short and not forbidden and text not in (".", "..")
+
+
+def _is_value(text: str) -> bool:
+    return not text.startswith("=") and text.upper() not in _SPREADSHEET_ERRORS
 
 
 def _in_age_range(text: str) -> bool:
@@ -71,13 +84,15 @@ def _schema() -> DataFrameSchema:
     def cell(name: str, passes: Any) -> Check:
         return pa.Check(passes, element_wise=True, name=name, error=name)
 
-    name_check = cell("id_name", is_name)
+    value_check = cell("value", _is_value)
+    name_check = cell("id_name", lambda text: is_name(text) or not _is_value(text))
     age_checks = [
         cell("age_number", lambda text: parse_number(text) is not None),
         cell("age_range", _in_age_range),
     ]
     checks = {
-        **{name: [name_check] for name in ID_COLUMNS},
+        **{name: [value_check, name_check] for name in ID_COLUMNS},
+        **{name: [value_check] for name in ("label", "site", "scanner")},
         "path": [],
         "age": age_checks,
         "sex": [cell("sex", lambda text: text in ("F", "M"))],

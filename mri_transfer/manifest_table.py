@@ -17,6 +17,18 @@ __all__ = ["TextTable", "clean_cell", "parse_number", "read_text_table"]
 
 _MISSING = frozenset({"", "n/a", "na", "nan", "<na>"})
 
+#: Letters that show nothing and come along when text is copied from other programs.
+_INVISIBLE = "\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff"
+
+#: How files begin that people take for a table of text, and what they are.
+_OTHER_KINDS = (
+    (b"PK\x03\x04", "an Excel workbook or another ZIP archive"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook of the old kind"),
+    (b"\xff\xfe", "text in UTF-16"),
+    (b"\xfe\xff", "text in UTF-16"),
+    (b"\x1f\x8b", "a file compressed with gzip"),
+)
+
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 Cells = tuple[str | None, ...]
@@ -25,10 +37,18 @@ Cells = tuple[str | None, ...]
 def clean_cell(text: str) -> str | None:
     """Return a cell without surrounding blanks, or None for one that means "missing".
 
-    Missing are the empty cell and ``n/a``, ``NA``, ``nan`` in any case.
+    Blanks include what cannot be seen, such as marks of direction that come along with a path
+    copied from a dialogue. Missing are the empty cell and ``n/a``, ``NA``, ``nan`` in any case.
     """
-    stripped = text.strip()
+    stripped = _stripped(text)
     return None if stripped.casefold() in _MISSING else stripped
+
+
+def _stripped(text: str) -> str:
+    before = None
+    while text != before:
+        before, text = text, text.strip().strip(_INVISIBLE)
+    return text
 
 
 def parse_number(text: str) -> float | None:
@@ -118,7 +138,7 @@ def read_text_table(path: Path) -> TextTable:
             remedy="Give it a header with at least patient_id and path",
         )
     (_, header), *body = records
-    names = tuple(unicodedata.normalize("NFC", name.strip()) for name in header)
+    names = tuple(unicodedata.normalize("NFC", _stripped(name)) for name in header)
     width = len(names)
     while width and not names[width - 1] and all(not "".join(row[width - 1 :]) for _, row in body):
         width -= 1  # spreadsheets write empty columns behind the last one
@@ -152,16 +172,26 @@ def _read_text(path: Path) -> str:
     except IsADirectoryError:
         raise _refusal(path, "a folder, not a table", remedy="Name a .csv or .tsv file") from None
     except UnicodeDecodeError as error:
+        kinds = [kind for mark, kind in _OTHER_KINDS if error.object.startswith(mark)]
+        place = f"byte {error.object[error.start]:#04x} at position {error.start}"
         raise _refusal(
             path,
             "the table is not UTF-8 text",
-            found=f"byte {error.object[error.start]:#04x} at position {error.start}",
+            found=kinds[0] if kinds else place,
             remedy="Save it as CSV, encoding UTF-8",
         ) from error
     except OSError as error:
-        raise _refusal(path, "the table cannot be read", found=str(error)) from error
+        raise _refusal(
+            path,
+            "the table cannot be read",
+            found=error.strerror,
+            remedy="Check its permissions, and the disk or share that it lies on",
+        ) from error
     if "\0" in text:
-        raise _refusal(path, "the table is not text", remedy="Save it as CSV, encoding UTF-8")
+        kind = _OTHER_KINDS[0][1] if text.startswith("PK\x03\x04") else "a byte of zero"
+        raise _refusal(
+            path, "the table is not text", found=kind, remedy="Save it as CSV, encoding UTF-8"
+        )
     return text
 
 

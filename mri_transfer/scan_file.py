@@ -15,17 +15,55 @@ from mri_transfer.errors import ScanError, UnreadableScanError, UnsupportedScanE
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
-__all__ = ["DAMAGED", "file_size", "is_named_gzip", "open_scan", "read_header", "scan_faults"]
+__all__ = [
+    "DAMAGED",
+    "file_size",
+    "is_named_gzip",
+    "open_scan",
+    "read_header",
+    "scan_faults",
+    "scan_place",
+]
 
 #: What to do about a damaged file.
 DAMAGED = "Copy or convert the file again from its source"
 
 _NOT_NIFTI = "Convert the scan to NIfTI, for example from DICOM with dcm2niix"
+_ONE_FILE = "Save header and voxels as one .nii file"
+_UNPACK = "Unpack it and name the scan inside"
+_REPACK = "Unpack it, and compress the scan with gzip or not at all"
+_FETCH = "Fetch the scan it stands for (datalad get, git annex get, git lfs pull)"
+_DOWNLOAD = "Download the scan again: such a page is usually a login or an error message"
 _SIGNATURES = {348: b"n+1", 540: b"n+2"}
 _GZIP_MAGIC = b"\x1f\x8b"
+#: What else lies under the names of scans: where its mark stands, the mark, what it is, what to do.
+_OTHER_KINDS = (
+    (128, b"DICM", "a DICOM file", _NOT_NIFTI),
+    (0, _GZIP_MAGIC, "compressed twice", "Unpack it once"),
+    (0, b"PK\x03\x04", "a ZIP archive", _UNPACK),
+    (257, b"ustar", "a tar archive", _UNPACK),
+    (0, b"BZh", "compressed with bzip2", _REPACK),
+    (0, b"\xfd7zXZ", "compressed with xz", _REPACK),
+    (0, b"\x28\xb5\x2f\xfd", "compressed with zstd", _REPACK),
+    (0, b"NRRD0", "an NRRD file", _NOT_NIFTI),
+    (0, b"\x89HDF\r\n", "an HDF5 file, such as MINC 2 or MATLAB", _NOT_NIFTI),
+    (0, b"CDF", "a netCDF file, such as MINC 1", _NOT_NIFTI),
+    (0, b"\0\0\0\1", "a FreeSurfer volume (MGH)", "Convert it with mri_convert"),
+    (0, b"\x89PNG", "a PNG picture", _NOT_NIFTI),
+    (0, b"\xff\xd8\xff", "a JPEG picture", _NOT_NIFTI),
+    (0, b"/annex/objects/", "a pointer of git-annex", _FETCH),
+    (0, b"version https://git-lfs", "a pointer of Git LFS", _FETCH),
+    (0, b"<", "a page in HTML or XML", _DOWNLOAD),
+)
 
 _ByteOrder: TypeAlias = Literal["little", "big"]
 _ORDERS: tuple[_ByteOrder, ...] = ("little", "big")
+
+
+def scan_place(scan_id: str, path: Path) -> str:
+    """Return how messages name a scan: on one line, whatever letters are in its path."""
+    text = str(path)
+    return f"scan {scan_id} ({text if text.isprintable() else repr(text)})"
 
 
 @contextlib.contextmanager
@@ -44,8 +82,8 @@ def scan_faults(where: str) -> Iterator[None]:
         raise UnreadableScanError(
             "the file may not be read",
             where=where,
-            found=str(error),
-            remedy="Give yourself permission to read the file",
+            found=error.strerror,
+            remedy="Give yourself permission to read the file and to enter its folders",
         ) from error
     except MemoryError as error:
         raise UnsupportedScanError(
@@ -54,10 +92,17 @@ def scan_faults(where: str) -> Iterator[None]:
             remedy="Resample the scan, or use a machine with more memory",
         ) from error
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror is not None:
+            raise UnreadableScanError(
+                "the file cannot be read",
+                where=where,
+                found=error.strerror,
+                remedy="Check its disk or network share, and the links on the way to it",
+            ) from error
         raise UnreadableScanError(
             "the file is damaged or not NIfTI",
             where=where,
-            found=f"{type(error).__name__}: {error}",
+            found=" ".join(f"{type(error).__name__}: {error}".split()),
             remedy=DAMAGED,
         ) from error
 
@@ -95,12 +140,13 @@ def file_size(path: Path, *, where: str) -> int:
     if status.st_size == 0:
         raise UnreadableScanError("the file is empty", where=where, remedy=DAMAGED)
     if not path.name.casefold().endswith((".nii", ".nii.gz")):
+        is_pair = path.name.casefold().endswith((".hdr", ".img", ".hdr.gz", ".img.gz"))
         raise UnsupportedScanError(
             "the file is not named like NIfTI",
             where=where,
-            found=path.name,
+            found=f"one half of a pair, {path.suffix}" if is_pair else f"the ending {path.suffix}",
             expected=".nii or .nii.gz",
-            remedy=_NOT_NIFTI,
+            remedy=_ONE_FILE if is_pair else _NOT_NIFTI,
         )
     return status.st_size
 
@@ -113,55 +159,61 @@ def read_header(path: Path, *, where: str) -> Nifti1Header:
     Raises
     ------
     UnreadableScanError
-        If the file does not begin with such a header.
+        If the file does not begin with such a header, or is not compressed as its name says.
     """
     import nibabel as nib
 
-    start = _first_bytes(path, where=where)
+    start, is_gzip = _first_bytes(path)
     for order in _ORDERS:
         size = int.from_bytes(start[:4], order)
         if size in _SIGNATURES and len(start) >= size:
             signature = start[344:347] if size == 348 else start[4:7]
             if signature != _SIGNATURES[size]:
                 raise _wrong_signature(signature, where)
+            if is_gzip != is_named_gzip(path):
+                raise _wrong_name(where, is_gzip=is_gzip)
             kind: Any = nib.Nifti1Header if size == 348 else nib.Nifti2Header
             endianness = "<" if order == "little" else ">"
             header = kind(start[:size], endianness=endianness, check=False)
             return cast("Nifti1Header", header)
-    is_dicom = start[128:132] == b"DICM"
-    raise UnreadableScanError(
-        "a DICOM file with the name of a NIfTI file" if is_dicom else "not a NIfTI file",
+    raise _not_nifti(start, where)
+
+
+def _first_bytes(path: Path) -> tuple[bytes, bool]:
+    """Return the first bytes, unpacked whatever the name says, and whether they were packed."""
+    with path.open("rb") as stream:
+        is_gzip = stream.read(2) == _GZIP_MAGIC
+    opener: Any = gzip.open if is_gzip else open
+    with opener(path, "rb") as stream:
+        return stream.read(max(_SIGNATURES)), is_gzip
+
+
+def _not_nifti(start: bytes, where: str) -> UnreadableScanError:
+    found, remedy = f"a file that begins with {start[:8]!r}", _NOT_NIFTI
+    for offset, mark, kind, mend in _OTHER_KINDS:
+        if start[offset:].startswith(mark):
+            found, remedy = kind, mend
+            break
+    return UnreadableScanError("not a NIfTI file", where=where, found=found, remedy=remedy)
+
+
+def _wrong_name(where: str, *, is_gzip: bool) -> UnreadableScanError:
+    return UnreadableScanError(
+        "the file is compressed, but its name does not end in .gz"
+        if is_gzip
+        else "the name ends in .gz, but the file is not compressed",
         where=where,
-        remedy=_NOT_NIFTI,
+        remedy="Rename the file",
     )
 
 
-def _first_bytes(path: Path, *, where: str) -> bytes:
-    with path.open("rb") as stream:
-        is_gzip = stream.read(2) == _GZIP_MAGIC
-    if is_gzip != is_named_gzip(path):
-        raise UnreadableScanError(
-            "the file is compressed, but its name does not end in .gz"
-            if is_gzip
-            else "the name ends in .gz, but the file is not compressed",
-            where=where,
-            remedy="Rename the file",
-        )
-    with open_scan(path) as stream:
-        return stream.read(max(_SIGNATURES))
-
-
 def _wrong_signature(signature: bytes, where: str) -> UnreadableScanError:
+    what, remedy = "the header lacks the NIfTI signature", DAMAGED
     if signature in (b"ni1", b"ni2"):
-        what = "the header of a NIfTI pair (.hdr and .img)"
-    elif signature == b"\0\0\0":
+        what, remedy = "the header of a NIfTI pair (.hdr and .img)", _ONE_FILE
+    elif signature == bytes(3):
         what = "an Analyze file, which does not say where left and right are"
-    else:
-        what = "the header lacks the NIfTI signature"
+        remedy = _NOT_NIFTI
     return UnreadableScanError(
-        what,
-        where=where,
-        found=repr(signature),
-        expected="'n+1' or 'n+2'",
-        remedy=_NOT_NIFTI,
+        what, where=where, found=repr(signature), expected="'n+1' or 'n+2'", remedy=remedy
     )

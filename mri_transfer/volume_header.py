@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.errors import UnreadableScanError, UnsupportedScanError
-from mri_transfer.scan_file import DAMAGED, file_size, is_named_gzip, read_header, scan_faults
+from mri_transfer.scan_file import (
+    DAMAGED,
+    file_size,
+    is_named_gzip,
+    read_header,
+    scan_faults,
+    scan_place,
+)
 from mri_transfer.specs import STRICT
+from mri_transfer.volume_affine import Affine, affine_spacing_mm, axis_codes, read_affine, times
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
@@ -24,8 +31,6 @@ __all__ = ["ScanHeader", "VolumeSpec", "check_header"]
 #: Deflate cannot shrink anything further than this.
 _MAX_GZIP_RATIO = 1032
 _MAX_OFFSET_BYTES = 1 << 26
-#: Volume of the box that three unit axes span; 1 if they are perpendicular, 0 if they are flat.
-_MIN_UNIT_VOLUME = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -70,7 +75,7 @@ class ScanHeader:
     path: Path
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
-    affine: npt.NDArray[np.float64]
+    affine: Affine
     spacing_mm: tuple[float, float, float]
     orientation: str
     nifti: Nifti1Header
@@ -78,7 +83,7 @@ class ScanHeader:
     @property
     def where(self) -> str:
         """How messages name the scan."""
-        return f"scan {self.scan_id} ({self.path})"
+        return scan_place(self.scan_id, self.path)
 
 
 def check_header(path: str | Path, *, scan_id: str, spec: VolumeSpec | None = None) -> ScanHeader:
@@ -102,7 +107,7 @@ def check_header(path: str | Path, *, scan_id: str, spec: VolumeSpec | None = No
         If it is NIfTI, but not a 3-D grey image with known orientation within the limits.
     """
     path, spec = Path(path), spec or VolumeSpec()
-    where = f"scan {scan_id} ({path})"
+    where = scan_place(scan_id, path)
     with scan_faults(where):
         file_bytes = file_size(path, where=where)
         nifti = read_header(path, where=where)
@@ -110,15 +115,17 @@ def check_header(path: str | Path, *, scan_id: str, spec: VolumeSpec | None = No
         dtype = _voxel_type(nifti, where)
         needed = _bytes_needed(nifti, math.prod(shape) * dtype.itemsize, spec, where)
         _check_length(needed, file_bytes, compressed=is_named_gzip(path), where=where)
-        affine = _affine(nifti, where)
+        _check_scale(nifti, where)
+        spacing_range_mm = (spec.min_spacing_mm, spec.max_spacing_mm)
+        affine = read_affine(nifti, spacing_range_mm=spacing_range_mm, where=where)
         return ScanHeader(
             scan_id=scan_id,
             path=path,
             shape=shape,
             dtype=dtype,
             affine=affine,
-            spacing_mm=_spacing_mm(nifti, affine, spec, where),
-            orientation=_orientation(affine),
+            spacing_mm=affine_spacing_mm(affine),
+            orientation=axis_codes(affine),
             nifti=nifti,
         )
 
@@ -137,7 +144,7 @@ def _spatial_shape(nifti: Any, spec: VolumeSpec, where: str) -> tuple[int, int, 
         raise UnsupportedScanError(
             "a picture, not a volume" if n_axes < 3 else "more than one volume in the file",
             where=where,
-            found=_times(shape),
+            found=times(shape),
             expected="three axes, or a fourth of length 1",
             remedy="Use the whole 3-D scan"
             if n_axes < 3
@@ -148,7 +155,7 @@ def _spatial_shape(nifti: Any, spec: VolumeSpec, where: str) -> tuple[int, int, 
         raise UnsupportedScanError(
             "the header declares more voxels than are accepted",
             where=where,
-            found=_times(shape),
+            found=times(shape),
             expected=f"at most {spec.max_voxels}",
             remedy="Check that the header is right; if it is, resample the scan",
         )
@@ -156,34 +163,38 @@ def _spatial_shape(nifti: Any, spec: VolumeSpec, where: str) -> tuple[int, int, 
         raise UnsupportedScanError(
             "too few voxels along an axis",
             where=where,
-            found=_times(shape),
+            found=times(shape),
             expected=f"at least {spec.min_axis_voxels}",
             remedy="Use the whole 3-D scan",
         )
     return x, y, z
 
 
-def _times(numbers: Any) -> str:
-    return " x ".join(f"{number:g}" for number in numbers)
-
-
 def _voxel_type(nifti: Any, where: str) -> np.dtype[Any]:
-    try:
-        dtype: np.dtype[Any] = nifti.get_data_dtype()
-    except Exception as error:
+    from nibabel import nifti1
+
+    code, bits = int(nifti["datatype"]), int(nifti["bitpix"])
+    if code not in nifti1.data_type_codes:
         raise UnreadableScanError(
-            "unknown voxel type",
-            where=where,
-            found=f"code {int(nifti['datatype'])}",
-            remedy=DAMAGED,
-        ) from error
+            "unknown voxel type", where=where, found=f"code {code}", remedy=DAMAGED
+        )
+    dtype: np.dtype[Any] = nifti.get_data_dtype()
+    name = nifti1.data_type_codes.label[code]
     if dtype.kind not in "iuf":
         raise UnsupportedScanError(
-            "voxels are not single real numbers (colour or complex)",
+            "voxels are not single real numbers that can be read",
             where=where,
-            found=str(dtype),
-            expected="integers or floating point",
-            remedy="Use the grey-value scan, not a rendering or a phase image",
+            found=f"{name} (code {code})",
+            expected="integers or floating point of up to 64 bits",
+            remedy="Use the grey-value scan, not a rendering, a mask of bits or a phase image",
+        )
+    if bits not in (0, 8 * dtype.itemsize):
+        raise UnreadableScanError(
+            "the header contradicts itself about the type of voxels",
+            where=where,
+            found=f"{name}, but {bits} bits a voxel",
+            expected=f"{8 * dtype.itemsize} bits",
+            remedy=DAMAGED,
         )
     return dtype
 
@@ -222,48 +233,15 @@ def _check_length(needed: int, file_bytes: int, *, compressed: bool, where: str)
         )
 
 
-def _affine(nifti: Any, where: str) -> npt.NDArray[np.float64]:
-    if int(nifti["sform_code"]) <= 0 and int(nifti["qform_code"]) <= 0:
-        raise UnsupportedScanError(
-            "the header does not say how the patient lay (sform and qform codes are 0)",
-            where=where,
-            expected="an sform or a qform",
-            remedy="Convert the scan again from DICOM: left, right, top and bottom cannot be "
-            "guessed",
-        )
-    affine = np.asarray(nifti.get_best_affine(), dtype=np.float64)
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    # Axes are scaled to length 1 first: the test must not depend on the voxel's size.
-    sound = bool(np.isfinite(affine).all()) and bool((lengths > 0).all())
-    if not sound or abs(np.linalg.det(affine[:3, :3] / lengths)) < _MIN_UNIT_VOLUME:
-        raise UnsupportedScanError(
-            "the header's affine does not span three directions",
-            where=where,
-            found=str(affine[:3].tolist()),
-            remedy="Convert the scan again from its source",
-        )
-    return affine
-
-
-def _spacing_mm(
-    nifti: Any, affine: npt.NDArray[np.float64], spec: VolumeSpec, where: str
-) -> tuple[float, float, float]:
-    declared = [float(size) for size in nifti["pixdim"][1:4]]
-    x, y, z = (float(size) for size in np.linalg.norm(affine[:3, :3], axis=0))
-    low, high = spec.min_spacing_mm, spec.max_spacing_mm
-    if not all(low <= size <= high for size in (*declared, x, y, z)):
-        raise UnsupportedScanError(
-            "voxel sizes that no head scan has",
-            where=where,
-            found=f"{_times(declared)} mm declared, {_times((x, y, z))} mm by the affine",
-            expected=f"{low:g} to {high:g} mm",
-            remedy="Check the header's voxel sizes and their unit (millimetres)",
-        )
-    return x, y, z
-
-
-def _orientation(affine: npt.NDArray[np.float64]) -> str:
-    from nibabel import orientations
-
-    codes: Any = orientations.aff2axcodes(affine)  # type: ignore[no-untyped-call]
-    return "".join(codes)
+def _check_scale(nifti: Any, where: str) -> None:
+    slope, intercept = float(nifti["scl_slope"]), float(nifti["scl_inter"])
+    # A slope of 0 or NaN is how writers say that there is no scale; the intercept is void then.
+    if math.isnan(slope) or slope == 0 or math.isfinite(slope + intercept):
+        return
+    raise UnreadableScanError(
+        "the header scales voxels by something that is no number",
+        where=where,
+        found=f"slope {slope:g}, intercept {intercept:g}",
+        expected="finite numbers, or slope 0 for none",
+        remedy=DAMAGED,
+    )

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.errors import IntensityError
-from mri_transfer.scan_file import open_scan, scan_faults
+from mri_transfer.errors import IntensityError, UnreadableScanError
+from mri_transfer.scan_file import DAMAGED, open_scan, scan_faults
+from mri_transfer.volume_affine import affine_spacing_mm
 from mri_transfer.volume_header import ScanHeader, VolumeSpec, check_header
 
 __all__ = ["ScanHeader", "Volume", "VolumeSpec", "check_header", "load_volume"]
 
 _CHUNK_BYTES = 1 << 20
+#: More behind the voxels means that the header speaks of another volume than the file holds.
+_MAX_TRAILING_BYTES = 1 << 26
+#: Smaller numbers are what integers look like when they are read as floating point.
+_MIN_PEAK = float(np.finfo(np.float32).tiny)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,8 +48,7 @@ class Volume:
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Distance between neighbouring voxels along the three axes, in mm."""
-        x_mm, y_mm, z_mm = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return float(x_mm), float(y_mm), float(z_mm)
+        return affine_spacing_mm(self.affine)
 
 
 def load_volume(path: str | Path, *, scan_id: str, spec: VolumeSpec | None = None) -> Volume:
@@ -71,7 +75,8 @@ def load_volume(path: str | Path, *, scan_id: str, spec: VolumeSpec | None = Non
     UnreadableScanError, UnsupportedScanError
         See `check_header`; also if the voxels cannot be read.
     IntensityError
-        If voxels are NaN or infinite, all zero, or all the same.
+        If voxels are NaN or infinite, all zero, all the same, of two values only (a mask), or too
+        small to be intensities.
     """
     header = check_header(path, scan_id=scan_id, spec=spec)
     with scan_faults(header.where):
@@ -92,10 +97,22 @@ def _read_voxels(header: ScanHeader) -> npt.NDArray[np.float32]:
         with np.errstate(over="ignore", invalid="ignore"):
             # A scale factor can exceed float32; that shows as an infinity, which is refused.
             voxels = np.asarray(proxy, dtype=np.float32)
-        # The checksum of a gzip file is only compared when its end is reached.
-        while stream.read(_CHUNK_BYTES):
-            pass
+        _read_to_end(stream, header)
     return voxels.reshape(header.shape)
+
+
+def _read_to_end(stream: BinaryIO, header: ScanHeader) -> None:
+    """Have the checksum of a gzip file compared, which happens only when its end is reached."""
+    trailing = 0
+    while piece := stream.read(_CHUNK_BYTES):
+        trailing += len(piece)
+        if trailing > _MAX_TRAILING_BYTES:
+            raise UnreadableScanError(
+                "the file is much longer than its header declares",
+                where=header.where,
+                found=f"more than {_MAX_TRAILING_BYTES >> 20} MiB behind the voxels",
+                remedy=DAMAGED,
+            )
 
 
 def _check_intensities(voxels: npt.NDArray[np.float32], header: ScanHeader) -> None:
@@ -116,6 +133,21 @@ def _check_intensities(voxels: npt.NDArray[np.float32], header: ScanHeader) -> N
             where=header.where,
             found=f"{low:g} everywhere",
             remedy="Look at the scan and export it again",
+        )
+    if max(-low, high) < _MIN_PEAK:
+        raise IntensityError(
+            "voxels are too small to be intensities",
+            where=header.where,
+            found=f"at most {max(-low, high):g}",
+            remedy="Convert the scan again: its header seems to say floating point of voxels that "
+            "are integers",
+        )
+    if np.count_nonzero(voxels == low) + np.count_nonzero(voxels == high) == voxels.size:
+        raise IntensityError(
+            "the volume holds only two values: a mask, not an image",
+            where=header.where,
+            found=f"{low:g} and {high:g}",
+            remedy="Name the scan that the mask was made from",
         )
 
 
