@@ -9,7 +9,9 @@
     │   ├── UnreadableScanError     the file is missing, damaged or not NIfTI
     │   ├── UnsupportedScanError    a readable file of a kind we refuse (4-D, RGB, absurd size)
     │   ├── IntensityError          voxel values that carry no image (constant, NaN, empty)
-    │   └── SliceError              fewer usable axial slices than asked for
+    │   ├── SliceError              fewer usable axial slices than asked for
+    │   ├── PreparationError        a scan that cannot be brought to the template's space
+    │   └── QualityError            a scan that was prepared, and is not to be trusted
     ├── WeightsError            the trunk's weights are missing or not the ones named
     ├── StoreError              a cached artefact is damaged or not what its key says
     ├── FoldError               a split that the cohort cannot support
@@ -36,6 +38,8 @@ __all__ = [
     "ManifestError",
     "MriTransferError",
     "PredictionError",
+    "PreparationError",
+    "QualityError",
     "RunFolderError",
     "ScanError",
     "SliceError",
@@ -163,6 +167,14 @@ class IntensityError(ScanError):
 
 class SliceError(ScanError):
     """Fewer usable axial slices than asked for."""
+
+
+class PreparationError(ScanError):
+    """A scan that cannot be brought to the template's space."""
+
+
+class QualityError(ScanError):
+    """A scan that was prepared, and is not to be trusted."""
 
 
 class WeightsError(MriTransferError):

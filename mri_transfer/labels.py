@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -20,6 +21,9 @@ class LabelSpec:
     positive: str = Field(default="AD", min_length=1)
     """The label whose probability the score is."""
     negative: str = Field(default="CN", min_length=1)
+    unlabelled: Literal["exclude", "keep"] = "exclude"
+    """Scans without one of the two labels: `exclude` leaves them out from the start; `keep`
+    prepares and encodes them too, for runs that end with the features."""
 
     @model_validator(mode="after")
     def _check(self) -> LabelSpec:
@@ -29,7 +33,9 @@ class LabelSpec:
 
 
 def why_unused(label: str | None, spec: LabelSpec) -> str | None:
-    """Return why a scan of this label takes no part in training, or None if it does."""
+    """Return why a scan of this label is left out, or None if it is used."""
+    if spec.unlabelled == "keep":
+        return None
     if label is None:
         return "no label: not used for training, and never read as healthy"
     if label not in (spec.positive, spec.negative):
@@ -38,13 +44,15 @@ def why_unused(label: str | None, spec: LabelSpec) -> str | None:
 
 
 def demand_both_labels(labels: Sequence[str | None], spec: LabelSpec) -> None:
-    """Refuse a cohort that lacks one of the two labels.
+    """Refuse a cohort that lacks one of the two labels, unless labels do not matter.
 
     Raises
     ------
     ConfigurationError
         Naming the labels there are.
     """
+    if spec.unlabelled == "keep":
+        return
     found = sorted({label for label in labels if label is not None})
     missing = [label for label in (spec.positive, spec.negative) if label not in found]
     if missing:
@@ -52,5 +60,6 @@ def demand_both_labels(labels: Sequence[str | None], spec: LabelSpec) -> None:
             f"no scan is labelled {' or '.join(missing)}",
             where="labels",
             found=", ".join(found) or "no labels at all",
-            remedy="Name the cohort's labels with labels.positive and labels.negative",
+            remedy="Name the cohort's labels with labels.positive and labels.negative; if you only "
+            "want the features, say labels.unlabelled=keep",
         )

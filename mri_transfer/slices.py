@@ -149,9 +149,16 @@ class SliceStore(ContentStore):
         return SliceStack.read(self.path(key), scan_id=scan_id)
 
 
-def slices_key(*, scan_sha256: str, spec: SliceSpec) -> str:
-    """Return the key of a scan's slices: its bytes and the Spec that shaped them."""
-    return digest({"kind": "slices/1", "scan": scan_sha256, "slices": spec_dict(spec)})
+def slices_key(*, volume_key: str, spec: SliceSpec) -> str:
+    """Return the key of a scan's slices: its prepared volume's key and the Spec that shaped them.
+
+    Parameters
+    ----------
+    volume_key : str
+        `preparation.prepared_key`, or the SHA-256 of a scan that passed through preparation.
+    spec : SliceSpec
+    """
+    return digest({"kind": "slices/1", "scan": volume_key, "slices": spec_dict(spec)})
 
 
 def head_mask(voxels: FloatArray) -> npt.NDArray[np.bool_]:

@@ -17,13 +17,14 @@ class ContentStore:
     """
 
     kind = ""
+    suffix = ".safetensors"
 
     def __init__(self, cache: Path) -> None:
         self.folder = cache / self.kind
 
     def path(self, key: str) -> Path:
         """Return where the artefact of a key lies, whether it exists or not."""
-        return self.folder / key[:2] / f"{key}.safetensors"
+        return self.folder / key[:2] / f"{key}{self.suffix}"
 
     def __contains__(self, key: str) -> bool:
         return self.path(key).is_file()

@@ -16,6 +16,7 @@ from mri_transfer.specs import spec_dict
 from pipelines.config import RunConfig
 from pipelines.features import read_feature_table
 from pipelines.stage import Context, Stage, StageResult
+from pipelines.train import TRAIN
 from pipelines.workspace import Workspace
 
 __all__ = ["AUDIT"]
@@ -57,13 +58,8 @@ def _work(context: Context) -> StageResult:
 
 
 def _specs(config: RunConfig) -> dict[str, Any]:
-    return {
-        "labels": spec_dict(config.labels),
-        "folds": spec_dict(config.folds),
-        "heads": spec_dict(config.heads),
-        "predictions": spec_dict(config.predictions),
-        "audit": spec_dict(config.audit),
-    }
+    # It trains the same heads again.
+    return {**TRAIN.specs(config), "audit": spec_dict(config.audit)}
 
 
 AUDIT = Stage(

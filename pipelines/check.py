@@ -1,4 +1,4 @@
-"""check: which scans can be used, and why the others cannot."""
+"""check: which scans can be read and have a label, and why the others cannot be used."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 
 from mri_transfer.errors import RunFolderError, ScanError
 from mri_transfer.exclusions import Exclusion, write_exclusions
-from mri_transfer.files import sha256_of_file
 from mri_transfer.labels import demand_both_labels, why_unused
 from mri_transfer.manifest import Manifest, read_manifest
-from mri_transfer.slices import SliceStore, plan_slices, slices_key
 from mri_transfer.specs import spec_dict
 from mri_transfer.volumes import load_volume
 from pipelines.config import RunConfig
@@ -28,16 +26,12 @@ def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
 def _exclusions(context: Context, manifest: Manifest) -> Iterator[Exclusion | None]:
     """Yield, scan by scan, why it is excluded, or None."""
     config = context.config
-    store = SliceStore(context.workspace.cache)
     for scan in manifest.scans.to_dict("records"):
         label = scan["label"] if isinstance(scan["label"], str) else None
         reason = why_unused(label, config.labels)
         if reason is None:
             try:
-                key = slices_key(scan_sha256=sha256_of_file(scan["path"]), spec=config.slices)
-                if key not in store:
-                    volume = load_volume(scan["path"], scan_id=scan["scan_id"], spec=config.volumes)
-                    plan_slices(volume, config.slices)
+                load_volume(scan["path"], scan_id=scan["scan_id"], spec=config.volumes)
             except ScanError as error:
                 reason = str(error)
         yield (
@@ -58,21 +52,19 @@ def _work(context: Context) -> StageResult:
     tracked = context.reporter.track(
         _exclusions(context, manifest), total=total, what="checking scans"
     )
-    excluded = [exclusion for exclusion in tracked if exclusion is not None]
-    names = {exclusion.scan_id for exclusion in excluded}
-    kept = manifest.keep([scan for scan in manifest.scans["scan_id"] if scan not in names])
-    write_exclusions(workspace.excluded, excluded)
-    if kept.scans.empty:
+    refused = [exclusion for exclusion in tracked if exclusion is not None]
+    write_exclusions(workspace.refused, refused)
+    if len(refused) == total:
         raise RunFolderError(
             "no scan can be used",
             where=str(workspace.source_manifest),
-            remedy=f"See {workspace.excluded.name} for the reason of each",
+            remedy=f"See {workspace.refused.name} for the reason of each",
         )
-    kept.write(workspace.manifest)
     return StageResult(
-        outputs=[workspace.manifest, workspace.excluded],
-        summary=f"{len(kept.scans)} of {total} scans can be used, {len(excluded)} excluded",
-        exclusions=len(excluded),
+        outputs=[workspace.refused],
+        summary=f"{total - len(refused)} of {total} scans can be read and used, "
+        f"{len(refused)} refused",
+        exclusions=len(refused),
     )
 
 
@@ -80,7 +72,6 @@ def _specs(config: RunConfig) -> dict[str, Any]:
     return {
         "labels": spec_dict(config.labels),
         "volumes": spec_dict(config.volumes),
-        "slices": spec_dict(config.slices),
     }
 
 
@@ -89,4 +80,5 @@ CHECK = Stage(
     inputs=_inputs,
     specs=_specs,
     work=_work,
+    excluded=lambda workspace: workspace.refused,
 )

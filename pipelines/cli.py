@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.cli_manifest import manifest_app
+from pipelines.console import open_console
 from pipelines.names import STAGE_HELP
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mri_transfer.cohorts import CohortReading
     from pipelines.runner import RunOutcome
 
 __all__ = ["app", "main"]
@@ -35,9 +36,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-)
-manifest_app = typer.Typer(
-    help="Make a manifest (one row a scan) from a cohort's files.", no_args_is_help=True
 )
 app.add_typer(manifest_app, name="manifest")
 
@@ -56,17 +54,15 @@ SetOption = Annotated[
 WeightsOption = Annotated[
     Path | None, typer.Option(help="File of the trunk's weights (.onnx or .safetensors).")
 ]
-OutManifest = Annotated[Path, typer.Option("--out", help="Manifest to write (.csv).")]
-LabelColumn = Annotated[
-    str | None, typer.Option(help="Column that holds the diagnosis; found by itself if usual.")
+JobsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Scans prepared at a time; by default what cores and memory allow."),
+]
+KeepOption = Annotated[
+    list[str] | None,
+    typer.Option("--keep", help="Use this scan whatever its quality; may be repeated; recorded."),
 ]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(soft_wrap=True, highlight=False)
 
 
 def _version(value: bool) -> None:
@@ -95,23 +91,36 @@ def run(
     from_: Annotated[
         str | None, typer.Option("--from", help="Run this stage and all after it anew.")
     ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="End with this stage, such as features.")
+    ] = None,
+    keep: KeepOption = None,
+    jobs: JobsOption = None,
     cache: CacheOption = None,
     weights: WeightsOption = None,
 ) -> None:
     """Take a cohort all the way to an evaluation and a report."""
     from pipelines.config import read_config
     from pipelines.reporters import reporter_for
-    from pipelines.runner import begin_run, run_pipeline, stage_named
+    from pipelines.runner import begin_run, keep_scans, run_pipeline, stage_named, stages_until
 
     if from_ is not None:
         stage_named(from_)
-    settings = read_config(config, set_ or ())
-    console = _console()
+    stages = stages_until(until)
+    settings = keep_scans(read_config(config, set_ or ()), keep or ())
+    console = open_console()
     workspace = begin_run(manifest, out, settings, cache=cache)
     outcome = run_pipeline(
-        workspace, settings, force_from=from_, reporter=reporter_for(console), weights=weights
+        workspace,
+        settings,
+        stages=stages,
+        force_from=from_,
+        reporter=reporter_for(console),
+        weights=weights,
+        jobs=jobs,
     )
-    _show_answer(console, outcome)
+    if until is None:
+        _show_answer(console, outcome)
     _end(console, outcome)
 
 
@@ -120,7 +129,7 @@ def _stage_command(name: str) -> Callable[..., None]:
         from pipelines.reporters import reporter_for
         from pipelines.runner import open_run, run_pipeline, stage_named
 
-        console = _console()
+        console = open_console()
         workspace, settings = open_run(run, cache=cache)
         outcome = run_pipeline(
             workspace,
@@ -135,8 +144,32 @@ def _stage_command(name: str) -> Callable[..., None]:
     return command
 
 
+def _prepare_command(
+    run: RunFolder,
+    keep: KeepOption = None,
+    jobs: JobsOption = None,
+    cache: CacheOption = None,
+) -> None:
+    from pipelines.reporters import reporter_for
+    from pipelines.runner import keep_scans, open_run, run_pipeline, stage_named, write_config
+
+    console = open_console()
+    workspace, settings = open_run(run, cache=cache)
+    settings = keep_scans(settings, keep or ())
+    write_config(workspace, settings)
+    outcome = run_pipeline(
+        workspace,
+        settings,
+        stages=[stage_named("prepare")],
+        reporter=reporter_for(console),
+        jobs=jobs,
+    )
+    _end(console, outcome)
+
+
 for _name, _help in STAGE_HELP.items():
-    app.command(_name, help=_help)(_stage_command(_name))
+    _function = _prepare_command if _name == "prepare" else _stage_command(_name)
+    app.command(_name, help=_help)(_function)
 
 
 @app.command()
@@ -151,7 +184,7 @@ def demo(
     from pipelines.demo import run_demo
     from pipelines.reporters import reporter_for
 
-    console = _console()
+    console = open_console()
     outcome = run_demo(out, cache=cache, reporter=reporter_for(console))
     _show_answer(console, outcome)
     if open_report and console.is_terminal:
@@ -159,67 +192,14 @@ def demo(
     _end(console, outcome)
 
 
-@manifest_app.command("bids")
-def manifest_bids(
-    source: Annotated[Path, typer.Argument(help="Folder of the BIDS data set.")],
-    out: OutManifest,
-    label_column: LabelColumn = None,
-) -> None:
-    """Read a BIDS folder: its T1w images and participants.tsv."""
-    from mri_transfer.cohorts.bids import read_bids_cohort
-
-    _write_manifest(read_bids_cohort(source, label_column=label_column), out)
-
-
-@manifest_app.command("csv")
-def manifest_csv(
-    source: Annotated[Path, typer.Argument(help="Table with one row a scan (.csv or .tsv).")],
-    out: OutManifest,
-    root: Annotated[
-        Path | None, typer.Option(help="Folder that relative paths start from.")
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="THEIRS=OURS, such as Subject=patient_id; may be repeated."),
-    ] = None,
-) -> None:
-    """Read any table, with its columns renamed."""
-    from mri_transfer.cohorts.csv import read_csv_cohort
-    from mri_transfer.errors import ConfigurationError
-
-    columns = {}
-    for pair in column or ():
-        theirs, equals, ours = pair.partition("=")
-        if not (theirs and equals and ours):
-            raise ConfigurationError(
-                "cannot read the column", where="--column", found=pair, expected="THEIRS=OURS"
-            )
-        columns[theirs] = ours
-    _write_manifest(read_csv_cohort(source, root=root, columns=columns or None), out)
-
-
 @app.command()
 def doctor(cache: CacheOption = None, weights: WeightsOption = None) -> None:
     """Say what is installed, which weights are found, which precision is used, and how fast."""
     from pipelines.doctor import examine
 
-    console = _console()
+    console = open_console()
     for name, value in examine(cache=cache, weights=weights):
         console.print(f"{name:<22} {value}", markup=False)
-
-
-def _write_manifest(reading: CohortReading, out: Path) -> None:
-    console = _console()
-    reading.manifest.write(out)
-    for note in reading.notes:
-        console.print(f"note: {note}", markup=False)
-    scans = reading.manifest.scans
-    counts = scans["label"].fillna("no label").value_counts().sort_index()
-    labels = ", ".join(f"{label}: {count}" for label, count in counts.items())
-    console.print(
-        f"{len(scans)} scans of {scans['patient_id'].nunique()} patients ({labels})", markup=False
-    )
-    console.print(f"written to {out}", markup=False)
 
 
 def _show_answer(console: Console, outcome: RunOutcome) -> None:
@@ -237,7 +217,7 @@ def _end(console: Console, outcome: RunOutcome) -> None:
     if not excluded:
         return
     count = "1 scan" if len(excluded) == 1 else f"{len(excluded)} scans"
-    console.print(f"\n{count} excluded ({outcome.workspace.excluded}):", markup=False)
+    console.print(f"\n{count} excluded ({outcome.excluded_table}):", markup=False)
     shown = 20
     for exclusion in excluded[:shown]:
         console.print(f"  {exclusion.scan_id} [{exclusion.stage}] {exclusion.reason}", markup=False)

@@ -20,14 +20,19 @@ from mri_transfer.folds import FoldSpec
 from mri_transfer.heads import HeadSpec, LinearHeadSpec
 from mri_transfer.labels import LabelSpec
 from mri_transfer.predictions import PredictionSpec
+from mri_transfer.preparation import PreparationSpec
+from mri_transfer.quality import QualitySpec
 from mri_transfer.slices import SliceSpec
-from mri_transfer.specs import STRICT
+from mri_transfer.specs import STRICT, validation_message
 from mri_transfer.trunks import TrunkSpec
 from mri_transfer.volumes import VolumeSpec
 
 __all__ = ["RunConfig", "config_toml", "named_config", "parse_override", "read_config"]
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
+
+#: Tags of the heads' union: a fault's place names them, a configuration file does not.
+_HEAD_KINDS = ("linear", "published", "attention")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -38,6 +43,8 @@ class RunConfig:
     """Draws folds, initial weights, permutations and bootstrap samples."""
     labels: LabelSpec = Field(default_factory=LabelSpec)
     volumes: VolumeSpec = Field(default_factory=VolumeSpec)
+    preparation: PreparationSpec = Field(default_factory=PreparationSpec)
+    quality: QualitySpec = Field(default_factory=QualitySpec)
     slices: SliceSpec = Field(default_factory=SliceSpec)
     trunk: TrunkSpec = Field(default_factory=TrunkSpec)
     features: FeatureSpec = Field(default_factory=FeatureSpec)
@@ -81,7 +88,8 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     try:
         return TypeAdapter(RunConfig).validate_python(settings)
     except ValidationError as error:
-        raise ConfigurationError(_faults(error), where=where) from error
+        message = validation_message(error, of="configuration", unnamed=_HEAD_KINDS)
+        raise ConfigurationError(message, where=where) from error
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:
@@ -169,17 +177,3 @@ def _set(settings: dict[str, Any], keys: Sequence[str], value: Any, text: str) -
     if list(keys) == ["heads", "kind"] and inner.get("kind", "linear") != value:
         inner.clear()
     inner[keys[-1]] = value
-
-
-def _faults(error: ValidationError) -> str:
-    """Every fault of a configuration, one a line, in words."""
-    kinds = ("linear", "published", "attention")
-    lines = []
-    for fault in error.errors():
-        place = ".".join(str(part) for part in fault["loc"] if part not in kinds)
-        if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            lines.append(f"{place}: no such setting")
-        else:
-            lines.append(f"{place}: {fault['msg']} (found {fault['input']!r})")
-    count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
-    return "\n".join([f"{count} in the configuration", *(f"  - {line}" for line in lines)])

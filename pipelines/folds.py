@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mri_transfer.errors import ConfigurationError
 from mri_transfer.folds import make_folds
 from mri_transfer.manifest import read_manifest
 from mri_transfer.specs import spec_dict
@@ -16,11 +17,19 @@ __all__ = ["FOLDS"]
 
 
 def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
-    return [(workspace.manifest, "check")]
+    return [(workspace.manifest, "prepare")]
 
 
 def _work(context: Context) -> StageResult:
     workspace, config = context.workspace, context.config
+    if config.labels.unlabelled == "keep":
+        raise ConfigurationError(
+            "folds need a label for every patient",
+            where="labels.unlabelled",
+            found="keep",
+            expected="exclude",
+            remedy="End the run with --until features, or leave unlabelled scans out",
+        )
     patients = read_manifest(workspace.manifest, check_files=False).patients()
     folds = make_folds(
         list(patients.index), patients["label"].tolist(), spec=config.folds, seed=config.seed
@@ -34,7 +43,7 @@ def _work(context: Context) -> StageResult:
 
 
 def _specs(config: RunConfig) -> dict[str, Any]:
-    return {"folds": spec_dict(config.folds)}
+    return {"labels": spec_dict(config.labels), "folds": spec_dict(config.folds)}
 
 
 FOLDS = Stage(

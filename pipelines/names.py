@@ -6,7 +6,8 @@ __all__ = ["STAGE_HELP"]
 
 #: In the order of the data's flow.
 STAGE_HELP: dict[str, str] = {
-    "check": "Say which scans can be used, and why the others cannot.",
+    "check": "Say which scans can be read and have a label, and why the others cannot be used.",
+    "prepare": "Bring every scan to the template's space, and say how far to trust it.",
     "slices": "Cut, window and resize the axial slices of every scan.",
     "features": "Pass every slice once through the frozen trunk.",
     "folds": "Split the patients into repeated stratified folds.",

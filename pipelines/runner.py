@@ -16,6 +16,7 @@ from pipelines.config import RunConfig, config_toml, read_config
 from pipelines.evaluate import EVALUATE
 from pipelines.features import FEATURES
 from pipelines.folds import FOLDS
+from pipelines.prepare import PREPARE
 from pipelines.record import StageRecord
 from pipelines.report import REPORT
 from pipelines.reporters import SilentReporter
@@ -24,10 +25,30 @@ from pipelines.stage import Context, Reporter, Stage, run_stage
 from pipelines.train import TRAIN
 from pipelines.workspace import Workspace, default_cache
 
-__all__ = ["STAGES", "RunOutcome", "begin_run", "open_run", "run_pipeline", "stage_named"]
+__all__ = [
+    "STAGES",
+    "RunOutcome",
+    "begin_run",
+    "keep_scans",
+    "open_run",
+    "run_pipeline",
+    "stage_named",
+    "stages_until",
+    "write_config",
+]
 
 #: Every stage, in the order of the data's flow.
-STAGES: tuple[Stage, ...] = (CHECK, SLICES, FEATURES, FOLDS, TRAIN, EVALUATE, AUDIT, REPORT)
+STAGES: tuple[Stage, ...] = (
+    CHECK,
+    PREPARE,
+    SLICES,
+    FEATURES,
+    FOLDS,
+    TRAIN,
+    EVALUATE,
+    AUDIT,
+    REPORT,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +58,8 @@ class RunOutcome:
     workspace: Workspace
     records: tuple[StageRecord, ...]
     excluded: tuple[Exclusion, ...]
+    excluded_table: Path
+    """The file that lists them."""
 
 
 def stage_named(name: str) -> Stage:
@@ -53,6 +76,24 @@ def stage_named(name: str) -> Stage:
     raise ConfigurationError(
         "no such stage", found=name, expected=", ".join(stage.name for stage in STAGES)
     )
+
+
+def stages_until(name: str | None) -> tuple[Stage, ...]:
+    """Return the stages up to one, itself included; all of them without a name.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none of that name.
+    """
+    return STAGES if name is None else STAGES[: STAGES.index(stage_named(name)) + 1]
+
+
+def keep_scans(config: RunConfig, scan_ids: Sequence[str]) -> RunConfig:
+    """Return the configuration with some scans kept whatever their quality is."""
+    keep = tuple(dict.fromkeys((*config.quality.keep, *scan_ids)))
+    quality = dataclasses.replace(config.quality, keep=keep)
+    return dataclasses.replace(config, quality=quality)
 
 
 def begin_run(
@@ -72,8 +113,13 @@ def begin_run(
                 remedy=f"Name another folder with {name}",
             )
     read_manifest(manifest).write(workspace.source_manifest)
-    atomic_write_text(workspace.config, config_toml(config))
+    write_config(workspace, config)
     return workspace
+
+
+def write_config(workspace: Workspace, config: RunConfig) -> None:
+    """Write the resolved configuration into the run folder."""
+    atomic_write_text(workspace.config, config_toml(config))
 
 
 def open_run(out: Path, *, cache: Path | None = None) -> tuple[Workspace, RunConfig]:
@@ -102,6 +148,7 @@ def run_pipeline(
     force_from: str | None = None,
     reporter: Reporter | None = None,
     weights: Path | None = None,
+    jobs: int | None = None,
 ) -> RunOutcome:
     """Run stages in their order; those whose result is current are skipped.
 
@@ -116,9 +163,13 @@ def run_pipeline(
     reporter : Reporter, optional
     weights : Path, optional
         A file to read the trunk's weights from.
+    jobs : int, optional
+        Scans prepared at the same time; by default as many as cores and memory allow.
     """
     reporter = reporter or SilentReporter()
-    context = Context(workspace=workspace, config=config, reporter=reporter, weights=weights)
+    context = Context(
+        workspace=workspace, config=config, reporter=reporter, weights=weights, jobs=jobs
+    )
     forced_at = None if force_from is None else STAGES.index(stage_named(force_from))
     records = []
     for stage in stages:
@@ -128,5 +179,11 @@ def run_pipeline(
         if not ran:
             reporter.note("current, nothing to do")
         records.append(record)
-    excluded = read_exclusions(workspace.excluded) if workspace.excluded.exists() else ()
-    return RunOutcome(workspace=workspace, records=tuple(records), excluded=tuple(excluded))
+    table = stages[-1].excluded(workspace) if stages else workspace.excluded
+    excluded = read_exclusions(table) if table.exists() else ()
+    return RunOutcome(
+        workspace=workspace,
+        records=tuple(records),
+        excluded=tuple(excluded),
+        excluded_table=table,
+    )

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from mri_transfer.errors import RunFolderError, ScanError, StoreError
-from mri_transfer.files import atomic_write_text, sha256_of_file
-from mri_transfer.manifest import read_manifest
+from mri_transfer.files import atomic_write_text
 from mri_transfer.slices import SliceStack, SliceStore, cut_slices, slices_key
 from mri_transfer.specs import spec_dict
 from mri_transfer.volumes import load_volume
 from pipelines.config import RunConfig
+from pipelines.prepare import read_prepared_index
 from pipelines.stage import Context, Stage, StageResult
 from pipelines.workspace import Workspace
 
@@ -21,7 +21,7 @@ __all__ = ["SLICES"]
 
 
 def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
-    return [(workspace.manifest, "check")]
+    return [(workspace.prepared, "prepare")]
 
 
 def _stack(context: Context, store: SliceStore, key: str, path: str, scan_id: str) -> SliceStack:
@@ -36,10 +36,10 @@ def _stack(context: Context, store: SliceStore, key: str, path: str, scan_id: st
         stack = cut_slices(load_volume(path, scan_id=scan_id, spec=config.volumes), config.slices)
     except ScanError as error:
         raise RunFolderError(
-            "a scan has changed since it was checked",
+            "a scan has changed since it was prepared",
             where=scan_id,
             found=str(error),
-            remedy="Run again with --from check",
+            remedy="Run again with --from prepare",
         ) from error
     store.put(key, stack)
     return stack
@@ -47,19 +47,17 @@ def _stack(context: Context, store: SliceStore, key: str, path: str, scan_id: st
 
 def _work(context: Context) -> StageResult:
     workspace, config = context.workspace, context.config
-    manifest = read_manifest(workspace.manifest, check_files=False)
     store = SliceStore(workspace.cache)
-    scans = manifest.scans.to_dict("records")
+    scans = read_prepared_index(workspace)
     rows = []
     for scan in context.reporter.track(scans, total=len(scans), what="cutting slices"):
-        sha256 = sha256_of_file(scan["path"])
-        key = slices_key(scan_sha256=sha256, spec=config.slices)
-        stack = _stack(context, store, key, scan["path"], scan["scan_id"])
+        key = slices_key(volume_key=scan["volume_key"], spec=config.slices)
+        stack = _stack(context, store, key, scan["volume"], scan["scan_id"])
         rows.append(
             {
                 "scan_id": scan["scan_id"],
                 "patient_id": scan["patient_id"],
-                "scan_sha256": sha256,
+                "scan_sha256": scan["scan_sha256"],
                 "key": key,
                 "n_slices": len(stack.z_mm),
                 "z_low_mm": round(float(stack.z_mm[0]), 3),

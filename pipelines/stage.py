@@ -47,6 +47,8 @@ class Context:
     reporter: Reporter
     weights: Path | None = None
     """A file to read the trunk's weights from."""
+    jobs: int | None = None
+    """Scans prepared at the same time; None: as many as cores and memory allow."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,8 @@ class Stage:
         Does it.
     intact : callable
         Whether what the outputs point to in the cache is still there.
+    excluded : callable
+        The table of scans that are left out once this stage has run.
     """
 
     name: str
@@ -83,6 +87,7 @@ class Stage:
     specs: Callable[[RunConfig], dict[str, Any]]
     work: Callable[[Context], StageResult]
     intact: Callable[[Workspace], bool] = lambda _workspace: True
+    excluded: Callable[[Workspace], Path] = lambda workspace: workspace.excluded
 
 
 def run_stage(stage: Stage, context: Context, *, force: bool = False) -> tuple[StageRecord, bool]:

@@ -29,6 +29,36 @@ class Workspace:
         return self.root / "source_manifest.csv"
 
     @property
+    def refused(self) -> Path:
+        """The scans that `check` refused; `excluded` holds them and those refused later."""
+        return self.root / "refused.csv"
+
+    @property
+    def prepared(self) -> Path:
+        """Where each scan's prepared volume lies in the cache."""
+        return self.root / "prepared.csv"
+
+    @property
+    def derivatives(self) -> Path:
+        """BIDS derivatives folder of the prepared scans."""
+        return self.root / "prepared"
+
+    @property
+    def quality(self) -> Path:
+        """Every scan's scores and verdict."""
+        return self.root / "quality.csv"
+
+    @property
+    def quality_pages(self) -> Path:
+        """Folder of the pages that show every scan, worst first."""
+        return self.root / "quality"
+
+    @property
+    def duplicates(self) -> Path:
+        """Pairs of scans that are the same file, volume or brain."""
+        return self.root / "duplicates.csv"
+
+    @property
     def manifest(self) -> Path:
         """The scans that are used."""
         return self.root / "manifest.csv"

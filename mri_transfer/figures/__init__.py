@@ -1,10 +1,10 @@
-"""Draws what the evaluation and the audit computed; nothing is computed here.
+"""Draws what the evaluation and the audit computed, and scans; nothing is computed here.
 
-Each figure is a pair: `plot_<name>(ax, ...)` puts computed arrays on the axes it is given, and
+Each diagram is a pair: `plot_<name>(ax, ...)` puts computed arrays on the axes it is given, and
 `draw_<name>(...)` returns one SVG element, the same bytes for the same input. Text stays text, so
 that it can be read aloud and searched; colours are CSS variables with a fallback, so that a page
 can recolour them for a dark screen. The palette is that of Okabe and Ito (2008), which people who
-do not see red and green apart can tell apart.
+do not see red and green apart can tell apart. Pictures of scans are PNG files.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ from mri_transfer.figures.curves import (
     plot_slice_profile,
 )
 from mri_transfer.figures.montage import montage_png
+from mri_transfer.figures.picture_store import PictureStore, picture_key
+from mri_transfer.figures.quality import qc_pictures
 
 __all__ = [
+    "PictureStore",
     "draw_auc_comparison",
     "draw_calibration",
     "draw_leakage",
@@ -35,10 +38,12 @@ __all__ = [
     "draw_roc",
     "draw_slice_profile",
     "montage_png",
+    "picture_key",
     "plot_auc_comparison",
     "plot_calibration",
     "plot_leakage",
     "plot_patient_scores",
     "plot_roc",
     "plot_slice_profile",
+    "qc_pictures",
 ]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -14,14 +13,11 @@ from mri_transfer import figures
 from mri_transfer.files import atomic_write_text
 from mri_transfer.report import cohort, summary, tables
 from mri_transfer.report.model import Montage, ReportInputs
+from mri_transfer.report.pages import png_source, render_page
 from mri_transfer.report.wording import count, number
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 __all__ = ["render_report", "write_report"]
 
-_TEMPLATES = Path(__file__).with_name("templates")
 _MONTAGE_COLUMNS = 8
 
 
@@ -43,11 +39,10 @@ def render_report(inputs: ReportInputs) -> str:
     KeyError
         If the evaluation lacks a part that its schema promises.
     """
-    page = _environment().get_template("page.html.jinja")
-    return page.render(
+    return render_page(
+        "page.html.jinja",
         title=inputs.title,
         evaluation=inputs.evaluation,
-        style=(_TEMPLATES / "style.css").read_text(encoding="utf-8"),
         config=inputs.config,
         provenance=inputs.provenance,
         labels=inputs.labels,
@@ -79,19 +74,6 @@ def write_report(inputs: ReportInputs, path: Path) -> None:
         The page to write, usually `report/index.html` of a run.
     """
     atomic_write_text(path, render_report(inputs))
-
-
-def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(_TEMPLATES, encoding="utf-8"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
 
 
 def _tables(inputs: ReportInputs) -> dict[str, tables.Table | None]:
@@ -188,7 +170,7 @@ def _montage(montage: Montage) -> dict[str, Any]:
         "n_rows": -(-len(tiles) // _MONTAGE_COLUMNS),
         "ratio": f"{_MONTAGE_COLUMNS * montage.pixels.shape[2]}"
         f" / {-(-len(tiles) // _MONTAGE_COLUMNS) * montage.pixels.shape[1]}",
-        "png": base64.b64encode(png).decode("ascii"),
+        "source": png_source(png),
         "tiles": tiles,
         "lowest": number(float(montage.z_mm.min()), 0),
         "highest": number(float(montage.z_mm.max()), 0),

@@ -14,6 +14,7 @@ from pipelines.runner import RunOutcome, begin_run, run_pipeline
 
 #: Settings that make a run small, not different in kind.
 SMALL = [
+    "preparation.scans=none",
     "slices.n_slices=8",
     "slices.size_px=64",
     "folds.n_folds=2",

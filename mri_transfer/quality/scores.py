@@ -1,0 +1,251 @@
+"""Scores: what one scan's voxels say about how far it is to be trusted.
+
+Every score is a function of one scan. Where it comes from is said in `mri_transfer.quality.rules`,
+beside its thresholds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.errors import StoreError
+from mri_transfer.files import write_json
+from mri_transfer.preparation import PreparedScan
+from mri_transfer.preparation.passthrough import is_slab
+from mri_transfer.preparation.registration import one_thread
+from mri_transfer.preparation.template import image_of_volume, load_template
+from mri_transfer.specs import digest
+from mri_transfer.store import ContentStore
+from mri_transfer.volumes import Volume
+
+__all__ = ["HISTOGRAM_EDGES", "ScanScores", "ScoreStore", "measure_scan", "score_key"]
+
+#: Raise when the same scan would get other scores.
+_SCHEMA = "mri-transfer/scores/1"
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+#: Bins of a scan's histogram: signal over the brain's median.
+HISTOGRAM_EDGES = np.linspace(0.0, 2.0, 41)
+
+_SURE = 0.9  # probability from which a voxel counts as that tissue
+_DEEP_MM = 6.0
+_DARK_SHARE = 0.01
+#: Slices that show less than this share of the largest one's brain are not compared.
+_MIN_SLICE_SHARE = 0.3
+_NO_TISSUE: dict[str, float | None] = {"snr": None, "cnr": None, "contrast": None}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScanScores:
+    """The scores of one scan.
+
+    Parameters
+    ----------
+    values : dict of str to float or None
+        By name; None where a score is not defined.
+    turn : int
+        How the content lies against the header: position in `preparation.pose.TURNS`.
+    histogram : tuple of float
+        Share of the brain's voxels in each bin of `HISTOGRAM_EDGES`, sums to 1.
+    """
+
+    values: dict[str, float | None]
+    turn: int
+    histogram: tuple[float, ...]
+
+
+def measure_scan(raw: Volume, prepared: PreparedScan) -> ScanScores:
+    """Score a scan.
+
+    Parameters
+    ----------
+    raw : Volume
+        The scan as it came.
+    prepared : PreparedScan
+        What preparation made of it.
+
+    Returns
+    -------
+    ScanScores
+    """
+    with one_thread():
+        turn = prepared.turn
+        image = image_of_volume(prepared.volume)
+        voxels, mask = prepared.volume.voxels, prepared.mask
+        brain = voxels[mask]
+        median = float(np.median(brain)) if brain.size else 0.0
+        values: dict[str, float | None] = {
+            "turned": float(turn != 0),
+            "turn_lead": prepared.lead,
+            "tilt_deg": None if prepared.alignment is None else prepared.alignment.tilt_deg,
+            **_fit(prepared, image),
+            **(_tissue(voxels, mask, image) if turn == 0 else _NO_TISSUE),
+            **_shape(prepared),
+            "spacing_mm": max(raw.spacing_mm),
+            "grey_levels": float(np.unique(raw.voxels[raw.voxels > raw.voxels.min()]).size),
+            "holes": _holes(prepared, image, median),
+            "slice_break": _slice_break(voxels, mask),
+            "sharpness": _sharpness(voxels, mask, median),
+            "entropy_focus": _entropy_focus(raw.voxels),
+        }
+    counts, _ = np.histogram(brain / max(median, 1e-12), bins=HISTOGRAM_EDGES)
+    share = counts / max(int(counts.sum()), 1)
+    return ScanScores(
+        values={name: _rounded(value) for name, value in values.items()},
+        turn=turn,
+        histogram=tuple(round(float(s), 6) for s in share),
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(f"{value:.6g}")
+
+
+def _fit(prepared: PreparedScan, image: Any) -> dict[str, float | None]:
+    """How well the brain covers the template, and how much it looks like it."""
+    template = load_template()
+    expected = template.mask_on(image)
+    mask, covered = prepared.mask, prepared.covered
+    both = mask & expected
+    t1 = template.tissue_on(image, "t1")
+    seen = expected & covered
+    pair = (
+        np.corrcoef(prepared.volume.voxels[both], t1[both]) if both.sum() > 1 else np.zeros((2, 2))
+    )
+    slab = prepared.passed_through and is_slab(prepared.volume)
+    return {
+        "dice": float(2 * both.sum() / max(int(mask.sum() + seen.sum()), 1)),
+        "similarity": None if slab else float(pair[0, 1]),
+        "coverage": None if slab else float(seen.sum() / max(int(expected.sum()), 1)),
+    }
+
+
+def _tissue(voxels: FloatArray, mask: BoolArray, image: Any) -> dict[str, float | None]:
+    """Signal and contrast to noise from voxels that are surely of one tissue."""
+    template = load_template()
+    white, grey = (
+        voxels[mask & (template.tissue_on(image, tissue) > _SURE)] for tissue in ("white", "grey")
+    )
+    if white.size < 2 or grey.size < 2 or grey.mean() <= 0:
+        return _NO_TISSUE
+    spread = float(np.hypot(_robust_sd(white), _robust_sd(grey)))
+    return {
+        "snr": float(np.median(white) / max(_robust_sd(white), 1e-12)),
+        "cnr": float((np.median(white) - np.median(grey)) / max(spread, 1e-12)),
+        "contrast": float(np.median(white) / max(float(np.median(grey)), 1e-12)),
+    }
+
+
+def _robust_sd(values: FloatArray) -> float:
+    """Return a standard deviation in which a few strays do not count (interquartile range)."""
+    low, high = np.percentile(values, (25, 75))
+    return float((high - low) / 1.349)
+
+
+def _shape(prepared: PreparedScan) -> dict[str, float | None]:
+    """Size and proportions of the brain by the header's voxel size."""
+    alignment = prepared.alignment
+    if alignment is None:
+        return {"brain_litres": None, "stretch": None}
+    litres = float(prepared.mask.sum()) * alignment.volume_ratio * 1e-6
+    scales = np.linalg.svd(alignment.matrix[:3, :3], compute_uv=False)
+    return {"brain_litres": litres, "stretch": float(scales.max() / scales.min())}
+
+
+def _holes(prepared: PreparedScan, image: Any, median: float) -> float | None:
+    """Share of the deep brain that holds no signal."""
+    from scipy import ndimage
+
+    if prepared.passed_through:
+        # Its space may be another one: its own outline says where the brain is deep.
+        depth = round(_DEEP_MM / min(prepared.volume.spacing_mm))
+        deep = ndimage.binary_erosion(prepared.mask, iterations=depth, border_value=1)
+    else:
+        deep = load_template().mask_on(image, margin_mm=-_DEEP_MM) & prepared.covered
+    voxels = prepared.volume.voxels[deep]
+    return float((voxels <= _DARK_SHARE * median).mean()) if voxels.size else None
+
+
+def _slice_break(voxels: FloatArray, mask: BoolArray) -> float | None:
+    """Lowest correlation of a slice with the mean of its two neighbours, over the three axes."""
+    lowest = []
+    for axis in range(3):
+        planes, inside = np.moveaxis(voxels, axis, 0), np.moveaxis(mask, axis, 0)
+        enough = _MIN_SLICE_SHARE * inside.sum(axis=(1, 2)).max()
+        for k in range(1, len(planes) - 1):
+            common = inside[k - 1] & inside[k] & inside[k + 1]
+            if common.sum() > enough:
+                around = (planes[k - 1][common] + planes[k + 1][common]) / 2
+                lowest.append(_correlation(planes[k][common], around))
+    return min(lowest) if lowest else None
+
+
+def _correlation(a: FloatArray, b: FloatArray) -> float:
+    return 0.0 if a.std() == 0 or b.std() == 0 else float(np.corrcoef(a, b)[0, 1])
+
+
+def _sharpness(voxels: FloatArray, mask: BoolArray, median: float) -> float | None:
+    """Mean gradient inside the brain per millimetre, over the brain's median signal."""
+    from scipy import ndimage
+
+    inner = ndimage.binary_erosion(mask, iterations=2)
+    if not inner.any() or median <= 0:
+        return None
+    squared = sum(np.square(np.gradient(voxels, axis=axis)) for axis in range(3))
+    return float(np.sqrt(np.asarray(squared)[inner]).mean() / median)
+
+
+def _entropy_focus(voxels: FloatArray) -> float | None:
+    """Atkinson's entropy focus criterion, 0 (all energy in one voxel) to 1 (spread evenly)."""
+    signal = voxels.astype(np.float64) - float(voxels.min())
+    energy = float(np.sqrt(np.square(signal).sum()))
+    if energy == 0:
+        return None
+    share = signal[signal > 0] / energy
+    most = np.sqrt(signal.size) * np.log(np.sqrt(signal.size))
+    return float(-(share * np.log(share)).sum() / most)
+
+
+class ScoreStore(ContentStore):
+    """Scores in the cache, addressed by `score_key`."""
+
+    kind = "scores"
+    suffix = ".json"
+
+    def put(self, key: str, scores: ScanScores) -> None:
+        """Store a scan's scores."""
+        write_json(self.path(key), {"schema": _SCHEMA, **dataclasses.asdict(scores)})
+
+    def get(self, key: str) -> ScanScores:
+        """Read a scan's scores.
+
+        Raises
+        ------
+        StoreError
+            If the file is missing or damaged.
+        """
+        path = self.path(key)
+        try:
+            read = json.loads(path.read_text(encoding="utf-8"))
+            if read.pop("schema") != _SCHEMA:
+                raise ValueError("scores of another kind")
+            return ScanScores(**{**read, "histogram": tuple(read["histogram"])})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(
+                "a scan's scores in the cache are damaged",
+                where=str(path),
+                found=str(error),
+                remedy="Delete the file; it is made anew",
+            ) from error
+
+
+def score_key(prepared_key: str) -> str:
+    """Return the key of a prepared scan's scores."""
+    return digest({"kind": _SCHEMA, "prepared": prepared_key})

@@ -1,0 +1,94 @@
+"""Verdicts: each score against its thresholds, each scan against its scores."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, TypeAlias
+
+__all__ = ["JudgedScore", "ScanQuality", "Verdict", "worst"]
+
+Verdict: TypeAlias = Literal["pass", "warn", "fail", "none"]
+
+_ORDER: tuple[Verdict, ...] = ("none", "pass", "warn", "fail")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JudgedScore:
+    """One score of one scan, judged.
+
+    Parameters
+    ----------
+    name : str
+        Column of quality.csv, such as ``snr``.
+    title : str
+        The same in words.
+    unit : str
+        Such as ``mm``; empty for a pure number.
+    value : float or None
+        None if the score is not defined on this scan.
+    verdict : str
+        ``pass``, ``warn``, ``fail``, or ``none`` for a score without thresholds or without value.
+    thresholds : str
+        What is demanded, in words; empty without thresholds.
+    meaning : str
+        One sentence: what the score says and where its method comes from.
+    """
+
+    name: str
+    title: str
+    unit: str
+    value: float | None
+    verdict: Verdict
+    thresholds: str
+    meaning: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScanQuality:
+    """How far one scan is to be trusted.
+
+    Parameters
+    ----------
+    scan_id, patient_id : str
+        As in the manifest.
+    verdict : str
+        The worst of the scores' verdicts.
+    kept : bool
+        True if the scan failed and the user keeps it all the same.
+    passed_through : bool
+        True if the scan was ready as it came.
+    turn : str
+        How the content lies against the header, in words; empty if they agree.
+    scores : tuple of JudgedScore
+    """
+
+    scan_id: str
+    patient_id: str
+    verdict: Verdict
+    kept: bool
+    passed_through: bool
+    turn: str
+    scores: tuple[JudgedScore, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Every score that did not pass, the failures first, each a sentence."""
+        ordered = sorted(self.scores, key=lambda score: -_ORDER.index(score.verdict))
+        return tuple(
+            f"{score.title}: {self.turn}" if score.name == "turned" else _reason(score)
+            for score in ordered
+            if score.verdict in ("warn", "fail")
+        )
+
+
+def _reason(score: JudgedScore) -> str:
+    unit = f" {score.unit}" if score.unit else ""
+    # Three digits that count, and no powers of ten.
+    value = score.value or 0.0
+    shown = f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{score.title}: {shown}{unit} ({score.thresholds})"
+
+
+def worst(verdicts: list[Verdict]) -> Verdict:
+    """Return the worst of some verdicts; ``pass`` if there is none."""
+    return max(["pass", *verdicts], key=_ORDER.index)
