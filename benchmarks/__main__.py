@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import cross_validation, features_overhead, memory, trunk
+from benchmarks import cross_validation, features_overhead, memory, preparation, trunk
 
 BENCHMARKS = {
     "trunk": trunk.main,
     "cross_validation": cross_validation.main,
     "features_overhead": features_overhead.main,
     "memory": memory.main,
+    "preparation": preparation.main,
 }
 
 

@@ -64,7 +64,7 @@ def _reference(scan: Path, template: Path, out: Path, python: Path) -> tuple[Any
 
 
 def _placed(volume: Volume, matrix: Any) -> Any:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     grid = prepared_grid(crop=True).image(spacing_mm=MASK_SPACING_MM)
     return sitk.Resample(
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows, figures = [], []
     with tempfile.TemporaryDirectory() as folder, one_thread():
         template = Path(folder) / "template.nii.gz"
-        import SimpleITK as sitk  # noqa: N813
+        import SimpleITK as sitk
 
         sitk.WriteImage(load_template().t1, str(template))
         for scan in scans:

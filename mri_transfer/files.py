@@ -13,13 +13,14 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 __all__ = [
     "TEMPORARY_PREFIX",
     "atomic_path",
     "atomic_write_bytes",
     "atomic_write_text",
+    "content_sha256",
     "gzip_bytes",
     "identical_files",
     "read_json_object",
@@ -144,6 +145,19 @@ def sha256_of_file(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def content_sha256(path: str | Path) -> str:
+    """Return the SHA-256 (hex) of what a file holds; a gzip file is unpacked.
+
+    A gzip file that is damaged, or that holds more than 1 GiB, counts as it lies.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read, or is not a regular one.
+    """
+    return _start_of_content_sha256(Path(path), None)
+
+
 def identical_files(paths: Sequence[str | Path]) -> list[tuple[int, ...]]:
     """Find files of the same content, whatever they are called.
 
@@ -174,11 +188,11 @@ def _split(group: list[int], paths: Sequence[str | Path], n_bytes: int | None) -
     parts: defaultdict[str, list[int]] = defaultdict(list)
     for member in group:
         with contextlib.suppress(OSError):
-            parts[_content_sha256(Path(paths[member]), n_bytes)].append(member)
+            parts[_start_of_content_sha256(Path(paths[member]), n_bytes)].append(member)
     return [part for part in parts.values() if len(part) > 1]
 
 
-def _content_sha256(path: Path, n_bytes: int | None) -> str:
+def _start_of_content_sha256(path: Path, n_bytes: int | None) -> str:
     """Return the SHA-256 of the first unpacked bytes of a file; None stands for all of them."""
     if not path.is_file():
         # Opening a pipe or a device could block for ever.
@@ -197,7 +211,7 @@ def _content_sha256(path: Path, n_bytes: int | None) -> str:
     return sha256_of_file(path)
 
 
-def _start_sha256(stream: IO[bytes], n_bytes: int) -> str:
+def _start_sha256(stream: BinaryIO | gzip.GzipFile, n_bytes: int) -> str:
     found = hashlib.sha256()
     while n_bytes > 0 and (piece := stream.read(min(n_bytes, _CHUNK_BYTES))):
         found.update(piece)

@@ -6,14 +6,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from mri_transfer.audit import identical_files, run_audit, stress_test
+from mri_transfer.audit import run_audit, stress_test
 from mri_transfer.folds import Folds
 from mri_transfer.heads import Head
 from mri_transfer.predictions import resolve_aggregation
 from mri_transfer.specs import spec_dict
 from pipelines.config import RunConfig
+from pipelines.duplicates import read_duplicates
 from pipelines.features import read_feature_table
 from pipelines.stage import Context, Stage, StageResult
 from pipelines.train import TRAIN
@@ -27,6 +26,7 @@ def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
         (workspace.features, "features"),
         (workspace.folds, "folds"),
         (workspace.patient_scores, "train"),
+        (workspace.duplicates, "prepare"),
     ]
 
 
@@ -51,9 +51,7 @@ def _work(context: Context) -> StageResult:
         seed=config.seed,
         progress=context.reporter.counter("leakage stress test"),
     )
-    index = pd.read_csv(workspace.features, dtype=str)
-    duplicates = identical_files(index["scan_id"].tolist(), index["scan_sha256"].tolist())
-    run_audit(stress, duplicates).write(workspace.audit)
+    run_audit(stress, read_duplicates(workspace)).write(workspace.audit)
     return StageResult(outputs=[workspace.audit], summary=stress.sentence)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from mri_transfer.audit import AuditSpec
+from mri_transfer.audit import AuditSpec, DuplicateSpec
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.evaluation import EvaluationSpec
 from mri_transfer.features import FeatureSpec
@@ -45,6 +45,7 @@ class RunConfig:
     volumes: VolumeSpec = Field(default_factory=VolumeSpec)
     preparation: PreparationSpec = Field(default_factory=PreparationSpec)
     quality: QualitySpec = Field(default_factory=QualitySpec)
+    duplicates: DuplicateSpec = Field(default_factory=DuplicateSpec)
     slices: SliceSpec = Field(default_factory=SliceSpec)
     trunk: TrunkSpec = Field(default_factory=TrunkSpec)
     features: FeatureSpec = Field(default_factory=FeatureSpec)

@@ -30,6 +30,7 @@ from mri_transfer.quality import (
 )
 from mri_transfer.specs import spec_dict
 from pipelines.config import RunConfig
+from pipelines.duplicates import across_patients, write_duplicates
 from pipelines.pool import default_jobs, run_jobs
 from pipelines.prepare_worker import Job, Outcome, found_in_cache, prepare_one
 from pipelines.quality_pages import write_quality_pages
@@ -207,6 +208,14 @@ def _work(context: Context) -> StageResult:
         paths={scan["scan_id"]: scan["path"] for scan in scans},
     )
     rows = _index_rows(context, scans, outcomes, set(used))
+    pairs = write_duplicates(
+        workspace,
+        keys={row["scan_id"]: row["key"] for row in rows},
+        patients={row["scan_id"]: row["patient_id"] for row in rows},
+        spec=context.config.duplicates,
+    )
+    if (warning := across_patients(pairs)) is not None:
+        context.reporter.note(warning)
     atomic_write_text(
         workspace.prepared,
         pd.DataFrame(rows, columns=_INDEX_COLUMNS).to_csv(index=False, lineterminator="\n"),
@@ -220,7 +229,13 @@ def _work(context: Context) -> StageResult:
         )
     manifest.keep(used).write(workspace.manifest)
     return StageResult(
-        outputs=[workspace.manifest, workspace.excluded, workspace.prepared, workspace.quality],
+        outputs=[
+            workspace.manifest,
+            workspace.excluded,
+            workspace.prepared,
+            workspace.quality,
+            workspace.duplicates,
+        ],
         summary=_summary(rows, qualities, len(excluded)),
         exclusions=len(excluded),
     )
@@ -252,6 +267,7 @@ def _specs(config: RunConfig) -> dict[str, Any]:
         "volumes": spec_dict(config.volumes),
         "preparation": spec_dict(config.preparation),
         "quality": spec_dict(config.quality),
+        "duplicates": spec_dict(config.duplicates),
         "slices": spec_dict(config.slices),
     }
 

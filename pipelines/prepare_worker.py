@@ -10,13 +10,21 @@ from pathlib import Path
 
 from mri_transfer.errors import ScanError, StoreError
 from mri_transfer.figures import PictureStore, picture_key, qc_pictures
-from mri_transfer.files import sha256_of_file
-from mri_transfer.preparation import PreparationSpec, PreparedStore, prepare_scan, prepared_key
+from mri_transfer.files import content_sha256, sha256_of_file
+from mri_transfer.preparation import (
+    PreparationSpec,
+    PreparedScan,
+    PreparedStore,
+    prepare_scan,
+    prepared_key,
+)
+from mri_transfer.preparation.fingerprint import fingerprint, voxel_sha256
+from mri_transfer.preparation.identity import IdentityStore, Recognition, identity_key
 from mri_transfer.preparation.template import image_of_volume, load_template
 from mri_transfer.quality import ScoreStore, measure_scan, score_key
 from mri_transfer.scan_file import scan_faults, scan_place
 from mri_transfer.slices import SliceSpec, SliceStore, plan_slices, slices_key
-from mri_transfer.volumes import VolumeSpec, load_volume
+from mri_transfer.volumes import Volume, VolumeSpec, load_volume
 
 __all__ = ["Job", "Outcome", "found_in_cache", "prepare_one"]
 
@@ -61,7 +69,11 @@ def found_in_cache(job: Job) -> Outcome | None:
 
 
 def _has_extras(job: Job, key: str) -> bool:
-    return score_key(key) in ScoreStore(job.cache) and picture_key(key) in PictureStore(job.cache)
+    return (
+        score_key(key) in ScoreStore(job.cache)
+        and picture_key(key) in PictureStore(job.cache)
+        and identity_key(key) in IdentityStore(job.cache)
+    )
 
 
 def prepare_one(job: Job) -> Outcome:
@@ -91,6 +103,9 @@ def _fill_cache(job: Job, key: str) -> None:
         prepared_store.put(key, prepared)
     if score_key(key) not in score_store:
         score_store.put(score_key(key), measure_scan(raw, prepared))
+    identities = IdentityStore(job.cache)
+    if identity_key(key) not in identities:
+        identities.put(identity_key(key), _recognition(job, raw, prepared))
     pictures = PictureStore(job.cache)
     if picture_key(key) not in pictures:
         brain = load_template().mask_on(image_of_volume(prepared.volume))
@@ -98,3 +113,17 @@ def _fill_cache(job: Job, key: str) -> None:
         pictures.put(picture_key(key), drawn)
     # Raises if the scan does not offer the slices that are asked for.
     plan_slices(prepared.volume, job.slices)
+
+
+def _recognition(job: Job, raw: Volume, prepared: PreparedScan) -> Recognition:
+    registered = prepared.alignment is not None
+    return Recognition(
+        content_sha256=content_sha256(job.path),
+        voxel_sha256=voxel_sha256(raw),
+        fingerprint=fingerprint(
+            prepared.volume,
+            prepared.mask,
+            registered=registered,
+            turn=None if registered else prepared.turn,
+        ),
+    )

@@ -57,13 +57,25 @@ class Audit:
         return cls(content=content)
 
 
-def run_audit(stress: StressTest, duplicates: list[list[str]]) -> Audit:
-    """Join the parts of the audit."""
+def run_audit(stress: StressTest, duplicates: list[dict[str, Any]]) -> Audit:
+    """Join the parts of the audit.
+
+    Parameters
+    ----------
+    stress : StressTest
+    duplicates : list of dict
+        Pairs of scans that belong together, as `Duplicate.as_dict` gives them.
+    """
+    same_file = [[pair["scan_a"], pair["scan_b"]] for pair in duplicates if _is_file(pair)]
     return Audit(
         content={
             "schema": _SCHEMA,
             "leakage": stress.as_dict(),
-            "duplicates": {"identical_files": duplicates},
+            "duplicates": {"identical_files": same_file, "pairs": duplicates},
             "shortcuts": {},
         }
     )
+
+
+def _is_file(pair: dict[str, Any]) -> bool:
+    return bool(pair["kind"] == "same file")

@@ -19,7 +19,7 @@ from mri_transfer.preparation.template import (
 )
 
 if TYPE_CHECKING:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
 __all__ = ["bias_field"]
 
@@ -43,7 +43,7 @@ def bias_field(image: sitk.Image, inside: npt.NDArray[np.bool_]) -> npt.NDArray[
     ndarray of float32, shape (X, Y, Z)
         Positive, with geometric mean 1 inside.
     """
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     affine = affine_of_image(image)
     small = to_spacing(image, _SPACING_MM)
@@ -61,7 +61,7 @@ def bias_field(image: sitk.Image, inside: npt.NDArray[np.bool_]) -> npt.NDArray[
 
 
 def _interpolated(small: sitk.Image, reference: sitk.Image) -> sitk.Image:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     identity = sitk.Transform(3, sitk.sitkIdentity)
     # The last arguments: voxels beyond the outermost centres take the nearest value.

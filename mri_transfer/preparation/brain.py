@@ -22,7 +22,7 @@ from mri_transfer.preparation.template import (
 )
 
 if TYPE_CHECKING:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
 __all__ = ["MASK_SPACING_MM", "brain_mask", "empty_share_around", "outline_of_stripped", "to_grid"]
 
@@ -122,7 +122,7 @@ def _largest(mask: BoolArray) -> BoolArray:
 
 def to_grid(mask: BoolArray, image: sitk.Image, grid: sitk.Image) -> BoolArray:
     """Return a mask that was found on one image's voxels on those of another, its edge smooth."""
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     soft = image_of_array(mask.astype(np.float32), affine_of_image(image))
     identity = sitk.Transform(3, sitk.sitkIdentity)

@@ -81,7 +81,7 @@ def turn_in_place(volume: Volume) -> tuple[int, float]:
     lead : float
         By how much its mutual information with the template (nats) exceeds the best rival's.
     """
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
     from scipy import ndimage
 
     image = to_spacing(image_of_volume(volume), SEARCH_SPACING_MM)

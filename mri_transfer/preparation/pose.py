@@ -31,7 +31,7 @@ from mri_transfer.preparation.template import (
 )
 
 if TYPE_CHECKING:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
 __all__ = ["SEARCH_SPACING_MM", "TURNS", "TURN_WORDS", "Pose", "Probe", "find_poses", "slide"]
 
@@ -152,7 +152,7 @@ def _nods() -> tuple[_Nod, ...]:
 
 
 def _nod(pitch_deg: float) -> _Nod:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
     from scipy import ndimage
 
     template = load_template()

@@ -44,7 +44,7 @@ from mri_transfer.specs import STRICT, digest, spec_dict
 from mri_transfer.volumes import Volume
 
 if TYPE_CHECKING:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
 __all__ = ["PreparationSpec", "PreparedScan", "prepare_scan", "prepared_key"]
 
@@ -199,7 +199,8 @@ def _prepared(volume: Volume, spec: PreparationSpec) -> PreparedScan:
         small = image_of_array(array_of_image(small) / field_small, affine_of_image(small))
         voxels /= _on_grid(field_small, small, grid)
         steps.append("N4 bias field correction")
-    mask = _mask(volume, small, grid, placement, spec, stripped=stripped)
+    # Nothing is known of what lies outside the field of view.
+    mask = seen & _mask(volume, small, grid, placement, spec, stripped=stripped)
     steps.append("resampling to 1 mm")
     if spec.brain_extraction != "none":
         voxels[~mask] = 0.0
@@ -222,7 +223,7 @@ def _prepared(volume: Volume, spec: PreparationSpec) -> PreparedScan:
 def _placed(
     image: sitk.Image, grid: sitk.Image, placement: Any, interpolation: str = "linear"
 ) -> sitk.Image:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     how = sitk.sitkBSpline if interpolation == "bspline" else sitk.sitkLinear
     return sitk.Resample(image, grid, placement, how, 0.0, sitk.sitkFloat32)
@@ -230,7 +231,7 @@ def _placed(
 
 def _covered(image: sitk.Image, grid: sitk.Image, placement: Any) -> BoolArray:
     """Return which voxels of the grid lie inside the scan's field of view."""
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     # Resampling fills with 1 what lies outside of an image of zeros.
     empty = sitk.Image(image.GetSize(), sitk.sitkUInt8)
@@ -253,7 +254,7 @@ def _field(small: sitk.Image, *, stripped: bool) -> npt.NDArray[np.float32]:
 def _on_grid(
     values: npt.NDArray[np.float32], image: sitk.Image, grid: Grid
 ) -> npt.NDArray[np.float32]:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     coarse = image_of_array(values, affine_of_image(image))
     identity = sitk.Transform(3, sitk.sitkIdentity)

@@ -33,7 +33,7 @@ from mri_transfer.preparation.template import (
 )
 
 if TYPE_CHECKING:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
 __all__ = ["Alignment", "align", "fit_rigidly", "one_thread"]
 
@@ -83,7 +83,7 @@ class Alignment:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Run SimpleITK on one thread inside the block."""
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     count = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
@@ -105,7 +105,7 @@ def align(image: sitk.Image) -> Alignment:
     -------
     Alignment
     """
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     with one_thread():
         image = sitk.Clamp(image, upperBound=_bright(image))
@@ -134,7 +134,7 @@ def align(image: sitk.Image) -> Alignment:
 
 
 def _bright(image: sitk.Image) -> float:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     voxels = sitk.GetArrayViewFromImage(image)
     floor = voxels.min()
@@ -155,7 +155,7 @@ def _contestants(poses: list[Pose]) -> list[Pose]:
 @functools.cache
 def _fixed(spacing_mm: float) -> tuple[sitk.Image, sitk.Image]:
     """Return the template at a resolution, and the outline with its rim."""
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     template = load_template()
     mask = to_spacing(sitk.Cast(template.mask, sitk.sitkFloat32), spacing_mm) > 0.5
@@ -165,7 +165,7 @@ def _fixed(spacing_mm: float) -> tuple[sitk.Image, sitk.Image]:
 def _method(
     mask: sitk.Image, *, iterations: int, step_mm: float, share: float | None = None
 ) -> Any:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(_BINS)
@@ -199,7 +199,7 @@ def fit_rigidly(
     matrix : ndarray of float64, shape (4, 4)
         The better placement.
     """
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     method = _method(mask, iterations=60, step_mm=4.0)
     motion = sitk.Euler3DTransform()

@@ -202,7 +202,7 @@ def write_derivative(
         Volume, brain mask, sidecar and transform (ITK text; it takes template points to the scan,
         as resampling the scan to the template needs it).
     """
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     facts = store.facts(key)
     spaced = folder / f"{stem}_space-{SPACE}"

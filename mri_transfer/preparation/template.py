@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     from mri_transfer.volumes import Volume
 
@@ -140,7 +140,7 @@ def load_template() -> Template:
         voxels = np.asarray(loaded.dataobj, dtype=np.float32)
         return image_of_array(voxels, np.asarray(loaded.affine))
 
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     return Template(
         t1=image(datasets.load_mni152_template(resolution=1)),
@@ -159,7 +159,7 @@ def template_brain_mm3() -> float:
 @functools.cache
 def _signed_distance_mm() -> sitk.Image:
     """Distance to the brain's outline in mm, negative inside, with room around the template."""
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     # Distances are smooth: half the resolution tells them as well.
     soft = to_spacing(sitk.Cast(load_template().mask, sitk.sitkFloat32), 2.0)
@@ -175,7 +175,7 @@ def template_at(spacing_mm: float) -> sitk.Image:
 
 
 def _resampled(image: sitk.Image, reference: sitk.Image, *, outside: float = 0.0) -> sitk.Image:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     identity = sitk.Transform(3, sitk.sitkIdentity)
     return sitk.Resample(image, reference, identity, sitk.sitkLinear, outside, sitk.sitkFloat32)
@@ -186,7 +186,7 @@ def to_spacing(image: sitk.Image, spacing_mm: float) -> sitk.Image:
 
     Axes that are coarser already are interpolated and not blurred. The field of view is kept.
     """
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     spacing = np.array(image.GetSpacing())
     sigma_mm = np.sqrt(np.maximum(spacing_mm**2 - spacing**2, 0.0)) / _FWHM
@@ -220,7 +220,7 @@ def image_of_volume(volume: Volume) -> sitk.Image:
 
 def image_of_array(voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> sitk.Image:
     """Return voxels (X, Y, Z) with their RAS affine as a SimpleITK image (LPS)."""
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.transpose(2, 1, 0)))
     lps = _LPS @ affine
@@ -233,7 +233,7 @@ def image_of_array(voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64]) ->
 
 def array_of_image(image: sitk.Image) -> npt.NDArray[Any]:
     """Return an image's voxels as an array (X, Y, Z); a copy."""
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     voxels: npt.NDArray[Any] = sitk.GetArrayFromImage(image)
     return np.ascontiguousarray(voxels.transpose(2, 1, 0))
@@ -250,7 +250,7 @@ def affine_of_image(image: sitk.Image) -> npt.NDArray[np.float64]:
 
 def itk_affine(matrix: Matrix) -> Any:
     """Return a RAS matrix (4, 4) as a SimpleITK transform about the template's middle."""
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     lps = _LPS @ matrix @ _LPS
     centre = np.array(CENTRE_LPS_MM)

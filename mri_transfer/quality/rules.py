@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.quality.verdicts import Verdict
@@ -61,6 +61,15 @@ class QualitySpec:
     """Robust z of sharpness, entropy focus and histogram against the cohort: warning above. It
     never excludes a scan: who takes part may not depend on who else does."""
 
+    @model_validator(mode="after")
+    def _check(self) -> QualitySpec:
+        wrong = [r.name for r in RULES if r.side != "one" and not r.in_order(getattr(self, r.name))]
+        if wrong:
+            raise ValueError(
+                f"{', '.join(wrong)}: the limit of failure must lie beyond that of the warning"
+            )
+        return self
+
 
 Side = Literal["low", "high", "range", "one"]
 
@@ -84,6 +93,10 @@ class Rule:
     unit: str
     meaning: str
     side: Side
+
+    def in_order(self, limits: tuple[float, ...]) -> bool:
+        """Tell whether the limits of failure lie beyond those of the warning."""
+        return list(limits) == sorted(limits, reverse=self.side == "low")
 
     def judge(self, value: float | None, spec: QualitySpec) -> tuple[Verdict, str]:
         """Return the verdict on a value and the thresholds in words."""
@@ -219,7 +232,7 @@ RULES: tuple[Rule, ...] = (
         title="continuity of slices",
         unit="",
         side="low",
-        meaning="Lowest correlation of a slice with the mean of its neighbours: a lost, shifted or "
-        "noisy slice shows here.",
+        meaning="Lowest correlation of a slice with the mean of those 3 mm before and behind it: a "
+        "lost, shifted or noisy slice shows here.",
     ),
 )

@@ -26,7 +26,7 @@ from mri_transfer.volumes import Volume
 __all__ = ["HISTOGRAM_EDGES", "ScanScores", "ScoreStore", "measure_scan", "score_key"]
 
 #: Raise when the same scan would get other scores.
-_SCHEMA = "mri-transfer/scores/1"
+_SCHEMA = "mri-transfer/scores/2"
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -37,8 +37,10 @@ HISTOGRAM_EDGES = np.linspace(0.0, 2.0, 41)
 _SURE = 0.9  # probability from which a voxel counts as that tissue
 _DEEP_MM = 6.0
 _DARK_SHARE = 0.01
+#: How far apart slices are compared: resampling makes those that are closer alike, noise as well.
+_SLICE_GAP_MM = 3.0
 #: Slices that show less than this share of the largest one's brain are not compared.
-_MIN_SLICE_SHARE = 0.3
+_MIN_SLICE_SHARE = 0.5
 _NO_TISSUE: dict[str, float | None] = {"snr": None, "cnr": None, "contrast": None}
 
 
@@ -82,8 +84,7 @@ def measure_scan(raw: Volume, prepared: PreparedScan) -> ScanScores:
         brain = voxels[mask]
         median = float(np.median(brain)) if brain.size else 0.0
         values: dict[str, float | None] = {
-            "turned": float(turn != 0),
-            "turn_lead": prepared.lead,
+            **_orientation(prepared),
             "tilt_deg": None if prepared.alignment is None else prepared.alignment.tilt_deg,
             **_fit(prepared, image),
             **(_tissue(voxels, mask, image) if turn == 0 else _NO_TISSUE),
@@ -91,7 +92,7 @@ def measure_scan(raw: Volume, prepared: PreparedScan) -> ScanScores:
             "spacing_mm": max(raw.spacing_mm),
             "grey_levels": float(np.unique(raw.voxels[raw.voxels > raw.voxels.min()]).size),
             "holes": _holes(prepared, image, median),
-            "slice_break": _slice_break(voxels, mask),
+            "slice_break": _slice_break(prepared.volume, mask),
             "sharpness": _sharpness(voxels, mask, median),
             "entropy_focus": _entropy_focus(raw.voxels),
         }
@@ -108,6 +109,13 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else float(f"{value:.6g}")
 
 
+def _orientation(prepared: PreparedScan) -> dict[str, float | None]:
+    """How the head lies; undefined if nobody looked, because registration was switched off."""
+    if prepared.alignment is None and not prepared.passed_through:
+        return {"turned": None, "turn_lead": None}
+    return {"turned": float(prepared.turn != 0), "turn_lead": prepared.lead}
+
+
 def _fit(prepared: PreparedScan, image: Any) -> dict[str, float | None]:
     """How well the brain covers the template, and how much it looks like it."""
     template = load_template()
@@ -116,13 +124,10 @@ def _fit(prepared: PreparedScan, image: Any) -> dict[str, float | None]:
     both = mask & expected
     t1 = template.tissue_on(image, "t1")
     seen = expected & covered
-    pair = (
-        np.corrcoef(prepared.volume.voxels[both], t1[both]) if both.sum() > 1 else np.zeros((2, 2))
-    )
     slab = prepared.passed_through and is_slab(prepared.volume)
     return {
         "dice": float(2 * both.sum() / max(int(mask.sum() + seen.sum()), 1)),
-        "similarity": None if slab else float(pair[0, 1]),
+        "similarity": None if slab else _correlation(prepared.volume.voxels[both], t1[both]),
         "coverage": None if slab else float(seen.sum() / max(int(expected.sum()), 1)),
     }
 
@@ -133,13 +138,14 @@ def _tissue(voxels: FloatArray, mask: BoolArray, image: Any) -> dict[str, float 
     white, grey = (
         voxels[mask & (template.tissue_on(image, tissue) > _SURE)] for tissue in ("white", "grey")
     )
-    if white.size < 2 or grey.size < 2 or grey.mean() <= 0:
+    if white.size < 2 or grey.size < 2 or np.median(grey) <= 0:
         return _NO_TISSUE
-    spread = float(np.hypot(_robust_sd(white), _robust_sd(grey)))
+    signal, darker, noise = float(np.median(white)), float(np.median(grey)), _robust_sd(white)
+    spread = float(np.hypot(noise, _robust_sd(grey)))
     return {
-        "snr": float(np.median(white) / max(_robust_sd(white), 1e-12)),
-        "cnr": float((np.median(white) - np.median(grey)) / max(spread, 1e-12)),
-        "contrast": float(np.median(white) / max(float(np.median(grey)), 1e-12)),
+        "snr": signal / noise if noise > 0 else None,
+        "cnr": (signal - darker) / spread if spread > 0 else None,
+        "contrast": signal / darker,
     }
 
 
@@ -154,7 +160,8 @@ def _shape(prepared: PreparedScan) -> dict[str, float | None]:
     alignment = prepared.alignment
     if alignment is None:
         return {"brain_litres": None, "stretch": None}
-    litres = float(prepared.mask.sum()) * alignment.volume_ratio * 1e-6
+    voxel_mm3 = float(np.prod(prepared.volume.spacing_mm))
+    litres = float(prepared.mask.sum()) * voxel_mm3 * alignment.volume_ratio * 1e-6
     scales = np.linalg.svd(alignment.matrix[:3, :3], compute_uv=False)
     return {"brain_litres": litres, "stretch": float(scales.max() / scales.min())}
 
@@ -173,22 +180,27 @@ def _holes(prepared: PreparedScan, image: Any, median: float) -> float | None:
     return float((voxels <= _DARK_SHARE * median).mean()) if voxels.size else None
 
 
-def _slice_break(voxels: FloatArray, mask: BoolArray) -> float | None:
-    """Lowest correlation of a slice with the mean of its two neighbours, over the three axes."""
+def _slice_break(volume: Volume, mask: BoolArray) -> float | None:
+    """Lowest correlation of a slice with the mean of those before and behind, over all axes."""
     lowest = []
-    for axis in range(3):
-        planes, inside = np.moveaxis(voxels, axis, 0), np.moveaxis(mask, axis, 0)
+    for axis, edge_mm in enumerate(volume.spacing_mm):
+        planes, inside = np.moveaxis(volume.voxels, axis, 0), np.moveaxis(mask, axis, 0)
+        gap = max(1, int(_SLICE_GAP_MM / edge_mm))
         enough = _MIN_SLICE_SHARE * inside.sum(axis=(1, 2)).max()
-        for k in range(1, len(planes) - 1):
-            common = inside[k - 1] & inside[k] & inside[k + 1]
+        for k in range(gap, len(planes) - gap):
+            common = inside[k - gap] & inside[k] & inside[k + gap]
             if common.sum() > enough:
-                around = (planes[k - 1][common] + planes[k + 1][common]) / 2
+                around = (planes[k - gap][common] + planes[k + gap][common]) / 2
                 lowest.append(_correlation(planes[k][common], around))
     return min(lowest) if lowest else None
 
 
 def _correlation(a: FloatArray, b: FloatArray) -> float:
-    return 0.0 if a.std() == 0 or b.std() == 0 else float(np.corrcoef(a, b)[0, 1])
+    """Return Pearson's correlation; 0 if one of the two does not vary by more than rounding."""
+    pair = np.stack([a, b]).astype(np.float64)
+    if a.size < 2 or (np.ptp(pair, axis=1) <= 1e-6 * np.abs(pair).max(axis=1)).any():
+        return 0.0
+    return float(np.corrcoef(pair)[0, 1])
 
 
 def _sharpness(voxels: FloatArray, mask: BoolArray, median: float) -> float | None:

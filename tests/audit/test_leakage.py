@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mri_transfer.audit import identical_files, stress_test
+from mri_transfer.audit import stress_test
 from mri_transfer.audit.leakage import ARMS, pair_kernel, slice_split
 from mri_transfer.folds import FoldSpec
 from mri_transfer.heads import LinearHeadSpec
@@ -87,7 +87,3 @@ def test_the_pair_kernel_is_the_share_of_slice_pairs_ranked_rightly() -> None:
         for j, down in enumerate(negative):
             oracle = np.mean([(a > b) + 0.5 * (a == b) for a in up for b in down])
             assert pair_kernel(positive, negative)[i, j] == pytest.approx(oracle)
-
-
-def test_identical_files_are_grouped() -> None:
-    assert identical_files(["c", "a", "b", "d"], ["1", "2", "1", "3"]) == [["b", "c"]]

@@ -1,0 +1,135 @@
+"""The pool: whatever one job does, the others are done, and their order is kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipelines import pool
+from pipelines.pool import default_jobs, run_jobs
+from tests.pipelines.pool_jobs import do
+
+Job = tuple[str, str]
+
+
+@pytest.fixture(autouse=True)
+def _light_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start workers without the libraries of preparation: these jobs need none."""
+    monkeypatch.setattr(pool, "_PRELOADED", ["tests.pipelines.pool_jobs"])
+
+
+def _run(jobs: Sequence[Job], *, processes: int = 2, timeout_s: int = 60) -> list[str]:
+    return list(
+        run_jobs(
+            do,
+            jobs,
+            processes=processes,
+            timeout_s=timeout_s,
+            failed=lambda job, reason: f"FAILED {job[0]}: {reason}",
+        )
+    )
+
+
+def _is_gone(pid: int) -> bool:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_outcomes_come_in_the_order_of_the_jobs(processes: int) -> None:
+    jobs = [("sleep", str(s)) for s in (0.3, 0.0, 0.15, 0.0)]
+    assert _run(jobs, processes=processes) == [f"sleep {s}" for _, s in jobs]
+
+
+def test_more_jobs_than_a_process_does_are_all_done() -> None:
+    jobs = [("number", str(i)) for i in range(60)]
+    assert _run(jobs) == [f"number {i}" for i in range(60)]
+
+
+def test_a_job_that_takes_too_long_is_killed_and_the_others_are_done(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    outcomes = _run([("sleep", "0.1"), ("hang", str(pid)), ("number", "3")], timeout_s=2)
+    assert outcomes[0] == "sleep 0.1"
+    assert outcomes[2] == "number 3"
+    assert outcomes[1].startswith("FAILED hang: it took longer than 2 s")
+    assert "preparation.timeout_s" in outcomes[1]
+    assert _is_gone(int(pid.read_text()))
+
+
+def test_jobs_that_wait_for_a_process_are_not_taken_for_slow_ones() -> None:
+    jobs = [("sleep", "0.7") for _ in range(4)]
+    assert _run(jobs, processes=1, timeout_s=2) == ["sleep 0.7"] * 4
+
+
+@pytest.mark.parametrize(("kind", "value"), [("exit", "3"), ("kill", "")])
+def test_a_job_whose_process_dies_is_the_only_one_that_fails(kind: str, value: str) -> None:
+    outcomes = _run([("number", "0"), (kind, value), ("sleep", "0.2"), ("number", "3")])
+    assert [outcomes[i] for i in (0, 2, 3)] == ["number 0", "sleep 0.2", "number 3"]
+    assert outcomes[1].startswith(f"FAILED {kind}: the process that worked on it died")
+    assert "--jobs" in outcomes[1]
+
+
+def test_what_a_job_raises_is_told() -> None:
+    outcomes = _run([("raise", "by zero"), ("number", "1")])
+    assert "ZeroDivisionError: by zero" in outcomes[0]
+    assert outcomes[1] == "number 1"
+
+
+def test_an_interrupt_ends_the_pool_and_its_processes(tmp_path: Path) -> None:
+    pids = [tmp_path / name for name in ("a", "b")]
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        while not all(pid.exists() and pid.read_text() for pid in pids):
+            time.sleep(0.02)
+        signal.pthread_kill(main, signal.SIGINT)  # what Ctrl-C sends
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        _run([("hang", str(pid)) for pid in pids])
+    assert time.monotonic() - started < 30
+    assert all(_is_gone(int(pid.read_text())) for pid in pids)
+
+
+def test_whoever_stops_listening_stops_the_pool(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    outcomes = run_jobs(
+        do,
+        [("sleep", "0.5"), ("hang", str(pid))],
+        processes=2,
+        timeout_s=60,
+        failed=lambda job, reason: reason,
+    )
+    assert next(outcomes) == "sleep 0.5"
+    outcomes.close()  # type: ignore[attr-defined]
+    assert not pid.exists() or _is_gone(int(pid.read_text()))
+
+
+def test_no_jobs_start_nothing() -> None:
+    assert _run([], processes=4) == []
+
+
+@pytest.mark.parametrize(("cores", "gigabytes", "jobs"), [(8, 64, 8), (8, 5, 2), (4, 1, 1)])
+def test_as_many_jobs_as_cores_and_memory_allow(
+    cores: int, gigabytes: int, jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(cores)))
+    sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": (gigabytes << 30) // 4096}
+    monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
+    assert default_jobs() == jobs
