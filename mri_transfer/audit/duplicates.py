@@ -40,7 +40,13 @@ _NAMES = ("content_sha256", "voxel_sha256", "patient_id")
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DuplicateSpec:
-    """From which similarity on two scans show one brain, and below which they do not."""
+    """From which similarity on two scans show one brain, and below which they do not.
+
+    Measured: different people reach .34 (24 whole brains of OASIS-1 and IXI, 274 pairs) and .51
+    (140 slabs of 32 mm, 9730 pairs). One person reaches .98 and .99 in two sessions on one
+    scanner, .84 as a slab and as a whole head, and at least .86 among copies with other position,
+    contrast, shading and noise. Years or scanners apart were not measured.
+    """
 
     same_brain: float = Field(default=0.6, gt=0, lt=1)
     """Scans at least this similar show one brain."""

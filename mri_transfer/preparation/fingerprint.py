@@ -155,8 +155,8 @@ def voxel_sha256(volume: Volume) -> str:
 
     Copies have the same digest if they differ in affine, in the order and direction of their axes,
     in the scale factors (values count by their rank), in the type of voxels that holds them all,
-    in compression, and in a border of the lowest value. A volume whose axes or sides cannot be told
-    apart by their sums, as only a drawn one, may be missed.
+    in compression, and in a border of the lowest value. A volume whose axes or sides cannot be
+    told apart by their sums, as only a drawn one, may be missed.
 
     Parameters
     ----------
@@ -168,8 +168,8 @@ def voxel_sha256(volume: Volume) -> str:
     voxels = volume.voxels[
         tuple(slice(at[0], at[-1] + 1) if at.size else slice(1) for at in extents)
     ]
-    levels = np.unique(voxels)
-    ranks = np.searchsorted(levels, voxels).astype("<u2" if levels.size <= 1 << 16 else "<u4")
+    levels, inverse = np.unique(voxels, return_inverse=True)
+    ranks = inverse.reshape(voxels.shape).astype("<u2" if levels.size <= 1 << 16 else "<u4")
     profiles = [ranks.sum(axis=axes, dtype=np.int64).tolist() for axes in _OTHER_AXES]
     forwards = [profile <= profile[::-1] for profile in profiles]
     ranks = ranks[tuple(slice(None, None, 1 if forward else -1) for forward in forwards)]
@@ -191,14 +191,14 @@ def _pattern(
         sigma = _COARSE_MM / _SPACING_MM
         total = ndimage.gaussian_filter(values * covered, sigma, mode="constant")
         weight = ndimage.gaussian_filter(covered.astype(np.float32), sigma, mode="constant")
-        mean: FloatArray = total / np.maximum(weight, 1e-3)
-        return mean
+        return np.asarray(total / np.maximum(weight, 1e-3), dtype=np.float32)
 
     weight = _sampled(mask.astype(np.float32), affine, placement)
     covered = weight > 0.5
     # Relative to the brain's own level, so that 8 bits and 16 bits round alike.
     brain = np.where(mask, voxels / max(float(np.abs(voxels[mask]).mean()), 1e-30), 0)
-    signal = _sampled(brain.astype(np.float32), affine, placement) / np.maximum(weight, 1e-3)
+    sampled = _sampled(brain.astype(np.float32), affine, placement)
+    signal = np.asarray(sampled / np.maximum(weight, 1e-3), dtype=np.float32)
     detail = (signal - average(signal)) * covered
     contrast = np.sqrt(average(detail**2))
     usual = float(contrast[covered].mean()) if covered.any() else 0.0

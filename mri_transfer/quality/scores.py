@@ -200,7 +200,7 @@ def _correlation(a: FloatArray, b: FloatArray) -> float:
     pair = np.stack([a, b]).astype(np.float64)
     if a.size < 2 or (np.ptp(pair, axis=1) <= 1e-6 * np.abs(pair).max(axis=1)).any():
         return 0.0
-    return float(np.corrcoef(pair)[0, 1])
+    return float(np.corrcoef(pair[0], pair[1])[0, 1])
 
 
 def _sharpness(voxels: FloatArray, mask: BoolArray, median: float) -> float | None:

@@ -11,17 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import pool
 from pipelines.pool import default_jobs, run_jobs
 from tests.pipelines.pool_jobs import do
 
 Job = tuple[str, str]
-
-
-@pytest.fixture(autouse=True)
-def _light_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start workers without the libraries of preparation: these jobs need none."""
-    monkeypatch.setattr(pool, "_PRELOADED", ["tests.pipelines.pool_jobs"])
 
 
 def _run(jobs: Sequence[Job], *, processes: int = 2, timeout_s: int = 60) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def _upside_down(volume: Volume) -> Volume:
 
 
 @pytest.mark.parametrize("make", [lambda volume: volume, _slab], ids=["whole", "slab"])
-def test_a_brain_in_template_space_passes_untouched(make) -> None:
+def test_a_brain_in_template_space_passes_untouched(make: Callable[[Volume], Volume]) -> None:
     volume = make(some_brain())
     before = volume.voxels.tobytes()
     prepared = prepare_scan(volume, PreparationSpec())

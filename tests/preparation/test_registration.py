@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import SimpleITK as sitk
 
@@ -21,6 +23,8 @@ from tests.heads_phantom import (
     turned_header,
 )
 from tests.phantoms import store_nifti
+
+Matrix = npt.NDArray[np.float64]
 
 UPSIDE_DOWN = next(i for i, turn in enumerate(TURNS) if (turn == np.diag([-1, 1, -1])).all())
 ON_THE_SIDE = next(
@@ -48,10 +52,11 @@ def test_the_placement_of_a_made_head_is_recovered() -> None:
     assert found.tilt_deg == pytest.approx(11, abs=1.5)  # 9, -4 and 5 degrees about x, y, z
 
 
-@pytest.mark.parametrize(("threads", "axcodes"), [(1, "RAS"), (2, "RAS"), (4, "PIL")])
+@pytest.mark.parametrize(("threads", "axcodes"), [(2, "RAS"), (4, "PIL")])
 def test_neither_threads_nor_the_order_of_axes_on_disk_change_a_byte(
     threads: int, axcodes: str, tmp_path: Path
 ) -> None:
+    """`aligned_head` ran with one thread, on the volume as it was grown."""
     volume = some_head().volume
     path = tmp_path / "head.nii.gz"
     store_nifti(path, volume.voxels, volume.affine, axcodes=axcodes, dtype="float32")
@@ -69,7 +74,9 @@ def test_neither_threads_nor_the_order_of_axes_on_disk_change_a_byte(
 @pytest.mark.parametrize(
     ("turned", "turn"), [(turned_header, UPSIDE_DOWN), (turned_content, ON_THE_SIDE)]
 )
-def test_a_turned_head_is_noticed_and_put_right(turned, turn: int) -> None:
+def test_a_turned_head_is_noticed_and_put_right(
+    turned: Callable[[Volume, Matrix], Volume], turn: int
+) -> None:
     head = some_head()
     scan = turned(head.volume, TURNS[turn])
     found = align(image_of_volume(scan))
@@ -82,7 +89,7 @@ def test_a_turned_head_is_noticed_and_put_right(turned, turn: int) -> None:
     assert found.tilt_deg == pytest.approx(11, abs=1.5)
 
 
-def _middle(volume: Volume) -> np.ndarray:
+def _middle(volume: Volume) -> Matrix:
     return volume.affine @ np.append((np.array(volume.voxels.shape) - 1) / 2, 1.0)
 
 
