@@ -202,7 +202,7 @@ class _Cohort:
         """Run the check of scans, and return why each excluded scan is."""
         workspace, config = self.begin(folder)
         run_pipeline(workspace, config, stages=[stage_named("check")])
-        excluded = read_exclusions(workspace.excluded)
+        excluded = read_exclusions(workspace.refused)
         return workspace, {exclusion.scan_id: exclusion.reason for exclusion in excluded}
 
 
@@ -246,7 +246,8 @@ class TestBatch:
         for scan_id, entry in cohort.bad.items():
             assert f"scan {scan_id} (" in reasons[scan_id]
             assert [words for words in entry.says if words not in reasons[scan_id]] == []
-        assert set(read_manifest(workspace.manifest).scans["scan_id"]) == set(cohort.good)
+        scans = set(read_manifest(workspace.source_manifest).scans["scan_id"])
+        assert scans - set(reasons) == set(cohort.good)
 
     def test_a_scan_that_may_not_be_read_is_excluded_like_any_other(
         self, cohort_with_bad_scans: _Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

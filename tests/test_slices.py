@@ -193,8 +193,8 @@ def test_every_setting_and_every_byte_of_the_scan_are_in_the_key() -> None:
         dataclasses.replace(base, size_px=150),
     ]
     assert len(changed) == len(dataclasses.fields(SliceSpec))
-    keys = {slices_key(scan_sha256="a", spec=spec) for spec in [base, *changed]}
-    keys.add(slices_key(scan_sha256="b", spec=base))
+    keys = {slices_key(volume_key="a", spec=spec) for spec in [base, *changed]}
+    keys.add(slices_key(volume_key="b", spec=base))
     assert len(keys) == len(changed) + 2
 
 

@@ -129,10 +129,10 @@ def test_resampling_keeps_the_field_of_view_and_the_picture(spacing_mm: float) -
 
 
 def test_fine_detail_does_not_alias_into_a_coarse_image() -> None:
-    checks = (np.indices((64, 64, 64)).sum(axis=0) % 2).astype(np.float32)
-    small = array_of_image(to_spacing(image_of_array(checks, np.eye(4)), 4.0))
-    assert np.ptp(small[2:-2, 2:-2, 2:-2]) < 0.02
-    assert small.mean() == pytest.approx(0.5, abs=0.02)
+    """Noise must be averaged: interpolation alone would leave a third of its deviation."""
+    noise = np.random.default_rng(0).standard_normal((64, 64, 64)).astype(np.float32)
+    small = array_of_image(to_spacing(image_of_array(noise, np.eye(4)), 4.0))
+    assert small[1:-1, 1:-1, 1:-1].std() < 0.15
 
 
 def test_a_volume_becomes_an_image_in_its_own_place() -> None:
