@@ -1,68 +1,54 @@
 """Cross-validation by patient: heads fitted per fold, with every choice made inside training.
 
-For each outer fold the training patients are split again. The inner predictions choose among the
-head's candidates and set the decision threshold; then the chosen head is fitted on all training
-patients. Test patients take part in none of this.
+For each outer fold the training patients are split again. Their inner scores, made by heads that
+had not seen them, choose the procedure (`search`), the recalibration and the decision threshold;
+then the chosen procedure is fitted on all training patients. Test patients take part in none of
+this.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from mri_transfer.evaluation.discrimination import auc, youden_threshold
+from mri_transfer.evaluation.operating_targets import threshold_for
 from mri_transfer.features import FeatureTable
 from mri_transfer.folds import Folds, FoldSpec, OuterFold, inner_folds
-from mri_transfer.heads import (
-    AttentionHeadSpec,
-    Fit,
-    Head,
-    LinearHeadSpec,
-    PublishedHeadSpec,
-    apply_head,
-    fit_heads,
-)
+from mri_transfer.heads import Fit, Head, apply_head, fit_heads
 from mri_transfer.predictions import (
-    Aggregation,
+    InnerScores,
     PatientScores,
     PredictionSpec,
     SliceScores,
     join_slices,
-    resolve_aggregation,
+    parse_target,
 )
+from mri_transfer.recalibration import Recalibration, choose_recalibration, fit_recalibration
+from mri_transfer.search import FoldSearch, Procedure, SearchSpec
+from mri_transfer.trained import Harmonise, Harmoniser, TrainedFold, predict_folds
 
-__all__ = ["CrossValidation", "TrainedFold", "cross_validate", "derive_seed", "predict_folds"]
+__all__ = ["CrossValidation", "Harmonise", "cross_validate", "derive_seed"]
 
 IntArray = npt.NDArray[np.int64]
-AnyHeadSpec = LinearHeadSpec | PublishedHeadSpec | AttentionHeadSpec
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainedFold:
-    """The head of one outer fold; `head.facts` holds what was chosen and who was seen."""
-
-    repeat: int
-    fold: int
-    head: Head
-
-    @property
-    def threshold(self) -> float:
-        """Score from which the positive label is predicted."""
-        return float(self.head.facts["threshold"])
+FloatArray = npt.NDArray[np.float64]
+Tables = Mapping[str, FeatureTable]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CrossValidation:
-    """Heads and held-out scores of every outer fold."""
+    """Heads, held-out scores of every outer fold, and the inner scores of its training patients."""
 
     trained: tuple[TrainedFold, ...]
     patients: PatientScores
     slices: SliceScores
+    inner: InnerScores
 
 
 def derive_seed(seed: int, *place: int) -> int:
@@ -72,30 +58,39 @@ def derive_seed(seed: int, *place: int) -> int:
 
 
 def cross_validate(
-    head_spec: AnyHeadSpec,
-    table: FeatureTable,
+    procedure: Procedure,
+    tables: Tables,
     folds: Folds,
     *,
     fold_spec: FoldSpec,
     prediction_spec: PredictionSpec,
+    search_spec: SearchSpec,
     positive_label: str,
     negative_label: str,
     seed: int,
+    harmonise: Harmonise | None = None,
+    only: Collection[tuple[int, int]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CrossValidation:
     """Fit a head per outer fold and score the patients it did not see.
 
     Parameters
     ----------
-    head_spec : HeadSpec
-    table : FeatureTable
-        Features of the scans of every patient in `folds`.
+    procedure : Procedure
+        The configured one, which the search may replace.
+    tables : mapping of str to FeatureTable
+        By pooling: features of the scans of every patient in `folds`.
     folds : Folds
     fold_spec : FoldSpec
         `n_inner_folds` is used.
     prediction_spec : PredictionSpec
+    search_spec : SearchSpec
     positive_label, negative_label : str
     seed : int
+    harmonise : Harmonise, optional
+        Takes sites out of the features, fitted on the training patients of every fit.
+    only : collection of (repeat, fold), optional
+        Leave out all other outer folds.
     progress : callable, optional
         Called with the number of fits done and the number in all.
 
@@ -103,104 +98,66 @@ def cross_validate(
     -------
     CrossValidation
     """
-    job = _Job(head_spec, table, folds, fold_spec, prediction_spec, positive_label, seed)
-    outer = list(folds)
-    plans = [job.inner_plan(fold) for fold in outer]
-    fits = [fit for plan in plans for fit in plan.fits] + [job.outer_fit(f) for f in outer]
-    report = progress or (lambda _done, _total: None)
-    n_inner = len(fits) - len(outer)
-    job.score_inner(plans, fits[:n_inner], lambda done: report(done, len(fits)))
-    trained: list[TrainedFold | None] = [None] * len(outer)
-    for i, candidate, head in fit_heads(head_spec, table, job.labels, fits[n_inner:]):
-        if candidate == plans[i].chosen:
-            facts = job.facts(outer[i], plans[i])
-            trained[i] = TrainedFold(
-                repeat=outer[i].repeat,
-                fold=outer[i].fold,
-                head=dataclasses.replace(head, facts=facts),
-            )
-            report(n_inner + i + 1, len(fits))
-    complete = tuple(one for one in trained if one is not None)
+    job = _Job(
+        tables, folds, fold_spec, prediction_spec, search_spec, positive_label, seed, harmonise
+    )
+    outer = [one for one in folds if only is None or (one.repeat, one.fold) in only]
+    plans = [job.plan(fold, procedure) for fold in outer]
+    counter = _Counter(plans, progress)
+    job.search(plans, counter)
+    trained = job.fit_outer(plans, counter)
     patients, slices = predict_folds(
-        complete,
-        table,
-        folds,
-        aggregation=job.aggregation,
-        positive_label=positive_label,
-        negative_label=negative_label,
+        trained, tables, folds, positive_label=positive_label, negative_label=negative_label
     )
-    return CrossValidation(trained=complete, patients=patients, slices=slices)
-
-
-def predict_folds(
-    trained: Sequence[TrainedFold],
-    table: FeatureTable,
-    folds: Folds,
-    *,
-    aggregation: Aggregation,
-    positive_label: str,
-    negative_label: str,
-) -> tuple[PatientScores, SliceScores]:
-    """Score each outer fold's test patients with its head."""
-    from scipy.special import expit
-
-    owners = np.array(table.patient_ids, dtype=object)
-    label_of = dict(zip(folds.patient_ids, folds.labels, strict=True))
-    patients: list[tuple[Any, ...]] = []
-    slices: list[pd.DataFrame] = []
-    for one in trained:
-        held_out = {
-            name
-            for name, fold in zip(folds.patient_ids, folds.assignment[one.repeat], strict=True)
-            if fold == one.fold
-        }
-        scans = np.flatnonzero([owner in held_out for owner in owners])
-        output = apply_head(one.head, table.features[scans])
-        joined = join_slices(output, owners[scans].tolist(), aggregation)
-        for name in sorted(joined):
-            n_slices = int((owners[scans] == name).sum()) * table.features.shape[1]
-            predicted = positive_label if joined[name] >= one.threshold else negative_label
-            patients.append(
-                (one.repeat, one.fold, name, label_of[name], joined[name], predicted, n_slices)
-            )
-        scores = expit(output.logits.astype(np.float64))
-        slices.append(_slice_rows(one, table, scans, scores))
-    slice_table = pd.concat(slices, ignore_index=True)
-    order = ["repeat", "fold", "patient_id", "scan_id", "slice"]
-    patient_table = pd.DataFrame(patients, columns=list(PatientScores.columns))
-    return (
-        PatientScores(table=patient_table.sort_values(order[:3], ignore_index=True)),
-        SliceScores(table=slice_table.sort_values(order, ignore_index=True)),
-    )
-
-
-def _slice_rows(
-    one: TrainedFold, table: FeatureTable, scans: IntArray, scores: npt.NDArray[np.float64]
-) -> pd.DataFrame:
-    n_slices = scores.shape[1]
-    return pd.DataFrame(
-        {
-            "repeat": one.repeat,
-            "fold": one.fold,
-            "patient_id": np.repeat([table.patient_ids[i] for i in scans], n_slices),
-            "scan_id": np.repeat([table.scan_ids[i] for i in scans], n_slices),
-            "slice": np.tile(np.arange(n_slices), len(scans)),
-            "z_mm": table.z_mm[scans].ravel().astype(np.float64),
-            "score": scores.ravel(),
-        }
-    )[list(SliceScores.columns)]
+    inner = InnerScores(table=pd.concat([job.inner_rows(plan) for plan in plans]))
+    return CrossValidation(trained=trained, patients=patients, slices=slices, inner=inner)
 
 
 @dataclasses.dataclass(kw_only=True)
-class _InnerPlan:
-    """The inner folds of one outer fold, and what they lead to."""
+class _Plan:
+    """One outer fold: how its training patients are split, and what that leads to."""
 
-    train: IntArray
+    outer: OuterFold
+    base: Procedure
     assignment: IntArray
     fits: list[Fit]
-    chosen: int = 0
-    candidate_auc: list[float] = dataclasses.field(default_factory=list)
-    threshold: float = 0.5
+    search: FoldSearch | None
+    scores: dict[Procedure, FloatArray] = dataclasses.field(default_factory=dict)
+
+    @property
+    def train(self) -> IntArray:
+        """Positions of the training patients."""
+        return self.outer.train
+
+    @property
+    def n_rounds(self) -> int:
+        """How many procedures are asked for."""
+        return self.search.n_trials if self.search else min(len(self.fits), 1)
+
+    def held_out(self) -> list[npt.NDArray[np.bool_]]:
+        """Which training patients each inner fold holds out."""
+        return [self.assignment == inner for inner in np.unique(self.assignment)]
+
+    def chosen(self) -> Procedure:
+        """Return what the search found, or what was configured."""
+        if self.search is None:
+            return self.base
+        n_test = len(self.train) // len(self.fits)
+        return self.search.choose(n_train=len(self.train) - n_test, n_test=n_test)
+
+
+class _Counter:
+    """Counts fits; a procedure that the search asks for again costs none and counts as done."""
+
+    def __init__(self, plans: Sequence[_Plan], progress: Callable[[int, int], None] | None) -> None:
+        self._done = 0
+        self._total = sum(1 + plan.n_rounds * len(plan.fits) for plan in plans)
+        self._progress = progress
+
+    def add(self, n: int) -> None:
+        self._done += n
+        if self._progress is not None:
+            self._progress(self._done, self._total)
 
 
 class _Job:
@@ -208,112 +165,227 @@ class _Job:
 
     def __init__(
         self,
-        head_spec: AnyHeadSpec,
-        table: FeatureTable,
+        tables: Tables,
         folds: Folds,
         fold_spec: FoldSpec,
         prediction_spec: PredictionSpec,
+        search_spec: SearchSpec,
         positive_label: str,
         seed: int,
+        harmonise: Harmonise | None,
     ) -> None:
-        self.head_spec = head_spec
-        self.table = table
+        # In an order of its own: sums over scans must not depend on a manifest's rows.
+        self.tables = {name: table.sorted() for name, table in tables.items()}
         self.folds = folds
         self.fold_spec = fold_spec
         self.prediction_spec = prediction_spec
-        self.aggregation = resolve_aggregation(prediction_spec, head_spec.kind)
+        self.search_spec = search_spec
         self.seed = seed
+        self.harmonise = harmonise
+        # Every pooling has the same scans in the same order.
+        self.scans = next(iter(self.tables.values()))
         position = {name: i for i, name in enumerate(folds.patient_ids)}
-        self.owner = np.array([position[name] for name in table.patient_ids])
+        self.owner = np.array([position[name] for name in self.scans.patient_ids])
         self.patient_labels = np.array([int(lab == positive_label) for lab in folds.labels])
         self.labels: IntArray = self.patient_labels[self.owner]
 
     def mask(self, patients: IntArray) -> npt.NDArray[np.bool_]:
         """All slices of all scans of some patients."""
         scans = np.isin(self.owner, patients)
-        return np.repeat(scans[:, None], self.table.features.shape[1], axis=1)
+        return np.repeat(scans[:, None], self.scans.features.shape[1], axis=1)
 
-    def outer_fit(self, fold: OuterFold) -> Fit:
-        """Ask for a head on all training patients."""
-        return Fit(train=self.mask(fold.train), seed=derive_seed(self.seed, fold.repeat, fold.fold))
-
-    def inner_plan(self, fold: OuterFold) -> _InnerPlan:
-        """Split the training patients, if there is anything to choose."""
-        fixed = self.prediction_spec.threshold != "inner"
-        plan = _InnerPlan(train=fold.train, assignment=np.zeros(0, dtype=np.int64), fits=[])
-        if isinstance(self.prediction_spec.threshold, float):
-            plan.threshold = self.prediction_spec.threshold
-        if fixed and len(self.head_spec.candidates) == 1:
+    def plan(self, outer: OuterFold, base: Procedure) -> _Plan:
+        """Split the training patients, if there is anything to choose inside them."""
+        plan = _Plan(
+            outer=outer, base=base, assignment=np.zeros(0, dtype=np.int64), fits=[], search=None
+        )
+        searching = bool(self.search_spec.for_head(base.head.kind))
+        if not (searching or self.prediction_spec.needs_inner_scores):
             return plan
-        place = (self.seed, fold.repeat, fold.fold)
+        place = (self.seed, outer.repeat, outer.fold)
         plan.assignment = inner_folds(
-            self.patient_labels[fold.train],
+            self.patient_labels[outer.train],
             n_folds=self.fold_spec.n_inner_folds,
             seed=derive_seed(*place, 0) % 2**32,
         )
         plan.fits = [
             Fit(
-                train=self.mask(fold.train[plan.assignment != inner]),
+                train=self.mask(outer.train[plan.assignment != inner]),
                 seed=derive_seed(*place, 1, int(inner)),
             )
             for inner in np.unique(plan.assignment)
         ]
+        if searching:
+            plan.search = FoldSearch(self.search_spec, base, seed=derive_seed(*place, 2))
         return plan
 
-    def score_inner(
-        self, plans: Sequence[_InnerPlan], fits: Sequence[Fit], report: Callable[[int], None]
-    ) -> None:
-        """Fit the inner heads, and set each plan's choice and threshold from their scores."""
-        n_candidates = len(self.head_spec.candidates)
-        place = [(p, k) for p, plan in enumerate(plans) for k in range(len(plan.fits))]
-        scores = [np.full((n_candidates, len(plan.train)), np.nan) for plan in plans]
-        for i, candidate, head in fit_heads(self.head_spec, self.table, self.labels, fits):
-            p, inner = place[i]
-            held_out = plans[p].assignment == inner
-            scores[p][candidate, held_out] = self._scores_of(head, plans[p].train[held_out])
-            report(i + 1)
-        for plan, values in zip(plans, scores, strict=True):
-            if plan.fits:
-                self._choose(plan, values)
+    def fitted(
+        self, procedure: Procedure, fits: Sequence[Fit]
+    ) -> Iterator[tuple[int, Head, Harmoniser | None]]:
+        """Fit heads; with harmonisation one by one, since each has features of its own."""
+        table = self.tables[procedure.pooling]
+        if self.harmonise is None:
+            for i, head in fit_heads(procedure.head, table, self.labels, fits):
+                yield i, head, None
+            return
+        for i, fit in enumerate(fits):
+            scans = np.flatnonzero(fit.train.any(axis=1))
+            owners = [table.patient_ids[k] for k in scans]
+            harmoniser = Harmoniser.fit(self.harmonise, table, scans)
+            # The fit sees these scans and no others; the rest stays empty.
+            features = np.zeros_like(table.features)
+            features[scans] = harmoniser.apply(table.features[scans], owners)
+            own = dataclasses.replace(table, features=features)
+            for _, head in fit_heads(procedure.head, own, self.labels, [fit]):
+                yield i, head, harmoniser
 
-    def _scores_of(self, head: Head, patients: IntArray) -> npt.NDArray[np.float64]:
-        scans = np.flatnonzero(np.isin(self.owner, patients))
-        names = [self.folds.patient_ids[i] for i in self.owner[scans]]
-        output = apply_head(head, self.table.features[scans])
-        joined = join_slices(output, names, self.aggregation)
-        return np.array([joined[self.folds.patient_ids[i]] for i in patients])
+    def search(self, plans: Sequence[_Plan], counter: _Counter) -> None:
+        """Let every fold try procedures, in step, so that folds that agree are fitted together."""
+        for turn in range(max((plan.n_rounds for plan in plans), default=0)):
+            asked: dict[Procedure, list[_Plan]] = {}
+            for plan in plans:
+                if turn < plan.n_rounds:
+                    procedure = plan.search.ask() if plan.search else plan.base
+                    asked.setdefault(procedure, []).append(plan)
+            for procedure, group in asked.items():
+                new = [plan for plan in group if procedure not in plan.scores]
+                self._score_inner(procedure, new, counter)
+                counter.add(sum(len(plan.fits) for plan in group if plan not in new))
+                for plan in group:
+                    if plan.search is not None:
+                        plan.search.tell(procedure, self._inner_aucs(plan, procedure))
 
-    def _choose(self, plan: _InnerPlan, scores: npt.NDArray[np.float64]) -> None:
-        """Take the candidate with the best mean AUC over inner folds; ties to the simpler.
+    def _score_inner(self, procedure: Procedure, plans: Sequence[_Plan], counter: _Counter) -> None:
+        """Fit a procedure on the inner folds of some plans and score who they hold out."""
+        place = [(plan, k) for plan in plans for k in range(len(plan.fits))]
+        fits = [fit for plan in plans for fit in plan.fits]
+        for plan in plans:
+            plan.scores[procedure] = np.full(len(plan.train), np.nan)
+        table = self.tables[procedure.pooling]
+        for i, head, harmoniser in self.fitted(procedure, fits):
+            plan, inner = place[i]
+            held_out = plan.held_out()[inner]
+            patients = plan.train[held_out]
+            scans = np.flatnonzero(np.isin(self.owner, patients))
+            names = [self.folds.patient_ids[owner] for owner in self.owner[scans]]
+            features = table.features[scans]
+            if harmoniser is not None:
+                features = harmoniser.apply(features, names)
+            joined = join_slices(apply_head(head, features), names, procedure.joining)
+            plan.scores[procedure][held_out] = [
+                joined[self.folds.patient_ids[patient]] for patient in patients
+            ]
+            counter.add(1)
 
-        The mean over folds, not the pooled AUC: strong penalties shift whole folds against each
-        other, which the pooled figure would read as poor ranking.
+    def _inner_aucs(self, plan: _Plan, procedure: Procedure) -> list[float]:
+        """AUC of each inner fold.
+
+        Not the pooled AUC: strong penalties shift whole folds against each other, which the
+        pooled figure would read as poor ranking.
         """
-        labels = self.patient_labels[plan.train]
-        inner = [plan.assignment == k for k in np.unique(plan.assignment)]
-        plan.candidate_auc = [
-            float(np.mean([auc(labels[held], values[held]) for held in inner])) for values in scores
-        ]
-        plan.chosen = int(np.argmax(np.round(plan.candidate_auc, 6)))
-        if self.prediction_spec.threshold == "inner":
-            plan.threshold = float(youden_threshold(labels, scores[plan.chosen]))
+        labels, scores = self.patient_labels[plan.train], plan.scores[procedure]
+        return [float(auc(labels[held], scores[held])) for held in plan.held_out()]
 
-    def facts(self, fold: OuterFold, plan: _InnerPlan) -> Mapping[str, Any]:
+    def fit_outer(self, plans: Sequence[_Plan], counter: _Counter) -> tuple[TrainedFold, ...]:
+        """Fit each fold's chosen procedure on all its training patients."""
+        groups: dict[Procedure, list[_Plan]] = {}
+        for plan in plans:
+            groups.setdefault(plan.chosen(), []).append(plan)
+        trained: dict[tuple[int, int], TrainedFold] = {}
+        for procedure, group in groups.items():
+            fits = [
+                Fit(
+                    train=self.mask(plan.train),
+                    seed=derive_seed(self.seed, plan.outer.repeat, plan.outer.fold),
+                )
+                for plan in group
+            ]
+            for i, head, harmoniser in self.fitted(procedure, fits):
+                facts = self._facts(group[i], procedure)
+                place = (group[i].outer.repeat, group[i].outer.fold)
+                trained[place] = TrainedFold(
+                    repeat=place[0],
+                    fold=place[1],
+                    head=dataclasses.replace(head, facts=facts),
+                    harmoniser=harmoniser,
+                )
+                counter.add(1)
+        return tuple(trained[plan.outer.repeat, plan.outer.fold] for plan in plans)
+
+    def _recalibrated(
+        self, plan: _Plan, procedure: Procedure
+    ) -> tuple[Recalibration, dict[str, float], FloatArray]:
+        """Choose and fit the recalibration; return the inner scores it leads to."""
+        methods = self.prediction_spec.recalibration
+        labels = self.patient_labels[plan.train]
+        if not plan.fits:
+            unchanged = fit_recalibration("none", labels, np.full(len(labels), 0.5))
+            return unchanged, {}, np.zeros(0)
+        scores = plan.scores[procedure]
+        # One thread sums in the same order on any number of cores.
+        with threadpool_limits(limits=1):
+            recalibration, losses = choose_recalibration(
+                labels, scores, plan.assignment, methods=methods
+            )
+        return recalibration, losses, recalibration.apply(scores)
+
+    def inner_rows(self, plan: _Plan) -> pd.DataFrame:
+        """Rows of `predictions/inner.csv` of one outer fold."""
+        _, _, scores = self._recalibrated(plan, plan.chosen())
+        return pd.DataFrame(
+            {
+                "repeat": plan.outer.repeat,
+                "fold": plan.outer.fold,
+                "inner_fold": plan.assignment,
+                "patient_id": [self.folds.patient_ids[i] for i in plan.train[: len(scores)]],
+                "score": scores,
+            }
+        )
+
+    def _facts(self, plan: _Plan, procedure: Procedure) -> dict[str, Any]:
         """Return what is written beside a head."""
-        seen = np.isin(self.owner, fold.train)
+        seen = np.flatnonzero(np.isin(self.owner, plan.train))
+        recalibration, losses, scores = self._recalibrated(plan, procedure)
+        labels = self.patient_labels[plan.train]
+        facts = {
+            "repeat": plan.outer.repeat,
+            "fold": plan.outer.fold,
+            "procedure": procedure.as_dict(),
+            "trials": self._trials(plan, procedure),
+            "recalibration": recalibration.as_dict(),
+            "recalibration_log_loss": losses,
+            **self._thresholds(labels, scores),
+            "training_patients": [self.folds.patient_ids[i] for i in plan.train],
+            "training_scans": {self.scans.scan_ids[i]: self.scans.scan_sha256[i] for i in seen},
+        }
+        return facts
+
+    def _trials(self, plan: _Plan, chosen: Procedure) -> list[dict[str, Any]]:
+        """Every procedure that was tried, in the order of trying."""
+        return [
+            {
+                "procedure": procedure.as_dict(),
+                "inner_auc": self._inner_aucs(plan, procedure),
+                "configured": procedure == plan.base,
+                "chosen": procedure == chosen,
+            }
+            for procedure in plan.scores
+        ]
+
+    def _thresholds(self, labels: IntArray, scores: FloatArray) -> dict[str, Any]:
+        spec = self.prediction_spec
+        if isinstance(spec.threshold, float):
+            threshold, source = spec.threshold, "fixed by the configuration"
+        else:
+            threshold = float(youden_threshold(labels, scores))
+            source = "Youden's index on inner scores of the training patients"
+        targets = {}
+        if len(scores):
+            for name in spec.targets:
+                target, at = parse_target(name)
+                targets[name] = float(threshold_for(labels, scores, target=target, at=at))
         return {
-            "repeat": fold.repeat,
-            "fold": fold.fold,
-            "aggregation": self.aggregation,
-            "candidates": list(self.head_spec.candidates),
-            "chosen": plan.chosen,
-            "inner_auc": plan.candidate_auc,
-            "threshold": plan.threshold,
-            "threshold_from": (
-                "Youden's index on inner predictions of the training patients"
-                if self.prediction_spec.threshold == "inner"
-                else "fixed by the configuration"
-            ),
-            "training_patients": [self.folds.patient_ids[i] for i in fold.train],
-            "training_scans": [self.table.scan_ids[i] for i in np.flatnonzero(seen)],
+            "threshold": threshold,
+            "threshold_from": source,
+            "target_thresholds": targets,
         }

@@ -7,8 +7,8 @@ scan's bytes, every Spec that shaped the slices, the trunk and its weights, and 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,26 +26,39 @@ from mri_transfer.trunks import (
     trunk_digest,
 )
 
+if TYPE_CHECKING:
+    import torch
+
 __all__ = [
     "FeatureSpec",
     "FeatureStore",
     "FeatureTable",
+    "Pooling",
     "ScanFeatures",
     "encode",
+    "encode_poolings",
     "feature_key",
     "resolve_features",
 ]
 
 FloatArray = npt.NDArray[np.float32]
+Pooling = Literal["max", "average", "flatten"]
 
 _SCHEMA = "mri-transfer/features/1"
+
+#: Feature maps (n_slices, channels, rows, columns) to vectors, by `FeatureSpec.pooling`.
+_POOL: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "max": lambda maps: maps.amax((2, 3)),
+    "average": lambda maps: maps.mean((2, 3)),
+    "flatten": lambda maps: maps.flatten(1),
+}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FeatureSpec:
     """How feature maps become a vector per slice, and how the trunk computes."""
 
-    pooling: Literal["max", "average", "flatten"] = "max"
+    pooling: Pooling = "max"
     """`flatten` keeps every position of the map (channels x rows x columns numbers)."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 where the device computes it natively, else fp32. Part of the key."""
@@ -76,27 +89,30 @@ class FeatureTable:
 
     Attributes
     ----------
-    scan_ids, patient_ids : tuple of str, length n_scans
-        Each scan and whose it is.
+    scan_ids, patient_ids, scan_sha256 : tuple of str, length n_scans
+        Each scan, whose it is, and the digest of the file it was read from.
     features : ndarray of float32, shape (n_scans, n_slices, n_features)
     z_mm : ndarray of float32, shape (n_scans, n_slices)
     """
 
     scan_ids: tuple[str, ...]
     patient_ids: tuple[str, ...]
+    scan_sha256: tuple[str, ...]
     features: FloatArray
     z_mm: FloatArray
 
     @classmethod
-    def collect(cls, scans: Iterable[ScanFeatures], patient_ids: Sequence[str]) -> FeatureTable:
+    def collect(
+        cls, scans: Iterable[ScanFeatures], patient_ids: Sequence[str], scan_sha256: Sequence[str]
+    ) -> FeatureTable:
         """Stack scans; only one copy of the features is held.
 
         Parameters
         ----------
         scans : iterable of ScanFeatures
             All with the same number of slices and features.
-        patient_ids : sequence of str
-            The patient of each scan, in the same order.
+        patient_ids, scan_sha256 : sequence of str
+            The patient and the file's digest of each scan, in the same order.
         """
         features: FloatArray | None = None
         names: list[str] = []
@@ -112,8 +128,37 @@ class FeatureTable:
         return cls(
             scan_ids=tuple(names),
             patient_ids=tuple(patient_ids),
+            scan_sha256=tuple(scan_sha256),
             features=features,
             z_mm=np.stack(z_mm),
+        )
+
+    def scans(self) -> list[ScanFeatures]:
+        """Return the features of each scan."""
+        return [
+            ScanFeatures(scan_id=scan_id, features=self.features[i], z_mm=self.z_mm[i])
+            for i, scan_id in enumerate(self.scan_ids)
+        ]
+
+    def patient_means(self) -> tuple[tuple[str, ...], FloatArray]:
+        """Return the patients, sorted, and the mean of their slices, (n_patients, n_features)."""
+        names = tuple(sorted(set(self.patient_ids)))
+        owners = np.array(self.patient_ids, dtype=object)
+        means = [self.features[owners == name].mean(axis=(0, 1)) for name in names]
+        return names, np.stack(means)
+
+    def sorted(self) -> FeatureTable:
+        """Return the table by patient and scan; itself if it is in that order already."""
+        keys = list(zip(self.patient_ids, self.scan_ids, strict=True))
+        order = sorted(range(len(keys)), key=lambda i: keys[i])
+        if order == list(range(len(keys))):
+            return self
+        return FeatureTable(
+            scan_ids=tuple(self.scan_ids[i] for i in order),
+            patient_ids=tuple(self.patient_ids[i] for i in order),
+            scan_sha256=tuple(self.scan_sha256[i] for i in order),
+            features=self.features[order],
+            z_mm=self.z_mm[order],
         )
 
 
@@ -165,18 +210,32 @@ def encode(stack: SliceStack, trunk: Trunk, spec: FeatureSpec) -> ScanFeatures:
     ScanFeatures
         float32, whatever the trunk computed in.
     """
+    return encode_poolings(stack, trunk, [spec.pooling])[spec.pooling]
+
+
+def encode_poolings(
+    stack: SliceStack, trunk: Trunk, poolings: Iterable[str]
+) -> dict[str, ScanFeatures]:
+    """Pass one scan's slices through the trunk once, and pool the maps in several ways.
+
+    Parameters
+    ----------
+    stack : SliceStack
+    trunk : Trunk
+    poolings : iterable
+        Values of `FeatureSpec.pooling`.
+    """
     import torch
 
     maps = trunk.forward_slices(torch.from_numpy(stack.pixels))
-    if spec.pooling == "flatten":
-        vectors = maps.flatten(1)
-    elif spec.pooling == "average":
-        vectors = maps.mean((2, 3))
-    else:
-        vectors = maps.amax((2, 3))
-    return ScanFeatures(
-        scan_id=stack.scan_id, features=vectors.cpu().contiguous().numpy(), z_mm=stack.z_mm
-    )
+    return {
+        pooling: ScanFeatures(
+            scan_id=stack.scan_id,
+            features=_POOL[pooling](maps).cpu().contiguous().numpy(),
+            z_mm=stack.z_mm,
+        )
+        for pooling in poolings
+    }
 
 
 class FeatureStore(ContentStore):

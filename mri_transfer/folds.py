@@ -89,6 +89,11 @@ class Folds:
                     test=np.flatnonzero(row == fold),
                 )
 
+    def against(self, positive: str, others: str) -> Folds:
+        """Return the same folds with two labels: one, and a name for all others."""
+        labels = tuple(label if label == positive else others for label in self.labels)
+        return dataclasses.replace(self, labels=labels)
+
     def table(self) -> pd.DataFrame:
         """Return the rows repeat, patient_id, fold, label."""
         return pd.DataFrame(

@@ -1,4 +1,4 @@
-"""Labels: which two diagnoses are told apart, and which of them is the positive one."""
+"""Labels: which diagnoses are told apart, and which of them is the positive one."""
 
 from __future__ import annotations
 
@@ -16,20 +16,39 @@ __all__ = ["LabelSpec", "demand_both_labels", "why_unused"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LabelSpec:
-    """The two labels of the task; patients with another label, or none, are set aside."""
+    """The labels of the task; patients with another label, or none, are set aside."""
 
     positive: str = Field(default="AD", min_length=1)
     """The label whose probability the score is."""
     negative: str = Field(default="CN", min_length=1)
+    classes: tuple[str, ...] = ()
+    """Three or more labels to tell apart, `positive` and `negative` among them, such as CN, MCI
+    and AD. Scores are then of `positive` against all others, and every class is also predicted
+    against the rest. Empty: two labels, others are set aside."""
     unlabelled: Literal["exclude", "keep"] = "exclude"
-    """Scans without one of the two labels: `exclude` leaves them out from the start; `keep`
+    """Scans without one of the labels: `exclude` leaves them out from the start; `keep`
     prepares and encodes them too, for runs that end with the features."""
 
     @model_validator(mode="after")
     def _check(self) -> LabelSpec:
         if self.positive == self.negative:
             raise ValueError("labels.positive and labels.negative must differ")
+        if self.classes:
+            if len(set(self.classes)) != len(self.classes) or len(self.classes) < 3:
+                raise ValueError("labels.classes must name three or more labels, each once")
+            if not {self.positive, self.negative} <= set(self.classes):
+                raise ValueError("labels.classes must hold labels.positive and labels.negative")
         return self
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The labels that take part."""
+        return self.classes or (self.negative, self.positive)
+
+    @property
+    def others(self) -> str:
+        """What patients without the positive label are called: the other label, or `not AD`."""
+        return f"not {self.positive}" if self.classes else self.negative
 
 
 def why_unused(label: str | None, spec: LabelSpec) -> str | None:
@@ -38,13 +57,15 @@ def why_unused(label: str | None, spec: LabelSpec) -> str | None:
         return None
     if label is None:
         return "no label: not used for training, and never read as healthy"
-    if label not in (spec.positive, spec.negative):
+    if label not in spec.used:
+        if spec.classes:
+            return f"label {label} is none of {', '.join(spec.classes)}"
         return f"label {label} is neither {spec.positive} nor {spec.negative}"
     return None
 
 
 def demand_both_labels(labels: Sequence[str | None], spec: LabelSpec) -> None:
-    """Refuse a cohort that lacks one of the two labels, unless labels do not matter.
+    """Refuse a cohort that lacks one of the labels, unless labels do not matter.
 
     Raises
     ------
@@ -54,7 +75,7 @@ def demand_both_labels(labels: Sequence[str | None], spec: LabelSpec) -> None:
     if spec.unlabelled == "keep":
         return
     found = sorted({label for label in labels if label is not None})
-    missing = [label for label in (spec.positive, spec.negative) if label not in found]
+    missing = [label for label in spec.used if label not in found]
     if missing:
         raise ConfigurationError(
             f"no scan is labelled {' or '.join(missing)}",

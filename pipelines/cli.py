@@ -94,6 +94,12 @@ def run(
     until: Annotated[
         str | None, typer.Option(help="End with this stage, such as features.")
     ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="How much is computed: quick, standard or full; the same as --set profile=..."
+        ),
+    ] = None,
     keep: KeepOption = None,
     jobs: JobsOption = None,
     cache: CacheOption = None,
@@ -107,7 +113,8 @@ def run(
     if from_ is not None:
         stage_named(from_)
     stages = stages_until(until)
-    settings = keep_scans(read_config(config, set_ or ()), keep or ())
+    chosen = [] if profile is None else [f"profile={profile}"]
+    settings = keep_scans(read_config(config, [*chosen, *(set_ or ())]), keep or ())
     console = open_console()
     workspace = begin_run(manifest, out, settings, cache=cache)
     outcome = run_pipeline(
@@ -212,7 +219,29 @@ def _show_answer(console: Console, outcome: RunOutcome) -> None:
 
 
 def _end(console: Console, outcome: RunOutcome) -> None:
-    """List what was excluded and leave with the exit code that says so."""
+    """List what was excluded and which checks failed; leave with the exit code that says so."""
+    _show_failed_checks(console, outcome)
+    _show_excluded(console, outcome)
+    if outcome.excluded or outcome.failed_checks:
+        raise typer.Exit(EXCLUDED)
+
+
+def _show_failed_checks(console: Console, outcome: RunOutcome) -> None:
+    failed = outcome.failed_checks
+    if not failed:
+        return
+    count = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
+    console.print(f"\n{count} of the audit failed ({outcome.workspace.audit}):", markup=False)
+    for check in failed:
+        first = "; ".join(f"{name} {value}" for name, value in (check["found"] or [{}])[0].items())
+        console.print(
+            f"  {check['check']}: {check['what']}; expected {check['expected']}, found "
+            f"{check['n_found']}{f', first: {first}' if first else ''}",
+            markup=False,
+        )
+
+
+def _show_excluded(console: Console, outcome: RunOutcome) -> None:
     excluded = outcome.excluded
     if not excluded:
         return
@@ -223,7 +252,6 @@ def _end(console: Console, outcome: RunOutcome) -> None:
         console.print(f"  {exclusion.scan_id} [{exclusion.stage}] {exclusion.reason}", markup=False)
     if len(excluded) > shown:
         console.print(f"  ... and {len(excluded) - shown} more in the file", markup=False)
-    raise typer.Exit(EXCLUDED)
 
 
 def main() -> None:

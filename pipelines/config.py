@@ -7,7 +7,7 @@ import textwrap
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -17,11 +17,13 @@ from mri_transfer.errors import ConfigurationError
 from mri_transfer.evaluation import EvaluationSpec
 from mri_transfer.features import FeatureSpec
 from mri_transfer.folds import FoldSpec
+from mri_transfer.harmonisation import HarmonisationSpec
 from mri_transfer.heads import HeadSpec, LinearHeadSpec
 from mri_transfer.labels import LabelSpec
 from mri_transfer.predictions import PredictionSpec
 from mri_transfer.preparation import PreparationSpec
 from mri_transfer.quality import QualitySpec
+from mri_transfer.search import Procedure, SearchSpec, check_space
 from mri_transfer.slices import SliceSpec
 from mri_transfer.specs import STRICT, validation_message
 from mri_transfer.trunks import TrunkSpec
@@ -39,6 +41,9 @@ _HEAD_KINDS = ("linear", "published", "attention")
 class RunConfig:
     """Every setting of a run."""
 
+    profile: Literal["quick", "standard", "full"] = "standard"
+    """How much is computed, where this file does not say: `quick` has no search and few
+    permutations; `full` adds robustness and the learning curve to what `standard` does."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Draws folds, initial weights, permutations and bootstrap samples."""
     labels: LabelSpec = Field(default_factory=LabelSpec)
@@ -50,10 +55,21 @@ class RunConfig:
     trunk: TrunkSpec = Field(default_factory=TrunkSpec)
     features: FeatureSpec = Field(default_factory=FeatureSpec)
     folds: FoldSpec = Field(default_factory=FoldSpec)
+    harmonisation: HarmonisationSpec = Field(default_factory=HarmonisationSpec)
     heads: HeadSpec = Field(default_factory=LinearHeadSpec)
     predictions: PredictionSpec = Field(default_factory=PredictionSpec)
+    search: SearchSpec = Field(default_factory=SearchSpec)
     evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec)
     audit: AuditSpec = Field(default_factory=AuditSpec)
+
+    @property
+    def procedure(self) -> Procedure:
+        """How heads are made, unless the search finds better."""
+        return Procedure(
+            pooling=self.features.pooling,
+            head=self.heads,
+            aggregation=self.predictions.aggregation,
+        )
 
 
 def named_config(name: str) -> Path:
@@ -83,14 +99,32 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     for override in overrides:
         keys, value = parse_override(override)
         _set(settings, keys, value, override)
+    settings = _on_profile(settings)
     if isinstance(settings.get("heads"), dict):
         settings["heads"].setdefault("kind", LinearHeadSpec().kind)
     where = "the command line" if path is None else str(path)
     try:
-        return TypeAdapter(RunConfig).validate_python(settings)
+        config = TypeAdapter(RunConfig).validate_python(settings)
     except ValidationError as error:
         message = validation_message(error, of="configuration", unnamed=_HEAD_KINDS)
         raise ConfigurationError(message, where=where) from error
+    check_space(config.search, config.procedure)
+    return config
+
+
+def _on_profile(settings: dict[str, Any]) -> dict[str, Any]:
+    """Lay settings over those of the profile they name."""
+    profile = settings.get("profile", RunConfig().profile)
+    path = CONFIG_FOLDER / "profiles" / f"{profile}.toml"
+    if not isinstance(profile, str) or not path.is_file():
+        return settings  # its value is refused with the others
+    merged = _read_toml(path)
+    for section, values in settings.items():
+        if isinstance(values, dict) and isinstance(merged.get(section), dict):
+            merged[section] |= values
+        else:
+            merged[section] = values
+    return merged
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:

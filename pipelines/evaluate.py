@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mri_transfer.evaluation import Evaluation, EvaluationFacts, evaluate
-from mri_transfer.folds import Folds
-from mri_transfer.heads import Head
+from mri_transfer.evaluation import Evaluation, EvaluationFacts, Evidence, evaluate
+from mri_transfer.files import atomic_write_text
 from mri_transfer.manifest import read_manifest
-from mri_transfer.predictions import PatientScores, SliceScores
+from mri_transfer.predictions import ClassScores, InnerScores, PatientScores, SliceScores
 from mri_transfer.specs import spec_dict
+from pipelines.baselines import image_baselines
 from pipelines.config import RunConfig
+from pipelines.folds import read_folds
 from pipelines.stage import Context, Stage, StageResult
+from pipelines.train import read_trained, trained_files
 from pipelines.workspace import Workspace
 
 __all__ = ["EVALUATE", "answer_lines"]
@@ -31,11 +33,16 @@ def answer_lines(workspace: Workspace) -> Iterator[str]:
         f"{document['positive_label']}; {document['n_folds']} folds by patient, "
         f"{document['n_repeats']} repeats"
     )
-    for name, metric in (("AUC", "auc"), ("balanced accuracy", "balanced_accuracy")):
-        yield f"  patient {name:<18} {_estimate(document['patient'][metric])}"
-    yield f"  slice accuracy             {_estimate(document['slice']['accuracy'])}"
+    rows = {
+        "patient AUC": document["patient"]["auc"],
+        "patient balanced accuracy": document["patient"]["balanced_accuracy"],
+        "slice accuracy": document["slice"]["accuracy"],
+    }
     for name, baseline in document["baselines"].items():
-        yield f"  baseline {name:<17} {_estimate(baseline['auc'])} (AUC)"
+        rows[f"AUC of {name}"] = baseline["auc"]
+    width = max(map(len, rows))
+    for name, entry in rows.items():
+        yield f"  {name:<{width}}  {_estimate(entry)}"
 
 
 def _estimate(entry: dict[str, Any]) -> str:
@@ -52,36 +59,61 @@ def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
         (workspace.folds, "folds"),
         (workspace.patient_scores, "train"),
         (workspace.slice_scores, "train"),
+        (workspace.inner_scores, "train"),
+        (workspace.slices, "slices"),
+        (workspace.prepared, "prepare"),
+        *trained_files(workspace),
+        *([(workspace.class_scores, "train")] if workspace.class_scores.exists() else []),
     ]
+
+
+def _classes(context: Context) -> dict[str, Any]:
+    """Return what the evaluation is told of three classes or more."""
+    classes = context.config.labels.classes
+    if not classes:
+        return {}
+    scores = ClassScores.read(context.workspace.class_scores)
+    labels, probabilities = scores.probabilities(classes)
+    return {"classes": classes, "class_labels": labels, "class_scores": probabilities}
 
 
 def _work(context: Context) -> StageResult:
     workspace, config = context.workspace, context.config
     manifest = read_manifest(workspace.manifest, check_files=False)
-    folds = Folds.read(workspace.folds)
-    thresholds = {
-        (one.repeat, one.fold): float(
-            Head.read(workspace.head(one.repeat, one.fold)).facts["threshold"]
-        )
-        for one in folds
-    }
+    folds = read_folds(workspace, config)
+    labels = dict(zip(folds.patient_ids, folds.labels, strict=True))
+    patients = manifest.patients()
+    patients["label"] = [labels[name] for name in patients.index]
+    heads = [one.head.facts for one in read_trained(workspace, config, folds)]
+    thresholds = {(head["repeat"], head["fold"]): float(head["threshold"]) for head in heads}
     result = evaluate(
         PatientScores.read(workspace.patient_scores).table,
         SliceScores.read(workspace.slice_scores).table,
-        patients=manifest.patients(),
+        patients=patients,
         folds=folds.table(),
         thresholds=thresholds,
         spec=config.evaluation,
         positive_label=config.labels.positive,
-        negative_label=config.labels.negative,
+        negative_label=config.labels.others,
         seed=config.seed,
         facts=EvaluationFacts(
             synthetic="synthetic" in manifest.covariates, trunk_weights=config.trunk.weights
         ),
+        evidence=Evidence(
+            heads=heads,
+            inner_scores=InnerScores.read(workspace.inner_scores).table,
+            image_baselines=image_baselines(context, folds),
+            **_classes(context),
+        ),
     )
     result.write(workspace.evaluation)
+    atomic_write_text(
+        workspace.baseline_scores, result.baseline_scores.to_csv(index=False, lineterminator="\n")
+    )
     auc = _estimate(result.document["patient"]["auc"])
-    return StageResult(outputs=[workspace.evaluation], summary=f"patient AUC {auc}")
+    return StageResult(
+        outputs=[workspace.evaluation, workspace.baseline_scores], summary=f"patient AUC {auc}"
+    )
 
 
 def _specs(config: RunConfig) -> dict[str, Any]:
@@ -89,7 +121,9 @@ def _specs(config: RunConfig) -> dict[str, Any]:
         "labels": spec_dict(config.labels),
         "folds": spec_dict(config.folds),
         "evaluation": spec_dict(config.evaluation),
-        "trunk_weights": config.trunk.weights,
+        "trunk": spec_dict(config.trunk),
+        "heads": spec_dict(config.heads),
+        "predictions": spec_dict(config.predictions),
     }
 
 

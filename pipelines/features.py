@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,32 +11,87 @@ from typing import Any
 import pandas as pd
 
 from mri_transfer.features import (
+    FeatureSpec,
     FeatureStore,
     FeatureTable,
-    encode,
+    Pooling,
+    encode_poolings,
     feature_key,
     resolve_features,
 )
 from mri_transfer.files import atomic_write_text
+from mri_transfer.search import searched_poolings
 from mri_transfer.slices import SliceStack, SliceStore
 from mri_transfer.specs import spec_dict
-from mri_transfer.trunks import load_trunk
+from mri_transfer.trunks import TrunkSpec, load_trunk
 from pipelines.config import RunConfig
 from pipelines.stage import Context, Stage, StageResult
 from pipelines.workspace import Workspace
 
-__all__ = ["FEATURES", "read_feature_table"]
+__all__ = [
+    "FEATURES",
+    "ScanToEncode",
+    "collect_features",
+    "encode_missing",
+    "plan_features",
+    "read_feature_table",
+    "read_feature_tables",
+]
 
 #: Stacks read ahead of the trunk, so that loading overlaps computing and memory stays bounded.
 _READ_AHEAD = 2
 
 
-def read_feature_table(workspace: Workspace) -> FeatureTable:
-    """Collect the features of a run's scans from the cache."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScanToEncode:
+    """A scan whose features the cache lacks: its slices' key, and a key per pooling."""
+
+    scan_id: str
+    slices_key: str
+    keys: dict[str, str]
+
+
+def read_feature_table(workspace: Workspace, *, column: str = "key") -> FeatureTable:
+    """Collect the features of a run's scans from the cache.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    column : str
+        Column of features.csv that names their keys: `key` for the configured pooling,
+        `key_<pooling>` for one that only the search may choose.
+    """
     index = pd.read_csv(workspace.features, dtype=str)
+    return collect_features(workspace, index, index[column].tolist())
+
+
+def collect_features(workspace: Workspace, index: pd.DataFrame, keys: list[str]) -> FeatureTable:
+    """Collect features by their keys, one a row of the index of scans."""
     store = FeatureStore(workspace.cache)
-    scans = (store.get(row["key"], scan_id=row["scan_id"]) for row in index.to_dict("records"))
-    return FeatureTable.collect(scans, index["patient_id"].tolist())
+    scans = (
+        store.get(key, scan_id=scan_id) for key, scan_id in zip(keys, index["scan_id"], strict=True)
+    )
+    return FeatureTable.collect(scans, index["patient_id"].tolist(), index["scan_sha256"].tolist())
+
+
+def read_feature_tables(workspace: Workspace, config: RunConfig) -> dict[str, FeatureTable]:
+    """Collect the features of every pooling that the run may use, by its name."""
+    return {
+        pooling: read_feature_table(workspace, column=_column(pooling, config))
+        for pooling in _poolings(config)
+    }
+
+
+def _poolings(config: RunConfig) -> list[Pooling]:
+    return list(
+        dict.fromkeys(
+            [config.features.pooling, *searched_poolings(config.search, config.heads.kind)]
+        )
+    )
+
+
+def _column(pooling: str, config: RunConfig) -> str:
+    return "key" if pooling == config.features.pooling else f"key_{pooling}"
 
 
 def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
@@ -43,34 +99,75 @@ def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
 
 
 def _read_ahead(
-    store: SliceStore, todo: list[tuple[str, str, str]], pool: ThreadPoolExecutor
-) -> Iterator[tuple[str, SliceStack]]:
-    """Yield each feature key with its slices, the next ones being read meanwhile."""
+    store: SliceStore, todo: Sequence[ScanToEncode], pool: ThreadPoolExecutor
+) -> Iterator[tuple[ScanToEncode, SliceStack]]:
+    """Yield each scan with its slices, the next ones being read meanwhile."""
 
     def submit(i: int) -> Future[SliceStack]:
-        scan_id, slices_key, _ = todo[i]
-        return pool.submit(store.get, slices_key, scan_id=scan_id)
+        return pool.submit(store.get, todo[i].slices_key, scan_id=todo[i].scan_id)
 
     pending = [submit(i) for i in range(min(_READ_AHEAD, len(todo)))]
-    for i, (_, _, key) in enumerate(todo):
+    for i, scan in enumerate(todo):
         stack = pending.pop(0).result()
         if i + _READ_AHEAD < len(todo):
             pending.append(submit(i + _READ_AHEAD))
-        yield key, stack
+        yield scan, stack
 
 
-def _encode_missing(context: Context, todo: list[tuple[str, str, str]]) -> None:
-    config = context.config
-    spec = resolve_features(config.features)
+def plan_features(
+    workspace: Workspace, trunk_spec: TrunkSpec, spec: FeatureSpec, poolings: Sequence[Pooling]
+) -> tuple[pd.DataFrame, list[ScanToEncode]]:
+    """Return the index of scans with a column of keys per pooling, and what the cache lacks.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    trunk_spec : TrunkSpec
+    spec : FeatureSpec
+        Resolved.
+    poolings : sequence of str
+        Each becomes a column of its name.
+    """
+    slices = pd.read_csv(workspace.slices, dtype=str)
+    index = slices[["scan_id", "patient_id", "scan_sha256"]].copy()
+    store = FeatureStore(workspace.cache)
+    missing: dict[str, ScanToEncode] = {}
+    for pooling in poolings:
+        pooled = dataclasses.replace(spec, pooling=pooling)
+        keys = [
+            feature_key(slices=key, trunk_spec=trunk_spec, feature_spec=pooled)
+            for key in slices["key"]
+        ]
+        index[pooling] = keys
+        for scan_id, slices_key, key in zip(index["scan_id"], slices["key"], keys, strict=True):
+            if key not in store:
+                scan = missing.setdefault(
+                    slices_key, ScanToEncode(scan_id=scan_id, slices_key=slices_key, keys={})
+                )
+                scan.keys[pooling] = key
+    return index, list(missing.values())
+
+
+def encode_missing(
+    context: Context,
+    trunk_spec: TrunkSpec,
+    spec: FeatureSpec,
+    todo: Sequence[ScanToEncode],
+    *,
+    what: str = "features",
+) -> None:
+    """Pass the slices of scans through the trunk and put their features into the cache."""
+    if not todo:
+        return
     trunk = load_trunk(
-        config.trunk,
+        trunk_spec,
         precision=spec.precision,
         device=spec.device,
         weights_path=context.weights,
         cache=context.workspace.weights,
     )
     context.reporter.note(
-        f"trunk {config.trunk.name}, weights {trunk.weights_digest[:12]} "
+        f"trunk {trunk_spec.name}, weights {trunk.weights_digest[:12]} "
         f"({trunk.weights_source}), {spec.precision} on {spec.device}"
     )
     if trunk.weights_source == "random":
@@ -78,32 +175,27 @@ def _encode_missing(context: Context, todo: list[tuple[str, str, str]]) -> None:
     slices = SliceStore(context.workspace.cache)
     features = FeatureStore(context.workspace.cache)
     with ThreadPoolExecutor(max_workers=1) as reader, ThreadPoolExecutor(max_workers=1) as writer:
-        written: Future[None] | None = None
+        written: list[Future[None]] = []
         stacks = _read_ahead(slices, todo, reader)
-        for key, stack in context.reporter.track(stacks, total=len(todo), what="features"):
-            encoded = encode(stack, trunk, spec)
-            if written is not None:
-                written.result()
-            written = writer.submit(features.put, key, encoded)
-        if written is not None:
-            written.result()
+        for scan, stack in context.reporter.track(stacks, total=len(todo), what=what):
+            encoded = encode_poolings(stack, trunk, scan.keys)
+            for one in written:
+                one.result()
+            written = [
+                writer.submit(features.put, key, encoded[pooling])
+                for pooling, key in scan.keys.items()
+            ]
+        for one in written:
+            one.result()
 
 
 def _work(context: Context) -> StageResult:
     workspace, config = context.workspace, context.config
-    index = pd.read_csv(workspace.slices, dtype=str)
     spec = resolve_features(config.features)
-    store = FeatureStore(workspace.cache)
-    todo: dict[str, tuple[str, str, str]] = {}
-    keys = []
-    for row in index.to_dict("records"):
-        key = feature_key(slices=row["key"], trunk_spec=config.trunk, feature_spec=spec)
-        keys.append(key)
-        if key not in store:
-            todo[key] = (row["scan_id"], row["key"], key)
-    if todo:
-        _encode_missing(context, list(todo.values()))
-    table = index[["scan_id", "patient_id", "scan_sha256"]].assign(key=keys)
+    poolings = _poolings(config)
+    index, todo = plan_features(workspace, config.trunk, spec, poolings)
+    encode_missing(context, config.trunk, spec, todo)
+    table = index.rename(columns={name: _column(name, config) for name in poolings})
     atomic_write_text(workspace.features, table.to_csv(index=False, lineterminator="\n"))
     return StageResult(
         outputs=[workspace.features],
@@ -114,13 +206,16 @@ def _work(context: Context) -> StageResult:
 
 def _intact(workspace: Workspace) -> bool:
     store = FeatureStore(workspace.cache)
-    return all(key in store for key in pd.read_csv(workspace.features, dtype=str)["key"])
+    index = pd.read_csv(workspace.features, dtype=str)
+    columns = [name for name in index if str(name).startswith("key")]
+    return all(key in store for name in columns for key in index[name])
 
 
 def _specs(config: RunConfig) -> dict[str, Any]:
     return {
         "trunk": spec_dict(config.trunk),
         "features": spec_dict(resolve_features(config.features)),
+        "poolings": _poolings(config),
     }
 
 

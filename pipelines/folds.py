@@ -6,14 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from mri_transfer.errors import ConfigurationError
-from mri_transfer.folds import make_folds
+from mri_transfer.folds import Folds, make_folds
 from mri_transfer.manifest import read_manifest
 from mri_transfer.specs import spec_dict
 from pipelines.config import RunConfig
 from pipelines.stage import Context, Stage, StageResult
 from pipelines.workspace import Workspace
 
-__all__ = ["FOLDS"]
+__all__ = ["FOLDS", "read_folds"]
+
+
+def read_folds(workspace: Workspace, config: RunConfig) -> Folds:
+    """Read a run's folds with the two labels of its scores."""
+    return Folds.read(workspace.folds).against(config.labels.positive, config.labels.others)
 
 
 def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:

@@ -22,6 +22,7 @@ from mri_transfer.trunks import trunk_digest
 from pipelines.config import RunConfig
 from pipelines.record import file_digests, git_commit, package_versions
 from pipelines.stage import Context, Stage, StageResult
+from pipelines.tables import write_tables
 from pipelines.workspace import Workspace
 
 __all__ = ["REPORT"]
@@ -93,7 +94,7 @@ def _work(context: Context) -> StageResult:
     excluded = [dataclasses.asdict(one) for one in read_exclusions(workspace.excluded)]
     patients = read_manifest(workspace.manifest, check_files=False).patients()
     inputs = ReportInputs(
-        title=f"{config.labels.positive} against {config.labels.negative} from T1 brain MRI",
+        title=f"{config.labels.positive} against {config.labels.others} from T1 brain MRI",
         evaluation=evaluation,
         audit=Audit.read(workspace.audit).content,
         patients=patients.drop(columns=["synthetic", "n_scans"], errors="ignore"),
@@ -105,7 +106,10 @@ def _work(context: Context) -> StageResult:
         montages=_montages(workspace, scores, slices),
     )
     write_report(inputs, workspace.report)
-    return StageResult(outputs=[workspace.report], summary=f"report in {workspace.report}")
+    return StageResult(
+        outputs=[workspace.report, *write_tables(workspace)],
+        summary=f"report in {workspace.report}, tables in {workspace.tables}",
+    )
 
 
 def _specs(config: RunConfig) -> dict[str, Any]:

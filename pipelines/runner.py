@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mri_transfer.errors import ConfigurationError, RunFolderError
 from mri_transfer.exclusions import Exclusion, read_exclusions
 from mri_transfer.files import atomic_write_text
 from mri_transfer.manifest import read_manifest
-from pipelines.audit import AUDIT
+from pipelines.audit import AUDIT, failed_checks
 from pipelines.check import CHECK
 from pipelines.config import RunConfig, config_toml, read_config
 from pipelines.evaluate import EVALUATE
@@ -60,6 +61,8 @@ class RunOutcome:
     excluded: tuple[Exclusion, ...]
     excluded_table: Path
     """The file that lists them."""
+    failed_checks: tuple[dict[str, Any], ...] = ()
+    """Checks of the audit that did not pass, if it was among the stages."""
 
 
 def stage_named(name: str) -> Stage:
@@ -186,4 +189,5 @@ def run_pipeline(
         records=tuple(records),
         excluded=tuple(excluded),
         excluded_table=table,
+        failed_checks=tuple(failed_checks(workspace)) if AUDIT in stages else (),
     )

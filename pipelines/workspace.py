@@ -88,9 +88,10 @@ class Workspace:
         """Folder of the fitted heads."""
         return self.root / "heads"
 
-    def head(self, repeat: int, fold: int) -> Path:
-        """Stem of one fitted head's two files."""
-        return self.heads / f"r{repeat}_f{fold}"
+    def head(self, repeat: int, fold: int, *, of_class: int | None = None) -> Path:
+        """Stem of one fitted head's two files; `of_class` counts the configured classes."""
+        prefix = "" if of_class is None else f"class{of_class}_"
+        return self.heads / f"{prefix}r{repeat}_f{fold}"
 
     @property
     def patient_scores(self) -> Path:
@@ -103,6 +104,21 @@ class Workspace:
         return self.root / "predictions" / "slices.csv"
 
     @property
+    def class_scores(self) -> Path:
+        """One probability a patient, repeat and class, where there are three classes or more."""
+        return self.root / "predictions" / "classes.csv"
+
+    @property
+    def inner_scores(self) -> Path:
+        """One score a training patient of each outer fold, from the folds inside it."""
+        return self.root / "predictions" / "inner.csv"
+
+    @property
+    def baseline_scores(self) -> Path:
+        """One score a patient and repeat of every baseline."""
+        return self.root / "predictions" / "baselines.csv"
+
+    @property
     def evaluation(self) -> Path:
         """The figures."""
         return self.root / "evaluation.json"
@@ -111,6 +127,11 @@ class Workspace:
     def audit(self) -> Path:
         """The leakage stress test and its companions."""
         return self.root / "audit.json"
+
+    @property
+    def tables(self) -> Path:
+        """Folder of the tidy CSV tables of evaluation and audit, with their data dictionary."""
+        return self.root / "tables"
 
     @property
     def report(self) -> Path:

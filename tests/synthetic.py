@@ -41,7 +41,13 @@ def feature_table(
     ).astype(np.float32)
     z_mm = np.tile(np.arange(n_slices, dtype=np.float32), (len(owners), 1))
     scan_ids = tuple(f"{name}_scan{i}" for i, name in enumerate(names))
-    table = FeatureTable(scan_ids=scan_ids, patient_ids=tuple(names), features=features, z_mm=z_mm)
+    table = FeatureTable(
+        scan_ids=scan_ids,
+        patient_ids=tuple(names),
+        scan_sha256=tuple(f"{i:064x}" for i in range(len(names))),
+        features=features,
+        z_mm=z_mm,
+    )
     return table, labels[owners].astype(np.int64)
 
 

@@ -101,3 +101,14 @@ def test_inner_folds_split_both_labels_and_shrink_to_the_smaller_class() -> None
 def test_inner_folds_need_two_patients_of_each_label() -> None:
     with pytest.raises(FoldError, match="too few training patients"):
         inner_folds(np.array([0, 0, 0, 1]), n_folds=3, seed=0)
+
+
+def test_against_the_others_keeps_who_is_held_out_when() -> None:
+    labels = [("AD", "CN", "MCI")[i % 3] for i in range(23)]
+    folds = make_folds(PATIENTS, labels, spec=FoldSpec(n_folds=4, n_repeats=2), seed=0)
+    found = folds.against("AD", "not AD")
+    assert found.patient_ids == folds.patient_ids
+    assert (found.assignment == folds.assignment).all()
+    assert found.labels == tuple(name if name == "AD" else "not AD" for name in folds.labels)
+    two = make_folds(PATIENTS, LABELS, spec=FoldSpec(n_folds=4, n_repeats=1), seed=0)
+    assert two.against("AD", "CN").labels == two.labels

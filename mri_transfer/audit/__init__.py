@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from mri_transfer.audit.audit import Audit, AuditSpec, run_audit
+from mri_transfer.audit.blinding import blinded_refit
 from mri_transfer.audit.duplicates import (
     Duplicate,
     DuplicateSpec,
     ScanIdentity,
     find_duplicates,
 )
+from mri_transfer.audit.identity import IdentitySpec, identity_probe
 from mri_transfer.audit.leakage import StressTest, stress_test
+from mri_transfer.audit.learning_curve import LearningCurveSpec, learning_curve
+from mri_transfer.audit.preprocessing import check_preprocessing
+from mri_transfer.audit.provenance import check_provenance
+from mri_transfer.audit.retest import retest, scan_scores
+from mri_transfer.audit.robustness import robustness_rows, sample_patients
+from mri_transfer.audit.shortcuts import find_shortcuts
+from mri_transfer.audit.similarity import SimilaritySpec, compare_scans, similar_scans
 
 __all__ = [
+    "IdentitySpec",
+    "LearningCurveSpec",
+    "SimilaritySpec",
+    "blinded_refit",
+    "check_preprocessing",
+    "check_provenance",
+    "compare_scans",
+    "find_shortcuts",
+    "identity_probe",
+    "learning_curve",
+    "retest",
+    "robustness_rows",
+    "sample_patients",
+    "scan_scores",
+    "similar_scans",
     "Audit",
     "AuditSpec",
     "Duplicate",

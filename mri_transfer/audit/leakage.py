@@ -2,49 +2,78 @@
 
 Splitting by slice puts slices of one patient on both sides. The head then recognises the patient
 and recalls the label, whether or not the label has anything to do with the image (Yagis et al.
-2021). Four arms make that visible: split by patient or by slice, true or permuted labels. Only
-the arm "by patient, true labels" says how good the model is.
+2021). Splitting by session does the same with patients who were scanned more than once. The arms
+make that visible: split by patient, by slice or, where there are patients with several scans, by
+session; true or permuted labels. Only the arm "by patient, true labels" says how good the model
+is, and the arm "by patient, permuted labels" what it would reach by chance.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.crossvalidation import AnyHeadSpec, derive_seed
+from mri_transfer.audit.arms import Arm, ArmRunner, Split, all_arms
+from mri_transfer.audit.outcomes import METRICS, Outcome, outcome_metric
+from mri_transfer.crossvalidation import derive_seed
+from mri_transfer.evaluation.intervals import Estimate, resample_patients, undefined
 from mri_transfer.features import FeatureTable
-from mri_transfer.folds import Folds, FoldSpec, make_folds
-from mri_transfer.heads import Fit, Head, SliceOutput, apply_head, fit_heads
-from mri_transfer.predictions import Aggregation, join_slices
+from mri_transfer.folds import Folds, FoldSpec
+from mri_transfer.heads import AnyHeadSpec
+from mri_transfer.predictions import Aggregation
+from mri_transfer.results import ResultStore
 
-__all__ = ["ARMS", "StressTest", "pair_kernel", "slice_split", "stress_test"]
+__all__ = ["ARMS", "SESSION_ARMS", "StressTest", "stress_test"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-#: The four arms: how the slices are split, and whether labels are permuted between patients.
-ARMS = (
-    "patient_split_true_labels",
-    "patient_split_permuted_labels",
-    "slice_split_true_labels",
-    "slice_split_permuted_labels",
-)
-_METRICS = ("slice_accuracy", "slice_auc", "patient_auc", "patient_balanced_accuracy")
+#: The arms of every cohort: how the slices are split, and whether labels are permuted.
+ARMS = tuple(arm.name for arm in all_arms(sessions=False))
+#: Those that need patients with several scans.
+SESSION_ARMS = tuple(arm.name for arm in all_arms(sessions=True) if arm.name not in ARMS)
+
+_INFLATED = ("slice_accuracy", "slice_auc")
+_METHOD = "stratified patient bootstrap, percentile"
+_HONEST, _CHANCE = Arm(split="patient", permuted=False), Arm(split="patient", permuted=True)
+#: Share of resamples that may leave a figure undefined before no interval is given.
+_MAX_UNDEFINED = 0.05
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StressTest:
-    """Figures of the four arms and what they amount to."""
+    """Figures of the arms and what they amount to.
+
+    Attributes
+    ----------
+    head : str
+        Kind of the head.
+    n_folds, n_permutations : int
+    arms : dict
+        Figures of each arm over all patients.
+    inflation_points : dict
+        Slice accuracy by slice split minus by patient split, true labels, in points.
+    inflation_by_split : dict
+        The same for each leaky split, true and permuted labels, accuracy and AUC of slices.
+    p_values : dict
+        Of the honest arm's figures, from the permuted labels.
+    several_scans : dict or None
+        Arms and inflation over the patients with several scans; None if there are none.
+    sentence : str
+    """
 
     head: str
     n_folds: int
     n_permutations: int
     arms: dict[str, dict[str, dict[str, Any]]]
-    inflation_points: dict[str, float]
+    inflation_points: dict[str, Any]
+    inflation_by_split: dict[str, Any]
+    p_values: dict[str, dict[str, Any]]
+    several_scans: dict[str, Any] | None
     sentence: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -53,17 +82,6 @@ class StressTest:
         content["inflation_points"] = self.inflation_points["value"]
         content["inflation"] = self.inflation_points
         return content
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Outcome:
-    """Held-out figures of one cross-validation, patient by patient."""
-
-    labels: IntArray
-    slice_accuracy: FloatArray
-    patient_right: FloatArray
-    slice_kernel: FloatArray
-    patient_kernel: FloatArray
 
 
 def stress_test(
@@ -77,14 +95,16 @@ def stress_test(
     n_permutations: int,
     bootstrap_samples: int,
     seed: int,
+    results: ResultStore | None = None,
+    features_id: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> StressTest:
-    """Run the four arms.
+    """Run the arms.
 
     Parameters
     ----------
     head_spec : HeadSpec
-        With one candidate: a leaky split offers no honest place to choose.
+        Fixed for all arms: a leaky split offers no honest place to choose.
     table : FeatureTable
     folds : Folds
         Patients and their labels; the first repeat is the honest split.
@@ -94,225 +114,191 @@ def stress_test(
         How slices join into patients.
     positive_label : str
     n_permutations, bootstrap_samples, seed : int
+    results : ResultStore, optional
+        Keeps finished cross-validations, so that a killed audit goes on where it stopped. The
+        figures are the same to the last bit with it and without.
+    features_id : str
+        What the features are known by, such as a digest of their keys; needed with `results`.
     progress : callable, optional
         Called with cross-validations done and in all.
 
     Returns
     -------
     StressTest
+
+    Raises
+    ------
+    ValueError
+        If `results` is given without `features_id`.
     """
-    if len(head_spec.candidates) != 1:
-        raise ValueError("narrow the spec to one candidate first: head_spec.only(i)")
+    if results is not None and not features_id:
+        raise ValueError("results cannot be kept for features that are not named: features_id")
     truth = np.array([int(label == positive_label) for label in folds.labels])
-    runner = _Runner(head_spec, table, folds, fold_spec, aggregation, seed)
-    total, done = 2 + 2 * n_permutations, 0
-    outcomes: dict[str, list[_Outcome]] = {arm: [] for arm in ARMS}
-    for arm in ARMS:
-        permuted = arm.endswith("permuted_labels")
-        for replicate in range(n_permutations if permuted else 1):
-            labels = truth
-            if permuted:
-                rng = np.random.default_rng(derive_seed(seed, 7, replicate))
-                labels = rng.permutation(truth)
-            outcomes[arm].append(
-                runner.run(
-                    labels, by_slice=arm.startswith("slice"), permuted=permuted, replicate=replicate
-                )
-            )
+    runner = ArmRunner(
+        head_spec,
+        table,
+        folds,
+        fold_spec,
+        aggregation,
+        seed=seed,
+        results=results,
+        features_id=features_id,
+    )
+    several = np.flatnonzero(np.bincount(runner.owner, minlength=len(truth)) > 1)
+    arms = all_arms(sessions=len(several) > 0)
+    groups = {"all": np.arange(len(truth)), "several": several}
+    tallies = {
+        name: _Tally(truth, members, bootstrap_samples, derive_seed(seed, 8))
+        for name, members in groups.items()
+        if len(members)
+    }
+    done, total = 0, sum(n_permutations if arm.permuted else 1 for arm in arms)
+    for arm in arms:
+        for replicate in range(n_permutations if arm.permuted else 1):
+            labels = _permuted(truth, seed, replicate) if arm.permuted else truth
+            outcome = runner.run(arm, labels, replicate=replicate)
+            for tally in tallies.values():
+                tally.add(arm, outcome)
             done += 1
             if progress is not None:
                 progress(done, total)
-    rng = np.random.default_rng(derive_seed(seed, 8))
-    n = len(truth)
-    draws = rng.multinomial(n, np.full(n, 1 / n), size=bootstrap_samples).astype(np.float64)
-    arms = {arm: _figures(outcomes[arm], draws) for arm in ARMS}
-    inflation = _inflation(outcomes, draws)
+    return _stress_test(tallies, head_spec.kind, fold_spec.n_folds, n_permutations)
+
+
+def _permuted(truth: IntArray, seed: int, replicate: int) -> IntArray:
+    """Deal the labels anew; a replicate has the same labels in every arm."""
+    return np.random.default_rng(derive_seed(seed, 7, replicate)).permutation(truth)
+
+
+class _Tally:
+    """Figures of some patients, arm by arm, and the same of resampled patients.
+
+    Only sums over the replicates of an arm are kept, so that a thousand permutations need no
+    more memory than one. All arms share the resamples, so that their differences are paired.
+    """
+
+    def __init__(self, truth: IntArray, members: IntArray, n_samples: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        drawn = members[resample_patients(truth[members], n_samples=n_samples, rng=rng)]
+        self.n = len(members)
+        # The first row is the patients as they are.
+        self.counts = np.zeros((1 + n_samples, len(truth)))
+        self.counts[0, members] = 1.0
+        np.add.at(self.counts, (1 + np.arange(n_samples)[:, None], drawn), 1.0)
+        self.values: dict[tuple[Arm, str], list[float]] = {}
+        self.sums: dict[tuple[Arm, str], FloatArray] = {}
+
+    @property
+    def arms(self) -> list[Arm]:
+        return list(dict.fromkeys(arm for arm, _ in self.sums))
+
+    def add(self, arm: Arm, outcome: Outcome) -> None:
+        for metric in METRICS:
+            rows = outcome_metric(outcome, metric, self.counts)
+            place = (arm, metric)
+            self.values.setdefault(place, []).append(float(rows[0]))
+            self.sums[place] = self.sums.get(place, np.zeros(len(rows))) + rows
+
+    def mean(self, arm: Arm, metric: str) -> FloatArray:
+        """Average over replicates: the patients as they are, then each resample."""
+        mean: FloatArray = self.sums[arm, metric] / len(self.values[arm, metric])
+        return mean
+
+    def figures(self) -> dict[str, dict[str, dict[str, Any]]]:
+        return {
+            arm.name: {metric: _estimate(self.mean(arm, metric), self.n) for metric in METRICS}
+            for arm in self.arms
+        }
+
+    def inflation(self, split: Split, *, permuted: bool, metric: str) -> dict[str, Any]:
+        """Return a leaky split's figure minus the honest split's, in points."""
+        leaky, honest = (
+            self.mean(Arm(split=name, permuted=permuted), metric) for name in (split, "patient")
+        )
+        return _estimate(100 * (leaky - honest), self.n)
+
+    def inflations(self) -> dict[str, Any]:
+        leaky = dict.fromkeys(arm.split for arm in self.arms if arm.split != "patient")
+        return {
+            f"{split}_split": {
+                f"{'permuted' if permuted else 'true'}_labels": {
+                    metric: self.inflation(split, permuted=permuted, metric=metric)
+                    for metric in _INFLATED
+                }
+                for permuted in (False, True)
+            }
+            for split in leaky
+        }
+
+
+def _stress_test(
+    tallies: Mapping[str, _Tally], head: str, n_folds: int, n_permutations: int
+) -> StressTest:
+    whole, several = tallies["all"], tallies.get("several")
+    arms = whole.figures()
+    inflation = whole.inflation("slice", permuted=False, metric="slice_accuracy")
     return StressTest(
-        head=head_spec.kind,
-        n_folds=fold_spec.n_folds,
+        head=head,
+        n_folds=n_folds,
         n_permutations=n_permutations,
         arms=arms,
         inflation_points=inflation,
+        inflation_by_split=whole.inflations(),
+        p_values={metric: _p_value(whole, metric) for metric in METRICS},
+        several_scans=None if several is None else _several(several),
         sentence=_sentence(arms, inflation),
     )
 
 
-def slice_split(n_scans: int, n_slices: int, *, n_folds: int, seed: int) -> IntArray:
-    """Deal shuffled slices into folds, whoever they belong to: the leaky split.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_scans, n_slices)
-        The fold that holds each slice out.
-    """
-    order = np.random.default_rng(seed).permutation(n_scans * n_slices)
-    fold = np.empty(n_scans * n_slices, dtype=np.int64)
-    fold[order] = np.arange(len(order)) % n_folds
-    return fold.reshape(n_scans, n_slices)
-
-
-def pair_kernel(positive: FloatArray, negative: FloatArray) -> FloatArray:
-    """Return, per pair of patients, the share of slice pairs that are ranked rightly.
-
-    Its mean over pairs is the AUC; ties count one half.
-
-    Parameters
-    ----------
-    positive : ndarray, shape (n_positive, n_slices)
-    negative : ndarray, shape (n_negative, n_slices)
-
-    Returns
-    -------
-    ndarray, shape (n_positive, n_negative)
-    """
-    kernel = np.empty((len(positive), len(negative)))
-    for j, row in enumerate(negative):
-        ordered = np.sort(row)
-        below = np.searchsorted(ordered, positive, side="left")
-        up_to = np.searchsorted(ordered, positive, side="right")
-        kernel[:, j] = (below + up_to).mean(axis=1) / (2 * len(ordered))
-    return kernel
-
-
-class _Runner:
-    """Runs one cross-validation of the stress test after another."""
-
-    def __init__(
-        self,
-        head_spec: AnyHeadSpec,
-        table: FeatureTable,
-        folds: Folds,
-        fold_spec: FoldSpec,
-        aggregation: Aggregation,
-        seed: int,
-    ) -> None:
-        self.head_spec = head_spec
-        self.table = table
-        self.folds = folds
-        self.fold_spec = dataclasses.replace(fold_spec, n_repeats=1)
-        self.aggregation = aggregation
-        self.seed = seed
-        position = {name: i for i, name in enumerate(folds.patient_ids)}
-        self.owner = np.array([position[name] for name in table.patient_ids])
-
-    def run(self, labels: IntArray, *, by_slice: bool, permuted: bool, replicate: int) -> _Outcome:
-        """Cross-validate once; every slice is scored by the head that held it out."""
-        n_scans, n_slices, _ = self.table.features.shape
-        if by_slice:
-            place = derive_seed(self.seed, 9, replicate)
-            held = slice_split(n_scans, n_slices, n_folds=self.fold_spec.n_folds, seed=place)
-        else:
-            held = np.repeat(self._patient_folds(labels, permuted)[self.owner, None], n_slices, 1)
-        fits = [
-            Fit(train=held != fold, seed=derive_seed(self.seed, 10, replicate, int(fold)))
-            for fold in np.unique(held)
-        ]
-        logits = np.empty((n_scans, n_slices), dtype=np.float32)
-        weights = np.empty_like(logits)
-        scan_labels = labels[self.owner]
-        for i, _, head in fit_heads(self.head_spec, self.table, scan_labels, fits):
-            for scans, scores, importance in _apply_in_parts(head, self.table.features):
-                test = ~fits[i].train[scans]
-                logits[scans][test] = scores[test]
-                weights[scans][test] = importance[test]
-        # Slices of one scan come from several heads under the slice split; weights add up to 1.
-        weights /= weights.sum(axis=1, keepdims=True)
-        return self._outcome(SliceOutput(logits=logits, weights=weights), labels)
-
-    def _patient_folds(self, labels: IntArray, permuted: bool) -> IntArray:
-        if not permuted:
-            return np.asarray(self.folds.assignment[0])
-        # Stratified anew: folds balanced for other labels would push permuted AUCs below one half.
-        drawn = make_folds(
-            list(self.folds.patient_ids),
-            [str(label) for label in labels],
-            spec=self.fold_spec,
-            seed=self.seed,
-        )
-        return np.asarray(drawn.assignment[0])
-
-    def _outcome(self, output: SliceOutput, labels: IntArray) -> _Outcome:
-        names = self.folds.patient_ids
-        joined = join_slices(output, [names[i] for i in self.owner], self.aggregation)
-        score = np.array([joined[name] for name in names])
-        right = (output.logits > 0) == (labels[self.owner][:, None] == 1)
-        accuracy = np.array([right[self.owner == i].mean() for i in range(len(names))])
-        # Scans of a patient are averaged slice by slice, so that every patient has one row.
-        rows = np.stack(
-            [output.logits[self.owner == i].mean(axis=0) for i in range(len(names))]
-        ).astype(np.float64)
-        positive, negative = labels == 1, labels == 0
-        return _Outcome(
-            labels=labels,
-            slice_accuracy=accuracy,
-            patient_right=((score > 0.5) == positive).astype(np.float64),
-            slice_kernel=pair_kernel(rows[positive], rows[negative]),
-            patient_kernel=pair_kernel(score[positive, None], score[negative, None]),
-        )
-
-
-def _apply_in_parts(
-    head: Head, features: npt.NDArray[np.float32], size: int = 64
-) -> Iterator[tuple[slice, npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
-    """Score a few scans at a time; the wide layer of the published head is large."""
-    for start in range(0, len(features), size):
-        part = slice(start, start + size)
-        output = apply_head(head, features[part])
-        yield part, output.logits, output.weights
-
-
-def _weighted_auc(kernel: FloatArray, labels: IntArray, draws: FloatArray) -> FloatArray:
-    up, down = draws[:, labels == 1], draws[:, labels == 0]
-    pairs = up.sum(axis=1) * down.sum(axis=1)
-    result: FloatArray = ((up @ kernel) * down).sum(axis=1) / np.maximum(pairs, 1e-12)
-    return result
-
-
-def _metric(outcome: _Outcome, metric: str, draws: FloatArray) -> FloatArray:
-    """Return a metric for each row of patient counts, shape (n_draws,)."""
-    if metric == "slice_accuracy":
-        value: FloatArray = draws @ outcome.slice_accuracy / draws.sum(axis=1)
-        return value
-    if metric == "slice_auc":
-        return _weighted_auc(outcome.slice_kernel, outcome.labels, draws)
-    if metric == "patient_auc":
-        return _weighted_auc(outcome.patient_kernel, outcome.labels, draws)
-    parts = []
-    for label in (0, 1):
-        members = draws[:, outcome.labels == label]
-        right = members @ outcome.patient_right[outcome.labels == label]
-        parts.append(right / np.maximum(members.sum(axis=1), 1e-12))
-    return np.asarray((parts[0] + parts[1]) / 2)
-
-
-def _figures(outcomes: list[_Outcome], draws: FloatArray) -> dict[str, dict[str, Any]]:
-    """Each metric, averaged over replicates, with an interval from resampled patients."""
-    n = draws.shape[1]
-    once = np.ones((1, n))
+def _several(tally: _Tally) -> dict[str, Any]:
     return {
-        metric: {
-            "value": float(np.mean([_metric(o, metric, once)[0] for o in outcomes])),
-            **_interval(np.mean([_metric(o, metric, draws) for o in outcomes], axis=0)),
-            "n": n,
-        }
-        for metric in _METRICS
+        "n_patients": tally.n,
+        "arms": tally.figures(),
+        "inflation_by_split": tally.inflations(),
     }
 
 
-def _interval(values: FloatArray) -> dict[str, float]:
-    low, high = np.percentile(values, [2.5, 97.5])
-    return {"ci_low": float(low), "ci_high": float(high)}
+def _estimate(rows: FloatArray, n: int) -> dict[str, Any]:
+    """Return the first row's value with percentiles of the others."""
+    value, draws = float(rows[0]), rows[1:]
+    kept = draws[np.isfinite(draws)]
+    if not np.isfinite(value):
+        return undefined("not every replicate has both labels", n=n, method=_METHOD).as_dict()
+    reason = None
+    if len(kept) < (1 - _MAX_UNDEFINED) * len(draws):
+        reason = f"undefined on {len(draws) - len(kept)} of {len(draws)} resamples"
+    elif np.ptp(kept) == 0.0:
+        reason = "every resample of patients gives the same value"
+    low, high = (None, None) if reason else map(float, np.percentile(kept, [2.5, 97.5]))
+    return Estimate(
+        value=value, ci_low=low, ci_high=high, n=n, method=_METHOD, reason=reason
+    ).as_dict()
 
 
-def _inflation(outcomes: dict[str, list[_Outcome]], draws: FloatArray) -> dict[str, float]:
-    """Slice accuracy by slice split minus by patient split, in points."""
-    honest = outcomes["patient_split_true_labels"][0].slice_accuracy
-    leaky = outcomes["slice_split_true_labels"][0].slice_accuracy
-    gap = 100 * (leaky - honest)
-    return {"value": float(gap.mean()), **_interval(draws @ gap / draws.sum(axis=1))}
+def _p_value(tally: _Tally, metric: str) -> dict[str, Any]:
+    """Return how often permuted labels reach the honest arm's figure.
+
+    The true labels count as one of the permutations, so that p is never 0 and the test keeps its
+    level (Phipson and Smyth 2010, Stat Appl Genet Mol Biol 9:39; Ojala and Garriga 2010, JMLR
+    11:1833).
+    """
+    observed = tally.values[_HONEST, metric][0]
+    permuted = np.array(tally.values[_CHANCE, metric])
+    # The same share can be summed in another order.
+    at_least = int((permuted >= observed - 1e-12).sum())
+    return {
+        "value": (1 + at_least) / (1 + len(permuted)),
+        "observed": observed,
+        "permuted_mean": float(permuted.mean()),
+        "n_permutations": len(permuted),
+        "n_at_least": at_least,
+        "method": "labels permuted between patients, folds stratified anew",
+    }
 
 
-def _sentence(arms: dict[str, dict[str, dict[str, Any]]], inflation: dict[str, float]) -> str:
+def _sentence(
+    arms: Mapping[str, Mapping[str, Mapping[str, Any]]], inflation: Mapping[str, Any]
+) -> str:
     leaky = 100 * arms["slice_split_true_labels"]["slice_accuracy"]["value"]
     honest = 100 * arms["patient_split_true_labels"]["slice_accuracy"]["value"]
     nonsense = 100 * arms["slice_split_permuted_labels"]["slice_accuracy"]["value"]

@@ -9,9 +9,10 @@ positive label, and scores of shape (n_patients,) or (n_repeats, n_patients).
 `tables`                      checks of the tables of scores
 `patient_level`               every figure of patients: pooled, per repeat, per fold
 `slice_level`                 figures that count slices; intervals resample patients
-`discrimination`, `delong`    AUC with DeLong and bootstrap intervals, average precision, ROC
+`discrimination`, `delong`    AUC with DeLong and bootstrap intervals, ROC
+`precision_recall`            average precision
 `operating_point`             sensitivity, specificity, predictive values at a threshold
-`calibration`                 Brier score, intercept, slope, curve
+`calibration`, `cox`          Brier score and curve; intercept and slope
 `intervals`                   exact, square-and-add and patient bootstrap intervals
 `baselines`, `comparison`     covariates alone on the same folds, and the difference to the model
 `caveats`                     what a reader has to know before believing the figures
@@ -26,15 +27,10 @@ from mri_transfer.evaluation.baselines import (
     default_baselines,
     refuse_circular,
 )
-from mri_transfer.evaluation.calibration import (
-    CalibrationCurve,
-    brier,
-    calibration_curve,
-    calibration_intercept,
-    calibration_slope,
-)
+from mri_transfer.evaluation.calibration import CalibrationCurve, brier, calibration_curve
 from mri_transfer.evaluation.caveats import find_caveats, standardised_mean_difference
-from mri_transfer.evaluation.comparison import compare_baseline
+from mri_transfer.evaluation.comparison import Rival, compare_rival
+from mri_transfer.evaluation.cox import calibration_intercept, calibration_slope
 from mri_transfer.evaluation.delong import (
     AucDifference,
     DelongAuc,
@@ -43,13 +39,12 @@ from mri_transfer.evaluation.delong import (
 )
 from mri_transfer.evaluation.discrimination import (
     auc,
-    average_precision,
     bootstrap_auc,
-    bootstrap_average_precision,
     delong_placements,
     roc_curve,
     youden_threshold,
 )
+from mri_transfer.evaluation.document import Evaluation
 from mri_transfer.evaluation.intervals import (
     Estimate,
     exact_proportion,
@@ -59,13 +54,13 @@ from mri_transfer.evaluation.intervals import (
 )
 from mri_transfer.evaluation.operating_point import Confusion, confusion, rates
 from mri_transfer.evaluation.patient_level import patient_metrics
-from mri_transfer.evaluation.slice_level import slice_metrics
-from mri_transfer.evaluation.summary import (
-    Evaluation,
-    EvaluationFacts,
-    EvaluationSpec,
-    evaluate,
+from mri_transfer.evaluation.precision_recall import (
+    average_precision,
+    average_precision_interval,
 )
+from mri_transfer.evaluation.settings import EvaluationFacts, EvaluationSpec, Evidence
+from mri_transfer.evaluation.slice_level import slice_metrics
+from mri_transfer.evaluation.summary import evaluate
 from mri_transfer.evaluation.tables import ScoreArrays, score_arrays
 
 __all__ = [
@@ -78,17 +73,19 @@ __all__ = [
     "Evaluation",
     "EvaluationFacts",
     "EvaluationSpec",
+    "Evidence",
+    "Rival",
     "ScoreArrays",
     "auc",
     "average_precision",
+    "average_precision_interval",
     "baseline_scores",
     "bootstrap_auc",
-    "bootstrap_average_precision",
     "brier",
     "calibration_curve",
     "calibration_intercept",
     "calibration_slope",
-    "compare_baseline",
+    "compare_rival",
     "confusion",
     "default_baselines",
     "delong_auc",

@@ -8,7 +8,7 @@ scaling, categories and the threshold come from training patients only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,16 @@ from mri_transfer.evaluation.discrimination import youden_threshold
 from mri_transfer.folds import inner_folds
 from mri_transfer.specs import STRICT
 
-__all__ = ["BaselineSpec", "baseline_scores", "default_baselines", "refuse_circular"]
+__all__ = [
+    "BaselineSpec",
+    "baseline_scores",
+    "covariate_design",
+    "covariate_encoder",
+    "covariate_model",
+    "default_baselines",
+    "refuse_circular",
+    "score_folds",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -167,29 +176,60 @@ def baseline_scores(
     EvaluationError
         If a covariate is missing for all training patients of a fold.
     """
-    unknown = [name for name in spec.covariates if name not in patients.columns]
-    if unknown:
-        raise ConfigurationError(
-            "a covariate is not in the manifest",
-            found=", ".join(unknown),
-            expected=f"one of {', '.join(map(str, patients.columns))}",
-        )
+    design = covariate_design(patients, spec.covariates)
+    return score_folds(
+        covariate_model(design, spec.regularisation_c),
+        lambda _, train, test: (design.loc[train], design.loc[test]),
+        folds=folds,
+        positive_label=positive_label,
+        negative_label=negative_label,
+        n_inner_folds=spec.n_inner_folds,
+        seed=seed,
+    )
+
+
+def score_folds(
+    model: Any,
+    designs: Callable[[tuple[int, int], pd.Series, pd.Series], tuple[pd.DataFrame, pd.DataFrame]],
+    *,
+    folds: pd.DataFrame,
+    positive_label: str,
+    negative_label: str,
+    n_inner_folds: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Fit a model to the training patients of each fold and score those it holds out.
+
+    Parameters
+    ----------
+    model : scikit-learn classifier
+        Cloned for every fit.
+    designs : callable
+        Takes (repeat, fold) and the ids of training and test patients; returns what the model
+        sees of each of them, in that order.
+    folds, positive_label, negative_label, seed
+        As in `baseline_scores`.
+    n_inner_folds : int
+        Folds inside training patients that give the scores for the threshold.
+
+    Returns
+    -------
+    DataFrame
+        As `baseline_scores`.
+    """
     order = ["repeat", "fold", "patient_id"]
     rows = folds[[*order, "label"]].sort_values(order, ignore_index=True)
-    design = _design(patients, spec.covariates)
-    model = _model(design, spec.regularisation_c)
     parts = []
     for _, repeat_rows in rows.groupby("repeat"):
         for fold in sorted(repeat_rows["fold"].unique()):
             held_out = repeat_rows["fold"] == fold
             train, test = repeat_rows[~held_out], repeat_rows[held_out].copy()
             y = (train["label"] == positive_label).to_numpy(dtype=np.int64)
-            place = [seed, int(test["repeat"].iloc[0]), int(fold)]
-            inner_seed = int(np.random.SeedSequence(place).generate_state(1)[0])
-            inner = inner_folds(y, n_folds=spec.n_inner_folds, seed=inner_seed)
-            score, threshold = _fit_fold(
-                model, design.loc[train["patient_id"]], y, design.loc[test["patient_id"]], inner
-            )
+            place = (int(test["repeat"].iloc[0]), int(fold))
+            inner_seed = int(np.random.SeedSequence([seed, *place]).generate_state(1)[0])
+            inner = inner_folds(y, n_folds=n_inner_folds, seed=inner_seed)
+            known, unseen = designs(place, train["patient_id"], test["patient_id"])
+            score, threshold = _fit_fold(model, known, y, unseen, inner)
             test["score"] = score
             test["predicted"] = np.where(score >= threshold, positive_label, negative_label)
             parts.append(test.assign(n_slices=0))
@@ -197,8 +237,29 @@ def baseline_scores(
     return table[["repeat", "fold", "patient_id", "label", "score", "predicted", "n_slices"]]
 
 
-def _design(patients: pd.DataFrame, covariates: Sequence[str]) -> pd.DataFrame:
-    """Return the covariates, each as float (numeric) or as text with None (categorical)."""
+def covariate_design(patients: pd.DataFrame, covariates: Sequence[str]) -> pd.DataFrame:
+    """Return the covariates, each as float (numeric, missing NaN) or as text (missing empty).
+
+    Parameters
+    ----------
+    patients : DataFrame
+        Indexed by patient_id.
+    covariates : sequence of str
+
+    Raises
+    ------
+    ConfigurationError
+        If a covariate is not in the table.
+    EvaluationError
+        If nobody has a covariate.
+    """
+    unknown = [name for name in covariates if name not in patients.columns]
+    if unknown:
+        raise ConfigurationError(
+            "a covariate is not in the manifest",
+            found=", ".join(unknown),
+            expected=f"one of {', '.join(map(str, patients.columns))}",
+        )
     columns: dict[str, Any] = {}
     for name in covariates:
         column = patients[name].astype(object)
@@ -216,10 +277,28 @@ def _design(patients: pd.DataFrame, covariates: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=patients.index)
 
 
-def _model(design: pd.DataFrame, regularisation_c: float) -> Any:
+def covariate_model(design: pd.DataFrame, regularisation_c: float) -> Any:
+    """Return the pipeline of a baseline: `covariate_encoder`, then a logistic regression.
+
+    Parameters
+    ----------
+    design : DataFrame
+        Of `covariate_design`; only its column types are read.
+    regularisation_c : float
+        scikit-learn's C.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(
+        covariate_encoder(design), LogisticRegression(C=regularisation_c, max_iter=1000)
+    )
+
+
+def covariate_encoder(design: pd.DataFrame) -> Any:
+    """Return the transformer that imputes and scales numbers and spells out categories."""
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -230,11 +309,8 @@ def _model(design: pd.DataFrame, regularisation_c: float) -> Any:
     )
     # The empty text is a category like any other: missing is its own level.
     categories = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    return make_pipeline(
-        ColumnTransformer(
-            [("numeric", numbers, numeric), ("categorical", categories, categorical)]
-        ),
-        LogisticRegression(C=regularisation_c, max_iter=1000),
+    return ColumnTransformer(
+        [("numeric", numbers, numeric), ("categorical", categories, categorical)]
     )
 
 
@@ -242,18 +318,21 @@ def _fit_fold(
     model: Any, train: pd.DataFrame, y: IntArray, test: pd.DataFrame, inner: IntArray
 ) -> tuple[FloatArray, float]:
     """Return the scores of the test patients and the threshold from inner predictions."""
+    from sklearn import config_context
     from sklearn.base import clone
 
-    for name in train:
-        empty = (train[name] == "").all() or train[name].isna().all()
-        if empty:
-            raise EvaluationError(
-                f"covariate {name} is missing for every training patient of a fold"
-            )
+    empty = train.columns[((train == "") | train.isna()).all()]
+    if len(empty):
+        raise EvaluationError(
+            f"covariate {empty[0]} is missing for every training patient of a fold"
+        )
     inner_scores = np.empty(len(y))
-    for fold in np.unique(inner):
-        held_out = inner == fold
-        fitted = clone(model).fit(train[~held_out], y[~held_out])
-        inner_scores[held_out] = fitted.predict_proba(train[held_out])[:, 1]
-    fitted = clone(model).fit(train, y)
-    return fitted.predict_proba(test)[:, 1], youden_threshold(y, inner_scores)
+    # The checks cost more than the fits of so few patients; the design has been checked.
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        for fold in np.unique(inner):
+            held_out = inner == fold
+            fitted = clone(model).fit(train[~held_out], y[~held_out])
+            inner_scores[held_out] = fitted.predict_proba(train[held_out])[:, 1]
+        fitted = clone(model).fit(train, y)
+        score = fitted.predict_proba(test)[:, 1]
+    return score, youden_threshold(y, inner_scores)

@@ -1,15 +1,9 @@
-"""Whether a score of 0.7 means 70 patients in 100: Brier score, intercept, slope and curve.
-
-The recalibration models are those of Cox (1958, Biometrika 45:562-565): intercept from a logistic
-model with the logit of the score as offset (0 is right; below 0, scores are too high), slope from
-a logistic model on that logit (1 is right; below 1, scores are too extreme).
-"""
+"""Whether a score of 0.7 means 70 patients in 100: Brier score and curve."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -17,118 +11,78 @@ import numpy.typing as npt
 
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.discrimination import check_labels, check_scores
-from mri_transfer.evaluation.intervals import (
-    Estimate,
-    exact_proportion,
-    normal_quantile,
-    patient_bootstrap,
-    undefined,
-)
+from mri_transfer.evaluation.intervals import Estimate, exact_proportion
+from mri_transfer.evaluation.t_intervals import logit_ends, t_quantile, welch_degrees
 
 __all__ = [
     "CLIP",
     "CalibrationCurve",
     "brier",
     "calibration_curve",
-    "calibration_intercept",
-    "calibration_slope",
+    "check_probabilities",
+    "score_logits",
 ]
 
 FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: Scores are moved into [CLIP, 1 - CLIP] before the logit, which has no value at 0 and 1. A
 #: saturated score then counts as odds of a million to one: still as overconfident as it is.
 CLIP = 1e-6
 
-_METHOD = "logistic model, Wald interval clustered on patients"
+_BRIER = "Welch's t on the logit"
 
 
-def brier(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
-    *,
-    n_samples: int,
-    rng: np.random.Generator,
-    confidence: float = 0.95,
-) -> Estimate:
-    """Mean squared difference of score and label, with a patient bootstrap interval.
+def brier(labels: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: float = 0.95) -> Estimate:
+    """Mean squared difference of score and label, with Welch's t interval on the logit.
 
-    0 is perfect; always scoring 0.5 gives 0.25 (Brier 1950).
+    0 is perfect; always scoring 0.5 gives 0.25 (Brier 1950). The losses of patients are averaged
+    over repeats. Each label's mean has a variance of its own, as the numbers of patients a label
+    are fixed; few patients make the percentile bootstrap too narrow, and this interval needs
+    none.
 
     Parameters
     ----------
     labels : array_like of {0, 1}, shape (n,)
     scores : array_like of float in [0, 1], shape (n,) or (n_repeats, n)
-    n_samples : int
-    rng : numpy.random.Generator
     confidence : float
+
+    Returns
+    -------
+    Estimate
+        Without an interval, with a reason, for a label with one patient and where a label's
+        patients all lose the same.
+
+    Raises
+    ------
+    EvaluationError
+        If only one label occurs, shapes differ or a score is no probability.
     """
-    positive, rows = _checked(labels, scores)
+    positive, rows = check_probabilities(labels, scores)
     losses = np.square(rows - positive).mean(axis=0)
-    return patient_bootstrap(
-        lambda indices: losses[indices].mean(axis=1),
-        positive,
-        n_samples=n_samples,
-        rng=rng,
-        confidence=confidence,
-        batched=True,
-    )
+    n, value = len(losses), float(losses.mean())
+    groups = (losses[positive], losses[~positive])
+    sizes = [len(group) for group in groups]
+    reason = "a variance needs two patients of each label"
+    if min(sizes) > 1:
+        parts = [len(group) * float(group.var(ddof=1)) / n**2 for group in groups]
+        reason = "the patients of each label all lose the same"
+        if sum(parts) > 1e-24:
+            half = t_quantile(confidence, welch_degrees(parts, sizes)) * math.sqrt(sum(parts))
+            low, high = logit_ends(value, half)
+            return Estimate(value=value, ci_low=low, ci_high=high, n=n, method=_BRIER)
+    return Estimate(value=value, ci_low=None, ci_high=None, n=n, method=_BRIER, reason=reason)
 
 
-def calibration_intercept(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: float = 0.95
-) -> Estimate:
-    """Calibration in the large: the shift of all logits that fits the observed frequency.
-
-    Parameters
-    ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float in [0, 1], shape (n,) or (n_repeats, n)
-        One model is fitted to the predictions of all repeats; its covariance is clustered on
-        patients, so that repeats don't narrow the interval.
-    confidence : float
-
-    Returns
-    -------
-    Estimate
-    """
-    positive, rows = _checked(labels, scores)
-    logits = _logit(rows)
-    return _fit(positive, np.ones((rows.size, 1)), rows.shape, logits.ravel(), confidence)
-
-
-def calibration_slope(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: float = 0.95
-) -> Estimate:
-    """Calibration slope: the factor on all logits that fits the observed frequencies.
-
-    Parameters
-    ----------
-    labels, scores, confidence
-        As in `calibration_intercept`.
-
-    Returns
-    -------
-    Estimate
-        Undefined, with a reason, for constant scores and for scores that separate the labels.
-    """
-    positive, rows = _checked(labels, scores)
-    logits = _logit(rows)
-    n = len(positive)
-    if np.ptp(logits) == 0.0:
-        return undefined("the scores are constant", n=n, method=_METHOD)
-    upper, lower = logits[:, positive], logits[:, ~positive]
-    if upper.min() >= lower.max() or lower.min() >= upper.max():
-        reason = "the scores separate the labels completely, so that no finite slope fits"
-        return undefined(reason, n=n, method=_METHOD)
-    design = np.column_stack([np.ones(rows.size), logits.ravel()])
-    return _fit(positive, design, rows.shape, None, confidence)
-
-
-def _checked(
+def check_probabilities(
     labels: npt.ArrayLike, scores: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.bool_], FloatArray]:
+    """Return labels (n,) as bool and scores as (n_repeats, n), all between 0 and 1.
+
+    Raises
+    ------
+    EvaluationError
+        If only one label occurs, shapes differ or a score is no probability.
+    """
     positive = check_labels(labels)
     rows = check_scores(scores, len(positive))
     if rows.min() < 0.0 or rows.max() > 1.0:
@@ -140,41 +94,10 @@ def _checked(
     return positive, rows
 
 
-def _logit(rows: FloatArray) -> FloatArray:
+def score_logits(rows: FloatArray) -> FloatArray:
+    """Return the log-odds of scores, finite at 0 and 1 too (see `CLIP`)."""
     clipped = np.clip(rows, CLIP, 1.0 - CLIP)
     return np.asarray(np.log(clipped) - np.log1p(-clipped), dtype=np.float64)
-
-
-def _fit(
-    positive: npt.NDArray[np.bool_],
-    design: FloatArray,
-    shape: tuple[int, ...],
-    offset: FloatArray | None,
-    confidence: float,
-) -> Estimate:
-    """Fit the logistic model and report its last coefficient."""
-    import statsmodels.api as sm
-
-    repeats, n = shape
-    model = sm.GLM(
-        np.tile(positive.astype(np.float64), repeats),
-        design,
-        family=sm.families.Binomial(),
-        offset=offset,
-    )
-    patients = np.tile(np.arange(n), repeats)
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            result = model.fit(cov_type="cluster", cov_kwds={"groups": patients}, maxiter=200)
-        value, error = float(result.params[-1]), float(result.bse[-1])
-        failed = not (result.converged and math.isfinite(value) and math.isfinite(error))
-    except (np.linalg.LinAlgError, ValueError, FloatingPointError):
-        failed = True
-    if failed:
-        return undefined("the calibration model did not converge", n=n, method=_METHOD)
-    half = normal_quantile(confidence) * error
-    return Estimate(value=value, ci_low=value - half, ci_high=value + half, n=n, method=_METHOD)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -218,7 +141,7 @@ def calibration_curve(
         Bins asked for; fewer come back where scores tie.
     confidence : float
     """
-    positive, rows = _checked(labels, scores)
+    positive, rows = check_probabilities(labels, scores)
     flat, truth = rows.ravel(), np.tile(positive, len(rows))
     inner = np.unique(np.quantile(flat, np.linspace(0.0, 1.0, n_bins + 1)[1:-1]))
     bins = np.searchsorted(inner, flat, side="left")

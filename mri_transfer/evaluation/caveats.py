@@ -47,8 +47,10 @@ def find_caveats(document: Mapping[str, Any], patients: pd.DataFrame) -> list[Ca
         _suspicious(document),
         _small(document),
         _age(document, patients),
+        _age_matched(document),
         _site(document, patients),
         _baseline(document),
+        _image_baseline(document),
         _baseline_suspicious(document),
         _calibration(document),
     ]
@@ -131,6 +133,25 @@ def _age(document: Mapping[str, Any], patients: pd.DataFrame) -> tuple[str, str]
     )
 
 
+def _age_matched(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Say that the score may be age where, at equal age, its AUC may be that of guessing."""
+    found = document.get("age_matched") or {}
+    texts = []
+    for part, whom in (("matched", "in pairs matched by age"), ("weighted", "weighted to one age")):
+        entry = (found.get(part) or {}).get("auc") or {}
+        if entry.get("ci_low") is not None and entry["ci_low"] <= 0.5:
+            texts.append(
+                f"{entry['value']:.2f} {whom} (interval {entry['ci_low']:.2f} to "
+                f"{entry['ci_high']:.2f})"
+            )
+    if not texts:
+        return None
+    return "age_matched_not_shown", (
+        f"Between patients of the same age the model's AUC is {' and '.join(texts)}: that it tells "
+        "more than age is not shown, because it does not or because too few patients are left."
+    )
+
+
 def _site(document: Mapping[str, Any], patients: pd.DataFrame) -> tuple[str, str] | None:
     if document["synthetic"]:
         return None
@@ -150,11 +171,7 @@ def _site(document: Mapping[str, Any], patients: pd.DataFrame) -> tuple[str, str
 
 
 def _baseline(document: Mapping[str, Any]) -> tuple[str, str] | None:
-    computed = {
-        name: entry
-        for name, entry in document["baselines"].items()
-        if entry["auc"]["value"] is not None
-    }
+    computed = _computed(document, kind="covariates")
     if not computed:
         return "no_baseline", (
             "No baseline from covariates was computed: whether the images add anything to them "
@@ -174,11 +191,41 @@ def _baseline(document: Mapping[str, Any]) -> tuple[str, str] | None:
     )
 
 
+def _image_baseline(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Name the simpler readings of the image that the model is not shown to beat."""
+    texts = []
+    for name, entry in sorted(_computed(document, kind="image").items()):
+        difference = entry["auc_difference"]
+        low, high = difference["ci_low"], difference["ci_high"]
+        if difference["value"] is None or (low is not None and low > 0):
+            continue
+        interval = f", interval {low:+.3f} to {high:+.3f}" if low is not None else ""
+        texts.append(
+            f"{name} (AUC {entry['auc']['value']:.2f}; model minus it "
+            f"{difference['value']:+.3f}{interval})"
+        )
+    if not texts:
+        return None
+    return "image_baseline_not_beaten", (
+        "The model is not shown to beat simpler readings of the same images: "
+        f"{'; '.join(texts)}. That it reads more from them is not shown."
+    )
+
+
+def _computed(document: Mapping[str, Any], *, kind: str) -> dict[str, Any]:
+    """Return the baselines of a kind that have an AUC."""
+    return {
+        name: entry
+        for name, entry in document["baselines"].items()
+        if entry.get("kind", "covariates") == kind and entry["auc"]["value"] is not None
+    }
+
+
 def _baseline_suspicious(document: Mapping[str, Any]) -> tuple[str, str] | None:
     names = [
         name
-        for name, entry in document["baselines"].items()
-        if (entry["auc"]["value"] or 0.0) >= SUSPICIOUS_BASELINE_AUC
+        for name, entry in _computed(document, kind="covariates").items()
+        if entry["auc"]["value"] >= SUSPICIOUS_BASELINE_AUC
     ]
     if not names:
         return None

@@ -2,80 +2,209 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.errors import EvaluationError, FoldError
-from mri_transfer.evaluation.baselines import BaselineSpec, baseline_scores
+from mri_transfer.evaluation.baselines import baseline_scores, default_baselines
 from mri_transfer.evaluation.delong import AucDifference, delong_auc, delong_difference
+from mri_transfer.evaluation.discrimination import auc
 from mri_transfer.evaluation.intervals import undefined
 from mri_transfer.evaluation.operating_point import confusion, rates
+from mri_transfer.evaluation.paired import bootstrap_difference, corrected_t, mcnemar
+from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
 from mri_transfer.evaluation.tables import ScoreArrays
 
-__all__ = ["compare_baseline"]
+__all__ = ["MAJORITY", "Rival", "compare_rival", "find_rivals", "fold_difference"]
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+MAJORITY = "majority"
 
 
-def compare_baseline(
-    spec: BaselineSpec,
-    arrays: ScoreArrays,
-    *,
-    patients: pd.DataFrame,
-    folds: pd.DataFrame,
-    positive_label: str,
-    negative_label: str,
-    seed: int,
-    confidence: float = 0.95,
-) -> dict[str, Any]:
-    """Fit a baseline on the model's folds and return its entry of `evaluation.json`.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rival:
+    """Another model's scores of the same patients, or why there are none.
+
+    Attributes
+    ----------
+    name : str
+    kind : {'constant', 'covariates', 'image'}
+    covariates : tuple of str
+    table : DataFrame or None
+        The columns of `predictions/patients.csv`.
+    reason : str
+        Why `table` is None.
+    """
+
+    name: str
+    kind: Literal["constant", "covariates", "image"]
+    covariates: tuple[str, ...] = ()
+    table: pd.DataFrame | None = None
+    reason: str = ""
+
+    def arrays(self, model: ScoreArrays, positive_label: str) -> tuple[FloatArray, BoolArray]:
+        """Return scores and calls in the order of the model's, both (n_repeats, n)."""
+        assert self.table is not None
+        wide = self.table.pivot(index="repeat", columns="patient_id", values=["score", "predicted"])
+        place = (list(model.repeats), list(model.patient_ids))
+        scores = wide["score"].loc[place].to_numpy(dtype=np.float64)
+        return scores, wide["predicted"].loc[place].to_numpy() == positive_label
+
+
+def find_rivals(
+    cohort: CohortTables, *, spec: EvaluationSpec, evidence: Evidence, seed: int
+) -> list[Rival]:
+    """Fit the covariate baselines on the model's folds and join those from images.
 
     Parameters
     ----------
-    spec : BaselineSpec
+    cohort : CohortTables
+    spec : EvaluationSpec
+    evidence : Evidence
+        Whose image baselines are taken over.
+    seed : int
+        Of the inner splits that thresholds come from.
+
+    Raises
+    ------
+    ConfigurationError
+        If a configured covariate is circular or not in the table.
+    """
+    # Unknown covariates are an error even where baselines are switched off.
+    specs = default_baselines(
+        spec.covariates,
+        [str(name) for name in cohort.patients],
+        n_inner_folds=spec.baseline_inner_folds,
+    )
+    rivals = [
+        Rival(name=name, kind="image", table=table)
+        for name, table in evidence.image_baselines.items()
+    ]
+    if not spec.baselines:
+        return rivals
+    found = [Rival(name=MAJORITY, kind="constant", table=_majority(cohort))]
+    for one in specs:
+        rival = Rival(name=one.name, kind="covariates", covariates=one.covariates)
+        try:
+            table = baseline_scores(
+                one, patients=cohort.patients, folds=cohort.folds, seed=seed, **cohort.labels
+            )
+        except (EvaluationError, FoldError) as error:
+            found.append(dataclasses.replace(rival, reason=str(error)))
+        else:
+            found.append(dataclasses.replace(rival, table=table))
+    return found + rivals
+
+
+def _majority(cohort: CohortTables) -> pd.DataFrame:
+    """Call everybody by the commoner label of the training patients, with a score of 0 or 1.
+
+    Not by its share: shares differ by fold, and the fold that holds more positive patients out has
+    the lower one, which would pass for ranking.
+    """
+    folds, parts = cohort.folds, []
+    for (repeat, fold), test in folds.groupby(["repeat", "fold"]):
+        train = folds[(folds["repeat"] == repeat) & (folds["fold"] != fold)]
+        share = float((train["label"] == cohort.positive_label).mean())
+        called = cohort.positive_label if share >= 0.5 else cohort.negative_label
+        parts.append(test.assign(score=float(share >= 0.5), predicted=called, n_slices=0))
+    table = pd.concat(parts, ignore_index=True)
+    return table[["repeat", "fold", "patient_id", "label", "score", "predicted", "n_slices"]]
+
+
+def compare_rival(
+    rival: Rival,
+    arrays: ScoreArrays,
+    *,
+    positive_label: str,
+    n_samples: int,
+    rng: Callable[[str], np.random.Generator],
+    confidence: float = 0.95,
+) -> dict[str, Any]:
+    """Return a rival's entry of `evaluation.json`.
+
+    Parameters
+    ----------
+    rival : Rival
     arrays : ScoreArrays
         The model's scores.
-    patients, folds, positive_label, negative_label, seed
-        As in `baseline_scores`.
+    positive_label : str
+    n_samples : int
+        Resamples of patients.
+    rng : callable
+        Gives the generator of a figure by its name.
     confidence : float
 
     Returns
     -------
     dict
-        covariates, auc, balanced_accuracy, and auc_difference: the model's AUC minus the
-        baseline's. Every figure is undefined, with the reason, where the baseline cannot be
-        fitted.
+        kind, covariates, auc, balanced_accuracy; the model's AUC minus the rival's by DeLong
+        (auc_difference), by the paired patient bootstrap (auc_difference_bootstrap) and fold by
+        fold (auc_difference_folds); and the calls compared (mcnemar). Every figure is undefined,
+        with the reason, where the rival could not be fitted.
     """
-    try:
-        table = baseline_scores(
-            spec,
-            patients=patients,
-            folds=folds,
-            positive_label=positive_label,
-            negative_label=negative_label,
-            seed=seed,
-        )
-    except (EvaluationError, FoldError) as error:
-        return _not_computable(spec, str(error), arrays.n)
-    order = list(arrays.patient_ids)
-    wide = table.pivot(index="repeat", columns="patient_id", values=["score", "predicted"])
-    scores = wide["score"].loc[list(arrays.repeats), order].to_numpy(dtype=float)
-    called = wide["predicted"].loc[list(arrays.repeats), order].to_numpy() == positive_label
+    entry: dict[str, Any] = {"kind": rival.kind, "covariates": list(rival.covariates)}
+    if rival.table is None:
+        nothing = undefined(f"not computable: {rival.reason}", n=arrays.n, method="none").as_dict()
+        return {
+            **entry,
+            "auc": nothing,
+            "balanced_accuracy": nothing,
+            "auc_difference": AucDifference(
+                estimate=undefined(str(nothing["reason"]), n=arrays.n, method="none"), p=None
+            ).as_dict(),
+            "auc_difference_bootstrap": nothing,
+            "auc_difference_folds": {**nothing, "t": None, "df": None, "p": None},
+            "mcnemar": None,
+        }
     y = arrays.positive
-    difference = delong_difference(y, arrays.scores, scores, confidence=confidence)
-    counts = rates(confusion(y, called), confidence=confidence)
+    scores, called = rival.arrays(arrays, positive_label)
     return {
-        "covariates": list(spec.covariates),
+        **entry,
         "auc": delong_auc(y, scores, confidence=confidence).estimate.as_dict(),
-        "balanced_accuracy": counts["balanced_accuracy"].as_dict(),
-        "auc_difference": difference.as_dict(),
+        "balanced_accuracy": rates(confusion(y, called), confidence=confidence)[
+            "balanced_accuracy"
+        ].as_dict(),
+        "auc_difference": delong_difference(
+            y, arrays.scores, scores, confidence=confidence
+        ).as_dict(),
+        "auc_difference_bootstrap": bootstrap_difference(
+            y,
+            arrays.scores,
+            scores,
+            n_samples=n_samples,
+            rng=rng(f"difference {rival.name}"),
+            confidence=confidence,
+        ).as_dict(),
+        "auc_difference_folds": fold_difference(arrays, scores, confidence=confidence),
+        "mcnemar": mcnemar(y, arrays.predicted, called),
     }
 
 
-def _not_computable(spec: BaselineSpec, reason: str, n: int) -> dict[str, Any]:
-    nothing = undefined(f"not computable: {reason}", n=n, method="none")
-    return {
-        "covariates": list(spec.covariates),
-        "auc": nothing.as_dict(),
-        "balanced_accuracy": nothing.as_dict(),
-        "auc_difference": AucDifference(estimate=nothing, p=None).as_dict(),
-    }
+def fold_difference(
+    arrays: ScoreArrays, scores: FloatArray, *, confidence: float
+) -> Mapping[str, Any]:
+    """Compare the AUC fold by fold, with the corrected variance of Nadeau and Bengio.
+
+    Folds that hold patients of one label only have no AUC and are left out; `n` counts the rest.
+    """
+    differences, sizes = [], []
+    for i in range(len(arrays.repeats)):
+        for fold in np.unique(arrays.fold[i]):
+            inside = arrays.fold[i] == fold
+            y = arrays.positive[inside]
+            if 0 < y.sum() < len(y):
+                differences.append(auc(y, arrays.scores[i, inside]) - auc(y, scores[i, inside]))
+                sizes.append(int(inside.sum()))
+    if not differences:
+        nothing = undefined("no fold holds patients of both labels", n=0, method="none")
+        return {**nothing.as_dict(), "t": None, "df": None, "p": None}
+    n_test = float(np.mean(sizes))
+    return corrected_t(differences, n_train=arrays.n - n_test, n_test=n_test, confidence=confidence)

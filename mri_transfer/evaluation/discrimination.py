@@ -1,4 +1,4 @@
-"""How well scores order patients: AUC, average precision, the ROC curve, a threshold.
+"""How well scores order patients: AUC, the ROC curve, a threshold.
 
 Scores of repeated cross-validation come as shape (n_repeats, n_patients): every repeat scores
 every patient once. The figure of a repeat pools its folds, and the figure reported is the mean
@@ -17,13 +17,13 @@ from mri_transfer.evaluation.intervals import Estimate, patient_bootstrap
 
 __all__ = [
     "auc",
-    "average_precision",
     "bootstrap_auc",
-    "bootstrap_average_precision",
     "check_labels",
     "check_scores",
     "delong_placements",
+    "pair_kernel",
     "patient_weights",
+    "resampled_auc",
     "roc_curve",
     "youden_threshold",
 ]
@@ -151,19 +151,51 @@ def bootstrap_auc(
     """
     is_positive = check_labels(labels)
     rows = check_scores(scores, len(is_positive))
-    above = np.zeros((int(is_positive.sum()), int((~is_positive).sum())))
-    for row in rows:
-        difference = row[is_positive][:, None] - row[~is_positive][None, :]
-        above += (np.sign(difference) + 1.0) / (2.0 * len(rows))
+    kernel = pair_kernel(rows[:, is_positive], rows[:, ~is_positive])
 
     def statistic(indices: IntArray) -> FloatArray:
         weights = patient_weights(indices, len(is_positive))
-        sums = ((weights[:, is_positive] @ above) * weights[:, ~is_positive]).sum(axis=1)
-        return np.asarray(sums / above.size, dtype=np.float64)
+        return resampled_auc(kernel, weights[:, is_positive], weights[:, ~is_positive])
 
     return patient_bootstrap(
         statistic, is_positive, n_samples=n_samples, rng=rng, confidence=confidence, batched=True
     )
+
+
+def pair_kernel(upper: npt.ArrayLike, lower: npt.ArrayLike) -> FloatArray:
+    """Return the share of repeats in which each `upper` patient outscores each `lower` one.
+
+    Parameters
+    ----------
+    upper, lower : array_like of float, shape (n_repeats, n_upper) and (n_repeats, n_lower)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_upper, n_lower)
+        Ties count one half. The mean of all entries is the mean AUC over repeats.
+    """
+    above, below = np.asarray(upper, dtype=np.float64), np.asarray(lower, dtype=np.float64)
+    kernel = np.zeros((above.shape[1], below.shape[1]))
+    for row, other in zip(above, below, strict=True):
+        kernel += (np.sign(row[:, None] - other[None, :]) + 1.0) / (2.0 * len(above))
+    return kernel
+
+
+def resampled_auc(kernel: FloatArray, upper: FloatArray, lower: FloatArray) -> FloatArray:
+    """Return the mean of a kernel of pairs in each resample of patients.
+
+    Parameters
+    ----------
+    kernel : ndarray, shape (n_upper, n_lower)
+    upper, lower : ndarray, shape (b, n_upper) and (b, n_lower)
+        How often each patient is drawn; rows add up to n_upper and to n_lower.
+
+    Returns
+    -------
+    ndarray of float64, shape (b,)
+    """
+    sums = ((upper @ kernel) * lower).sum(axis=1)
+    return np.asarray(sums / kernel.size, dtype=np.float64)
 
 
 def patient_weights(indices: IntArray, n: int) -> FloatArray:
@@ -171,56 +203,6 @@ def patient_weights(indices: IntArray, n: int) -> FloatArray:
     offsets = np.arange(len(indices))[:, None] * n
     counts = np.bincount((indices + offsets).ravel(), minlength=len(indices) * n)
     return counts.reshape(len(indices), n).astype(np.float64)
-
-
-def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
-    """Average precision without interpolation (scikit-learn's), mean over repeats.
-
-    Parameters
-    ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float, shape (n,) or (n_repeats, n)
-    """
-    from sklearn.metrics import average_precision_score
-
-    is_positive = check_labels(labels)
-    rows = check_scores(scores, len(is_positive))
-    return float(np.mean([average_precision_score(is_positive, row) for row in rows]))
-
-
-def bootstrap_average_precision(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
-    *,
-    n_samples: int,
-    rng: np.random.Generator,
-    confidence: float = 0.95,
-) -> Estimate:
-    """Average precision, mean over repeats, with a stratified patient bootstrap interval."""
-    is_positive = check_labels(labels)
-    rows = check_scores(scores, len(is_positive))
-    orders = [np.argsort(-row, kind="stable") for row in rows]
-    # Scores that tie share one threshold: only the last of a run of equals is a step.
-    ends = [
-        np.flatnonzero(np.append(np.diff(row[o]) != 0, True))
-        for row, o in zip(rows, orders, strict=True)
-    ]
-
-    def statistic(indices: IntArray) -> FloatArray:
-        weights = patient_weights(indices, len(is_positive))
-        total = np.zeros(len(indices))
-        for order, end in zip(orders, ends, strict=True):
-            drawn = weights[:, order]
-            flagged = np.cumsum(drawn, axis=1)[:, end]
-            true = np.cumsum(drawn * is_positive[order], axis=1)[:, end]
-            precision = true / np.maximum(flagged, 1.0)
-            gained = np.diff(true, axis=1, prepend=0.0)
-            total += (gained * precision).sum(axis=1) / true[:, -1]
-        return total / len(orders)
-
-    return patient_bootstrap(
-        statistic, is_positive, n_samples=n_samples, rng=rng, confidence=confidence, batched=True
-    )
 
 
 def roc_curve(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:

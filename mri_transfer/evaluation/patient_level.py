@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from mri_transfer.evaluation.calibration import brier, calibration_intercept, calibration_slope
+from mri_transfer.evaluation.calibration import brier
+from mri_transfer.evaluation.cox import calibration_intercept, calibration_slope
 from mri_transfer.evaluation.delong import delong_auc
-from mri_transfer.evaluation.discrimination import (
-    auc,
-    average_precision,
-    bootstrap_auc,
-    bootstrap_average_precision,
-)
+from mri_transfer.evaluation.discrimination import auc, bootstrap_auc
 from mri_transfer.evaluation.intervals import Estimate
 from mri_transfer.evaluation.operating_point import confusion, rates
+from mri_transfer.evaluation.precision_recall import (
+    average_precision,
+    average_precision_interval,
+)
+from mri_transfer.evaluation.predictive_values import likelihood_ratios
 from mri_transfer.evaluation.tables import ScoreArrays
 
 __all__ = ["fold_rows", "patient_metrics", "repeat_rows"]
@@ -49,17 +50,15 @@ def patient_metrics(
     y, scores = arrays.positive, arrays.scores
     counts = confusion(y, arrays.predicted)
 
-    def resampled(name: str, function: Callable[..., Estimate]) -> Estimate:
-        return function(
-            y, scores, n_samples=n_samples, rng=rng(f"patient {name}"), confidence=confidence
-        )
-
     return {
         "auc": delong_auc(y, scores, confidence=confidence).estimate,
-        "auc_bootstrap": resampled("auc", bootstrap_auc),
-        "average_precision": resampled("average_precision", bootstrap_average_precision),
+        "auc_bootstrap": bootstrap_auc(
+            y, scores, n_samples=n_samples, rng=rng("patient auc"), confidence=confidence
+        ),
+        "average_precision": average_precision_interval(y, scores, confidence=confidence),
         **rates(counts, confidence=confidence),
-        "brier": resampled("brier", brier),
+        **likelihood_ratios(counts, confidence=confidence),
+        "brier": brier(y, scores, confidence=confidence),
         "calibration_intercept": calibration_intercept(y, scores, confidence=confidence),
         "calibration_slope": calibration_slope(y, scores, confidence=confidence),
     }

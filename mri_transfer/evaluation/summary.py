@@ -2,118 +2,43 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 import zlib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, model_validator
-from pydantic.dataclasses import dataclass
 
-from mri_transfer.errors import EvaluationError, RunFolderError
-from mri_transfer.evaluation.baselines import default_baselines, refuse_circular
+from mri_transfer.evaluation.brier_score import brier_decomposition
 from mri_transfer.evaluation.calibration import calibration_curve
 from mri_transfer.evaluation.caveats import find_caveats
-from mri_transfer.evaluation.comparison import compare_baseline
+from mri_transfer.evaluation.comparison import Rival, compare_rival, find_rivals
 from mri_transfer.evaluation.discrimination import auc, roc_curve
+from mri_transfer.evaluation.document import SCHEMA, Evaluation, plain
+from mri_transfer.evaluation.failures import worst_patients
+from mri_transfer.evaluation.image_value import image_value
+from mri_transfer.evaluation.matching import age_matched
+from mri_transfer.evaluation.multiclass import multiclass_metrics
 from mri_transfer.evaluation.operating_point import confusion
+from mri_transfer.evaluation.operating_targets import operating_points
 from mri_transfer.evaluation.patient_level import fold_rows, patient_metrics, repeat_rows
+from mri_transfer.evaluation.precision import precision_summary
+from mri_transfer.evaluation.predictive_values import by_prevalence
+from mri_transfer.evaluation.settings import (
+    CohortTables,
+    EvaluationFacts,
+    EvaluationSpec,
+    Evidence,
+)
 from mri_transfer.evaluation.slice_level import slice_metrics
+from mri_transfer.evaluation.smooth_calibration import smooth_calibration
+from mri_transfer.evaluation.subgroups import subgroup_gaps, subgroup_rows
 from mri_transfer.evaluation.tables import ScoreArrays, check_patients, score_arrays
-from mri_transfer.files import atomic_write_text
-from mri_transfer.specs import STRICT
+from mri_transfer.evaluation.utility import decision_curve
 
-__all__ = ["SCHEMA", "Evaluation", "EvaluationFacts", "EvaluationSpec", "evaluate"]
+__all__ = ["evaluate"]
 
-#: Name and version of the content of `evaluation.json`.
-SCHEMA = "mri-transfer/evaluation/1"
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class EvaluationSpec:
-    """Which figures are computed, and how sure their intervals are."""
-
-    confidence: float = Field(default=0.95, ge=0.5, lt=1)
-    """Confidence of every interval."""
-    bootstrap_samples: int = Field(default=2000, ge=100)
-    """Resamples of patients behind a bootstrap interval."""
-    baselines: bool = True
-    """Whether covariate baselines are fitted on the same folds."""
-    covariates: tuple[str, ...] = ()
-    """Columns of the manifest that become baselines, beside age and sex."""
-    baseline_inner_folds: int = Field(default=5, ge=2)
-    """Folds inside training patients that set a baseline's threshold."""
-    calibration_bins: int = Field(default=10, ge=2)
-    """Points of the calibration curve."""
-
-    @model_validator(mode="after")
-    def _check(self) -> EvaluationSpec:
-        refuse_circular(self.covariates)
-        return self
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class EvaluationFacts:
-    """What the scores cannot tell and a reader must know."""
-
-    synthetic: bool
-    """The cohort is made up."""
-    trunk_weights: Literal["imagenet", "random"]
-    """Where the trunk's weights come from."""
-    n_scans: int | None = Field(default=None, ge=0)
-    """Scans evaluated; counted in the slice scores if not given."""
-    n_slices: int | None = Field(default=None, ge=0)
-    """Slices evaluated; counted in the slice scores if not given."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The content of `evaluation.json`: plain dicts, lists, numbers and texts."""
-
-    document: dict[str, Any]
-
-    def text(self) -> str:
-        """Return the JSON: keys sorted, floats in full, the same bytes for the same content."""
-        return (
-            json.dumps(self.document, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-            + "\n"
-        )
-
-    def write(self, path: Path) -> None:
-        """Write the JSON in one step."""
-        atomic_write_text(path, self.text())
-
-    @classmethod
-    def read(cls, path: Path) -> Evaluation:
-        """Read `evaluation.json`.
-
-        Raises
-        ------
-        RunFolderError
-            If the file is missing, no JSON, or of another schema.
-        """
-        remedy = "Run the evaluate stage again"
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise RunFolderError("no evaluation", where=str(path), remedy=remedy) from error
-        except ValueError as error:
-            raise RunFolderError("not a JSON file", where=str(path), remedy=remedy) from error
-        schema = document.get("schema") if isinstance(document, dict) else None
-        if schema != SCHEMA:
-            raise RunFolderError(
-                "not an evaluation this version reads",
-                where=str(path),
-                found=str(schema),
-                expected=SCHEMA,
-                remedy=remedy,
-            )
-        return cls(document=document)
+Rng = Callable[[str], np.random.Generator]
 
 
 def evaluate(
@@ -128,6 +53,7 @@ def evaluate(
     negative_label: str,
     seed: int,
     facts: EvaluationFacts,
+    evidence: Evidence | None = None,
 ) -> Evaluation:
     """Evaluate the cross-validated scores of a cohort.
 
@@ -136,7 +62,7 @@ def evaluate(
     patient_scores : DataFrame
         Columns repeat, fold, patient_id, label, score, predicted; one row a patient and repeat.
     slice_scores : DataFrame or None
-        Columns repeat, fold, patient_id, scan_id, slice, score.
+        Columns repeat, fold, patient_id, scan_id, slice, z_mm, score.
     patients : DataFrame
         Indexed by patient_id: label, covariates and, where known, age, sex and site. Patients
         without scores are passed over.
@@ -149,6 +75,8 @@ def evaluate(
     seed : int
         Of the resampling and of the baselines' inner folds.
     facts : EvaluationFacts
+    evidence : Evidence, optional
+        What else the run knows; without it the sections that need it are empty.
 
     Returns
     -------
@@ -166,6 +94,7 @@ def evaluate(
     """
     from threadpoolctl import threadpool_limits
 
+    evidence = evidence or Evidence()
     arrays = score_arrays(
         patient_scores,
         folds=folds,
@@ -174,46 +103,50 @@ def evaluate(
         negative_label=negative_label,
     )
     rows = check_patients(patients, arrays, positive_label, negative_label)
+    cohort = CohortTables(
+        patients=rows, folds=folds, positive_label=positive_label, negative_label=negative_label
+    )
+
+    def rng(name: str) -> np.random.Generator:
+        # By name: adding a figure must not move the draws of the others.
+        return np.random.default_rng([seed, zlib.crc32(name.encode())])
+
     # Hundreds of tiny fits and products: threads cost more than they bring, most of all on a
     # busy machine, and one thread sums in the same order on any number of cores.
     with threadpool_limits(limits=1):
+        rivals = find_rivals(cohort, spec=spec, evidence=evidence, seed=seed)
         document = {
             **_heading(arrays, slice_scores, spec, facts, (negative_label, positive_label)),
-            **_figures(arrays, slice_scores, spec, seed),
+            **_figures(arrays, slice_scores, spec, rng),
+            **_operation(arrays, rivals, cohort, spec, evidence, rng),
+            **_groups(arrays, rows, slice_scores, spec, rng),
             "per_repeat": repeat_rows(arrays),
             "per_fold": fold_rows(arrays, dict(thresholds)),
-            "baselines": _baselines(arrays, rows, folds, spec, seed, positive_label),
+            "choices": _choices(evidence.heads),
+            "classes": _classes(evidence, spec, rng),
+            "baselines": {
+                rival.name: compare_rival(
+                    rival,
+                    arrays,
+                    positive_label=positive_label,
+                    n_samples=spec.bootstrap_samples,
+                    rng=rng,
+                    confidence=spec.confidence,
+                )
+                for rival in rivals
+            },
+            "image_value": image_value(
+                arrays, rivals, cohort, spec=spec, evidence=evidence, seed=seed, rng=rng
+            ),
         }
     document["caveats"] = find_caveats(document, rows)
-    return Evaluation(document=_plain(document))
+    return Evaluation(document=plain(document), baseline_scores=_scores_of(rivals))
 
 
-def _baselines(
-    arrays: ScoreArrays,
-    rows: pd.DataFrame,
-    folds: pd.DataFrame,
-    spec: EvaluationSpec,
-    seed: int,
-    positive_label: str,
-) -> dict[str, Any]:
-    # Unknown covariates are an error even where baselines are switched off.
-    found = default_baselines(
-        spec.covariates, [str(name) for name in rows], n_inner_folds=spec.baseline_inner_folds
-    )
-    (negative_label,) = set(rows["label"]) - {positive_label}
-    return {
-        baseline.name: compare_baseline(
-            baseline,
-            arrays,
-            patients=rows,
-            folds=folds,
-            positive_label=positive_label,
-            negative_label=str(negative_label),
-            seed=seed,
-            confidence=spec.confidence,
-        )
-        for baseline in (found if spec.baselines else ())
-    }
+def _scores_of(rivals: Sequence[Rival]) -> pd.DataFrame:
+    tables = [one.table.assign(baseline=one.name) for one in rivals if one.table is not None]
+    columns = ["baseline", "repeat", "fold", "patient_id", "label", "score", "predicted"]
+    return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
 
 
 def _heading(
@@ -250,47 +183,136 @@ def _heading(
 
 
 def _figures(
-    arrays: ScoreArrays, slice_scores: pd.DataFrame | None, spec: EvaluationSpec, seed: int
+    arrays: ScoreArrays, slice_scores: pd.DataFrame | None, spec: EvaluationSpec, rng: Rng
 ) -> dict[str, Any]:
-    def rng(name: str) -> np.random.Generator:
-        # By name: adding a figure must not move the draws of the others.
-        return np.random.default_rng([seed, zlib.crc32(name.encode())])
-
+    """Discrimination and calibration."""
     settings: dict[str, Any] = {
         "n_samples": spec.bootstrap_samples,
-        "rng": rng,
         "confidence": spec.confidence,
     }
-    patient = patient_metrics(arrays, **settings)
-    slices = slice_metrics(slice_scores, arrays, **settings)
-    mean_score = arrays.scores.mean(axis=0)
-    fpr, tpr = roc_curve(arrays.positive, mean_score)
-    curve = calibration_curve(
-        arrays.positive,
-        arrays.scores,
-        n_bins=spec.calibration_bins,
-        confidence=spec.confidence,
-    )
+    patient = patient_metrics(arrays, rng=rng, **settings)
+    slices = slice_metrics(slice_scores, arrays, rng=rng, **settings)
+    y, scores = arrays.positive, arrays.scores
+    mean_score = scores.mean(axis=0)
+    fpr, tpr = roc_curve(y, mean_score)
+    curve = calibration_curve(y, scores, n_bins=spec.calibration_bins, confidence=spec.confidence)
+    smooth, distances = smooth_calibration(y, scores, rng=rng("smooth calibration"), **settings)
+    parts = brier_decomposition(y, scores, rng=rng("brier parts"), **settings)
     return {
-        "patient": {name: estimate.as_dict() for name, estimate in patient.items()},
-        "slice": {name: estimate.as_dict() for name, estimate in slices.items()},
+        "patient": _entries({**patient, **distances}),
+        "brier_parts": _entries(parts),
+        "slice": _entries(slices),
         # The score averaged over repeats ranks a little better than a single one; its own AUC
         # stands beside the curve so that nobody reads the curve as the primary figure.
-        "roc": {"fpr": fpr, "tpr": tpr, "auc": auc(arrays.positive, mean_score)},
-        "calibration": curve.as_dict(),
+        "roc": {"fpr": fpr, "tpr": tpr, "auc": auc(y, mean_score)},
+        "calibration": {**curve.as_dict(), "smooth": smooth.as_dict()},
     }
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON knows it, and refuse NaN and infinity."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        raise EvaluationError("a figure is neither a finite number nor declared undefined")
-    return value
+def _operation(
+    arrays: ScoreArrays,
+    rivals: Sequence[Rival],
+    cohort: CohortTables,
+    spec: EvaluationSpec,
+    evidence: Evidence,
+    rng: Rng,
+) -> dict[str, Any]:
+    """Say what the scores are good for: decisions, operating points, other prevalences."""
+    y, scores = arrays.positive, arrays.scores
+    covariates = {
+        one.name: one.arrays(arrays, cohort.positive_label)[0]
+        for one in rivals
+        if one.kind == "covariates" and one.table is not None
+    }
+    targets: dict[str, dict[tuple[int, int], float]] = {}
+    for head in evidence.heads:
+        for name, threshold in head.get("target_thresholds", {}).items():
+            targets.setdefault(name, {})[head["repeat"], head["fold"]] = threshold
+    return {
+        "decision_curve": decision_curve(
+            y,
+            scores,
+            n_samples=spec.bootstrap_samples,
+            rng=rng("decision curve"),
+            confidence=spec.confidence,
+            others=covariates,
+        ),
+        "operating_points": operating_points(
+            y,
+            scores,
+            arrays.fold,
+            thresholds=targets,
+            repeats=arrays.repeats,
+            confidence=spec.confidence,
+        ),
+        "predictive_values": by_prevalence(
+            confusion(y, arrays.predicted),
+            prevalences=spec.prevalences,
+            confidence=spec.confidence,
+        ),
+        "precision": precision_summary(
+            y, scores, predicted=arrays.predicted, confidence=spec.confidence
+        ),
+    }
+
+
+def _groups(
+    arrays: ScoreArrays,
+    patients: pd.DataFrame,
+    slice_scores: pd.DataFrame | None,
+    spec: EvaluationSpec,
+    rng: Rng,
+) -> dict[str, Any]:
+    """For whom the scores hold, and for whom they fail."""
+    settings: dict[str, Any] = {
+        "n_samples": spec.bootstrap_samples,
+        "confidence": spec.confidence,
+    }
+    return {
+        "subgroups": {
+            "rows": subgroup_rows(arrays, patients, rng=rng("subgroups"), **settings),
+            "gaps": subgroup_gaps(arrays, patients, rng=rng("gaps"), **settings),
+        },
+        "age_matched": age_matched(
+            arrays,
+            patients,
+            rng=rng("age matched"),
+            caliper_years=spec.age_caliper_years,
+            **settings,
+        ),
+        "failures": worst_patients(arrays, patients, slice_scores, n=spec.worst_patients),
+    }
+
+
+def _entries(estimates: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: estimate.as_dict() for name, estimate in estimates.items()}
+
+
+def _classes(evidence: Evidence, spec: EvaluationSpec, rng: Rng) -> dict[str, Any] | None:
+    """Return the figures of three classes or more; None where two were told apart."""
+    if evidence.class_scores is None:
+        return None
+    return multiclass_metrics(
+        evidence.class_labels,
+        evidence.class_scores,
+        evidence.classes,
+        n_samples=spec.bootstrap_samples,
+        rng=rng,
+        confidence=spec.confidence,
+    )
+
+
+def _choices(heads: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """List what each outer fold chose on its training patients."""
+    names = (
+        "repeat",
+        "fold",
+        "procedure",
+        "trials",
+        "recalibration",
+        "recalibration_log_loss",
+        "threshold",
+        "threshold_from",
+        "target_thresholds",
+    )
+    return [{name: head[name] for name in names} for head in heads]

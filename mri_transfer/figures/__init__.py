@@ -28,12 +28,20 @@ from mri_transfer.figures.curves import (
 from mri_transfer.figures.montage import montage_png
 from mri_transfer.figures.picture_store import PictureStore, picture_key
 from mri_transfer.figures.quality import qc_pictures
+from mri_transfer.figures.trends import (
+    draw_decision_curve,
+    draw_learning_curve,
+    plot_decision_curve,
+    plot_learning_curve,
+)
 
 __all__ = [
     "PictureStore",
     "draw_auc_comparison",
     "draw_calibration",
+    "draw_decision_curve",
     "draw_leakage",
+    "draw_learning_curve",
     "draw_patient_scores",
     "draw_roc",
     "draw_slice_profile",
@@ -41,7 +49,9 @@ __all__ = [
     "picture_key",
     "plot_auc_comparison",
     "plot_calibration",
+    "plot_decision_curve",
     "plot_leakage",
+    "plot_learning_curve",
     "plot_patient_scores",
     "plot_roc",
     "plot_slice_profile",

@@ -15,8 +15,10 @@ __all__ = ["draw_auc_comparison", "draw_leakage", "plot_auc_comparison", "plot_l
 
 _ARMS = (
     ("patient_split_true_labels", "split by patient, true labels"),
+    ("session_split_true_labels", "split by session, true labels"),
     ("slice_split_true_labels", "split by slice, true labels"),
     ("patient_split_permuted_labels", "split by patient, shuffled labels"),
+    ("session_split_permuted_labels", "split by session, shuffled labels"),
     ("slice_split_permuted_labels", "split by slice, shuffled labels"),
 )
 
@@ -39,8 +41,8 @@ def plot_auc_comparison(ax: Axes, evaluation: Mapping[str, Any]) -> None:
         if entry.get("ci_low") is not None and entry.get("ci_high") is not None:
             ax.hlines(row, entry["ci_low"], entry["ci_high"], color=color, linewidth=1.6)
         ax.plot(entry["value"], row, "o", color=color, markersize=7, gid=f"auc{row}")
-        ax.text(left, row - 0.26, name, color=color)
-        ax.text(1.0, row - 0.26, f"{entry['value']:.2f}", color=color, ha="right")
+        ax.text(left, row - 0.3, name, color=color)
+        ax.text(1.0, row - 0.3, f"{entry['value']:.2f}", color=color, ha="right")
     ax.set(xlim=(left, 1.0), ylim=(len(rows) - 0.5, -0.75), yticks=[])
     ax.spines["left"].set_visible(False)
     ax.set_xlabel("AUC by patient (dotted line: guessing)")
@@ -50,7 +52,7 @@ def draw_auc_comparison(evaluation: Mapping[str, Any]) -> str:
     """Return model and baselines side by side as one SVG element."""
     rows = _auc_rows(evaluation)
     title = "AUC by patient: " + ", ".join(f"{name} {e['value']:.2f}" for name, e in rows) + "."
-    height_in = 0.8 + 0.62 * max(len(rows), 1)
+    height_in = 0.8 + 0.5 * max(len(rows), 1)
     return draw_svg(
         "auc-comparison",
         title,
@@ -60,7 +62,7 @@ def draw_auc_comparison(evaluation: Mapping[str, Any]) -> str:
 
 
 def plot_leakage(ax: Axes, audit: Mapping[str, Any]) -> None:
-    """Plot the slice accuracy of the four arms of the leakage stress test.
+    """Plot the slice accuracy of the arms of the leakage stress test.
 
     Parameters
     ----------
@@ -69,7 +71,7 @@ def plot_leakage(ax: Axes, audit: Mapping[str, Any]) -> None:
         As in `audit.json`; `leakage.arms` is read.
     """
     for row, (name, entry) in enumerate(_arm_rows(audit)):
-        color = POSITIVE if name.startswith("split by slice") else NEGATIVE
+        color = NEGATIVE if name.startswith("split by patient") else POSITIVE
         ax.barh(row, entry["value"], height=0.36, color=color, gid=f"arm{row}")
         ax.vlines(0.5, row - 0.2, row + 0.3, color=INK, linewidth=1, linestyle=DOTTED)
         if entry.get("ci_low") is not None and entry.get("ci_high") is not None:
@@ -85,7 +87,8 @@ def draw_leakage(audit: Mapping[str, Any]) -> str:
     """Return the leakage stress test as one SVG element."""
     rows = ", ".join(f"{name} {entry['value']:.2f}" for name, entry in _arm_rows(audit))
     title = f"Slice accuracy of the leakage stress test: {rows}."
-    return draw_svg("leakage", title, lambda ax: plot_leakage(ax, audit), height_in=3.4)
+    height_in = 0.6 + 0.7 * len(_arm_rows(audit))
+    return draw_svg("leakage", title, lambda ax: plot_leakage(ax, audit), height_in=height_in)
 
 
 def _auc_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -72,13 +72,14 @@ def draw_roc(evaluation: Mapping[str, Any]) -> str:
 
 
 def plot_calibration(ax: Axes, evaluation: Mapping[str, Any]) -> None:
-    """Plot the observed share of the positive label against the mean score, group by group.
+    """Plot the observed share of the positive label against the score: by group, and smoothed.
 
     Parameters
     ----------
     ax : matplotlib Axes
     evaluation : mapping
-        `calibration` (predicted, observed, n, ci_low, ci_high) and `positive_label` are read.
+        `calibration` (predicted, observed, n, ci_low, ci_high and, where there is a smoothed
+        curve, smooth) and `positive_label` are read.
     """
     curve = evaluation["calibration"]
     predicted, observed, low, high = (
@@ -86,9 +87,9 @@ def plot_calibration(ax: Axes, evaluation: Mapping[str, Any]) -> None:
     )
     ax.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=DOTTED, gid="ideal")
     ax.vlines(predicted, low, high, color=NEGATIVE, linewidth=1.4, alpha=0.55, gid="intervals")
+    _smooth_line(ax, curve.get("smooth") or {})
     ax.plot(predicted, observed, "o", color=NEGATIVE, markersize=6, gid="calibration")
     _count_points(ax, predicted, observed, curve["n"])
-    _below_diagonal(ax, 0.93, "perfect")
     _unit_square(ax)
     ax.set_xlabel("mean score of the group")
     ax.set_ylabel(f"share labelled {evaluation['positive_label']}")
@@ -103,6 +104,8 @@ def draw_calibration(evaluation: Mapping[str, Any]) -> str:
         if x is not None and y is not None
     )
     title = f"Calibration of the patient scores by group: {pairs}."
+    if curve.get("smooth"):
+        title += " A smoothed curve runs through the groups."
     return draw_svg(
         "calibration", title, lambda ax: plot_calibration(ax, evaluation), height_in=4.3
     )
@@ -182,6 +185,17 @@ def draw_slice_profile(profile: pd.DataFrame, *, labels: Sequence[str]) -> str:
         lambda ax: plot_slice_profile(ax, profile, labels=labels),
         height_in=3.4,
     )
+
+
+def _smooth_line(ax: Axes, smooth: Mapping[str, Any]) -> None:
+    """Draw the smoothed calibration curve, and its band where it has one."""
+    if not smooth:
+        return
+    predicted, observed = _array(smooth["predicted"]), _array(smooth["observed"])
+    if smooth.get("ci_low") and smooth.get("ci_high"):
+        low, high = _array(smooth["ci_low"]), _array(smooth["ci_high"])
+        ax.fill_between(predicted, low, high, color=POSITIVE, alpha=0.13, linewidth=0, gid="band")
+    ax.plot(predicted, observed, color=POSITIVE, linewidth=1.8, gid="smooth")
 
 
 def _array(values: Sequence[float | None]) -> FloatArray:

@@ -17,6 +17,7 @@ from mri_transfer.heads.linear import LinearHeadSpec, apply_linear, fit_linear
 from mri_transfer.heads.published import PublishedHeadSpec, apply_published, fit_published
 
 __all__ = [
+    "AnyHeadSpec",
     "AttentionHeadSpec",
     "Fit",
     "Head",
@@ -28,9 +29,9 @@ __all__ = [
     "fit_heads",
 ]
 
-HeadSpec = Annotated[
-    LinearHeadSpec | PublishedHeadSpec | AttentionHeadSpec, Field(discriminator="kind")
-]
+AnyHeadSpec = LinearHeadSpec | PublishedHeadSpec | AttentionHeadSpec
+#: The same for readers of configurations: `kind` says which.
+HeadSpec = Annotated[AnyHeadSpec, Field(discriminator="kind")]
 
 _APPLY = {
     "linear": apply_linear,
@@ -40,12 +41,12 @@ _APPLY = {
 
 
 def fit_heads(
-    spec: LinearHeadSpec | PublishedHeadSpec | AttentionHeadSpec,
+    spec: AnyHeadSpec,
     table: FeatureTable,
     labels: npt.NDArray[np.int64],
     fits: Sequence[Fit],
-) -> Iterator[tuple[int, int, Head]]:
-    """Fit a head for every request and every candidate of the spec, all in one pass.
+) -> Iterator[tuple[int, Head]]:
+    """Fit a head for every request, all in one pass.
 
     Parameters
     ----------
@@ -58,8 +59,8 @@ def fit_heads(
 
     Yields
     ------
-    fit, candidate : int
-        Positions in `fits` and `spec.candidates`.
+    fit : int
+        Position in `fits`, rising.
     head : Head
 
     Raises

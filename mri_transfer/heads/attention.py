@@ -8,7 +8,6 @@ epochs is chosen inside training patients.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -41,19 +40,10 @@ class AttentionHeadSpec:
     """Width of the gated attention network."""
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.1, ge=0)
-    epochs: tuple[int, ...] = Field(default=(5, 10, 20, 40, 80), min_length=1)
-    """Candidates, rising; chosen inside training patients (early stopping)."""
+    epochs: int = Field(default=20, ge=1)
+    """Full passes; the search may choose the number inside training patients (early stopping)."""
     balanced: bool = True
     """Weigh labels inversely to their frequency among the training patients."""
-
-    @property
-    def candidates(self) -> tuple[int, ...]:
-        """What is chosen among, most regularised (fewest epochs) first."""
-        return tuple(sorted(set(self.epochs)))
-
-    def only(self, candidate: int) -> AttentionHeadSpec:
-        """Return the spec with one candidate left."""
-        return dataclasses.replace(self, epochs=(self.candidates[candidate],))
 
 
 def fit_attention(
@@ -61,25 +51,20 @@ def fit_attention(
     table: FeatureTable,
     labels: npt.NDArray[np.int64],
     fits: Sequence[Fit],
-) -> Iterator[tuple[int, int, Head]]:
-    """Fit one head for each request and each candidate number of epochs.
+) -> Iterator[tuple[int, Head]]:
+    """Fit one head for each request.
 
     Yields
     ------
-    fit, candidate : int
-        Positions in `fits` and `spec.candidates`.
+    fit : int
+        Position in `fits`.
     head : Head
     """
     for start in range(0, len(fits), _STACK):
-        group = fits[start : start + _STACK]
-        network = _Network(spec, table, labels, group)
-        done = 0
-        for candidate, epochs in enumerate(spec.candidates):
-            for _ in range(epochs - done):
-                network.step()
-            done = epochs
-            for i, head in enumerate(network.heads()):
-                yield start + i, candidate, head
+        network = _Network(spec, table, labels, fits[start : start + _STACK])
+        for _ in range(spec.epochs):
+            network.step()
+        yield from enumerate(network.heads(), start=start)
 
 
 class _Network:
@@ -149,15 +134,19 @@ class _Network:
         import torch
 
         p = self.parameters
-        n_scans, n_slices, n_features = self.shape
-        n_fits = len(self.mean)
+        n_scans, n_slices, _ = self.shape
         kernels = torch.cat([p["value"], p["gate"], p["weight"][:, None]], 1)
         biases = torch.cat([p["value_bias"], p["gate_bias"], p["bias"]], 1)
         # Standardising the shared features fit by fit would copy them; the kernels take it over.
         scaled = kernels / self._deviation[:, None]
         shifted = biases - (scaled * self._mean[:, None]).sum(2)
-        flat = torch.addmm(shifted.reshape(-1), self.rows, scaled.reshape(-1, n_features).t())
-        maps = flat.view(n_scans, n_slices, n_fits, -1).permute(2, 0, 1, 3)
+        # One product a fit: a joint one would round differently with every set of fits.
+        maps = torch.stack(
+            [
+                torch.addmm(shift, self.rows, kernel.t()).view(n_scans, n_slices, -1)
+                for shift, kernel in zip(shifted, scaled, strict=True)
+            ]
+        )
         hidden = p["value"].shape[1]
         gated = torch.tanh(maps[..., :hidden]) * torch.sigmoid(maps[..., hidden:-1])
         attention = torch.einsum("fnsh,fh->fns", gated, p["attention"][:, 0])

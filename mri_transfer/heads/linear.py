@@ -13,7 +13,6 @@ mean of linear heads is a linear head.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -43,25 +42,12 @@ class LinearHeadSpec:
     """`global`: features are centred and divided by one number, the root of their summed
     variances, so that those that vary most weigh most; `feature`: each by its own deviation."""
     inverse_l2: tuple[float, ...] = Field(default=(10.0, 30.0, 100.0), min_length=1)
-    """Scikit-learn's C, strongest penalty first; it belongs to the scaling."""
-    penalties: Literal["average", "inner"] = "average"
-    """`average`: the mean of the heads of all penalties; `inner`: the one that inner evaluation
-    of the training patients prefers."""
+    """Scikit-learn's C, one or several: the head is the mean of the heads of all of them. The
+    right size depends on the scaling."""
     zones: int = Field(default=2, ge=1)
     """Zones of equal height, from the lowest slice up, each with weights of its own."""
     balanced: bool = True
     """Weigh labels inversely to their frequency among the training patients."""
-
-    @property
-    def candidates(self) -> tuple[tuple[float, ...], ...]:
-        """What is chosen among, most regularised first: groups of penalties to average."""
-        if self.penalties == "average":
-            return (self.inverse_l2,)
-        return tuple((value,) for value in self.inverse_l2)
-
-    def only(self, candidate: int) -> LinearHeadSpec:
-        """Return the spec with one candidate left."""
-        return dataclasses.replace(self, inverse_l2=self.candidates[candidate], penalties="average")
 
 
 def zone_of_slices(n_slices: int, zones: int) -> IntArray:
@@ -99,13 +85,13 @@ def patient_rows(
 
 def fit_linear(
     spec: LinearHeadSpec, table: FeatureTable, labels: IntArray, fits: Sequence[Fit]
-) -> Iterator[tuple[int, int, Head]]:
-    """Fit one head for each request and each candidate.
+) -> Iterator[tuple[int, Head]]:
+    """Fit one head for each request.
 
     Yields
     ------
-    fit, candidate : int
-        Positions in `fits` and `spec.candidates`.
+    fit : int
+        Position in `fits`.
     head : Head
     """
     n_slices = table.features.shape[1]
@@ -118,18 +104,17 @@ def fit_linear(
         heights = _mean_by_slice(table.features, fit.train)
         # With an L2 penalty the solution lies in the span of the rows. In a basis of that span
         # there are no more unknowns than patients, however many features there are.
-        left, lengths, basis = np.linalg.svd(scaled, full_matrices=False)
-        rotated = left * lengths
-        for candidate, penalties in enumerate(spec.candidates):
-            # Threads cost more than they save on a problem this small.
-            with threadpool_limits(limits=1):
-                solved = [_solve(rotated, values, c, balanced=spec.balanced) for c in penalties]
+        # Threads cost more than they save on a problem this small, and round by their number.
+        with threadpool_limits(limits=1):
+            left, lengths, basis = np.linalg.svd(scaled, full_matrices=False)
+            rotated = left * lengths
+            solved = [_solve(rotated, values, c, balanced=spec.balanced) for c in spec.inverse_l2]
             weight = (np.mean([w for w, _ in solved], axis=0) @ basis).reshape(mean.shape)
-            raw = share[:, None] * weight / deviation
-            intercept = float(np.mean([b for _, b in solved]))
-            bias = _slice_biases(raw, intercept, mean, heights)
-            tensors = {"weight": raw.astype(np.float32), "bias": bias.astype(np.float32)}
-            yield i, candidate, Head(kind="linear", tensors=tensors)
+        raw = share[:, None] * weight / deviation
+        intercept = float(np.mean([b for _, b in solved]))
+        bias = _slice_biases(raw, intercept, mean, heights)
+        tensors = {"weight": raw.astype(np.float32), "bias": bias.astype(np.float32)}
+        yield i, Head(kind="linear", tensors=tensors)
 
 
 def _deviation(rows: DoubleArray, scaling: Literal["global", "feature"]) -> DoubleArray:

@@ -12,7 +12,6 @@ threads. On a GPU all fits advance together in batched products.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -50,28 +49,19 @@ class PublishedHeadSpec:
     batch_size: int = Field(default=40, ge=1)
     epochs: int = Field(default=100, ge=1)
 
-    @property
-    def candidates(self) -> tuple[int, ...]:
-        """One: nothing was chosen inside, the last epoch was kept."""
-        return (self.epochs,)
-
-    def only(self, candidate: int) -> PublishedHeadSpec:
-        """Return the spec with one candidate left: itself."""
-        return dataclasses.replace(self, epochs=self.candidates[candidate])
-
 
 def fit_published(
     spec: PublishedHeadSpec,
     table: FeatureTable,
     labels: npt.NDArray[np.int64],
     fits: Sequence[Fit],
-) -> Iterator[tuple[int, int, Head]]:
+) -> Iterator[tuple[int, Head]]:
     """Fit one head for each request.
 
     Yields
     ------
-    fit, candidate : int
-        Positions in `fits` and `spec.candidates` (always 0).
+    fit : int
+        Position in `fits`.
     head : Head
     """
     import torch
@@ -92,9 +82,7 @@ def fit_published(
         device, groups, workers = "cpu", [[fit] for fit in fits], torch.get_num_threads()
     # The running squares of features that seldom fire decay into denormal numbers.
     with one_core_each(workers, flush_denormals=True) as pool:
-        heads = itertools.chain.from_iterable(pool.map(train, groups))
-        for i, head in enumerate(heads):
-            yield i, 0, head
+        yield from enumerate(itertools.chain.from_iterable(pool.map(train, groups)))
 
 
 class _Trainer:

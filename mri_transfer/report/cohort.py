@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from mri_transfer.report.cells import Row, Table
 from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.tables import Row, Table
 from mri_transfer.report.wording import number
 
 __all__ = ["cohort_table", "mean_and_sd"]

@@ -11,7 +11,22 @@ import pandas as pd
 
 from mri_transfer import figures
 from mri_transfer.files import atomic_write_text
-from mri_transfer.report import cohort, summary, tables
+from mri_transfer.report import (
+    audit_tables,
+    calibration_tables,
+    choice_tables,
+    class_tables,
+    cohort,
+    comparison_tables,
+    group_tables,
+    leakage_tables,
+    learning_tables,
+    precision_tables,
+    summary,
+    tables,
+    utility_tables,
+)
+from mri_transfer.report.cells import Table
 from mri_transfer.report.model import Montage, ReportInputs
 from mri_transfer.report.pages import png_source, render_page
 from mri_transfer.report.wording import count, number
@@ -19,6 +34,59 @@ from mri_transfer.report.wording import count, number
 __all__ = ["render_report", "write_report"]
 
 _MONTAGE_COLUMNS = 8
+
+_TABLES: dict[str, Callable[[ReportInputs], Table | None]] = {
+    "cohort": cohort.cohort_table,
+    "exclusion_counts": lambda inputs: tables.exclusion_counts(inputs.excluded),
+    "exclusions": lambda inputs: tables.exclusion_list(inputs.excluded),
+    "metrics": tables.metric_table,
+    "roc": tables.roc_table,
+    "slices": tables.slice_table,
+    "repeats": tables.repeat_table,
+    "folds": tables.fold_table,
+    "patients": tables.patient_list,
+    "classes": class_tables.class_table,
+    "classes_macro": class_tables.macro_table,
+    "classes_confusion": class_tables.class_confusion,
+    "calibration": calibration_tables.calibration_table,
+    "brier": calibration_tables.brier_table,
+    "calibration_groups": calibration_tables.group_points,
+    "calibration_smooth": calibration_tables.smooth_points,
+    "decision": lambda inputs: utility_tables.decision_table(inputs, whole=False),
+    "decision_whole": lambda inputs: utility_tables.decision_table(inputs, whole=True),
+    "operating_points": utility_tables.operating_table,
+    "predictive_values": utility_tables.predictive_table,
+    "baselines": comparison_tables.baseline_table,
+    "mcnemar": comparison_tables.mcnemar_table,
+    "image_value": comparison_tables.image_value_table,
+    "subgroups": group_tables.subgroup_table,
+    "gaps": group_tables.gap_table,
+    "age_matched": group_tables.age_table,
+    "failures": group_tables.failure_table,
+    "precision": precision_tables.precision_table,
+    "sample_size": precision_tables.sample_size_table,
+    "choices": choice_tables.choice_table,
+    "checks": audit_tables.check_table,
+    "leakage": leakage_tables.leakage_table,
+    "inflation": leakage_tables.inflation_table,
+    "permutations": leakage_tables.permutation_table,
+    "identity": leakage_tables.identity_table,
+    "likeness": leakage_tables.likeness_table,
+    "similar_pairs": leakage_tables.similar_pairs,
+    "shortcuts": audit_tables.shortcut_table,
+    "retest": audit_tables.retest_table,
+    "learning": learning_tables.size_table,
+    "learning_whole": learning_tables.curve_table,
+    "transfer": learning_tables.transfer_table,
+}
+_SENTENCES: dict[str, Callable[[ReportInputs], list[str]]] = {
+    "calibration": calibration_tables.calibration_sentences,
+    "utility": utility_tables.utility_sentences,
+    "image_value": comparison_tables.image_value_sentences,
+    "choices": choice_tables.choice_sentences,
+    "leakage": summary.leakage_sentences,
+    "learning": learning_tables.learning_sentences,
+}
 
 
 def render_report(inputs: ReportInputs) -> str:
@@ -54,11 +122,15 @@ def render_report(inputs: ReportInputs) -> str:
             "threshold": summary.threshold(inputs),
             "key_figures": summary.key_figures(inputs),
         },
-        tables=_tables(inputs),
+        failed=summary.failed_checks(inputs),
+        tables={name: make(inputs) for name, make in _TABLES.items()},
+        sentences={name: make(inputs) for name, make in _SENTENCES.items()},
+        several_scans=leakage_tables.several_scans_tables(inputs),
+        robustness=audit_tables.robustness_tables(inputs),
+        shortcuts=audit_tables.shortcut_sentences(inputs),
         flow=tables.flow(inputs),
         confusion=_confusion(inputs),
         figures=_figures(inputs),
-        leakage=summary.leakage_sentences(inputs),
         audit=inputs.audit,
         montages=[_montage(montage) for montage in inputs.montages],
     )
@@ -74,21 +146,6 @@ def write_report(inputs: ReportInputs, path: Path) -> None:
         The page to write, usually `report/index.html` of a run.
     """
     atomic_write_text(path, render_report(inputs))
-
-
-def _tables(inputs: ReportInputs) -> dict[str, tables.Table | None]:
-    return {
-        "cohort": cohort.cohort_table(inputs),
-        "exclusion_counts": tables.exclusion_counts(inputs.excluded),
-        "exclusions": tables.exclusion_list(inputs.excluded),
-        "metrics": tables.metric_table(inputs),
-        "slices": tables.slice_table(inputs),
-        "repeats": tables.repeat_table(inputs),
-        "folds": tables.fold_table(inputs),
-        "patients": tables.patient_list(inputs),
-        "baselines": tables.baseline_table(inputs) if inputs.evaluation.get("baselines") else None,
-        "leakage": tables.leakage_table(inputs),
-    }
 
 
 def _figures(inputs: ReportInputs) -> dict[str, str]:
@@ -108,9 +165,20 @@ def _figures(inputs: ReportInputs) -> dict[str, str]:
             _slice_profile(inputs), labels=inputs.labels
         )
     if evaluation.get("baselines"):
-        drawings["auc_comparison"] = lambda: figures.draw_auc_comparison(evaluation)
-    if audit is not None and tables.leakage_table(inputs) is not None:
+        ordered = comparison_tables.sorted_baselines(evaluation)
+        drawings["auc_comparison"] = lambda: figures.draw_auc_comparison(
+            {**evaluation, "baselines": ordered}
+        )
+    curve = evaluation.get("decision_curve") or {}
+    if curve.get("thresholds"):
+        drawings["decision_curve"] = lambda: figures.draw_decision_curve(
+            curve, baseline=utility_tables.curve_baseline(inputs)
+        )
+    if audit is not None and leakage_tables.leakage_table(inputs) is not None:
         drawings["leakage"] = lambda: figures.draw_leakage(audit)
+    learning = (audit or {}).get("learning_curve")
+    if learning:
+        drawings["learning_curve"] = lambda: figures.draw_learning_curve(learning)
     return {name: _markup(draw()) for name, draw in drawings.items()}
 
 

@@ -14,8 +14,8 @@ from mri_transfer.errors import RunFolderError
 
 __all__ = ["Montage", "ReportInputs"]
 
-_EVALUATION_SCHEMA = "mri-transfer/evaluation/1"
-_AUDIT_SCHEMA = "mri-transfer/audit/1"
+_EVALUATION_SCHEMA = "mri-transfer/evaluation/2"
+_AUDIT_SCHEMA = "mri-transfer/audit/2"
 _COLUMNS = {
     "excluded": ("scan_id", "patient_id", "stage", "reason"),
     "patient_scores": ("repeat", "patient_id", "label", "score", "predicted"),
@@ -32,7 +32,8 @@ class Montage:
     patient_id, label : str
         Whose they are, and the patient's label.
     pixels : ndarray of uint8, shape (n_slices, H, W)
-        Front of the head at the top, the patient's left on the left.
+        As the scan's header has it: where that is right, front of the head at the top, the
+        patient's left on the left.
     z_mm : ndarray of float, shape (n_slices,)
         World height of each slice in millimetres.
     slice_scores : ndarray of float, shape (n_slices,)

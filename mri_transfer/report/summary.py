@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mri_transfer.report.audit_tables import outcome
 from mri_transfer.report.cohort import mean_and_sd
+from mri_transfer.report.comparison_tables import best_baseline
 from mri_transfer.report.model import ReportInputs
 from mri_transfer.report.wording import estimate, interval, label_of, number, p_value
 
 __all__ = [
     "answer",
     "comparison",
+    "failed_checks",
     "key_figures",
     "leakage_sentences",
     "on_whom",
@@ -92,15 +95,11 @@ def answer(inputs: ReportInputs) -> str:
 
 
 def comparison(inputs: ReportInputs) -> str:
-    """Return how the model stands against the strongest baseline; empty without baselines."""
-    found = {
-        name: entry
-        for name, entry in inputs.evaluation.get("baselines", {}).items()
-        if entry.get("auc", {}).get("value") is not None
-    }
-    if not found:
+    """Return how the model stands against the strongest baseline of covariates, if there is one."""
+    found = inputs.evaluation.get("baselines") or {}
+    name = best_baseline(inputs.evaluation, among=found)
+    if name is None:
         return ""
-    name = max(found, key=lambda key: float(found[key]["auc"]["value"]))
     sentence = (
         f"The strongest baseline from the patients' table ({name}) reaches "
         f"{number(found[name]['auc']['value'], 2)} on the same folds"
@@ -148,6 +147,15 @@ def threshold(inputs: ReportInputs) -> str:
         "The threshold was chosen on training patients of each fold and never on the patients it "
         "is applied to."
     )
+
+
+def failed_checks(inputs: ReportInputs) -> list[str]:
+    """Return the checks of the audit that did not pass, each in a sentence."""
+    return [
+        f"{check['what'].rstrip('.')}: " + outcome(check)
+        for check in (inputs.audit or {}).get("checks") or []
+        if not check["passed"]
+    ]
 
 
 def leakage_sentences(inputs: ReportInputs) -> list[str]:

@@ -39,12 +39,30 @@ METRICS: dict[str, Metric] = {
     "specificity": Metric("Specificity", "Of patients with the negative label, share called so"),
     "ppv": Metric("PPV", "Of those called positive, share that are; depends on the cohort's mix"),
     "npv": Metric("NPV", "Of those called negative, share that are; depends on the cohort's mix"),
+    "positive_likelihood_ratio": Metric(
+        "Likelihood ratio of a positive call",
+        "Factor by which it multiplies the odds; 1 says nothing",
+    ),
+    "negative_likelihood_ratio": Metric(
+        "Likelihood ratio of a negative call",
+        "Factor by which it multiplies the odds; 1 says nothing",
+    ),
     "brier": Metric("Brier score", "Mean squared error of the score; 0 is perfect, 0.25 guesses"),
     "calibration_intercept": Metric(
         "Calibration intercept", "0 is right; below 0, the scores are too high on the whole"
     ),
     "calibration_slope": Metric(
         "Calibration slope", "1 is right; below 1, the scores are too extreme"
+    ),
+    "ici": Metric(
+        "ICI", "Integrated calibration index: mean distance of the smooth curve from the diagonal"
+    ),
+    "e50": Metric("E50", "Median distance of the smooth curve from the diagonal"),
+    "e90": Metric("E90", "Distance that 90 in 100 patients stay below"),
+    "emax": Metric("Emax", "Largest distance of the smooth curve from the diagonal"),
+    "ici_if_calibrated": Metric(
+        "ICI by chance",
+        "What the ICI would be were the scores right: mean and central range, no interval",
     ),
 }
 

@@ -10,14 +10,17 @@ from mri_transfer.errors import ConfigurationError, EvaluationError
 from mri_transfer.evaluation import (
     BaselineSpec,
     EvaluationSpec,
+    Evidence,
     auc,
     baseline_scores,
-    compare_baseline,
+    compare_rival,
     default_baselines,
     refuse_circular,
     score_arrays,
     youden_threshold,
 )
+from mri_transfer.evaluation.comparison import find_rivals
+from mri_transfer.evaluation.settings import CohortTables
 from mri_transfer.folds import FoldSpec, make_folds
 
 
@@ -205,9 +208,15 @@ def test_a_covariate_that_nobody_has_makes_the_baseline_not_computable(cohort):
         cohort.patient_scores, folds=cohort.folds, thresholds=cohort.thresholds,
         positive_label="AD", negative_label="CN",
     )  # fmt: skip
-    entry = compare_baseline(
-        BaselineSpec(covariates=("age",)), arrays, patients=patients, folds=cohort.folds,
-        positive_label="AD", negative_label="CN", seed=0,
+    tables = CohortTables(
+        patients=patients, folds=cohort.folds, positive_label="AD", negative_label="CN"
+    )
+    rivals = find_rivals(tables, spec=EvaluationSpec(), evidence=Evidence(), seed=0)
+    assert [rival.name for rival in rivals] == ["majority", "age", "sex", "age + sex"]
+    assert [rival.table is None for rival in rivals] == [False, True, False, True]
+    entry = compare_rival(
+        rivals[1], arrays, positive_label="AD", n_samples=100,
+        rng=lambda name: np.random.default_rng(0),
     )  # fmt: skip
     assert entry["auc"]["value"] is None
     assert "missing for every patient" in entry["auc"]["reason"]

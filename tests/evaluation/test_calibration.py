@@ -1,19 +1,14 @@
-"""Brier score, calibration intercept and slope, calibration curve."""
+"""Brier score and calibration curve."""
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
+from scipy import stats
+from scipy.special import logit
 
 from mri_transfer.errors import EvaluationError
-from mri_transfer.evaluation import (
-    brier,
-    calibration_curve,
-    calibration_intercept,
-    calibration_slope,
-)
+from mri_transfer.evaluation import brier, calibration_curve
 
 
 def expit(x):
@@ -28,94 +23,67 @@ def simulate(n, *, shift=0.0, factor=1.0, seed=0):
     return labels, expit(logits)
 
 
-def test_a_calibrated_model_has_intercept_0_and_slope_1():
-    labels, scores = simulate(20_000)
-    intercept, slope = calibration_intercept(labels, scores), calibration_slope(labels, scores)
-    assert intercept.value == pytest.approx(0, abs=0.05)
-    assert slope.value == pytest.approx(1, abs=0.06)
-    assert intercept.ci_low < 0 < intercept.ci_high
-    assert slope.ci_low < 1 < slope.ci_high
-
-
-@pytest.mark.parametrize("factor", [0.5, 1.5])
-def test_slope_finds_the_factor_of_the_simulated_model(factor):
-    assert calibration_slope(*simulate(20_000, factor=factor)).value == pytest.approx(
-        factor, abs=0.07
-    )
-
-
-@pytest.mark.parametrize("shift", [-0.7, 0.4])
-def test_intercept_finds_the_shift_of_the_simulated_model(shift):
-    assert calibration_intercept(*simulate(20_000, shift=shift)).value == pytest.approx(
-        shift, abs=0.06
-    )
-
-
-def test_intercept_has_a_closed_form_for_constant_scores():
-    # All scores .5, 30 positives of 40: the shift is the log-odds of .75.
-    found = calibration_intercept([1] * 30 + [0] * 10, [0.5] * 40)
-    assert found.value == pytest.approx(np.log(3))
-
-
-def test_repeating_the_same_scores_narrows_nothing():
-    labels, scores = simulate(120, seed=3)
-    for function in (calibration_intercept, calibration_slope):
-        once, thrice = function(labels, scores), function(labels, [scores] * 3)
-        assert thrice.value == pytest.approx(once.value)
-        assert thrice.ci_high - thrice.ci_low == pytest.approx(once.ci_high - once.ci_low, rel=0.01)
-        assert thrice.n == 120
-
-
-def test_slope_interval_covers_on_140_patients():
-    runs, hits = 200, 0
-    for seed in range(runs):
-        found = calibration_slope(*simulate(140, factor=0.8, seed=seed))
-        hits += found.ci_low <= 0.8 <= found.ci_high
-    assert 0.90 <= hits / runs <= 0.99
-
-
-@pytest.mark.parametrize(
-    ("scores", "reason"),
-    [
-        ([0.3] * 6, "constant"),
-        ([0.1, 0.2, 0.3, 0.7, 0.8, 0.9], "separate"),
-        ([0.9, 0.8, 0.7, 0.3, 0.2, 0.1], "separate"),
-        ([0.1, 0.2, 0.5, 0.5, 0.8, 0.9], "separate"),
-        ([0.0, 0.0, 0.0, 1.0, 1.0, 1.0], "separate"),
-    ],
-)
-def test_a_slope_that_does_not_exist_is_none_with_a_reason_and_no_warning(scores, reason):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        found = calibration_slope([0, 0, 0, 1, 1, 1], scores)
-        intercept = calibration_intercept([0, 0, 0, 1, 1, 1], scores)
-    assert found.value is None
-    assert reason in found.reason
-    assert intercept.value is not None
-
-
-def test_saturated_scores_are_clipped_not_infinite():
-    labels, scores = simulate(200, seed=4)
-    scores[:5] = [0.0, 1.0, 0.0, 1.0, 1.0]
-    labels[:5] = [1, 0, 0, 1, 1]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert np.isfinite(calibration_slope(labels, scores).value)
-        assert np.isfinite(calibration_intercept(labels, scores).value)
-
-
 def test_calibration_refuses_what_is_no_probability():
     with pytest.raises(EvaluationError, match="probabilities"):
-        calibration_slope([0, 1, 0], [0.1, 1.2, 0.4])
+        brier([0, 1, 0], [0.1, 1.2, 0.4])
 
 
-def test_brier_by_hand_and_its_interval_holds_the_value():
-    rng = np.random.default_rng(0)
-    found = brier([1, 0, 0], [[0.8, 0.4, 0.0], [0.6, 0.2, 0.0]], n_samples=200, rng=rng)
+def test_brier_by_hand():
+    found = brier([1, 0, 0], [[0.8, 0.4, 0.0], [0.6, 0.2, 0.0]])
     assert found.value == pytest.approx((0.04 + 0.16 + 0 + 0.16 + 0.04 + 0) / 6)
-    labels, scores = simulate(140)
-    found = brier(labels, scores, n_samples=500, rng=rng)
-    assert found.ci_low < found.value < found.ci_high
+    assert found.ci_low is None
+    assert "two patients" in found.reason
+
+
+def test_the_interval_of_the_brier_score_is_welchs_on_the_logit():
+    """The Brier score is a sum of two means of independent groups, each with its share."""
+    rng = np.random.default_rng(1)
+    labels = np.arange(30) % 3 == 0
+    scores = rng.random((2, 30))
+    losses = np.mean((scores - labels) ** 2, axis=0)
+    share = labels.mean()
+    groups = share * losses[labels], -(1 - share) * losses[~labels]
+    welch = stats.ttest_ind(*groups, equal_var=False)
+    found = brier(labels.astype(int), scores, confidence=0.9)
+    half = (welch.confidence_interval(0.9).high - welch.confidence_interval(0.9).low) / 2
+    value = losses.mean()
+    reach = half / (value * (1 - value))
+    assert found.value == pytest.approx(value)
+    assert logit(found.ci_high) == pytest.approx(logit(value) + reach)
+    assert logit(found.ci_low) == pytest.approx(logit(value) - reach)
+    assert found.n == 30
+
+
+def test_repeating_the_same_scores_does_not_narrow_the_brier_score():
+    labels, scores = simulate(60, seed=3)
+    assert brier(labels, [scores] * 3) == brier(labels, scores)
+
+
+def test_a_label_whose_patients_lose_alike_still_leaves_an_interval():
+    found = brier([1, 1, 1, 0, 0, 0], [0.7, 0.7, 0.7, 0.1, 0.3, 0.6])
+    assert 0 < found.ci_low < found.value < found.ci_high < 1
+    for scores in ([0.5] * 6, [1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]):
+        level = brier([1, 1, 1, 0, 0, 0], scores)
+        assert level.value in (0.25, 0.0, 1.0)
+        assert level.ci_low is None
+        assert "lose the same" in level.reason
+
+
+def test_the_brier_score_is_covered_on_few_patients():
+    """12 and 12 patients, AUC .78: the percentile bootstrap covers in 92 per cent."""
+    rng = np.random.default_rng(5)
+    shift = np.sqrt(2) * stats.norm.ppf(0.78)
+    grid = np.linspace(-7, 9, 20_001)
+    chance = expit(shift * grid - shift**2 / 2)
+    density = stats.norm.pdf(grid) * chance**2 + stats.norm.pdf(grid - shift) * (1 - chance) ** 2
+    truth, labels = np.trapezoid(density, grid) / 2, np.repeat([0, 1], 12)
+    covered, runs = 0, 1000
+    for _ in range(runs):
+        found = brier(
+            labels, expit(shift * (rng.standard_normal(24) + shift * labels) - shift**2 / 2)
+        )
+        covered += found.ci_low <= truth <= found.ci_high
+    assert 0.93 <= covered / runs <= 0.97
 
 
 def test_curve_by_hand():

@@ -33,6 +33,20 @@ def document():
         "baselines": {
             "age": {"auc": entry(0.60, 0.5, 0.7), "auc_difference": entry(0.2, -0.1, 0.3)},
             "nwbv": {"auc": entry(0.7, 0.6, 0.8), "auc_difference": entry(0.1, 0.02, 0.18)},
+            "voxels": {
+                "kind": "image",
+                "auc": entry(0.75, 0.7, 0.8),
+                "auc_difference": entry(0.05, 0.01, 0.1),
+            },
+            "majority": {
+                "kind": "constant",
+                "auc": entry(0.5, None, None),
+                "auc_difference": entry(0.3, 0.2, 0.4),
+            },
+        },
+        "age_matched": {
+            "matched": {"auc": entry(0.7, 0.6, 0.8)},
+            "weighted": {"auc": entry(0.7, 0.6, 0.8)},
         },
     }
 
@@ -75,6 +89,18 @@ def changed(document, path, value):
         (("baselines", "nwbv", "auc_difference"), entry(-0.2, -0.3, -0.1), "baseline_not_beaten"),
         (("baselines", "nwbv", "auc", "value"), 0.96, "baseline_suspicious"),
         (("baselines",), {}, "no_baseline"),
+        (("age_matched", "matched", "auc"), entry(0.6, 0.5, 0.7), "age_matched_not_shown"),
+        (("age_matched", "weighted", "auc"), entry(0.4, 0.3, 0.5), "age_matched_not_shown"),
+        (
+            ("baselines", "voxels", "auc_difference"),
+            entry(0.05, -0.01, 0.1),
+            "image_baseline_not_beaten",
+        ),
+        (
+            ("baselines", "voxels", "auc_difference"),
+            entry(0.05, None, None),
+            "image_baseline_not_beaten",
+        ),
     ],
 )
 def test_each_rule_raises_its_own_caveat_and_no_other(document, patients, path, value, code):
@@ -128,3 +154,20 @@ def test_undefined_figures_raise_no_caveat_of_their_own(document, patients):
     blank = changed(document, ("patient", "calibration_slope"), none)
     blank["baselines"]["age"] = {"auc": none, "auc_difference": none}
     assert codes(blank, patients) == []
+
+
+def test_a_reading_of_the_image_is_no_baseline_without_images(document, patients):
+    better = changed(document, ("baselines", "voxels", "auc_difference"), entry(-0.1, -0.2, -0.01))
+    better = changed(better, ("baselines", "voxels", "auc"), entry(0.97, 0.9, 0.99))
+    found = find_caveats(better, patients)
+    assert [caveat["code"] for caveat in found] == ["image_baseline_not_beaten"]
+    assert "voxels (AUC 0.97; model minus it -0.100, interval -0.200 to -0.010)" in found[0]["text"]
+    alone = changed(document, ("baselines",), {"voxels": document["baselines"]["voxels"]})
+    assert codes(alone, patients) == ["no_baseline"]
+
+
+def test_an_age_matched_auc_that_is_undefined_raises_no_caveat(document, patients):
+    none = entry(None, None, None)
+    blank = changed(document, ("age_matched", "matched", "auc"), none)
+    assert codes(blank, patients) == []
+    assert codes(changed(document, ("age_matched",), None), patients) == []

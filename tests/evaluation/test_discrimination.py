@@ -1,4 +1,4 @@
-"""AUC, average precision, ROC and threshold against definitions written out slowly."""
+"""AUC, ROC and threshold against definitions written out slowly."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ import pytest
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation import (
     auc,
-    average_precision,
     bootstrap_auc,
-    bootstrap_average_precision,
     delong_placements,
     roc_curve,
     youden_threshold,
 )
-from mri_transfer.evaluation.discrimination import patient_weights
+from mri_transfer.evaluation.discrimination import pair_kernel, patient_weights, resampled_auc
 
 
 def slow_auc(labels, scores):
@@ -108,39 +106,31 @@ def test_bootstrap_uses_the_same_auc_as_plain_resampling(levels):
     assert fast.ci_high == pytest.approx(slow.ci_high)
 
 
-@pytest.mark.parametrize("levels", [None, 4])
-def test_bootstrap_of_average_precision_uses_the_same_value_as_scikit_learn(levels):
-    labels, scores = draw(6, levels=levels, repeats=2)
-    fast = bootstrap_average_precision(labels, scores, n_samples=100, rng=np.random.default_rng(7))
-    from mri_transfer.evaluation import patient_bootstrap
-
-    slow = patient_bootstrap(
-        lambda rows: average_precision(labels[rows], scores[:, rows]),
-        labels,
-        n_samples=100,
-        rng=np.random.default_rng(7),
-    )
-    assert fast.value == pytest.approx(average_precision(labels, scores))
-    assert fast.ci_low == pytest.approx(slow.ci_low)
-    assert fast.ci_high == pytest.approx(slow.ci_high)
-
-
-def test_average_precision_by_hand():
-    # Ranked: 1, 0, 1 -> precision 1 at the first positive, 2/3 at the second.
-    assert average_precision([1, 0, 1], [0.9, 0.5, 0.2]) == pytest.approx((1 + 2 / 3) / 2)
-
-
 def test_bootstrap_of_140_patients_and_3_repeats_takes_no_time():
     labels, scores = draw(8, n=140, repeats=3)
     start = time.perf_counter()
     bootstrap_auc(labels, scores, n_samples=2000, rng=np.random.default_rng(0))
-    bootstrap_average_precision(labels, scores, n_samples=2000, rng=np.random.default_rng(0))
     assert time.perf_counter() - start < 2.0
 
 
 def test_patient_weights_count_draws():
     weights = patient_weights(np.array([[0, 0, 2], [1, 1, 1]]), 3)
     np.testing.assert_array_equal(weights, [[2, 0, 1], [0, 3, 0]])
+
+
+@pytest.mark.parametrize("levels", [None, 4])
+def test_a_resampled_kernel_of_pairs_is_the_auc_of_the_patients_drawn(levels):
+    labels, scores = draw(10, levels=levels, repeats=2)
+    positive = labels == 1
+    kernel = pair_kernel(scores[:, positive], scores[:, ~positive])
+    assert kernel.mean() == pytest.approx(auc(labels, scores))
+    rows = np.concatenate([np.flatnonzero(positive)[[0, 0, 3]], np.flatnonzero(~positive)[[1, 5]]])
+    weights = patient_weights(rows[None, :], len(labels))
+    upper, lower = weights[:, positive], weights[:, ~positive]
+    # Counts are scaled, as the mean is taken over as many pairs as the kernel has.
+    scale = (len(upper[0]) / 3) * (len(lower[0]) / 2)
+    expected = np.mean([slow_auc(labels[rows], one[rows]) for one in scores])
+    assert resampled_auc(kernel, upper, lower)[0] * scale == pytest.approx(expected)
 
 
 def test_roc_curve_by_hand_and_its_area():

@@ -14,6 +14,7 @@ from pipelines.runner import RunOutcome, begin_run, run_pipeline
 
 #: Settings that make a run small, not different in kind.
 SMALL = [
+    "profile=quick",
     "preparation.scans=none",
     "slices.n_slices=8",
     "slices.size_px=64",
@@ -24,6 +25,10 @@ SMALL = [
     "evaluation.baseline_inner_folds=2",
     "audit.n_permutations=2",
     "audit.bootstrap_samples=100",
+    "audit.blinded_folds=1",
+    # Each costs seconds; test_recompute.py does it once.
+    "audit.recomputed_patients=0",
+    "audit.shortcut_permutations=2",
     "features.precision=fp32",
 ]
 

@@ -17,153 +17,13 @@ import pytest
 from mri_transfer.errors import RunFolderError
 from mri_transfer.report import Montage, ReportInputs, render_report, write_report
 from mri_transfer.report.wording import count, estimate, interval, number, p_value
+from tests.report.documents import METRIC_NAMES, entry, make_audit, make_inputs
 
-METRIC_NAMES = (
-    "auc", "auc_bootstrap", "average_precision", "balanced_accuracy", "accuracy", "sensitivity",
-    "specificity", "ppv", "npv", "brier", "calibration_intercept", "calibration_slope",
+SECTIONS = (
+    "brier_parts", "decision_curve", "operating_points", "predictive_values", "precision",
+    "subgroups", "age_matched", "failures", "choices", "classes", "image_value",
 )  # fmt: skip
 HOSTILE = "<script>alert('x')</script>\"&{{ 7*7191 }}"
-
-
-def _entry(value: float | None, half: float = 0.08, n: float = 40, **more: Any) -> dict[str, Any]:
-    low, high = (None, None) if value is None else (value - half, value + half)
-    return {"value": value, "ci_low": low, "ci_high": high, "n": n, "method": "DeLong", **more}
-
-
-def make_evaluation(n_patients: int = 40, n_repeats: int = 2) -> dict[str, Any]:
-    """Return an evaluation in which every metric has a value of its own."""
-    patient = {name: _entry(0.6137 + 0.0211 * i) for i, name in enumerate(METRIC_NAMES)}
-    patient["brier"]["method"] = "patient bootstrap"
-    slices = {"accuracy": _entry(0.6543), "auc": _entry(0.7012), "balanced_accuracy": _entry(0.651)}
-    fpr = np.linspace(0, 1, 21)
-    half = n_patients // 2
-    return {
-        "schema": "mri-transfer/evaluation/1",
-        "n_patients": n_patients, "n_scans": n_patients, "n_slices": 32 * n_patients,
-        "n_repeats": n_repeats, "n_folds": 5, "positive_label": "AD", "negative_label": "CN",
-        "n_positive": half, "synthetic": False, "trunk_weights": "imagenet", "confidence": 0.95,
-        "bootstrap_samples": 2000, "patient": patient, "slice": slices,
-        "per_repeat": [{"repeat": r, "auc": 0.75 + r / 90} for r in range(n_repeats)],
-        "per_fold": [
-            {"repeat": r, "fold": f, "n_patients": 8, "auc": 0.7 + f / 50, "threshold": 0.47}
-            for r in range(n_repeats) for f in range(5)
-        ],
-        "baselines": {
-            "age": {
-                "covariates": ["age"], "auc": _entry(0.5817), "balanced_accuracy": _entry(0.5523),
-                "auc_difference": _entry(0.1731, p=0.0004),
-            },
-            "age + nwbv": {
-                "covariates": ["age", "nwbv"], "auc": _entry(0.7432),
-                "balanced_accuracy": _entry(0.6829), "auc_difference": _entry(0.0141, p=0.7713),
-            },
-        },
-        "roc": {"fpr": fpr.tolist(), "tpr": np.sqrt(np.sin(fpr * np.pi / 2)).tolist()},
-        "calibration": {
-            "predicted": [0.15, 0.35, 0.5, 0.68, 0.86], "observed": [0.2, 0.31, 0.55, 0.62, 0.8],
-            "n": [8, 8, 8, 8, 8], "ci_low": [0.1, 0.2, 0.42, 0.5, None],
-            "ci_high": [0.4, 0.45, 0.7, 0.74, None],
-        },
-        "confusion": {
-            "labels": ["CN", "AD"],
-            "matrix": [[0.75 * half, 0.25 * half], [0.3 * half, 0.7 * half]],
-        },
-        "caveats": [
-            {"code": "small", "text": "Only 40 patients: intervals are wide."},
-            {"code": "one_site", "text": "One site: nothing is known about other scanners."},
-        ],
-    }  # fmt: skip
-
-
-def make_audit() -> dict[str, Any]:
-    """Return an audit with both faces of the leak."""
-    values = {
-        "patient_split_true_labels": 0.671, "patient_split_permuted_labels": 0.503,
-        "slice_split_true_labels": 0.938, "slice_split_permuted_labels": 0.914,
-    }  # fmt: skip
-    arms = {
-        name: {
-            "slice_accuracy": _entry(value, 0.04), "slice_auc": _entry(value + 0.021, 0.04),
-            "patient_auc": _entry(value + 0.031, 0.04),
-            "patient_balanced_accuracy": _entry(value + 0.011, 0.04),
-        }
-        for name, value in values.items()
-    }  # fmt: skip
-    leakage = {
-        "head": "published", "n_folds": 5, "arms": arms, "inflation_points": 26.7,
-        "sentence": "A study that split by slice would have claimed 93.8 % accuracy.",
-    }  # fmt: skip
-    return {
-        "schema": "mri-transfer/audit/1", "leakage": leakage,
-        "duplicates": {"identical_files": [["scan-a", "scan-b"]]}, "shortcuts": {},
-    }  # fmt: skip
-
-
-def make_inputs(n_patients: int = 40, n_repeats: int = 2, n_montages: int = 2) -> ReportInputs:
-    """Return inputs of a made-up run."""
-    rng = np.random.default_rng(5)
-    ids = [f"OAS{i:04d}" for i in range(n_patients)]
-    labels = ["CN"] * (n_patients // 2) + ["AD"] * (n_patients - n_patients // 2)
-    age = rng.normal(74, 8, n_patients).round()
-    age[3] = np.nan
-    patients = pd.DataFrame(
-        {
-            "label": labels, "age": age, "sex": rng.choice(["F", "M"], n_patients),
-            "site": "WashU", "nwbv": rng.normal(0.75, 0.04, n_patients),
-        },
-        index=pd.Index(ids, name="patient_id"),
-    )  # fmt: skip
-    scores = np.clip(rng.normal(np.where(np.array(labels) == "AD", 0.58, 0.4), 0.17), 0.01, 0.99)
-    rows = [
-        (repeat, i % 5, ids[i], labels[i], scores[i], "AD" if scores[i] > 0.5 else "CN", 32)
-        for repeat in range(n_repeats) for i in range(n_patients)
-    ]  # fmt: skip
-    columns = ["repeat", "fold", "patient_id", "label", "score", "predicted", "n_slices"]
-    slices = pd.DataFrame(
-        [
-            (0, i % 5, ids[i], f"{ids[i]}_s1", k, 2.0 * k - 20, min(1.0, scores[i] + k / 320))
-            for i in range(n_patients) for k in range(32)
-        ],
-        columns=["repeat", "fold", "patient_id", "scan_id", "slice", "z_mm", "score"],
-    )  # fmt: skip
-    excluded = pd.DataFrame(
-        [
-            ("scan-x", "P-x", "check", "scan-x: constant image (found 0). Check the export."),
-            ("scan-y", "P-y", "check", "scan-y: constant image (found 7). Check the export."),
-            ("scan-z", ids[0], "slices", "too few usable axial slices: 12"),
-        ],
-        columns=["scan_id", "patient_id", "stage", "reason"],
-    )
-    montages = [
-        Montage(
-            patient_id=ids[-1 - m], label=labels[-1 - m],
-            pixels=rng.integers(0, 255, (32, 40, 40), dtype=np.uint8),
-            z_mm=np.linspace(-20, 42, 32), slice_scores=rng.random(32),
-        )
-        for m in range(n_montages)
-    ]  # fmt: skip
-    return ReportInputs(
-        title="Alzheimer's disease on OASIS-1",
-        evaluation=make_evaluation(n_patients, n_repeats),
-        audit=make_audit(),
-        patients=patients,
-        excluded=excluded,
-        patient_scores=pd.DataFrame(rows, columns=columns),
-        slice_scores=slices,
-        config={
-            "seed": 7,
-            "slices": {"n_slices": 32, "percentiles": [0.5, 99.5], "window_mm": None},
-            "trunk": {"name": "vgg16", "weights": "imagenet"},
-            "heads": {"kind": "linear", "class_weights": True},
-        },
-        provenance={
-            "versions": {"mri-transfer": "0.1.0", "torch": "2.6.0"},
-            "git_commit": "0123abcd",
-            "artefacts": {"folds.csv": "ab" * 32},
-            "commands": ["mri-transfer run --manifest M.csv --out RUN", "mri-transfer report RUN"],
-        },
-        montages=montages,
-    )
 
 
 class Page(HTMLParser):
@@ -292,7 +152,7 @@ def test_hostile_text_is_shown_and_never_run(inputs: ReportInputs) -> None:
     evaluation = json.loads(json.dumps(inputs.evaluation).replace('"AD"', json.dumps(HOSTILE)))
     evaluation["caveats"] = [{"code": "x", "text": HOSTILE}]
     evaluation["baselines"] = {HOSTILE: evaluation["baselines"]["age"]}
-    evaluation["patient"]["ppv"] = _entry(None, reason=HOSTILE)
+    evaluation["patient"]["ppv"] = entry(None, reason=HOSTILE)
     audit = make_audit()
     audit["leakage"]["sentence"] = HOSTILE
     audit["duplicates"]["identical_files"] = [[HOSTILE, "b"]]
@@ -354,7 +214,7 @@ def test_first_screen_answers_with_interval_and_caveats(page: Page) -> None:
 def test_answer_says_when_guessing_is_not_excluded(
     inputs: ReportInputs, low: float, high: float, words: str
 ) -> None:
-    patient = {**inputs.evaluation["patient"], "auc": _entry((low + high) / 2, (high - low) / 2)}
+    patient = {**inputs.evaluation["patient"], "auc": entry((low + high) / 2, (high - low) / 2)}
     assert words in rendered(inputs, patient=patient).text
 
 
@@ -365,14 +225,14 @@ def test_every_metric_stands_with_value_interval_and_method(
     inputs: ReportInputs, page: Page
 ) -> None:
     for group in ("patient", "slice"):
-        for entry in inputs.evaluation[group].values():
-            assert number(entry["value"]) in page.texts
-            assert interval(entry) in page.texts
+        for found in inputs.evaluation[group].values():
+            assert number(found["value"]) in page.texts
+            assert interval(found) in page.texts
     assert "patient bootstrap" in page.texts
 
 
 def test_metric_without_a_title_is_not_dropped(inputs: ReportInputs) -> None:
-    patient = {**inputs.evaluation["patient"], "net_benefit": _entry(0.1234)}
+    patient = {**inputs.evaluation["patient"], "net_benefit": entry(0.1234)}
     page = rendered(inputs, patient=patient)
     assert {"Net benefit", "0.123"} <= set(page.texts)
 
@@ -446,7 +306,7 @@ def test_every_picture_has_words(page: Page) -> None:
     assert len(page.named("img")) == 2
     assert all("32 axial slices" in str(image["alt"]) for image in page.named("img"))
     drawings = page.named("svg")
-    assert len(drawings) == 6
+    assert len(drawings) == 7
     assert all(svg["role"] == "img" and svg["aria-labelledby"] for svg in drawings)
 
 
@@ -463,7 +323,7 @@ def test_montage_names_height_and_score_of_each_slice(inputs: ReportInputs, page
 
 def test_undefined_values_say_why(inputs: ReportInputs) -> None:
     reason = "no patient was called AD"
-    patient = {**inputs.evaluation["patient"], "ppv": _entry(None, reason=reason)}
+    patient = {**inputs.evaluation["patient"], "ppv": entry(None, reason=reason)}
     fold = {"auc": None, "fold": 0, "reasons": {"auc": "one label in the fold"}, "repeat": 0}
     page = rendered(inputs, patient=patient, per_fold=[fold])
     assert "not defined:\none label in the fold" in page.text
@@ -474,10 +334,11 @@ def test_undefined_values_say_why(inputs: ReportInputs) -> None:
 
 
 def test_undefined_auc_and_empty_parts_still_make_a_page(inputs: ReportInputs) -> None:
-    patient = {name: _entry(None, reason="one label only") for name in METRIC_NAMES}
+    patient = {name: entry(None, reason="one label only") for name in METRIC_NAMES}
     evaluation = {
         **inputs.evaluation, "patient": patient, "slice": {}, "per_repeat": [], "per_fold": [],
         "baselines": {}, "roc": None, "calibration": None, "confusion": None, "caveats": [],
+        **dict.fromkeys(SECTIONS),
     }  # fmt: skip
     bare = dataclasses.replace(
         inputs, evaluation=evaluation, audit=None, montages=(), config={}, provenance={},
@@ -492,8 +353,10 @@ def test_undefined_auc_and_empty_parts_still_make_a_page(inputs: ReportInputs) -
 
 
 def test_another_schema_is_refused(inputs: ReportInputs) -> None:
-    with pytest.raises(RunFolderError, match=r"evaluation\.json: .*evaluation/2.*'evaluate'"):
-        dataclasses.replace(inputs, evaluation={"schema": "mri-transfer/evaluation/2"})
+    with pytest.raises(RunFolderError, match=r"evaluation\.json: .*evaluation/1.*'evaluate'"):
+        dataclasses.replace(inputs, evaluation={"schema": "mri-transfer/evaluation/1"})
+    with pytest.raises(RunFolderError, match=r"audit/1.*'audit'"):
+        dataclasses.replace(inputs, audit={"schema": "mri-transfer/audit/1"})
 
 
 def test_a_table_without_its_columns_is_refused(inputs: ReportInputs) -> None:

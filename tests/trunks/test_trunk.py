@@ -148,7 +148,7 @@ def test_stored_features_come_back_in_a_table_by_scan(tmp_path, trunk: Trunk) ->
         )
         store.put(f"key{i}", encode(stack, trunk, FeatureSpec(pooling="max")))
     scans = [store.get(f"key{i}", scan_id=f"s{i}") for i in range(3)]
-    table = FeatureTable.collect(scans, ["p0", "p0", "p1"])
+    table = FeatureTable.collect(scans, ["p0", "p0", "p1"], ["a", "b", "c"])
     assert table.scan_ids == ("s0", "s1", "s2")
     assert table.features.shape == (3, 2, 512)
     assert np.array_equal(table.features[2], scans[2].features)

@@ -1,0 +1,148 @@
+"""Whether the image adds to what is known without it: the joined model against covariates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mri_transfer.errors import EvaluationError, FoldError
+from mri_transfer.evaluation.added_value import joined_scores
+from mri_transfer.evaluation.baselines import BaselineSpec
+from mri_transfer.evaluation.calibration import score_logits
+from mri_transfer.evaluation.comparison import Rival
+from mri_transfer.evaluation.delong import delong_auc, delong_difference
+from mri_transfer.evaluation.likelihood_ratio import covariate_matrix, likelihood_ratio_test
+from mri_transfer.evaluation.paired import bootstrap_difference
+from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
+from mri_transfer.evaluation.tables import ScoreArrays
+
+__all__ = ["image_value"]
+
+
+def image_value(
+    arrays: ScoreArrays,
+    rivals: Sequence[Rival],
+    cohort: CohortTables,
+    *,
+    spec: EvaluationSpec,
+    evidence: Evidence,
+    seed: int,
+    rng: Callable[[str], np.random.Generator],
+) -> dict[str, Any]:
+    """Ask of the richest sets of covariates what the image adds to them.
+
+    A set that another one contains is passed over.
+
+    Parameters
+    ----------
+    arrays : ScoreArrays
+        The model's scores.
+    rivals : sequence of Rival
+        Those of covariates are joined with the image.
+    cohort : CohortTables
+    spec : EvaluationSpec
+    evidence : Evidence
+        Whose inner scores teach the joined model what an image score of an unseen patient is
+        worth.
+    seed : int
+        Of the inner splits that thresholds come from.
+    rng : callable
+        Gives the generator of a figure by its name.
+
+    Returns
+    -------
+    dict
+        By the covariates' name: joined_auc, joined_minus_covariates (the answer) and
+        joined_minus_image by DeLong and by bootstrap, or `reason` where the joined model could
+        not be fitted; and likelihood_ratio_test on held-out scores.
+    """
+    found = {}
+    logits = score_logits(arrays.scores).mean(axis=0)
+    for rival in _richest(rivals):
+        entry: dict[str, Any] = {"covariates": list(rival.covariates)}
+        try:
+            joined = _joined(rival, arrays, cohort, spec, evidence, seed)
+        except (EvaluationError, FoldError) as error:
+            entry["reason"] = f"no joined model: {error}"
+        else:
+            entry |= _differences(joined, rival, arrays, cohort.positive_label, spec, rng)
+        # Last, as its p value holds under more assumptions than the difference of two AUCs.
+        entry["likelihood_ratio_test"] = likelihood_ratio_test(
+            arrays.positive,
+            covariate_matrix(cohort.patients, rival.covariates),
+            logits,
+            confidence=spec.confidence,
+        )
+        found[rival.name] = entry
+    return found
+
+
+def _richest(rivals: Sequence[Rival]) -> list[Rival]:
+    found = [one for one in rivals if one.kind == "covariates" and one.table is not None]
+    sets = [set(one.covariates) for one in found]
+    return [one for one in found if not any(set(one.covariates) < other for other in sets)]
+
+
+def _joined(
+    rival: Rival,
+    arrays: ScoreArrays,
+    cohort: CohortTables,
+    spec: EvaluationSpec,
+    evidence: Evidence,
+    seed: int,
+) -> Rival:
+    inner = evidence.inner_scores
+    if inner is None or inner.empty:
+        raise EvaluationError(
+            "no inner scores of training patients: nothing was chosen inside them",
+            remedy="Let the threshold or the recalibration be set on inner scores",
+        )
+    place = [
+        (repeat, int(arrays.fold[i, k]), name, arrays.scores[i, k])
+        for i, repeat in enumerate(arrays.repeats)
+        for k, name in enumerate(arrays.patient_ids)
+    ]
+    table = joined_scores(
+        BaselineSpec(covariates=rival.covariates, n_inner_folds=spec.baseline_inner_folds),
+        inner_scores=inner,
+        outer_scores=pd.DataFrame(place, columns=["repeat", "fold", "patient_id", "score"]),
+        patients=cohort.patients,
+        folds=cohort.folds,
+        seed=seed,
+        **cohort.labels,
+    )
+    return Rival(name=f"{rival.name} + image", kind="image", table=table)
+
+
+def _differences(
+    joined: Rival,
+    rival: Rival,
+    arrays: ScoreArrays,
+    positive_label: str,
+    spec: EvaluationSpec,
+    rng: Callable[[str], np.random.Generator],
+) -> dict[str, Any]:
+    y, confidence = arrays.positive, spec.confidence
+    scores, _ = joined.arrays(arrays, positive_label)
+    entry: dict[str, Any] = {
+        "joined_auc": delong_auc(y, scores, confidence=confidence).estimate.as_dict()
+    }
+    for name, other in (
+        ("covariates", rival.arrays(arrays, positive_label)[0]),
+        ("image", arrays.scores),
+    ):
+        entry[f"joined_minus_{name}"] = delong_difference(
+            y, scores, other, confidence=confidence
+        ).as_dict()
+        entry[f"joined_minus_{name}_bootstrap"] = bootstrap_difference(
+            y,
+            scores,
+            other,
+            n_samples=spec.bootstrap_samples,
+            rng=rng(f"joined {rival.name} minus {name}"),
+            confidence=confidence,
+        ).as_dict()
+    return entry

@@ -1,0 +1,119 @@
+"""The published form of `evaluation.json` and `audit.json`: JSON schemas, draft 2020-12.
+
+The schemas are the data dictionary of the two documents: every property has a description in
+words. `describe` finds the one that belongs to a place in a document.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from typing import Any
+
+__all__ = ["DOCUMENTS", "describe", "describe_names", "schema_of", "schema_text"]
+
+#: Documents that have a schema.
+DOCUMENTS = ("evaluation", "audit")
+
+
+def schema_text(document: str) -> str:
+    """Return the schema of a document, `evaluation` or `audit`, as it is published.
+
+    Raises
+    ------
+    ValueError
+        If there is no such document.
+    """
+    if document not in DOCUMENTS:
+        raise ValueError(f"no schema of {document!r}; there are those of {', '.join(DOCUMENTS)}")
+    return files(__name__).joinpath(f"{document}.schema.json").read_text(encoding="utf-8")
+
+
+def schema_of(document: str) -> dict[str, Any]:
+    """Return the schema of a document, parsed; the caller may change it."""
+    schema: dict[str, Any] = json.loads(schema_text(document))
+    return schema
+
+
+def describe(document: str, path: Sequence[str | int]) -> str:
+    """Return what a place in a document is.
+
+    Parameters
+    ----------
+    document : {'evaluation', 'audit'}
+    path : sequence of str or int
+        Keys of objects and positions in lists, from the root.
+
+    Raises
+    ------
+    KeyError
+        If the schema does not know the place.
+    """
+    return _description(_find(document, tuple(path)), _parsed(document))
+
+
+def describe_names(document: str, path: Sequence[str | int]) -> str:
+    """Return what the keys of an object are whose keys are names, such as those of baselines.
+
+    Raises
+    ------
+    KeyError
+        If the schema does not know the place, or its keys are fixed.
+    """
+    names = _keyword(_find(document, tuple(path)), "propertyNames", _parsed(document))
+    if names is None:
+        raise KeyError(f"the keys of {_place(document, path)} are no names")
+    return str(names["description"])
+
+
+@functools.cache
+def _parsed(document: str) -> dict[str, Any]:
+    return schema_of(document)
+
+
+def _find(document: str, path: tuple[str | int, ...]) -> dict[str, Any]:
+    schema = _parsed(document)
+    node = schema
+    for key in path:
+        child = _child(node, key, schema)
+        if child is None:
+            raise KeyError(f"the schema does not know {_place(document, path)}")
+        node = child
+    return node
+
+
+def _place(document: str, path: Sequence[str | int]) -> str:
+    return f"{document}: {'/'.join(map(str, path))}"
+
+
+def _chain(node: dict[str, Any], schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give a node and what it refers to, the nearest first."""
+    yield node
+    while "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+        yield node
+
+
+def _keyword(node: dict[str, Any], keyword: str, schema: dict[str, Any]) -> Any:
+    return next((one[keyword] for one in _chain(node, schema) if keyword in one), None)
+
+
+def _description(node: dict[str, Any], schema: dict[str, Any]) -> str:
+    return str(_keyword(node, "description", schema) or "")
+
+
+def _child(node: dict[str, Any], key: str | int, schema: dict[str, Any]) -> dict[str, Any] | None:
+    if isinstance(key, int):
+        items: dict[str, Any] | None = _keyword(node, "items", schema)
+        return items
+    # A reference narrows what it refers to: the description stands where the property is made.
+    known = [
+        one["properties"][key] for one in _chain(node, schema) if key in one.get("properties", ())
+    ]
+    for child in known:
+        if _description(child, schema):
+            return dict(child)
+    others = _keyword(node, "additionalProperties", schema)
+    return others if isinstance(others, dict) else None

@@ -1,0 +1,117 @@
+"""What the image adds: nothing where it repeats age, much where it holds what age does not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mri_transfer.evaluation.comparison import Rival, find_rivals
+from mri_transfer.evaluation.image_value import image_value
+from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
+from mri_transfer.evaluation.tables import score_arrays
+
+SPEC = EvaluationSpec(bootstrap_samples=100, baseline_inner_folds=2)
+
+
+def _inner(cohort) -> pd.DataFrame:
+    """Score the training patients of every outer fold as if an inner head had."""
+    score = cohort.patient_scores.set_index(["repeat", "patient_id"])["score"]
+    rows = [
+        (repeat, fold, name, score[(repeat, name)])
+        for (repeat, fold), test in cohort.folds.groupby(["repeat", "fold"])
+        for name in sorted(set(cohort.folds["patient_id"]) - set(test["patient_id"]))
+    ]
+    return pd.DataFrame(rows, columns=["repeat", "fold", "patient_id", "score"])
+
+
+def _value(cohort, *, inner: pd.DataFrame | None = None, rivals=None, **settings) -> dict:
+    spec = dataclasses.replace(SPEC, **settings)
+    tables = CohortTables(
+        patients=cohort.patients, folds=cohort.folds, positive_label="AD", negative_label="CN"
+    )
+    arrays = score_arrays(
+        cohort.patient_scores,
+        folds=cohort.folds,
+        thresholds=cohort.thresholds,
+        positive_label="AD",
+        negative_label="CN",
+    )
+    evidence = Evidence(inner_scores=_inner(cohort) if inner is None else inner)
+    if rivals is None:
+        rivals = find_rivals(tables, spec=spec, evidence=evidence, seed=0)
+    return image_value(
+        arrays,
+        rivals,
+        tables,
+        spec=spec,
+        evidence=evidence,
+        seed=0,
+        rng=lambda _name: np.random.default_rng(0),
+    )
+
+
+def test_only_the_richest_sets_of_covariates_are_asked(cohort) -> None:
+    found = _value(cohort, covariates=("nwbv",))
+    assert {name: entry["covariates"] for name, entry in found.items()} == {
+        "age + sex": ["age", "sex"],
+        "age + nwbv": ["age", "nwbv"],
+    }
+
+
+def test_an_image_that_knows_more_than_age_and_sex_adds(cohort_factory) -> None:
+    entry = _value(cohort_factory(30, effect=3.0))["age + sex"]
+    assert entry["joined_minus_covariates"]["ci_low"] > 0.1
+    assert entry["joined_minus_covariates_bootstrap"]["ci_low"] > 0.1
+    assert entry["joined_auc"]["value"] > 0.9
+    assert "reason" not in entry
+
+
+def test_an_image_that_only_repeats_age_adds_nothing(cohort_factory) -> None:
+    cohort = cohort_factory(30)
+    age = cohort.patient_scores["patient_id"].map(cohort.patients["age"])
+    cohort.patient_scores["score"] = 1 / (1 + np.exp(-(age - 73) / 4))
+    cohort.patient_scores["predicted"] = np.where(age >= 73, "AD", "CN")
+    entry = _value(cohort)["age + sex"]
+    difference = entry["joined_minus_covariates"]
+    assert difference["ci_low"] < 0 < difference["ci_high"] or difference["value"] == 0
+    assert abs(difference["value"]) < 0.05
+
+
+def test_noise_is_not_taken_for_an_addition(cohort_factory) -> None:
+    found = []
+    for seed in range(4):
+        cohort = cohort_factory(20, n_repeats=1, effect=0.0, seed=seed)
+        cohort.patients = cohort.patients.drop(columns="nwbv")
+        found.append(_value(cohort)["age + sex"]["joined_minus_covariates"]["value"])
+    assert np.mean(found) < 0.05
+
+
+def test_without_inner_scores_there_is_a_reason_and_still_the_likelihood_ratio(cohort) -> None:
+    entry = _value(cohort, inner=_inner(cohort).iloc[:0])["age + sex"]
+    assert "no inner scores" in entry["reason"]
+    assert "joined_auc" not in entry
+    assert "likelihood_ratio_test" in entry
+
+
+def test_rivals_without_scores_and_rivals_from_images_are_not_joined(cohort) -> None:
+    rivals = [
+        Rival(name="age", kind="covariates", covariates=("age",), reason="nobody has it"),
+        Rival(name="outline", kind="image", table=cohort.patient_scores),
+    ]
+    assert _value(cohort, rivals=rivals) == {}
+
+
+def test_the_joined_model_differs_from_the_image_by_what_covariates_add(cohort_factory) -> None:
+    """Covariates that tell the label lift a weak image; the difference to the image says so."""
+    cohort = cohort_factory(30, effect=0.3)
+    positive = (cohort.patients["label"] == "AD").to_numpy()
+    cohort.patients["age"] = 60 + 12 * positive + np.arange(len(positive)) % 5
+    entry = _value(cohort)["age + sex"]
+    assert entry["joined_minus_image"]["ci_low"] > 0.2
+    assert abs(entry["joined_minus_covariates"]["value"]) < 0.05
+    assert entry["joined_minus_image_bootstrap"]["value"] == pytest.approx(
+        entry["joined_minus_image"]["value"]
+    )
