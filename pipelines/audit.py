@@ -131,6 +131,7 @@ def _checks(
     context: Context, tables: Tables, folds: Folds, trained: Sequence[TrainedFold]
 ) -> list[dict[str, Any]]:
     workspace, config = context.workspace, context.config
+    inner = InnerScores.read(workspace.inner_scores).table
 
     def refit(tables: Tables, folds: Folds, place: tuple[int, int]) -> TrainedFold:
         result = cross_validate(
@@ -155,7 +156,8 @@ def _checks(
             features=pd.read_csv(workspace.features, dtype=str),
             patients=PatientScores.read(workspace.patient_scores).table,
             slices=SliceScores.read(workspace.slice_scores).table,
-            inner=InnerScores.read(workspace.inner_scores).table,
+            # Empty where nothing was chosen: then there is nothing to hold against the folds.
+            inner=None if inner.empty else inner,
         ),
         *blinded_refit(
             refit,

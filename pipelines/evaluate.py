@@ -55,7 +55,7 @@ def _estimate(entry: dict[str, Any]) -> str:
 
 def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
     return [
-        (workspace.manifest, "check"),
+        (workspace.manifest, "prepare"),
         (workspace.folds, "folds"),
         (workspace.patient_scores, "train"),
         (workspace.slice_scores, "train"),

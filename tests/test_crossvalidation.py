@@ -154,11 +154,20 @@ def test_seeds_of_places_are_distinct() -> None:
     assert len(seeds) == 75
 
 
-def test_one_fold_alone_is_the_same_as_among_the_others() -> None:
-    table, labels = feature_table()
+@pytest.mark.parametrize(
+    ("head", "space"),
+    [
+        (LINEAR, SPACE),
+        (PublishedHeadSpec(hidden=6, epochs=3), "none"),
+        (AttentionHeadSpec(hidden=5, epochs=8), "none"),
+    ],
+    ids=["linear", "published", "attention"],
+)
+def test_one_fold_alone_is_the_same_as_among_the_others(head, space) -> None:
+    table, labels = feature_table(two_sessions=3)
     folds = folds_of(table, labels)
-    every = _run(table, folds, space=SPACE)
-    alone = _run(table, folds, space=SPACE, only={(0, 2)})
+    every = _run(table, folds, head, space=space)
+    alone = _run(table, folds, head, space=space, only={(0, 2)})
     (head,) = (one.head for one in alone.trained)
     assert head.facts == every.trained[2].head.facts
     assert all(np.array_equal(v, every.trained[2].head.tensors[k]) for k, v in head.tensors.items())

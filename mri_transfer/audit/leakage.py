@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from mri_transfer.audit.arms import Arm, ArmRunner, Split, all_arms
 from mri_transfer.audit.outcomes import METRICS, Outcome, outcome_metric
+from mri_transfer.audit.replicates import permutation_mean, resampled_figure
 from mri_transfer.crossvalidation import derive_seed
-from mri_transfer.evaluation.intervals import Estimate, resample_patients, undefined
+from mri_transfer.evaluation.intervals import resample_patients
 from mri_transfer.features import FeatureTable
 from mri_transfer.folds import Folds, FoldSpec
 from mri_transfer.heads import AnyHeadSpec
@@ -38,10 +39,9 @@ ARMS = tuple(arm.name for arm in all_arms(sessions=False))
 SESSION_ARMS = tuple(arm.name for arm in all_arms(sessions=True) if arm.name not in ARMS)
 
 _INFLATED = ("slice_accuracy", "slice_auc")
-_METHOD = "stratified patient bootstrap, percentile"
 _HONEST, _CHANCE = Arm(split="patient", permuted=False), Arm(split="patient", permuted=True)
-#: Share of resamples that may leave a figure undefined before no interval is given.
-_MAX_UNDEFINED = 0.05
+#: Permutations from which their own spread gives the interval of their mean.
+_ENOUGH_PERMUTATIONS = 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -205,17 +205,22 @@ class _Tally:
         return mean
 
     def figures(self) -> dict[str, dict[str, dict[str, Any]]]:
-        return {
-            arm.name: {metric: _estimate(self.mean(arm, metric), self.n) for metric in METRICS}
-            for arm in self.arms
-        }
+        return {arm.name: {name: self.figure(arm, name) for name in METRICS} for arm in self.arms}
+
+    def figure(self, arm: Arm, metric: str) -> dict[str, Any]:
+        if arm.permuted and len(self.values[arm, metric]) >= _ENOUGH_PERMUTATIONS:
+            return permutation_mean(np.array(self.values[arm, metric]), self.n)
+        return resampled_figure(self.mean(arm, metric), self.n)
 
     def inflation(self, split: Split, *, permuted: bool, metric: str) -> dict[str, Any]:
         """Return a leaky split's figure minus the honest split's, in points."""
-        leaky, honest = (
-            self.mean(Arm(split=name, permuted=permuted), metric) for name in (split, "patient")
-        )
-        return _estimate(100 * (leaky - honest), self.n)
+        arms = [Arm(split=name, permuted=permuted) for name in (split, "patient")]
+        if permuted and len(self.values[arms[0], metric]) >= _ENOUGH_PERMUTATIONS:
+            # A replicate has the same labels in both arms.
+            pairs = (np.array(self.values[arm, metric]) for arm in arms)
+            return permutation_mean(100 * np.subtract(*pairs), self.n)
+        leaky, honest = (self.mean(arm, metric) for arm in arms)
+        return resampled_figure(100 * (leaky - honest), self.n)
 
     def inflations(self) -> dict[str, Any]:
         leaky = dict.fromkeys(arm.split for arm in self.arms if arm.split != "patient")
@@ -256,23 +261,6 @@ def _several(tally: _Tally) -> dict[str, Any]:
         "arms": tally.figures(),
         "inflation_by_split": tally.inflations(),
     }
-
-
-def _estimate(rows: FloatArray, n: int) -> dict[str, Any]:
-    """Return the first row's value with percentiles of the others."""
-    value, draws = float(rows[0]), rows[1:]
-    kept = draws[np.isfinite(draws)]
-    if not np.isfinite(value):
-        return undefined("not every replicate has both labels", n=n, method=_METHOD).as_dict()
-    reason = None
-    if len(kept) < (1 - _MAX_UNDEFINED) * len(draws):
-        reason = f"undefined on {len(draws) - len(kept)} of {len(draws)} resamples"
-    elif np.ptp(kept) == 0.0:
-        reason = "every resample of patients gives the same value"
-    low, high = (None, None) if reason else map(float, np.percentile(kept, [2.5, 97.5]))
-    return Estimate(
-        value=value, ci_low=low, ci_high=high, n=n, method=_METHOD, reason=reason
-    ).as_dict()
 
 
 def _p_value(tally: _Tally, metric: str) -> dict[str, Any]:

@@ -27,9 +27,6 @@ __all__ = ["AttentionHeadSpec", "apply_attention", "fit_attention"]
 
 FloatArray = npt.NDArray[np.float32]
 
-#: Fits whose products are computed together; bounds the memory of the attention network's maps.
-_STACK = 15
-
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class AttentionHeadSpec:
@@ -60,11 +57,14 @@ def fit_attention(
         Position in `fits`.
     head : Head
     """
-    for start in range(0, len(fits), _STACK):
-        network = _Network(spec, table, labels, fits[start : start + _STACK])
+    # One by one: products over several fits would round differently with every set of them, and a
+    # fold fitted again could not be compared with the first by its bytes.
+    for i, fit in enumerate(fits):
+        network = _Network(spec, table, labels, [fit])
         for _ in range(spec.epochs):
             network.step()
-        yield from enumerate(network.heads(), start=start)
+        for head in network.heads():
+            yield i, head
 
 
 class _Network:

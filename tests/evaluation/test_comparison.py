@@ -164,13 +164,13 @@ def _by_hand(positive: list[int], fold: list[int], scores: list[float]) -> Score
 
 
 def test_folds_are_compared_one_by_one_and_those_of_one_label_left_out() -> None:
-    """Fold 0: 1 - 0.5; fold 1: 0 - 0.5; fold 2 holds one label. Corrected error by hand."""
-    arrays = _by_hand([1, 0, 1, 0, 1], [0, 0, 1, 1, 2], [0.9, 0.1, 0.2, 0.8, 0.5])
-    found = fold_difference(arrays, np.full((1, 5), 0.5), confidence=0.95)
-    assert found["value"] == pytest.approx(0)
+    """Fold 0: 1 - 0.5; fold 1: 0.5 - 0.5; fold 2 holds one label. Corrected error by hand."""
+    arrays = _by_hand([1, 0, 1, 1, 0, 1], [0, 0, 1, 1, 1, 2], [0.9, 0.1, 0.2, 0.9, 0.8, 0.5])
+    found = fold_difference(arrays, np.full((1, 6), 0.5), confidence=0.95)
+    assert found["value"] == pytest.approx(0.25)
     assert found["n"] == 2
-    error = np.sqrt(0.5 * (1 / 2 + 2 / 3))
-    assert found["ci_high"] == pytest.approx(12.706205 * error, rel=1e-6)
+    error = np.sqrt(0.125 * (1 / 2 + 2.5 / 3.5))
+    assert found["ci_high"] == pytest.approx(0.25 + 12.706205 * error, rel=1e-6)
 
 
 def test_no_fold_of_both_labels_is_said() -> None:

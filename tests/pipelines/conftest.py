@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
 
 from mri_transfer.cohorts import read_bids_cohort
 from mri_transfer.cohorts.demo import DemoSpec, grow_demo_cohort
+from pipelines import cli
 from pipelines.config import RunConfig, read_config
 from pipelines.runner import RunOutcome, begin_run, run_pipeline
 
@@ -31,6 +33,18 @@ SMALL = [
     "audit.shortcut_permutations=2",
     "features.precision=fp32",
 ]
+
+
+def run_command(*words: str) -> int:
+    """Run `mri-transfer` in this process, message and all; return its exit code."""
+    before = sys.argv
+    sys.argv = ["mri-transfer", *words]
+    try:
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    finally:
+        sys.argv = before
+    return int(ended.value.code or 0)
 
 
 @dataclasses.dataclass(frozen=True)

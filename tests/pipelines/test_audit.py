@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines import cli
 from pipelines.config import RunConfig
 from pipelines.runner import RunOutcome, open_run
 from pipelines.workspace import Workspace
+from tests.pipelines.conftest import run_command
 from tests.pipelines.planted import finish, plant
 from tests.synthetic import feature_table
 
@@ -43,18 +42,10 @@ def copied(planted, tmp_path: Path) -> tuple[Workspace, RunConfig]:
 
 
 @pytest.fixture
-def command(copied, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """The command on the copied run; returns the exit code."""
+def command(copied) -> Command:
+    """A stage's command on the copied run; returns the exit code."""
     workspace, _ = copied
-
-    def call(stage: str) -> int:
-        words = [stage, str(workspace.root), "--cache", str(workspace.cache)]
-        monkeypatch.setattr(sys, "argv", ["mri-transfer", *words])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return int(caught.value.code or 0)
-
-    return call
+    return lambda stage: run_command(stage, str(workspace.root), "--cache", str(workspace.cache))
 
 
 def _tamper(workspace: Workspace, change: Callable[[dict], None]) -> None:

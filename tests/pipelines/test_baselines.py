@@ -110,9 +110,6 @@ def test_the_untrained_trunk_gives_other_features_of_the_same_scans(context: Con
     assert untrained.scan_ids == trained.scan_ids
     assert untrained.features.shape == trained.features.shape
     assert not np.allclose(untrained.features, trained.features)
-    config = dataclasses.replace(context.config, seed=context.config.seed + 1)
-    other = random_trunk_table(dataclasses.replace(context, config=config))
-    assert not np.allclose(untrained.features, other.features)
 
 
 def test_the_evaluation_compares_the_model_with_each_of_them(
@@ -125,7 +122,7 @@ def test_the_evaluation_compares_the_model_with_each_of_them(
     run_pipeline(workspace, context.config, stages=[stage_named("evaluate")])
     found = json.loads(workspace.evaluation.read_text())["baselines"]
     images = {name for name, entry in found.items() if entry["kind"] == "image"}
-    assert images == set(_scored(context))
+    assert images == {library.OUTLINE, library.HISTOGRAM, library.VOXELS, RANDOM_TRUNK}
     for name in images:
         assert found[name]["auc"]["value"] is not None
         assert found[name]["auc_difference"]["n"] == 8

@@ -16,19 +16,19 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.names import STAGE_HELP
-from pipelines.runner import STAGES
-from tests.pipelines.conftest import SmallJob
+from pipelines.runner import STAGES, RunOutcome
+from tests.pipelines.conftest import SmallJob, run_command
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
 
-def _run(*words: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+def _run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pipelines.cli", *words],
         capture_output=True,
         text=True,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(README.parent), **env},
+        env={**os.environ, "PYTHONPATH": str(README.parent)},
         check=False,
     )
 
@@ -77,6 +77,27 @@ def test_help_imports_nothing_heavy() -> None:
     ("words", "code", "message"),
     [
         (["run", "--frobnicate"], 2, "No such option"),
+        (["run", "--manifest", "m.csv", "--out", "r", "--profile", "fast"], 2, "'fast'"),
+        (
+            ["run", "--manifest", "m.csv", "--out", "r", "--set", "search.space.heads.zonse=[1]"],
+            2,
+            "zonse",
+        ),
+        (
+            ["run", "--manifest", "m.csv", "--out", "r", "--set", "search.space.slices.n=[1]"],
+            2,
+            "slices.n",
+        ),
+        (
+            ["run", "--manifest", "m.csv", "--out", "r", "--set", "predictions.targets=['best']"],
+            2,
+            "best",
+        ),
+        (
+            ["run", "--manifest", "m.csv", "--out", "r", "--set", "labels.classes=['CN','AD']"],
+            2,
+            "three or more",
+        ),
         (["run", "--manifest", "m.csv", "--out", "r", "--set", "folds.k=3"], 2, "no such setting"),
         (["run", "--manifest", "m.csv", "--out", "r", "--from", "bake"], 2, "no such stage"),
         (["run", "--manifest", "m.csv", "--out", "r", "--config", "none.toml"], 2, "cannot read"),
@@ -88,31 +109,60 @@ def test_help_imports_nothing_heavy() -> None:
     ],
 )
 def test_wrong_use_gets_a_message_and_its_exit_code(
-    words: list[str], code: int, message: str, tmp_path: Path
+    words: list[str],
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "m.csv").write_text("patient_id,path\na,a.nii\n")
-    result = _run(*words, cwd=tmp_path)
-    assert result.returncode == code, result.stderr
-    assert message in result.stderr
+    monkeypatch.chdir(tmp_path)
+    assert run_command(*words) == code
+    said = capsys.readouterr().err
+    # A terminal's frame may break a message anywhere.
+    assert re.sub(r"\s", "", message) in re.sub(r"[\s│]", "", said)
+    assert "Traceback" not in said
+
+
+def test_the_command_itself_ends_with_the_code_and_no_traceback(tmp_path: Path) -> None:
+    result = _run("run", "--manifest", "m.csv", "--out", "r", "--set", "folds.k=3", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "no such setting" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_excluded_scans_are_printed_and_end_with_3(small_job: SmallJob, tmp_path: Path) -> None:
+def test_excluded_scans_are_printed_and_end_with_3(
+    small_job: SmallJob,
+    finished: RunOutcome,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     shutil.copytree(small_job.cohort, tmp_path / "cohort")
     scan = sorted((tmp_path / "cohort").rglob("*_ses-*.nii.gz"))[0]  # its patient has another
     scan.write_bytes(b"not a scan")
-    env = {"MRI_TRANSFER_CACHE": str(tmp_path / "cache")}
-    made = _run("manifest", "bids", "cohort", "--out", "m.csv", cwd=tmp_path, **env)
-    assert made.returncode == 0, made.stderr
+    # The other scans have been prepared: that is not the matter here.
+    monkeypatch.setenv("MRI_TRANSFER_CACHE", str(finished.workspace.cache))
+    monkeypatch.chdir(tmp_path)
+    assert run_command("manifest", "bids", "cohort", "--out", "m.csv") == 0
     settings = [part for setting in small_job.settings for part in ("--set", setting)]
-    done = _run("run", "--manifest", "m.csv", "--out", "run", *settings, cwd=tmp_path, **env)
-    assert done.returncode == 3, done.stderr
-    assert "1 scan" in done.stdout
-    assert scan.name.removesuffix("_T1w.nii.gz") in done.stdout
-    assert "Report:" in done.stdout
+    capsys.readouterr()
+    assert run_command("run", "--manifest", "m.csv", "--out", "run", *settings) == 3
+    said = capsys.readouterr().out
+    assert "1 scan" in said
+    assert scan.name.removesuffix("_T1w.nii.gz") in said
+    assert "Report:" in said
+    assert "of the audit failed" not in said
 
 
-def test_the_commands_of_the_readme_run(small_job: SmallJob, tmp_path: Path) -> None:
+def test_the_commands_of_the_readme_run(
+    small_job: SmallJob,
+    finished: RunOutcome,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Every `mri-transfer` line of the README's walk-through, in order, on a small cohort."""
     text = README.read_text(encoding="utf-8")
     block = re.search(r"<!-- walk-through -->\s*```sh\n(.*?)```", text, re.S)
@@ -120,12 +170,11 @@ def test_the_commands_of_the_readme_run(small_job: SmallJob, tmp_path: Path) -> 
     lines = [line.split("  #")[0] for line in block[1].splitlines() if line.strip()]
     assert len(lines) >= 5
     shutil.copytree(small_job.cohort, tmp_path / "cohort")
-    (tmp_path / "my.toml").write_text("[folds]\nn_folds = 2\nn_inner_folds = 2\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MRI_TRANSFER_CACHE", str(finished.workspace.cache))
     for line in lines:
         name, *words = shlex.split(line)
         assert name == "mri-transfer"
         if words[0] == "run":
-            settings = [*small_job.settings]
-            words += [part for setting in settings for part in ("--set", setting)]
-        done = _run(*words, cwd=tmp_path, MRI_TRANSFER_CACHE=str(tmp_path / "cache"))
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+            words += [part for setting in small_job.settings for part in ("--set", setting)]
+        assert run_command(*words) == 0, f"{line}\n{capsys.readouterr()}"

@@ -8,6 +8,7 @@ import pytest
 
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.heads import AttentionHeadSpec, LinearHeadSpec, PublishedHeadSpec
+from mri_transfer.search import SearchSpec
 from pipelines.config import CONFIG_FOLDER, RunConfig, config_toml, named_config, read_config
 
 
@@ -77,3 +78,128 @@ def test_a_circular_covariate_is_refused() -> None:
 def test_a_missing_file_names_those_that_ship(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"hon_khan_2017\.toml"):
         read_config(tmp_path / "none.toml")
+
+
+def test_a_profile_lies_beneath_what_the_file_and_the_command_line_say(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text('profile = "quick"\n[audit]\nbootstrap_samples = 300\n')
+    quick = read_config(path)
+    assert quick.profile == "quick"
+    assert quick.search.space == "none"
+    assert quick.audit.bootstrap_samples == 300
+    assert quick.audit.n_permutations == 5
+    more = read_config(path, ["audit.n_permutations=7", "search.space=auto"])
+    assert (more.audit.n_permutations, more.search.space) == (7, "auto")
+    assert more.audit.bootstrap_samples == 300
+
+
+def test_the_command_line_may_name_another_profile_than_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text('profile = "quick"\n[audit]\nbootstrap_samples = 300\n')
+    full = read_config(path, ["profile=full"])
+    assert full.audit.learning_curve
+    assert full.audit.robustness_patients > 0
+    assert full.search.space == "auto"
+    assert full.audit.bootstrap_samples == 300
+
+
+def test_without_a_profile_it_is_the_standard_one_which_is_the_code_itself() -> None:
+    assert read_config(None) == read_config(None, ["profile=standard"]) == RunConfig()
+
+
+def test_each_profile_does_more_than_the_one_before() -> None:
+    quick, standard, full = (
+        read_config(None, [f"profile={name}"]) for name in ("quick", "standard", "full")
+    )
+    assert quick.search.space == "none" != standard.search.space
+    for smaller, larger in ((quick, standard), (standard, full)):
+        assert smaller.audit.n_permutations < larger.audit.n_permutations
+        assert smaller.evaluation.bootstrap_samples < larger.evaluation.bootstrap_samples
+    assert not standard.audit.learning_curve
+    assert standard.audit.robustness_patients == 0
+    # What a head is and how it is judged is the same in all of them.
+    for one in (quick, full):
+        for part in ("heads", "features", "folds", "slices", "predictions", "harmonisation"):
+            assert getattr(one, part) == getattr(standard, part)
+
+
+@pytest.mark.parametrize("name", ["fast", "", 3])
+def test_no_such_profile(name: object) -> None:
+    with pytest.raises(ConfigurationError, match="profile"):
+        read_config(None, [f"profile={name}"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["profile=quick"],
+        ["profile=full", "audit.learning_curve=false"],
+        ["search.space.heads.zones=[1,4]", "search.space.heads.inverse_l2=[[1.0,3.0],[10.0]]"],
+        ["search.space={'features.pooling'=['average','flatten'], 'heads.balanced'=[false]}"],
+        ["search.space.heads=[{kind='attention',epochs=3},{zones=1}]", "search.sampler=grid"],
+        ["labels.classes=['CN','MCI','AD']", "harmonisation.kind=combat"],
+        ["predictions.recalibration=['platt']", "predictions.threshold=0.25"],
+        ["slices.selection=window", "slices.window_mm=[-20.0,40.0]"],
+    ],
+    ids=lambda settings: settings[0],
+)
+def test_a_resolved_configuration_reads_back_as_the_same(
+    settings: list[str], tmp_path: Path
+) -> None:
+    config = read_config(None, settings)
+    path = tmp_path / "config.toml"
+    for explain in (False, True):
+        path.write_text(config_toml(config, explain=explain), encoding="utf-8")
+        assert read_config(path) == config
+    again = read_config(path)
+    assert config_toml(again) == config_toml(config)
+
+
+def test_a_searched_space_is_read_from_tables_however_they_are_nested(tmp_path: Path) -> None:
+    expected = SearchSpec(space={"heads.zones": [1, 4], "features.pooling": ["average"]})
+    path = tmp_path / "c.toml"
+    for text in (
+        '[search.space]\nheads.zones = [1, 4]\nfeatures.pooling = ["average"]\n',
+        '[search.space]\n"heads.zones" = [1, 4]\n"features.pooling" = ["average"]\n',
+        '[search.space.heads]\nzones = [1, 4]\n[search.space.features]\npooling = ["average"]\n',
+    ):
+        path.write_text(text)
+        assert read_config(path).search == expected
+    path.write_text('profile = "quick"\n' + text)
+    assert read_config(path).search == expected
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("search.space.heads.zonse=[1]", "zonse"),
+        ("search.space.heads.zones=[0]", "zones"),
+        ("search.space.heads.zones=2", r"heads\.zones must be a list"),
+        ("search.space.slices.n_slices=[8]", r"slices\.n_slices"),
+        ("search.space=everything", "everything"),
+        ("search.trials=3", "trials"),
+        ("search.margin_se=-1", "margin_se"),
+        ("predictions.threshold=50", "threshold"),
+        ("predictions.recalibration=[]", "recalibration"),
+        ("predictions.targets=['0.9']", "0.9"),
+        ("labels.classes=['CN','MCI']", "three or more"),
+        ("harmonisation.preserve=['cdr']", "cdr"),
+        ("audit.blinded_folds=0", "blinded_folds"),
+    ],
+)
+def test_a_setting_without_sense_is_refused_before_anything_runs(setting: str, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        read_config(None, [setting])
+
+
+def test_the_published_design_searches_nothing_and_changes_no_score() -> None:
+    config = read_config(named_config("hon_khan_2017"))
+    assert config.search.for_head(config.heads.kind) == {}
+    assert not config.predictions.needs_inner_scores
+    # A head takes minutes: what trains more of them than the stress test is kept small.
+    assert not config.evaluation.random_trunk
+    assert (config.audit.n_permutations, config.audit.blinded_folds) == (1, 1)
+
+
+def test_the_demo_is_a_first_look() -> None:
+    assert read_config(named_config("demo")).profile == "quick"

@@ -20,7 +20,7 @@ import pytest
 from mri_transfer.errors import RunFolderError
 from mri_transfer.exclusions import read_exclusions
 from mri_transfer.volumes import Volume
-from pipelines import cli, prepare
+from pipelines import prepare
 from pipelines.config import read_config
 from pipelines.runner import (
     RunOutcome,
@@ -33,6 +33,7 @@ from pipelines.runner import (
 )
 from tests.heads_phantom import grow_head, some_brain, some_head, turned_header
 from tests.phantoms import store_nifti
+from tests.pipelines.conftest import run_command
 from tests.quality.damages import damaged
 
 #: Phantoms are coarse, and so is what is asked of them.
@@ -74,18 +75,6 @@ def _files(run: Path) -> dict[str, bytes]:
         for path in sorted(run.rglob("*"))
         if path.is_file() and path.parent.name != "records"
     }
-
-
-def _command(*words: str) -> int:
-    """Run the command in this process; return its exit code."""
-    before = sys.argv
-    sys.argv = ["mri-transfer", *words]
-    try:
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-    finally:
-        sys.argv = before
-    return int(ended.value.code or 0)
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +177,7 @@ def test_the_command_ends_with_3_and_a_scan_to_keep_is_kept_on_record(
 ) -> None:
     run = _again(mixed, tmp_path)
     cache = str(mixed.workspace.cache)
-    assert _command("prepare", str(run), "--keep", "upside-down", "--cache", cache) == 3
+    assert run_command("prepare", str(run), "--keep", "upside-down", "--cache", cache) == 3
     said = capsys.readouterr().out
     assert "4 scans excluded" in said
     assert "kept although they fail: upside-down" in said
@@ -211,7 +200,7 @@ def test_a_scan_to_keep_that_is_not_there_is_mentioned(
 ) -> None:
     run = _again(mixed, tmp_path)
     cache = str(mixed.workspace.cache)
-    assert _command("prepare", str(run), "--keep", "nobody", "--cache", cache) == 3
+    assert run_command("prepare", str(run), "--keep", "nobody", "--cache", cache) == 3
     assert "not among the readable scans: nobody" in capsys.readouterr().out
 
 
@@ -271,7 +260,7 @@ def test_killed_and_begun_again_it_ends_with_the_same_files(quick: Quick, tmp_pa
         assert process.wait() == -signal.SIGKILL
     assert not (run / "prepared.csv").exists()
     before = {path: path.stat().st_mtime_ns for path in cache.rglob("prepared/*/*.json")}
-    again = _run(quick.manifest, run, cache, KEPT, jobs=2)
+    again = _run(quick.manifest, run, cache, KEPT, jobs=1)
     assert _files(run) == _files(quick.outcome.workspace.root)
     assert len(again.excluded) == 1
     # What was finished before was not done again.
@@ -337,14 +326,14 @@ def test_unlabelled_scans_can_be_taken_as_far_as_their_slices_and_no_further_tha
     assert slices["n_slices"].tolist() == [8, 8]
     manifest = pd.read_csv(outcome.workspace.manifest)
     assert manifest["label"].isna().all()
-    code = _command("folds", str(outcome.workspace.root), "--cache", str(cache))
+    code = run_command("folds", str(outcome.workspace.root), "--cache", str(cache))
     assert code == 2
     assert "a label for every patient" in capsys.readouterr().err
 
 
 def test_without_keep_scans_without_a_label_end_the_run(quick: Quick, tmp_path: Path) -> None:
     words = ["run", "--manifest", str(quick.manifest), "--out", str(tmp_path / "run")]
-    assert _command(*words, "--cache", str(tmp_path / "cache")) == 2
+    assert run_command(*words, "--cache", str(tmp_path / "cache")) == 2
 
 
 def test_a_changed_limit_is_judged_anew_without_preparing_anything(
@@ -409,5 +398,5 @@ def test_a_program_that_is_not_installed_ends_the_run_before_it_begins(
     words += ["--until", "prepare", "--cache", str(tmp_path / "cache")]
     settings = [*KEPT, "preparation.brain_extraction=hd-bet"]
     words += [part for setting in settings for part in ("--set", setting)]
-    assert _command(*words) == 2
+    assert run_command(*words) == 2
     assert "hd-bet" in capsys.readouterr().err

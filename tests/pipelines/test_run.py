@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -31,6 +32,38 @@ RESULTS = [
     "evaluation.json",
     "audit.json",
 ]
+
+
+#: Forks a run a line: it starts at once, because all that a run imports has been imported.
+RESIDENT = """
+import importlib, os, sys
+for name in sys.argv[1].split(","):
+    importlib.import_module(name)
+from pipelines import cli
+sys.argv[1:] = sys.argv[2:]
+for _ in sys.stdin:
+    child = os.fork()
+    if not child:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1), os.dup2(nowhere, 2)
+        try:
+            cli.main()
+        except SystemExit as ended:
+            os._exit(ended.code or 0)
+        os._exit(1)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+IMPORTED = (
+    "pipelines.runner",
+    "monai.transforms",
+    "mri_transfer.figures.curves",
+    "mri_transfer.preparation.preload",
+    "optuna",
+    "sklearn.model_selection",
+    "statsmodels.api",
+    "torchvision",
+)
 
 
 def _results(run: Path) -> dict[str, bytes]:
@@ -67,7 +100,7 @@ def test_the_evaluation_says_by_patient_and_that_the_cohort_is_synthetic(
 ) -> None:
     root = finished.workspace.root
     document = json.loads((root / "evaluation.json").read_text())
-    assert document["schema"] == "mri-transfer/evaluation/1"
+    assert document["schema"] == "mri-transfer/evaluation/2"
     assert document["n_patients"] == 8
     assert document["positive_label"] == "AD"
     assert document["synthetic"] is True
@@ -122,7 +155,7 @@ def test_another_head_takes_every_feature_from_the_cache(
     cache = finished.workspace.cache
     before = {path: path.stat().st_mtime_ns for path in cache.rglob("*.safetensors")}
     config = read_config(
-        None, [*small_job.settings, "heads.kind=attention", "heads.epochs=[2]", "seed=4"]
+        None, [*small_job.settings, "heads.kind=attention", "heads.epochs=2", "seed=4"]
     )
     workspace = begin_run(small_job.manifest, tmp_path / "run", config, cache=cache)
     run_pipeline(workspace, config)
@@ -156,7 +189,9 @@ def test_a_lost_cache_is_made_anew(
     assert len(list((tmp_path / "fresh" / "features").rglob("*.safetensors"))) == 10
 
 
-def test_one_bad_scan_is_listed_and_the_batch_goes_on(small_job: SmallJob, tmp_path: Path) -> None:
+def test_one_bad_scan_is_listed_and_the_batch_goes_on(
+    small_job: SmallJob, finished: RunOutcome, tmp_path: Path
+) -> None:
     cohort = tmp_path / "cohort"
     shutil.copytree(small_job.cohort, cohort)
     table = pd.read_csv(small_job.manifest, dtype=str, keep_default_na=False)
@@ -168,7 +203,7 @@ def test_one_bad_scan_is_listed_and_the_batch_goes_on(small_job: SmallJob, tmp_p
     manifest = tmp_path / "m.csv"
     table.to_csv(manifest, index=False)
     config = read_config(None, small_job.settings)
-    workspace = begin_run(manifest, tmp_path / "run", config, cache=tmp_path / "cache")
+    workspace = begin_run(manifest, tmp_path / "run", config, cache=finished.workspace.cache)
     outcome = run_pipeline(workspace, config, stages=STAGES[:4])
     reasons = {one.scan_id: one.reason for one in outcome.excluded}
     assert len(reasons) == 2
@@ -178,12 +213,41 @@ def test_one_bad_scan_is_listed_and_the_batch_goes_on(small_job: SmallJob, tmp_p
     assert len(pd.read_csv(workspace.manifest)) == 8
 
 
+def test_three_classes_reach_the_report_and_two_names_of_one_person_are_found(
+    small_job: SmallJob, finished: RunOutcome, tmp_path: Path
+) -> None:
+    """The sessions of two patients pass for patients of their own."""
+    table = pd.read_csv(finished.workspace.manifest, dtype=str, keep_default_na=False)
+    table["patient_id"] = table["scan_id"]
+    table["label"] = [("CN", "MCI", "AD")[i % 3] for i in range(10)]
+    table.to_csv(tmp_path / "m.csv", index=False)
+    settings = ["labels.classes=['CN','MCI','AD']", "predictions.threshold=0.5"]
+    settings += ["predictions.recalibration=['none']"]
+    config = read_config(None, [*small_job.settings, *settings])
+    cache = finished.workspace.cache
+    workspace = begin_run(tmp_path / "m.csv", tmp_path / "run", config, cache=cache)
+    outcome = run_pipeline(workspace, config)
+    classes = pd.read_csv(workspace.class_scores)
+    assert classes.groupby(["repeat", "patient_id"])["score"].sum().round(9).eq(1).all()
+    document = json.loads(workspace.evaluation.read_text())
+    assert document["classes"]
+    assert document["negative_label"] == "not AD"
+    assert [check["check"] for check in outcome.failed_checks] == ["one_person_one_name"]
+    assert "MCI" in workspace.report.read_text(encoding="utf-8")
+
+
 def test_a_stage_names_the_stage_that_is_missing_before_it(
     small_job: SmallJob, tmp_path: Path
 ) -> None:
     workspace = begin_run(small_job.manifest, tmp_path / "run", small_job.config, cache=tmp_path)
-    with pytest.raises(RunFolderError, match=r"features\.csv is missing.*mri-transfer features"):
-        run_pipeline(workspace, small_job.config, stages=[stage_named("train")])
+    for stage, missing, maker in (
+        ("train", "manifest", "prepare"),
+        ("features", "slices", "slices"),
+        ("evaluate", "manifest", "prepare"),
+    ):
+        with pytest.raises(RunFolderError, match=rf"{missing}\.\w+ is missing.*{maker}") as caught:
+            run_pipeline(workspace, small_job.config, stages=[stage_named(stage)])
+        assert "Run `mri-transfer" in str(caught.value)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -195,25 +259,34 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_killed_in_every_stage_and_resumed_it_ends_with_the_same_bytes(
     small_job: SmallJob, finished: RunOutcome, tmp_path: Path
 ) -> None:
+    # Most scans have been prepared: test_prepare.py is about those that have not.
     run, cache = tmp_path / "run", tmp_path / "cache"
-    command = [
-        *(sys.executable, "-m", "pipelines.cli", "run", "--manifest", str(small_job.manifest)),
-        *("--out", str(run), "--cache", str(cache)),
-    ]
+    lost = shutil.ignore_patterns("slices", "features", "results")
+    shutil.copytree(finished.workspace.cache, cache, ignore=lost)
+    sorted((cache / "prepared").rglob("*.json"))[0].unlink()
+    command = [sys.executable, "-c", RESIDENT, ",".join(IMPORTED)]
+    command += ["run", "--manifest", str(small_job.manifest), "--out", str(run)]
+    command += ["--cache", str(cache)]
     command += [part for setting in small_job.settings for part in ("--set", setting)]
-    names = list(STAGE_HELP)
-    killed = 0
-    for previous in [None, *names[:-1]]:
-        begun = run / "config.toml" if previous is None else run / "records" / f"{previous}.json"
-        with subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        ) as process:
-            while process.poll() is None and not begun.exists():
-                time.sleep(0.002)
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-            killed += process.wait() == -signal.SIGKILL
-    assert killed >= len(names) - 2
-    subprocess.run(command, check=True, capture_output=True)
+    names, ended = list(STAGE_HELP), []
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as resident:
+        assert resident.stdin is not None
+        assert resident.stdout is not None
+        for previous in [None, *names]:
+            resident.stdin.write("run\n")
+            resident.stdin.flush()
+            child = int(resident.stdout.readline())
+            if previous != names[-1]:
+                begun = "config.toml" if previous is None else f"records/{previous}.json"
+                while not (run / begun).exists():
+                    time.sleep(0.002)
+                os.kill(child, signal.SIGKILL)
+            ended.append(int(resident.stdout.readline()))
+        resident.stdin.close()
+    assert ended.count(-signal.SIGKILL) >= len(names) - 2
+    assert set(ended) <= {-signal.SIGKILL, 0}
+    assert ended[-1] == 0
     assert _results(run) == _results(finished.workspace.root)
     assert not [path for path in run.rglob("*") if path.name.startswith((".", "tmp"))]
