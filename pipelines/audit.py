@@ -85,7 +85,9 @@ def _work(context: Context) -> StageResult:
     robustness = _robustness(context, tables, folds, trained)
     procedure = _usual_procedure(config, trained)
     table = tables[procedure.pooling]
-    features_id = digest(pd.read_csv(workspace.features, dtype=str).to_dict("records"))
+    features_id = digest(
+        pd.read_csv(workspace.features, dtype=str, keep_default_na=False).to_dict("records")
+    )
     results = ResultStore(workspace.cache)
     stress = stress_test(
         procedure.head,
@@ -153,7 +155,7 @@ def _checks(
         *check_provenance(
             {(one.repeat, one.fold): one.head.facts for one in trained},
             folds=folds.table(),
-            features=pd.read_csv(workspace.features, dtype=str),
+            features=pd.read_csv(workspace.features, dtype=str, keep_default_na=False),
             patients=PatientScores.read(workspace.patient_scores).table,
             slices=SliceScores.read(workspace.slice_scores).table,
             # Empty where nothing was chosen: then there is nothing to hold against the folds.

@@ -66,7 +66,7 @@ def random_trunk_table(context: Context) -> FeatureTable:
 def _descriptors(context: Context) -> tuple[list[str], list[ScanDescriptors]]:
     workspace, config = context.workspace, context.config
     store, slices = DescriptorStore(workspace.cache), SliceStore(workspace.cache)
-    slices_index = pd.read_csv(workspace.slices, dtype=str)
+    slices_index = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
     slices_keys = dict(zip(slices_index["scan_id"], slices_index["key"], strict=True))
     scans = read_prepared_index(workspace)
     found = []

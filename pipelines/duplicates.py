@@ -79,7 +79,13 @@ def across_patients(pairs: list[Duplicate]) -> str | None:
 
 def read_duplicates(workspace: Workspace) -> list[dict[str, Any]]:
     """Read duplicates.csv as records for the audit."""
-    table = pd.read_csv(workspace.duplicates, dtype={name: str for name in _COLUMNS[2:6]})
+    # A patient may be called NA.
+    table = pd.read_csv(
+        workspace.duplicates,
+        dtype={name: str for name in _COLUMNS[2:6]},
+        keep_default_na=False,
+        na_values={"similarity": [""]},
+    )
     records = []
     for row in table.to_dict("records"):
         row["similarity"] = None if pd.isna(row["similarity"]) else row["similarity"]

@@ -61,7 +61,7 @@ def read_feature_table(workspace: Workspace, *, column: str = "key") -> FeatureT
         Column of features.csv that names their keys: `key` for the configured pooling,
         `key_<pooling>` for one that only the search may choose.
     """
-    index = pd.read_csv(workspace.features, dtype=str)
+    index = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
     return collect_features(workspace, index, index[column].tolist())
 
 
@@ -128,7 +128,7 @@ def plan_features(
     poolings : sequence of str
         Each becomes a column of its name.
     """
-    slices = pd.read_csv(workspace.slices, dtype=str)
+    slices = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
     index = slices[["scan_id", "patient_id", "scan_sha256"]].copy()
     store = FeatureStore(workspace.cache)
     missing: dict[str, ScanToEncode] = {}
@@ -206,7 +206,7 @@ def _work(context: Context) -> StageResult:
 
 def _intact(workspace: Workspace) -> bool:
     store = FeatureStore(workspace.cache)
-    index = pd.read_csv(workspace.features, dtype=str)
+    index = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
     columns = [name for name in index if str(name).startswith("key")]
     return all(key in store for name in columns for key in index[name])
 

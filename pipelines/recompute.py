@@ -83,7 +83,7 @@ def _run(context: Context, alone: Workspace, config: RunConfig) -> None:
 def _pairs(
     workspace: Workspace, alone: Workspace, patient: str
 ) -> list[tuple[ScanFeatures, ScanFeatures]]:
-    index = pd.read_csv(workspace.features, dtype=str)
+    index = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
     index = index[index["patient_id"] == patient]
     stored = collect_features(workspace, index, index["key"].tolist())
     anew = {one.scan_id: one for one in read_feature_table(alone).scans()}

@@ -31,8 +31,8 @@ __all__ = ["REPORT"]
 def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
     return [
         (workspace.config, "run"),
-        (workspace.manifest, "check"),
-        (workspace.excluded, "check"),
+        (workspace.manifest, "prepare"),
+        (workspace.excluded, "prepare"),
         (workspace.slices, "slices"),
         (workspace.patient_scores, "train"),
         (workspace.slice_scores, "train"),
@@ -52,7 +52,7 @@ def _shown_patients(scores: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _montages(workspace: Workspace, scores: pd.DataFrame, slices: pd.DataFrame) -> list[Montage]:
-    index = pd.read_csv(workspace.slices, dtype=str)
+    index = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
     store = SliceStore(workspace.cache)
     mean = slices.groupby(["scan_id", "slice"])["score"].mean()
     montages = []

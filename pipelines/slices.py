@@ -73,7 +73,10 @@ def _work(context: Context) -> StageResult:
 
 def _intact(workspace: Workspace) -> bool:
     store = SliceStore(workspace.cache)
-    return all(key in store for key in pd.read_csv(workspace.slices, dtype=str)["key"])
+    return all(
+        key in store
+        for key in pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)["key"]
+    )
 
 
 def _specs(config: RunConfig) -> dict[str, Any]:
