@@ -109,8 +109,10 @@ def cross_validate(
     patients, slices = predict_folds(
         trained, tables, folds, positive_label=positive_label, negative_label=negative_label
     )
-    inner = InnerScores(table=pd.concat([job.inner_rows(plan) for plan in plans]))
-    return CrossValidation(trained=trained, patients=patients, slices=slices, inner=inner)
+    inner = pd.concat([job.inner_rows(*both) for both in zip(plans, trained, strict=True)])
+    return CrossValidation(
+        trained=trained, patients=patients, slices=slices, inner=InnerScores(table=inner)
+    )
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -329,9 +331,11 @@ class _Job:
             )
         return recalibration, losses, recalibration.apply(scores)
 
-    def inner_rows(self, plan: _Plan) -> pd.DataFrame:
-        """Rows of `predictions/inner.csv` of one outer fold."""
-        _, _, scores = self._recalibrated(plan, plan.chosen())
+    def inner_rows(self, plan: _Plan, trained: TrainedFold) -> pd.DataFrame:
+        """Rows of `predictions/inner.csv` of one outer fold; none if nothing was chosen in it."""
+        scores = np.zeros(0)
+        if plan.fits:
+            scores = trained.recalibration.apply(plan.scores[plan.chosen()])
         return pd.DataFrame(
             {
                 "repeat": plan.outer.repeat,

@@ -26,6 +26,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.errors import ConfigurationError
+from mri_transfer.evaluation.paired import corrected_standard_error
 from mri_transfer.features import Pooling
 from mri_transfer.heads import AnyHeadSpec, HeadSpec
 from mri_transfer.predictions import Aggregation, resolve_aggregation
@@ -36,7 +37,6 @@ __all__ = [
     "Procedure",
     "SearchSpec",
     "check_space",
-    "corrected_standard_error",
     "searched_poolings",
 ]
 
@@ -197,23 +197,6 @@ def check_space(spec: SearchSpec, base: Procedure) -> None:
         for value in values:
             for head in joined_with:
                 base.with_settings({**head, name: value})
-
-
-def corrected_standard_error(differences: Sequence[float], *, n_train: int, n_test: int) -> float:
-    """Return the standard error of a mean difference over folds that share training patients.
-
-    The variance over folds is divided not by their number J but multiplied by
-    ``1 / J + n_test / n_train`` (Nadeau and Bengio 2003).
-
-    Parameters
-    ----------
-    differences : sequence of float
-        One a fold, two or more.
-    n_train, n_test : int
-        Patients a fold trains on and tests on.
-    """
-    values = np.asarray(differences, dtype=np.float64)
-    return float(math.sqrt(values.var(ddof=1) * (1 / len(values) + n_test / n_train)))
 
 
 class FoldSearch:

@@ -11,9 +11,17 @@ import numpy.typing as npt
 from mri_transfer.errors import StoreError
 from mri_transfer.files import atomic_write_bytes
 
-__all__ = ["read_tensors", "write_tensors"]
+__all__ = ["described_files", "read_tensors", "write_tensors"]
 
 Array = npt.NDArray[Any]
+
+
+def described_files(stem: Path) -> tuple[Path, Path]:
+    """Return the two files of arrays with a description: `stem`.safetensors and `stem`.json.
+
+    By adding to the name: a stem may hold a dot of its own.
+    """
+    return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Array], *, schema: str) -> None:

@@ -17,6 +17,7 @@ from mri_transfer.harmonisation import Combat, HarmonisationSpec, fit_combat
 from mri_transfer.heads import Head, SliceOutput, apply_head
 from mri_transfer.predictions import PatientScores, SliceScores, join_slices
 from mri_transfer.recalibration import Recalibration
+from mri_transfer.tensorfile import described_files
 
 __all__ = ["Harmonise", "Harmoniser", "TrainedFold", "predict_folds"]
 
@@ -83,6 +84,11 @@ class TrainedFold:
         return float(self.head.facts["threshold"])
 
     @property
+    def recalibration(self) -> Recalibration:
+        """What turns joined slices into a probability."""
+        return Recalibration.from_dict(self.head.facts["recalibration"])
+
+    @property
     def pooling(self) -> str:
         """The pooling of the features that the head reads."""
         return str(self.head.facts["procedure"]["pooling"])
@@ -110,8 +116,7 @@ class TrainedFold:
         owners : sequence of str, length n_scans
         """
         joined = join_slices(output, owners, self.head.facts["procedure"]["aggregation"])
-        recalibration = Recalibration.from_dict(self.head.facts["recalibration"])
-        values = recalibration.apply(np.array(list(joined.values())))
+        values = self.recalibration.apply(np.array(list(joined.values())))
         return dict(zip(joined, values.tolist(), strict=True))
 
     def write(self, stem: Path) -> list[Path]:
@@ -121,7 +126,7 @@ class TrainedFold:
         if self.harmoniser is not None:
             stems.append(_harmoniser_stem(stem))
             self.harmoniser.combat.write(stems[1])
-        return [one.with_name(one.name + end) for one in stems for end in (".safetensors", ".json")]
+        return [file for one in stems for file in described_files(one)]
 
     @classmethod
     def read(

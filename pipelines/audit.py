@@ -225,7 +225,7 @@ def _robustness(
     return robustness_rows(
         trained,
         tables,
-        perturbed_tables(context, n_patients=config.audit.robustness_patients),
+        perturbed_tables(context, tables, n_patients=config.audit.robustness_patients),
         folds,
         positive_label=config.labels.positive,
         n_samples=config.audit.bootstrap_samples,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from mri_transfer.files import atomic_write_text
 from mri_transfer.search import searched_poolings
 from mri_transfer.slices import SliceStack, SliceStore
 from mri_transfer.specs import spec_dict
-from mri_transfer.trunks import TrunkSpec, load_trunk
+from mri_transfer.trunks import Trunk, TrunkSpec, load_trunk
 from pipelines.config import RunConfig
 from pipelines.stage import Context, Stage, StageResult
 from pipelines.workspace import Workspace
@@ -33,6 +33,8 @@ __all__ = [
     "ScanToEncode",
     "collect_features",
     "encode_missing",
+    "keys_by_pooling",
+    "open_trunk",
     "plan_features",
     "read_feature_table",
     "read_feature_tables",
@@ -132,20 +134,41 @@ def plan_features(
     index = slices[["scan_id", "patient_id", "scan_sha256"]].copy()
     store = FeatureStore(workspace.cache)
     missing: dict[str, ScanToEncode] = {}
+    keys = [keys_by_pooling(key, trunk_spec, spec, poolings) for key in slices["key"]]
     for pooling in poolings:
-        pooled = dataclasses.replace(spec, pooling=pooling)
-        keys = [
-            feature_key(slices=key, trunk_spec=trunk_spec, feature_spec=pooled)
-            for key in slices["key"]
-        ]
-        index[pooling] = keys
-        for scan_id, slices_key, key in zip(index["scan_id"], slices["key"], keys, strict=True):
-            if key not in store:
-                scan = missing.setdefault(
-                    slices_key, ScanToEncode(scan_id=scan_id, slices_key=slices_key, keys={})
-                )
-                scan.keys[pooling] = key
+        index[pooling] = [of_scan[pooling] for of_scan in keys]
+    for scan_id, slices_key, of_scan in zip(index["scan_id"], slices["key"], keys, strict=True):
+        lacking = {pooling: key for pooling, key in of_scan.items() if key not in store}
+        if lacking:
+            missing.setdefault(
+                slices_key, ScanToEncode(scan_id=scan_id, slices_key=slices_key, keys=lacking)
+            )
     return index, list(missing.values())
+
+
+def keys_by_pooling(
+    slices_key: str, trunk_spec: TrunkSpec, spec: FeatureSpec, poolings: Iterable[Pooling]
+) -> dict[str, str]:
+    """Return the key of a scan's features for each way to pool the trunk's maps."""
+    return {
+        pooling: feature_key(
+            slices=slices_key,
+            trunk_spec=trunk_spec,
+            feature_spec=dataclasses.replace(spec, pooling=pooling),
+        )
+        for pooling in poolings
+    }
+
+
+def open_trunk(context: Context, trunk_spec: TrunkSpec, spec: FeatureSpec) -> Trunk:
+    """Load a trunk as the run computes with it."""
+    return load_trunk(
+        trunk_spec,
+        precision=spec.precision,
+        device=spec.device,
+        weights_path=context.weights,
+        cache=context.workspace.weights,
+    )
 
 
 def encode_missing(
@@ -159,13 +182,7 @@ def encode_missing(
     """Pass the slices of scans through the trunk and put their features into the cache."""
     if not todo:
         return
-    trunk = load_trunk(
-        trunk_spec,
-        precision=spec.precision,
-        device=spec.device,
-        weights_path=context.weights,
-        cache=context.workspace.weights,
-    )
+    trunk = open_trunk(context, trunk_spec, spec)
     context.reporter.note(
         f"trunk {trunk_spec.name}, weights {trunk.weights_digest[:12]} "
         f"({trunk.weights_source}), {spec.precision} on {spec.device}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mri_transfer.audit.robustness import sample_patients
@@ -15,7 +15,6 @@ from mri_transfer.features import (
     FeatureStore,
     FeatureTable,
     encode_poolings,
-    feature_key,
     resolve_features,
 )
 from mri_transfer.perturbations import (
@@ -26,9 +25,8 @@ from mri_transfer.perturbations import (
     perturbed_key,
 )
 from mri_transfer.slices import slices_key
-from mri_transfer.trunks import load_trunk
 from mri_transfer.volumes import Volume, load_volume
-from pipelines.features import read_feature_tables
+from pipelines.features import keys_by_pooling, open_trunk
 from pipelines.folds import read_folds
 from pipelines.prepare import read_prepared_index
 from pipelines.stage import Context
@@ -50,6 +48,7 @@ class _Pass:
 
 def perturbed_tables(
     context: Context,
+    clean: Mapping[str, FeatureTable],
     *,
     n_patients: int,
     perturbations: Sequence[Perturbation] | None = None,
@@ -63,6 +62,8 @@ def perturbed_tables(
     ----------
     context : Context
         Of a run whose features and folds are there.
+    clean : mapping of str to FeatureTable
+        The run's own features, by pooling, as `pipelines.features.read_feature_tables` gives them.
     n_patients : int
         Size of the sample, stratified by label.
     perturbations : sequence of Perturbation, optional
@@ -71,12 +72,11 @@ def perturbed_tables(
     Returns
     -------
     dict of Perturbation to dict of str to FeatureTable
-        By pooling, as in `pipelines.features.read_feature_tables`. A scan that a perturbation
+        By pooling, as `clean`. A scan that a perturbation
         leaves too few slices of is noted and missing from its tables.
     """
     workspace, seed = context.workspace, context.config.seed
     wanted = default_perturbations() if perturbations is None else perturbations
-    clean = read_feature_tables(workspace, context.config)
     patients = sample_patients(read_folds(workspace, context.config), n=n_patients, seed=seed)
     scans = [scan for scan in read_prepared_index(workspace) if scan["patient_id"] in patients]
     spec = resolve_features(context.config.features)
@@ -118,14 +118,7 @@ def _plan(
         scan=scan,
         perturbation=perturbation,
         seed=perturbation_seed(volume_key=volume_key, perturbation=perturbation, seed=config.seed),
-        keys={
-            pooling: feature_key(
-                slices=slices,
-                trunk_spec=config.trunk,
-                feature_spec=dataclasses.replace(spec, pooling=pooling),
-            )
-            for pooling in poolings
-        },
+        keys=keys_by_pooling(slices, config.trunk, spec, poolings),
     )
 
 
@@ -140,13 +133,7 @@ def _encode(
     if not todo:
         return
     config = context.config
-    trunk = load_trunk(
-        config.trunk,
-        precision=spec.precision,
-        device=spec.device,
-        weights_path=context.weights,
-        cache=context.workspace.weights,
-    )
+    trunk = open_trunk(context, config.trunk, spec)
 
     @functools.lru_cache(maxsize=1)
     def read(path: str, scan_id: str) -> Volume:

@@ -9,13 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from mri_transfer.errors import ConfigurationError
+from mri_transfer.evaluation.paired import corrected_standard_error
 from mri_transfer.heads import AttentionHeadSpec, LinearHeadSpec, PublishedHeadSpec
 from mri_transfer.search import (
     FoldSearch,
     Procedure,
     SearchSpec,
     check_space,
-    corrected_standard_error,
     searched_poolings,
 )
 

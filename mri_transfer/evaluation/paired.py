@@ -22,7 +22,7 @@ from mri_transfer.evaluation.discrimination import (
 )
 from mri_transfer.evaluation.intervals import Estimate, patient_bootstrap, undefined
 
-__all__ = ["bootstrap_difference", "corrected_t", "mcnemar"]
+__all__ = ["bootstrap_difference", "corrected_standard_error", "corrected_t", "mcnemar"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -163,6 +163,23 @@ def _discordance(first: BoolArray, second: BoolArray) -> dict[str, Any]:
     }
 
 
+def corrected_standard_error(differences: npt.ArrayLike, *, n_train: float, n_test: float) -> float:
+    """Return the standard error of a mean difference over folds that share training patients.
+
+    The variance over folds is divided not by their number J but multiplied by
+    ``1 / J + n_test / n_train`` (Nadeau and Bengio 2003).
+
+    Parameters
+    ----------
+    differences : array_like of float, shape (J,)
+        One a fold, two or more.
+    n_train, n_test : float
+        Patients a fold trains on and tests on.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    return float(values.std(ddof=1) * math.sqrt(1.0 / len(values) + n_test / n_train))
+
+
 def corrected_t(
     differences: npt.ArrayLike, *, n_train: float, n_test: float, confidence: float = 0.95
 ) -> dict[str, Any]:
@@ -214,7 +231,7 @@ def corrected_t(
         reason = "one fold has no variance" if folds < 2 else "every fold gives the same figure"
         bare = undefined(reason, n=folds, method=method).as_dict()
         return {**bare, "value": mean, "t": None, "df": folds - 1, "p": None}
-    error = spread * math.sqrt(1.0 / folds + n_test / n_train)
+    error = corrected_standard_error(values, n_train=n_train, n_test=n_test)
     half = float(stats.t.ppf(0.5 + confidence / 2.0, folds - 1)) * error
     estimate = Estimate(value=mean, ci_low=mean - half, ci_high=mean + half, n=folds, method=method)
     p = float(2.0 * stats.t.sf(abs(mean) / error, folds - 1))

@@ -15,7 +15,7 @@ import pandas as pd
 from mri_transfer.errors import HeadError
 from mri_transfer.files import write_json
 from mri_transfer.harmonisation.columns import encode_kept, read_sites
-from mri_transfer.tensorfile import read_tensors, write_tensors
+from mri_transfer.tensorfile import described_files, read_tensors, write_tensors
 
 __all__ = ["Combat"]
 
@@ -98,13 +98,14 @@ class Combat:
 
     def write(self, stem: Path) -> None:
         """Write `stem`.safetensors and `stem`.json."""
-        write_tensors(stem.with_name(stem.name + ".safetensors"), self.tensors, schema=_SCHEMA)
+        arrays, description = described_files(stem)
+        write_tensors(arrays, self.tensors, schema=_SCHEMA)
         facts = {
             "site_column": self.site_column,
             "sites": list(self.sites),
             "preserve": [[name, list(levels)] for name, levels in self.preserve],
         }
-        write_json(stem.with_name(stem.name + ".json"), facts)
+        write_json(description, facts)
 
     @classmethod
     def read(cls, stem: Path) -> Combat:
@@ -115,8 +116,8 @@ class Combat:
         StoreError, HeadError
             If a file is missing or damaged.
         """
-        tensors = read_tensors(stem.with_name(stem.name + ".safetensors"), schema=_SCHEMA)
-        description = stem.with_name(stem.name + ".json")
+        arrays, description = described_files(stem)
+        tensors = read_tensors(arrays, schema=_SCHEMA)
         try:
             facts = json.loads(description.read_text(encoding="utf-8"))
             preserve = tuple((str(name), tuple(levels)) for name, levels in facts["preserve"])

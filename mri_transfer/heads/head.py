@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mri_transfer.errors import HeadError
 from mri_transfer.files import write_json
-from mri_transfer.tensorfile import read_tensors, write_tensors
+from mri_transfer.tensorfile import described_files, read_tensors, write_tensors
 
 __all__ = ["Fit", "Head", "SliceOutput", "standardise", "training_moments"]
 
@@ -77,8 +77,9 @@ class Head:
 
     def write(self, stem: Path) -> None:
         """Write `stem`.safetensors and `stem`.json."""
-        write_tensors(stem.with_name(stem.name + ".safetensors"), self.tensors, schema=_SCHEMA)
-        write_json(stem.with_name(stem.name + ".json"), {"kind": self.kind, **self.facts})
+        arrays, description = described_files(stem)
+        write_tensors(arrays, self.tensors, schema=_SCHEMA)
+        write_json(description, {"kind": self.kind, **self.facts})
 
     @classmethod
     def read(cls, stem: Path) -> Head:
@@ -89,8 +90,8 @@ class Head:
         StoreError, HeadError
             If a file is missing or damaged.
         """
-        tensors = read_tensors(stem.with_name(stem.name + ".safetensors"), schema=_SCHEMA)
-        description = stem.with_name(stem.name + ".json")
+        arrays, description = described_files(stem)
+        tensors = read_tensors(arrays, schema=_SCHEMA)
         try:
             facts = json.loads(description.read_text(encoding="utf-8"))
             kind = facts.pop("kind")

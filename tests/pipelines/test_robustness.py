@@ -19,6 +19,7 @@ from mri_transfer.slices import cut_slices
 from mri_transfer.trunks import load_trunk
 from mri_transfer.volumes import load_volume
 from pipelines import robustness
+from pipelines.features import read_feature_tables
 from pipelines.prepare import read_prepared_index
 from pipelines.reporters import SilentReporter
 from pipelines.robustness import perturbed_tables
@@ -62,12 +63,17 @@ def _bytes(cache: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (cache / "features").rglob("*.safetensors")}
 
 
+def _perturbed(context: Context, **settings):
+    clean = read_feature_tables(context.workspace, context.config)
+    return perturbed_tables(context, clean, **settings)
+
+
 def _forbidden(*_args, **_settings):
     raise AssertionError("the trunk was loaded")
 
 
 def test_the_features_are_those_of_the_perturbed_scan(context: Context) -> None:
-    tables = perturbed_tables(context, n_patients=4, perturbations=BOTH)
+    tables = _perturbed(context, n_patients=4, perturbations=BOTH)
     assert list(tables) == [NOISE, GAMMA]
     config, workspace = context.config, context.workspace
     spec = resolve_features(config.features)
@@ -91,15 +97,15 @@ def test_the_features_are_those_of_the_perturbed_scan(context: Context) -> None:
 def test_the_work_is_told_first_and_nothing_is_done_twice(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = perturbed_tables(context, n_patients=4, perturbations=BOTH)
+    first = _perturbed(context, n_patients=4, perturbations=BOTH)
     notes = context.reporter.notes
     n = 2 * len(first[NOISE][context.config.features.pooling].scan_ids)
     assert f"{n} passes of the trunk, 0 of them in the cache, {n} to compute" in notes[0]
     assert re.search(r"about \d+\.\d s a pass on the first scan, \d+ min in all", notes[1])
     before = _bytes(context.workspace.cache)
-    monkeypatch.setattr(robustness, "load_trunk", _forbidden)
+    monkeypatch.setattr(robustness, "open_trunk", _forbidden)
     again = dataclasses.replace(context, reporter=Notes())
-    second = perturbed_tables(again, n_patients=4, perturbations=BOTH)
+    second = _perturbed(again, n_patients=4, perturbations=BOTH)
     assert f"{n} of them in the cache, 0 to compute" in again.reporter.notes[0]
     assert _bytes(context.workspace.cache) == before
     for perturbation in BOTH:
@@ -108,9 +114,9 @@ def test_the_work_is_told_first_and_nothing_is_done_twice(
 
 
 def test_a_larger_sample_pays_only_for_its_new_patients(context: Context) -> None:
-    perturbed_tables(context, n_patients=2, perturbations=[GAMMA])
+    _perturbed(context, n_patients=2, perturbations=[GAMMA])
     more = dataclasses.replace(context, reporter=Notes())
-    tables = perturbed_tables(more, n_patients=8, perturbations=[GAMMA])
+    tables = _perturbed(more, n_patients=8, perturbations=[GAMMA])
     n = len(tables[GAMMA][context.config.features.pooling].scan_ids)
     found = re.search(r"(\d+) of them in the cache, (\d+) to compute", more.reporter.notes[0])
     assert found is not None
@@ -122,14 +128,14 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     context: Context, tmp_path: Path
 ) -> None:
     shutil.copytree(context.workspace.cache, tmp_path / "other")
-    perturbed_tables(context, n_patients=4, perturbations=BOTH)
+    _perturbed(context, n_patients=4, perturbations=BOTH)
     root = context.workspace.root
     other = Workspace(root=root, cache=tmp_path / "other")
     killed = dataclasses.replace(context, workspace=other, reporter=Notes(stop_after=1))
     with pytest.raises(KeyboardInterrupt):
-        perturbed_tables(killed, n_patients=4, perturbations=BOTH)
+        _perturbed(killed, n_patients=4, perturbations=BOTH)
     resumed = dataclasses.replace(killed, reporter=Notes())
-    perturbed_tables(resumed, n_patients=4, perturbations=BOTH)
+    _perturbed(resumed, n_patients=4, perturbations=BOTH)
     assert re.search(r" [1-9]\d* of them in the cache, [1-9]", resumed.reporter.notes[0])
     assert _bytes(other.cache) == _bytes(context.workspace.cache)
 
@@ -146,7 +152,7 @@ def test_a_scan_that_cannot_be_cut_is_noted_and_left_out(
         return true(volume, perturbation, spec, seed=seed)
 
     monkeypatch.setattr(robustness, "cut_perturbed", cut)
-    tables = perturbed_tables(context, n_patients=4, perturbations=BOTH)
+    tables = _perturbed(context, n_patients=4, perturbations=BOTH)
     pooling = context.config.features.pooling
     assert not failing & set(tables[NOISE][pooling].scan_ids)
     assert len(failing) == 1
@@ -161,6 +167,6 @@ def test_a_scan_that_cannot_be_cut_is_noted_and_left_out(
 def test_without_patients_nothing_is_done(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(robustness, "load_trunk", _forbidden)
-    tables = perturbed_tables(context, n_patients=0, perturbations=BOTH)
+    monkeypatch.setattr(robustness, "open_trunk", _forbidden)
+    tables = _perturbed(context, n_patients=0, perturbations=BOTH)
     assert tables[NOISE][context.config.features.pooling].scan_ids == ()
