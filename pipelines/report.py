@@ -25,7 +25,7 @@ from pipelines.stage import Context, Stage, StageResult
 from pipelines.tables import write_tables
 from pipelines.workspace import Workspace
 
-__all__ = ["REPORT"]
+__all__ = ["REPORT", "report_inputs"]
 
 
 def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
@@ -86,16 +86,18 @@ def _provenance(workspace: Workspace, config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _work(context: Context) -> StageResult:
-    workspace, config = context.workspace, context.config
+def report_inputs(workspace: Workspace, config: RunConfig) -> ReportInputs:
+    """Collect what a report shows from a run folder."""
     scores = PatientScores.read(workspace.patient_scores).table
     slices = SliceScores.read(workspace.slice_scores).table
-    evaluation = Evaluation.read(workspace.evaluation).document
     excluded = [dataclasses.asdict(one) for one in read_exclusions(workspace.excluded)]
     patients = read_manifest(workspace.manifest, check_files=False).patients()
-    inputs = ReportInputs(
+    scans = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
+    key_of = dict(zip(scans["scan_id"], scans["key"], strict=True))
+    store = SliceStore(workspace.cache)
+    return ReportInputs(
         title=f"{config.labels.positive} against {config.labels.others} from T1 brain MRI",
-        evaluation=evaluation,
+        evaluation=Evaluation.read(workspace.evaluation).document,
         audit=Audit.read(workspace.audit).content,
         patients=patients.drop(columns=["synthetic", "n_scans"], errors="ignore"),
         excluded=pd.DataFrame(excluded, columns=["scan_id", "patient_id", "stage", "reason"]),
@@ -104,8 +106,21 @@ def _work(context: Context) -> StageResult:
         config=json.loads(json.dumps(dataclasses.asdict(config))),
         provenance=_provenance(workspace, config),
         montages=_montages(workspace, scores, slices),
+        quality=_table(workspace.quality),
+        folds=pd.read_csv(workspace.folds, dtype={"patient_id": str, "label": str}),
+        scans=scans[["scan_id", "patient_id"]],
+        stack_of=lambda scan_id: store.get(key_of[scan_id], scan_id=scan_id),
+        artefacts=file_digests(workspace, [path for path, _ in _inputs(workspace)]),
     )
-    write_report(inputs, workspace.report)
+
+
+def _table(path: Path) -> pd.DataFrame | None:
+    return pd.read_csv(path, keep_default_na=False) if path.exists() else None
+
+
+def _work(context: Context) -> StageResult:
+    workspace = context.workspace
+    write_report(report_inputs(workspace, context.config), workspace.report)
     return StageResult(
         outputs=[workspace.report, *write_tables(workspace)],
         summary=f"report in {workspace.report}, tables in {workspace.tables}",

@@ -129,6 +129,11 @@ class Workspace:
         return self.root / "audit.json"
 
     @property
+    def explanations(self) -> Path:
+        """Folder of the attribution maps, their checks and the nearest training patients."""
+        return self.root / "explanations"
+
+    @property
     def tables(self) -> Path:
         """Folder of the tidy CSV tables of evaluation and audit, with their data dictionary."""
         return self.root / "tables"
@@ -137,6 +142,11 @@ class Workspace:
     def report(self) -> Path:
         """The page that people read."""
         return self.root / "report" / "index.html"
+
+    @property
+    def report_pdf(self) -> Path:
+        """The same, for print."""
+        return self.report.with_name("report.pdf")
 
     def record(self, stage: str) -> Path:
         """Record of what a stage read and wrote."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
+from mri_transfer.report.document import Row, Table
 from mri_transfer.report.model import ReportInputs
 from mri_transfer.report.wording import METRICS, interval, label_of, number, p_value
 
@@ -24,30 +24,6 @@ __all__ = [
 
 # JSON sorts keys; a reader wants them in this order.
 _KEYS = ("repeat", "fold", "n_patients", "n_positive", "threshold")
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One row: its head, the cells, and a remark in small type below the head.
-
-    What follows a line break in a cell stands below it in small type. A `quiet` row says nothing
-    that counts and a `failed` one is a fault; the words of the row say so as well.
-    """
-
-    head: str
-    cells: tuple[str, ...]
-    note: str = ""
-    state: Literal["", "quiet", "failed"] = ""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table of text; `wide` names the columns whose cells are words and not numbers."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    wide: tuple[str, ...] = ()
 
 
 def value_and_interval(entry: Mapping[str, Any], digits: int = 3) -> tuple[str, str]:

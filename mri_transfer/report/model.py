@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.errors import RunFolderError
+from mri_transfer.explain import Explanation
+from mri_transfer.slices import SliceStack
 
 __all__ = ["Montage", "ReportInputs"]
 
@@ -82,6 +84,18 @@ class ReportInputs:
         Versions, seed, commit, digests, command lines; shown as it is.
     montages : sequence of Montage
         Patients whose slices are shown.
+    quality : DataFrame or None
+        `quality.csv`: one row a scan.
+    folds : DataFrame or None
+        `folds.csv`: repeat, patient_id, fold, label.
+    scans : DataFrame or None
+        One row a scan used: `scan_id`, `patient_id`.
+    stack_of : callable or None
+        Returns the slices of a scan by its `scan_id`, read when they are asked for.
+    explanation : Explanation or None
+        What the stage `explain` found.
+    artefacts : mapping of str to str
+        SHA-256 of every artefact of the run, by its path in the run folder.
 
     Raises
     ------
@@ -99,6 +113,12 @@ class ReportInputs:
     config: Mapping[str, Any]
     provenance: Mapping[str, Any]
     montages: Sequence[Montage] = ()
+    quality: pd.DataFrame | None = None
+    folds: pd.DataFrame | None = None
+    scans: pd.DataFrame | None = None
+    stack_of: Callable[[str], SliceStack] | None = None
+    explanation: Explanation | None = None
+    artefacts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_schema("evaluation.json", self.evaluation, _EVALUATION_SCHEMA, stage="evaluate")

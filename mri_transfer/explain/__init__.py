@@ -1,0 +1,7 @@
+"""Where in the brain a score comes from: attribution maps, their checks, nearest patients."""
+
+from __future__ import annotations
+
+from mri_transfer.explain.explanation import Explanation, read_explanation
+
+__all__ = ["Explanation", "read_explanation"]
