@@ -200,6 +200,24 @@ def demo(
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of finished runs, two or more.", metavar="RUN...")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the comparison; made if missing.")],
+) -> None:
+    """Set finished runs side by side, tested on the patients they share."""
+    from pipelines.compare import compare_run_folders, comparison_lines
+    from pipelines.reporters import reporter_for
+
+    console = open_console()
+    document = compare_run_folders(runs, out, reporter=reporter_for(console))
+    for line in comparison_lines(document):
+        console.print(line, markup=False)
+    console.print(f"\nComparison: {(out / 'index.html').resolve()}", markup=False)
+
+
+@app.command()
 def doctor(cache: CacheOption = None, weights: WeightsOption = None) -> None:
     """Say what is installed, which weights are found, which precision is used, and how fast."""
     from pipelines.doctor import examine

@@ -15,6 +15,7 @@ positive label, and scores of shape (n_patients,) or (n_repeats, n_patients).
 `calibration`, `cox`          Brier score and curve; intercept and slope
 `intervals`                   exact, square-and-add and patient bootstrap intervals
 `baselines`, `comparison`     covariates alone on the same folds, and the difference to the model
+`run_comparison`              several runs on the patients that all of them scored
 `caveats`                     what a reader has to know before believing the figures
 ============================  ====================================================================
 """
@@ -58,6 +59,7 @@ from mri_transfer.evaluation.precision_recall import (
     average_precision,
     average_precision_interval,
 )
+from mri_transfer.evaluation.run_comparison import ComparedRun, compare_runs
 from mri_transfer.evaluation.settings import EvaluationFacts, EvaluationSpec, Evidence
 from mri_transfer.evaluation.slice_level import slice_metrics
 from mri_transfer.evaluation.summary import evaluate
@@ -67,6 +69,7 @@ __all__ = [
     "AucDifference",
     "BaselineSpec",
     "CalibrationCurve",
+    "ComparedRun",
     "Confusion",
     "DelongAuc",
     "Estimate",
@@ -86,6 +89,7 @@ __all__ = [
     "calibration_intercept",
     "calibration_slope",
     "compare_rival",
+    "compare_runs",
     "confusion",
     "default_baselines",
     "delong_auc",

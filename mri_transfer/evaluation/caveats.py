@@ -21,6 +21,12 @@ Caveat = dict[str, str]
 #: (Collins, Ogundimu and Altman 2016, Stat Med 35:214-226).
 ENOUGH_PER_LABEL = 100
 
+#: With fewer of a label than this, one patient moves its share of right calls by over 3 points.
+FEW_PER_LABEL = 30
+
+#: Half-width of the AUC's interval from which it spans useless and good, such as .65 and .85.
+WIDE_INTERVAL = 0.10
+
 #: Standardised difference in age from which an image model may read age instead of disease.
 AGE_DIFFERENCE = 0.5
 
@@ -45,10 +51,15 @@ def find_caveats(document: Mapping[str, Any], patients: pd.DataFrame) -> list[Ca
         _synthetic(document),
         _random_trunk(document),
         _suspicious(document),
+        _guessing(document),
+        _few(document),
+        _wide(document),
         _small(document),
         _age(document, patients),
         _age_matched(document),
         _site(document, patients),
+        _scanner(document, patients),
+        _internal(document),
         _baseline(document),
         _image_baseline(document),
         _baseline_suspicious(document),
@@ -95,6 +106,41 @@ def _suspicious(document: Mapping[str, Any]) -> tuple[str, str] | None:
         f"An AUC of {value:.2f} is higher than patient-level studies reach on structural MRI. "
         "Look for a leak first: the same person under two names, labels that differ by scanner, "
         "site or file format, or healthy controls from another study."
+    )
+
+
+def _guessing(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    entry = document["patient"]["auc"]
+    if entry["ci_low"] is None or entry["ci_low"] > 0.5:
+        return None
+    return "guessing_not_excluded", (
+        f"The interval of the AUC runs from {entry['ci_low']:.2f} to {entry['ci_high']:.2f}: that "
+        "the scores rank patients better than a coin toss is not shown."
+    )
+
+
+def _few(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    positive = document["n_positive"]
+    counts = {
+        document["positive_label"]: positive,
+        document["negative_label"]: document["n_patients"] - positive,
+    }
+    label, fewest = min(counts.items(), key=lambda item: (item[1], item[0]))
+    if fewest >= FEW_PER_LABEL or not fewest:
+        return None
+    return "few_of_a_label", (
+        f"Only {fewest} patients are labelled {label}: each of them moves the share of them that "
+        f"is called rightly by {100 / fewest:.1f} points."
+    )
+
+
+def _wide(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    entry = document["patient"]["auc"]
+    if entry["ci_low"] is None or (entry["ci_high"] - entry["ci_low"]) / 2 <= WIDE_INTERVAL:
+        return None
+    return "wide_interval", (
+        f"The interval of the AUC, {entry['ci_low']:.2f} to {entry['ci_high']:.2f}, is so wide "
+        "that a poor and a good model both lie in it."
     )
 
 
@@ -168,6 +214,28 @@ def _site(document: Mapping[str, Any], patients: pd.DataFrame) -> tuple[str, str
             "and may not hold elsewhere."
         )
     return None
+
+
+def _scanner(document: Mapping[str, Any], patients: pd.DataFrame) -> tuple[str, str] | None:
+    if document["synthetic"] or "scanner" not in patients:
+        return None
+    scanners = sorted(set(patients["scanner"].dropna().astype(str)) - {""})
+    if len(scanners) != 1:
+        return None
+    return "single_scanner", (
+        f"Every patient whose scanner is known was scanned on one ({scanners[0]}): what another "
+        "scanner would do to the scores is not known."
+    )
+
+
+def _internal(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Say that nobody from elsewhere was scored, where patients were scored by folds."""
+    if document["synthetic"] or not document.get("n_folds", 0) > 1:
+        return None
+    return "internal_testing_only", (
+        "Patients were held out from this same cohort (internal testing). No other cohort was "
+        "tested: elsewhere the figures may be worse."
+    )
 
 
 def _baseline(document: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from mri_transfer.figures.comparisons import (
     draw_auc_comparison,
     draw_leakage,
+    draw_run_comparison,
     plot_auc_comparison,
     plot_leakage,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "draw_learning_curve",
     "draw_patient_scores",
     "draw_roc",
+    "draw_run_comparison",
     "draw_slice_profile",
     "montage_png",
     "picture_key",

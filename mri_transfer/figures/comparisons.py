@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mri_transfer.figures.svg import DOTTED, INK, MUTED, NEGATIVE, POSITIVE, QUIET, draw_svg
@@ -11,7 +11,13 @@ from mri_transfer.figures.svg import DOTTED, INK, MUTED, NEGATIVE, POSITIVE, QUI
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_auc_comparison", "draw_leakage", "plot_auc_comparison", "plot_leakage"]
+__all__ = [
+    "draw_auc_comparison",
+    "draw_leakage",
+    "draw_run_comparison",
+    "plot_auc_comparison",
+    "plot_leakage",
+]
 
 _ARMS = (
     ("patient_split_true_labels", "split by patient, true labels"),
@@ -32,7 +38,11 @@ def plot_auc_comparison(ax: Axes, evaluation: Mapping[str, Any]) -> None:
     evaluation : mapping
         `patient.auc` and `baselines` are read; entries without a value are left out.
     """
-    rows = _auc_rows(evaluation)
+    _plot_auc_rows(ax, _auc_rows(evaluation))
+
+
+def _plot_auc_rows(ax: Axes, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Plot a value with its interval a row, the first in the colour of the model."""
     lows = [entry["ci_low"] for _, entry in rows if entry.get("ci_low") is not None]
     left = min([0.4, *(math.floor(10 * low) / 10 for low in lows)])
     for row, (name, entry) in enumerate(rows):
@@ -58,6 +68,25 @@ def draw_auc_comparison(evaluation: Mapping[str, Any]) -> str:
         title,
         lambda ax: plot_auc_comparison(ax, evaluation),
         height_in=height_in,
+    )
+
+
+def draw_run_comparison(runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the AUC of several runs on their common patients as one SVG element.
+
+    Parameters
+    ----------
+    runs : mapping of str to mapping
+        By the run's name, its AUC as value and interval; runs without a value are left out.
+    """
+    rows = [(name, entry) for name, entry in runs.items() if entry.get("value") is not None]
+    title = "AUC on the common patients: "
+    title += ", ".join(f"{name} {entry['value']:.2f}" for name, entry in rows) + "."
+    return draw_svg(
+        "run-comparison",
+        title,
+        lambda ax: _plot_auc_rows(ax, rows),
+        height_in=0.8 + 0.5 * max(len(rows), 1),
     )
 
 

@@ -7,7 +7,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["METRICS", "Metric", "count", "estimate", "interval", "label_of", "number", "p_value"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "bare_p",
+    "count",
+    "estimate",
+    "interval",
+    "label_of",
+    "number",
+    "p_value",
+]
 
 _NO_BREAK = "\u00a0"
 _MINUS = "\u2212"
@@ -110,6 +120,11 @@ def estimate(entry: Mapping[str, Any], *, confidence: float, digits: int = 2) ->
     if entry.get("ci_low") is None or entry.get("ci_high") is None:
         return f"{value} (no interval: {entry.get('reason') or 'none was computed'})"
     return f"{value} ({percent}{_NO_BREAK}CI {interval(entry, digits)})"
+
+
+def bare_p(value: float | None) -> str:
+    """Return a p value for a table's cell: '0.03', '< 0.001'."""
+    return p_value(value).removeprefix(f"={_NO_BREAK}")
 
 
 def p_value(value: float | None) -> str:

@@ -1,0 +1,286 @@
+"""Several runs side by side: each on the patients that all of them scored, and pair by pair."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.errors import EvaluationError
+from mri_transfer.evaluation.comparison import fold_difference
+from mri_transfer.evaluation.delong import delong_auc, delong_difference
+from mri_transfer.evaluation.document import plain
+from mri_transfer.evaluation.intervals import Estimate, patient_bootstrap, undefined
+from mri_transfer.evaluation.paired import bootstrap_difference, mcnemar
+from mri_transfer.evaluation.patient_level import patient_metrics
+from mri_transfer.evaluation.tables import ScoreArrays
+
+__all__ = ["COMPARISON_SCHEMA", "ComparedRun", "compare_runs"]
+
+#: Name and version of the content of `comparison.json`.
+COMPARISON_SCHEMA = "mri-transfer/comparison/1"
+
+#: What each run is described by, on the common patients.
+_METRICS = (
+    "auc",
+    "average_precision",
+    "balanced_accuracy",
+    "sensitivity",
+    "specificity",
+    "brier",
+    "calibration_intercept",
+    "calibration_slope",
+)
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ComparedRun:
+    """The held-out scores of one run.
+
+    Attributes
+    ----------
+    name : str
+        What the run is called; different for each.
+    arrays : ScoreArrays
+    positive_label, negative_label : str
+    """
+
+    name: str
+    arrays: ScoreArrays
+    positive_label: str
+    negative_label: str
+
+
+def compare_runs(
+    runs: Sequence[ComparedRun], *, n_samples: int, seed: int, confidence: float = 0.95
+) -> dict[str, Any]:
+    """Compare runs on the patients that all of them scored.
+
+    Every figure resamples patients; the difference of a pair is taken patient by patient. With
+    three runs or more the p values of the pairs' AUC are adjusted together by Holm's method
+    (1979, Scand J Stat 6:65-70).
+
+    Parameters
+    ----------
+    runs : sequence of ComparedRun
+        Two or more.
+    n_samples : int
+        Resamples of patients.
+    seed : int
+    confidence : float
+
+    Returns
+    -------
+    dict
+        The content of `comparison.json`: `runs` (each run's figures on all its patients and on
+        the common ones), `pairs` (first minus second), `n_common`, `same_folds`.
+
+    Raises
+    ------
+    EvaluationError
+        If there are fewer than two runs, names or labels clash, or no patient of both labels is
+        common to all.
+    """
+    common = _common_patients(runs)
+    shared = [_restricted(run.arrays, common) for run in runs]
+    pairs = [
+        _pair(runs[i].name, shared[i], runs[j].name, shared[j], n_samples, seed, confidence)
+        for i, j in itertools.combinations(range(len(runs)), 2)
+    ]
+    document = {
+        "schema": COMPARISON_SCHEMA,
+        "confidence": confidence,
+        "positive_label": runs[0].positive_label,
+        "negative_label": runs[0].negative_label,
+        "n_common": len(common),
+        "n_positive": int(shared[0].positive.sum()),
+        "runs": [
+            _one_run(run, arrays, n_samples, seed, confidence)
+            for run, arrays in zip(runs, shared, strict=True)
+        ],
+        "pairs": _adjusted(pairs),
+    }
+    found: dict[str, Any] = plain(document)
+    return found
+
+
+def _common_patients(runs: Sequence[ComparedRun]) -> list[str]:
+    names = [run.name for run in runs]
+    if len(runs) < 2 or len(set(names)) < len(names):
+        raise EvaluationError(
+            "a comparison needs two runs or more, each with its own name", found=", ".join(names)
+        )
+    labels = {(run.positive_label, run.negative_label) for run in runs}
+    if len(labels) > 1:
+        raise EvaluationError(
+            "the runs tell different labels apart",
+            found="; ".join(f"{run.name}: {run.positive_label}" for run in runs),
+            remedy="Compare runs that were made with the same labels",
+        )
+    common = sorted(set.intersection(*(set(run.arrays.patient_ids) for run in runs)))
+    label_of = _labels(runs[0].arrays)
+    for run in runs[1:]:
+        others = _labels(run.arrays)
+        clash = [name for name in common if label_of[name] != others[name]]
+        if clash:
+            raise EvaluationError(
+                "runs give a patient different labels",
+                where=f"{runs[0].name} and {run.name}",
+                found=", ".join(clash[:5]),
+                remedy="Compare runs of manifests that agree on the diagnoses",
+            )
+    if len({label_of[name] for name in common}) < 2:
+        raise EvaluationError(
+            "the runs have no patients of both labels in common",
+            where=", ".join(names),
+            found=f"{len(common)} common patients",
+            remedy="Compare runs of cohorts that overlap",
+        )
+    return common
+
+
+def _labels(arrays: ScoreArrays) -> dict[str, bool]:
+    return dict(zip(arrays.patient_ids, arrays.positive.tolist(), strict=True))
+
+
+def _restricted(arrays: ScoreArrays, patients: Sequence[str]) -> ScoreArrays:
+    place = {name: i for i, name in enumerate(arrays.patient_ids)}
+    kept = [place[name] for name in patients]
+    return dataclasses.replace(
+        arrays,
+        patient_ids=tuple(patients),
+        positive=arrays.positive[kept],
+        scores=arrays.scores[:, kept],
+        predicted=arrays.predicted[:, kept],
+        fold=arrays.fold[:, kept],
+    )
+
+
+def _one_run(
+    run: ComparedRun, shared: ScoreArrays, n_samples: int, seed: int, confidence: float
+) -> dict[str, Any]:
+    figures = patient_metrics(
+        shared,
+        n_samples=n_samples,
+        rng=lambda name: _rng(seed, f"{run.name} {name}"),
+        confidence=confidence,
+    )
+    whole = delong_auc(run.arrays.positive, run.arrays.scores, confidence=confidence)
+    return {
+        "name": run.name,
+        "n_patients": run.arrays.n,
+        "n_repeats": len(run.arrays.repeats),
+        "auc_all_patients": whole.estimate.as_dict(),
+        "common": {name: figures[name].as_dict() for name in _METRICS},
+    }
+
+
+def _pair(
+    name: str,
+    first: ScoreArrays,
+    other_name: str,
+    second: ScoreArrays,
+    n_samples: int,
+    seed: int,
+    confidence: float,
+) -> dict[str, Any]:
+    y = first.positive
+    difference = delong_difference(y, first.scores, second.scores, confidence=confidence)
+    same_folds = _same_folds(first, second)
+    as_often = len(first.repeats) == len(second.repeats)
+    return {
+        "first": name,
+        "second": other_name,
+        "same_folds": same_folds,
+        "auc_difference": difference.as_dict(),
+        "auc_difference_bootstrap": bootstrap_difference(
+            y,
+            first.scores,
+            second.scores,
+            n_samples=n_samples,
+            rng=_rng(seed, f"auc {name} {other_name}"),
+            confidence=confidence,
+        ).as_dict(),
+        "auc_difference_folds": _by_fold(first, second, same_folds, confidence),
+        "brier_difference": _brier_difference(
+            first,
+            second,
+            n_samples=n_samples,
+            rng=_rng(seed, f"brier {name} {other_name}"),
+            confidence=confidence,
+        ).as_dict(),
+        "mcnemar": mcnemar(y, first.predicted, second.predicted) if as_often else None,
+    }
+
+
+def _same_folds(first: ScoreArrays, second: ScoreArrays) -> bool:
+    """Whether both runs cut the common patients into the same folds, whatever their numbers."""
+    if first.repeats != second.repeats:
+        return False
+    return all(
+        len(set(zip(a.tolist(), b.tolist(), strict=True))) == len(set(a.tolist())) == len(set(b))
+        for a, b in zip(first.fold, second.fold, strict=True)
+    )
+
+
+def _by_fold(
+    first: ScoreArrays, second: ScoreArrays, same_folds: bool, confidence: float
+) -> Mapping[str, Any]:
+    if same_folds:
+        return fold_difference(first, second.scores, confidence=confidence)
+    reason = "the runs cut the common patients into different folds"
+    return {
+        **undefined(reason, n=0, method="none").as_dict(),
+        "t": None,
+        "df": None,
+        "p": None,
+    }
+
+
+def _brier_difference(
+    first: ScoreArrays,
+    second: ScoreArrays,
+    *,
+    n_samples: int,
+    rng: np.random.Generator,
+    confidence: float,
+) -> Estimate:
+    """Brier score of `first` minus that of `second`; below 0, the first is better."""
+    y = first.positive.astype(np.float64)
+    loss = np.square(first.scores - y).mean(axis=0) - np.square(second.scores - y).mean(axis=0)
+
+    def statistic(indices: IntArray) -> FloatArray:
+        return np.asarray(loss[indices].mean(axis=-1), dtype=np.float64)
+
+    return patient_bootstrap(
+        statistic,
+        first.positive,
+        n_samples=n_samples,
+        rng=rng,
+        confidence=confidence,
+        batched=True,
+    )
+
+
+def _adjusted(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    from statsmodels.stats.multitest import multipletests
+
+    known = [pair for pair in pairs if pair["auc_difference"]["p"] is not None]
+    adjusted: list[float] = []
+    if known:
+        p_values = [pair["auc_difference"]["p"] for pair in known]
+        adjusted = multipletests(p_values, method="holm")[1].tolist()
+    holm = {(p["first"], p["second"]): a for p, a in zip(known, adjusted, strict=True)}
+    return [{**pair, "p_holm": holm.get((pair["first"], pair["second"]))} for pair in pairs]
+
+
+def _rng(seed: int, name: str) -> np.random.Generator:
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
