@@ -13,10 +13,17 @@ PYTHON_IS_FIT = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_in
 	{ echo "mri-transfer needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is none of these:" \
 	"name one with 'make PYTHON=python3.12 $(MAKECMDGOALS)'" >&2; exit 1; }
 
-.PHONY: demo test checks unit bench lock clean
+.PHONY: demo example check-example test checks unit bench lock clean
 
 demo: $(STAMP)
 	$(RUN) -m pipelines.cli demo --out demo
+
+# The report in reports/ is the demo's. A check compares it with that of a fresh run.
+example: demo
+	$(RUN) .ci/example.py write demo/run
+
+check-example: demo
+	$(RUN) .ci/example.py check demo/run
 
 test: checks unit
 

@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli_manifest import manifest_app
+from pipelines.cli_predict import predict
+from pipelines.cli_retrain import export, retrain
+from pipelines.cli_serve import serve
+from pipelines.cli_validate import validate
 from pipelines.console import open_console
 from pipelines.names import STAGE_HELP
 
@@ -38,6 +42,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(manifest_app, name="manifest")
+app.command("retrain")(retrain)
+app.command("predict")(predict)
+app.command("validate")(validate)
+app.command("export")(export)
+app.command("serve")(serve)
 
 CacheOption = Annotated[
     Path | None,
@@ -67,7 +76,7 @@ RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN
 
 def _version(value: bool) -> None:
     if value:
-        from mri_transfer import __version__
+        from mri_transfer.version import __version__
 
         typer.echo(f"mri-transfer {__version__}")
         raise typer.Exit
@@ -174,9 +183,50 @@ def _prepare_command(
     _end(console, outcome)
 
 
+def _report_command(
+    run: RunFolder,
+    paper: Annotated[
+        str | None, typer.Option(help="Pages of report.pdf: a4 (the default) or us-letter.")
+    ] = None,
+    pseudonymise: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="KEY_FILE",
+            help="Write it under pseudonyms instead, into RUN/report_pseudonymised; the key is "
+            "made if the file is missing.",
+        ),
+    ] = None,
+    cache: CacheOption = None,
+    weights: WeightsOption = None,
+) -> None:
+    from pipelines.config import read_config
+    from pipelines.report import write_pseudonymous_report
+    from pipelines.reporters import reporter_for
+    from pipelines.runner import open_run, run_pipeline, stage_named, write_config
+
+    console = open_console()
+    workspace, settings = open_run(run, cache=cache)
+    if paper is not None:
+        settings = read_config(workspace.config, [f"report.paper={paper}"])
+        write_config(workspace, settings)
+    if pseudonymise is not None:
+        page = write_pseudonymous_report(workspace, settings, pseudonymise)
+        console.print(f"Report under pseudonyms: {page.resolve()}", markup=False)
+        console.print(f"Keep the key where it is safe: {pseudonymise.resolve()}", markup=False)
+        return
+    outcome = run_pipeline(
+        workspace,
+        settings,
+        stages=[stage_named("report")],
+        reporter=reporter_for(console),
+        weights=weights,
+    )
+    _end(console, outcome)
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {"prepare": _prepare_command, "report": _report_command}
 for _name, _help in STAGE_HELP.items():
-    _function = _prepare_command if _name == "prepare" else _stage_command(_name)
-    app.command(_name, help=_help)(_function)
+    app.command(_name, help=_help)(_COMMANDS.get(_name) or _stage_command(_name))
 
 
 @app.command()

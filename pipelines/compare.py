@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from mri_transfer import __version__
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.evaluation import ComparedRun, Evaluation, compare_runs, score_arrays
 from mri_transfer.files import write_json
 from mri_transfer.predictions import PatientScores
 from mri_transfer.report import write_report
 from mri_transfer.report.run_comparison import RunComparison, comparison_report
+from mri_transfer.version import __version__
 from pipelines.config import RunConfig
 from pipelines.runner import open_run
 from pipelines.stage import Reporter
@@ -120,7 +120,7 @@ def _run(name: str, workspace: Workspace, config: RunConfig) -> ComparedRun:
         workspace.demand(path, made_by=maker)
     evaluation = Evaluation.read(workspace.evaluation).document
     thresholds = {
-        (row["repeat"], row["fold"]): float(row["threshold"]) for row in evaluation["folds"]
+        (row["repeat"], row["fold"]): float(row["threshold"]) for row in evaluation["per_fold"]
     }
     labels = {
         "positive_label": config.labels.positive,

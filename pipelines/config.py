@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from mri_transfer.audit import AuditSpec, DuplicateSpec
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.evaluation import EvaluationSpec
+from mri_transfer.explain import ExplanationSpec
 from mri_transfer.features import FeatureSpec
 from mri_transfer.folds import FoldSpec
 from mri_transfer.harmonisation import HarmonisationSpec
@@ -23,6 +24,7 @@ from mri_transfer.labels import LabelSpec
 from mri_transfer.predictions import PredictionSpec
 from mri_transfer.preparation import PreparationSpec
 from mri_transfer.quality import QualitySpec
+from mri_transfer.report import PrintSpec
 from mri_transfer.search import Procedure, SearchSpec, check_space
 from mri_transfer.slices import SliceSpec
 from mri_transfer.specs import STRICT, validation_message
@@ -61,6 +63,8 @@ class RunConfig:
     search: SearchSpec = Field(default_factory=SearchSpec)
     evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec)
     audit: AuditSpec = Field(default_factory=AuditSpec)
+    explanation: ExplanationSpec = Field(default_factory=ExplanationSpec)
+    report: PrintSpec = Field(default_factory=PrintSpec)
 
     @property
     def procedure(self) -> Procedure:

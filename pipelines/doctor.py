@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mri_transfer import __version__
 from mri_transfer.errors import WeightsError
 from mri_transfer.features import FeatureSpec, encode, resolve_features
 from mri_transfer.slices import SliceSpec, SliceStack
 from mri_transfer.trunks import TrunkSpec, load_trunk
+from mri_transfer.version import __version__
 from pipelines.record import git_commit, package_versions
 from pipelines.workspace import default_cache
 

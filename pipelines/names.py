@@ -14,5 +14,6 @@ STAGE_HELP: dict[str, str] = {
     "train": "Fit a head per outer fold and score the patients it did not see.",
     "evaluate": "Say with intervals how good the held-out scores are, and what baselines reach.",
     "audit": "Stress-test the evaluation for leakage.",
+    "explain": "Map the scores onto the brain, and say how far the maps can be trusted.",
     "report": "Write the page that people read.",
 }

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from mri_transfer import __version__
 from mri_transfer.errors import RunFolderError
 from mri_transfer.exclusions import Exclusion, read_exclusions, write_exclusions
 from mri_transfer.files import atomic_write_text
@@ -29,6 +28,7 @@ from mri_transfer.quality import (
     score_key,
 )
 from mri_transfer.specs import spec_dict
+from mri_transfer.version import __version__
 from pipelines.config import RunConfig
 from pipelines.duplicates import across_patients, write_duplicates
 from pipelines.pool import default_jobs, run_jobs

@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mri_transfer import __version__
 from mri_transfer.files import sha256_of_file, write_json
+from mri_transfer.version import __version__
 from pipelines.workspace import Workspace
 
 __all__ = ["StageRecord", "file_digests", "git_commit", "package_versions"]

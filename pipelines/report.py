@@ -9,23 +9,32 @@ from typing import Any
 
 import pandas as pd
 
-from mri_transfer import __version__
 from mri_transfer.audit import Audit
 from mri_transfer.evaluation import Evaluation
 from mri_transfer.exclusions import read_exclusions
+from mri_transfer.explain import Explanation, read_explanation
+from mri_transfer.explain.explanation import DOCUMENT
 from mri_transfer.manifest import read_manifest
 from mri_transfer.predictions import PatientScores, SliceScores
-from mri_transfer.report import Montage, ReportInputs, write_report
+from mri_transfer.report import ReportInputs, write_machine, write_pdf, write_report
+from mri_transfer.report.cards import write_data_sheet, write_model_card
+from mri_transfer.report.compose import compose_report
+from mri_transfer.report.document import Report
+from mri_transfer.report.pseudonym_check import check_report, without_pages
+from mri_transfer.report.pseudonym_key import read_or_make_key
+from mri_transfer.report.pseudonyms import cohort_pseudonyms, pseudonymise
 from mri_transfer.slices import SliceStore
 from mri_transfer.specs import spec_dict
 from mri_transfer.trunks import trunk_digest
+from mri_transfer.version import __version__
 from pipelines.config import RunConfig
-from pipelines.record import file_digests, git_commit, package_versions
+from pipelines.crate import recorded_paths, write_run_crate
+from pipelines.record import StageRecord, file_digests, git_commit, package_versions
 from pipelines.stage import Context, Stage, StageResult
 from pipelines.tables import write_tables
 from pipelines.workspace import Workspace
 
-__all__ = ["REPORT", "report_inputs"]
+__all__ = ["REPORT", "report_inputs", "write_pseudonymous_report"]
 
 
 def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
@@ -38,50 +47,36 @@ def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
         (workspace.slice_scores, "train"),
         (workspace.evaluation, "evaluate"),
         (workspace.audit, "audit"),
+        *_explained(workspace),
     ]
 
 
-def _shown_patients(scores: pd.DataFrame) -> list[tuple[str, str]]:
-    """Of each label the patient scored highest and lowest: the model's best and worst cases."""
-    mean = scores.groupby(["label", "patient_id"])["score"].mean().reset_index()
-    shown: list[tuple[str, str]] = []
-    for label, rows in mean.groupby("label"):
-        ranked = rows.sort_values(["score", "patient_id"])["patient_id"].tolist()
-        shown += [(name, str(label)) for name in dict.fromkeys((ranked[-1], ranked[0]))]
-    return shown
-
-
-def _montages(workspace: Workspace, scores: pd.DataFrame, slices: pd.DataFrame) -> list[Montage]:
-    index = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
-    store = SliceStore(workspace.cache)
-    mean = slices.groupby(["scan_id", "slice"])["score"].mean()
-    montages = []
-    for patient_id, label in _shown_patients(scores):
-        scan = index[index["patient_id"] == patient_id].iloc[0]
-        stack = store.get(scan["key"], scan_id=scan["scan_id"])
-        montages.append(
-            Montage(
-                patient_id=patient_id,
-                label=label,
-                pixels=stack.pixels,
-                z_mm=stack.z_mm,
-                slice_scores=mean[scan["scan_id"]].sort_index().to_numpy(),
-            )
-        )
-    return montages
+def _explained(workspace: Workspace) -> list[tuple[Path, str]]:
+    # A run of before there were explanations has none; the report then says so.
+    path = workspace.explanations / DOCUMENT
+    return [(path, "explain")] if path.exists() else []
 
 
 def _provenance(workspace: Workspace, config: RunConfig) -> dict[str, Any]:
     inputs = [path for path, _ in _inputs(workspace)]
+    record = StageRecord.read(workspace, "features")
+    computed = record.specs.get("features", {}) if record else {}
     return {
         "mri-transfer": __version__,
         "git commit": git_commit() or "installed package",
         "seed": config.seed,
         "trunk weights (sha256)": trunk_digest(config.trunk),
+        "features computed on": computed.get("device"),
+        "features computed in": computed.get("precision"),
         "packages": package_versions(),
         "artefacts (sha256)": file_digests(workspace, inputs),
         "commands": [
             "mri-transfer run --manifest source_manifest.csv --config config.toml --out RUN"
+        ],
+        "verify": [
+            "mri-transfer run --manifest RUN/source_manifest.csv --config RUN/config.toml "
+            "--out AGAIN",
+            "sha256sum RUN/evaluation.json AGAIN/evaluation.json",
         ],
     }
 
@@ -105,13 +100,22 @@ def report_inputs(workspace: Workspace, config: RunConfig) -> ReportInputs:
         slice_scores=slices,
         config=json.loads(json.dumps(dataclasses.asdict(config))),
         provenance=_provenance(workspace, config),
-        montages=_montages(workspace, scores, slices),
         quality=_table(workspace.quality),
         folds=pd.read_csv(workspace.folds, dtype={"patient_id": str, "label": str}),
         scans=scans[["scan_id", "patient_id"]],
         stack_of=lambda scan_id: store.get(key_of[scan_id], scan_id=scan_id),
-        artefacts=file_digests(workspace, [path for path, _ in _inputs(workspace)]),
+        explanation=_explanation(workspace),
+        artefacts=file_digests(workspace, _artefacts(workspace)),
     )
+
+
+def _artefacts(workspace: Workspace) -> list[Path]:
+    # A set: what the report reads is mostly in the records of the stages that wrote it.
+    return sorted({*recorded_paths(workspace), *(path for path, _ in _inputs(workspace))})
+
+
+def _explanation(workspace: Workspace) -> Explanation | None:
+    return read_explanation(workspace.explanations) if _explained(workspace) else None
 
 
 def _table(path: Path) -> pd.DataFrame | None:
@@ -120,15 +124,82 @@ def _table(path: Path) -> pd.DataFrame | None:
 
 def _work(context: Context) -> StageResult:
     workspace = context.workspace
-    write_report(report_inputs(workspace, context.config), workspace.report)
+    inputs = report_inputs(workspace, context.config)
+    report = compose_report(inputs)
+    folder = workspace.report.parent
+    written = _write(inputs, report, workspace, context.config, folder=folder)
+    written += write_tables(workspace)
+    read = [path for path, _ in _inputs(workspace)]
+    write_run_crate(workspace, title=inputs.title, inputs=read, outputs=written)
     return StageResult(
-        outputs=[workspace.report, *write_tables(workspace)],
+        outputs=[*written, workspace.crate],
         summary=f"report in {workspace.report}, tables in {workspace.tables}",
     )
 
 
+def _write(
+    inputs: ReportInputs, report: Report, workspace: Workspace, config: RunConfig, *, folder: Path
+) -> list[Path]:
+    """Write every form of a report into a folder."""
+    page, print_, machine, card, sheet = written = [
+        folder / path.name
+        for path in (
+            workspace.report,
+            workspace.report_pdf,
+            workspace.report_json,
+            workspace.model_card,
+            workspace.data_sheet,
+        )
+    ]
+    write_report(report, page)
+    write_pdf(report, print_, paper=config.report.paper)
+    write_machine(report, machine)
+    write_model_card(inputs, report.front, card)
+    write_data_sheet(inputs, sheet)
+    return written
+
+
+def write_pseudonymous_report(workspace: Workspace, config: RunConfig, key_file: Path) -> Path:
+    """Write the report of a finished run once more, under pseudonyms, so that it can be handed on.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    config : RunConfig
+    key_file : Path
+        Holds the secret key; made if it is not there. The same key gives the same pseudonyms.
+
+    Returns
+    -------
+    Path
+        The page. Beside it, in `report_pseudonymised/`, stand the other forms of the report.
+
+    Raises
+    ------
+    ConfigurationError
+        If the key lies inside the run folder or is too short.
+    RunFolderError
+        If the run is not finished, or a name would be left in the report.
+    """
+    for path, maker in _inputs(workspace):
+        workspace.demand(path, made_by=maker)
+    key = read_or_make_key(key_file, apart_from=workspace.root)
+    inputs = report_inputs(workspace, config)
+    source = read_manifest(workspace.source_manifest, check_files=False).scans
+    pseudonyms = cohort_pseudonyms(inputs, key=key, source=source)
+    inputs = pseudonymise(inputs, pseudonyms)
+    report = without_pages(compose_report(inputs))
+    check_report(report, pseudonyms)
+    folder = workspace.pseudonymous_report
+    return _write(inputs, report, workspace, config, folder=folder)[0]
+
+
 def _specs(config: RunConfig) -> dict[str, Any]:
-    return {"labels": spec_dict(config.labels), "git_commit": git_commit()}
+    return {
+        "labels": spec_dict(config.labels),
+        "report": spec_dict(config.report),
+        "git_commit": git_commit(),
+    }
 
 
 REPORT = Stage(name="report", inputs=_inputs, specs=_specs, work=_work)

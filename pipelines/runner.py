@@ -15,6 +15,7 @@ from pipelines.audit import AUDIT, failed_checks
 from pipelines.check import CHECK
 from pipelines.config import RunConfig, config_toml, read_config
 from pipelines.evaluate import EVALUATE
+from pipelines.explain import EXPLAIN
 from pipelines.features import FEATURES
 from pipelines.folds import FOLDS
 from pipelines.prepare import PREPARE
@@ -48,6 +49,7 @@ STAGES: tuple[Stage, ...] = (
     TRAIN,
     EVALUATE,
     AUDIT,
+    EXPLAIN,
     REPORT,
 )
 

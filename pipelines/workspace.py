@@ -148,6 +148,31 @@ class Workspace:
         """The same, for print."""
         return self.report.with_name("report.pdf")
 
+    @property
+    def report_json(self) -> Path:
+        """The same, for machines."""
+        return self.report.with_name("report.json")
+
+    @property
+    def model_card(self) -> Path:
+        """What to know before using the model, in Markdown."""
+        return self.report.with_name("model_card.md")
+
+    @property
+    def data_sheet(self) -> Path:
+        """What to know before using the cohort, in Markdown."""
+        return self.report.with_name("data_sheet.md")
+
+    @property
+    def crate(self) -> Path:
+        """Description of the whole folder for machines."""
+        return self.root / "ro-crate-metadata.json"
+
+    @property
+    def pseudonymous_report(self) -> Path:
+        """Folder of the report under pseudonyms."""
+        return self.root / "report_pseudonymised"
+
     def record(self, stage: str) -> Path:
         """Record of what a stage read and wrote."""
         return self.root / "records" / f"{stage}.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -14,7 +13,6 @@ import pandas as pd
 import pytest
 
 from mri_transfer import figures
-from mri_transfer.errors import EvaluationError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -209,56 +207,6 @@ def test_alt_text_carries_the_numbers() -> None:
 def test_undefined_auc_is_said_in_the_figure() -> None:
     text = figures.draw_roc({**EVALUATION, "patient": {"auc": _entry(None)}})
     assert "AUC not defined" in text
-
-
-# --- the montage -------------------------------------------------------------------------------
-
-
-def _open(png: bytes) -> npt.NDArray[np.uint8]:
-    from PIL import Image
-
-    picture = Image.open(io.BytesIO(png))
-    assert picture.mode == "L"
-    return np.asarray(picture)
-
-
-def test_montage_lays_slices_row_by_row() -> None:
-    pixels = np.broadcast_to(np.arange(0, 160, 5, dtype=np.uint8)[:, None, None], (32, 6, 9))
-    sheet = _open(figures.montage_png(np.ascontiguousarray(pixels), grey_levels=256))
-    assert sheet.shape == (4 * 6, 8 * 9)
-    for i in range(32):
-        top, left = i // 8 * 6, i % 8 * 9
-        np.testing.assert_array_equal(sheet[top : top + 6, left : left + 9], 5 * i)
-
-
-def test_montage_keeps_orientation_and_proportion() -> None:
-    picture = np.zeros((1, 200, 100), np.uint8)
-    picture[0, :100, :50] = 255  # front left
-    sheet = _open(figures.montage_png(picture, columns=1, tile_px=50))
-    assert sheet.shape == (50, 25)
-    assert sheet[:25, :12].min() == 255
-    assert sheet[25:].max() == sheet[:, 13:].max() == 0
-
-
-def test_montage_rounds_to_few_greys_and_keeps_black_and_white() -> None:
-    ramp = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
-    sheet = _open(figures.montage_png(ramp, columns=1, grey_levels=16))
-    assert sheet.min() == 0
-    assert sheet.max() == 255
-    assert len(np.unique(sheet)) == 16
-    assert np.abs(sheet.astype(int) - ramp[0]).max() <= 9
-
-
-def test_montage_fills_the_last_row_with_black() -> None:
-    sheet = _open(figures.montage_png(np.full((3, 4, 4), 255, np.uint8), columns=2))
-    assert sheet.shape == (8, 8)
-    assert sheet[4:, 4:].max() == 0
-
-
-@pytest.mark.parametrize("wrong", [np.zeros((3, 4, 4)), np.zeros((4, 4), np.uint8)])
-def test_montage_refuses_what_is_no_stack(wrong: npt.NDArray[Any]) -> None:
-    with pytest.raises(EvaluationError, match="not a stack of slices"):
-        figures.montage_png(wrong)
 
 
 def test_matplotlib_is_imported_only_when_something_is_drawn() -> None:

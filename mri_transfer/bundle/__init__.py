@@ -1,1 +1,84 @@
 """ModelBundle: a fitted model with everything it needs to be applied to a new scan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mri_transfer.bundle.checks import Check, InputFacts
+from mri_transfer.bundle.cohort import Cohort
+from mri_transfer.bundle.comparison import Way, WaysCompared, compare_ways
+from mri_transfer.bundle.conformal import ConformalSets, ConformalSpec, calibrate
+from mri_transfer.bundle.contract import ContractSpec, InputContract, TrainingScan, describe_scan
+from mri_transfer.bundle.examination import Examination, ScanRequest, examine, scan_name
+from mri_transfer.bundle.making import Mode, Study, expected_performance, make_bundle
+from mri_transfer.bundle.model import ModelBundle, Runtime
+from mri_transfer.bundle.overlap import Overlap, find_overlap
+from mri_transfer.bundle.prediction import LabelSet, Place, Prediction
+from mri_transfer.bundle.recipe import Recipe
+from mri_transfer.bundle.refit import (
+    BootstrapHeads,
+    BootstrapSpec,
+    Refit,
+    bootstrap_heads,
+    refit_on_all,
+)
+from mri_transfer.bundle.sealing import Seal
+from mri_transfer.bundle.storage import demand_free, load_bundle, write_bundle
+from mri_transfer.bundle.update import bootstrap_updates, recalibrated, warmed
+
+if TYPE_CHECKING:
+    from mri_transfer.bundle.classifier import PatientClassifier
+
+__all__ = [
+    "BootstrapHeads",
+    "BootstrapSpec",
+    "Check",
+    "Cohort",
+    "ConformalSets",
+    "ConformalSpec",
+    "ContractSpec",
+    "Examination",
+    "InputContract",
+    "InputFacts",
+    "LabelSet",
+    "Mode",
+    "ModelBundle",
+    "Overlap",
+    "PatientClassifier",
+    "Place",
+    "Prediction",
+    "Recipe",
+    "Refit",
+    "Runtime",
+    "ScanRequest",
+    "Seal",
+    "Study",
+    "TrainingScan",
+    "Way",
+    "WaysCompared",
+    "bootstrap_heads",
+    "bootstrap_updates",
+    "calibrate",
+    "compare_ways",
+    "demand_free",
+    "describe_scan",
+    "examine",
+    "expected_performance",
+    "find_overlap",
+    "load_bundle",
+    "make_bundle",
+    "recalibrated",
+    "refit_on_all",
+    "scan_name",
+    "warmed",
+    "write_bundle",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the classifier when it is asked for: scikit-learn is slow to load."""
+    if name == "PatientClassifier":
+        from mri_transfer.bundle.classifier import PatientClassifier
+
+        return PatientClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mri_transfer import __version__
 from mri_transfer.cohorts.common_faults import unwritable_images
 from mri_transfer.cohorts.dicom_convert import convert_series, converter_version, write_image
 from mri_transfer.cohorts.dicom_privacy import Pseudonyms
@@ -15,6 +14,7 @@ from mri_transfer.cohorts.dicom_series import DicomSeries
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.files import read_json_object, sha256_of_file, write_json
 from mri_transfer.specs import canonical_json
+from mri_transfer.version import __version__
 
 __all__ = ["ImageFolder", "StoredImage"]
 

@@ -24,9 +24,10 @@ def standardised_level_difference(first: Sequence[str], second: Sequence[str]) -
     -------
     float or None
         0 where shares are equal, otherwise above 0: it has no direction. None if a group is
-        empty, or if no member of either group shares a level with another group's.
+        empty, or if the groups differ where neither varies within itself (one all F, the other
+        all M), so that the difference has no unit.
     """
-    if not len(first) or not len(second):
+    if not first or not second:
         return None
     levels = sorted({*first, *second})[1:]
     if not levels:

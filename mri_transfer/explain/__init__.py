@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from mri_transfer.explain.explanation import Explanation, read_explanation
+from mri_transfer.explain.explanation import Explanation, read_explanation, write_explanation
+from mri_transfer.explain.spec import ExplanationSpec
 
-__all__ = ["Explanation", "read_explanation"]
+__all__ = ["Explanation", "ExplanationSpec", "read_explanation", "write_explanation"]

@@ -9,6 +9,13 @@ do not see red and green apart can tell apart. Pictures of scans are PNG files.
 
 from __future__ import annotations
 
+from mri_transfer.figures.architecture import DrawnBlock, DrawnStep, draw_architecture
+from mri_transfer.figures.attribution import (
+    attribution_png,
+    axial_planes,
+    draw_attribution_heights,
+    plot_attribution_heights,
+)
 from mri_transfer.figures.comparisons import (
     draw_auc_comparison,
     draw_leakage,
@@ -16,6 +23,7 @@ from mri_transfer.figures.comparisons import (
     plot_auc_comparison,
     plot_leakage,
 )
+from mri_transfer.figures.contact_sheet import attribution_limit, attribution_sheet, slice_sheet
 from mri_transfer.figures.curves import (
     draw_calibration,
     draw_patient_scores,
@@ -26,7 +34,7 @@ from mri_transfer.figures.curves import (
     plot_roc,
     plot_slice_profile,
 )
-from mri_transfer.figures.montage import montage_png
+from mri_transfer.figures.flow import FlowGroups, FlowStep, draw_flow
 from mri_transfer.figures.picture_store import PictureStore, picture_key
 from mri_transfer.figures.quality import qc_pictures
 from mri_transfer.figures.trends import (
@@ -37,18 +45,29 @@ from mri_transfer.figures.trends import (
 )
 
 __all__ = [
+    "DrawnBlock",
+    "DrawnStep",
+    "FlowGroups",
+    "FlowStep",
     "PictureStore",
+    "attribution_limit",
+    "attribution_png",
+    "attribution_sheet",
+    "axial_planes",
+    "draw_architecture",
+    "draw_attribution_heights",
     "draw_auc_comparison",
     "draw_calibration",
     "draw_decision_curve",
     "draw_leakage",
+    "draw_flow",
     "draw_learning_curve",
     "draw_patient_scores",
     "draw_roc",
     "draw_run_comparison",
     "draw_slice_profile",
-    "montage_png",
     "picture_key",
+    "plot_attribution_heights",
     "plot_auc_comparison",
     "plot_calibration",
     "plot_decision_curve",
@@ -58,4 +77,5 @@ __all__ = [
     "plot_roc",
     "plot_slice_profile",
     "qc_pictures",
+    "slice_sheet",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from mri_transfer.report.cells import Row, Table, confidence_text, stacked
 from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.wording import label_of, number, p_value
+from mri_transfer.report.wording import bare_p, label_of, number, p_value
 
 __all__ = [
     "check_table",
@@ -193,7 +193,7 @@ def _shortcut_row(entry: Mapping[str, Any]) -> Row:
         _VERDICTS.get(entry["verdict"], str(entry["verdict"])),
         str(entry["n"]),
         told,
-        "not tested" if p is None else p_value(p).removeprefix("=\u00a0"),
+        "not tested" if p is None else bare_p(p),
         goes,
         _score_association(entry.get("score") or {}),
     )

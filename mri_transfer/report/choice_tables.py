@@ -6,11 +6,36 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from mri_transfer.report.blocks import bullets, how, joined, missing
 from mri_transfer.report.cells import Row, Table
+from mri_transfer.report.document import Block, Heading, Text
 from mri_transfer.report.model import ReportInputs
 from mri_transfer.report.wording import number
 
-__all__ = ["choice_sentences", "choice_table"]
+__all__ = ["choice_blocks", "choice_sentences", "choice_table"]
+
+
+def choice_blocks(inputs: ReportInputs) -> tuple[Block, ...]:
+    """Return what each fold chose, with its heading and how to read it."""
+    table = choice_table(inputs)
+    heading = Heading(text="What each fold chose")
+    if table is None:
+        return heading, missing("Nothing is recorded of what the folds chose.")
+    return joined(
+        heading,
+        Text(
+            text="All of this was chosen on the training patients of each fold, by "
+            "cross-validation among them. The patients whom the fold holds out, on whom every "
+            "figure of this report rests, took no part."
+        ),
+        bullets(choice_sentences(inputs)),
+        table,
+        how(
+            "Inner AUC: mean over inner folds, below it the range. It is that of training patients "
+            "and, where many procedures were tried, too good for the one chosen; it is not "
+            "evidence. Log loss, of recalibration, is on inner folds as well; less is better."
+        ),
+    )
 
 
 def choice_table(inputs: ReportInputs) -> Table | None:

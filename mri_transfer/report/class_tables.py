@@ -7,9 +7,9 @@ from typing import Any
 
 from mri_transfer.report.cells import Row, Table, confidence_text, stacked
 from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.wording import count, label_of
+from mri_transfer.report.wording import label_of
 
-__all__ = ["class_confusion", "class_table", "macro_table"]
+__all__ = ["class_table", "macro_table"]
 
 _TITLES = {
     "auc_hand_till": "AUC, mean over pairs of classes (Hand and Till)",
@@ -48,22 +48,6 @@ def macro_table(inputs: ReportInputs) -> Table | None:
     ]
     columns = ("Over all classes", f"Value, with {confidence_text(inputs)}")
     return Table(caption="All classes", columns=columns, rows=tuple(rows)) if rows else None
-
-
-def class_confusion(inputs: ReportInputs) -> Table | None:
-    """Return patients by reference class (rows) and predicted class (columns)."""
-    found = _found(inputs)
-    if not found:
-        return None
-    rows = [
-        Row(name, tuple(count(value) for value in line))
-        for name, line in zip(found["classes"], found["confusion"], strict=True)
-    ]
-    return Table(
-        caption="Patients, mean of the repeats. Rows: reference standard. Columns: the call.",
-        columns=("Reference", *(f"called {name}" for name in found["classes"])),
-        rows=tuple(rows),
-    )
 
 
 def _found(inputs: ReportInputs) -> Mapping[str, Any]:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from mri_transfer.report.cells import Row, Table, confidence_text, stacked, with_p
+from mri_transfer.report.cells import (
+    Row,
+    Table,
+    confidence_text,
+    stacked,
+    value_and_interval,
+    with_p,
+)
 from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.wording import estimate, interval, number, p_value
+from mri_transfer.report.wording import bare_p, estimate, interval, number, p_value
 
 __all__ = [
+    "auc_table",
     "baseline_table",
     "best_baseline",
     "image_value_sentences",
@@ -47,6 +55,18 @@ def best_baseline(evaluation: Mapping[str, Any], among: Collection[str]) -> str 
     return None
 
 
+def auc_table(inputs: ReportInputs) -> Table:
+    """Return the AUC of the model and of each baseline, as the figure draws them."""
+    scored = {"This model": inputs.evaluation["patient"].get("auc", {})}
+    baselines = sorted_baselines(inputs.evaluation)
+    scored |= {name: entry.get("auc", {}) for name, entry in baselines.items()}
+    return Table(
+        caption="AUC by patient",
+        columns=("Scored by", "AUC", confidence_text(inputs)),
+        rows=tuple(Row(name, value_and_interval(entry)) for name, entry in scored.items()),
+    )
+
+
 def baseline_table(inputs: ReportInputs) -> Table | None:
     """Return the model and each baseline, with three readings of the difference of their AUC."""
     baselines = sorted_baselines(inputs.evaluation)
@@ -61,10 +81,10 @@ def baseline_table(inputs: ReportInputs) -> Table | None:
             stacked(entry.get("auc", {})),
             stacked(entry.get("balanced_accuracy", {})),
             stacked(delong),
-            _p(delong.get("p")),
+            bare_p(delong.get("p")),
             stacked(entry.get("auc_difference_bootstrap", {})),
             stacked(folds),
-            _p(folds.get("p")),
+            bare_p(folds.get("p")),
         )
         rows.append(Row(name, cells, note=_KINDS[str(entry.get("kind", "covariates"))]))
     return Table(
@@ -183,9 +203,5 @@ def _ratio_test(entry: Mapping[str, Any]) -> str:
 
 
 def _discordant(part: Mapping[str, Any]) -> tuple[str, str]:
-    p = f"{_p(part['p_mid'])}\nexact {_p(part['p_exact'])}"
+    p = f"{bare_p(part['p_mid'])}\nexact {bare_p(part['p_exact'])}"
     return f"{part['first_only']} : {part['second_only']}\nof {part['n']}", p
-
-
-def _p(value: float | None) -> str:
-    return p_value(value).removeprefix("=\u00a0")

@@ -7,9 +7,9 @@ from typing import Any
 
 from mri_transfer.report.cells import Row, Table, confidence_text, percent, stacked
 from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.wording import count, label_of, number, p_value
+from mri_transfer.report.wording import bare_p, count, label_of, number
 
-__all__ = ["age_table", "failure_table", "gap_table", "subgroup_table"]
+__all__ = ["age_table", "failure_table", "gap_table", "group_name", "subgroup_table"]
 
 _MEASURES = ("auc", "balanced_accuracy", "sensitivity", "specificity")
 
@@ -32,7 +32,7 @@ def subgroup_table(inputs: ReportInputs) -> Table | None:
         remarks = (entry.get("reason") or "", entry.get("comment") or "")
         rows.append(
             Row(
-                f"{_group(entry)}: {entry['level']}",
+                f"{group_name(entry)}: {entry['level']}",
                 cells,
                 note="; ".join(filter(None, remarks)),
                 state="" if entry["enough"] else "quiet",
@@ -63,10 +63,10 @@ def gap_table(inputs: ReportInputs) -> Table | None:
             str(entry["highest"] or "none"),
             str(entry["lowest"] or "none"),
             stacked(entry["difference"]),
-            p_value(entry["p"]).removeprefix("=\u00a0") if compared else "not compared",
-            p_value(entry["p_holm"]).removeprefix("=\u00a0") if compared else "not compared",
+            bare_p(entry["p"]) if compared else "not compared",
+            bare_p(entry["p_holm"]) if compared else "not compared",
         )
-        head = f"{_group(entry)}: {label_of(entry['measure'])}"
+        head = f"{group_name(entry)}: {label_of(entry['measure'])}"
         rows.append(Row(head, cells, state="" if compared else "quiet"))
     if not rows:
         return None
@@ -171,7 +171,8 @@ def _failure_row(entry: Mapping[str, Any]) -> Row:
     return Row(str(entry["patient_id"]), cells, note=known)
 
 
-def _group(entry: Mapping[str, Any]) -> str:
+def group_name(entry: Mapping[str, Any]) -> str:
+    """Return the name of what a subgroup is a level of, as words."""
     name = str(entry["group"])
     return "CDR" if name == "cdr" else label_of(name)
 

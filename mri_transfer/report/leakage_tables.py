@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mri_transfer.report.cells import Row, Table, confidence_text, ordered, percent, stacked
+from mri_transfer.report.cells import (
+    Row,
+    Table,
+    confidence_text,
+    ordered,
+    percent,
+    stacked,
+    value_and_interval,
+)
 from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.wording import label_of, number, p_value
+from mri_transfer.report.wording import bare_p, interval, label_of, number
 
 __all__ = [
+    "accuracy_table",
     "identity_table",
     "inflation_table",
+    "leakage_sentences",
     "leakage_table",
     "likeness_table",
     "permutation_table",
@@ -41,6 +51,35 @@ def leakage_table(inputs: ReportInputs) -> Table | None:
     return _arm_table(caption, leakage)
 
 
+def accuracy_table(inputs: ReportInputs) -> Table | None:
+    """Return the slice accuracy of each arm, as the figure draws it; None where it was not run."""
+    arms = _leakage(inputs).get("arms") or {}
+    rows = [
+        Row(_arm(key), value_and_interval(arms[key].get("slice_accuracy", {})))
+        for key in ordered(arms, _ARMS)
+    ]
+    columns = ("Arm", "Slice accuracy", confidence_text(inputs))
+    caption = "Slice accuracy of the arms"
+    return Table(caption=caption, columns=columns, rows=tuple(rows)) if rows else None
+
+
+def leakage_sentences(inputs: ReportInputs) -> list[str]:
+    """Return what a leaky study would have claimed, and by how much the split inflates."""
+    leakage = _leakage(inputs)
+    sentences = [str(leakage["sentence"])] if leakage.get("sentence") else []
+    points = leakage.get("inflation_points")
+    if points is not None:
+        span = leakage.get("inflation") or {}
+        text = ""
+        if span.get("ci_low") is not None:
+            text = f" ({confidence_text(inputs)} {interval(span, 1)})"
+        sentences.append(
+            f"Inflation: {number(points, 1)} points{text} of slice accuracy come from the split "
+            "alone."
+        )
+    return sentences
+
+
 def inflation_table(inputs: ReportInputs) -> Table | None:
     """Return by how many points leaky splits come out too high; None where it was not run."""
     caption = f"Points above the split by patient, with {confidence_text(inputs)}"
@@ -57,7 +96,7 @@ def permutation_table(inputs: ReportInputs) -> Table | None:
                 number(found[name]["observed"]),
                 number(found[name]["permuted_mean"]),
                 f"{found[name]['n_at_least']} of {found[name]['n_permutations']}",
-                p_value(found[name]["value"]).removeprefix("=\u00a0"),
+                bare_p(found[name]["value"]),
             ),
         )
         for name in ordered(found, _ARM_METRICS)
@@ -175,13 +214,16 @@ def _arm_table(caption: str, found: Mapping[str, Any]) -> Table | None:
     if not arms:
         return None
     names = ordered((metric for arm in arms.values() for metric in arm), _ARM_METRICS)
-    words = {"split": "split,", "permuted": "shuffled"}
     rows = []
     for key in ordered(arms, _ARMS):
-        head = " ".join(words.get(word, word) for word in key.split("_"))
         cells = tuple(stacked(arms[key].get(name, {})) for name in names)
-        rows.append(Row(head.capitalize(), cells))
+        rows.append(Row(_arm(key), cells))
     return Table(caption=caption, columns=("Arm", *map(label_of, names)), rows=tuple(rows))
+
+
+def _arm(key: str) -> str:
+    words = {"split": "split,", "permuted": "shuffled"}
+    return " ".join(words.get(word, word) for word in key.split("_")).capitalize()
 
 
 def _inflation_table(caption: str, found: Mapping[str, Any]) -> Table | None:

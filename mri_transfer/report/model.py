@@ -6,15 +6,13 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.errors import RunFolderError
 from mri_transfer.explain import Explanation
 from mri_transfer.slices import SliceStack
 
-__all__ = ["Montage", "ReportInputs"]
+__all__ = ["ReportInputs"]
 
 _EVALUATION_SCHEMA = "mri-transfer/evaluation/2"
 _AUDIT_SCHEMA = "mri-transfer/audit/2"
@@ -23,41 +21,6 @@ _COLUMNS = {
     "patient_scores": ("repeat", "patient_id", "label", "score", "predicted"),
     "slice_scores": ("repeat", "patient_id", "slice", "score"),
 }
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Montage:
-    """The slices of one patient, to be looked at.
-
-    Attributes
-    ----------
-    patient_id, label : str
-        Whose they are, and the patient's label.
-    pixels : ndarray of uint8, shape (n_slices, H, W)
-        As the scan's header has it: where that is right, front of the head at the top, the
-        patient's left on the left.
-    z_mm : ndarray of float, shape (n_slices,)
-        World height of each slice in millimetres.
-    slice_scores : ndarray of float, shape (n_slices,)
-        Score of each slice, 0 to 1; NaN where a slice has none.
-    """
-
-    patient_id: str
-    label: str
-    pixels: npt.NDArray[np.uint8]
-    z_mm: npt.NDArray[np.floating[Any]]
-    slice_scores: npt.NDArray[np.floating[Any]]
-
-    def __post_init__(self) -> None:
-        count = len(self.pixels)
-        shapes = (self.pixels.ndim, np.shape(self.z_mm), np.shape(self.slice_scores))
-        if self.pixels.dtype != np.uint8 or count == 0 or shapes != (3, (count,), (count,)):
-            raise RunFolderError(
-                "slices, heights and scores of a montage do not fit together",
-                where=self.patient_id,
-                found=f"{self.pixels.dtype} {self.pixels.shape}, {shapes[1]}, {shapes[2]}",
-                expected="uint8 (n, H, W), (n,), (n,)",
-            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,8 +45,6 @@ class ReportInputs:
         The resolved configuration, section by section.
     provenance : mapping
         Versions, seed, commit, digests, command lines; shown as it is.
-    montages : sequence of Montage
-        Patients whose slices are shown.
     quality : DataFrame or None
         `quality.csv`: one row a scan.
     folds : DataFrame or None
@@ -96,6 +57,9 @@ class ReportInputs:
         What the stage `explain` found.
     artefacts : mapping of str to str
         SHA-256 of every artefact of the run, by its path in the run folder.
+    pseudonymous : bool
+        Whether names were replaced (`pseudonyms.pseudonymise`); links to pages that show the real
+        ones are then left out.
 
     Raises
     ------
@@ -112,13 +76,13 @@ class ReportInputs:
     slice_scores: pd.DataFrame
     config: Mapping[str, Any]
     provenance: Mapping[str, Any]
-    montages: Sequence[Montage] = ()
     quality: pd.DataFrame | None = None
     folds: pd.DataFrame | None = None
     scans: pd.DataFrame | None = None
     stack_of: Callable[[str], SliceStack] | None = None
     explanation: Explanation | None = None
     artefacts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    pseudonymous: bool = False
 
     def __post_init__(self) -> None:
         _check_schema("evaluation.json", self.evaluation, _EVALUATION_SCHEMA, stage="evaluate")

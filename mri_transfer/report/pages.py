@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,13 @@ __all__ = ["png_source", "render_page"]
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
-def render_page(template: str, *, styles: Sequence[str] = ("style.css",), **values: Any) -> str:
+def render_page(
+    template: str,
+    *,
+    styles: Sequence[str] = ("style.css",),
+    script: str | None = None,
+    **values: Any,
+) -> str:
     """Return a page that carries its style and asks nothing of a network.
 
     Parameters
@@ -25,6 +32,8 @@ def render_page(template: str, *, styles: Sequence[str] = ("style.css",), **valu
         Its file name.
     styles : sequence of str
         File names of the style sheets, in order.
+    script : str, optional
+        File name of the one script; the page's policy lets no other run.
     **values
         What the template shows. Text is escaped.
 
@@ -34,7 +43,13 @@ def render_page(template: str, *, styles: Sequence[str] = ("style.css",), **valu
         HTML, the same for the same values.
     """
     style = "\n".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in styles)
-    return _environment().get_template(template).render(style=style, **values)
+    code = "" if script is None else (_TEMPLATES / script).read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(code.encode("utf-8")).digest()).decode("ascii")
+    return (
+        _environment()
+        .get_template(template)
+        .render(style=style, script=code, script_digest=digest, **values)
+    )
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from typing import Any
 from mri_transfer.report.audit_tables import outcome
 from mri_transfer.report.cohort import mean_and_sd
 from mri_transfer.report.comparison_tables import best_baseline
+from mri_transfer.report.document import KeyFigure
 from mri_transfer.report.model import ReportInputs
 from mri_transfer.report.wording import estimate, interval, label_of, number, p_value
 
@@ -16,8 +17,8 @@ __all__ = [
     "comparison",
     "failed_checks",
     "key_figures",
-    "leakage_sentences",
     "on_whom",
+    "setting",
     "studied",
     "threshold",
 ]
@@ -34,10 +35,10 @@ def studied(inputs: ReportInputs) -> str:
     """Return what was studied and how it was tested, in two sentences."""
     evaluation = inputs.evaluation
     negative, positive = inputs.labels
-    trunk = _setting(inputs.config, "trunk", "name") or "convolutional"
-    kind = _setting(inputs.config, "head", "kind")
+    trunk = setting(inputs.config, "trunk", "name") or "convolutional"
+    kind = setting(inputs.config, "head", "kind")
     head = _HEADS.get(str(kind), f"a {kind} head" if kind else "a small head")
-    n_slices = _setting(inputs.config, "slice", "n_slices") or 32
+    n_slices = setting(inputs.config, "slice", "n_slices") or 32
     weights = evaluation.get("trunk_weights")
     pretrained = "untrained" if weights == "random" else "pretrained on ImageNet"
     repeats = evaluation["n_repeats"]
@@ -121,7 +122,7 @@ def comparison(inputs: ReportInputs) -> str:
     )
 
 
-def key_figures(inputs: ReportInputs) -> list[dict[str, str]]:
+def key_figures(inputs: ReportInputs) -> tuple[KeyFigure, ...]:
     """Return the four figures of the first screen."""
     figures = []
     for name in ("auc", "balanced_accuracy", "sensitivity", "specificity"):
@@ -129,18 +130,18 @@ def key_figures(inputs: ReportInputs) -> list[dict[str, str]]:
         if entry is not None:
             value = entry.get("value")
             figures.append(
-                {
-                    "title": label_of(name),
-                    "value": "not defined" if value is None else number(value, 2),
-                    "note": (entry.get("reason") or "") if value is None else interval(entry, 2),
-                }
+                KeyFigure(
+                    title=label_of(name),
+                    value="not defined" if value is None else number(value, 2),
+                    note=(entry.get("reason") or "") if value is None else interval(entry, 2),
+                )
             )
-    return figures
+    return tuple(figures)
 
 
 def threshold(inputs: ReportInputs) -> str:
     """Return where the threshold comes from."""
-    chosen = _setting(inputs.config, "prediction", "threshold")
+    chosen = setting(inputs.config, "prediction", "threshold")
     if isinstance(chosen, (int, float)):
         return f"The threshold was fixed beforehand at {number(chosen, 2)} for all patients."
     return (
@@ -158,22 +159,7 @@ def failed_checks(inputs: ReportInputs) -> list[str]:
     ]
 
 
-def leakage_sentences(inputs: ReportInputs) -> list[str]:
-    """Return what a leaky study would have claimed, and by how much the split inflates."""
-    leakage = (inputs.audit or {}).get("leakage") or {}
-    sentences = [str(leakage["sentence"])] if leakage.get("sentence") else []
-    points = leakage.get("inflation_points")
-    if points is not None:
-        span = leakage.get("inflation") or {}
-        text = f" (CI {interval(span, 1)})" if span.get("ci_low") is not None else ""
-        sentences.append(
-            f"Inflation: {number(points, 1)} points{text} of slice accuracy come from the split "
-            "alone."
-        )
-    return sentences
-
-
-def _setting(config: Mapping[str, Any], section: str, key: str) -> Any:
+def setting(config: Mapping[str, Any], section: str, key: str) -> Any:
     """Return a setting of the section of that name, singular or plural; None if there is none."""
     for name in (section, f"{section}s"):
         found = config.get(name)

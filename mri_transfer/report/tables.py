@@ -23,12 +23,13 @@ from mri_transfer.report.wording import METRICS, count, label_of, number
 __all__ = [
     "exclusion_counts",
     "exclusion_list",
-    "flow",
     "fold_table",
     "metric_table",
     "patient_list",
     "repeat_table",
+    "profile_table",
     "roc_table",
+    "slice_profile",
     "slice_table",
 ]
 
@@ -81,6 +82,29 @@ def roc_table(inputs: ReportInputs) -> Table | None:
         Table(caption="Points of the ROC curve", columns=columns, rows=tuple(rows))
         if rows
         else None
+    )
+
+
+def slice_profile(inputs: ReportInputs) -> pd.DataFrame:
+    """Return the mean score by slice number (rows) and label (columns)."""
+    label_of = inputs.patient_scores.drop_duplicates("patient_id").set_index("patient_id")["label"]
+    scores = inputs.slice_scores[["patient_id", "slice", "score"]]
+    scores = scores.assign(label=scores["patient_id"].map(label_of))
+    return scores.pivot_table(index="slice", columns="label", values="score", aggfunc="mean")
+
+
+def profile_table(inputs: ReportInputs) -> Table:
+    """Return the mean slice score by slice and label, as the figure draws it."""
+    profile = slice_profile(inputs)
+    labels = [name for name in inputs.labels if name in profile]
+    rows = [
+        Row(count(float(i)), tuple(number(float(profile.loc[i, name])) for name in labels))
+        for i in profile.index
+    ]
+    return Table(
+        caption="Mean slice score by slice, from the lowest to the highest",
+        columns=("Slice", *labels),
+        rows=tuple(rows),
     )
 
 
@@ -144,27 +168,6 @@ def exclusion_list(excluded: pd.DataFrame) -> Table:
         rows=tuple(rows),
         wide=("Patient", "Stage", "Reason"),
     )
-
-
-def flow(inputs: ReportInputs) -> dict[str, Any]:
-    """Return the numbers of the flow of scans and patients."""
-    evaluation = inputs.evaluation
-    used = set(map(str, inputs.evaluated.index))
-    lost = set(inputs.excluded["patient_id"].dropna().astype(str)) - used - {""}
-    n_scans = evaluation["n_scans"]
-    negative, positive = inputs.labels
-    return {
-        "offered": None if n_scans is None else n_scans + len(inputs.excluded),
-        "excluded": len(inputs.excluded),
-        "lost_patients": len(lost),
-        "scans": n_scans,
-        "patients": evaluation["n_patients"],
-        "slices": evaluation["n_slices"],
-        "groups": (
-            (negative, evaluation["n_patients"] - evaluation["n_positive"]),
-            (positive, evaluation["n_positive"]),
-        ),
-    }
 
 
 def _kind(reason: str, scan_id: str) -> str:

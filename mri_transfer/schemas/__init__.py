@@ -12,22 +12,27 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["DOCUMENTS", "describe", "describe_names", "schema_of", "schema_text"]
+__all__ = ["DOCUMENTS", "NESTED", "describe", "describe_names", "schema_of", "schema_text"]
 
 #: Documents that have a schema.
 DOCUMENTS = ("evaluation", "audit")
 
+#: Documents that have a schema too, but nest to any depth or become no tables: `describe` knows
+#: nothing of their places.
+NESTED = ("aggregate", "external", "report")
+
 
 def schema_text(document: str) -> str:
-    """Return the schema of a document, `evaluation` or `audit`, as it is published.
+    """Return the schema of a document, such as `evaluation` or `report`, as it is published.
 
     Raises
     ------
     ValueError
         If there is no such document.
     """
-    if document not in DOCUMENTS:
-        raise ValueError(f"no schema of {document!r}; there are those of {', '.join(DOCUMENTS)}")
+    known = (*DOCUMENTS, *NESTED)
+    if document not in known:
+        raise ValueError(f"no schema of {document!r}; there are those of {', '.join(known)}")
     return files(__name__).joinpath(f"{document}.schema.json").read_text(encoding="utf-8")
 
 

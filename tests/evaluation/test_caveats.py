@@ -171,3 +171,34 @@ def test_an_age_matched_auc_that_is_undefined_raises_no_caveat(document, patient
     blank = changed(document, ("age_matched", "matched", "auc"), none)
     assert codes(blank, patients) == []
     assert codes(changed(document, ("age_matched",), None), patients) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "added"),
+    [
+        (("patient", "auc"), entry(0.6, 0.51, 0.71), []),
+        (("patient", "auc"), entry(0.6, 0.50, 0.69), ["guessing_not_excluded"]),
+        (("patient", "auc"), entry(0.8, 0.69, 0.90), ["wide_interval"]),
+        (("n_positive",), 29, ["few_of_a_label", "small_sample"]),
+        (("n_positive",), 371, ["few_of_a_label", "small_sample"]),
+        (("n_positive",), 30, ["small_sample"]),
+        (("n_folds",), 5, ["internal_testing_only"]),
+        (("n_folds",), 1, []),
+    ],
+)
+def test_precision_and_internal_testing_are_told_from_their_limits_on(
+    document, patients, path, value, added
+):
+    assert codes(changed(document, path, value), patients) == added
+
+
+def test_a_handful_of_a_label_is_told_with_what_each_patient_weighs(document, patients):
+    found = find_caveats(changed(document, ("n_positive",), 8), patients)
+    assert found[0]["text"].startswith("Only 8 patients are labelled AD: each of them moves")
+    assert "12.5 points" in found[0]["text"]
+
+
+def test_one_scanner_is_told_and_two_or_none_are_not(document, patients):
+    assert codes(document, patients.assign(scanner="Vision")) == ["single_scanner"]
+    assert codes(document, patients.assign(scanner=["Vision", "Trio"] * 10)) == []
+    assert codes(document, patients.assign(scanner="")) == []

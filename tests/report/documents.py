@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mri_transfer.report import Montage, ReportInputs
+from mri_transfer.report import ReportInputs
 
 METRIC_NAMES = (
     "auc", "auc_bootstrap", "average_precision", "balanced_accuracy", "accuracy", "sensitivity",
@@ -90,8 +90,8 @@ def make_evaluation(n_patients: int = 40, n_repeats: int = 2) -> dict[str, Any]:
             "matrix": [[0.75 * half, 0.25 * half], [0.3 * half, 0.7 * half]],
         },
         "caveats": [
-            {"code": "small", "text": "Only 40 patients: intervals are wide."},
-            {"code": "one_site", "text": "One site: nothing is known about other scanners."},
+            {"code": "small_sample", "text": "Only 40 patients: intervals are wide."},
+            {"code": "single_site", "text": "One site: nothing is known about other scanners."},
         ],
     }  # fmt: skip
 
@@ -471,7 +471,7 @@ def make_learning_curve() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def make_inputs(n_patients: int = 40, n_repeats: int = 2, n_montages: int = 2) -> ReportInputs:
+def make_inputs(n_patients: int = 40, n_repeats: int = 2) -> ReportInputs:
     """Return inputs of a made-up run."""
     rng = np.random.default_rng(5)
     ids = [f"OAS{i:04d}" for i in range(n_patients)]
@@ -506,14 +506,6 @@ def make_inputs(n_patients: int = 40, n_repeats: int = 2, n_montages: int = 2) -
         ],
         columns=["scan_id", "patient_id", "stage", "reason"],
     )
-    montages = [
-        Montage(
-            patient_id=ids[-1 - m], label=labels[-1 - m],
-            pixels=rng.integers(0, 255, (32, 40, 40), dtype=np.uint8),
-            z_mm=np.linspace(-20, 42, 32), slice_scores=rng.random(32),
-        )
-        for m in range(n_montages)
-    ]  # fmt: skip
     return ReportInputs(
         title="Alzheimer's disease on OASIS-1",
         evaluation=make_evaluation(n_patients, n_repeats),
@@ -534,5 +526,4 @@ def make_inputs(n_patients: int = 40, n_repeats: int = 2, n_montages: int = 2) -
             "artefacts": {"folds.csv": "ab" * 32},
             "commands": ["mri-transfer run --manifest M.csv --out RUN", "mri-transfer report RUN"],
         },
-        montages=montages,
     )

@@ -1,29 +1,43 @@
-"""The page: everything is on it, nothing is fetched, nothing hostile runs."""
+"""The page: every block is on it, nothing is fetched, nothing hostile runs."""
 
 from __future__ import annotations
 
-import copy
+import base64
+import csv
 import dataclasses
-import json
+import hashlib
+import io
+import itertools
 import re
+import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from mri_transfer.errors import RunFolderError
-from mri_transfer.report import Montage, ReportInputs, render_report, write_report
-from mri_transfer.report.wording import count, estimate, interval, number, p_value
-from tests.report.documents import METRIC_NAMES, entry, make_audit, make_inputs
+from mri_transfer.report import render_report, write_report
+from mri_transfer.report.compose import compose_report
+from mri_transfer.report.document import (
+    Figure,
+    Folded,
+    Link,
+    PatientPanels,
+    Report,
+    Row,
+    Table,
+    Text,
+)
+from mri_transfer.report.downloads import FileNames, csv_bytes, resolve_colours
+from tests.report.documents import make_inputs
+from tests.report.tree import every_block, make_figure, make_panel, make_report, make_sheet
 
-SECTIONS = (
-    "brier_parts", "decision_curve", "operating_points", "predictive_values", "precision",
-    "subgroups", "age_matched", "failures", "choices", "classes", "image_value",
-)  # fmt: skip
 HOSTILE = "<script>alert('x')</script>\"&{{ 7*7191 }}"
+BREAKOUT = '"><img onerror=alert(1) src=x><script>alert(2)</script>../../x {{ 7*7191 }}'
+#: Fields that are ours and never a manifest's.
+OURS = {"svg", "role", "target", "media_type", "id", "state", "content"}
+VOID = {"meta", "img", "path", "use", "rect", "br", "input"}
 
 
 class Page(HTMLParser):
@@ -33,13 +47,14 @@ class Page(HTMLParser):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[str] = []
+        self.codes: list[str] = []
         self._open: list[str] = []
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
-        if tag not in {"meta", "img", "path", "use", "rect", "br"}:
+        if tag not in VOID:
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -48,7 +63,9 @@ class Page(HTMLParser):
                 pass
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self._open and "head" not in self._open and data.strip():
+        if "script" in self._open:
+            self.codes.append(data)
+        elif "style" not in self._open and "head" not in self._open and data.strip():
             self.texts.append(" ".join(data.split()))
 
     @property
@@ -58,15 +75,41 @@ class Page(HTMLParser):
     def named(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
 
+    def files(self) -> dict[str, bytes]:
+        """Return what can be saved, by file name."""
+        found = {}
+        for link in self.named("a"):
+            if "download" in link:
+                head, _, content = str(link["href"]).partition(",")
+                assert head.endswith(";base64")
+                found[str(link["download"])] = base64.b64decode(content, validate=True)
+        return found
+
+
+def owned(value: Any, word: str = "") -> Any:
+    """Return a copy whose figures have ids of their own, and with `word` behind every text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        changed = {k: v if k in OURS else owned(v, word) for k, v in fields.items()}
+        if isinstance(value, Figure):
+            changed["svg"] = value.svg.replace("f-title", f"{value.name}-title")
+        return dataclasses.replace(value, **changed)
+    if isinstance(value, tuple):
+        return tuple(owned(item, word) for item in value)
+    if isinstance(value, dict):
+        return {owned(k, word): owned(v, word) for k, v in value.items()}
+    return value + word if isinstance(value, str) and value else value
+
 
 @pytest.fixture(scope="module")
-def inputs() -> ReportInputs:
-    return make_inputs()
+def report() -> Report:
+    tree: Report = owned(make_report(*every_block()))
+    return tree
 
 
 @pytest.fixture(scope="module")
-def markup(inputs: ReportInputs) -> str:
-    return render_report(inputs)
+def markup(report: Report) -> str:
+    return render_report(report)
 
 
 @pytest.fixture(scope="module")
@@ -74,312 +117,303 @@ def page(markup: str) -> Page:
     return Page(markup)
 
 
-def rendered(inputs: ReportInputs, **changes: Any) -> Page:
-    """Render with another evaluation, whose top-level parts are given."""
-    evaluation = {**copy.deepcopy(dict(inputs.evaluation)), **changes}
-    return Page(render_report(dataclasses.replace(inputs, evaluation=evaluation)))
+@pytest.fixture(scope="module")
+def composed_report() -> Report:
+    return compose_report(make_inputs())
+
+
+@pytest.fixture(scope="module")
+def composed(composed_report: Report) -> Page:
+    return Page(render_report(composed_report))
+
+
+def page_of(*blocks: Any) -> Page:
+    return Page(render_report(make_report(*blocks)))
 
 
 # --- self-contained ----------------------------------------------------------------------------
 
 
-def test_page_asks_nothing_of_a_network(page: Page, markup: str) -> None:
-    fetching = {"src", "href", "xlink:href", "srcset", "action", "poster", "data", "background"}
-    for tag, attributes in page.elements:
-        for name, value in attributes.items():
-            if name in fetching:
-                assert value is not None
-                assert value.startswith(("#", "data:image/png;base64,")), (tag, name, value[:60])
+@pytest.mark.parametrize("name", ["page", "composed"])
+def test_page_asks_nothing_of_a_network(name: str, request: pytest.FixtureRequest) -> None:
+    shown = {"src": ("data:image/",), "href": ("#", "../", "data:text/csv", "data:image/svg+xml")}
+    fetching = {"xlink:href", "srcset", "action", "poster", "data", "background", *shown}
+    for tag, attributes in request.getfixturevalue(name).elements:
+        for key, value in attributes.items():
+            if key in fetching:
+                assert str(value).startswith(shown.get(key, ())), (tag, key, str(value)[:60])
             for target in re.findall(r"url\(([^)]*)\)", value or ""):
-                assert target.startswith("#"), (tag, name, target)
+                assert target.startswith("#"), (tag, key, target)
+
+
+def test_style_and_script_fetch_nothing(markup: str, page: Page) -> None:
     style = "".join(re.findall(r"<style>(.*?)</style>", markup, re.DOTALL))
     assert "url(" not in style
     assert "@import" not in style
+    code = "".join(page.codes)
+    for word in ("fetch(", "XMLHttp", "import(", "innerHTML", "http", "eval", "document.write"):
+        assert word not in code, word
 
 
-def test_page_has_no_script_link_or_frame(page: Page) -> None:
-    forbidden = {"script", "link", "iframe", "object", "embed", "base", "form", "foreignobject"}
+def test_only_the_one_script_is_allowed_to_run(markup: str, page: Page) -> None:
+    policies = [m for m in page.named("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+    code = "".join(re.findall(r"<script>(.*?)</script>", markup, re.DOTALL))
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    assert [policy["content"] for policy in policies] == [
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    ]
+    assert len(page.named("script")) == 1
+    assert "\r" not in code
+
+
+def test_page_has_no_frame_form_or_handler(page: Page) -> None:
+    forbidden = {"link", "iframe", "object", "embed", "base", "form", "foreignobject"}
     assert not forbidden & {tag for tag, _ in page.elements}
     assert not [name for _, attrs in page.elements for name in attrs if name.startswith("on")]
 
 
-def test_page_forbids_what_it_does_not_need(page: Page) -> None:
-    policies = [m for m in page.named("meta") if m.get("http-equiv") == "Content-Security-Policy"]
-    assert [policy["content"] for policy in policies] == [
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-    ]
+def test_same_report_makes_the_same_bytes(report: Report, markup: str) -> None:
+    assert render_report(report) == markup
 
 
-def test_ids_are_unique_and_links_lead_somewhere(page: Page) -> None:
-    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
-    assert len(ids) == len(set(ids))
-    targets = {value[1:] for _, attrs in page.elements if (value := attrs.get("href") or "")}
-    assert targets <= set(ids)
-    labelled = {
-        attrs["aria-labelledby"] for _, attrs in page.elements if "aria-labelledby" in attrs
-    }
-    assert labelled <= set(ids)
-
-
-def test_page_of_140_patients_with_4_montages_is_below_2_mb() -> None:
-    inputs = make_inputs(140, 3, n_montages=0)
-    rows, columns = np.mgrid[-1:1:224j, -1:1:224j]
-    head = (rows**2 / 0.9 + columns**2 / 0.6 < 1).astype(float)
-    noise = np.random.default_rng(0).normal(128, 25, (32, 224, 224))
-    brain = np.clip(head * noise, 0, 255).astype(np.uint8)
-    montage = Montage(
-        patient_id="p", label="AD", pixels=brain, z_mm=np.arange(32.0), slice_scores=np.ones(32)
-    )
-    text = render_report(dataclasses.replace(inputs, montages=[montage] * 4))
-    assert len(text.encode()) < 2_000_000
-
-
-def test_same_inputs_make_the_same_bytes(markup: str) -> None:
-    assert render_report(make_inputs()) == markup
-
-
-def test_written_page_is_the_rendered_page(
-    inputs: ReportInputs, markup: str, tmp_path: Path
-) -> None:
-    write_report(inputs, tmp_path / "index.html")
+def test_written_page_is_the_rendered_page(report: Report, markup: str, tmp_path: Path) -> None:
+    write_report(report, tmp_path / "index.html")
     assert (tmp_path / "index.html").read_bytes() == markup.encode()
 
 
 # --- hostile text ------------------------------------------------------------------------------
 
 
-def test_hostile_text_is_shown_and_never_run(inputs: ReportInputs) -> None:
-    evaluation = json.loads(json.dumps(inputs.evaluation).replace('"AD"', json.dumps(HOSTILE)))
-    evaluation["caveats"] = [{"code": "x", "text": HOSTILE}]
-    evaluation["baselines"] = {HOSTILE: evaluation["baselines"]["age"]}
-    evaluation["patient"]["ppv"] = entry(None, reason=HOSTILE)
-    audit = make_audit()
-    audit["leakage"]["sentence"] = HOSTILE
-    audit["duplicates"]["identical_files"] = [[HOSTILE, "b"]]
-    audit["shortcuts"] = {HOSTILE: HOSTILE}
-    hostile = {"AD": HOSTILE}
-    changed = dataclasses.replace(
-        inputs,
-        title=HOSTILE,
-        evaluation=evaluation,
-        audit=audit,
-        patients=inputs.patients.replace({"label": hostile}).rename(index={"OAS0000": HOSTILE}),
-        excluded=inputs.excluded.assign(scan_id=HOSTILE, patient_id=HOSTILE, reason=HOSTILE),
-        patient_scores=inputs.patient_scores.replace({"label": hostile, "predicted": hostile}),
-        config={HOSTILE: {HOSTILE: HOSTILE}},
-        provenance={HOSTILE: [HOSTILE]},
-        montages=[dataclasses.replace(inputs.montages[0], patient_id=HOSTILE, label=HOSTILE)],
-    )
-    page = Page(render_report(changed))
-    assert not page.named("script")
-    assert page.text.count(HOSTILE) >= 15
-    assert "50337" not in page.text
-    assert page.named("img")[0]["alt"] is not None
-    assert HOSTILE in str(page.named("img")[0]["alt"])
-
-
-def test_dollar_signs_in_labels_are_not_mathematics(inputs: ReportInputs) -> None:
-    assert "share labelled $a$" in rendered(inputs, positive_label="$a$").text
-
-
-# --- first screen ------------------------------------------------------------------------------
-
-
-def test_synthetic_cohort_is_the_first_thing_said(inputs: ReportInputs, page: Page) -> None:
-    synthetic = rendered(inputs, synthetic=True)
-    assert synthetic.texts[0] == "Synthetic cohort."
-    assert "say nothing about patients" in synthetic.texts[1]
-    assert "In this synthetic cohort" in synthetic.text
-    assert "ynthetic" not in page.text
-
-
-def test_untrained_trunk_is_said_loudly(inputs: ReportInputs, page: Page) -> None:
-    assert rendered(inputs, trunk_weights="random").texts[0] == "Untrained trunk."
-    assert "Untrained" not in page.text
-
-
-def test_first_screen_answers_with_interval_and_caveats(page: Page) -> None:
-    start = page.text[: page.text.index("Flow of scans")]
-    assert "Research use only: not a medical device" in start
-    assert "61 times in 100: AUC 0.61 (95 % CI 0.53 to 0.69)." in start.replace("\u00a0", " ")
-    assert "Only 40 patients: intervals are wide." in start
-    assert "40 patients (20 AD, 20 CN)" in start
-    assert "no difference is shown (model minus baseline 0.01, " in start
+@pytest.mark.parametrize("word", [HOSTILE, BREAKOUT])
+def test_hostile_text_is_shown_and_never_run(report: Report, page: Page, word: str) -> None:
+    hostile = Page(render_report(owned(report, word)))
+    tags = [tag for tag, _ in page.elements]
+    assert [tag for tag, _ in hostile.elements] == tags
+    assert not [name for _, attrs in hostile.elements for name in attrs if name.startswith("on")]
+    assert hostile.text.count(word) >= 100
+    assert "50337" not in hostile.text
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert [attrs["id"] for _, attrs in hostile.elements if "id" in attrs] == ids
+    assert all(re.fullmatch(r"[a-z0-9_-]{1,80}\.(csv|svg)", name) for name in hostile.files())
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "words"),
-    [(0.41, 0.69, "guessing is not ruled out"), (0.2, 0.4, "worse than guessing")],
+    "target", ["javascript:alert(1)", "https://x.org", "//x.org/a", "\\\\host\\a", "a b", "#a b"]
 )
-def test_answer_says_when_guessing_is_not_excluded(
-    inputs: ReportInputs, low: float, high: float, words: str
-) -> None:
-    patient = {**inputs.evaluation["patient"], "auc": entry((low + high) / 2, (high - low) / 2)}
-    assert words in rendered(inputs, patient=patient).text
+def test_a_link_that_leaves_the_report_is_refused(target: str) -> None:
+    with pytest.raises(RunFolderError, match="leaves the report"):
+        page_of(Text(text="See", links=(Link(text="there", target=target),)))
 
 
 # --- everything is there -----------------------------------------------------------------------
 
 
-def test_every_metric_stands_with_value_interval_and_method(
-    inputs: ReportInputs, page: Page
-) -> None:
-    for group in ("patient", "slice"):
-        for found in inputs.evaluation[group].values():
-            assert number(found["value"]) in page.texts
-            assert interval(found) in page.texts
-    assert "patient bootstrap" in page.texts
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [" ".join(part.split()) for part in value.split("\n")]
+    if dataclasses.is_dataclass(value):
+        fields = [f.name for f in dataclasses.fields(value) if f.name not in OURS | {"name"}]
+        return [text for name in fields for text in _texts(getattr(value, name))]
+    if isinstance(value, tuple):
+        return [text for item in value for text in _texts(item)]
+    return []
 
 
-def test_metric_without_a_title_is_not_dropped(inputs: ReportInputs) -> None:
-    patient = {**inputs.evaluation["patient"], "net_benefit": entry(0.1234)}
-    page = rendered(inputs, patient=patient)
-    assert {"Net benefit", "0.123"} <= set(page.texts)
+def test_every_text_of_the_tree_stands_on_the_page(report: Report, page: Page) -> None:
+    said = page.text + " ".join(str(a.get("alt")) for a in page.named("img"))
+    missing = [text for text in _texts(report) if " ".join(text.split()) not in said]
+    assert not missing
+    assert {"seed", "7", "none", "yes", "1, 2.5", "70 %", "7.5", "25 %"} <= set(page.texts)
 
 
-def test_every_exclusion_is_listed_and_counted(inputs: ReportInputs, page: Page) -> None:
-    for cells in inputs.excluded.itertuples(index=False):
-        assert {str(cell) for cell in cells} <= set(page.texts)
-    rows = page.texts[page.texts.index("Scans left out, by stage and reason") :]
-    assert rows[4:7] == ["check", "constant image", "2"]
-    assert rows[7:10] == ["slices", "too few usable axial slices: 12", "1"]
-    flow = page.texts[page.texts.index("Flow of scans and patients") + 1 :]
-    assert flow[:4] == ["43", "scans offered", "3", "left out; 2 patients with no scan left"]
+def test_a_composed_report_leaves_nothing_out(composed_report: Report, composed: Page) -> None:
+    assert [text for text in _texts(composed_report) if text not in composed.text] == []
 
 
-def test_no_exclusion_is_said_in_words(inputs: ReportInputs) -> None:
-    page = Page(render_report(dataclasses.replace(inputs, excluded=inputs.excluded.iloc[:0])))
-    assert "No scan was left out." in page.texts
-
-
-def test_cohort_table_has_hand_values(inputs: ReportInputs) -> None:
-    patients = pd.DataFrame(
-        {"label": ["CN", "CN", "AD", ""], "age": [70.0, 74.0, np.nan, 81.0],
-         "sex": ["F", "M", "F", ""]},
-        index=pd.Index(list("abcd"), name="patient_id"),
-    )  # fmt: skip
-    scores = inputs.patient_scores.iloc[:3].assign(patient_id=list("abc"))
-    changed = dataclasses.replace(inputs, patients=patients, patient_scores=scores)
-    texts = Page(render_report(changed)).texts
-    start = texts.index("Who was studied")
-    assert texts[start + 1 : texts.index("Flow of scans and patients")] == [
-        "Characteristic", "All evaluated", "CN", "AD", "Not evaluated",
-        "Patients", "3", "2", "1", "1",
-        "Age, years: mean (SD)", "72.0 (2.8)", "72.0 (2.8)", "not given", "81.0 (–)",
-        "Age, years: missing", "1", "0", "1", "0",
-        "Sex: F", "2 (67 %)", "1 (50 %)", "1 (100 %)", "0",
-        "Sex: M", "1 (33 %)", "1 (50 %)", "0 (0 %)", "0",
-        "Sex: missing", "0", "0", "0", "1",
+def test_sheet_names_height_and_score_and_draws_the_shares(page: Page) -> None:
+    tiles = page.texts[page.texts.index("Show the attribution") + 1 :]
+    assert tiles[:3] == ["\u22124 mm", "0.25", "2 mm"]
+    bars = [a for a in page.named("i") if a.get("class") in {"up", "down"}]
+    assert [(a["class"], a["style"]) for a in bars[:2]] == [
+        ("down", "--length: 12.5%"), ("up", "--length: 50.0%"),
     ]  # fmt: skip
 
 
-def test_leakage_arms_inflation_and_claim_stand(page: Page) -> None:
-    assert "A study that split by slice would have claimed 93.8 % accuracy." in page.texts
-    assert any(text.startswith("Inflation: 26.7 points") for text in page.texts)
-    assert {"0.938", "0.898 to 0.978", "0.503", "0.463 to 0.543"} <= set(page.texts)
-    assert "scan-a = scan-b" in page.texts
+def test_overlay_is_switched_without_a_script(page: Page) -> None:
+    switches = [a for a in page.named("input") if a.get("class") == "switch"]
+    labelled = {label.get("for") for label in page.named("label")}
+    assert len(switches) == 2
+    assert {switch["id"] for switch in switches} <= labelled
 
 
-def test_audit_that_was_not_run_is_said(inputs: ReportInputs) -> None:
-    page = Page(render_report(dataclasses.replace(inputs, audit=None)))
-    assert "The leakage stress test was not run." in page.texts
+def test_a_sheet_whose_parts_do_not_fit_is_refused() -> None:
+    with pytest.raises(RunFolderError, match=r"slices: .*do not fit"):
+        page_of(dataclasses.replace(make_sheet(), z_mm=(1.0,)))
 
 
-def test_baselines_repeats_folds_confusion_and_patients_stand(page: Page) -> None:
-    assert {"0.582", "0.743", "0.77", "< 0.001"} <= set(page.texts)
-    assert {"Each repeat", "Each fold", "0.470", "OAS0013", "75 %", "70 %"} <= set(page.texts)
+def test_patients_have_a_row_with_their_score_and_the_marks_of_the_filters() -> None:
+    wrong = dataclasses.replace(make_panel("p3"), called="CN", score_high=1.25)
+    shown = page_of(PatientPanels(caption="All", labels=("CN", "AD"), panels=(wrong,)))
+    assert shown.named("tbody") == [
+        {"data-label": "AD", "data-call": "wrong", "data-quality": "warn"}
+    ]
+    start = shown.texts.index("p3")
+    assert shown.texts[start : start + 7] == [
+        "p3", "AD", "0.62", "0.50 to 1.25", "CN", "wrong", "warn",
+    ]  # fmt: skip
+    bar = next(a for a in shown.named("span") if a.get("class") == "bar up")
+    assert bar["style"] == "--low: 50.0%; --high: 100.0%; --at: 62.5%"
+    # A column for the age, which is known, and none for the site, which is not.
+    assert "Age, years" in shown.texts
+    assert "Site" not in shown.texts
 
 
-def test_settings_and_provenance_are_shown_as_they_are(page: Page) -> None:
-    expected = {"n_slices", "32", "0.5, 99.5", "ab" * 32, "0123abcd", "mri-transfer report RUN"}
-    assert expected <= set(page.texts)
+def test_controls_wait_for_the_script_and_contents_do_not(page: Page) -> None:
+    explore = next(a for a in page.named("div") if a.get("class") == "explore")
+    assert "hidden" in explore
+    assert not [a for tag, a in page.elements if "hidden" in a and a is not explore]
+    assert any(a.get("aria-live") == "polite" for a in page.named("output"))
 
 
-def test_threshold_is_described_as_it_was_set(inputs: ReportInputs, page: Page) -> None:
-    config = {**inputs.config, "predictions": {"threshold": 0.4}}
-    fixed = Page(render_report(dataclasses.replace(inputs, config=config)))
-    assert "The threshold was fixed beforehand at 0.40" in fixed.text
-    assert "The threshold was chosen on training patients" in page.text
+# --- reading aloud, by keyboard ----------------------------------------------------------------
 
 
-def test_every_picture_has_words(page: Page) -> None:
-    assert len(page.named("img")) == 2
-    assert all("32 axial slices" in str(image["alt"]) for image in page.named("img"))
-    drawings = page.named("svg")
-    assert len(drawings) == 7
-    assert all(svg["role"] == "img" and svg["aria-labelledby"] for svg in drawings)
+@pytest.mark.parametrize("name", ["page", "composed"])
+def test_ids_are_unique_and_links_lead_somewhere(name: str, request: pytest.FixtureRequest) -> None:
+    elements = request.getfixturevalue(name).elements
+    ids = [attrs["id"] for _, attrs in elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    targets = {str(attrs["href"])[1:] for _, attrs in elements
+               if str(attrs.get("href", "")).startswith("#")}  # fmt: skip
+    assert targets <= set(ids)
+    for key in ("aria-labelledby", "for"):
+        assert {attrs[key] for _, attrs in elements if key in attrs} <= set(ids)
 
 
-def test_montage_names_height_and_score_of_each_slice(inputs: ReportInputs, page: Page) -> None:
-    montage = inputs.montages[0]
-    for z, score in zip(montage.z_mm, montage.slice_scores, strict=True):
-        where = page.texts.index(f"{number(float(z), 0)} mm")
-        assert where
-        assert number(float(score), 2) in page.texts
+@pytest.mark.parametrize("name", ["page", "composed"])
+def test_headings_go_down_one_step_at_a_time(name: str, request: pytest.FixtureRequest) -> None:
+    elements = request.getfixturevalue(name).elements
+    levels = [int(tag[1]) for tag, _ in elements if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
-# --- what is not defined -----------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["page", "composed"])
+def test_tables_and_pictures_have_words(name: str, request: pytest.FixtureRequest) -> None:
+    page = request.getfixturevalue(name)
+    assert len(page.named("caption")) == len(page.named("table"))
+    assert all(th.get("scope") in {"row", "col"} for th in page.named("th"))
+    assert all(img["alt"] for img in page.named("img"))
+    assert all(svg["role"] == "img" and svg["aria-labelledby"] for svg in page.named("svg"))
+    scrolling = [a for a in page.named("div") if a.get("class") == "scroll"]
+    assert all(a["tabindex"] == "0" and a["aria-label"] for a in scrolling)
+    assert [tag for tag, _ in page.elements].count("main") == 1
+    assert page.named("a")[0] == {"class": "skip", "href": "#main"}
 
 
-def test_undefined_values_say_why(inputs: ReportInputs) -> None:
-    reason = "no patient was called AD"
-    patient = {**inputs.evaluation["patient"], "ppv": entry(None, reason=reason)}
-    fold = {"auc": None, "fold": 0, "reasons": {"auc": "one label in the fold"}, "repeat": 0}
-    page = rendered(inputs, patient=patient, per_fold=[fold])
-    assert "not defined:\none label in the fold" in page.text
-    assert page.texts[page.texts.index("Each fold") + 1 :][:3] == ["Repeat", "Fold", "AUC"]
-    assert f"not defined:\n{reason}" in page.text
-    assert "None" not in page.text
-    assert "nan" not in page.text.split()
+# --- what can be saved -------------------------------------------------------------------------
 
 
-def test_undefined_auc_and_empty_parts_still_make_a_page(inputs: ReportInputs) -> None:
-    patient = {name: entry(None, reason="one label only") for name in METRIC_NAMES}
-    evaluation = {
-        **inputs.evaluation, "patient": patient, "slice": {}, "per_repeat": [], "per_fold": [],
-        "baselines": {}, "roc": None, "calibration": None, "confusion": None, "caveats": [],
-        **dict.fromkeys(SECTIONS),
-    }  # fmt: skip
-    bare = dataclasses.replace(
-        inputs, evaluation=evaluation, audit=None, montages=(), config={}, provenance={},
-        patient_scores=inputs.patient_scores.iloc[:0], slice_scores=inputs.slice_scores.iloc[:0],
-    )  # fmt: skip
-    page = Page(render_report(bare))
-    assert "There is no answer: the AUC by patient is not defined: one label only." in page.texts
-    assert not page.named("svg")
+def test_every_figure_has_its_numbers_and_its_files(composed: Page) -> None:
+    figures = [i for i, (tag, a) in enumerate(composed.elements)
+               if tag == "figure" and str(a.get("class")).startswith("plot")]  # fmt: skip
+    assert len(figures) == len(composed.named("svg")) >= 7
+    for start, end in zip(figures, [*figures[1:], None], strict=True):
+        inside = composed.elements[start:end]
+        suffixes = [str(a["download"])[-4:] for tag, a in inside if "download" in a]
+        assert suffixes[:2] == [".svg", ".csv"]
+        folded = next(i for i, (_, a) in enumerate(inside) if a.get("class") == "numbers")
+        assert "table" in [tag for tag, _ in inside[folded:]]
 
 
-# --- refusals and wording ----------------------------------------------------------------------
+def test_files_have_names_of_their_own(composed: Page) -> None:
+    names = [link["download"] for link in composed.named("a") if "download" in link]
+    assert len(names) == len(set(names)) > 20
 
 
-def test_another_schema_is_refused(inputs: ReportInputs) -> None:
-    with pytest.raises(RunFolderError, match=r"evaluation\.json: .*evaluation/1.*'evaluate'"):
-        dataclasses.replace(inputs, evaluation={"schema": "mri-transfer/evaluation/1"})
-    with pytest.raises(RunFolderError, match=r"audit/1.*'audit'"):
-        dataclasses.replace(inputs, audit={"schema": "mri-transfer/audit/1"})
-
-
-def test_a_table_without_its_columns_is_refused(inputs: ReportInputs) -> None:
-    with pytest.raises(RunFolderError, match=r"excluded: .*lacks columns"):
-        dataclasses.replace(inputs, excluded=inputs.excluded.drop(columns="reason"))
-
-
-def test_a_montage_whose_parts_do_not_fit_is_refused(inputs: ReportInputs) -> None:
-    with pytest.raises(RunFolderError, match="OAS0039"):
-        dataclasses.replace(inputs.montages[0], z_mm=np.zeros(31))
-
-
-def test_numbers_become_text_with_sensible_digits() -> None:
-    entry = {"value": 0.7834, "ci_low": 0.7, "ci_high": 0.8466, "n": 140}
-    assert estimate(entry, confidence=0.95).replace("\u00a0", " ") == (
-        "0.78 (95 % CI 0.70 to 0.85)"
+def test_csv_holds_the_table_with_plain_signs() -> None:
+    rows = (
+        Row("\u0394 <a>", ("\u22120.12\n\u22120.20 to\u00a00.04", 'a "b", c'), note="one, two"),
+        Row("none", ("not defined:\nno\u202fpatient", "")),
     )
-    assert number(-0.0123, 2) == "\u22120.01"
-    assert number(-0.0001, 2) == "0.00"
-    assert number(None) == number(float("nan")) == "not defined"
-    assert (count(52.0), count(51.666)) == ("52", "51.7")
-    small, middle, large = (p_value(p).replace("\u00a0", " ") for p in (0.0004, 0.0312, 0.77))
-    assert (small, middle, large) == ("< 0.001", "= 0.031", "= 0.77")
-    assert "no interval: flat" in estimate(
-        {"value": 1.0, "ci_low": None, "ci_high": None, "reason": "flat"}, confidence=0.95
+    table = Table(caption="c", columns=("What", "Value\u00a0%", "Text"), rows=rows, name="My table")
+    content = page_of(table).files()["my-table.csv"]
+    assert content == csv_bytes(table)
+    assert list(csv.reader(io.StringIO(content.decode(), newline=""))) == [
+        ["What", "Value %", "Text", "remark"],
+        ["\u0394 <a>", "-0.12; -0.20 to 0.04", 'a "b", c', "one, two"],
+        ["none", "not defined: no patient", "", ""],
+    ]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|x", "@SUM(A1)", "-2=HYPERLINK(1)", "-x", "\u2212x"])
+def test_a_spreadsheet_runs_nothing(text: str) -> None:
+    table = Table(caption="c", columns=("a", "b"), rows=(Row(text, (text,)),))
+    cells = list(csv.reader(io.StringIO(csv_bytes(table).decode())))[1]
+    assert all(cell.startswith("'") for cell in cells)
+
+
+@pytest.mark.parametrize("text", ["-0.12", "+1.5 %", "-0.2 to -0.1", "-0.1; p = 0.03", "2"])
+def test_numbers_stay_numbers(text: str) -> None:
+    table = Table(caption="c", columns=("a",), rows=(Row(text, ()),))
+    assert csv_bytes(table).decode().splitlines()[1].strip('"') == text
+
+
+def test_svg_file_stands_alone_on_white() -> None:
+    content = page_of(make_figure("cross")).files()["cross.svg"].decode()
+    root = ET.fromstring(content)
+    names = [child.tag.rpartition("}")[2] for child in root]
+    assert names[:2] == ["title", "rect"]
+    assert root[1].attrib == {"x": "0", "y": "0", "width": "331", "height": "200",
+                              "fill": "#ffffff"}  # fmt: skip
+    assert (root.get("width"), root.get("height")) == ("331pt", "200pt")
+    assert "var(" not in content
+    assert "#c2540a" in content
+    assert "rgb(11 106 168)" in content
+
+
+def test_colours_of_a_drawing_are_resolved() -> None:
+    assert resolve_colours("a var(--x, rgb(1 2 3)) b var( --y ,#fff) c var(--z)") == (
+        "a rgb(1 2 3) b #fff c currentColor"
     )
+
+
+def test_file_names_are_safe_and_never_the_same() -> None:
+    names = FileNames()
+    stems = ["../../x", "X", "x", "", "\u00c4rger & <b>", "a" * 200, "CON/.."]
+    assert [names.give(stem, "csv") for stem in stems] == [
+        "x.csv", "x-2.csv", "x-3.csv", "file.csv", "arger-b.csv", "a" * 64 + ".csv", "con.csv",
+    ]  # fmt: skip
+
+
+# --- the first screen --------------------------------------------------------------------------
+
+
+def test_warnings_come_before_everything_else(page: Page) -> None:
+    assert page.texts[:2] == ["Skip to the report", "Synthetic cohort."]
+    assert "Synthetic cohort: AD against CN" in str(render_report(make_report()))
+    bare = make_report()
+    calm = dataclasses.replace(bare, front=dataclasses.replace(bare.front, banners=()))
+    assert "ynthetic" not in render_report(calm).split("<body>")[1]
+
+
+def test_first_screen_holds_answer_question_cohort_and_caveats(page: Page) -> None:
+    start = page.text[: page.text.index("First section")]
+    for text in (
+        "Research use only: not a medical device", "The AUC is 0.79 (95 % CI 0.71 to 0.85).",
+        "Slices of T1 scans.", "140 patients.", "Small cohort.", "Ages differ.", "1 more",
+        "With 95 % intervals.",
+    ):  # fmt: skip
+        assert text in start, text
+
+
+def test_contents_name_every_section_on_wide_and_narrow_screens(page: Page) -> None:
+    assert page.texts.count("End") == 2
+    assert "Made by mri-transfer 9.9." in page.texts[-1]
+
+
+def test_folds_hold_their_blocks(page: Page) -> None:
+    shown = page_of(Folded(title="Outer", blocks=(Folded(title="Inner", blocks=()),)))
+    assert shown.texts[shown.texts.index("Outer") + 1] == "Inner"

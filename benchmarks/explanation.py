@@ -1,0 +1,94 @@
+"""Times the parts of the stage `explain` on black slices: a scan's maps, and one close view.
+
+Weights are random, so nothing is downloaded; they do not change how long anything takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks._common import Target, argument_parser, finish, show_table
+from mri_transfer.explain.attribution import explain_scan, map_of_head
+from mri_transfer.explain.close_view import look_closely
+from mri_transfer.explain.geometry import SliceGeometry
+from mri_transfer.explain.spec import ExplanationSpec
+from mri_transfer.heads import Head
+from mri_transfer.slices import SliceSpec, SliceStack
+from mri_transfer.trained import TrainedFold
+from mri_transfer.trunks import TrunkSpec, load_trunk
+
+CHANNELS, HEADS, PATIENTS = 512, 15, 140
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Time the parts and scale them up to a cohort of 140 patients."""
+    arguments = argument_parser(__doc__ or "").parse_args(argv)
+    rng = np.random.default_rng(0)
+    spec, few = SliceSpec(), ExplanationSpec()
+    stack = _stack(spec, rng)
+    trunk = load_trunk(TrunkSpec(weights="random"))
+    trained = [_fold(i, spec.n_slices, rng) for i in range(HEADS)]
+    geometry = SliceGeometry.of((176, 208, 176), np.eye(4), stack.z_mm, spec)
+    maps: Any = None
+
+    def one_scan() -> None:
+        nonlocal maps
+        maps = explain_scan(stack, trunk, trained, owner="p", geometry=geometry, features={
+            "max": np.ones((spec.n_slices, CHANNELS), dtype=np.float32)
+        })  # fmt: skip
+
+    def close() -> None:
+        own = trained[:3]
+        raw = map_of_head(stack, trunk, own[0], owner="p", weights=maps.weights[0])
+        look_closely(
+            stack, trunk, trunk, own, owner="p", weights=maps.weights[:3], raw=raw, spec=few
+        )
+
+    one_scan()
+    scan_s, close_s = _seconds(one_scan, 3), _seconds(close, 1)
+    total = (PATIENTS * scan_s + few.close_patients * close_s) / 60
+    show_table(
+        f"Stage explain: {few.close_patients} close views of {few.close_slices} slices, "
+        f"{few.gradient_steps} steps",
+        ["", "seconds"],
+        [[f"maps of a scan by {HEADS} heads", f"{scan_s:.2f}"], ["a close view", f"{close_s:.1f}"]],
+    )
+    finish(
+        "explanation",
+        out=arguments.out,
+        figures={"scan_s": scan_s, "close_s": close_s, "n_patients": PATIENTS},
+        targets=[Target(name="minutes for 140 patients", value=total, limit=15.0, at_least=False)],
+    )
+
+
+def _stack(spec: SliceSpec, rng: np.random.Generator) -> SliceStack:
+    stack = SliceStack.blank(spec)
+    edge = spec.size_px
+    y, x = np.mgrid[-1 : 1 : edge * 1j, -1 : 1 : edge * 1j]
+    head = (x / 0.7) ** 2 + (y / 0.85) ** 2 < 1
+    stack.pixels[:, head] = rng.integers(60, 220, (spec.n_slices, int(head.sum())))
+    return stack
+
+
+def _fold(number: int, n_slices: int, rng: np.random.Generator) -> TrainedFold:
+    tensors = {
+        "weight": rng.normal(size=(2, CHANNELS)).astype(np.float32),
+        "bias": np.zeros(n_slices, dtype=np.float32),
+    }
+    head = Head(kind="linear", tensors=tensors, facts={"procedure": {"pooling": "max"}})
+    return TrainedFold(repeat=number // 5, fold=number % 5, head=head)
+
+
+def _seconds(work: Callable[[], None], times: int) -> float:
+    started = time.perf_counter()
+    for _ in range(times):
+        work()
+    return (time.perf_counter() - started) / times
+
+
+if __name__ == "__main__":
+    main()

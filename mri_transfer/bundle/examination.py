@@ -1,0 +1,289 @@
+"""Examination: a scan from its file to a prediction, with the pictures behind it.
+
+The order is that of trust: the scan is prepared, judged by its quality and held against the input
+contract; only then is anything said of it. A scan that fails gets reasons instead of a number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from mri_transfer.bundle.checks import Check, InputFacts
+from mri_transfer.bundle.measures import measure_input, turn_words
+from mri_transfer.bundle.overlap import Overlap, find_overlap
+from mri_transfer.bundle.prediction import Place, Prediction
+from mri_transfer.bundle.scoring import harmonising, say
+from mri_transfer.errors import HeadError, PreparationError, ScanError, SliceError
+from mri_transfer.explain.attribution import spread
+from mri_transfer.explain.slice_heads import POOL, SliceHead, feature_gradients
+from mri_transfer.files import content_sha256, sha256_of_file
+from mri_transfer.preparation import PreparedScan, prepare_scan
+from mri_transfer.preparation.fingerprint import voxel_sha256
+from mri_transfer.quality import ScanQuality, ScanScores, ScoredScan, judge_cohort, measure_scan
+from mri_transfer.slices import SliceStack, cut_slices
+from mri_transfer.volumes import Volume, load_volume
+
+if TYPE_CHECKING:
+    from mri_transfer.bundle.model import ModelBundle
+
+__all__ = ["Examination", "ScanRequest", "examine", "scan_name"]
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScanRequest:
+    """A scan to look at, and what is told of it. No label is needed.
+
+    Attributes
+    ----------
+    path : Path
+        A .nii or .nii.gz file.
+    scan_id : str
+    patient_id : str, optional
+        To look the patient up among those trained on.
+    age_years : float, optional
+        To hold against the training patients' ages.
+    covariates : mapping, optional
+        Site and what is kept, for heads that harmonise.
+    force : bool
+        Score the scan even if it is outside of the input contract.
+    """
+
+    path: Path
+    scan_id: str
+    patient_id: str | None = None
+    age_years: float | None = None
+    covariates: Mapping[str, object] | None = None
+    force: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Examination:
+    """A prediction and the pictures it rests on.
+
+    Attributes
+    ----------
+    prediction : Prediction
+    stack : SliceStack or None
+        None if the scan could not be cut into slices.
+    maps : ndarray of float32, shape (n_slices, rows, columns), or None
+        What each place adds to the log-odds of the positive label beside the average training
+        scan, covering the whole slice; None where nothing is predicted.
+    """
+
+    prediction: Prediction
+    stack: SliceStack | None
+    maps: FloatArray | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Seen:
+    """A scan brought to features."""
+
+    prepared: PreparedScan
+    scores: ScanScores
+    quality: ScanQuality
+    stack: SliceStack
+    maps: torch.Tensor
+    features: FloatArray
+
+
+def examine(bundle: ModelBundle, request: ScanRequest) -> Examination:
+    """Look at one scan.
+
+    Parameters
+    ----------
+    bundle : ModelBundle
+    request : ScanRequest
+
+    Raises
+    ------
+    ScanError
+        If the file cannot be read, or holds no image. A scan that can be read and not be prepared
+        or cut into slices is one that the bundle abstains on.
+    HeadError
+        If the heads harmonise sites and the scan's is not told.
+    """
+    if bundle.trained.harmoniser is not None and request.covariates is None:
+        raise HeadError(
+            "this bundle's heads harmonise sites: the scan's site must be told",
+            where=request.scan_id,
+            remedy="Pass covariates: the site and the columns that harmonisation keeps",
+        )
+    volume = load_volume(request.path, scan_id=request.scan_id, spec=bundle.recipe.volumes)
+    digests = _digests(request.path, volume)
+    overlap = find_overlap(bundle.marks, patient_id=request.patient_id, scan_digests=digests)
+    bare = _nothing_said(bundle, request, overlap, digests[0])
+    try:
+        seen = _look(bundle, volume)
+    except (PreparationError, SliceError) as error:
+        return Examination(prediction=_unprepared(bare, error), stack=None, maps=None)
+    checks = (_quality_check(seen.quality), *bundle.contract.judge(_facts(bundle, seen, request)))
+    reasons = tuple(check.reason for check in checks if check.failed)
+    place = Place(density_p=_density_p(bundle, seen.features))
+    known = dataclasses.replace(
+        bare,
+        status="forced" if reasons else "predicted",
+        reasons=reasons,
+        checks=checks,
+        place=place,
+        z_mm=tuple(seen.stack.z_mm.astype(np.float64).tolist()),
+        quality=seen.quality.verdict,
+        quality_reasons=seen.quality.reasons,
+        passed_through=seen.prepared.passed_through,
+        turn=seen.prepared.turn,
+        steps=seen.prepared.steps,
+    )
+    if reasons and not request.force:
+        silent = dataclasses.replace(known, status="abstained")
+        return Examination(prediction=silent, stack=seen.stack, maps=None)
+    said = say(bundle, known, seen.features, request.covariates)
+    return Examination(
+        prediction=said, stack=seen.stack, maps=_attribution(bundle, seen, request.covariates)
+    )
+
+
+def scan_name(path: str | Path) -> str:
+    """Return what a scan is called if nobody says: its file's name."""
+    return Path(path).name.removesuffix(".gz").removesuffix(".nii")
+
+
+def _digests(path: Path, volume: Volume) -> tuple[str, str, str]:
+    """Return what a scan is recognised by: its file, what the file holds, its voxels."""
+    return sha256_of_file(path), content_sha256(path), voxel_sha256(volume)
+
+
+def _nothing_said(
+    bundle: ModelBundle, request: ScanRequest, overlap: Overlap, sha256: str
+) -> Prediction:
+    labels = bundle.facts["labels"]
+    return Prediction(
+        scan_id=request.scan_id,
+        patient_id=request.patient_id,
+        status="abstained",
+        reasons=(),
+        label=None,
+        score=None,
+        score_low=None,
+        score_high=None,
+        threshold=bundle.trained.threshold,
+        positive_label=labels["positive"],
+        negative_label=labels["others"],
+        labels=None,
+        place=None,
+        slice_scores=(),
+        z_mm=(),
+        checks=(),
+        quality="none",
+        quality_reasons=(),
+        passed_through=None,
+        turn=None,
+        steps=(),
+        age_years=request.age_years,
+        overlap=overlap,
+        scan_sha256=sha256,
+        bundle_version=bundle.version,
+        bundle_digest=bundle.digest,
+    )
+
+
+def _unprepared(bare: Prediction, error: ScanError) -> Prediction:
+    """Abstain from a scan that cannot be brought to slices."""
+    check = Check(
+        name="usable",
+        title="Slices for the model",
+        verdict="fail",
+        found=error.what + (f" ({error.found})" if error.found else ""),
+        expected=error.expected or "a whole head or brain that can be brought to the template",
+    )
+    return dataclasses.replace(bare, checks=(check,), reasons=(check.reason,))
+
+
+def _look(bundle: ModelBundle, volume: Volume) -> _Seen:
+    """Prepare and judge a scan, cut its slices and pass them through the trunk."""
+    recipe = bundle.recipe
+    prepared = prepare_scan(volume, recipe.preparation)
+    scores = measure_scan(volume, prepared)
+    scored = ScoredScan(
+        scan_id=volume.scan_id,
+        patient_id=volume.scan_id,
+        passed_through=prepared.passed_through,
+        scores=scores,
+    )
+    stack = cut_slices(prepared.volume, recipe.slices)
+    maps = bundle.trunk.forward_slices(torch.from_numpy(stack.pixels))
+    features = POOL[bundle.trained.pooling](maps).cpu().contiguous().numpy()
+    return _Seen(
+        prepared=prepared,
+        scores=scores,
+        quality=judge_cohort([scored], recipe.quality)[0],
+        stack=stack,
+        maps=maps.cpu(),
+        features=features,
+    )
+
+
+def _facts(bundle: ModelBundle, seen: _Seen, request: ScanRequest) -> InputFacts:
+    volume = seen.prepared.volume
+    return InputFacts(
+        passed_through=seen.prepared.passed_through,
+        turn=turn_words(seen.prepared.turn, passed_through=seen.prepared.passed_through),
+        measures=measure_input(
+            seen.stack,
+            seen.scores,
+            shape=volume.voxels.shape,
+            spacing_mm=volume.spacing_mm,
+            spec=bundle.recipe.slices,
+        ),
+        histogram=seen.scores.histogram,
+        mean=seen.features.mean(axis=0),
+        age_years=request.age_years,
+    )
+
+
+def _quality_check(quality: ScanQuality) -> Check:
+    judged = [one for one in quality.scores if one.verdict == "fail"]
+    return Check(
+        name="quality",
+        title="Quality of the scan",
+        verdict="fail" if judged else "pass",
+        found="; ".join(quality.reasons) or "nothing to note",
+        expected="no failure",
+    )
+
+
+def _density_p(bundle: ModelBundle, features: FloatArray) -> float:
+    return float(bundle.contract.density.p_value(features.mean(axis=0)[None])[0])
+
+
+def _attribution(
+    bundle: ModelBundle, seen: _Seen, covariates: Mapping[str, object] | None
+) -> FloatArray:
+    """Split the log-odds over places, beside the average training scan.
+
+    Each feature's gradient is dealt to the places that made the feature; it is scaled so that the
+    sum is the gradient times the difference from training scans' mean feature of that slice.
+    Exact for linear heads.
+    """
+    table = None if covariates is None else pd.DataFrame([dict(covariates)])
+    head = harmonising(bundle.trained, table, ["scan"])
+    pooled, means = seen.features, bundle.contract.slice_means
+    weights = head.slices(pooled[None], ["scan"]).weights[0]
+    slices = SliceHead(head, "scan", n_slices=len(pooled), n_features=pooled.shape[1])
+    gradient = feature_gradients(slices, pooled) * weights[:, None]
+    # Where a feature is 0 nothing was seen, and no place can be named.
+    share = np.divide(
+        pooled - means, pooled, out=np.zeros_like(pooled), where=np.abs(pooled) > 1e-6
+    )
+    given = (gradient * share)[None].astype(np.float32)
+    found: FloatArray = spread(seen.maps, given, bundle.trained.pooling)[0]
+    return found

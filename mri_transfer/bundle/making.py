@@ -1,0 +1,283 @@
+"""Making a ModelBundle of a fitted head and what is known of its training data."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.bundle.cohort import Cohort
+from mri_transfer.bundle.conformal import ConformalSets
+from mri_transfer.bundle.contract import ContractSpec, TrainingScan
+from mri_transfer.bundle.contract_learning import learn_contract
+from mri_transfer.bundle.materials import LICENCE, model_card, sbom
+from mri_transfer.bundle.model import ModelBundle
+from mri_transfer.bundle.overlap import TrainingMarks
+from mri_transfer.bundle.recipe import Recipe
+from mri_transfer.bundle.reference import ReferenceInputs, make_reference
+from mri_transfer.bundle.refit import BootstrapHeads, BootstrapSpec, Refit
+from mri_transfer.bundle.storage import SCHEMA
+from mri_transfer.errors import ConfigurationError, HeadError
+from mri_transfer.heads import Head
+from mri_transfer.trained import TrainedFold
+from mri_transfer.trunks import Trunk, trunk_digest
+from mri_transfer.version import __version__
+
+__all__ = ["Mode", "Study", "expected_performance", "make_bundle", "successor_facts"]
+
+Mode = Literal["refit", "warm", "recalibrate"]
+
+#: Figures of `evaluation.json` that a bundle promises.
+_FIGURES = (
+    "auc",
+    "balanced_accuracy",
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+    "brier",
+    "calibration_intercept",
+    "calibration_slope",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Study:
+    """What is known of training data beside features and labels.
+
+    Attributes
+    ----------
+    scans : tuple of TrainingScan
+    ages : mapping of str to float or None
+        In years, of every patient.
+    scan_digests : frozenset of str
+        SHA-256 of files, contents and voxels that scans are recognised by.
+    synthetic : bool
+        Whether the patients are made up.
+    """
+
+    scans: tuple[TrainingScan, ...]
+    ages: Mapping[str, float | None]
+    scan_digests: frozenset[str]
+    synthetic: bool
+
+    def joined(self, other: Study) -> Study:
+        """Return what is known of both."""
+        return Study(
+            scans=self.scans + other.scans,
+            ages={**self.ages, **other.ages},
+            scan_digests=self.scan_digests | other.scan_digests,
+            synthetic=self.synthetic or other.synthetic,
+        )
+
+
+def expected_performance(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a bundle promises, from the content of `evaluation.json`.
+
+    The figures are those of held-out patients in cross-validation. The head of all patients is
+    another one than those, made in the same way of more patients.
+    """
+    figures = document["patient"]
+    n_folds, n_repeats = document["n_folds"], document["n_repeats"]
+    return {
+        "from": f"Cross-validation by patient, {n_folds} folds, repeated {n_repeats} times, "
+        "of the same way of making heads (internal testing)",
+        "figures": {name: figures[name] for name in _FIGURES if name in figures},
+        "operating_points": document.get("operating_points", []),
+    }
+
+
+def make_bundle(
+    recipe: Recipe,
+    cohort: Cohort,
+    study: Study,
+    *,
+    trunk: Trunk,
+    refit: Refit,
+    bootstrap: BootstrapHeads,
+    bootstrap_spec: BootstrapSpec,
+    performance: Mapping[str, Any],
+    version: str,
+    mode: Mode = "refit",
+    parent: ModelBundle | None = None,
+    with_features: bool = False,
+    conformal: ConformalSets | None = None,
+    contract_spec: ContractSpec | None = None,
+) -> ModelBundle:
+    """Pack a fitted model.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    cohort : Cohort
+        What `refit` was fitted on; with `parent` and a mode other than `refit`, the new patients.
+    study : Study
+        Of the cohort.
+    trunk : Trunk
+        That the features were computed with.
+    refit, bootstrap, bootstrap_spec
+        The heads, and how the bootstrap ones were asked for.
+    performance : mapping
+        As `expected_performance` returns it.
+    version : str
+    mode : {"refit", "warm", "recalibrate"}
+        How the heads came from the parent's.
+    parent : ModelBundle, optional
+        The bundle that this one follows.
+    with_features : bool
+        Put the cohort's features in, patients numbered.
+    conformal : ConformalSets, optional
+        Of a cross-validation of the same procedure on the same patients.
+    contract_spec : ContractSpec, optional
+
+    Raises
+    ------
+    HeadError
+        If fewer than two bootstrap heads could be fitted.
+    """
+    _demand_trunk(recipe, trunk)
+    if len(bootstrap.heads) < 2:
+        raise HeadError(
+            "too few heads of resampled patients for an interval",
+            found="; ".join(bootstrap.faults) or f"{len(bootstrap.heads)} heads",
+            expected="two or more",
+        )
+    table = cohort.tables[refit.trained.pooling]
+    facts = {
+        "schema": SCHEMA,
+        "mri_transfer": __version__,
+        "version": version,
+        "mode": mode,
+        "lineage": [] if parent is None else successor_facts(parent),
+        "labels": {"positive": recipe.labels.positive, "others": recipe.labels.others},
+        "recipe": recipe.as_dict(),
+        **_decision(refit.trained),
+        "trunk": _trunk(recipe),
+        "bootstrap": {
+            "n_heads": len(bootstrap.heads),
+            "confidence": bootstrap_spec.confidence,
+            "not_fitted": list(bootstrap.faults),
+        },
+        "cohort": _cohort(cohort, study, None if mode == "refit" else parent),
+        "performance": dict(performance),
+        "with_features": with_features,
+    }
+    marks = TrainingMarks.make(
+        cohort.patient_ids, study.scan_digests, secret=_head_digest(refit.trained.head)
+    )
+    # Whoever shaped a head stays recognisable, however it went on from there.
+    inherited = () if parent is None else parent.marks
+    bare = ModelBundle(
+        facts=facts,
+        trained=refit.trained,
+        bootstrap=bootstrap.heads,
+        contract=learn_contract(
+            study.scans,
+            {name: study.ages.get(name) for name in cohort.patient_ids},
+            table.patient_means()[1],
+            slice_means=table.features.mean(axis=0),
+            spec=contract_spec,
+        ),
+        conformal=conformal,
+        marks=(*inherited, marks),
+        reference=_no_reference(),
+        texts={"LICENSE.txt": LICENCE, "model_card.md": model_card(facts), "sbom.json": sbom()},
+        features=cohort if with_features else None,
+    )
+    return dataclasses.replace(bare, reference=_reference(bare, trunk))
+
+
+def _demand_trunk(recipe: Recipe, trunk: Trunk) -> None:
+    """Refuse a trunk that is not the one the recipe names."""
+    found = (trunk.spec, trunk.precision)
+    if found != (recipe.trunk, recipe.features.precision):
+        raise ConfigurationError(
+            "the trunk is not the one that the features were computed with",
+            found=f"{trunk.spec.name}, {trunk.precision}",
+            expected=f"{recipe.trunk.name}, {recipe.features.precision}",
+        )
+
+
+def successor_facts(parent: ModelBundle) -> list[dict[str, Any]]:
+    """Return the lineage of a bundle's successor, oldest first."""
+    facts = parent.facts
+    own = {
+        "version": parent.version,
+        "digest": parent.digest,
+        "n_patients": facts["cohort"]["n_patients"],
+        "mode": facts["mode"],
+    }
+    return [*facts["lineage"], own]
+
+
+def _decision(trained: TrainedFold) -> dict[str, Any]:
+    names = (
+        "procedure",
+        "recalibration",
+        "threshold",
+        "threshold_from",
+        "target_thresholds",
+    )
+    return {name: trained.head.facts[name] for name in names}
+
+
+def _trunk(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "name": recipe.trunk.name,
+        "layer": recipe.trunk.layer,
+        "digest": trunk_digest(recipe.trunk),
+        "precision": recipe.features.precision,
+        "device": recipe.features.device,
+    }
+
+
+def _cohort(cohort: Cohort, study: Study, parent: ModelBundle | None) -> dict[str, Any]:
+    labels = list(cohort.labels.values())
+    counts = {label: labels.count(label) for label in sorted(set(labels))}
+    n_patients, n_scans = len(labels), len(next(iter(cohort.tables.values())).scan_ids)
+    synthetic = study.synthetic
+    if parent is not None:
+        # The head also knows the patients that the parent was made of.
+        earlier = parent.facts["cohort"]
+        n_patients += earlier["n_patients"]
+        n_scans += earlier["n_scans"]
+        synthetic = synthetic or earlier["synthetic"]
+        for label, count in earlier["n_by_label"].items():
+            counts[label] = counts.get(label, 0) + count
+    return {
+        "n_patients": n_patients,
+        "n_scans": n_scans,
+        "n_by_label": counts,
+        "synthetic": synthetic,
+    }
+
+
+def _head_digest(head: Head) -> str:
+    sha = hashlib.sha256()
+    for name in sorted(head.tensors):
+        sha.update(name.encode())
+        sha.update(np.ascontiguousarray(head.tensors[name]).tobytes())
+    return sha.hexdigest()
+
+
+def _no_reference() -> ReferenceInputs:
+    nothing: npt.NDArray[Any] = np.zeros(0)
+    return ReferenceInputs(
+        pixels=nothing.astype(np.uint8), features=nothing.astype(np.float32), scores=nothing
+    )
+
+
+def _reference(bundle: ModelBundle, trunk: Trunk) -> ReferenceInputs:
+    slices = bundle.recipe.slices
+    return make_reference(
+        trunk,
+        bundle.score,
+        bundle.contract.density,
+        pooling=bundle.trained.pooling,
+        n_slices=slices.n_slices,
+        size_px=slices.size_px,
+    )

@@ -1,0 +1,137 @@
+"""What lies beside the numbers in a bundle: licence, list of software, model card."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from mri_transfer.errors import StoreError
+from mri_transfer.version import __version__
+
+__all__ = ["LICENCE", "model_card", "sbom"]
+
+_PACKAGE = "mri-transfer"
+
+LICENCE = """\
+Heads, thresholds and recalibration in this bundle were learned from a cohort of patients. Under
+which terms they may be passed on follows from the terms of that cohort's data: for the authors to
+supply.
+
+The software that made and reads the bundle, mri-transfer, is under the MIT licence.
+
+The trunk's weights are not in this bundle. The bundle names them by digest. Those of VGG16 were
+released by Karen Simonyan and Andrew Zisserman (2014) under CC BY 4.0,
+https://creativecommons.org/licenses/by/4.0/.
+
+Research use only. This is not a medical device.
+"""
+
+
+def sbom() -> str:
+    """Return the versions of all software that the numbers depend on, as CycloneDX 1.6 (JSON).
+
+    The same versions give the same bytes: no time, and a serial number derived from the content.
+    """
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.output.json import JsonV1Dot6
+
+    def component(name: str, version: str, kind: ComponentType) -> Component:
+        return Component(
+            name=name, version=version, type=kind, bom_ref=f"pkg:pypi/{name}@{version}"
+        )
+
+    parts = [
+        component(name, version, ComponentType.LIBRARY)
+        for name, version in sorted(_dependencies().items())
+    ]
+    subject = component(_PACKAGE, __version__, ComponentType.APPLICATION)
+    bom = Bom(components=parts)
+    bom.metadata.component = subject
+    bom.register_dependency(subject, parts)
+    names = "\n".join(str(one.bom_ref.value) for one in [subject, *parts])
+    bom.serial_number = uuid.uuid5(uuid.NAMESPACE_URL, names)
+    content = json.loads(JsonV1Dot6(bom).output_as_string())
+    content["metadata"].pop("timestamp", None)
+    for one in [content["metadata"]["component"], *content["components"]]:
+        # The reference is the package's URL, under whose name other tools look for it.
+        one["purl"] = one["bom-ref"]
+    return json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+
+
+def _dependencies() -> dict[str, str]:
+    """Return the installed version of every package this one asks for."""
+    try:
+        wanted = importlib.metadata.requires(_PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError as error:
+        raise StoreError(
+            "the versions of the software cannot be told: the package is not installed",
+            remedy="Install it, for example with `pip install -e .` in its folder",
+        ) from error
+    versions = {}
+    for text in wanted:
+        if "extra ==" in text:
+            continue
+        name = re.split(r"[^\w.-]", text, maxsplit=1)[0]
+        versions[name.lower().replace("_", "-")] = importlib.metadata.version(name)
+    return versions
+
+
+def model_card(facts: Mapping[str, Any]) -> str:
+    """Return a short model card (Markdown) of a bundle's facts, the content of `bundle.json`."""
+    labels, cohort = facts["labels"], facts["cohort"]
+    lines = [
+        f"# {_plain(labels['positive'])} against {_plain(labels['others'])} from T1 brain MRI",
+        "",
+        f"Version {facts['version']}. **Research use only; not a medical device.**",
+        "",
+        "## Model",
+        "",
+        f"A frozen {facts['recipe']['trunk']['name']} trunk "
+        f"({facts['recipe']['trunk']['weights']} weights, sha256 `{facts['trunk']['digest']}`) "
+        f"and a {facts['procedure']['head']['kind']} head; slices join by "
+        f"{facts['procedure']['aggregation'].replace('_', ' ')}; recalibration "
+        f"{facts['recalibration']['method']}; threshold {facts['threshold']:.3f} "
+        f"({facts['threshold_from']}).",
+        "",
+        "## Training data",
+        "",
+        f"{cohort['n_patients']} patients ({_counts(cohort['n_by_label'])}), "
+        f"{cohort['n_scans']} scans{', synthetic' if cohort['synthetic'] else ''}.",
+        "",
+        "## Expected performance",
+        "",
+        facts["performance"]["from"] + ".",
+        "",
+        "| figure | value | 95 % interval | n |",
+        "|---|---|---|---|",
+        *map(_row, sorted(facts["performance"]["figures"].items())),
+        "",
+        "## For the authors to supply",
+        "",
+        "Intended use, the reference standard and who made it, ethics approval, licence of the "
+        "data, contact.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _counts(by_label: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {_plain(label)}" for label, count in sorted(by_label.items()))
+
+
+def _row(item: tuple[str, Mapping[str, Any]]) -> str:
+    name, figure = item
+    value, low, high = (figure.get(key) for key in ("value", "ci_low", "ci_high"))
+    interval = "none" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+    shown = "undefined" if value is None else f"{value:.3f}"
+    return f"| {name.replace('_', ' ')} | {shown} | {interval} | {figure['n']:.4g} |"
+
+
+def _plain(text: str) -> str:
+    """Return a text from a manifest without what Markdown or HTML would read as markup."""
+    return re.sub(r"[^\w .,+-]", "_", text)

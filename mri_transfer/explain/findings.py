@@ -1,0 +1,67 @@
+"""What was computed of a cohort's scans, before it is put together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.explain.choice import ClosePatient
+from mri_transfer.explain.close_view import CloseView
+from mri_transfer.explain.cohort_maps import CohortMaps
+from mri_transfer.explain.geometry import SliceGeometry
+
+__all__ = ["Findings", "Space"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Space:
+    """In which space millimetres are.
+
+    Attributes
+    ----------
+    mni : bool
+        Whether all scans lie in MNI space: prepared by us, or grown there.
+    turned : mapping of str to int
+        How content lies against the header, in words, and in how many scans.
+    """
+
+    mni: bool
+    turned: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "name": "MNI152" if self.mni else "the scans' own headers",
+            "mni": self.mni,
+            "turned": dict(sorted(self.turned.items())),
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    """What was computed of scans, to be put together.
+
+    Attributes
+    ----------
+    cohort : CohortMaps
+    geometries : sequence of SliceGeometry, one a scan
+    pictures : callable
+        Returns the slices of a scan by its position, (n_slices, size_px, size_px).
+    close : sequence of (ClosePatient, str, CloseView)
+        With the scan's id.
+    adds_up : bool
+        Whether heads are linear and nothing was harmonised, so that maps must add up.
+    same_again : bool or None
+        As in `checks.sanity_rows`.
+    """
+
+    cohort: CohortMaps
+    geometries: Sequence[SliceGeometry]
+    pictures: Callable[[int], npt.NDArray[np.uint8]]
+    close: Sequence[tuple[ClosePatient, str, CloseView]]
+    adds_up: bool
+    same_again: bool | None

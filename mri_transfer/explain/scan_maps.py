@@ -1,0 +1,131 @@
+"""ScanMaps: what every head's view of one scan is, its store and its key."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.explain.geometry import SliceGeometry
+from mri_transfer.slices import SliceSpec
+from mri_transfer.specs import digest
+from mri_transfer.store import ContentStore
+from mri_transfer.tensorfile import read_tensors, write_tensors
+from mri_transfer.trained import TrainedFold
+
+__all__ = ["MapStore", "ScanMaps", "fold_digest", "maps_key"]
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+
+#: Raise when the same scan and heads would give other maps.
+_VERSION = "mri-transfer/maps/1"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ScanMaps:
+    """What every head's view of one scan is; heads in the order of the run's folds.
+
+    Attributes
+    ----------
+    exact : ndarray of float32, shape (n_heads, n_slices, rows, columns)
+        Gradient times activation, element by element, times the weight the head gives the slice.
+    gradcam, shuffled : ndarray of float32, shape (n_first, n_slices, rows, columns)
+        The same by Grad-CAM, and with the head's weights dealt to other channels, for the heads
+        of the first repeat.
+    logits, weights : ndarray of float32, shape (n_heads, n_slices)
+        What each head says of each slice, and how much the slice counts.
+    inside : ndarray of float32, shape (n_slices, rows, columns)
+        Share of each cell that lies in the head.
+    shape, affine, z_mm : ndarray
+        Of the volume that the slices were cut from, (3,) and (4, 4), and of the slices,
+        (n_slices,).
+    mismatch : float
+        Largest difference between the features of these maps and those that the heads were
+        scored on, as a share of the largest feature.
+    """
+
+    exact: FloatArray
+    gradcam: FloatArray
+    shuffled: FloatArray
+    logits: FloatArray
+    weights: FloatArray
+    inside: FloatArray
+    shape: npt.NDArray[np.int64]
+    affine: DoubleArray
+    z_mm: DoubleArray
+    mismatch: float
+
+    def geometry(self, spec: SliceSpec) -> SliceGeometry:
+        """Return how the slices lie in the volume; `spec` is what they were cut by."""
+        x, y, z = (int(extent) for extent in self.shape)
+        return SliceGeometry.of((x, y, z), self.affine, self.z_mm, spec)
+
+    def same(self, other: ScanMaps) -> bool:
+        """Tell whether other maps are the same numbers."""
+        return all(
+            np.array_equal(getattr(self, field.name), getattr(other, field.name))
+            for field in dataclasses.fields(self)
+        )
+
+
+class MapStore(ContentStore):
+    """Maps of scans, addressed by `maps_key`."""
+
+    kind = "maps"
+
+    def put(self, key: str, maps: ScanMaps) -> None:
+        """Store a scan's maps."""
+        tensors = {
+            field.name: np.asarray(getattr(maps, field.name))
+            for field in dataclasses.fields(ScanMaps)
+        }
+        write_tensors(self.path(key), tensors, schema=_VERSION)
+
+    def get(self, key: str) -> ScanMaps:
+        """Read a scan's maps; raises StoreError if the file is damaged."""
+        tensors: dict[str, Any] = read_tensors(self.path(key), schema=_VERSION)
+        tensors["mismatch"] = float(tensors["mismatch"].item())
+        return ScanMaps(**tensors)
+
+
+def fold_digest(one: TrainedFold) -> str:
+    """Return the SHA-256 of what a fold computes with: head, harmonisation, pooling."""
+    parts = [one.head.kind, one.pooling, str(one.repeat), str(one.fold)]
+    sha = hashlib.sha256("\n".join(parts).encode())
+    tensors: dict[str, npt.NDArray[Any]] = dict(one.head.tensors)
+    if one.harmoniser is not None:
+        tensors |= {f"combat {name}": v for name, v in one.harmoniser.combat.tensors.items()}
+    for name in sorted(tensors):
+        sha.update(f"{name} {tensors[name].shape}".encode())
+        sha.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return sha.hexdigest()
+
+
+def maps_key(*, features_key: str, owner: str, trained: Sequence[TrainedFold]) -> str:
+    """Return the key of a scan's maps.
+
+    Parameters
+    ----------
+    features_key : str
+        Of the scan's features: it holds slices, trunk and precision.
+    owner : str
+        The patient, whom harmonisation asks for site and covariates.
+    trained : sequence of TrainedFold
+    """
+    heads = [fold_digest(one) for one in trained]
+    harmonised = [_covariates(one, owner) for one in trained]
+    return digest(
+        {"kind": _VERSION, "features": features_key, "heads": heads, "covariates": harmonised}
+    )
+
+
+def _covariates(one: TrainedFold, owner: str) -> list[str]:
+    if one.harmoniser is None:
+        return []
+    known = one.harmoniser.covariates.loc[[owner]]
+    return [str(value) for value in known.to_numpy(dtype=object).ravel()]

@@ -1,0 +1,186 @@
+"""How well maps find what was planted, in a cohort whose truth is known.
+
+Planted are the cells of the head in which most tissue was made to turn into fluid or to move: the
+fifth of the head with the largest change. Three figures per patient: the AUC of the strength of
+attribution for planted cells, the pointing game (Zhang et al. 2018, IJCV 126:1084-1102: whether
+the strongest cell is planted) and the share of all strength that lies in planted cells. Chance is
+the same patient's map turned about: back to front, upside down, and both. It keeps the map's
+smoothness, which dealing its cells at random would not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.evaluation.intervals import patient_bootstrap
+from mri_transfer.explain.cohort_maps import CohortMaps, patient_means
+from mri_transfer.explain.geometry import SliceGeometry
+from mri_transfer.explain.regions import mean_over_patients, volume_at
+
+__all__ = ["auc_of", "planted_cells", "score_truth"]
+
+DoubleArray = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+#: Share of the head's cells that count as planted.
+PLANTED_SHARE = 0.2
+_IN_HEAD = 0.5
+_PER_EDGE = 4
+#: Axes (slices, rows) along which a map is turned about for chance.
+_TURNS = ((1,), (0,), (0, 1))
+
+
+def planted_cells(
+    loss: FloatArray, affine: DoubleArray, geometry: SliceGeometry, inside: FloatArray
+) -> BoolArray:
+    """Return which cells of the head hold most of what was planted.
+
+    Parameters
+    ----------
+    loss : ndarray of float32, shape (X, Y, Z)
+        `mri_transfer.cohorts.demo.planted_atrophy`.
+    affine : ndarray of float64, shape (4, 4)
+    geometry : SliceGeometry
+    inside : ndarray of float32, shape (n_slices, rows, columns)
+        Share of each cell that lies in the head.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_slices, rows, columns)
+    """
+    points = geometry.cell_points_mm((inside.shape[1], inside.shape[2]), per_edge=_PER_EDGE)
+    amount = volume_at(np.abs(loss), affine, points).mean(axis=-1)
+    head = inside >= _IN_HEAD
+    if not head.any():
+        return head
+    found: BoolArray = head & (amount > np.quantile(amount[head], 1 - PLANTED_SHARE))
+    return found
+
+
+def auc_of(values: npt.ArrayLike, planted: npt.ArrayLike) -> float:
+    """Return the AUC of values for planted cells; NaN if all or none are planted."""
+    from scipy.stats import rankdata
+
+    flags = np.asarray(planted, dtype=bool)
+    n_planted = int(flags.sum())
+    rest = flags.size - n_planted
+    if not n_planted or not rest:
+        return float("nan")
+    ranks = rankdata(np.asarray(values))
+    return float((ranks[flags].sum() - n_planted * (n_planted + 1) / 2) / (n_planted * rest))
+
+
+def score_truth(
+    cohort: CohortMaps,
+    planted: Sequence[BoolArray],
+    labels: dict[str, str],
+    *,
+    positive: str,
+    n_samples: int,
+    seed: int,
+    confidence: float,
+) -> dict[str, Any]:
+    """Score the maps, and for comparison Grad-CAM and the maps of a spoilt head.
+
+    Parameters
+    ----------
+    cohort : CohortMaps
+    planted : sequence of ndarray of bool, length n_scans
+    labels : dict of str to str
+    positive : str
+        The label that the planted change belongs to.
+    n_samples, seed, confidence
+        Of the bootstrap over patients.
+
+    Returns
+    -------
+    dict
+        planted_share; methods: by method the figures `auc`, `pointing` and `mass` of the patients
+        of the positive label, each with value, chance and difference as estimates, and
+        `group_auc`, the AUC of the difference between the groups' mean maps.
+    """
+    methods = {"maps": cohort.maps, "Grad-CAM": cohort.gradcam, "shuffled head": cohort.shuffled}
+    settings = {"n_samples": n_samples, "seed": seed, "confidence": confidence}
+    return {
+        "planted_share": PLANTED_SHARE,
+        "label": positive,
+        "methods": {
+            name: {
+                **_figures(maps, cohort, planted, labels, positive, settings),
+                "group_auc": _group_auc(maps, cohort, planted, labels, positive, settings),
+            }
+            for name, maps in methods.items()
+        },
+    }
+
+
+def _figures(
+    maps: FloatArray,
+    cohort: CohortMaps,
+    planted: Sequence[BoolArray],
+    labels: dict[str, str],
+    positive: str,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    chosen = [i for i, name in enumerate(cohort.patient_ids) if labels[name] == positive]
+    owners = [cohort.patient_ids[i] for i in chosen]
+    strength = [np.abs(maps[i]) for i in chosen]
+    heads = [cohort.inside[i] >= _IN_HEAD for i in chosen]
+    found: dict[str, Any] = {}
+    for name, figure in (("auc", auc_of), ("pointing", _pointing), ("mass", _mass)):
+        own, chance = [], []
+        for values, head, i in zip(strength, heads, chosen, strict=True):
+            flags = planted[i][head]
+            own.append(figure(values[head], flags))
+            chance.append(np.mean([figure(np.flip(values, t)[head], flags) for t in _TURNS]))
+        _, values = patient_means(np.array([own, chance]).T, owners)
+        parts = {
+            "value": values[:, 0],
+            "chance": values[:, 1],
+            "difference": values[:, 0] - values[:, 1],
+        }
+        found[name] = {key: mean_over_patients(v, **settings) for key, v in parts.items()}
+    return found
+
+
+def _pointing(values: npt.NDArray[Any], planted: BoolArray) -> float:
+    return float(planted[int(np.argmax(values))])
+
+
+def _mass(values: npt.NDArray[Any], planted: BoolArray) -> float:
+    total = float(values.sum(dtype=np.float64))
+    return float(values[planted].sum(dtype=np.float64)) / total if total else float("nan")
+
+
+def _group_auc(
+    maps: FloatArray,
+    cohort: CohortMaps,
+    planted: Sequence[BoolArray],
+    labels: dict[str, str],
+    positive: str,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the AUC of the groups' difference for the cells planted in most patients."""
+    head = (cohort.inside >= _IN_HEAD).mean(axis=0) >= _IN_HEAD
+    flags = np.mean([one[head] for one in planted], axis=0) >= _IN_HEAD
+    names, means = patient_means(maps[:, head], cohort.patient_ids)
+    is_positive = np.array([labels[name] == positive for name in names])
+
+    def statistic(drawn: npt.NDArray[np.int64]) -> float:
+        own = is_positive[drawn]
+        return auc_of(
+            np.abs(means[drawn[own]].mean(axis=0) - means[drawn[~own]].mean(axis=0)), flags
+        )
+
+    return patient_bootstrap(
+        statistic,
+        is_positive,
+        n_samples=settings["n_samples"],
+        rng=np.random.default_rng(settings["seed"]),
+        confidence=settings["confidence"],
+    ).as_dict()

@@ -1,0 +1,83 @@
+"""The model beside simpler ones, and the image beside what is known without it."""
+
+from __future__ import annotations
+
+from mri_transfer import figures
+from mri_transfer.report.blocks import figure, findings, folded, how, joined, missing, section_of
+from mri_transfer.report.comparison_tables import (
+    auc_table,
+    baseline_table,
+    image_value_sentences,
+    image_value_table,
+    mcnemar_table,
+    sorted_baselines,
+)
+from mri_transfer.report.document import Block, Heading, Section, Text
+from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.summary import comparison
+
+__all__ = ["comparison_section"]
+
+
+def comparison_section(inputs: ReportInputs) -> Section:
+    """Return the comparison with baselines, and what the image adds to covariates."""
+    return section_of(
+        "comparison",
+        "Comparison with baselines",
+        "Comparison",
+        _baselines(inputs),
+        Heading(text="Does the image add to age and sex?"),
+        _image_value(inputs),
+    )
+
+
+def _baselines(inputs: ReportInputs) -> tuple[Block, ...]:
+    table = baseline_table(inputs)
+    if table is None:
+        return (missing("No baseline was computed: the configuration names no covariate."),)
+    ordered = {**inputs.evaluation, "baselines": sorted_baselines(inputs.evaluation)}
+    return joined(
+        Text(
+            text="What simpler models make of the same patients on the same folds: nothing at all, "
+            "what is known about a patient without the scan, and simpler readings of the images. "
+            "The trunk earns its place only where it adds to these."
+        ),
+        findings(text for text in [comparison(inputs)] if text),
+        figure(
+            "auc-comparison",
+            figures.draw_auc_comparison(ordered),
+            "AUC by patient with its interval.",
+            auc_table(inputs),
+        ),
+        table,
+        how(
+            "The differences compare model and baseline on the same patients. If an interval "
+            "includes 0, this cohort does not show that one is better than the other. DeLong and "
+            "the bootstrap take the heads as they are; the corrected t interval over folds also "
+            "counts that other training patients would give other heads."
+        ),
+        folded("Calls at the threshold: McNemar's test", mcnemar_table(inputs)),
+    )
+
+
+def _image_value(inputs: ReportInputs) -> tuple[Block, ...]:
+    table = image_value_table(inputs)
+    if table is None:
+        return (
+            missing("Not computed: there is no baseline of covariates to join the image with."),
+        )
+    return joined(
+        Text(
+            text="A model of the covariates and the image's score together, fitted inside the "
+            "folds, against the covariates alone."
+        ),
+        findings(image_value_sentences(inputs)),
+        table,
+        how(
+            "The difference of the joined AUC is the figure to go by. The uncorrected p value of "
+            "the likelihood ratio test is optimistic: its scores come from cross-validation, where "
+            "every patient helped to train the heads that scored the others. Where a corrected p "
+            "value is given, it is one-sided and allows for that; a borderline p proves nothing "
+            "either way."
+        ),
+    )

@@ -1,0 +1,151 @@
+"""How well scores tell patients apart: curve, calls, metrics; slices and classes."""
+
+from __future__ import annotations
+
+from mri_transfer import figures
+from mri_transfer.report import class_tables, tables
+from mri_transfer.report.blocks import (
+    beside,
+    figure,
+    findings,
+    folded,
+    how,
+    joined,
+    missing,
+    section_of,
+)
+from mri_transfer.report.document import Block, Confusion, Heading, Section, Text
+from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.summary import answer, threshold
+from mri_transfer.report.wording import number
+
+__all__ = ["discrimination_section"]
+
+_CALLS = "Patients, mean of the repeats. Rows: reference standard. Columns: the model's call."
+
+
+def discrimination_section(inputs: ReportInputs) -> Section:
+    """Return discrimination by patient, then by slice, then among three classes or more."""
+    confidence = f"{100 * inputs.evaluation['confidence']:g}\u00a0%"
+    return section_of(
+        "discrimination",
+        "Discrimination: results by patient",
+        "Discrimination",
+        findings([answer(inputs)]),
+        beside(_roc(inputs), _patient_scores(inputs)),
+        how(
+            "The ROC curve shows what each threshold would give: a curve along the dotted line is "
+            "guessing, one in the upper left corner is perfect."
+        ),
+        _calls(inputs),
+        Heading(text="All patient-level metrics"),
+        tables.metric_table(inputs),
+        how(
+            "The interval is the range of values that the data leave plausible, at a confidence "
+            f"of {confidence}. It is wide when patients are few; repeats of the cross-validation "
+            "do not narrow it, since they use the same patients. PPV and NPV hold for the mix of "
+            "labels in this cohort and change with it."
+        ),
+        folded(
+            "Every repeat and every fold", tables.repeat_table(inputs), tables.fold_table(inputs)
+        ),
+        _slices(inputs),
+        Heading(text="Three classes or more"),
+        _classes(inputs),
+    )
+
+
+def _roc(inputs: ReportInputs) -> Block:
+    curve = inputs.evaluation.get("roc") or {}
+    if not curve.get("fpr"):
+        return missing("ROC curve: not defined, there are no scores of both labels.")
+    own = curve.get("auc")
+    area = f" (area {number(own)})" if own is not None else ""
+    return figure(
+        "roc",
+        figures.draw_roc(inputs.evaluation),
+        f"ROC curve of the score averaged over repeats{area}; the AUC that counts is the mean of "
+        "the repeats' own.",
+        tables.roc_table(inputs),
+    )
+
+
+def _patient_scores(inputs: ReportInputs) -> Block | None:
+    if not len(inputs.patient_scores):
+        return None
+    return figure(
+        "patient-scores",
+        figures.draw_patient_scores(inputs.patient_scores, labels=inputs.labels),
+        f"Each dot is a patient: further right is more like {inputs.labels[1]}. Where the two "
+        "groups overlap, the model cannot tell them apart.",
+        tables.patient_list(inputs),
+    )
+
+
+def _calls(inputs: ReportInputs) -> tuple[Block, ...]:
+    heading = Heading(text="Calls at the threshold")
+    found = inputs.evaluation.get("confusion")
+    if not found:
+        return heading, missing("No cross-tabulation was computed.")
+    return (
+        heading,
+        _confusion(found["labels"], found["matrix"]),
+        how(
+            f"{threshold(inputs)} Calls on the diagonal agree with the reference standard; "
+            "percentages are of the row."
+        ),
+    )
+
+
+def _confusion(labels: list[str], counts: list[list[float]]) -> Confusion:
+    return Confusion(
+        caption=_CALLS, labels=tuple(labels), counts=tuple(tuple(line) for line in counts)
+    )
+
+
+def _slices(inputs: ReportInputs) -> tuple[Block, ...]:
+    profile = None
+    if len(inputs.slice_scores):
+        profile = figure(
+            "slice-profile",
+            figures.draw_slice_profile(tables.slice_profile(inputs), labels=inputs.labels),
+            "Mean slice score by height: where the lines part, slices tell the labels apart.",
+            tables.profile_table(inputs),
+        )
+    metrics = tables.slice_table(inputs)
+    return joined(
+        Heading(text="Slice level", pill="not the answer"),
+        Text(
+            text="One score for every slice. Slices of a patient are nearly copies of each other, "
+            "so these figures are not evidence about patients; they stand here to be compared "
+            "with studies that report them."
+        ),
+        folded(
+            "Figures by slice",
+            metrics if metrics.rows else missing("No figures by slice were computed."),
+            profile,
+        ),
+    )
+
+
+def _classes(inputs: ReportInputs) -> tuple[Block, ...]:
+    found = inputs.evaluation.get("classes") or {}
+    if not found:
+        return (
+            missing("Two labels were told apart: there are no figures of three classes or more."),
+        )
+    positive = inputs.labels[1]
+    return joined(
+        Text(
+            text=f"All else in this report is about {positive} against all other classes together. "
+            f"Here each of {', '.join(found['classes'])} is told from the rest, and a patient is "
+            "called what scores highest."
+        ),
+        class_tables.class_table(inputs),
+        class_tables.macro_table(inputs),
+        _confusion(found["classes"], found["confusion"]),
+        how(
+            "Rows are the reference standard. A figure over all classes hides which classes are "
+            "taken for each other; the cross-tabulation shows it."
+        ),
+    )

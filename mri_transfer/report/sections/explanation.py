@@ -1,0 +1,312 @@
+"""Section `explanation`: where in the head scores come from, and whether that can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mri_transfer import figures
+from mri_transfer.explain import Explanation
+from mri_transfer.report.blocks import figure, folded, how, missing, section_of
+from mri_transfer.report.document import Block, Heading, Link, Picture, Section, Text
+from mri_transfer.report.explanation_tables import (
+    agreement_table,
+    check_table,
+    close_table,
+    group_table,
+    height_table,
+    neighbour_table,
+    region_table,
+    truth_table,
+)
+from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.wording import estimate, number
+
+__all__ = ["explanation_section"]
+
+_TITLE = "Where scores come from"
+_PLANES = 12
+_COLUMNS = 6
+
+
+def explanation_section(inputs: ReportInputs) -> Section:
+    """Return the maps of groups, their checks, the close views and the nearest patients.
+
+    Parameters
+    ----------
+    inputs : ReportInputs
+        `explanation` is shown; `stack_of` gives the slices of the close views.
+    """
+    found = inputs.explanation
+    if found is None:
+        return section_of(
+            "explanation",
+            _TITLE,
+            "Explanation",
+            missing(
+                "Not computed in this run. Run the stage explain (mri-transfer explain RUN), "
+                "then the report again."
+            ),
+        )
+    document = found.document
+    parts: tuple[Block | None, ...] = (
+        tuple(_maps(inputs, found))
+        if found.scan_ids
+        else (missing(f"Maps are not shown: {document.get('reason', 'none were computed')}."),)
+    )
+    return section_of(
+        "explanation",
+        _TITLE,
+        "Explanation",
+        parts,
+        Heading(text="Nearest training patients"),
+        neighbour_table(inputs, document),
+        how(
+            "For each patient, the training patients of the head that scored it whose features are "
+            "most alike. Where no more of them carry the patient's label than by chance, any head "
+            "on these features has a hard task. Names stand in the patients' panels."
+        ),
+    )
+
+
+def _maps(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
+    document = found.document
+    positive = document["positive_label"]
+    yield from (Text(text=text, role="finding") for text in _findings(inputs, document))
+    yield Text(text=_METHODS_TEXT.format(positive=positive))
+    yield Heading(text="Groups")
+    yield from (_group_picture(found, one) for one in document["groups"])
+    yield how(_how_groups(document))
+    yield _viewers(document)
+    yield figure(
+        "attribution-heights",
+        figures.draw_attribution_heights(document["heights"], labels=_labels(document)),
+        "Part of each slice in the log-odds, mean of the patients of a label, against the average "
+        "training patient; bands are intervals.",
+        height_table(inputs, document),
+    )
+    yield region_table(inputs, document)
+    yield how(_REGIONS_TEXT)
+    yield Heading(text="Can the maps be believed?")
+    yield check_table(inputs, document)
+    yield how(_CHECKS_TEXT)
+    truth = truth_table(inputs, document)
+    if truth is not None:
+        yield Heading(text="Against what was planted")
+        yield truth
+        yield how(_TRUTH_TEXT)
+    yield from _close(inputs, found)
+    yield Text(text=_LIMITS_TEXT.format(positive=positive), role="fault")
+
+
+def _labels(document: Mapping[str, Any]) -> list[str]:
+    positive = document["positive_label"]
+    return sorted(document["labels"], key=lambda label: (label != positive, label))
+
+
+def _findings(inputs: ReportInputs, document: Mapping[str, Any]) -> Iterator[str]:
+    confidence = inputs.evaluation["confidence"]
+    judged = [one for one in document["checks"] if one["passed"] is not None]
+    failed = [one["what"] for one in judged if not one["passed"]]
+    if failed:
+        yield (
+            f"The maps fail {len(failed)} of {len(judged)} sanity checks and should not be relied "
+            f"on. What does not hold: {'; '.join(failed)}."
+        )
+    else:
+        yield f"The maps pass all {len(judged)} sanity checks that could be judged."
+    truth = document.get("truth")
+    if truth:
+        yield _truth_sentence(truth, confidence)
+    pair = [
+        one
+        for one in document.get("agreement") or []
+        if (one["first"], one["second"]) == ("occlusion", "maps, not centred")
+    ]
+    if pair:
+        yield (
+            "Covering a patch and looking at the score agrees with the maps with a rank "
+            f"correlation of {estimate(pair[0]['correlation'], confidence=confidence)}, over the "
+            "patches of the patients looked at closely."
+        )
+
+
+def _truth_sentence(truth: Mapping[str, Any], confidence: float) -> str:
+    """Say whether the maps find what was planted, and how well."""
+    found = truth["methods"]["maps"]
+    difference, value = found["auc"]["difference"], found["auc"]["value"]
+    low = difference.get("ci_low")
+    if value["value"] is None or low is None:
+        return "Whether the maps find the planted atrophy is not defined here."
+    text = estimate(value, confidence=confidence)
+    if low <= 0:
+        return (
+            "The maps do not find the planted atrophy: the AUC of their strength for planted "
+            f"places is {text}, no better than the same maps turned about."
+        )
+    how_well = "poorly" if value["value"] < 0.6 else "in part" if value["value"] < 0.8 else "well"
+    return (
+        f"The maps find the planted atrophy {how_well}: the AUC of their strength for planted "
+        f"places is {text}, where 0.5 guesses; it is higher than that of the same maps turned "
+        f"about by {estimate(difference, confidence=confidence)}."
+    )
+
+
+def _group_picture(found: Explanation, group: Mapping[str, Any]) -> Picture:
+    document = found.document
+    affine = np.array(document["grid_affine"])
+    background = found.groups["background"]
+    # The grid's ends may lie just outside of the slices.
+    heights_used = np.flatnonzero(background.any(axis=(0, 1)))
+    low, high = (int(heights_used[0]), int(heights_used[-1]) + 1) if len(heights_used) else (0, 1)
+    affine[:3, 3] += low * affine[:3, 2]
+    values = found.groups[group["name"]][:, :, low:high]
+    planes, z_mm = figures.axial_planes(values, affine, n=_PLANES)
+    grey, _ = figures.axial_planes(background[:, :, low:high], affine, n=_PLANES)
+    own = [one for one in document["groups"] if one["name"] != "difference"]
+    # One scale for all labels, so that they can be compared; the difference has its own.
+    shown = [group["name"]] if group["name"] == "difference" else [one["name"] for one in own]
+    limit = max(figures.attribution_limit(found.groups[name]) for name in shown)
+    heights = ", ".join(number(z, 0) for z in z_mm)
+    positive = document["positive_label"]
+    return Picture(
+        name=f"attribution-{group['name'].replace('_', '-')}",
+        content=figures.attribution_png(
+            grey, planes, limits=[limit] * len(planes), columns=_COLUMNS
+        ),
+        media_type="image/png",
+        alt=f"Axial planes of the mean scan, coloured where the model found evidence: "
+        f"{group['label']}, {group['n_patients']} patients.",
+        caption=f"{group['label']} ({group['n_patients']} patients). Orange speaks for {positive}, "
+        f"blue against; the strongest colour is {limit:.2g} {document['unit']}. "
+        f"Heights, row by row: {heights} mm.",
+        numbers=(group_table(document),),
+        wide=True,
+    )
+
+
+def _how_groups(document: Mapping[str, Any]) -> str:
+    space = document["space"]
+    if space["mni"]:
+        text = (
+            "The scans lie in MNI space; the picture is their mean. Front is at the top, left on "
+            "the left."
+        )
+    else:
+        text = (
+            "The scans came ready, so positions are those of their own headers, and the picture is "
+            "the cohort's own mean. Top and left follow the headers: top is what they call front, "
+            "left what they call left."
+        )
+    for turn, n in space["turned"].items():
+        text += f" In {n} scans the content lies otherwise than the header says: {turn}."
+    return text
+
+
+def _viewers(document: Mapping[str, Any]) -> Text | None:
+    links = tuple(
+        Link(text=str(one["label"]), target=f"../explanations/{one['viewer']}")
+        for one in document["groups"]
+        if one["viewer"]
+    )
+    if not links:
+        return None
+    return Text(text="To turn the maps in all three directions, open a viewer:", links=links)
+
+
+def _close(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
+    document = found.document
+    table = close_table(document)
+    yield Heading(text="A close look at a few patients")
+    if table is None:
+        yield missing("Nobody was looked at closely (explanation.close_patients = 0).")
+        return
+    yield table
+    yield from _close_pictures(inputs, found)
+    yield how(_CLOSE_TEXT)
+    yield folded("Agreement of the methods", agreement_table(inputs, document))
+
+
+def _close_pictures(inputs: ReportInputs, found: Explanation) -> Iterator[Block]:
+    if inputs.stack_of is None:
+        yield missing("The close views are not drawn: the slices are not at hand.")
+        return
+    for n, one in enumerate(found.document["close"]):
+        pixels = inputs.stack_of(one["scan_id"]).pixels[one["slices"]].astype(np.float32)
+        maps = found.maps[found.scan_ids.index(one["scan_id"])][one["slices"]]
+        rows = [maps, _blurred(found.close[f"gradients {n}"]), found.close[f"occlusion {n}"]]
+        content = _sheet(pixels, rows)
+        yield Picture(
+            name=f"attribution-close-{n}",
+            content=content,
+            media_type="image/png",
+            alt=f"{len(pixels)} slices of {one['patient_id']}, with the maps, integrated gradients "
+            "and occlusion over them.",
+            caption=f"{one['patient_id']}, labelled {one['label']}, called {one['called']}ly. "
+            "From above: the maps, integrated gradients, occlusion. Each row has its own scale.",
+        )
+
+
+def _sheet(pixels: np.ndarray[Any, Any], rows: Sequence[np.ndarray[Any, Any]]) -> bytes:
+    """Return the slices once for each method, its attribution over them."""
+    shape = (len(pixels), *rows[1].shape[1:])
+    fitted = []
+    for one in rows:
+        at = [np.arange(shape[axis]) * one.shape[axis] // shape[axis] for axis in (1, 2)]
+        fitted.append(one[:, at[0]][:, :, at[1]])
+    limits = [figures.attribution_limit(one) for one in rows for _ in pixels]
+    return figures.attribution_png(
+        np.concatenate([pixels] * len(rows)),
+        np.concatenate(fitted),
+        limits=limits,
+        columns=len(pixels),
+        tile_px=128,
+    )
+
+
+def _blurred(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Sum pixels into blocks, which the eye can follow where single ones look like noise."""
+    block = max(1, values.shape[1] // 28)
+    rows, columns = (extent // block for extent in values.shape[1:])
+    cut = values[:, : rows * block, : columns * block]
+    found: np.ndarray[Any, Any] = cut.reshape(len(cut), rows, block, columns, block).sum((2, 4))
+    return found
+
+
+_METHODS_TEXT = (
+    "A map splits what the model says of a patient over the places of the slices: the gradient of "
+    "the log-odds of {positive} times the activation, place by place, in the last layer of the "
+    "trunk that is used. From it the same of the average training patient is subtracted, so that "
+    "a map shows how this patient differs. Every patient is explained by heads that had not seen "
+    "the patient, and maps are averaged over the repeats."
+)
+_REGIONS_TEXT = (
+    "Thirds are of the head by the header's axes. A place of a map is some 15 mm wide and sees "
+    "further than that, so that small structures share their places with their neighbours. What "
+    "lies outside the head is the model reading the outline."
+)
+_CHECKS_TEXT = (
+    "If spoiling the model leaves a map as it is, the map shows the picture and not the model "
+    "(Adebayo et al. 2018). Correlations are Spearman's over the places in the head. Heads of "
+    "different repeats share most of their training patients, so their agreement is that of one "
+    "cohort with itself."
+)
+_TRUTH_TEXT = (
+    "This cohort is synthetic: it is known where tissue was made to shrink. Planted is the fifth "
+    "of the head that changes most. Chance is the same map turned back to front, upside down, and "
+    "both. A model need not use all that was planted to tell the labels apart."
+)
+_CLOSE_TEXT = (
+    "Integrated gradients follow each slice from an even grey within its outline to what it is; "
+    "what they leave unexplained is in the table. Occlusion covers a patch with that grey and "
+    "looks at the score: it asks no gradient and shares no assumption with the other two. The "
+    "three compare with different things (the average training patient, an even slice, a covered "
+    "patch), so they need not agree in full."
+)
+_LIMITS_TEXT = (
+    "What a map cannot say: where disease is, whether a place would matter in another model, or "
+    "that the model is right. It shows what moved this model's log-odds of {positive}, also where "
+    "it is misled by position, brightness or the outline of the head."
+)

@@ -1,0 +1,85 @@
+"""Section of an external test: what calls reach, at thresholds brought along and chosen anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mri_transfer.report.blocks import how, missing, section_of
+from mri_transfer.report.cells import stacked
+from mri_transfer.report.document import Heading, Row, Section, Table
+from mri_transfer.report.external_inputs import ExternalInputs
+from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.utility_tables import predictive_table
+from mri_transfer.report.wording import label_of, number
+
+__all__ = ["thresholds_section"]
+
+_RATES = ("sensitivity", "specificity", "balanced_accuracy", "ppv", "npv")
+
+
+def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
+    """Return transported thresholds beside those that this cohort would choose."""
+    document, rechosen = inputs.document, inputs.everybody["rechosen"]
+    figures_here = inputs.everybody["figures"]
+    rows = []
+    if document["threshold"]["used"] == "bundle":
+        rows.append(
+            Row(
+                "Brought by the bundle (transported)",
+                (
+                    number(document["threshold"]["bundle"]),
+                    *(stacked(figures_here[name]) for name in _RATES),
+                ),
+            )
+        )
+    else:
+        rows.append(Row("Brought by the bundle", (number(document["threshold"]["bundle"]),
+                    *("not the calls of this report" for _ in _RATES))))  # fmt: skip
+    for point in found.evaluation["operating_points"]:
+        cells = (number(point["threshold"]["mean"]), *(stacked(point[name]) for name in _RATES))
+        rows.append(Row(f"Brought by the bundle, aim: {point['target']}", cells))
+    rows += _rechosen_rows(rechosen)
+    predictive = predictive_table(found)
+    return section_of(
+        "thresholds",
+        "Thresholds, brought along and chosen anew",
+        "Thresholds",
+        Table(
+            name="thresholds",
+            caption="What calls at each threshold reach",
+            columns=("Threshold", "Score", *map(label_of, _RATES)),
+            rows=tuple(rows),
+        ),
+        how(
+            "The bundle's thresholds were set before this cohort was seen. A threshold chosen on "
+            "the patients it is tried on looks better than it is: the row marked optimistic. The "
+            "row below it calls each part of the cohort by thresholds that the rest chose, and is "
+            "what such a threshold reaches."
+        ),
+        missing(f"No threshold was chosen anew: {rechosen['reason']}.")
+        if rechosen["threshold"] is None
+        else None,
+        Heading(text="Predictive values where the label is rarer"),
+        predictive,
+        how("If sensitivity and specificity stay the same where the label is rarer."),
+    )
+
+
+def _rechosen_rows(rechosen: Mapping[str, Any]) -> list[Row]:
+    if rechosen["threshold"] is None:
+        return []
+    apparent, honest = rechosen["apparent"], rechosen["cross_validated"]
+    return [
+        Row(
+            "Chosen anew on these patients (optimistic)",
+            (number(rechosen["threshold"]), *(number(apparent[name]) for name in _RATES)),
+            note="no interval: chosen on the patients it is tried on",
+            state="quiet",
+        ),
+        Row(
+            "Chosen anew, cross-validated",
+            ("one a part", *(stacked(honest[name]) for name in _RATES)),
+            note=str(rechosen["method"]),
+        ),
+    ]

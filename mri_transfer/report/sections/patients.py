@@ -1,0 +1,133 @@
+"""Patients: every one who was scored, with the slices and what was said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mri_transfer.report.blocks import bullets, how, missing, section_of
+from mri_transfer.report.document import Block, Heading, PatientPanels, Section, Text
+from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.panels import MAX_SHEETS, patient_panels, sheet_order
+from mri_transfer.report.patient_results import PatientResult, patient_results
+from mri_transfer.report.wording import number
+
+__all__ = ["patients_section"]
+
+_FEATURED = 3
+
+
+def patients_section(inputs: ReportInputs) -> Section:
+    """Return a panel for every patient who was scored.
+
+    Patients who are in the manifest but were not scored stand in the section on the flow.
+
+    Parameters
+    ----------
+    inputs : ReportInputs
+        `stack_of` gives the slices, `explanation` the attribution; without them the section says
+        what is missing and how to get it.
+    """
+    results = patient_results(inputs)
+    if not results:
+        return section_of(
+            "patients", "Patients", "Patients", missing("No patient was scored in this run.")
+        )
+    return section_of(
+        "patients",
+        "Patients, one by one",
+        "Patients",
+        Text(text=_finding(results), role="finding"),
+        Heading(text="Where to look first"),
+        bullets(_featured(inputs, results)),
+        _pseudonym_note(inputs),
+        _not_shown(inputs, results),
+        PatientPanels(
+            caption=f"The {len(results)} patients who were scored",
+            labels=inputs.labels,
+            panels=patient_panels(inputs, results),
+        ),
+        how(_how_to_read(inputs)),
+    )
+
+
+def _finding(results: list[PatientResult]) -> str:
+    always = sum(one.share_right == 1 for one in results)
+    never = sum(one.share_right == 0 for one in results)
+    between = len(results) - always - never
+    n_repeats = max(len(one.scores) for one in results)
+    if n_repeats == 1:
+        return f"{always} of {len(results)} patients were called rightly, {never} wrongly."
+    return (
+        f"Of {len(results)} patients, {always} were called rightly in each of {n_repeats} repeats "
+        f"and {never} wrongly in each; for {between} the call depends on the repeat."
+    )
+
+
+def _featured(inputs: ReportInputs, results: list[PatientResult]) -> Iterator[str]:
+    """Yield, label by label, who was called wrongly with most confidence, and who rightly."""
+    negative, positive = inputs.labels
+    for label, sign in ((positive, 1), (negative, -1)):
+        own = [one for one in results if one.label == label]
+        ranked = sorted(own, key=lambda one: (sign * one.score, one.patient_id))
+        wrong = [one for one in ranked if one.share_right < 0.5][:_FEATURED]
+        right = [one for one in reversed(ranked) if one.share_right > 0.5][:_FEATURED]
+        if own:
+            found = _named(wrong) or "none"
+            yield f"Labelled {label}, called otherwise in most repeats, the furthest off: {found}."
+            found = _named(right) or "none"
+            yield f"Labelled {label} and called so, the clearest: {found}."
+
+
+def _named(found: list[PatientResult]) -> str:
+    return ", ".join(f"{one.patient_id} ({number(one.score, 2)})" for one in found)
+
+
+def _pseudonym_note(inputs: ReportInputs) -> Block | None:
+    if not inputs.pseudonymous:
+        return None
+    return Text(
+        text="Patients and scans stand under pseudonyms, sites and scanners under numbers; dates "
+        "and free texts of the manifest are left out, and ages from 90 on are one group. The "
+        "slices are those of the scans: where a scan was neither freed of the skull nor defaced, "
+        "they show parts of the face.",
+        role="note",
+    )
+
+
+def _not_shown(inputs: ReportInputs, results: list[PatientResult]) -> Iterator[Block]:
+    """Yield what the panels lack, and how to get it."""
+    if inputs.stack_of is None:
+        yield missing("The slices are not shown: the report was made without access to the cache.")
+    n_scans = len(sheet_order(inputs, results))
+    if inputs.stack_of is not None and n_scans > MAX_SHEETS:
+        yield missing(
+            f"Of {n_scans} scans the slices of {MAX_SHEETS} are shown, those of the patients "
+            "called wrongly first: a page of all would be too large to open."
+        )
+    if inputs.quality is None:
+        yield missing("The quality of the scans is not shown: this run has not judged it.")
+    if inputs.explanation is None:
+        yield missing(
+            "Attribution and nearest training patients are not shown: this run has not computed "
+            "them. Run the stage explain (mri-transfer explain RUN), then the report again."
+        )
+
+
+def _how_to_read(inputs: ReportInputs) -> str:
+    negative, positive = inputs.labels
+    text = (
+        f"The score runs from 0 ({negative}) to 1 ({positive}); it is the mean over the repeats, "
+        "with the lowest and the highest beside it. Every score is by a head that had not seen "
+        "the patient. Below each slice stand its height z in millimetres and its own score. A "
+        "slice alone says little: the call rests on all of them. Each slice is shown as its scan's "
+        "header places it: where the header is right, the front of the head is at the top and the "
+        "patient's left on the left, which is not the radiological convention."
+    )
+    if inputs.explanation is not None:
+        text += (
+            f" Colour over a slice is attribution: orange raised the log-odds of {positive}, blue "
+            "lowered them. It says what moved this model's score, not where disease is. The "
+            "nearest training patients are those whose features are most alike; a patient "
+            "surrounded by the other label is hard for any head on these features."
+        )
+    return text

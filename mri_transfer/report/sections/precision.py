@@ -1,0 +1,31 @@
+"""How precise the figures are, and how many patients would make them more so."""
+
+from __future__ import annotations
+
+from mri_transfer.report.blocks import beside, how, missing, section_of
+from mri_transfer.report.document import Section
+from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.precision_tables import precision_table, sample_size_table
+
+__all__ = ["precision_section"]
+
+
+def precision_section(inputs: ReportInputs) -> Section:
+    """Return the half-widths of the intervals and the numbers of patients for smaller ones."""
+    name, title, short = "precision", "Precision and sample size", "Precision"
+    table = precision_table(inputs)
+    if table is None:
+        return section_of(name, title, short, missing("Precision was not computed."))
+    needed = sample_size_table(inputs) or missing(
+        "How many patients would be needed cannot be said."
+    )
+    return section_of(
+        name,
+        title,
+        short,
+        beside(table, needed),
+        how(
+            "The half-width is how far a figure may be off to either side. Halving it takes about "
+            "four times the patients; repeats of the cross-validation do not help."
+        ),
+    )

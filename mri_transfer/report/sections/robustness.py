@@ -1,0 +1,59 @@
+"""How far scores hold: over two scans of a patient, and over worse scans."""
+
+from __future__ import annotations
+
+from mri_transfer.report.audit_tables import retest_table, robustness_tables
+from mri_transfer.report.blocks import how, missing, section_of
+from mri_transfer.report.document import Block, Heading, Section
+from mri_transfer.report.model import ReportInputs
+
+__all__ = ["robustness_section"]
+
+
+def robustness_section(inputs: ReportInputs) -> Section:
+    """Return the agreement of two scans of a patient, and the effect of worse scans."""
+    return section_of(
+        "robustness",
+        "Robustness",
+        "Robustness",
+        Heading(text="Two scans of one patient"),
+        _retest(inputs),
+        Heading(text="Worse scans"),
+        _worse_scans(inputs),
+    )
+
+
+def _retest(inputs: ReportInputs) -> tuple[Block, ...]:
+    table = retest_table(inputs)
+    if table is not None:
+        return (
+            table,
+            how(
+                "Nothing about a patient should change between two scans taken close together; "
+                "what the score changes by is the scan and the model."
+            ),
+        )
+    found = (inputs.audit or {}).get("retest") or {}
+    if not found:
+        return (missing("Agreement between two scans of a patient was not evaluated."),)
+    reason = (found.get("icc") or {}).get("reason") or "no patient has two scans"
+    return (missing(f"Not defined: {reason}."),)
+
+
+def _worse_scans(inputs: ReportInputs) -> tuple[Block, ...]:
+    tables = robustness_tables(inputs)
+    if not tables:
+        return (
+            missing(
+                "Not evaluated: only the full profile perturbs scans and passes them through the "
+                "trunk again."
+            ),
+        )
+    return (
+        *tables,
+        how(
+            "Each row is the same patients with their scans made worse in one way. The heads are "
+            "those of the run and never saw a perturbed scan. A score that changes much where a "
+            "reader would see the same brain is not about the brain."
+        ),
+    )

@@ -1,0 +1,63 @@
+"""The same scores in parts of the cohort, and between patients of the same age."""
+
+from __future__ import annotations
+
+from mri_transfer.report.blocks import findings, how, joined, missing, section_of
+from mri_transfer.report.document import Block, Heading, Section, Text
+from mri_transfer.report.group_tables import age_table, gap_table, subgroup_table
+from mri_transfer.report.model import ReportInputs
+
+__all__ = ["subgroups_section"]
+
+
+def subgroups_section(inputs: ReportInputs) -> Section:
+    """Return subgroups, the gaps between them, and the evaluation at equal age."""
+    return section_of(
+        "subgroups",
+        "Subgroups",
+        "Subgroups",
+        _groups(inputs),
+        Heading(text="At equal age"),
+        _equal_age(inputs),
+    )
+
+
+def _groups(inputs: ReportInputs) -> tuple[Block, ...]:
+    table = subgroup_table(inputs)
+    if table is None:
+        return (missing("No subgroup was evaluated."),)
+    gaps = gap_table(inputs)
+    note = inputs.evaluation["subgroups"]["gaps"]["note"] if gaps is not None else ""
+    return joined(
+        Text(
+            text="The same scores in parts of the cohort. Of the rows in grey nothing should be "
+            "said; each says why, and that was decided before their figures were looked at."
+        ),
+        table,
+        how(
+            "Below the number of patients stands how wide the interval of the AUC is expected to "
+            "be with so many, to either side. Share minus mean score: above 0 the scores are too "
+            "low in the subgroup, below 0 too high."
+        ),
+        gaps,
+        how(note.replace("p_holm", "the p value for all together")) if note else None,
+    )
+
+
+def _equal_age(inputs: ReportInputs) -> tuple[Block, ...]:
+    table = age_table(inputs)
+    if table is None:
+        return (missing("Not evaluated at equal age."),)
+    found = inputs.evaluation["age_matched"]
+    unknown = found["n_age_missing"]
+    left_out = "patient of unknown age is" if unknown == 1 else "patients of unknown age are"
+    return joined(
+        findings([str(found["sentence"])]),
+        table,
+        how(
+            "Where patients with the label are older, a model that reads age alone looks good. At "
+            "equal age, by matching or by weights, age no longer helps (its AUC is near 0.5) and "
+            "what is left of the model's AUC is not age."
+            + (f" {unknown} {left_out} left out." if unknown else "")
+        ),
+    )

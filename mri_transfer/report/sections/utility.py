@@ -1,0 +1,94 @@
+"""What acting on the scores would bring: decision curve, operating points, predictive values."""
+
+from __future__ import annotations
+
+from mri_transfer import figures
+from mri_transfer.report.blocks import beside, figure, findings, how, joined, missing, section_of
+from mri_transfer.report.document import Block, Heading, Section, Text
+from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.utility_tables import (
+    curve_baseline,
+    decision_table,
+    operating_table,
+    predictive_table,
+    utility_sentences,
+)
+
+__all__ = ["utility_section"]
+
+
+def utility_section(inputs: ReportInputs) -> Section:
+    """Return decision curve, operating points, and predictive values by prevalence."""
+    return section_of(
+        "utility",
+        "Utility: what the scores are good for",
+        "Utility",
+        Heading(text="Decision curve"),
+        _decision(inputs),
+        Heading(text="Operating points"),
+        _operating(inputs),
+        Heading(text="Predictive values where the label is rarer"),
+        _predictive(inputs),
+    )
+
+
+def _decision(inputs: ReportInputs) -> tuple[Block, ...]:
+    curve = inputs.evaluation.get("decision_curve") or {}
+    if not curve.get("thresholds"):
+        return (missing("No decision curve was computed."),)
+    baseline = curve_baseline(inputs)
+    caption = (
+        "Net benefit by threshold. Blue: this model with its band. Grey: treat everybody. Dotted: "
+        "treat nobody."
+    )
+    if baseline:
+        caption += f" Orange: the best baseline of covariates ({baseline})."
+    plot = figure(
+        "decision-curve",
+        figures.draw_decision_curve(curve, baseline=baseline),
+        caption,
+        decision_table(inputs, whole=True),
+    )
+    return joined(
+        findings(utility_sentences(inputs)),
+        beside(plot, decision_table(inputs, whole=False)),
+        how(
+            "Who would act on a probability of 20 % accepts four needless actions for one that is "
+            "needed; the net benefit counts right actions minus needless ones at that price. A "
+            "model is worth using at a threshold where its line lies above both treating everybody "
+            "and treating nobody. Whether any action is worth taking is not for this report to say."
+        ),
+    )
+
+
+def _operating(inputs: ReportInputs) -> tuple[Block, ...]:
+    table = operating_table(inputs)
+    if table is None:
+        return (missing("No operating points were computed: the configuration names no aim."),)
+    return (
+        Text(
+            text="Thresholds set on the training patients of each fold for a stated aim, and what "
+            "they reach on patients held out. The aim itself need not be reached there."
+        ),
+        table,
+        how(
+            "A likelihood ratio says by what factor a call multiplies the odds of the label "
+            f"{inputs.labels[1]}; unlike PPV and NPV it does not depend on how common the label "
+            "is. 1 means that the call says nothing; for a positive call more than 10, for a "
+            "negative call less than 0.1 would be strong evidence."
+        ),
+    )
+
+
+def _predictive(inputs: ReportInputs) -> tuple[Block, ...]:
+    table = predictive_table(inputs)
+    if table is None:
+        return (missing("No predictive values by prevalence were computed."),)
+    return (
+        Text(
+            text="What sensitivity and specificity at the threshold of the calls would give where "
+            f"another share of patients is {inputs.labels[1]}. This assumes that both stay the "
+            "same there, which only a cohort from there can show."
+        ),
+        table,
+    )

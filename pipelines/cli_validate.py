@@ -1,0 +1,131 @@
+"""`mri-transfer validate`: a finished bundle on another cohort, nothing refitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.console import open_console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.validate import Validation
+
+__all__ = ["validate"]
+
+_EXCLUDED = 3
+
+
+def validate(
+    bundle: Annotated[Path, typer.Argument(help="Folder or zip of a bundle.", metavar="BUNDLE")],
+    manifest: Annotated[Path, typer.Option(help="Manifest of the other cohort (.csv).")],
+    out: Annotated[Path, typer.Option(help="Folder of the test; made if missing.")],
+    aggregate_only: Annotated[
+        bool,
+        typer.Option(
+            "--aggregate-only",
+            help="Also write OUT/aggregate, which holds no patient and no small count and may be "
+            "sent out.",
+        ),
+    ] = False,
+    threshold: Annotated[
+        str,
+        typer.Option(
+            help="Calls by the bundle's threshold (bundle), or by thresholds that parts of the "
+            "cohort choose for the rest of it (rechosen)."
+        ),
+    ] = "bundle",
+    allow_overlap: Annotated[
+        bool,
+        typer.Option("--allow-overlap", help="Count patients who were trained on: no test."),
+    ] = False,
+    trusted_key: Annotated[
+        str | None,
+        typer.Option(help="Public key (hex or PEM file) that must have signed the bundle."),
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Scans prepared at a time.")] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder of prepared slices and features that runs share."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="File of the trunk's weights (.onnx or .safetensors).")
+    ] = None,
+) -> None:
+    """Test a bundle on another cohort; nothing is refitted."""
+    from mri_transfer.errors import ConfigurationError
+    from mri_transfer.evaluation.external_settings import ExternalSpec
+    from pipelines.reporters import reporter_for
+    from pipelines.validate import validate_bundle
+
+    if threshold not in ("bundle", "rechosen"):
+        raise ConfigurationError(
+            "no such threshold",
+            where="--threshold",
+            found=threshold,
+            expected="bundle or rechosen",
+        )
+    console = open_console()
+    found = validate_bundle(
+        bundle,
+        manifest,
+        out,
+        spec=ExternalSpec(
+            threshold="rechosen" if threshold == "rechosen" else "bundle",
+            allow_overlap=allow_overlap,
+        ),
+        trusted_key=trusted_key,
+        aggregate_only=aggregate_only,
+        cache=cache,
+        reporter=reporter_for(console),
+        weights=weights,
+        jobs=jobs,
+    )
+    _show(console, found, aggregate_only=aggregate_only)
+    if found.left_out:
+        raise typer.Exit(_EXCLUDED)
+
+
+def _show(console: Console, found: Validation, *, aggregate_only: bool) -> None:
+    document, files = found.document, found.files
+    everybody, cohort = document["populations"]["all"], document["cohort"]
+    console.print()
+    if cohort["n_overlapping"]:
+        what = "COUNTED: THIS IS NO TEST" if cohort["overlap_counted"] else "left out"
+        n = cohort["n_overlapping"]
+        who = "1 patient was" if n == 1 else f"{n} patients were"
+        console.print(f"{who} trained on: {what}", markup=False)
+    console.print(
+        f"{everybody['n']} patients, {everybody['n_positive']} {document['positive_label']}; "
+        f"{cohort['n_outside_contract']} outside the input contract",
+        markup=False,
+    )
+    if everybody["figures"] is None:
+        console.print(f"  most figures are not defined: {everybody['reason']}", markup=False)
+        told = everybody["one_label"] or {}
+        for name in ("sensitivity", "specificity"):
+            if name in told:
+                console.print(f"  {name:<22} {_span(told[name])}", markup=False)
+    for one in everybody["comparison"]:
+        console.print(
+            f"  {one['figure']:<22} {_span(one['external'])}; internal {_span(one['internal'])}",
+            markup=False,
+        )
+    if found.left_out:
+        count = "1 scan" if len(found.left_out) == 1 else f"{len(found.left_out)} scans"
+        console.print(f"\n{count} left out ({files.left_out})", markup=False)
+    console.print(f"\nReport: {files.workspace.report.resolve()}", markup=False)
+    if aggregate_only:
+        console.print(f"To send out: {files.aggregate.resolve()}", markup=False)
+
+
+def _span(entry: Mapping[str, Any]) -> str:
+    if entry["value"] is None:
+        return f"not defined ({entry.get('reason')})"
+    if entry["ci_low"] is None:
+        return f"{entry['value']:.3f}"
+    return f"{entry['value']:.3f} ({entry['ci_low']:.3f} to {entry['ci_high']:.3f})"

@@ -1,0 +1,264 @@
+"""predict: new scans through a bundle; per scan a JSON file and a page, and one table of all."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import io
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mri_transfer.bundle import (
+    ModelBundle,
+    Runtime,
+    ScanRequest,
+    examine,
+    load_bundle,
+    scan_name,
+)
+from mri_transfer.cohorts import read_bids_cohort
+from mri_transfer.errors import ConfigurationError, MriTransferError
+from mri_transfer.files import atomic_write_bytes, atomic_write_text, write_json
+from mri_transfer.report import page_name
+from mri_transfer.report.prediction_page import (
+    PREDICTION_COLUMNS,
+    prediction_lines,
+    prediction_pdf,
+    prediction_row,
+)
+from pipelines.pool import run_jobs
+from pipelines.stage import Reporter
+
+__all__ = ["BundlePlace", "Job", "Outcome", "find_scans", "predict_one", "predict_scans"]
+
+_TABLE = "predictions.csv"
+_SUFFIXES = (".nii", ".nii.gz")
+_BIDS_PATIENT = re.compile(r"(sub-[A-Za-z0-9]+)_")
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+#: Of a manifest: what is told of a scan, and is no covariate.
+_COVARIATES = ("age", "sex", "site")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BundlePlace:
+    """A bundle, and where its trunk is found."""
+
+    path: Path
+    trusted_key: str | None = None
+    weights: Path | None = None
+    cache: Path | None = None
+
+    def load(self) -> ModelBundle:
+        """Open the bundle."""
+        runtime = Runtime(weights=self.weights, cache=self.cache)
+        return load_bundle(self.path, trusted_key=self.trusted_key, runtime=runtime)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """One scan to score, and where what is said of it goes."""
+
+    bundle: BundlePlace
+    request: ScanRequest
+    stem: Path
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a scan; plain strings, because it travels between processes."""
+
+    scan_id: str
+    row: Mapping[str, str]
+    lines: tuple[str, ...]
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether there is a number, and nothing speaks against it."""
+        return self.row["status"] == "predicted"
+
+
+def find_scans(
+    sources: Sequence[Path], *, age_years: float | None = None, force: bool = False
+) -> list[ScanRequest]:
+    """Find the scans to score.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+        Files; BIDS data sets, whose participants.tsv tells age, sex and site; other folders, in
+        which every NIfTI file is a scan.
+    age_years : float, optional
+        Of every patient; otherwise what the tables say.
+    force : bool
+        As in `ScanRequest`.
+
+    Raises
+    ------
+    ConfigurationError
+        If a folder holds no scan.
+    """
+    found = [one for source in sources for one in _scans_of(source)]
+    return [
+        dataclasses.replace(
+            one, age_years=one.age_years if age_years is None else age_years, force=force
+        )
+        for one in found
+    ]
+
+
+def _scans_of(source: Path) -> Iterator[ScanRequest]:
+    if not source.is_dir():
+        # One that is not there is found out, and listed, when its turn comes.
+        yield _of_file(source)
+        return
+    if any(source.glob("sub-*")):
+        yield from _of_bids(source)
+        return
+    files = [path for path in sorted(source.rglob("*")) if _is_scan(path, source)]
+    if not files:
+        raise ConfigurationError(
+            "no scan in the folder", where=str(source), expected="files .nii or .nii.gz"
+        )
+    yield from map(_of_file, files)
+
+
+def _is_scan(path: Path, root: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+    return path.name.endswith(_SUFFIXES) and not hidden and path.is_file()
+
+
+def _of_file(path: Path) -> ScanRequest:
+    name = scan_name(path)
+    patient = _BIDS_PATIENT.match(name)
+    return ScanRequest(path=path, scan_id=name, patient_id=name if patient is None else patient[1])
+
+
+def _of_bids(source: Path) -> Iterator[ScanRequest]:
+    for scan in read_bids_cohort(source).manifest.scans.to_dict("records"):
+        told = {
+            name: scan[name] for name in _COVARIATES if name in scan and not pd.isna(scan[name])
+        }
+        age = told.get("age")
+        yield ScanRequest(
+            path=Path(scan["path"]),
+            scan_id=scan["scan_id"],
+            patient_id=scan["patient_id"],
+            age_years=None if age is None else float(age),
+            covariates=told if "site" in told else None,
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(place: BundlePlace) -> ModelBundle:
+    return place.load()
+
+
+def predict_one(job: Job) -> Outcome:
+    """Score a scan and write what is said of it.
+
+    Never raises for a fault of the scan: the outcome tells it.
+    """
+    bundle = _opened(job.bundle)
+    try:
+        examination = examine(bundle, job.request)
+    except MriTransferError as error:
+        return failed(job, str(error))
+    prediction = examination.prediction
+    write_json(job.stem.with_name(f"{job.stem.name}.json"), prediction.as_dict())
+    page = prediction_pdf(examination, bundle)
+    atomic_write_bytes(job.stem.with_name(f"{job.stem.name}.pdf"), page)
+    return Outcome(
+        scan_id=prediction.scan_id,
+        row=prediction_row(prediction),
+        lines=tuple(prediction_lines(prediction)),
+    )
+
+
+def failed(job: Job, reason: str) -> Outcome:
+    """Return the outcome of a scan that could not be looked at, and leave no older page behind."""
+    for suffix in (".json", ".pdf"):
+        job.stem.with_name(job.stem.name + suffix).unlink(missing_ok=True)
+    said: dict[str, Any] = dict.fromkeys(PREDICTION_COLUMNS, "")
+    said |= {
+        "scan_id": job.request.scan_id,
+        "patient_id": job.request.patient_id or "",
+        "status": "failed",
+        "reasons": reason,
+    }
+    return Outcome(
+        scan_id=job.request.scan_id,
+        row=said,
+        lines=(f"{job.request.scan_id}: cannot be used", f"  {reason}"),
+    )
+
+
+def predict_scans(
+    place: BundlePlace,
+    requests: Sequence[ScanRequest],
+    out: Path,
+    *,
+    reporter: Reporter,
+    jobs: int = 1,
+) -> list[Outcome]:
+    """Score scans one after the other, or several at a time; write OUT/predictions.csv.
+
+    Parameters
+    ----------
+    place : BundlePlace
+    requests : sequence of ScanRequest
+    out : Path
+        Folder of the results; made if missing.
+    reporter : Reporter
+    jobs : int
+        Scans at a time. With one, all are scored in this process.
+    """
+    bundle = _opened(place)
+    todo = [
+        Job(bundle=place, request=request, stem=out / name)
+        for request, name in zip(requests, _names(requests), strict=True)
+    ]
+    made: Iterator[Outcome] = map(_guarded, todo)
+    if jobs > 1 and len(todo) > 1:
+        made = run_jobs(
+            predict_one,
+            todo,
+            processes=jobs,
+            timeout_s=bundle.recipe.preparation.timeout_s,
+            failed=failed,
+        )
+    outcomes = list(reporter.track(made, total=len(todo), what="scoring scans"))
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, PREDICTION_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(outcome.row for outcome in outcomes)
+    atomic_write_text(out / _TABLE, stream.getvalue())
+    return outcomes
+
+
+def _guarded(job: Job) -> Outcome:
+    """Score a scan; what nobody foresaw stops this scan alone."""
+    try:
+        return predict_one(job)
+    except Exception as error:
+        return failed(job, f"it failed in a way nobody foresaw ({type(error).__name__}: {error}).")
+
+
+def _names(requests: Sequence[ScanRequest]) -> list[str]:
+    """Return a safe file name for each scan, none twice even where names ignore case."""
+    taken: set[str] = {Path(_TABLE).stem}
+    names: list[str] = []
+    for request in requests:
+        name = request.scan_id
+        if not _SAFE.fullmatch(name):
+            name = page_name(name).removesuffix(".html")
+        again = (f"{name}~{number}" for number in itertools.count(2))
+        unique = next(one for one in itertools.chain([name], again) if one.lower() not in taken)
+        taken.add(unique.lower())
+        names.append(unique)
+    return names

@@ -1,0 +1,133 @@
+"""What other programs run scores as the bundle does."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from mri_transfer.bundle import load_bundle
+from mri_transfer.bundle.export import write_monai_bundle, write_onnx
+from mri_transfer.bundle.network import _recalibrate, scan_network
+from mri_transfer.bundle.reference import draw_phantom
+from mri_transfer.errors import ConfigurationError
+from mri_transfer.features import encode_poolings
+from mri_transfer.heads import AttentionHeadSpec, PublishedHeadSpec
+from mri_transfer.recalibration import fit_recalibration
+from mri_transfer.slices import SliceStack
+from tests.bundle.bundles import (
+    HARMONISED,
+    N_SLICES,
+    RECIPE,
+    made_up_bundle,
+    made_up_cohort,
+    some_bundle,
+)
+
+#: Both compute in float32, in another order.
+TOLERANCE = 1e-4
+
+
+def _pixels(n: int = 3) -> np.ndarray:
+    return np.stack([draw_phantom(N_SLICES, 32, number=k) for k in range(n)])
+
+
+def _native(bundle, pixels: np.ndarray) -> np.ndarray:
+    z_mm = np.arange(N_SLICES, dtype=np.float32)
+    stacks = [SliceStack(scan_id="x", pixels=one, z_mm=z_mm) for one in pixels]
+    pooling = bundle.procedure.pooling
+    features = [encode_poolings(s, bundle.trunk, [pooling])[pooling].features for s in stacks]
+    return bundle.score(np.stack(features))[0]
+
+
+def _gentle(bundle):
+    """The bundle with a head whose scores of the untrained trunk's large features vary."""
+    z_mm = np.arange(N_SLICES, dtype=np.float32)
+    stacks = [SliceStack(scan_id="x", pixels=one, z_mm=z_mm) for one in _pixels(6)]
+    seen = np.concatenate(
+        [encode_poolings(s, bundle.trunk, ["max"])["max"].features for s in stacks]
+    )
+    tensors, kind = dict(bundle.trained.head.tensors), bundle.trained.head.kind
+    size = float(np.abs(seen).max())
+    if kind == "attention":
+        tensors |= {"mean": seen.mean(0), "deviation": np.maximum(seen.std(0), size / 100)}
+    else:
+        tensors["kernel" if kind == "published" else "weight"] = (
+            tensors["kernel" if kind == "published" else "weight"] / size
+        )
+    head = dataclasses.replace(bundle.trained.head, tensors=tensors)
+    return dataclasses.replace(bundle, trained=dataclasses.replace(bundle.trained, head=head))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [RECIPE.heads, PublishedHeadSpec(hidden=6, epochs=3), AttentionHeadSpec(hidden=4, epochs=3)],
+    ids=["linear", "published", "attention"],
+)
+def test_the_network_scores_as_the_bundle(head) -> None:
+    bundle = _gentle(made_up_bundle(recipe=dataclasses.replace(RECIPE, heads=head)))
+    native = _native(bundle, _pixels())
+    assert 1e-5 < native.min() <= native.max() < 1 - 1e-5
+    with torch.inference_mode():
+        score, slices = scan_network(bundle)(torch.from_numpy(_pixels()))
+    np.testing.assert_allclose(score.numpy(), native, atol=TOLERANCE)
+    assert slices.shape == (3, N_SLICES)
+
+
+def test_onnx_scores_as_the_bundle_whatever_the_number_of_scans(tmp_path: Path) -> None:
+    bundle = _gentle(some_bundle())
+    write_onnx(bundle, tmp_path / "b.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "b.onnx"))
+    for n in (1, 3):
+        score, slices = session.run(None, {"pixels": _pixels(n)})
+        np.testing.assert_allclose(score, _native(bundle, _pixels(n)), atol=TOLERANCE)
+        assert slices.shape == (n, N_SLICES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.onnx"]
+
+
+@pytest.mark.parametrize("method", ["none", "platt", "beta", "isotonic"])
+def test_recalibration_in_tensors_is_the_same_map(method) -> None:
+    rng = np.random.default_rng(1)
+    labels = np.arange(60) % 2
+    scores = np.clip(0.5 + 0.2 * labels + 0.3 * rng.standard_normal(60), 0, 1)
+    learned = fit_recalibration(method, labels, scores)
+    grid = np.linspace(0, 1, 101)
+    found = _recalibrate(torch.from_numpy(grid), learned).numpy()
+    np.testing.assert_allclose(found, learned.apply(grid), atol=1e-9)
+
+
+def test_heads_that_harmonise_are_not_exported(tmp_path: Path) -> None:
+    bundle = made_up_bundle(made_up_cohort(sites=True), HARMONISED)
+    with pytest.raises(ConfigurationError, match="harmonise"):
+        write_onnx(bundle, tmp_path / "b.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_monai_runs_its_bundle_and_scores_as_the_bundle(tmp_path: Path) -> None:
+    from monai.bundle import ConfigParser, verify_metadata  # noqa: F401
+    from monai.bundle import run as run_monai
+
+    from tests.phantoms import asymmetric_phantom, store_nifti
+
+    recipe = dataclasses.replace(
+        RECIPE, preparation=dataclasses.replace(RECIPE.preparation, scans="none")
+    )
+    bundle = made_up_bundle(recipe=recipe)
+    write_monai_bundle(bundle, tmp_path / "m")
+    scan = store_nifti(tmp_path / "scan.nii.gz", asymmetric_phantom())
+    run_monai(
+        run_id="run",
+        config_file=str(tmp_path / "m" / "configs" / "inference.json"),
+        meta_file=str(tmp_path / "m" / "configs" / "metadata.json"),
+        bundle_root=str(tmp_path / "m"),
+        scan=str(scan),
+        output=str(tmp_path / "p.json"),
+    )
+    found = json.loads((tmp_path / "p.json").read_text())
+    native = load_bundle(tmp_path / "m" / "models" / "bundle").predict(scan)
+    assert found == native.as_dict()

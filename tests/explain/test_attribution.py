@@ -1,0 +1,142 @@
+"""Maps against captum, against sums, and against the heads they are of."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from mri_transfer.explain.attribution import explain_scan, spread
+from mri_transfer.explain.geometry import SliceGeometry
+from mri_transfer.explain.scan_maps import MapStore, fold_digest, maps_key
+from mri_transfer.explain.slice_heads import POOL, SliceHead, feature_gradients
+from mri_transfer.heads import apply_head
+from mri_transfer.slices import SliceSpec
+from mri_transfer.trained import TrainedFold
+from tests.explain.phantom import (
+    CHANNELS,
+    KINDS,
+    SLICES,
+    TinyTrunk,
+    make_head,
+    make_stack,
+    make_trained,
+)
+from tests.phantoms import ras_affine
+
+ROWS, COLUMNS = 4, 3
+
+
+def _maps() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.relu(torch.randn(SLICES, CHANNELS, ROWS, COLUMNS, generator=generator))
+
+
+def _through(kind: str, pooling: str):
+    maps = _maps()
+    n_features = CHANNELS * (ROWS * COLUMNS if pooling == "flatten" else 1)
+    one = TrainedFold(repeat=0, fold=0, head=make_head(kind, n_features))
+    head = SliceHead(one, "p", n_slices=SLICES, n_features=n_features)
+    return maps, head, feature_gradients(head, POOL[pooling](maps).numpy()).astype(np.float32)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average", "flatten"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_map_is_captums_gradient_times_activation(kind: str, pooling: str) -> None:
+    from captum.attr import InputXGradient
+
+    maps, head, gradients = _through(kind, pooling)
+    model = torch.nn.Module()
+    model.forward = lambda given: head(POOL[pooling](given), torch.arange(SLICES))
+    wanted = InputXGradient(model).attribute(maps.clone().requires_grad_()).sum(1)
+    found = spread(maps, gradients[None], pooling)[0]
+    assert np.allclose(found, wanted.detach().numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average", "flatten"])
+def test_the_classic_one_is_captums_grad_cam(pooling: str) -> None:
+    from captum.attr import LayerGradCam
+
+    maps, head, gradients = _through("linear", pooling)
+
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Identity()
+
+        def forward(self, given: torch.Tensor) -> torch.Tensor:
+            return head(POOL[pooling](self.layer(given)), torch.arange(SLICES))
+
+    model = Model()
+    wanted = LayerGradCam(model, model.layer).attribute(maps.clone().requires_grad_())
+    found = spread(maps, gradients[None], pooling, classic=True)[0]
+    assert np.allclose(found, wanted[:, 0].detach().numpy(), atol=1e-4)
+
+
+def test_places_that_share_the_largest_value_share_its_part() -> None:
+    maps = torch.zeros(1, 1, 2, 2)
+    maps[0, 0, 0, 1] = maps[0, 0, 1, 0] = 3.0
+    found = spread(maps, np.full((1, 1, 1), 2.0, dtype=np.float32), "max")
+    assert np.array_equal(found[0, 0], [[0, 3], [3, 0]])
+
+
+def _explained(kind: str = "linear", features=None):
+    stack, trunk = make_stack(), TinyTrunk()
+    trained = make_trained(kind)
+    pooled = POOL["max"](trunk.forward_slices(torch.from_numpy(stack.pixels))).numpy()
+    spec = SliceSpec(n_slices=SLICES, size_px=32)
+    geometry = SliceGeometry.of((32, 32, 10), ras_affine(), stack.z_mm, spec)
+    features = {"max": pooled} if features is None else features
+    return (
+        trained,
+        pooled,
+        explain_scan(stack, trunk, trained, owner="p", geometry=geometry, features=features),
+    )
+
+
+def test_linear_heads_maps_add_up_to_their_log_odds_without_the_bias() -> None:
+    trained, _, found = _explained()
+    for h, one in enumerate(trained):
+        parts = (found.logits[h] - one.head.tensors["bias"]) * found.weights[h]
+        assert np.allclose(found.exact[h].sum((1, 2)), parts, atol=1e-5)
+
+
+def test_slices_say_what_the_heads_say() -> None:
+    trained, pooled, found = _explained("attention")
+    for h, one in enumerate(trained):
+        output = apply_head(one.head, pooled[None])
+        assert np.array_equal(found.logits[h], output.logits[0])
+        assert np.array_equal(found.weights[h], output.weights[0])
+
+
+def test_features_of_another_model_are_noticed() -> None:
+    _, pooled, same = _explained()
+    assert same.mismatch == 0
+    _, _, other = _explained(features={"max": pooled * 1.5})
+    assert other.mismatch == pytest.approx(1 / 3, rel=1e-3)
+
+
+def test_dealing_the_weights_anew_keeps_the_heads_and_changes_the_map() -> None:
+    _, _, found = _explained()
+    assert found.shuffled.shape == (2, SLICES, 4, 4)
+    assert not np.allclose(found.shuffled, found.exact[:2], atol=1e-3)
+
+
+def test_a_stored_map_comes_back_as_it_was(tmp_path) -> None:
+    _, _, found = _explained()
+    store = MapStore(tmp_path)
+    store.put("ab" * 32, found)
+    assert store.get("ab" * 32).same(found)
+    assert not dataclasses.replace(found, exact=found.exact + 1).same(found)
+
+
+def test_the_key_is_another_for_other_heads() -> None:
+    trained = make_trained()
+    key = maps_key(features_key="k", owner="p", trained=trained)
+    assert key == maps_key(features_key="k", owner="p", trained=make_trained())
+    weight = trained[0].head.tensors["weight"]
+    weight[0, 0] += 1e-3
+    assert key != maps_key(features_key="k", owner="p", trained=trained)
+    assert fold_digest(trained[0]) != fold_digest(trained[1])

@@ -1,0 +1,128 @@
+"""The stage `explain`: made once, resumed after a kill, by heads that had not seen the patient."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mri_transfer.explain import read_explanation
+from pipelines import explain
+from pipelines.explain import EXPLAIN
+from pipelines.reporters import SilentReporter
+from pipelines.runner import RunOutcome
+from pipelines.stage import Context
+from pipelines.workspace import Workspace
+from tests.pipelines.conftest import SmallJob
+
+
+class Stops(SilentReporter):
+    """Is killed after some items, if asked to."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.notes: list[str] = []
+        self.stop_after = stop_after
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def track(self, items, *, total: int, what: str) -> Iterator:
+        for i, item in enumerate(items):
+            if i == self.stop_after:
+                raise KeyboardInterrupt
+            yield item
+
+
+def _context(finished: RunOutcome, small_job: SmallJob, folder: Path, **more) -> Context:
+    """A copy of the finished run without explanations, with a cache of its own."""
+    shutil.copytree(finished.workspace.root, folder / "run")
+    shutil.rmtree(folder / "run" / "explanations", ignore_errors=True)
+    shutil.copytree(finished.workspace.cache, folder / "cache")
+    for kind in ("maps", "close_views"):
+        shutil.rmtree(folder / "cache" / kind, ignore_errors=True)
+    spec = dataclasses.replace(small_job.config.explanation, **more)
+    return Context(
+        workspace=Workspace(root=folder / "run", cache=folder / "cache"),
+        config=dataclasses.replace(small_job.config, explanation=spec),
+        reporter=Stops(),
+    )
+
+
+def _bytes(workspace: Workspace) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in workspace.explanations.iterdir()}
+
+
+def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(
+    finished: RunOutcome, small_job: SmallJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = _context(finished, small_job, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        EXPLAIN.work(dataclasses.replace(context, reporter=Stops(stop_after=3)))
+    assert not (context.workspace.explanations / "explanation.json").exists()
+    calls = []
+    true = explain.explain_scan
+    monkeypatch.setattr(explain, "explain_scan", lambda *a, **k: calls.append(1) or true(*a, **k))
+    EXPLAIN.work(context)
+    assert "6 in the cache, 4 to compute" in context.reporter.notes[0]
+    # What is missing, and the first scan once more, to be compared.
+    assert len(calls) == 5
+    assert _bytes(context.workspace) == _bytes(finished.workspace)
+
+
+def test_what_the_stage_leaves(finished: RunOutcome) -> None:
+    workspace = finished.workspace
+    found = read_explanation(workspace.explanations)
+    document = found.document
+    scans = pd.read_csv(workspace.slices, dtype=str)
+    assert list(found.scan_ids) == scans["scan_id"].tolist()
+    checks = {check["check"]: check for check in document["checks"]}
+    assert checks["same_features"]["value"] == 0
+    assert checks["same_again"]["passed"]
+    assert checks["adds_up"]["passed"]
+    # The cohort is grown in MNI space, and what was planted is known.
+    assert document["space"]["mni"]
+    assert set(document["truth"]["methods"]) == {"maps", "Grad-CAM", "shuffled head"}
+    assert [group["label"] for group in document["groups"]] == ["AD", "CN", "AD minus CN"]
+    for group in document["groups"]:
+        assert (workspace.explanations / group["file"]).is_file()
+    assert len(document["close"]) == 4
+    json.dumps(document, allow_nan=False)
+
+
+def test_neighbours_are_training_patients(finished: RunOutcome) -> None:
+    found = read_explanation(finished.workspace.explanations)
+    folds = pd.read_csv(finished.workspace.folds, dtype={"patient_id": str})
+    fold_of = folds.set_index(["repeat", "patient_id"])["fold"]
+    for row in found.neighbours.itertuples():
+        assert fold_of[row.repeat, row.patient_id] != fold_of[row.repeat, row.neighbour_id]
+
+
+def test_slice_weights_add_up_to_the_scores(finished: RunOutcome) -> None:
+    # Mean log-odds of slices, as the linear head joins them.
+    from scipy.special import logit
+
+    found = read_explanation(finished.workspace.explanations)
+    slices = pd.read_csv(finished.workspace.slice_scores, dtype={"scan_id": str})
+    log_odds = slices.assign(value=logit(slices["score"])).groupby("scan_id")["value"].mean()
+    for scan, weights in zip(found.scan_ids, found.slice_weights, strict=True):
+        assert weights.sum() == pytest.approx(log_odds[scan], abs=1e-3)
+
+
+def test_without_maps_the_trunk_is_not_loaded(
+    finished: RunOutcome, small_job: SmallJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_args, **_settings):
+        raise AssertionError("the trunk was loaded")
+
+    monkeypatch.setattr(explain, "open_trunk", forbidden)
+    context = _context(finished, small_job, tmp_path / "a", maps=False)
+    EXPLAIN.work(context)
+    found = read_explanation(context.workspace.explanations)
+    assert found.scan_ids == ()
+    assert "explanation.maps = false" in found.document["reason"]
+    assert len(found.neighbours) > 0

@@ -1,0 +1,147 @@
+"""The section on the explanation: what it says of good maps, of bad ones and of none."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mri_transfer.explain import Explanation
+from mri_transfer.explain.explanation import NEIGHBOUR_COLUMNS
+from mri_transfer.report.document import Picture, Section, Table, Text
+from mri_transfer.report.sections.explanation import explanation_section
+from mri_transfer.slices import SliceStack
+from tests.report.documents import entry, make_inputs
+
+SHAPE = (4, 5, 5)
+
+
+def _figures(difference: float) -> dict[str, Any]:
+    own = {"value": entry(0.71), "chance": entry(0.5), "difference": entry(difference)}
+    return {"auc": own, "pointing": own, "mass": own, "group_auc": entry(0.8)}
+
+
+def make_document(**changes: Any) -> dict[str, Any]:
+    """Return a document as the stage writes it."""
+    check = {"check": "repeats", "what": "heads agree", "expected": "above 0.5"}
+    document = {
+        "positive_label": "AD", "labels": {"AD": 20, "CN": 20}, "n_patients": 40,
+        "unit": "log-odds per 100 ml", "grid_affine": np.diag([4.0, 4, 4, 1]).tolist(),
+        "space": {"name": "x", "mni": False, "turned": {"the head's right is left": 40}},
+        "groups": [
+            {"name": name, "label": label, "n_patients": 20, "file": f"{name}.nii.gz",
+             "viewer": f"{name}.html", "lowest": -0.3, "highest": 0.41}
+            for name, label in (("group_0", "AD"), ("group_1", "CN"), ("difference", "AD - CN"))
+        ],
+        "heights": [
+            {"slice": s, "by_label": {"AD": entry(0.1), "CN": entry(-0.1)}} for s in range(4)
+        ],
+        "regions": [
+            {"region": "front", "share": 0.4, "by_label": {"AD": entry(0.3), "CN": entry(-0.2)}},
+            {"region": "outside the head", "share": None,
+             "by_label": {"AD": entry(0.01), "CN": entry(0.02)}},
+        ],
+        "checks": [
+            {**check, "value": entry(0.8), "passed": True},
+            {**check, "what": "adds up", "value": None, "passed": None, "reason": "it bends"},
+        ],
+        "agreement": [
+            {"first": "occlusion", "second": "maps, not centred", "correlation": entry(0.4)}
+        ],
+        "close": [
+            {"patient_id": "<b>", "scan_id": "s1", "label": "AD", "score": 0.9, "called": "right",
+             "slices": [1, 3], "missing_share": 0.07, "strongest_patch": 0.11}
+        ],
+        "truth": None,
+        "neighbours": {
+            "n": 5,
+            "agreement": [
+                {"label": "AD", "n_patients": 20, "share": entry(0.62), "by_chance": 0.5}
+            ],
+        },
+    }  # fmt: skip
+    return document | changes
+
+
+def make_section(**changes: Any) -> Section:
+    rng = np.random.default_rng(0)
+    grid = (6, 7, 8)
+    explanation = Explanation(
+        document=make_document(**changes),
+        scan_ids=("s0", "s1"),
+        maps=rng.normal(size=(2, *SHAPE)).astype(np.float32),
+        slice_weights=np.ones((2, 4), dtype=np.float32),
+        neighbours=pd.DataFrame(columns=list(NEIGHBOUR_COLUMNS)),
+        groups={
+            name: rng.normal(size=grid).astype(np.float32)
+            for name in ("group_0", "group_1", "difference", "background")
+        },
+        close={
+            "gradients 0": rng.normal(size=(2, 64, 64)).astype(np.float32),
+            "occlusion 0": rng.normal(size=(2, 3, 3)).astype(np.float32),
+        },
+    )
+    pixels = rng.integers(0, 255, (4, 64, 64)).astype(np.uint8)
+    stack = SliceStack(scan_id="s1", pixels=pixels, z_mm=np.arange(4, dtype=np.float32))
+    inputs = dataclasses.replace(
+        make_inputs(), explanation=explanation, stack_of=lambda _scan: stack
+    )
+    return explanation_section(inputs)
+
+
+def _texts(section: Section) -> str:
+    return " ".join(block.text for block in section.blocks if isinstance(block, Text))
+
+
+def test_a_run_without_explanation_says_how_to_get_one() -> None:
+    section = explanation_section(make_inputs())
+    assert section.id == "explanation"
+    assert "mri-transfer explain" in _texts(section)
+
+
+def test_maps_that_were_not_asked_for_are_said_to_be_missing() -> None:
+    explanation = Explanation(
+        document=make_document(reason="not asked for"), scan_ids=(),
+        maps=np.zeros((0, 1, 1, 1), dtype=np.float32),
+        slice_weights=np.zeros((0, 1), dtype=np.float32),
+        neighbours=pd.DataFrame(columns=list(NEIGHBOUR_COLUMNS)),
+    )  # fmt: skip
+    section = explanation_section(dataclasses.replace(make_inputs(), explanation=explanation))
+    assert "not asked for" in _texts(section)
+    assert any(isinstance(block, Table) for block in section.blocks)
+
+
+def test_the_pictures_the_header_and_the_viewers_are_told() -> None:
+    section = make_section()
+    pictures = [block for block in section.blocks if isinstance(block, Picture)]
+    assert len(pictures) == 4
+    assert all(block.content.startswith(b"\x89PNG") for block in pictures)
+    text = _texts(section)
+    assert "In 40 scans the content lies otherwise" in text
+    assert "pass all 1 sanity checks" in text
+    links = [link.target for b in section.blocks if isinstance(b, Text) for link in b.links]
+    assert links == [f"../explanations/{n}.html" for n in ("group_0", "group_1", "difference")]
+    assert make_section() == section
+
+
+def test_a_failed_check_comes_first_and_in_words() -> None:
+    check = {"check": "repeats", "what": "heads agree", "expected": "above 0.5", "passed": False}
+    section = make_section(checks=[{**check, "value": entry(0.1)}])
+    first = section.blocks[0]
+    assert isinstance(first, Text)
+    assert "should not be relied on" in first.text
+    assert "heads agree" in first.text
+    rows = [row for b in section.blocks if isinstance(b, Table) for row in b.rows]
+    assert any(row.state == "failed" and "does not hold" in row.cells for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"), [(0.2, "find the planted atrophy in part"), (0.02, "do not find")]
+)
+def test_the_truth_is_said_honestly(difference: float, said: str) -> None:
+    methods = dict.fromkeys(("maps", "Grad-CAM", "shuffled head"), _figures(difference))
+    section = make_section(truth={"label": "AD", "planted_share": 0.2, "methods": methods})
+    assert said in _texts(section)
