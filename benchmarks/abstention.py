@@ -174,7 +174,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ),
         Target(name="peak memory, GiB", value=memory, limit=3.0, at_least=False),
     ]
-    finish({"cases": results, "in_distribution": known}, targets, given.out)
+    finish(
+        "abstention",
+        out=given.out,
+        figures={"cases": results, "in_distribution": known},
+        targets=targets,
+    )
 
 
 if __name__ == "__main__":

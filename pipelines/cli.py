@@ -42,11 +42,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(manifest_app, name="manifest")
-app.command("retrain")(retrain)
-app.command("predict")(predict)
-app.command("validate")(validate)
-app.command("export")(export)
-app.command("serve")(serve)
 
 CacheOption = Annotated[
     Path | None,
@@ -227,6 +222,13 @@ def _report_command(
 _COMMANDS: dict[str, Callable[..., None]] = {"prepare": _prepare_command, "report": _report_command}
 for _name, _help in STAGE_HELP.items():
     app.command(_name, help=_help)(_COMMANDS.get(_name) or _stage_command(_name))
+
+
+app.command("retrain")(retrain)
+app.command("predict")(predict)
+app.command("validate")(validate)
+app.command("export")(export)
+app.command("serve")(serve)
 
 
 @app.command()

@@ -64,6 +64,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     scans = pd.read_csv(folder / "plain.csv", dtype=str, keep_default_na=False)
     for column in ("patient_id", "scan_id"):
         scans[column] = "secret-" + scans[column]
+    scans["path"] = [str(folder / path) for path in scans["path"]]
     scans.to_csv(folder / "manifest.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(overlap, "_COST", 4)

@@ -1,0 +1,94 @@
+"""`mri-transfer serve`: a bundle behind HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.console import open_console
+
+__all__ = ["serve"]
+
+#: How long requests may go on after the service was told to stop.
+_FAREWELL_S = 10
+
+
+def serve(
+    bundle: Annotated[
+        Path, typer.Argument(help="Folder or zip of a bundle.", metavar="BUNDLE", exists=True)
+    ],
+    host: Annotated[
+        str,
+        typer.Option(help="Address to listen on; any but this machine's own needs a token."),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8321,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token that clients must tell.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name under which the service answers; may be repeated."),
+    ] = None,
+    max_mb: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Largest upload, in 10^6 bytes.")
+    ] = 200,
+    timeout_s: Annotated[
+        int, typer.Option(min=1, max=3600, help="Longest time for an upload and for one scan.")
+    ] = 120,
+    places: Annotated[
+        int, typer.Option(min=1, max=1000, help="Requests that are worked on or wait.")
+    ] = 8,
+    trusted_key: Annotated[
+        str | None,
+        typer.Option(help="Public key (hex or PEM file) that must have signed the bundle."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Cache folder, for the trunk's converted weights.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="File of the trunk's weights (.onnx or .safetensors).")
+    ] = None,
+) -> None:
+    """Serve a bundle: post a scan, get the JSON of `predict`; no file is kept."""
+    from pipelines.predict import BundlePlace
+    from pipelines.serve import ServiceSpec, demand_token, make_app, read_token
+    from pipelines.serve.limits import allowed_hosts
+    from pipelines.workspace import default_cache
+
+    token = None if token_file is None else read_token(token_file)
+    demand_token(host, token)
+    place = BundlePlace(
+        path=bundle,
+        trusted_key=trusted_key,
+        weights=weights,
+        cache=(cache or default_cache()) / "weights",
+    )
+    app = make_app(
+        place,
+        ServiceSpec(max_megabytes=max_mb, timeout_s=timeout_s, places=places),
+        token=token,
+        hosts=allowed_hosts(host, tuple(allow_host or ())),
+    )
+    open_console().print(
+        f"Serving {bundle} on {host}, port {port}. Research use only. Not a medical device.",
+        markup=False,
+    )
+    _listen(app, host, port)
+
+
+def _listen(app: object, host: str, port: int) -> None:
+    import uvicorn
+
+    uvicorn.run(
+        app,  # type: ignore[arg-type]
+        host=host,
+        port=port,
+        access_log=False,
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=_FAREWELL_S,
+        ws="none",
+    )

@@ -1,0 +1,163 @@
+"""Guard: what is settled about a request before anybody reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipelines.serve.faults import Refusal, refuse
+
+__all__ = ["OPEN_PATHS", "Guard"]
+
+#: What is answered without a token: signs of life and the page, which hold nothing of anybody.
+OPEN_PATHS = frozenset({"/", "/page.css", "/page.js", "/health"})
+#: How long the rest of a refused request is read and thrown away, so that the answer arrives.
+_DRAIN_S = 5.0
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Guard:
+    """Middleware: host, origin, token and size of a request; headers of every answer.
+
+    Parameters
+    ----------
+    app : ASGI application
+    token : str or None
+        What must be told as ``Authorization: Bearer``.
+    hosts : tuple of str
+        Names under which the service answers; none: under any.
+    max_bytes : int
+        Largest request.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, token: str | None, hosts: tuple[str, ...], max_bytes: int
+    ) -> None:
+        self._app, self._token, self._hosts, self._max = app, token, hosts, max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = _Body(receive, self._max)
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await body.drain()
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        refusal = self._refusal(scope["path"], Headers(scope=scope))
+        if refusal is not None:
+            await refuse(refusal)(scope, body.receive, answer)
+            return
+        await self._app(scope, body.receive, answer)
+
+    def _refusal(self, path: str, headers: Headers) -> Refusal | None:
+        host = headers.get("host", "")
+        if len(headers.getlist("host")) != 1 or not self._is_known(host):
+            return Refusal(
+                status=400,
+                what="the service does not answer under this name",
+                where="Host",
+                remedy="Whoever runs the service can add the name with --allow-host",
+            )
+        origin = headers.get("origin")
+        if origin is not None and _place(origin) != host.casefold():
+            return Refusal(
+                status=403,
+                what="a page of another origin may not use the service",
+                where="Origin",
+            )
+        if path not in OPEN_PATHS and not self._is_allowed(headers.get("authorization", "")):
+            return Refusal(
+                status=401,
+                what="a token is needed",
+                where="Authorization",
+                expected="Bearer, a blank and the token",
+                remedy="Ask whoever runs the service for it",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        return self._too_large(headers.get("content-length"))
+
+    def _is_known(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname
+        except ValueError:
+            return False
+        return name is not None and (not self._hosts or name.casefold() in self._hosts)
+
+    def _is_allowed(self, authorization: str) -> bool:
+        if self._token is None:
+            return True
+        kind, _, told = authorization.partition(" ")
+        # Compared in constant time: how long it takes must not tell how much was right.
+        same = hmac.compare_digest(told.strip().encode(), self._token.encode())
+        return kind.casefold() == "bearer" and same
+
+    def _too_large(self, length: str | None) -> Refusal | None:
+        if length is None or not length.isdecimal() or int(length) <= self._max:
+            return None
+        return Refusal(
+            status=413,
+            what=_LARGE,
+            found=f"{int(length) / 1e6:.0f} MB",
+            expected=f"at most {self._max / 1e6:.0f} MB",
+        )
+
+
+_LARGE = "the request is larger than is accepted"
+
+
+def _place(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.casefold()
+    except ValueError:
+        return ""
+
+
+class _Body:
+    """The body of a request, counted as it comes."""
+
+    def __init__(self, receive: Receive, max_bytes: int) -> None:
+        self._receive, self._max = receive, max_bytes
+        self._n_bytes = 0
+        self._ended = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] != "http.request":
+            self._ended = True
+            return message
+        self._n_bytes += len(message.get("body", b""))
+        self._ended = not message.get("more_body", False)
+        if self._n_bytes > self._max:
+            # Whatever length the client told, or none.
+            raise HTTPException(413, _LARGE)
+        return message
+
+    async def drain(self) -> None:
+        """Read what nobody read: an answer gets lost if its connection is closed meanwhile."""
+        with contextlib.suppress(HTTPException, TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                while not self._ended:
+                    await self.receive()

@@ -1,0 +1,86 @@
+"""The work on one scan, in a process of its own that can be stopped when it takes too long."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mri_transfer.bundle import ModelBundle
+from mri_transfer.errors import MriTransferError, ScanError, StoreError
+from mri_transfer.files import sha256_of_file
+from mri_transfer.volumes import check_header
+from pipelines.predict import BundlePlace
+from pipelines.serve.faults import Refusal, told
+
+__all__ = ["ScanJob", "predict_upload", "warm_up"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScanJob:
+    """One upload to score."""
+
+    place: BundlePlace
+    digest: str
+    """Of the bundle that the service began with: it answers with no other."""
+    path: Path
+    scan_id: str
+    sha256: str
+    """Of the upload, as it was received."""
+    max_unpacked_megabytes: int
+    age_years: float | None = None
+    force: bool = False
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(place: BundlePlace, digest: str) -> ModelBundle:
+    bundle = place.load()
+    if bundle.digest != digest:
+        raise StoreError(
+            "the bundle was changed after the service began with it",
+            where=str(place.path),
+            found=bundle.digest,
+            expected=digest,
+            remedy="Start the service again",
+        )
+    # The trunk is loaded with the first scan otherwise, on that scan's time.
+    _ = bundle.trunk
+    return bundle
+
+
+def warm_up(place: BundlePlace, digest: str) -> str:
+    """Open the bundle and its trunk; return what is wrong, or nothing."""
+    try:
+        _opened(place, digest)
+    except MriTransferError as error:
+        return str(error)
+    return ""
+
+
+def predict_upload(job: ScanJob) -> Mapping[str, Any] | Refusal:
+    """Score an upload as `ModelBundle.predict` does.
+
+    Never raises for a fault of the scan: the refusal tells it.
+    """
+    where = f"scan {job.scan_id}"
+    try:
+        bundle = _opened(job.place, job.digest)
+        if sha256_of_file(job.path) != job.sha256:
+            return Refusal(status=500, what="the upload changed on the server", where=where)
+        accepted = bundle.recipe.volumes
+        limit = min(accepted.max_megabytes, job.max_unpacked_megabytes)
+        check_header(
+            job.path,
+            scan_id=job.scan_id,
+            spec=dataclasses.replace(accepted, max_megabytes=limit),
+        )
+        found = bundle.predict(
+            job.path, scan_id=job.scan_id, age_years=job.age_years, force=job.force
+        )
+    except ScanError as error:
+        return told(error, status=422, where=where, hidden=str(job.path))
+    except MriTransferError as error:
+        return told(error, status=500, where=where, hidden=str(job.path))
+    return found.as_dict()
