@@ -21,6 +21,7 @@ import numpy.typing as npt
 from benchmarks._common import Target, argument_parser, finish, show_table
 from mri_transfer.bundle import ModelBundle, Prediction, Runtime, ScanRequest, examine, load_bundle
 from mri_transfer.errors import ScanError
+from tests.phantoms import asymmetric_phantom, ras_affine, store_nifti
 
 Voxels = npt.NDArray[np.float32]
 
@@ -108,8 +109,6 @@ def ellipse(shape: tuple[int, ...]) -> Voxels:
 
 def foreign(folder: Path) -> Iterator[Case]:
     """Yield scans of other kinds: whole heads, another cohort, stripped brains, a phantom."""
-    from tests.phantoms import asymmetric_phantom, ras_affine
-
     for kind, limit in (("oasis1-heads-3", 3), ("ixi-16", 3), ("oasis1-repeat-5", 2)):
         for path in sorted((folder / kind).rglob("*_T1w.nii.gz"))[:limit]:
             yield Case(name=f"{kind}, unprepared: {path.name[4:12]}", must=True, path=path)
@@ -126,7 +125,7 @@ def said(bundle: ModelBundle, case: Case, folder: Path) -> tuple[str, float]:
     path = case.path
     if path is None:
         path = folder / "case.nii.gz"
-        nib.save(nib.Nifti1Image(np.asarray(case.voxels, dtype=np.float32), case.affine), path)
+        store_nifti(path, np.asarray(case.voxels), case.affine, dtype="float32")
     request = ScanRequest(path=path, scan_id="case", age_years=case.age_years)
     start = time.perf_counter()
     try:

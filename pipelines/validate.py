@@ -14,22 +14,19 @@ from typing import Any
 
 import pandas as pd
 
-from mri_transfer.bundle import ModelBundle, find_overlap, load_bundle
-from mri_transfer.bundle.applied import score_patients
+from mri_transfer.bundle import ModelBundle, load_bundle
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.evaluation.external import ExternalEvaluation, evaluate_external
-from mri_transfer.evaluation.external_settings import ExternalSpec, ModelFacts, NewCohort
+from mri_transfer.evaluation.external_settings import ExternalSpec, NewCohort
 from mri_transfer.exclusions import Exclusion, read_exclusions, write_exclusions
-from mri_transfer.files import atomic_write_text, write_json
-from mri_transfer.labels import why_unused
+from mri_transfer.files import atomic_write_text, read_json_object, write_json
 from mri_transfer.manifest import read_manifest
 from mri_transfer.predictions import PatientScores
 from mri_transfer.specs import spec_dict
 from pipelines.config import RunConfig
-from pipelines.features import read_feature_tables
-from pipelines.retrain import scan_digests
 from pipelines.runner import begin_run, run_pipeline, stages_until
 from pipelines.stage import Context, Reporter, Stage, StageResult, run_stage
+from pipelines.validate_cohort import find_known, model_facts, score_cohort
 from pipelines.validate_contract import contract_faults
 from pipelines.validate_report import write_aggregate, write_external_report
 from pipelines.workspace import Workspace
@@ -131,16 +128,10 @@ def validate_bundle(
     _, ran = run_stage(_stage(bundle, spec, aggregate_only=aggregate_only), context)
     if not ran:
         reporter.note("current, nothing to do")
-    document = _read_document(files)
+    document = read_json_object(files.external) or {}
     return Validation(
         files=files, document=document, left_out=tuple(read_exclusions(files.left_out))
     )
-
-
-def _read_document(files: ValidationFiles) -> Mapping[str, Any]:
-    from mri_transfer.files import read_json_object
-
-    return read_json_object(files.external) or {}
 
 
 def _demand_no_training(out: Path) -> None:
@@ -204,14 +195,14 @@ def _work(
 ) -> StageResult:
     workspace, config = context.workspace, context.config
     files = ValidationFiles(workspace)
-    cohort, unlabelled = _score(workspace, config, bundle)
-    overlap = _overlap(workspace, bundle, cohort.patients.index.tolist())
+    cohort, unlabelled = score_cohort(workspace, config, bundle)
+    overlap = find_known(workspace, bundle, cohort.patients.index.tolist())
     atomic_write_text(files.overlap, overlap.to_csv(index=False, lineterminator="\n"))
     faults = contract_faults(bundle, workspace, config)
     _write_contract(files.contract, cohort.patients.index.tolist(), faults)
     cohort = dataclasses.replace(cohort, overlapping=overlap["patient_id"].tolist(), faults=faults)
     _write_left_out(files, unlabelled, cohort, spec)
-    found = evaluate_external(cohort, _facts(bundle), spec=spec, settings=config.evaluation)
+    found = evaluate_external(cohort, model_facts(bundle), spec=spec, settings=config.evaluation)
     written = _write(files, found, cohort)
     written += write_external_report(workspace, config, found, cohort, left_out=files.left_out)
     if aggregate_only:
@@ -222,81 +213,6 @@ def _work(
         summary=f"{n} patients scored by a bundle that had not seen them"
         if not spec.allow_overlap
         else f"{n} patients scored, {len(overlap)} of them trained on",
-    )
-
-
-def _score(
-    workspace: Workspace, config: RunConfig, bundle: ModelBundle
-) -> tuple[NewCohort, list[Exclusion]]:
-    """Score every patient that has a label of the task; list the scans of the others."""
-    labels = dataclasses.replace(config.labels, unlabelled="exclude")
-    manifest = read_manifest(workspace.manifest, check_files=False)
-    patients = manifest.patients()
-    reasons = {
-        str(name): why_unused(label if isinstance(label, str) else None, labels)
-        for name, label in patients["label"].items()
-    }
-    unlabelled = [
-        Exclusion(
-            scan_id=scan["scan_id"],
-            patient_id=scan["patient_id"],
-            stage="validate",
-            reason=str(reasons[scan["patient_id"]]),
-        )
-        for scan in manifest.scans.to_dict("records")
-        if reasons[scan["patient_id"]] is not None
-    ]
-    kept = patients[[reasons[str(name)] is None for name in patients.index]]
-    called = kept["label"].map(
-        lambda label: labels.positive if label == labels.positive else labels.others
-    )
-    scores, slices = score_patients(
-        bundle.trained,
-        read_feature_tables(workspace, config),
-        {str(name): str(label) for name, label in called.items()},
-        positive=labels.positive,
-        others=labels.others,
-        covariates=patients.drop(columns="label"),
-    )
-    synthetic = "synthetic" in manifest.covariates
-    return (
-        NewCohort(
-            scores=scores.table,
-            slice_scores=slices.table,
-            patients=kept.assign(label=called),
-            synthetic=synthetic,
-        ),
-        unlabelled,
-    )
-
-
-def _overlap(workspace: Workspace, bundle: ModelBundle, names: Sequence[str]) -> pd.DataFrame:
-    """List the patients whose name or scan is among the bundle's training data."""
-    prepared = pd.read_csv(workspace.prepared, dtype=str, keep_default_na=False)
-    rows = []
-    for name in names:
-        digests = scan_digests(workspace, prepared[prepared["patient_id"] == name])
-        found = find_overlap(bundle.marks, patient_id=name, scan_digests=digests)
-        if found:
-            rows.append({"patient_id": name, "by_name": found.patient, "by_scan": found.scan})
-    return pd.DataFrame(rows, columns=["patient_id", "by_name", "by_scan"])
-
-
-def _facts(bundle: ModelBundle) -> ModelFacts:
-    facts = bundle.facts
-    performance = facts["performance"]
-    return ModelFacts(
-        version=bundle.version,
-        digest=bundle.digest,
-        positive_label=facts["labels"]["positive"],
-        negative_label=facts["labels"]["others"],
-        threshold=bundle.trained.threshold,
-        choices=bundle.trained.head.facts,
-        performance=performance["figures"],
-        performance_from=performance["from"],
-        case_mix=performance.get("case_mix"),
-        n_patients=facts["cohort"]["n_patients"],
-        trunk_weights=facts["recipe"]["trunk"]["weights"],
     )
 
 

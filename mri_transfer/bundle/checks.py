@@ -218,5 +218,6 @@ def _density(facts: Mapping[str, Any], density: FeatureDensity, scan: InputFacts
         verdict="fail" if p <= limit else "pass",
         found=f"p = {p:.3f}: {round(p * (n + 1)) - 1} of {n} training patients lie as far out",
         expected=f"p above {limit:.3f}",
-        meaning="a scan unlike those of training in a way that no other check names",
+        meaning="a scan or a brain unlike those of training, such as of another scanner, "
+        "contrast or preparation",
     )

@@ -52,6 +52,11 @@ class Measure:
     meaning: str
 
 
+_EXTENT = (
+    "a part of the brain outside the field of view, skull left on, another contrast, or a wrong "
+    "header"
+)
+
 #: In the order of a table.
 MEASURES = (
     Measure(
@@ -90,7 +95,7 @@ MEASURES = (
         title="Mean area of the brain in a slice",
         unit="cm\u00b2",
         digits=0,
-        meaning="a part of the brain outside the field of view, skull left on, or a wrong header",
+        meaning=_EXTENT,
     ),
     Measure(
         name="width_mm",
@@ -98,7 +103,7 @@ MEASURES = (
         unit="mm",
         margin=2.0,
         digits=0,
-        meaning="a part of the brain outside the field of view, skull left on, or a wrong header",
+        meaning=_EXTENT,
     ),
     Measure(
         name="depth_mm",
@@ -106,7 +111,7 @@ MEASURES = (
         unit="mm",
         margin=2.0,
         digits=0,
-        meaning="a part of the brain outside the field of view, skull left on, or a wrong header",
+        meaning=_EXTENT,
     ),
     Measure(
         name="smallest_slice",
@@ -129,7 +134,7 @@ MEASURES = (
         name="grain",
         title="Grain: change between neighbouring pixels, against the signal",
         digits=3,
-        meaning="noise above the range, blur below it",
+        meaning="noise or another contrast above the range, blur below it",
     ),
     Measure(
         name="slice_likeness",

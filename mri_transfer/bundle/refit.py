@@ -29,7 +29,14 @@ from mri_transfer.search import Procedure, SearchSpec
 from mri_transfer.specs import STRICT
 from mri_transfer.trained import Harmoniser, TrainedFold
 
-__all__ = ["BootstrapHeads", "BootstrapSpec", "Refit", "bootstrap_heads", "refit_on_all"]
+__all__ = [
+    "BootstrapHeads",
+    "BootstrapSpec",
+    "Refit",
+    "bootstrap_heads",
+    "refit_on_all",
+    "with_facts",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

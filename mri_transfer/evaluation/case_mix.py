@@ -181,11 +181,14 @@ def _sentences(
     said = []
     ratio, moved = (differences["linear_predictor"][name] for name in ("sd_ratio", "standardised"))
     if ratio is not None and moved is not None:
-        spread = "more" if ratio > 1.1 else "less" if ratio < 0.9 else "about as much"
+        spread = "about as much here as"
+        if not 0.9 <= ratio <= 1.1:
+            spread = "more here than" if ratio > 1.1 else "less here than"
         mean = "higher" if moved > 0.1 else "lower" if moved < -0.1 else "about the same"
+        by = f"{round(moved, 2) + 0.0:+.2f}"
         said.append(
-            f"Log-odds of the scores spread {spread} here than in development (ratio of standard "
-            f"deviations {ratio:.2f}), and their mean is {mean} (by {moved:+.2f} standard "
+            f"Log-odds of the scores spread {spread} in development (ratio of standard "
+            f"deviations {ratio:.2f}), and their mean is {mean} (by {by} standard "
             "deviations)."
         )
     before, here = development.get("auc_if_calibrated"), cohort.get("auc_if_calibrated")

@@ -125,7 +125,7 @@ class InputPass:
 
     def maps(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the maps of slices of floating-point pixels (n, height, width)."""
-        found: torch.Tensor = self.network(self._scaler._to_input(pixels))
+        found: torch.Tensor = self.network(self._scaler.to_input(pixels))
         return found
 
 

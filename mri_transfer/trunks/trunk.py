@@ -115,7 +115,7 @@ class Trunk:
 
     def _pass(self, pixels: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            maps: torch.Tensor = self.network(self._to_input(pixels)).float()
+            maps: torch.Tensor = self.network(self.to_input(pixels)).float()
             return maps
 
     def micro_batch(self, height_px: int, width_px: int) -> int:
@@ -138,7 +138,18 @@ class Trunk:
             sha.update(parameter.detach().float().cpu().contiguous().numpy().tobytes())
         return sha.hexdigest()
 
-    def _to_input(self, pixels: torch.Tensor) -> torch.Tensor:
+    def to_input(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return what the network reads of grey slices: three channels, scaled, in its precision.
+
+        Parameters
+        ----------
+        pixels : Tensor, shape (n, height, width)
+            Grey values 0..255.
+
+        Returns
+        -------
+        Tensor, shape (n, 3, height, width)
+        """
         grey = pixels.to(self.device, torch.float32)[:, None]
         if self.spec.input_scaling == "imagenet_mean":
             scaled = grey - self._mean

@@ -26,7 +26,10 @@ def build_vgg16(weights: TrunkWeights, layer: str) -> torch.nn.Sequential:
     """
     from torchvision.models import vgg16
 
-    features = vgg16(weights=None).features
+    # On the meta device nothing is drawn for the weights that are filled in below, nor for
+    # torchvision's classifier, which is not used.
+    with torch.device("meta"):
+        features = vgg16(weights=None, init_weights=False).features
     assert isinstance(features, torch.nn.Sequential)
     names = iter(conv_names())
     kept: list[torch.nn.Module] = []
@@ -37,7 +40,7 @@ def build_vgg16(weights: TrunkWeights, layer: str) -> torch.nn.Sequential:
             name = next(names)
             kernel = torch.from_numpy(weights.tensors[f"{name}.kernel"].copy())
             # The input is RGB, so the first kernels' channels turn round.
-            module.weight.data = kernel.flip(1) if name == "block1_conv1" else kernel
+            module.weight = torch.nn.Parameter(kernel.flip(1) if name == "block1_conv1" else kernel)
             module.bias = torch.nn.Parameter(
                 torch.from_numpy(weights.tensors[f"{name}.bias"].copy())
             )

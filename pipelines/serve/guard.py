@@ -18,7 +18,7 @@ __all__ = ["OPEN_PATHS", "Guard"]
 #: What is answered without a token: signs of life and the page, which hold nothing of anybody.
 OPEN_PATHS = frozenset({"/", "/page.css", "/page.js", "/health"})
 #: How long the rest of a refused request is read and thrown away, so that the answer arrives.
-_DRAIN_S = 5.0
+_DRAIN_S = 10.0
 
 _HEADERS = {
     "Cache-Control": "no-store",

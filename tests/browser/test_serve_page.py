@@ -44,7 +44,7 @@ def page(browser: Browser, service: Service, request: pytest.FixtureRequest) -> 
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda one: asked.append(one.url))
     page.goto(service.url)
-    page.wait_for_function("document.getElementById('about').textContent !== ''")
+    expect(page.locator("#about")).to_contain_text("patients", timeout=PATIENCE_MS)
     yield page
     # The browser itself notes every answer that is no 2xx.
     assert [text for text in said if "422" not in text] == []
@@ -92,6 +92,7 @@ def test_abstention_shows_reasons_and_no_number(page: Page, scan: Path, screensh
     assert title(page) == "somebody: the model abstains"
     assert page.locator("#said .score").count() == 0
     assert page.locator("#said ul li").count() > 0
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert faults(page) == []
     width = page.viewport_size["width"]  # type: ignore[index]
     page.screenshot(path=screenshots / f"serve_abstained_{width}.png", full_page=True)
@@ -139,7 +140,7 @@ def test_a_file_that_is_too_large_is_not_sent(page: Page) -> None:
 def test_in_the_dark_colours_still_tell_apart(
     browser: Browser, service: Service, scan: Path
 ) -> None:
-    context = browser.new_context(viewport=DESKTOP, color_scheme="dark")
+    context = browser.new_context(color_scheme="dark")
     page = context.new_page()
     page.goto(service.url)
     page.locator("#file").set_input_files(scan)

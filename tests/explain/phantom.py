@@ -105,13 +105,13 @@ class TinyTrunk:
         layers += [torch.nn.ReLU(inplace=True)] if relu else []
         self.network = torch.nn.Sequential(*layers, torch.nn.AvgPool2d(8)).requires_grad_(False)
 
-    def _to_input(self, pixels: torch.Tensor) -> torch.Tensor:
+    def to_input(self, pixels: torch.Tensor) -> torch.Tensor:
         return pixels.float()[:, None].expand(-1, 3, -1, -1) / 255
 
     def forward_slices(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return maps of whole numbers' slices."""
         with torch.inference_mode():
-            return self.network(self._to_input(pixels))
+            return self.network(self.to_input(pixels))
 
 
 def make_stack(size: int = 32, *, seed: int = 0) -> SimpleNamespace:

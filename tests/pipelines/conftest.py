@@ -32,6 +32,8 @@ SMALL = [
     "audit.recomputed_patients=0",
     "audit.shortcut_permutations=2",
     "features.precision=fp32",
+    # A page a map; test_explain.py makes them.
+    "explanation.viewers=false",
 ]
 
 

@@ -45,7 +45,7 @@ def _context(finished: RunOutcome, small_job: SmallJob, folder: Path, **more) ->
     shutil.copytree(finished.workspace.cache, folder / "cache")
     for kind in ("maps", "close_views"):
         shutil.rmtree(folder / "cache" / kind, ignore_errors=True)
-    spec = dataclasses.replace(small_job.config.explanation, **more)
+    spec = dataclasses.replace(small_job.config.explanation, viewers=True, **more)
     return Context(
         workspace=Workspace(root=folder / "run", cache=folder / "cache"),
         config=dataclasses.replace(small_job.config, explanation=spec),

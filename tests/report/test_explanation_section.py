@@ -49,7 +49,8 @@ def make_document(**changes: Any) -> dict[str, Any]:
             {**check, "what": "adds up", "value": None, "passed": None, "reason": "it bends"},
         ],
         "agreement": [
-            {"first": "occlusion", "second": "maps, not centred", "correlation": entry(0.4)}
+            {"first": "occlusion", "second": "maps", "correlation": entry(0.2)},
+            {"first": "occlusion", "second": "maps, not centred", "correlation": entry(0.4)},
         ],
         "close": [
             {"patient_id": "<b>", "scan_id": "s1", "label": "AD", "score": 0.9, "called": "right",
@@ -145,3 +146,9 @@ def test_the_truth_is_said_honestly(difference: float, said: str) -> None:
     methods = dict.fromkeys(("maps", "Grad-CAM", "shuffled head"), _figures(difference))
     section = make_section(truth={"label": "AD", "planted_share": 0.2, "methods": methods})
     assert said in _texts(section)
+
+
+def test_the_agreement_told_is_that_of_the_maps_that_are_shown() -> None:
+    text = _texts(make_section())
+    assert "agrees weakly with the maps shown: rank correlation 0.20" in text
+    assert "0.40 before the training patients' mean is taken off" in text

@@ -99,7 +99,7 @@ def planted() -> ReportInputs:
         excluded=excluded,
         patients=patients,
         config={**inputs.config, "quality": {"keep": [f"{name}_s1" for name in odd]}},
-        provenance={**inputs.provenance, "commands": ["run --out /home/ward/sub-010/run"]},
+        provenance={**inputs.provenance, "commands": ["run --out /srv/ward/sub-010/run"]},
         artefacts={"folds.csv": "ab", "quality/scans/x-123.html": "cd", "a/sub-01.json": "ef"},
     )
 

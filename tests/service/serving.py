@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import gzip
 import threading
 import time
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import uvicorn
 
-from mri_transfer.bundle import overlap, write_bundle
+from mri_transfer.bundle import ModelBundle, overlap, write_bundle
 from mri_transfer.preparation import PreparationSpec
 from pipelines.predict import BundlePlace
 from pipelines.serve import ServiceSpec, make_app
@@ -30,12 +31,17 @@ FAULT_FIELDS = {"what", "where", "found", "expected", "remedy"}
 
 def write_small_bundle(folder: Path) -> BundlePlace:
     """Write a bundle that takes scans as they come: nothing has to be registered."""
+    write_bundle(_small_bundle(), folder)
+    return BundlePlace(path=folder)
+
+
+@functools.cache
+def _small_bundle() -> ModelBundle:
     recipe = dataclasses.replace(RECIPE, preparation=PreparationSpec(scans="none"))
     with pytest.MonkeyPatch.context() as patch:
         # What hashes cost is stored in the bundle, and tested elsewhere.
         patch.setattr(overlap, "_COST", 4)
-        write_bundle(made_up_bundle(recipe=recipe), folder)
-    return BundlePlace(path=folder)
+        return made_up_bundle(recipe=recipe)
 
 
 def scan_bytes(folder: Path, *, seed: int = 0, packed: bool = True) -> bytes:

@@ -82,7 +82,7 @@ def test_unit_scaling_divides_by_255_without_a_mean() -> None:
     network = load_trunk(
         dataclasses.replace(SPEC, input_scaling="unit"), precision="fp32", device="cpu"
     )
-    seen = network._to_input(_pixels(1))
+    seen = network.to_input(_pixels(1))
     torch.testing.assert_close(seen[0, 1], _pixels(1)[0].float() / 255)
     assert seen.shape[1] == 3
 

@@ -120,17 +120,30 @@ def _findings(inputs: ReportInputs, document: Mapping[str, Any]) -> Iterator[str
     truth = document.get("truth")
     if truth:
         yield _truth_sentence(truth, confidence)
-    pair = [
-        one
-        for one in document.get("agreement") or []
-        if (one["first"], one["second"]) == ("occlusion", "maps, not centred")
-    ]
-    if pair:
-        yield (
-            "Covering a patch and looking at the score agrees with the maps with a rank "
-            f"correlation of {estimate(pair[0]['correlation'], confidence=confidence)}, over the "
-            "patches of the patients looked at closely."
+    shown = _agreement(document, "maps")
+    if shown and shown.get("value") is not None:
+        value = shown["value"]
+        how_well = "weakly" if value < 0.3 else "in part" if value < 0.6 else "well"
+        sentence = (
+            "Covering a patch and looking at the score, which needs no gradient, agrees "
+            f"{how_well} with the maps shown: rank correlation "
+            f"{estimate(shown, confidence=confidence)} over the patches of the patients looked at "
+            "closely"
         )
+        raw = _agreement(document, "maps, not centred")
+        if raw and raw.get("value") is not None:
+            before = number(raw["value"], 2)
+            sentence += f"; {before} before the training patients' mean is taken off"
+        yield f"{sentence}."
+
+
+def _agreement(document: Mapping[str, Any], method: str) -> Mapping[str, Any] | None:
+    """Return how occlusion and another method agree."""
+    for one in document.get("agreement") or []:
+        if (one["first"], one["second"]) == ("occlusion", method):
+            found: Mapping[str, Any] = one["correlation"]
+            return found
+    return None
 
 
 def _truth_sentence(truth: Mapping[str, Any], confidence: float) -> str:

@@ -43,7 +43,7 @@ def who_section(inputs: ExternalInputs) -> Section:
         "Who counts",
         "Who counts",
         Text(text=met, role="fault" if known and cohort["overlap_counted"] else "finding"),
-        folded(f"The {known} patients", _names(inputs.overlapping)) if known else None,
+        folded("Who they are", _names(inputs.overlapping)) if known else None,
         Heading(text="Input contract"),
         _contract(inputs),
         Heading(text="Left out"),
@@ -165,7 +165,9 @@ def size_section(inputs: ExternalInputs) -> Section:
     name, title, short = "size", "Is the cohort large enough?", "Sample size"
     found = inputs.everybody["sample_size"]
     if found is None:
-        return section_of(name, title, short, missing(f"{inputs.everybody['reason']}."))
+        return section_of(
+            name, title, short, missing(f"Not computed: {inputs.everybody['reason']}.")
+        )
     rows = []
     for one in found["criteria"]:
         if one["figure"] == "patients_per_label":

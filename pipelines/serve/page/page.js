@@ -14,7 +14,11 @@ function make(name, text, className) {
   return one;
 }
 
-const percent = (share) => `${(100 * share).toFixed(0)} %`;
+/* Rounding must not turn what is likely into what is certain. */
+function percent(share) {
+  if (share > 0.99 && share < 1) return "over 99 %";
+  return share < 0.01 && share > 0 ? "under 1 %" : `${(100 * share).toFixed(0)} %`;
+}
 const headers = () => (by("token").value ? { Authorization: `Bearer ${by("token").value}` } : {});
 
 function drawBar(said) {
@@ -73,7 +77,8 @@ function addReasons(said, to) {
 
 function addChecks(said, to) {
   if (!said.checks.length) return;
-  to.append(make("h3", "What was checked"));
+  const details = make("details");
+  details.append(make("summary", "What was checked"));
   const table = make("table"), head = make("thead"), body = make("tbody"), row = make("tr");
   for (const title of ["Condition", "Result", "Found", "Expected"]) {
     const cell = make("th", title);
@@ -94,7 +99,8 @@ function addChecks(said, to) {
   scroll.setAttribute("role", "region");
   scroll.setAttribute("aria-label", "What was checked");
   scroll.append(table);
-  to.append(scroll);
+  details.append(scroll);
+  to.append(details);
 }
 
 function addJson(said, to) {
@@ -124,7 +130,7 @@ function showPrediction(said) {
   addChecks(said, to);
   to.append(make("h3", "About this answer"));
   addList([
-    ["Quality of the scan", [said.quality, ...said.quality_reasons].join("; ")],
+    ["Quality of the scan", { pass: "good", warn: "with warnings", fail: "poor", none: "not judged" }[said.quality]],
     ["Scan, SHA-256", said.scan_sha256],
     ["Model", `version ${said.bundle_version}, ${said.bundle_digest}`],
   ], to);
