@@ -38,7 +38,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = str(inputs.patients.index[0])
     renamed = dataclasses.replace(
         inputs,
-        explanation=None,
         patients=inputs.patients.rename(index={first: ODD_ID}),
         patient_scores=inputs.patient_scores.replace({"patient_id": {first: ODD_ID}}),
         slice_scores=inputs.slice_scores.replace({"patient_id": {first: ODD_ID}}),

@@ -122,6 +122,15 @@ def test_each_calibration_patient_is_compared_by_the_head_that_held_the_patient_
     np.testing.assert_allclose(np.array(found), np.array(expected), atol=1e-6)
 
 
+def test_a_new_patient_is_compared_fold_by_fold(sets) -> None:
+    new = np.random.default_rng(1).random((len(sets.heads), 3))
+    positive = sets.positive == 1
+    for j, p in enumerate(sets.p_values(new)):
+        by_fold = [new[fold, j] for fold in sets.fold]
+        expected = [slow_p(sets.scores, positive, by_fold, label) for label in (False, True)]
+        np.testing.assert_allclose(p, expected, rtol=1e-12)
+
+
 def test_sets_are_read_as_they_were_written_and_name_nobody(sets, tmp_path) -> None:
     sets.write(tmp_path)
     again = ConformalSets.read(tmp_path)

@@ -471,6 +471,49 @@ def make_learning_curve() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def make_explanation(**changes: Any) -> dict[str, Any]:
+    """Return the content of `explanation.json`."""
+    check = {"check": "repeats", "what": "heads agree", "expected": "above 0.5"}
+    document = {
+        "positive_label": "AD", "labels": {"AD": 20, "CN": 20}, "n_patients": 40,
+        "unit": "log-odds per 100 ml", "grid_affine": np.diag([4.0, 4, 4, 1]).tolist(),
+        "space": {"name": "x", "mni": False, "turned": {"the head's right is left": 40}},
+        "groups": [
+            {"name": name, "label": label, "n_patients": 20, "file": f"{name}.nii.gz",
+             "viewer": f"{name}.html", "lowest": -0.3, "highest": 0.41}
+            for name, label in (("group_0", "AD"), ("group_1", "CN"), ("difference", "AD - CN"))
+        ],
+        "heights": [
+            {"slice": s, "by_label": {"AD": entry(0.1), "CN": entry(-0.1)}} for s in range(4)
+        ],
+        "regions": [
+            {"region": "front", "share": 0.4, "by_label": {"AD": entry(0.3), "CN": entry(-0.2)}},
+            {"region": "outside the head", "share": None,
+             "by_label": {"AD": entry(0.01), "CN": entry(0.02)}},
+        ],
+        "checks": [
+            {**check, "value": entry(0.8), "passed": True},
+            {**check, "what": "adds up", "value": None, "passed": None, "reason": "it bends"},
+        ],
+        "agreement": [
+            {"first": "occlusion", "second": "maps", "correlation": entry(0.2)},
+            {"first": "occlusion", "second": "maps, not centred", "correlation": entry(0.4)},
+        ],
+        "close": [
+            {"patient_id": "<b>", "scan_id": "s1", "label": "AD", "score": 0.9, "called": "right",
+             "slices": [1, 3], "missing_share": 0.07, "strongest_patch": 0.11}
+        ],
+        "truth": None,
+        "neighbours": {
+            "n": 5,
+            "agreement": [
+                {"label": "AD", "n_patients": 20, "share": entry(0.62), "by_chance": 0.5}
+            ],
+        },
+    }  # fmt: skip
+    return document | changes
+
+
 def make_inputs(n_patients: int = 40, n_repeats: int = 2) -> ReportInputs:
     """Return inputs of a made-up run."""
     rng = np.random.default_rng(5)

@@ -14,7 +14,7 @@ from mri_transfer.explain.explanation import NEIGHBOUR_COLUMNS
 from mri_transfer.report.document import Picture, Section, Table, Text
 from mri_transfer.report.sections.explanation import explanation_section
 from mri_transfer.slices import SliceStack
-from tests.report.documents import entry, make_inputs
+from tests.report.documents import entry, make_explanation, make_inputs
 
 SHAPE = (4, 5, 5)
 
@@ -24,54 +24,11 @@ def _figures(difference: float) -> dict[str, Any]:
     return {"auc": own, "pointing": own, "mass": own, "group_auc": entry(0.8)}
 
 
-def make_document(**changes: Any) -> dict[str, Any]:
-    """Return a document as the stage writes it."""
-    check = {"check": "repeats", "what": "heads agree", "expected": "above 0.5"}
-    document = {
-        "positive_label": "AD", "labels": {"AD": 20, "CN": 20}, "n_patients": 40,
-        "unit": "log-odds per 100 ml", "grid_affine": np.diag([4.0, 4, 4, 1]).tolist(),
-        "space": {"name": "x", "mni": False, "turned": {"the head's right is left": 40}},
-        "groups": [
-            {"name": name, "label": label, "n_patients": 20, "file": f"{name}.nii.gz",
-             "viewer": f"{name}.html", "lowest": -0.3, "highest": 0.41}
-            for name, label in (("group_0", "AD"), ("group_1", "CN"), ("difference", "AD - CN"))
-        ],
-        "heights": [
-            {"slice": s, "by_label": {"AD": entry(0.1), "CN": entry(-0.1)}} for s in range(4)
-        ],
-        "regions": [
-            {"region": "front", "share": 0.4, "by_label": {"AD": entry(0.3), "CN": entry(-0.2)}},
-            {"region": "outside the head", "share": None,
-             "by_label": {"AD": entry(0.01), "CN": entry(0.02)}},
-        ],
-        "checks": [
-            {**check, "value": entry(0.8), "passed": True},
-            {**check, "what": "adds up", "value": None, "passed": None, "reason": "it bends"},
-        ],
-        "agreement": [
-            {"first": "occlusion", "second": "maps", "correlation": entry(0.2)},
-            {"first": "occlusion", "second": "maps, not centred", "correlation": entry(0.4)},
-        ],
-        "close": [
-            {"patient_id": "<b>", "scan_id": "s1", "label": "AD", "score": 0.9, "called": "right",
-             "slices": [1, 3], "missing_share": 0.07, "strongest_patch": 0.11}
-        ],
-        "truth": None,
-        "neighbours": {
-            "n": 5,
-            "agreement": [
-                {"label": "AD", "n_patients": 20, "share": entry(0.62), "by_chance": 0.5}
-            ],
-        },
-    }  # fmt: skip
-    return document | changes
-
-
 def make_section(**changes: Any) -> Section:
     rng = np.random.default_rng(0)
     grid = (6, 7, 8)
     explanation = Explanation(
-        document=make_document(**changes),
+        document=make_explanation(**changes),
         scan_ids=("s0", "s1"),
         maps=rng.normal(size=(2, *SHAPE)).astype(np.float32),
         slice_weights=np.ones((2, 4), dtype=np.float32),
@@ -105,7 +62,7 @@ def test_a_run_without_explanation_says_how_to_get_one() -> None:
 
 def test_maps_that_were_not_asked_for_are_said_to_be_missing() -> None:
     explanation = Explanation(
-        document=make_document(reason="not asked for"), scan_ids=(),
+        document=make_explanation(reason="not asked for"), scan_ids=(),
         maps=np.zeros((0, 1, 1, 1), dtype=np.float32),
         slice_weights=np.zeros((0, 1), dtype=np.float32),
         neighbours=pd.DataFrame(columns=list(NEIGHBOUR_COLUMNS)),

@@ -10,7 +10,7 @@ import pandas as pd
 from mri_transfer.explain import Explanation
 from mri_transfer.report import ReportInputs
 from mri_transfer.slices import SliceStack
-from tests.report.documents import make_inputs
+from tests.report.documents import make_explanation, make_inputs
 
 N_SLICES = 32
 
@@ -66,9 +66,13 @@ def _explanation(inputs: ReportInputs, scans: pd.DataFrame) -> Explanation:
     columns = ["repeat", "patient_id", "rank", "neighbour_id", "label", "distance"]
     maps = rng.standard_normal((len(scans), N_SLICES, 3, 3)).astype(np.float32)
     return Explanation(
-        document={"methods": {"grad_cam": {"example": ids[0]}}},
+        document=make_explanation(methods={"grad_cam": {"example": ids[0]}}, close=[]),
         scan_ids=tuple(scans["scan_id"]),
         maps=maps,
         slice_weights=maps.mean(axis=(2, 3)),
         neighbours=pd.DataFrame(rows, columns=columns).astype({"distance": float}),
+        groups={
+            name: rng.standard_normal((6, 7, 8)).astype(np.float32)
+            for name in ("group_0", "group_1", "difference", "background")
+        },
     )
