@@ -28,7 +28,7 @@ __all__ = ["explanation_section"]
 
 _TITLE = "Where scores come from"
 _PLANES = 12
-_COLUMNS = 6
+_COLUMNS = 4
 
 
 def explanation_section(inputs: ReportInputs) -> Section:
