@@ -32,8 +32,9 @@ SMALL = [
     "audit.recomputed_patients=0",
     "audit.shortcut_permutations=2",
     "features.precision=fp32",
-    # A page a map; test_explain.py makes them.
-    "explanation.viewers=false",
+    # The nearest patients alone; test_explain.py makes maps and close views.
+    "explanation.maps=false",
+    "explanation.close_patients=0",
 ]
 
 

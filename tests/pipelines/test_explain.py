@@ -39,13 +39,15 @@ class Stops(SilentReporter):
 
 
 def _context(finished: RunOutcome, small_job: SmallJob, folder: Path, **more) -> Context:
-    """A copy of the finished run without explanations, with a cache of its own."""
+    """A copy of the finished run with a cache of its own, to be explained with maps."""
     shutil.copytree(finished.workspace.root, folder / "run")
     shutil.rmtree(folder / "run" / "explanations", ignore_errors=True)
     shutil.copytree(finished.workspace.cache, folder / "cache")
     for kind in ("maps", "close_views"):
         shutil.rmtree(folder / "cache" / kind, ignore_errors=True)
-    spec = dataclasses.replace(small_job.config.explanation, viewers=True, **more)
+    spec = dataclasses.replace(
+        small_job.config.explanation, **{"maps": True, "close_patients": 4, **more}
+    )
     return Context(
         workspace=Workspace(root=folder / "run", cache=folder / "cache"),
         config=dataclasses.replace(small_job.config, explanation=spec),
@@ -53,12 +55,26 @@ def _context(finished: RunOutcome, small_job: SmallJob, folder: Path, **more) ->
     )
 
 
+@pytest.fixture(scope="module")
+def explained(
+    finished: RunOutcome, small_job: SmallJob, tmp_path_factory: pytest.TempPathFactory
+) -> Workspace:
+    """The finished run with maps and close views; tests must not change it."""
+    context = _context(finished, small_job, tmp_path_factory.mktemp("explained"))
+    EXPLAIN.work(context)
+    return context.workspace
+
+
 def _bytes(workspace: Workspace) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in workspace.explanations.iterdir()}
 
 
 def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(
-    finished: RunOutcome, small_job: SmallJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: RunOutcome,
+    explained: Workspace,
+    small_job: SmallJob,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     context = _context(finished, small_job, tmp_path)
     with pytest.raises(KeyboardInterrupt):
@@ -71,11 +87,11 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(
     assert "6 in the cache, 4 to compute" in context.reporter.notes[0]
     # What is missing, and the first scan once more, to be compared.
     assert len(calls) == 5
-    assert _bytes(context.workspace) == _bytes(finished.workspace)
+    assert _bytes(context.workspace) == _bytes(explained)
 
 
-def test_what_the_stage_leaves(finished: RunOutcome) -> None:
-    workspace = finished.workspace
+def test_what_the_stage_leaves(explained: Workspace) -> None:
+    workspace = explained
     found = read_explanation(workspace.explanations)
     document = found.document
     scans = pd.read_csv(workspace.slices, dtype=str)
@@ -94,20 +110,20 @@ def test_what_the_stage_leaves(finished: RunOutcome) -> None:
     json.dumps(document, allow_nan=False)
 
 
-def test_neighbours_are_training_patients(finished: RunOutcome) -> None:
-    found = read_explanation(finished.workspace.explanations)
-    folds = pd.read_csv(finished.workspace.folds, dtype={"patient_id": str})
+def test_neighbours_are_training_patients(explained: Workspace) -> None:
+    found = read_explanation(explained.explanations)
+    folds = pd.read_csv(explained.folds, dtype={"patient_id": str})
     fold_of = folds.set_index(["repeat", "patient_id"])["fold"]
     for row in found.neighbours.itertuples():
         assert fold_of[row.repeat, row.patient_id] != fold_of[row.repeat, row.neighbour_id]
 
 
-def test_slice_weights_add_up_to_the_scores(finished: RunOutcome) -> None:
+def test_slice_weights_add_up_to_the_scores(explained: Workspace) -> None:
     # Mean log-odds of slices, as the linear head joins them.
     from scipy.special import logit
 
-    found = read_explanation(finished.workspace.explanations)
-    slices = pd.read_csv(finished.workspace.slice_scores, dtype={"scan_id": str})
+    found = read_explanation(explained.explanations)
+    slices = pd.read_csv(explained.slice_scores, dtype={"scan_id": str})
     log_odds = slices.assign(value=logit(slices["score"])).groupby("scan_id")["value"].mean()
     for scan, weights in zip(found.scan_ids, found.slice_weights, strict=True):
         assert weights.sum() == pytest.approx(log_odds[scan], abs=1e-3)
