@@ -179,7 +179,7 @@ def head_mask(voxels: FloatArray) -> npt.NDArray[np.bool_]:
     from skimage.filters import threshold_otsu
 
     lowest = float(voxels.min())
-    threshold = float(threshold_otsu(voxels))  # type: ignore[no-untyped-call]
+    threshold = float(threshold_otsu(voxels.ravel()))  # type: ignore[no-untyped-call]
     mask: npt.NDArray[np.bool_] = voxels > lowest + 0.5 * (threshold - lowest)
     for k in range(mask.shape[2]):
         mask[:, :, k] = ndimage.binary_fill_holes(mask[:, :, k])

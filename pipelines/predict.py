@@ -168,7 +168,7 @@ def predict_one(job: Job) -> Outcome:
     try:
         examination = examine(bundle, job.request)
     except MriTransferError as error:
-        return failed(job, str(error))
+        return _failed(job, str(error))
     prediction = examination.prediction
     write_json(job.stem.with_name(f"{job.stem.name}.json"), prediction.as_dict())
     page = prediction_pdf(examination, bundle)
@@ -180,7 +180,7 @@ def predict_one(job: Job) -> Outcome:
     )
 
 
-def failed(job: Job, reason: str) -> Outcome:
+def _failed(job: Job, reason: str) -> Outcome:
     """Return the outcome of a scan that could not be looked at, and leave no older page behind."""
     for suffix in (".json", ".pdf"):
         job.stem.with_name(job.stem.name + suffix).unlink(missing_ok=True)
@@ -230,7 +230,7 @@ def predict_scans(
             todo,
             processes=jobs,
             timeout_s=bundle.recipe.preparation.timeout_s,
-            failed=failed,
+            failed=_failed,
         )
     outcomes = list(reporter.track(made, total=len(todo), what="scoring scans"))
     stream = io.StringIO()
@@ -246,7 +246,7 @@ def _guarded(job: Job) -> Outcome:
     try:
         return predict_one(job)
     except Exception as error:
-        return failed(job, f"it failed in a way nobody foresaw ({type(error).__name__}: {error}).")
+        return _failed(job, f"it failed in a way nobody foresaw ({type(error).__name__}: {error}).")
 
 
 def _names(requests: Sequence[ScanRequest]) -> list[str]:
