@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 
-# Playwright keeps an event loop in this thread while it is open, and tests elsewhere need their own.
+# Playwright keeps an event loop in this thread while it is open; other tests need their own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium; its absence is an error, since `.ci/run` installs it."""
