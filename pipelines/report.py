@@ -14,6 +14,7 @@ from mri_transfer.evaluation import Evaluation
 from mri_transfer.exclusions import read_exclusions
 from mri_transfer.explain import Explanation, read_explanation
 from mri_transfer.explain.explanation import DOCUMENT
+from mri_transfer.folds import Folds
 from mri_transfer.manifest import read_manifest
 from mri_transfer.predictions import PatientScores, SliceScores
 from mri_transfer.report import ReportInputs, write_machine, write_pdf, write_report
@@ -101,7 +102,7 @@ def report_inputs(workspace: Workspace, config: RunConfig) -> ReportInputs:
         config=json.loads(json.dumps(dataclasses.asdict(config))),
         provenance=_provenance(workspace, config),
         quality=_table(workspace.quality),
-        folds=pd.read_csv(workspace.folds, dtype={"patient_id": str, "label": str}),
+        folds=Folds.read(workspace.folds).table(),
         scans=scans[["scan_id", "patient_id"]],
         stack_of=lambda scan_id: store.get(key_of[scan_id], scan_id=scan_id),
         explanation=_explanation(workspace),
@@ -119,7 +120,11 @@ def _explanation(workspace: Workspace) -> Explanation | None:
 
 
 def _table(path: Path) -> pd.DataFrame | None:
-    return pd.read_csv(path, keep_default_na=False) if path.exists() else None
+    if not path.exists():
+        return None
+    # Patients may be called 007 or NA.
+    text = dict.fromkeys(("scan_id", "patient_id"), str)
+    return pd.read_csv(path, dtype=text, keep_default_na=False)
 
 
 def _work(context: Context) -> StageResult:
