@@ -28,7 +28,7 @@ from pydantic.dataclasses import dataclass
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.evaluation.paired import corrected_standard_error
 from mri_transfer.features import Pooling
-from mri_transfer.heads import AnyHeadSpec, HeadSpec
+from mri_transfer.heads import HEAD_KINDS, AnyHeadSpec, HeadSpec
 from mri_transfer.predictions import Aggregation, resolve_aggregation
 from mri_transfer.specs import STRICT, spec_dict, validation_message
 
@@ -158,12 +158,9 @@ class Procedure:
         try:
             spec: AnyHeadSpec = TypeAdapter(HeadSpec).validate_python(head)
         except ValidationError as error:
-            message = validation_message(error, of="search space", unnamed=_HEAD_KINDS)
+            message = validation_message(error, of="search space", unnamed=HEAD_KINDS)
             raise ConfigurationError(message, where="search.space") from error
         return Procedure(pooling=pooling, head=spec, aggregation=aggregation)
-
-
-_HEAD_KINDS = ("linear", "published", "attention")
 
 
 def searched_poolings(spec: SearchSpec, head_kind: str) -> tuple[Pooling, ...]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli_manifest import manifest_app
+from pipelines.cli_options import EXCLUDED, CacheOption, JobsOption, WeightsOption
 from pipelines.cli_predict import predict
 from pipelines.cli_retrain import export, retrain
 from pipelines.cli_serve import serve
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-FAILED, USAGE, EXCLUDED = 1, 2, 3
+FAILED, USAGE = 1, 2
 
 app = typer.Typer(
     name="mri-transfer",
@@ -43,10 +44,6 @@ app = typer.Typer(
 )
 app.add_typer(manifest_app, name="manifest")
 
-CacheOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder of prepared slices and features that runs share."),
-]
 ConfigOption = Annotated[
     Path | None,
     typer.Option(help="TOML file, or one that ships with the package: hon_khan_2017.toml."),
@@ -54,13 +51,6 @@ ConfigOption = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="One setting, such as heads.kind=attention; may be repeated."),
-]
-WeightsOption = Annotated[
-    Path | None, typer.Option(help="File of the trunk's weights (.onnx or .safetensors).")
-]
-JobsOption = Annotated[
-    int | None,
-    typer.Option(min=1, help="Scans prepared at a time; by default what cores and memory allow."),
 ]
 KeepOption = Annotated[
     list[str] | None,

@@ -7,17 +7,20 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli_options import (
+    EXCLUDED,
+    GivenBundle,
+    TrustedKeyOption,
+    WeightsCacheOption,
+    WeightsOption,
+)
 from pipelines.console import open_console
 
 __all__ = ["predict"]
 
-_EXCLUDED = 3
-
 
 def predict(
-    bundle: Annotated[
-        Path, typer.Argument(help="Folder or zip of a bundle.", metavar="BUNDLE", exists=True)
-    ],
+    bundle: GivenBundle,
     scans: Annotated[
         list[Path],
         typer.Argument(help="NIfTI files, folders of them, or BIDS data sets.", metavar="SCAN..."),
@@ -41,29 +44,16 @@ def predict(
         ),
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Scans at a time.")] = 1,
-    trusted_key: Annotated[
-        str | None,
-        typer.Option(help="Public key (hex or PEM file) that must have signed the bundle."),
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Cache folder, for the trunk's converted weights.")
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="File of the trunk's weights (.onnx or .safetensors).")
-    ] = None,
+    trusted_key: TrustedKeyOption = None,
+    cache: WeightsCacheOption = None,
+    weights: WeightsOption = None,
 ) -> None:
     """Score new scans with a bundle; it abstains, and says why, where it was not made for them."""
-    from pipelines.predict import BundlePlace, find_scans, predict_scans
+    from pipelines.predict import bundle_place, find_scans, predict_scans
     from pipelines.reporters import reporter_for
-    from pipelines.workspace import default_cache
 
     console = open_console()
-    place = BundlePlace(
-        path=bundle,
-        trusted_key=trusted_key,
-        weights=weights,
-        cache=(cache or default_cache()) / "weights",
-    )
+    place = bundle_place(bundle, trusted_key=trusted_key, weights=weights, cache=cache)
     requests = find_scans(scans, age_years=age, force=force)
     outcomes = predict_scans(place, requests, out, reporter=reporter_for(console), jobs=jobs)
     console.print()
@@ -74,4 +64,4 @@ def predict(
     console.print(f"\n{n_said} of {len(outcomes)} scans scored: {out.resolve()}", markup=False)
     console.print("Research use only. Not a medical device.")
     if not all(outcome.is_predicted for outcome in outcomes):
-        raise typer.Exit(_EXCLUDED)
+        raise typer.Exit(EXCLUDED)

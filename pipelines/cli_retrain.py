@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.cli_options import CacheOption, TrustedKeyOption, WeightsOption
 from pipelines.console import open_console
 
 if TYPE_CHECKING:
@@ -78,13 +79,8 @@ def retrain(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Scans of the new cohort prepared at a time.")
     ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Folder of prepared slices and features that runs share."),
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="File of the trunk's weights (.onnx or .safetensors).")
-    ] = None,
+    cache: CacheOption = None,
+    weights: WeightsOption = None,
 ) -> None:
     """Refit the evaluated procedure on all patients and pack the model as a bundle."""
     from mri_transfer.bundle import BootstrapSpec
@@ -143,12 +139,8 @@ def export(
     monai: Annotated[
         Path | None, typer.Option(help="Folder of a MONAI bundle that scores whole scans.")
     ] = None,
-    trusted_key: Annotated[
-        str | None, typer.Option(help="Public key (hex or PEM file) that must have signed it.")
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="File of the trunk's weights (.onnx or .safetensors).")
-    ] = None,
+    trusted_key: TrustedKeyOption = None,
+    weights: WeightsOption = None,
 ) -> None:
     """Write a bundle for other programs; each scores as the bundle does, up to rounding."""
     from mri_transfer.bundle import Runtime, load_bundle

@@ -7,6 +7,12 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli_options import (
+    GivenBundle,
+    TrustedKeyOption,
+    WeightsCacheOption,
+    WeightsOption,
+)
 from pipelines.console import open_console
 
 __all__ = ["serve"]
@@ -16,9 +22,7 @@ _FAREWELL_S = 10
 
 
 def serve(
-    bundle: Annotated[
-        Path, typer.Argument(help="Folder or zip of a bundle.", metavar="BUNDLE", exists=True)
-    ],
+    bundle: GivenBundle,
     host: Annotated[
         str,
         typer.Option(help="Address to listen on; any but this machine's own needs a token."),
@@ -40,31 +44,18 @@ def serve(
     places: Annotated[
         int, typer.Option(min=1, max=1000, help="Requests that are worked on or wait.")
     ] = 8,
-    trusted_key: Annotated[
-        str | None,
-        typer.Option(help="Public key (hex or PEM file) that must have signed the bundle."),
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Cache folder, for the trunk's converted weights.")
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="File of the trunk's weights (.onnx or .safetensors).")
-    ] = None,
+    trusted_key: TrustedKeyOption = None,
+    cache: WeightsCacheOption = None,
+    weights: WeightsOption = None,
 ) -> None:
     """Serve a bundle: post a scan, get the JSON of `predict`; no file is kept."""
-    from pipelines.predict import BundlePlace
+    from pipelines.predict import bundle_place
     from pipelines.serve import ServiceSpec, demand_token, make_app, read_token
     from pipelines.serve.limits import allowed_hosts
-    from pipelines.workspace import default_cache
 
     token = None if token_file is None else read_token(token_file)
     demand_token(host, token)
-    place = BundlePlace(
-        path=bundle,
-        trusted_key=trusted_key,
-        weights=weights,
-        cache=(cache or default_cache()) / "weights",
-    )
+    place = bundle_place(bundle, trusted_key=trusted_key, weights=weights, cache=cache)
     app = make_app(
         place,
         ServiceSpec(max_megabytes=max_mb, timeout_s=timeout_s, places=places),

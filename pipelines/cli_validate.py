@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.console import open_console
+from pipelines.cli_options import (
+    EXCLUDED,
+    CacheOption,
+    JobsOption,
+    TrustedKeyOption,
+    WeightsOption,
+)
+from pipelines.console import estimate_text, open_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,8 +22,6 @@ if TYPE_CHECKING:
     from pipelines.validate import Validation
 
 __all__ = ["validate"]
-
-_EXCLUDED = 3
 
 
 def validate(
@@ -43,18 +47,10 @@ def validate(
         bool,
         typer.Option("--allow-overlap", help="Count patients who were trained on: no test."),
     ] = False,
-    trusted_key: Annotated[
-        str | None,
-        typer.Option(help="Public key (hex or PEM file) that must have signed the bundle."),
-    ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Scans prepared at a time.")] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Folder of prepared slices and features that runs share."),
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="File of the trunk's weights (.onnx or .safetensors).")
-    ] = None,
+    trusted_key: TrustedKeyOption = None,
+    jobs: JobsOption = None,
+    cache: CacheOption = None,
+    weights: WeightsOption = None,
 ) -> None:
     """Test a bundle on another cohort; nothing is refitted."""
     from mri_transfer.errors import ConfigurationError
@@ -87,7 +83,7 @@ def validate(
     )
     _show(console, found, aggregate_only=aggregate_only)
     if found.left_out:
-        raise typer.Exit(_EXCLUDED)
+        raise typer.Exit(EXCLUDED)
 
 
 def _show(console: Console, found: Validation, *, aggregate_only: bool) -> None:
@@ -109,23 +105,13 @@ def _show(console: Console, found: Validation, *, aggregate_only: bool) -> None:
         told = everybody["one_label"] or {}
         for name in ("sensitivity", "specificity"):
             if name in told:
-                console.print(f"  {name:<22} {_span(told[name])}", markup=False)
+                console.print(f"  {name:<22} {estimate_text(told[name])}", markup=False)
     for one in everybody["comparison"]:
-        console.print(
-            f"  {one['figure']:<22} {_span(one['external'])}; internal {_span(one['internal'])}",
-            markup=False,
-        )
+        external, internal = estimate_text(one["external"]), estimate_text(one["internal"])
+        console.print(f"  {one['figure']:<22} {external}; internal {internal}", markup=False)
     if found.left_out:
         count = "1 scan" if len(found.left_out) == 1 else f"{len(found.left_out)} scans"
         console.print(f"\n{count} left out ({files.left_out})", markup=False)
     console.print(f"\nReport: {files.workspace.report.resolve()}", markup=False)
     if aggregate_only:
         console.print(f"To send out: {files.aggregate.resolve()}", markup=False)
-
-
-def _span(entry: Mapping[str, Any]) -> str:
-    if entry["value"] is None:
-        return f"not defined ({entry.get('reason')})"
-    if entry["ci_low"] is None:
-        return f"{entry['value']:.3f}"
-    return f"{entry['value']:.3f} ({entry['ci_low']:.3f} to {entry['ci_high']:.3f})"

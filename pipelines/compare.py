@@ -18,6 +18,8 @@ from mri_transfer.report import write_report
 from mri_transfer.report.run_comparison import RunComparison, comparison_report
 from mri_transfer.version import __version__
 from pipelines.config import RunConfig
+from pipelines.console import estimate_text
+from pipelines.folds import read_folds
 from pipelines.runner import open_run
 from pipelines.stage import Reporter
 from pipelines.workspace import Workspace
@@ -80,20 +82,13 @@ def comparison_lines(document: Mapping[str, Any]) -> list[str]:
     """Return a comparison's answer in a few lines of text."""
     lines = [f"{document['n_common']} patients in common, {document['n_positive']} positive"]
     for run in document["runs"]:
-        lines.append(f"  {run['name']}: AUC {_span(run['common']['auc'])}")
+        lines.append(f"  {run['name']}: AUC {estimate_text(run['common']['auc'])}")
     for pair in document["pairs"]:
         p = pair["auc_difference"]["p"]
         text = "" if p is None else f", p {p:.3f}"
-        lines.append(
-            f"  {pair['first']} minus {pair['second']}: {_span(pair['auc_difference'])}{text}"
-        )
+        difference = estimate_text(pair["auc_difference"])
+        lines.append(f"  {pair['first']} minus {pair['second']}: {difference}{text}")
     return lines
-
-
-def _span(entry: Mapping[str, Any]) -> str:
-    if entry["ci_low"] is None:
-        return f"{entry['value']} (no interval: {entry['reason']})"
-    return f"{entry['value']:.3f} ({entry['ci_low']:.3f} to {entry['ci_high']:.3f})"
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -128,9 +123,7 @@ def _run(name: str, workspace: Workspace, config: RunConfig) -> ComparedRun:
     }
     arrays = score_arrays(
         PatientScores.read(workspace.patient_scores).table,
-        folds=pd.read_csv(
-            workspace.folds, dtype={"patient_id": str, "label": str}, keep_default_na=False
-        ),
+        folds=read_folds(workspace, config).table(),
         thresholds=thresholds,
         **labels,
     )

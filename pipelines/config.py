@@ -7,7 +7,7 @@ import textwrap
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -19,7 +19,7 @@ from mri_transfer.explain import ExplanationSpec
 from mri_transfer.features import FeatureSpec
 from mri_transfer.folds import FoldSpec
 from mri_transfer.harmonisation import HarmonisationSpec
-from mri_transfer.heads import HeadSpec, LinearHeadSpec
+from mri_transfer.heads import HEAD_KINDS, HeadSpec, LinearHeadSpec
 from mri_transfer.labels import LabelSpec
 from mri_transfer.predictions import PredictionSpec
 from mri_transfer.preparation import PreparationSpec
@@ -31,12 +31,12 @@ from mri_transfer.specs import STRICT, validation_message
 from mri_transfer.trunks import TrunkSpec
 from mri_transfer.volumes import VolumeSpec
 
-__all__ = ["RunConfig", "config_toml", "named_config", "parse_override", "read_config"]
+if TYPE_CHECKING:
+    from mri_transfer.bundle.recipe import Recipe
+
+__all__ = ["RunConfig", "config_of", "config_toml", "named_config", "parse_override", "read_config"]
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
-
-#: Tags of the heads' union: a fault's place names them, a configuration file does not.
-_HEAD_KINDS = ("linear", "published", "attention")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -76,6 +76,12 @@ class RunConfig:
         )
 
 
+def config_of(recipe: Recipe) -> RunConfig:
+    """Return the settings of a run that a bundle was made with; the others keep their defaults."""
+    shared = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
+    return RunConfig(**shared)
+
+
 def named_config(name: str) -> Path:
     """Return the path of a configuration that ships with the package."""
     return CONFIG_FOLDER / f"{name}.toml"
@@ -110,7 +116,7 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     try:
         config = TypeAdapter(RunConfig).validate_python(settings)
     except ValidationError as error:
-        message = validation_message(error, of="configuration", unnamed=_HEAD_KINDS)
+        message = validation_message(error, of="configuration", unnamed=HEAD_KINDS)
         raise ConfigurationError(message, where=where) from error
     check_space(config.search, config.procedure)
     return config

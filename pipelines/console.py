@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["open_console"]
+__all__ = ["estimate_text", "open_console"]
 
 
 def open_console() -> Console:
@@ -15,3 +16,12 @@ def open_console() -> Console:
     from rich.console import Console
 
     return Console(soft_wrap=True, highlight=False)
+
+
+def estimate_text(entry: Mapping[str, Any]) -> str:
+    """Return '0.789 (0.707 to 0.853)', or why there is no value."""
+    if entry["value"] is None:
+        return f"not defined: {entry['reason']}"
+    if entry["ci_low"] is None:
+        return f"{entry['value']:.3f}"
+    return f"{entry['value']:.3f} ({entry['ci_low']:.3f} to {entry['ci_high']:.3f})"

@@ -13,6 +13,7 @@ from mri_transfer.predictions import ClassScores, InnerScores, PatientScores, Sl
 from mri_transfer.specs import spec_dict
 from pipelines.baselines import image_baselines
 from pipelines.config import RunConfig
+from pipelines.console import estimate_text
 from pipelines.folds import read_folds
 from pipelines.stage import Context, Stage, StageResult
 from pipelines.train import read_trained, trained_files
@@ -42,15 +43,7 @@ def answer_lines(workspace: Workspace) -> Iterator[str]:
         rows[f"AUC of {name}"] = baseline["auc"]
     width = max(map(len, rows))
     for name, entry in rows.items():
-        yield f"  {name:<{width}}  {_estimate(entry)}"
-
-
-def _estimate(entry: dict[str, Any]) -> str:
-    if entry["value"] is None:
-        return f"not defined: {entry['reason']}"
-    if entry["ci_low"] is None:
-        return f"{entry['value']:.3f}"
-    return f"{entry['value']:.3f} ({entry['ci_low']:.3f} to {entry['ci_high']:.3f})"
+        yield f"  {name:<{width}}  {estimate_text(entry)}"
 
 
 def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
@@ -110,7 +103,7 @@ def _work(context: Context) -> StageResult:
     atomic_write_text(
         workspace.baseline_scores, result.baseline_scores.to_csv(index=False, lineterminator="\n")
     )
-    auc = _estimate(result.document["patient"]["auc"])
+    auc = estimate_text(result.document["patient"]["auc"])
     return StageResult(
         outputs=[workspace.evaluation, workspace.baseline_scores], summary=f"patient AUC {auc}"
     )

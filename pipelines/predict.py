@@ -34,8 +34,17 @@ from mri_transfer.report.prediction_page import (
 )
 from pipelines.pool import run_jobs
 from pipelines.stage import Reporter
+from pipelines.workspace import default_cache
 
-__all__ = ["BundlePlace", "Job", "Outcome", "find_scans", "predict_one", "predict_scans"]
+__all__ = [
+    "BundlePlace",
+    "Job",
+    "Outcome",
+    "bundle_place",
+    "find_scans",
+    "predict_one",
+    "predict_scans",
+]
 
 _TABLE = "predictions.csv"
 _SUFFIXES = (".nii", ".nii.gz")
@@ -58,6 +67,18 @@ class BundlePlace:
         """Open the bundle."""
         runtime = Runtime(weights=self.weights, cache=self.cache)
         return load_bundle(self.path, trusted_key=self.trusted_key, runtime=runtime)
+
+
+def bundle_place(
+    path: Path, *, trusted_key: str | None, weights: Path | None, cache: Path | None
+) -> BundlePlace:
+    """Return where a bundle lies; converted weights lie in `cache`, or in the user's."""
+    return BundlePlace(
+        path=path,
+        trusted_key=trusted_key,
+        weights=weights,
+        cache=(cache or default_cache()) / "weights",
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ from mri_transfer.bundle import (
 )
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.files import write_json
-from pipelines.config import RunConfig
+from pipelines.config import config_of
 from pipelines.retrain import Packing, read_cohort, read_study, recipe_of
 from pipelines.runner import begin_run, open_run, run_pipeline, stages_until
 from pipelines.stage import Reporter
@@ -135,9 +135,7 @@ def _encode(
     jobs: int | None,
 ) -> tuple[Workspace, Cohort]:
     """Bring the new cohort to features, as the old one was."""
-    names = {field.name for field in dataclasses.fields(RunConfig)}
-    shared = {name: value for name, value in vars(parent.recipe).items() if name in names}
-    config = RunConfig(**shared)
+    config = config_of(parent.recipe)
     workspace = begin_run(update.manifest, update.work, config, cache=cache)
     run_pipeline(
         workspace,

@@ -23,7 +23,7 @@ from mri_transfer.files import atomic_write_text, read_json_object, write_json
 from mri_transfer.manifest import read_manifest
 from mri_transfer.predictions import PatientScores
 from mri_transfer.specs import spec_dict
-from pipelines.config import RunConfig
+from pipelines.config import RunConfig, config_of
 from pipelines.runner import begin_run, run_pipeline, stages_until
 from pipelines.stage import Context, Reporter, Stage, StageResult, run_stage
 from pipelines.validate_cohort import find_known, model_facts, score_cohort
@@ -145,9 +145,7 @@ def _demand_no_training(out: Path) -> None:
 
 def _config(bundle: ModelBundle, manifest: Path) -> RunConfig:
     """Return the settings that the bundle was made with, as those of a run."""
-    names = {field.name for field in dataclasses.fields(RunConfig)}
-    shared = {name: value for name, value in vars(bundle.recipe).items() if name in names}
-    config = RunConfig(**shared)
+    config = config_of(bundle.recipe)
     found = {label for label in read_manifest(manifest).scans["label"] if isinstance(label, str)}
     if not found & set(config.labels.used):
         raise ConfigurationError(

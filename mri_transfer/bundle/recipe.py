@@ -13,7 +13,7 @@ from mri_transfer.errors import StoreError
 from mri_transfer.features import FeatureSpec
 from mri_transfer.folds import FoldSpec
 from mri_transfer.harmonisation import HarmonisationSpec
-from mri_transfer.heads import HeadSpec, LinearHeadSpec
+from mri_transfer.heads import HEAD_KINDS, HeadSpec, LinearHeadSpec
 from mri_transfer.labels import LabelSpec
 from mri_transfer.predictions import PredictionSpec
 from mri_transfer.preparation import PreparationSpec
@@ -25,9 +25,6 @@ from mri_transfer.trunks import TrunkSpec
 from mri_transfer.volumes import VolumeSpec
 
 __all__ = ["Recipe"]
-
-#: Tags of the heads' union: a fault's place names them, a recipe does not.
-_HEAD_KINDS = ("linear", "published", "attention")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -77,9 +74,7 @@ class Recipe:
             return TypeAdapter(cls).validate_python(content)
         except ValidationError as error:
             raise StoreError(
-                validation_message(
-                    error, of="recipe", unnamed=("linear", "published", "attention")
-                ),
+                validation_message(error, of="recipe", unnamed=HEAD_KINDS),
                 where="bundle.json",
                 remedy="Use the version of mri-transfer that the bundle names",
             ) from error

@@ -17,6 +17,7 @@ from mri_transfer.heads.linear import LinearHeadSpec, apply_linear, fit_linear
 from mri_transfer.heads.published import PublishedHeadSpec, apply_published, fit_published
 
 __all__ = [
+    "HEAD_KINDS",
     "AnyHeadSpec",
     "AttentionHeadSpec",
     "Fit",
@@ -38,6 +39,9 @@ _APPLY = {
     "published": apply_published,
     "attention": apply_attention,
 }
+
+#: Values of a head's `kind`.
+HEAD_KINDS = tuple(_APPLY)
 
 
 def fit_heads(

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mri_transfer.report.document import Table
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from mri_transfer.report.pages import environment
 
 __all__ = ["Markdown", "escaped", "markdown_table", "render_markdown"]
 
-_TEMPLATES = Path(__file__).with_name("templates")
 # What may begin or end a mark anywhere in a line. CommonMark (section 2.4) lets a backslash stand
 # before any ASCII punctuation.
 _MARKS = re.compile(r"[\\`*_\[\]<>|#~&$]")
@@ -66,25 +61,9 @@ def markdown_table(table: Table) -> Markdown:
 
 def render_markdown(template: str, **values: Any) -> str:
     """Return a page of Markdown from a template; every value is escaped unless it is `Markdown`."""
-    return _environment().get_template(template).render(**values)
+    return environment(finalize=escaped).get_template(template).render(**values)
 
 
 def _line(cells: Iterable[str]) -> str:
     texts = (cell.replace(":\n", ": ").replace("\n", "; ") for cell in cells)
     return "| " + " | ".join(escaped(text) or "\u2013" for text in texts) + " |"
-
-
-@functools.cache
-def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(_TEMPLATES, encoding="utf-8"),
-        # The pages' escaping is for HTML; here `finalize` sees each value that is printed.
-        autoescape=False,
-        finalize=escaped,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["png_source", "render_page"]
+__all__ = ["environment", "png_source", "render_page"]
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -46,19 +46,27 @@ def render_page(
     code = "" if script is None else (_TEMPLATES / script).read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(code.encode("utf-8")).digest()).decode("ascii")
     return (
-        _environment()
+        environment()
         .get_template(template)
         .render(style=style, script=code, script_digest=digest, **values)
     )
 
 
 @functools.cache
-def _environment() -> Environment:
+def environment(*, finalize: Callable[[Any], Any] | None = None) -> Environment:
+    """Return what renders the templates.
+
+    Parameters
+    ----------
+    finalize : callable, optional
+        Escapes each value that is printed; without one values are escaped as HTML.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(
         loader=FileSystemLoader(_TEMPLATES, encoding="utf-8"),
-        autoescape=True,
+        autoescape=finalize is None,
+        finalize=finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mri_transfer.cohorts import read_bids_cohort
 from mri_transfer.cohorts.demo import DemoSpec, grow_demo_cohort
 from pipelines import cli
 from pipelines.config import RunConfig, read_config
+from pipelines.reporters import SilentReporter
 from pipelines.runner import RunOutcome, begin_run, run_pipeline
 
 #: Settings that make a run small, not different in kind.
@@ -48,6 +50,23 @@ def run_command(*words: str) -> int:
     finally:
         sys.argv = before
     return int(ended.value.code or 0)
+
+
+class Notes(SilentReporter):
+    """Remembers what was said, and may fail after some items."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.notes: list[str] = []
+        self.stop_after = stop_after
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def track(self, items, *, total: int, what: str) -> Iterator:
+        for i, item in enumerate(items):
+            if i == self.stop_after:
+                raise KeyboardInterrupt
+            yield item
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -14,28 +13,10 @@ import pytest
 from mri_transfer.explain import read_explanation
 from pipelines import explain
 from pipelines.explain import EXPLAIN
-from pipelines.reporters import SilentReporter
 from pipelines.runner import RunOutcome
 from pipelines.stage import Context
 from pipelines.workspace import Workspace
-from tests.pipelines.conftest import SmallJob
-
-
-class Stops(SilentReporter):
-    """Is killed after some items, if asked to."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.notes: list[str] = []
-        self.stop_after = stop_after
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def track(self, items, *, total: int, what: str) -> Iterator:
-        for i, item in enumerate(items):
-            if i == self.stop_after:
-                raise KeyboardInterrupt
-            yield item
+from tests.pipelines.conftest import Notes, SmallJob
 
 
 def _context(finished: RunOutcome, small_job: SmallJob, folder: Path, **more) -> Context:
@@ -51,7 +32,7 @@ def _context(finished: RunOutcome, small_job: SmallJob, folder: Path, **more) ->
     return Context(
         workspace=Workspace(root=folder / "run", cache=folder / "cache"),
         config=dataclasses.replace(small_job.config, explanation=spec),
-        reporter=Stops(),
+        reporter=Notes(),
     )
 
 
@@ -78,7 +59,7 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(
 ) -> None:
     context = _context(finished, small_job, tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        EXPLAIN.work(dataclasses.replace(context, reporter=Stops(stop_after=3)))
+        EXPLAIN.work(dataclasses.replace(context, reporter=Notes(stop_after=3)))
     assert not (context.workspace.explanations / "explanation.json").exists()
     calls = []
     true = explain.explain_scan

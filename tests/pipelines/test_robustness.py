@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,33 +20,15 @@ from mri_transfer.volumes import load_volume
 from pipelines import robustness
 from pipelines.features import read_feature_tables
 from pipelines.prepare import read_prepared_index
-from pipelines.reporters import SilentReporter
 from pipelines.robustness import perturbed_tables
 from pipelines.runner import RunOutcome
 from pipelines.stage import Context
 from pipelines.workspace import Workspace
-from tests.pipelines.conftest import SmallJob
+from tests.pipelines.conftest import Notes, SmallJob
 
 NOISE = Perturbation(kind="noise", level=5.0)
 GAMMA = Perturbation(kind="gamma", level=1.5)
 BOTH = (NOISE, GAMMA)
-
-
-class Notes(SilentReporter):
-    """Remembers what was said, and may fail after some items."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.notes: list[str] = []
-        self.stop_after = stop_after
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def track(self, items, *, total: int, what: str) -> Iterator:
-        for i, item in enumerate(items):
-            if i == self.stop_after:
-                raise KeyboardInterrupt
-            yield item
 
 
 @pytest.fixture
