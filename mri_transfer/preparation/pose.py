@@ -1,12 +1,17 @@
-"""Where the head lies in a scan, found from its content alone.
+"""Where the head may lie in a scan: guesses from its content, to be registered from.
 
-A low-resolution copy of the template brain, in each of the 24 turns of a cube and at several nods
-of the head, is slid over the scan, and normalised cross-correlation inside the template's outline
-is computed for every position at once by the fast Fourier transform (Padfield 2012, IEEE Trans.
-Image Process. 21:2706-2718). What the header says about directions is not used: that is how a scan
-whose header and content disagree is noticed.
+Two kinds of guess are made for each of the 24 turns of a cube:
 
-A left-right mirror image cannot be told from the original: a head looks alike in both.
+- `find_poses` slides a low-resolution copy of the template brain, at several nods of the head, over
+  the scan. Normalised cross-correlation inside the template's outline is computed for every
+  position at once by the fast Fourier transform (Padfield 2012, IEEE Trans. Image Process.
+  21:2706-2718).
+- `crown_poses` uses the head's outline alone: the brain lies below the crown, midway between the
+  sides. It holds where the brain looks unlike the template.
+
+What the header says about directions is not used here: that is how a scan whose header and content
+disagree is noticed. A left-right mirror image cannot be told from the original: a head looks alike
+in both.
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.preparation.aged_template import aged_template_at
+from mri_transfer.preparation.levelling import head_mask
 from mri_transfer.preparation.template import (
     CENTRE_LPS_MM,
     affine_of_image,
@@ -27,13 +34,21 @@ from mri_transfer.preparation.template import (
     image_of_array,
     load_template,
     ras_matrix,
-    template_at,
 )
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-__all__ = ["SEARCH_SPACING_MM", "TURNS", "TURN_WORDS", "Pose", "Probe", "find_poses", "slide"]
+__all__ = [
+    "SEARCH_SPACING_MM",
+    "TURNS",
+    "TURN_WORDS",
+    "Pose",
+    "Probe",
+    "crown_poses",
+    "find_poses",
+    "slide",
+]
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
 FloatArray: TypeAlias = npt.NDArray[np.float32]
@@ -45,9 +60,13 @@ _BOX = (26, 30, 26)  # voxels that hold the template at any nod
 #: Heads nod in scanners: positive angles raise the chin.
 _PITCHES_DEG = (-25.0, -12.5, 0.0, 12.5, 25.0)
 #: The template is larger than nearly all brains (Evans et al. 2012, NeuroImage 62:911-922).
-_SCALE = 0.9
+_SCALE = 0.86
 #: Where a scan varies less than this share of its whole variance, a correlation means nothing.
 _MIN_VARIANCE = 1e-2
+#: Guesses from the crown: scale and nod of the template. Its own top, the thickness of scalp and
+#: skull above it, and how far below the crown the widest part of the head lies.
+_CROWN_SCALES, _CROWN_PITCHES_DEG = (0.82, 0.92), (10.0, -10.0)
+_TEMPLATE_TOP_MM, _SKULL_MM, _WIDEST_MM = 80.0, 12.0, 110.0
 
 
 def _turns() -> tuple[Matrix, ...]:
@@ -91,20 +110,21 @@ class Pose:
 
     Parameters
     ----------
-    correlation : float
-        Normalised cross-correlation inside the template's outline, -1 to 1.
     turn : int
         Position in `TURNS`: how the head lies against the scan's axes.
     pitch_deg : float
         Nod of the head.
     matrix : ndarray of float64, shape (4, 4)
         Template position to scan position, both RAS mm.
+    correlation : float or None
+        Normalised cross-correlation inside the template's outline, -1 to 1; None for a guess from
+        the head's outline.
     """
 
-    correlation: float
     turn: int
     pitch_deg: float
     matrix: Matrix
+    correlation: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,7 +175,6 @@ def _nod(pitch_deg: float) -> _Nod:
     import SimpleITK as sitk
     from scipy import ndimage
 
-    template = load_template()
     centre = np.array(CENTRE_LPS_MM) * (-1, -1, 1)
     affine = np.diag([SEARCH_SPACING_MM] * 3 + [1.0])
     affine[:3, 3] = centre - (np.array(_BOX) - 1) / 2 * SEARCH_SPACING_MM
@@ -164,9 +183,8 @@ def _nod(pitch_deg: float) -> _Nod:
     nod.SetCenter(CENTRE_LPS_MM)
     nod.SetRotation((1.0, 0.0, 0.0), math.radians(pitch_deg))
     nod.SetScale(1.0 / _SCALE)
-    blurred = template_at(SEARCH_SPACING_MM)
-    signal = array_of_image(sitk.Resample(blurred, grid, nod))
-    mask = sitk.Resample(sitk.Cast(template.mask, sitk.sitkFloat32), grid, nod)
+    signal = array_of_image(sitk.Resample(aged_template_at(SEARCH_SPACING_MM), grid, nod))
+    mask = sitk.Resample(sitk.Cast(load_template().mask, sitk.sitkFloat32), grid, nod)
     # The dark rim of fluid and bone counts: it is what tells a brain from a ball.
     outline = ndimage.binary_dilation(array_of_image(mask) > 0.5)
     return _Nod(
@@ -190,15 +208,55 @@ def find_poses(image: sitk.Image) -> list[Pose]:
         One a turn and nod, the best correlation first.
     """
     field, to_world = array_of_image(image), affine_of_image(image)
-    poses = []
+    found = []
     for nod in _nods():
         for turn, (correlation, placed) in enumerate(slide(field, nod.probe)):
             matrix = to_world @ placed @ np.linalg.inv(nod.to_template)
-            poses.append(
-                Pose(correlation=correlation, turn=turn, pitch_deg=nod.pitch_deg, matrix=matrix)
-            )
+            pose = Pose(turn=turn, pitch_deg=nod.pitch_deg, matrix=matrix, correlation=correlation)
+            found.append((correlation, pose))
     # A stable sort: equal correlations keep the order of nods and turns.
-    return sorted(poses, key=lambda pose: -pose.correlation)
+    return [pose for _, pose in sorted(found, key=lambda pair: -pair[0])]
+
+
+def crown_poses(image: sitk.Image, turn: int) -> list[Pose]:
+    """Place the template below the crown of the head, which a turn says where to look for.
+
+    Parameters
+    ----------
+    image : SimpleITK.Image
+        The scan at `SEARCH_SPACING_MM`.
+    turn : int
+        Position in `TURNS`.
+
+    Returns
+    -------
+    list of Pose
+        One a scale and nod.
+    """
+    affine = affine_of_image(image)
+    inside_mm = np.argwhere(head_mask(image)) @ affine[:3, :3].T + affine[:3, 3]
+    upright_mm = inside_mm @ TURNS[turn]
+    crown_mm = float(np.percentile(upright_mm[:, 2], 99.8)) + SEARCH_SPACING_MM / 2
+    upper = upright_mm[upright_mm[:, 2] > crown_mm - _WIDEST_MM, :2]
+    middle_mm = np.percentile(upper, (1, 99), axis=0).mean(axis=0)
+    centre = np.array(CENTRE_LPS_MM) * (-1, -1, 1)
+    poses = []
+    for scale, pitch_deg in itertools.product(_CROWN_SCALES, _CROWN_PITCHES_DEG):
+        angle = math.radians(pitch_deg)
+        nod = np.array(
+            [
+                [1.0, 0.0, 0.0],
+                [0.0, math.cos(angle), -math.sin(angle)],
+                [0.0, math.sin(angle), math.cos(angle)],
+            ]
+        )
+        below_mm = _SKULL_MM + scale * (_TEMPLATE_TOP_MM - centre[2])
+        matrix = np.eye(4)
+        matrix[:3, :3] = TURNS[turn] @ nod * scale
+        there = TURNS[turn] @ np.array([*middle_mm, crown_mm - below_mm])
+        matrix[:3, 3] = there - matrix[:3, :3] @ centre
+        poses.append(Pose(turn=turn, pitch_deg=pitch_deg, matrix=matrix))
+    return poses
 
 
 def slide(field: FloatArray, probe: Probe) -> list[tuple[float, Matrix]]:

@@ -51,7 +51,7 @@ __all__ = ["PreparationSpec", "PreparedScan", "prepare_scan", "prepared_key"]
 BoolArray = npt.NDArray[np.bool_]
 
 #: Raise when the same scan and Spec would give other voxels.
-_VERSION = "prepared/1"
+_VERSION = "prepared/2"
 #: A shell emptier than this has no skull in it.
 _STRIPPED_SHARE = 0.9
 #: The field is estimated inside the template's outline and this rim.

@@ -1,14 +1,18 @@
 """Affine registration of a head to the template brain, from coarse to fine.
 
-1. `find_poses` slides the template over the scan in all turns (8 mm).
-2. The best poses are moved rigidly (8 mm), then affinely (4 mm); Mattes' mutual information
-   (Mattes et al. 2003, IEEE Trans. Med. Imaging 22:120-128) inside the template's outline decides.
-3. The winner is refined at 2 mm.
+1. The scan's signal is made level (`preparation.levelling`): scalp no longer outshines the brain.
+2. Guesses of where the brain lies (`preparation.pose`) are moved rigidly (8 mm); the best one in
+   the header's orientation and the best of all others are then registered affinely (4 mm).
+   Mattes' mutual information (Mattes et al. 2003, IEEE Trans. Med. Imaging 22:120-128) inside the
+   outline of the aged template decides. The header is overruled by a clear margin only.
+3. Where that leaves doubt, every orientation is tried from more starts. This takes some 15 s more.
+4. The winner is refined at 2 mm on the template itself.
 
 Only voxels inside the template's outline and a rim around it count, so that neck and scalp do not
-pull. The rigid step comes before the affine one: a whole head can otherwise be taken for a large
-brain. Everything runs on one thread, without random numbers: sums over threads depend on their
-number, and so would the result.
+pull. The rigid step comes before the affine one, and a trial that ends with a brain much larger
+than the template's is marked down: the template can otherwise settle between skull and scalp.
+Everything runs on one thread, without random numbers: sums over threads depend on their number, and
+so would the result.
 """
 
 from __future__ import annotations
@@ -16,13 +20,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.preparation.pose import SEARCH_SPACING_MM, TURNS, Pose, find_poses
+from mri_transfer.preparation.aged_template import aged_template_at
+from mri_transfer.preparation.levelling import LEVEL_SPACING_MM, level
+from mri_transfer.preparation.pose import SEARCH_SPACING_MM, TURNS, Pose, crown_poses, find_poses
 from mri_transfer.preparation.template import (
     CENTRE_LPS_MM,
     itk_affine,
@@ -39,14 +46,22 @@ __all__ = ["Alignment", "align", "fit_rigidly", "one_thread"]
 
 Matrix = npt.NDArray[np.float64]
 
-_RIGID_MM, _AFFINE_MM, _FINE_MM = SEARCH_SPACING_MM, 4.0, 2.0
-#: Poses of the likeliest turn that are tried, and further turns that may contest it.
-_POSES_OF_BEST_TURN, _OTHER_TURNS = 2, 2
+_RIGID_MM, _AFFINE_MM, _FINE_MM = SEARCH_SPACING_MM, 4.0, LEVEL_SPACING_MM
+#: Starts in the header's orientation, and other turns that may contest it.
+_HEADER_STARTS, _OTHER_TURNS = 4, 4
+#: The same where the first search leaves doubt: starts of each other turn, and how many of both
+#: are registered affinely.
+_TURNED_STARTS, _HEADER_REFINED, _TURNED_REFINED = 3, 4, 3
+#: A first search that ends with less mutual information (nats) or a smaller margin leaves doubt.
+_POOR_INFORMATION, _CLEAR_MARGIN = 0.40, 0.10
+#: By how much content must exceed the header's orientation to overrule it, in nats.
+_OVERRULING_MARGIN = 0.12
+#: Volume of a brain over the template's that hardly occurs, and what more than that costs in nats
+#: per unit of its logarithm. The template is larger than nearly all brains (Evans et al. 2012).
+_LARGEST_RATIO, _SIZE_PENALTY = 1.1, 2.0
 _BINS = 32
 #: Share of the outline's voxels that the last step looks at, evenly spread.
 _FINE_SHARE = 0.25
-#: Scalp and vessels shine; what is brighter counts as this bright.
-_BRIGHT_PERCENTILE = 99.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,9 +78,10 @@ class Alignment:
     tilt_deg : float
         Rotation that is left when the turn is taken off, 0 to 90.
     information : float
-        Mutual information with the template at 4 mm, in nats.
+        Mutual information with the aged template at 4 mm, in nats.
     lead : float
-        By how much that exceeds the best rival turn's.
+        By how much that exceeds the best rival orientation's. Negative where the header's
+        orientation is kept although another one fits slightly better.
     """
 
     matrix: Matrix
@@ -105,61 +121,151 @@ def align(image: sitk.Image) -> Alignment:
     -------
     Alignment
     """
-    import SimpleITK as sitk
-
     with one_thread():
-        image = sitk.Clamp(image, upperBound=_bright(image))
-        coarse, middle = to_spacing(image, _RIGID_MM), to_spacing(image, _AFFINE_MM)
-        tried = []
-        for pose in _contestants(find_poses(coarse)):
-            _, placed = fit_rigidly(*_fixed(_RIGID_MM), coarse, pose.matrix)
-            information, moved = _affine(
-                middle, itk_affine(placed), _AFFINE_MM, iterations=100, step_mm=2.0
-            )
-            tried.append((information, pose.turn, moved))
-        tried.sort(key=lambda trial: -trial[0])
-        information, turn, moved = tried[0]
-        rival = max((trial[0] for trial in tried if trial[1] != turn), default=0.0)
-        fine = to_spacing(image, _FINE_MM)
-        _, moved = _affine(fine, moved, _FINE_MM, iterations=60, step_mm=1.0, share=_FINE_SHARE)
+        images = _Pyramid.of(image)
+        poses = find_poses(images.coarse)
+        chosen, rival = _search(images, poses)
+        if chosen.information < _POOR_INFORMATION or _margin(chosen, rival) < _CLEAR_MARGIN:
+            chosen, rival = _search_further(images, poses, [chosen, rival])
+        _, moved = _affine(
+            images.fine,
+            itk_affine(chosen.matrix),
+            template_at(_FINE_MM),
+            iterations=60,
+            step_mm=1.0,
+            share=_FINE_SHARE,
+        )
     matrix = ras_matrix(moved)
     turn, tilt_deg = _nearest_turn(matrix)
     return Alignment(
         matrix=matrix,
         turn=turn,
         tilt_deg=tilt_deg,
-        information=information,
-        lead=information - rival,
+        information=chosen.information,
+        lead=_margin(chosen, rival),
     )
 
 
-def _bright(image: sitk.Image) -> float:
-    import SimpleITK as sitk
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Pyramid:
+    """A scan's levelled signal at the resolutions of the search."""
 
-    voxels = sitk.GetArrayViewFromImage(image)
-    floor = voxels.min()
-    signal = voxels[voxels > floor + 0.1 * (voxels.mean() - floor)]
-    return float(np.percentile(signal, _BRIGHT_PERCENTILE))
+    coarse: sitk.Image
+    middle: sitk.Image
+    fine: sitk.Image
+
+    @classmethod
+    def of(cls, image: sitk.Image) -> _Pyramid:
+        fine = level(image)
+        return cls(
+            coarse=to_spacing(fine, _RIGID_MM), middle=to_spacing(fine, _AFFINE_MM), fine=fine
+        )
 
 
-def _contestants(poses: list[Pose]) -> list[Pose]:
-    """Pick the poses that are worth a registration, of the likeliest turns."""
-    turns = list(dict.fromkeys(pose.turn for pose in poses))
-    best = [pose for pose in poses if pose.turn == turns[0]][:_POSES_OF_BEST_TURN]
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Trial:
+    """A pose after registration at `_RIGID_MM` or `_AFFINE_MM`."""
+
+    turn: int
+    information: float
+    matrix: Matrix
+
+    @property
+    def merit(self) -> float:
+        """The information, less what an implausible size costs."""
+        ratio = float(abs(np.linalg.det(self.matrix[:3, :3])))
+        too_large = max(0.0, math.log(max(ratio, 1e-6) / _LARGEST_RATIO))
+        return self.information - _SIZE_PENALTY * too_large
+
+
+_NO_RIVAL = _Trial(turn=-1, information=0.0, matrix=np.eye(4))
+
+
+def _search(images: _Pyramid, poses: list[Pose]) -> tuple[_Trial, _Trial]:
+    """Register the header's orientation and the best of the others; return winner and rival."""
+    turns = list(dict.fromkeys(pose.turn for pose in poses if pose.turn != 0))
+    upright = _best([_rigid(images, pose) for pose in _starts(images, poses, 0)[:_HEADER_STARTS]])
     others = [
-        next(pose for pose in poses if pose.turn == turn) for turn in turns[1 : 1 + _OTHER_TURNS]
+        _rigid(images, next(pose for pose in poses if pose.turn == turn))
+        for turn in turns[:_OTHER_TURNS]
     ]
-    return best + others
+    return _judged([_refined(images, upright), _refined(images, _best(others))])
+
+
+def _search_further(
+    images: _Pyramid, poses: list[Pose], known: list[_Trial]
+) -> tuple[_Trial, _Trial]:
+    """Register from every plausible start: what looks unlike the template takes longer."""
+    upright = [_rigid(images, pose) for pose in _starts(images, poses, 0)]
+    turned = [
+        _best([_rigid(images, pose) for pose in _starts(images, poses, turn)[:_TURNED_STARTS]])
+        for turn in range(1, len(TURNS))
+    ]
+    likely = sorted(upright, key=lambda trial: -trial.merit)[:_HEADER_REFINED]
+    likely += sorted(turned, key=lambda trial: -trial.merit)[:_TURNED_REFINED]
+    known = [trial for trial in known if trial is not _NO_RIVAL]
+    return _judged([*known, *(_refined(images, trial) for trial in likely)])
+
+
+def _starts(images: _Pyramid, poses: list[Pose], turn: int) -> list[Pose]:
+    """Return the poses of an orientation: the likeliest positions and the crown's, alternating."""
+    slid = [pose for pose in poses if pose.turn == turn]
+    crown = crown_poses(images.coarse, turn)
+    both = [pose for pair in zip(slid, crown, strict=False) for pose in pair]
+    return both + slid[len(crown) :]
+
+
+def _best(trials: list[_Trial]) -> _Trial:
+    return max(trials, key=lambda trial: trial.merit)
+
+
+def _judged(trials: list[_Trial]) -> tuple[_Trial, _Trial]:
+    """Return the orientation that is believed, and its best rival.
+
+    The header is a strong witness: content overrules it by a clear margin only.
+    """
+    upright = [trial for trial in trials if trial.turn == 0]
+    others = [trial for trial in trials if trial.turn != 0]
+    # Registration may end in another orientation than the one it started from.
+    if not others:
+        return _best(upright), _NO_RIVAL
+    if not upright:
+        return _best(others), _NO_RIVAL
+    best, other = _best(upright), _best(others)
+    overruled = _margin(other, best) > _OVERRULING_MARGIN
+    return (other, best) if overruled else (best, other)
+
+
+def _margin(chosen: _Trial, rival: _Trial) -> float:
+    return chosen.merit - rival.merit
+
+
+def _rigid(images: _Pyramid, pose: Pose) -> _Trial:
+    information, placed = fit_rigidly(
+        aged_template_at(_RIGID_MM), _outline(_RIGID_MM), images.coarse, pose.matrix
+    )
+    return _Trial(turn=pose.turn, information=information, matrix=placed)
+
+
+def _refined(images: _Pyramid, trial: _Trial) -> _Trial:
+    information, moved = _affine(
+        images.middle,
+        itk_affine(trial.matrix),
+        aged_template_at(_AFFINE_MM),
+        iterations=100,
+        step_mm=2.0,
+    )
+    matrix = ras_matrix(moved)
+    return _Trial(turn=_nearest_turn(matrix)[0], information=information, matrix=matrix)
 
 
 @functools.cache
-def _fixed(spacing_mm: float) -> tuple[sitk.Image, sitk.Image]:
-    """Return the template at a resolution, and the outline with its rim."""
+def _outline(spacing_mm: float) -> sitk.Image:
+    """Return the template's outline with its rim at a resolution."""
     import SimpleITK as sitk
 
-    template = load_template()
-    mask = to_spacing(sitk.Cast(template.mask, sitk.sitkFloat32), spacing_mm) > 0.5
-    return template_at(spacing_mm), sitk.BinaryDilate(mask, [1, 1, 1])
+    outline = sitk.Cast(load_template().mask, sitk.sitkFloat32)
+    return sitk.BinaryDilate(to_spacing(outline, spacing_mm) > 0.5, [1, 1, 1])
 
 
 def _method(
@@ -213,14 +319,14 @@ def fit_rigidly(
 def _affine(
     image: sitk.Image,
     start: Any,
-    spacing_mm: float,
+    fixed: sitk.Image,
     *,
     iterations: int,
     step_mm: float,
     share: float | None = None,
 ) -> tuple[float, Any]:
     """Refine all twelve parameters; return the mutual information and the transform."""
-    fixed, mask = _fixed(spacing_mm)
+    mask = _outline(fixed.GetSpacing()[0])
     method = _method(mask, iterations=iterations, step_mm=step_mm, share=share)
     method.SetInitialTransform(start, inPlace=True)
     method.Execute(fixed, image)

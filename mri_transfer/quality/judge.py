@@ -31,6 +31,21 @@ _COHORT = {
         "Distance (earth mover's) of the scan's grey histogram from the cohort's median histogram.",
     ),
 }
+#: Scores that mean something only if the scan was registered.
+_OF_REGISTRATION = (
+    "turned",
+    "turn_lead",
+    "tilt_deg",
+    "dice",
+    "similarity",
+    "coverage",
+    "contrast",
+    "brain_litres",
+    "stretch",
+    "holes",
+    "cerebellum",
+    "fluid_asymmetry_ml",
+)
 #: Fewer scans have no middle worth a distance.
 _MIN_COHORT = 8
 
@@ -66,9 +81,13 @@ def _judge(
     scan: ScoredScan, spec: QualitySpec, outlying: Mapping[str, tuple[float | None, float | None]]
 ) -> ScanQuality:
     judged = []
+    registered = RULES[0].judge(scan.scores.values.get("information"), spec)[0] != "fail"
     for rule in RULES:
         value = scan.scores.values.get(rule.name)
         verdict, words = rule.judge(value, spec)
+        if not registered and rule.name in _OF_REGISTRATION:
+            # A scan that could not be registered is not blamed for where it seems to lie.
+            verdict = "none"
         if scan.passed_through and rule.name in ("turned", "turn_lead") and verdict == "fail":
             # What came prepared is used as it came: its maker knew more than its content shows.
             verdict = "warn"
@@ -93,7 +112,7 @@ def _judge(
         verdict=verdict,
         kept=verdict == "fail" and scan.scan_id in spec.keep,
         passed_through=scan.passed_through,
-        turn=TURN_WORDS[scan.scores.turn],
+        turn=TURN_WORDS[scan.scores.turn] if registered else "",
         scores=tuple(judged),
     )
 

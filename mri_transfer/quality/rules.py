@@ -1,7 +1,7 @@
 """Rules: what each score means, and from where on it is a warning or a failure.
 
-The defaults were set on real scans (docs/decisions/0006): every one of 24 whole scans of two
-scanners passes with room to spare, every damaged or turned copy of them fails.
+The defaults were set on real scans (docs/decisions/0006): every whole scan passes, and every
+damaged or turned copy of them fails.
 """
 
 from __future__ import annotations
@@ -27,9 +27,12 @@ class QualitySpec:
 
     keep: tuple[str, ...] = ()
     """Scans (scan_id) that are used whatever their verdict is."""
-    turn_lead: Limits = (0.05, 0.0)
+    information: Limits = (0.40, 0.28)
+    """Mutual information with the template, in nats: warning below the first; below the second the
+    scan could not be registered."""
+    turn_lead: Limits = (0.05, -0.12)
     """Lead of the found orientation over its best rival, in nats of mutual information: warning
-    and failure below."""
+    and failure below. The header's orientation is kept down to -0.12."""
     tilt_deg: Limits = (35.0, 60.0)
     """Tilt of the head against the template: warning and failure above."""
     dice: Limits = (0.90, 0.80)
@@ -55,6 +58,13 @@ class QualitySpec:
     """Distinct grey values in the scan: warning and failure below."""
     holes: Limits = (0.01, 0.04)
     """Share of the deep brain without signal: warning and failure above."""
+    cerebellum: Limits = (0.5, 0.0)
+    """Share of the cerebellum that shows signal: warning and failure below."""
+    fluid_asymmetry_ml: Limits = (25.0, 500.0)
+    """Dark volume in one hemisphere beyond that in the other: warning and failure above."""
+    background: Limits = (0.2, 1.1)
+    """Signal at the edge of the field of view, from the darkest (0) to bright tissue (1): warning
+    and failure above."""
     slice_break: Limits = (0.45, 0.25)
     """Lowest correlation of a slice with its neighbours: warning and failure below."""
     cohort_outlier: float = Field(default=5.0, gt=0)
@@ -128,6 +138,14 @@ class Rule:
 #: Every score that is judged, in the order of the table.
 RULES: tuple[Rule, ...] = (
     Rule(
+        name="information",
+        title="registration",
+        unit="nats",
+        side="low",
+        meaning="Mutual information with the template after registration. A scan that fails here "
+        "could not be registered: what is said of its position means nothing.",
+    ),
+    Rule(
         name="turned",
         title="orientation",
         unit="",
@@ -140,7 +158,8 @@ RULES: tuple[Rule, ...] = (
         title="certainty of the orientation",
         unit="nats",
         side="low",
-        meaning="Mutual information with the template, best orientation minus its best rival.",
+        meaning="Mutual information with the template, the orientation found minus its best rival. "
+        "Where the two are close, the header's is kept.",
     ),
     Rule(
         name="tilt_deg",
@@ -225,7 +244,31 @@ RULES: tuple[Rule, ...] = (
         title="signal loss",
         unit="",
         side="high",
-        meaning="Share of voxels deep in the brain that hold no signal.",
+        meaning="Share of voxels deep in the brain, cerebellum apart, that hold no signal.",
+    ),
+    Rule(
+        name="cerebellum",
+        title="cerebellum",
+        unit="",
+        side="low",
+        meaning="Share of the cerebellum's place that shows tissue: a cerebellum that was cut away "
+        "or masked out shows here.",
+    ),
+    Rule(
+        name="fluid_asymmetry_ml",
+        title="fluid on one side",
+        unit="ml",
+        side="high",
+        meaning="Dark volume deep in one hemisphere beyond that in the other: a cavity, an old "
+        "infarct or a large cyst shows here.",
+    ),
+    Rule(
+        name="background",
+        title="background",
+        unit="",
+        side="high",
+        meaning="Signal at the edge of the field of view, from 0 (the darkest) to 1 (bright "
+        "tissue): a background that is not the darkest value shows here.",
     ),
     Rule(
         name="slice_break",

@@ -26,7 +26,7 @@ from mri_transfer.volumes import Volume
 __all__ = ["HISTOGRAM_EDGES", "ScanScores", "ScoreStore", "measure_scan", "score_key"]
 
 #: Raise when the same scan would get other scores.
-_SCHEMA = "mri-transfer/scores/2"
+_SCHEMA = "mri-transfer/scores/3"
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -37,6 +37,10 @@ HISTOGRAM_EDGES = np.linspace(0.0, 2.0, 41)
 _SURE = 0.9  # probability from which a voxel counts as that tissue
 _DEEP_MM = 6.0
 _DARK_SHARE = 0.01
+#: What is darker than this share of the brain's median is fluid.
+_FLUID_SHARE = 0.45
+#: The cerebellum lies behind and below these template positions (y and z).
+_CEREBELLUM_MM = (-45.0, -25.0)
 #: How far apart slices are compared: resampling makes those that are closer alike, noise as well.
 _SLICE_GAP_MM = 3.0
 #: Slices that show less than this share of the largest one's brain are not compared.
@@ -91,7 +95,8 @@ def measure_scan(raw: Volume, prepared: PreparedScan) -> ScanScores:
             **_shape(prepared),
             "spacing_mm": max(raw.spacing_mm),
             "grey_levels": float(np.unique(raw.voxels[raw.voxels > raw.voxels.min()]).size),
-            "holes": _holes(prepared, image, median),
+            "background": _background(raw.voxels, prepared),
+            **_signal_loss(prepared, image, median),
             "slice_break": _slice_break(prepared.volume, mask),
             "sharpness": _sharpness(voxels, mask, median),
             "entropy_focus": _entropy_focus(raw.voxels),
@@ -113,7 +118,12 @@ def _orientation(prepared: PreparedScan) -> dict[str, float | None]:
     """How the head lies; undefined if nobody looked, because registration was switched off."""
     if prepared.alignment is None and not prepared.passed_through:
         return {"turned": None, "turn_lead": None}
-    return {"turned": float(prepared.turn != 0), "turn_lead": prepared.lead}
+    alignment = prepared.alignment
+    return {
+        "information": None if alignment is None else alignment.information,
+        "turned": float(prepared.turn != 0),
+        "turn_lead": prepared.lead,
+    }
 
 
 def _fit(prepared: PreparedScan, image: Any) -> dict[str, float | None]:
@@ -166,18 +176,57 @@ def _shape(prepared: PreparedScan) -> dict[str, float | None]:
     return {"brain_litres": litres, "stretch": float(scales.max() / scales.min())}
 
 
-def _holes(prepared: PreparedScan, image: Any, median: float) -> float | None:
-    """Share of the deep brain that holds no signal."""
+def _signal_loss(prepared: PreparedScan, image: Any, median: float) -> dict[str, float | None]:
+    """Where the brain shows no tissue: anywhere deep, in the cerebellum, on one side only."""
     from scipy import ndimage
 
+    voxels = prepared.volume.voxels
     if prepared.passed_through:
         # Its space may be another one: its own outline says where the brain is deep.
         depth = round(_DEEP_MM / min(prepared.volume.spacing_mm))
         deep = ndimage.binary_erosion(prepared.mask, iterations=depth, border_value=1)
-    else:
-        deep = load_template().mask_on(image, margin_mm=-_DEEP_MM) & prepared.covered
-    voxels = prepared.volume.voxels[deep]
-    return float((voxels <= _DARK_SHARE * median).mean()) if voxels.size else None
+        return {"holes": _share(voxels[deep] <= _DARK_SHARE * median)}
+    deep = load_template().mask_on(image, margin_mm=-_DEEP_MM) & prepared.covered
+    x, y, z = (
+        axis.reshape([-1 if i == k else 1 for i in range(3)])
+        for k, axis in enumerate(_positions_mm(prepared.volume))
+    )
+    cerebellum = deep & (y < _CEREBELLUM_MM[0]) & (z < _CEREBELLUM_MM[1])
+    fluid = deep & (voxels < _FLUID_SHARE * median) & (z > _CEREBELLUM_MM[1])
+    voxel_ml = float(np.prod(prepared.volume.spacing_mm)) * 1e-3
+    ratio = 1.0 if prepared.alignment is None else prepared.alignment.volume_ratio
+    sides = int((fluid & (x > 0)).sum()) - int((fluid & (x < 0)).sum())
+    return {
+        "holes": _share(voxels[deep & ~cerebellum] <= _DARK_SHARE * median),
+        "cerebellum": _share(voxels[cerebellum] > _FLUID_SHARE * median),
+        "fluid_asymmetry_ml": abs(sides) * voxel_ml * ratio,
+    }
+
+
+def _share(flags: BoolArray) -> float | None:
+    return float(flags.mean()) if flags.size else None
+
+
+def _positions_mm(volume: Volume) -> tuple[npt.NDArray[np.float64], ...]:
+    """Return the positions of a prepared volume's voxels along x, y and z."""
+    return tuple(
+        volume.affine[k, 3] + volume.affine[k, k] * np.arange(n)
+        for k, n in enumerate(volume.voxels.shape)
+    )
+
+
+def _background(voxels: FloatArray, prepared: PreparedScan) -> float | None:
+    """Signal at the edge of the field of view, from the darkest (0) to bright tissue (1)."""
+    if prepared.passed_through and is_slab(prepared.volume):
+        return None
+    faces = np.concatenate(
+        [np.take(voxels, end, axis=axis).ravel() for axis in range(3) for end in (0, -1)]
+    )
+    darkest = float(np.percentile(voxels, 0.1))
+    bright = float(np.percentile(voxels, 90.0))
+    # Some faces cut the head, the darker ones show the air beside it.
+    edge = float(np.percentile(faces, 25.0))
+    return (edge - darkest) / (bright - darkest) if bright > darkest else None
 
 
 def _slice_break(volume: Volume, mask: BoolArray) -> float | None:

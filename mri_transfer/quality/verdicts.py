@@ -82,11 +82,17 @@ class ScanQuality:
 
 
 def _reason(score: JudgedScore) -> str:
+    if score.name == "information" and score.verdict == "fail":
+        return f"could not be registered to the template: {_shown(score)}"
+    return f"{score.title}: {_shown(score)}"
+
+
+def _shown(score: JudgedScore) -> str:
     unit = f" {score.unit}" if score.unit else ""
     # Three digits that count, and no powers of ten.
     value = score.value or 0.0
     shown = f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return f"{score.title}: {shown}{unit} ({score.thresholds})"
+    return f"{shown}{unit} ({score.thresholds})"
 
 
 def worst(verdicts: list[Verdict]) -> Verdict:
