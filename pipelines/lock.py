@@ -1,0 +1,74 @@
+"""The lock of a run folder: one command at a time works in it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from mri_transfer.errors import RunFolderError
+
+__all__ = ["locked"]
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other commands out of a run folder while the block runs.
+
+    The operating system holds the lock and drops it with the process, however that ends. The file
+    stays, and says who holds it while somebody does. A process may nest these blocks. Where nobody
+    may write, such as in an archive, there is nothing to lock.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder; made if missing.
+
+    Raises
+    ------
+    RunFolderError
+        At once, naming the holder, if another process works in the folder.
+    """
+    from filelock import FileLock, SoftFileLock, Timeout
+
+    # Beside the records, which are the one part of the folder that is not the same bytes again.
+    path = folder / "records" / "lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(str(path.resolve()), is_singleton=True)
+        nested = lock.is_locked
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunFolderError(
+            "another command works in this run folder",
+            where=str(folder),
+            found=_holder(path),
+            remedy="Wait until it has ended, or name another folder",
+        ) from error
+    except OSError:
+        if os.access(path if path.exists() else folder, os.W_OK):
+            raise
+        yield
+        return
+    # Where the file system has no locks, the file itself is one, and says who holds it already.
+    signs = not nested and not isinstance(lock, SoftFileLock)
+    try:
+        if signs:
+            since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            host = socket.gethostname()
+            path.write_text(f"process {os.getpid()} on {host} since {since}\n", encoding="utf-8")
+        yield
+    finally:
+        if signs:
+            path.write_text("", encoding="utf-8")
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    """Return what the lock file says of its holder."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return " ".join(path.read_text(encoding="utf-8").split()) or "no name"
+    return "no name"
