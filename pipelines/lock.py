@@ -63,7 +63,8 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         if signs:
-            path.write_text("", encoding="utf-8")
+            with contextlib.suppress(OSError):
+                path.write_text("", encoding="utf-8")
         lock.release()
 
 

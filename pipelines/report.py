@@ -190,8 +190,8 @@ def write_pseudonymous_report(context: Context, key_file: Path) -> Path:
         in the report.
     """
     workspace, config = context.workspace, context.config
-    demand_trusted(context, _inputs(workspace), caches=REPORT.caches(config))
     key = read_or_make_key(key_file, apart_from=workspace.root)
+    demand_trusted(context, _inputs(workspace), caches=REPORT.caches(config))
     inputs = report_inputs(workspace, config)
     source = read_manifest(workspace.source_manifest, check_files=False).scans
     pseudonyms = cohort_pseudonyms(inputs, key=key, source=source)

@@ -180,7 +180,7 @@ def _demand_same(workspace: Workspace, config: RunConfig, cohort: Manifest) -> N
         raise ConfigurationError(
             f"this folder was begun with other settings (in the folder -> asked for)\n{listed}",
             where=str(workspace.root),
-            remedy="\nRepeat the settings of the folder, name a new one with --out, or let "
+            remedy="\nRepeat the settings of the folder, name a new folder, or let "
             "`mri-transfer run --overwrite` make anew what depends on the difference",
         )
 

@@ -176,7 +176,9 @@ def demand_trusted(
     ledger.demand(files)
     lost = [maker for maker in map(stage_named, caches) if not maker.intact(workspace)]
     for maker in lost:
-        context.reporter.note(f"{maker.name}: what the cache has lost is made again")
+        context.reporter.note(
+            f"{maker.name}: what the cache ({workspace.cache}) has lost is made again"
+        )
         run_stage(maker, context, force=True)
     if lost:
         ledger = Ledger(workspace, config)
