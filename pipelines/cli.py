@@ -175,7 +175,7 @@ def _prepare_command(
     console = open_console()
     workspace, settings = open_run(run, cache=cache)
     settings = keep_scans(settings, keep or ())
-    with locked(workspace.root):
+    with locked(workspace):
         write_config(workspace, settings)
         outcome = run_pipeline(
             workspace,
@@ -213,7 +213,7 @@ def _report_command(
     console = open_console()
     workspace, settings = open_run(run, cache=cache)
     reporter = reporter_for(console)
-    with locked(workspace.root):
+    with locked(workspace):
         if paper is not None:
             settings = read_config(workspace.config, [f"report.paper={paper}"])
             write_config(workspace, settings)

@@ -58,7 +58,7 @@ def compare_run_folders(
     opened = [open_run(folder) for folder in folders]
     with contextlib.ExitStack() as held:
         for workspace, _ in opened:
-            held.enter_context(locked(workspace.root))
+            held.enter_context(locked(workspace))
         return _compare(names, opened, out, reporter)
 
 

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mri_transfer.errors import RunFolderError
+from pipelines.workspace import Workspace
 
 __all__ = ["locked"]
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(workspace: Workspace) -> Iterator[None]:
     """Keep other commands out of a run folder while the block runs.
 
     The operating system holds the lock and drops it with the process, however that ends. The file
@@ -24,8 +25,8 @@ def locked(folder: Path) -> Iterator[None]:
 
     Parameters
     ----------
-    folder : Path
-        The run folder; made if missing.
+    workspace : Workspace
+        The folder is made if missing.
 
     Raises
     ------
@@ -34,8 +35,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, SoftFileLock, Timeout
 
-    # Beside the records, which are the one part of the folder that is not the same bytes again.
-    path = folder / "records" / "lock"
+    path, folder = workspace.lock, workspace.root
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(str(path.resolve()), is_singleton=True)

@@ -319,4 +319,5 @@ PREPARE = Stage(
     specs=_specs,
     work=_work,
     intact=_intact,
+    reads_scans=True,
 )

@@ -51,6 +51,8 @@ class StageRecord:
     seconds: float
     started: str
     exclusions: int = 0
+    scans: dict[str, str] | None = None
+    """Digest of each source scan by scan_id, of a stage that reads them."""
 
     def write(self, workspace: Workspace) -> None:
         """Write the record beside what it describes."""
@@ -74,6 +76,7 @@ class StageRecord:
             values = json.loads(workspace.record(stage).read_text(encoding="utf-8"))
             if values["schema"] != _SCHEMA or values["mri_transfer"] != __version__:
                 return None
+            values.setdefault("scans", None)
             record = cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
             return record if record._is_sound() else None
         except (OSError, ValueError, KeyError, TypeError):
@@ -81,7 +84,7 @@ class StageRecord:
 
     def _is_sound(self) -> bool:
         """Tell whether what may have been edited has the types that it is read with."""
-        digests = [self.inputs, self.outputs]
+        digests = [self.inputs, self.outputs, self.scans or {}]
         return isinstance(self.specs, dict) and all(
             isinstance(one, dict) and all(isinstance(value, str) for value in one.values())
             for one in digests

@@ -189,7 +189,7 @@ def retrain_run(
     """
     demand_free(packing.out, zipped=packing.zipped)
     context = Context(workspace=workspace, config=config, reporter=reporter, weights=weights)
-    with locked(workspace.root):
+    with locked(workspace):
         demand_trusted(context, _files(workspace), caches=COHORT_CACHES)
         return _retrain(context, packing)
 

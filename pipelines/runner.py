@@ -152,7 +152,7 @@ def begin_run(
     cohort = read_manifest(manifest)
     labels = [label if isinstance(label, str) else None for label in cohort.scans["label"]]
     demand_both_labels(labels, config.labels)
-    with locked(workspace.root):
+    with locked(workspace):
         if not overwrite:
             _demand_same(workspace, config, cohort)
         cohort.write(workspace.source_manifest)
@@ -242,7 +242,7 @@ def run_pipeline(
     )
     forced_at = None if force_from is None else STAGES.index(stage_named(force_from))
     records = []
-    with locked(workspace.root):
+    with locked(workspace):
         for stage in stages:
             forced = forced_at is not None and STAGES.index(stage) >= forced_at
             reporter.heading(stage.name)

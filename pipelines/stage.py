@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from pipelines.config import RunConfig
 from pipelines.record import StageRecord, file_digests, recorded_specs
+from pipelines.scan_index import scan_digests
 from pipelines.trust import Ledger
 from pipelines.workspace import Workspace
 
@@ -81,6 +82,8 @@ class Stage:
         Whether what the outputs point to in the cache is there and can be trusted.
     caches : callable
         The stages whose entries of the cache it reads.
+    reads_scans : bool
+        Whether it reads the source scans, so that one that has changed makes it stale.
     excluded : callable
         The table of scans that are left out once this stage has run.
     """
@@ -91,6 +94,7 @@ class Stage:
     work: Callable[[Context], StageResult]
     intact: Callable[[Workspace], bool] = lambda _workspace: True
     caches: Callable[[RunConfig], tuple[str, ...]] = lambda _config: ()
+    reads_scans: bool = False
     excluded: Callable[[Workspace], Path] = lambda workspace: workspace.excluded
 
 
@@ -133,6 +137,7 @@ def run_stage(stage: Stage, context: Context, *, force: bool = False) -> tuple[S
     # A record must never describe files that are being replaced.
     workspace.record(stage.name).unlink(missing_ok=True)
     digests = file_digests(workspace, inputs)
+    scans = scan_digests(workspace) if stage.reads_scans else None
     result = stage.work(context)
     record = StageRecord(
         stage=stage.name,
@@ -143,6 +148,7 @@ def run_stage(stage: Stage, context: Context, *, force: bool = False) -> tuple[S
         seconds=round(time.perf_counter() - clock, 3),
         started=started.isoformat(timespec="seconds"),
         exclusions=result.exclusions,
+        scans=scans,
     )
     record.write(workspace)
     context.reporter.note(result.summary)

@@ -16,6 +16,7 @@ from mri_transfer.errors import RunFolderError
 from mri_transfer.files import sha256_of_file
 from pipelines.config import RunConfig
 from pipelines.record import StageRecord, recorded_specs
+from pipelines.scan_index import scan_digests
 from pipelines.settings import changed_settings
 from pipelines.workspace import Workspace
 
@@ -78,6 +79,7 @@ class Ledger:
         self._config = config
         self._digests: dict[str, str] = {}
         self._first: dict[str, Mismatch | None] = {}
+        self._scan_digests: dict[str, str] | None = None
 
     def own(self, stage: Stage) -> list[Mismatch]:
         """Return why a stage is not current, judged by its own record alone; nothing if it is."""
@@ -157,6 +159,24 @@ class Ledger:
             *settings,
             *self._files(stage.name, record.outputs, "{} is not what `{}` wrote"),
             *self._files(stage.name, read, "{} is not what `{}` read"),
+            *self._scans(stage.name, record.scans),
+        ]
+
+    def _scans(self, stage: str, recorded: dict[str, str] | None) -> list[Mismatch]:
+        """Return the scans that are another file now; one that is gone may lie in an archive."""
+        if recorded is None:
+            return []
+        if self._scan_digests is None:
+            self._scan_digests = scan_digests(self._workspace)
+        return [
+            Mismatch(
+                stage=stage,
+                what=f"scan {scan_id} is not the file that `{stage}` read",
+                recorded=recorded.get(scan_id, _NO_FILE)[:16],
+                found=digest[:16],
+            )
+            for scan_id, digest in sorted(self._scan_digests.items())
+            if digest != recorded.get(scan_id)
         ]
 
     def _files(self, stage: str, recorded: dict[str, str], what: str) -> list[Mismatch]:

@@ -118,7 +118,7 @@ def validate_bundle(
     workspace = begin_run(manifest, out, config, cache=cache)
     files = ValidationFiles(workspace)
     context = Context(workspace=workspace, config=config, reporter=reporter)
-    with locked(workspace.root):
+    with locked(workspace):
         run_pipeline(
             workspace,
             config,

@@ -15,28 +15,36 @@ import pytest
 from mri_transfer.errors import RunFolderError
 from pipelines.lock import locked
 from pipelines.runner import RunOutcome
+from pipelines.workspace import Workspace
 from tests.pipelines.conftest import SmallJob, run_command
 
 HOLD = """
 import sys
 from pathlib import Path
 from pipelines.lock import locked
-with locked(Path(sys.argv[1])):
+from pipelines.workspace import Workspace
+with locked(Workspace(root=Path(sys.argv[1]), cache=Path(sys.argv[1]))):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    return tmp_path / "run"
+def _other(run: Workspace) -> subprocess.CompletedProcess[str]:
+    """Let another process work in the folder for a moment."""
+    words = [sys.executable, "-c", HOLD, str(run.root)]
+    return subprocess.run(words, input="", capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
-def holder(run: Path) -> Iterator[subprocess.Popen[str]]:
+def run(tmp_path: Path) -> Workspace:
+    return Workspace(root=tmp_path / "run", cache=tmp_path)
+
+
+@pytest.fixture
+def holder(run: Workspace) -> Iterator[subprocess.Popen[str]]:
     """Another process that works in the folder."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(run)],
+        [sys.executable, "-c", HOLD, str(run.root)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -48,11 +56,11 @@ def holder(run: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_second_command_says_at_once_who_holds_the_folder(
-    run: Path, holder: subprocess.Popen[str]
+    run: Workspace, holder: subprocess.Popen[str]
 ) -> None:
     with pytest.raises(RunFolderError, match=rf"process {holder.pid} on ") as caught, locked(run):
         pass
-    assert str(run) in str(caught.value)
+    assert str(run.root) in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -92,41 +100,44 @@ def test_every_command_that_works_in_a_run_folder_asks(
     assert not Path(out).exists()
 
 
-def test_a_killed_holder_leaves_nothing_locked(run: Path, holder: subprocess.Popen[str]) -> None:
+def test_a_killed_holder_leaves_nothing_locked(
+    run: Workspace, holder: subprocess.Popen[str]
+) -> None:
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
     with locked(run):
-        assert f"process {os.getpid()} " in (run / "records" / "lock").read_text()
+        assert f"process {os.getpid()} " in run.lock.read_text()
 
 
-def test_a_block_may_be_nested_and_the_outer_one_still_holds(run: Path) -> None:
+def test_a_block_may_be_nested_and_the_outer_one_still_holds(run: Workspace) -> None:
     with locked(run):
         with locked(run):
             pass
-        text = (run / "records" / "lock").read_text()
+        text = run.lock.read_text()
         assert f"process {os.getpid()} " in text
-        done = subprocess.run(
-            [sys.executable, "-c", HOLD, str(run)], input="", capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
+        done = _other(run)
         assert done.returncode != 0
         assert f"process {os.getpid()} " in done.stderr
-    assert (run / "records" / "lock").read_text() == ""
+    assert run.lock.read_text() == ""
 
 
-def test_a_fault_in_the_block_frees_the_folder(run: Path) -> None:
+def test_a_fault_in_the_block_frees_the_folder(run: Workspace) -> None:
     with pytest.raises(KeyError), locked(run):
         raise KeyError
     done = subprocess.run(
-        [sys.executable, "-c", HOLD, str(run)], input="", capture_output=True, text=True, check=True
+        [sys.executable, "-c", HOLD, str(run.root)],
+        input="",
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "held\n"
 
 
 def test_an_archive_that_nobody_may_write_to_can_be_read(
-    run: Path, monkeypatch: pytest.MonkeyPatch
+    run: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run.mkdir()
+    run.root.mkdir()
 
     def refuse(*_args: object, **_options: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -135,7 +146,7 @@ def test_an_archive_that_nobody_may_write_to_can_be_read(
     monkeypatch.setattr(os, "access", lambda *_: False)
     with locked(run):
         pass
-    assert stat.S_ISDIR(run.stat().st_mode)
+    assert stat.S_ISDIR(run.root.stat().st_mode)
     monkeypatch.setattr(os, "access", lambda *_: True)
     with pytest.raises(PermissionError), locked(run):
         pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import pytest
 from mri_transfer.errors import RunFolderError
 from mri_transfer.files import sha256_of_file
 from pipelines.names import STAGE_HELP
+from pipelines.prepare import load_prepared, read_prepared_index
 from pipelines.reporters import SilentReporter
 from pipelines.retrain import Packing, retrain_run
 from pipelines.runner import RunOutcome, open_run
@@ -410,17 +413,101 @@ def test_a_single_stage_makes_the_damaged_entries_that_it_reads_again(
     assert _results(own.root) == _results(finished.workspace.root)
 
 
-def test_a_scan_that_has_changed_is_not_cut_under_the_key_of_the_old_one(
-    small_job: SmallJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """A run up to its features, on a copy of the cohort."""
+
+    job: SmallJob
+    workspace: Workspace
+    manifest: Path
+    scans: list[Path]
+
+    def run(self, *more: str) -> int:
+        """Run it again."""
+        more = ("--until", "features", *more)
+        return _run(self.job, self.workspace, *more, manifest=self.manifest)
+
+    def slice_keys(self) -> dict[str, str]:
+        """Return the key of each scan's slices."""
+        table = pd.read_csv(self.workspace.slices, dtype=str)
+        return dict(zip(table["scan_id"], table["key"], strict=True))
+
+    def id_of(self, scan: Path) -> str:
+        """Return the scan_id of a file."""
+        return scan.name.removesuffix("_T1w.nii.gz")
+
+
+@pytest.fixture
+def begun(finished: RunOutcome, small_job: SmallJob, tmp_path: Path) -> Begun:
+    cohort = Path(shutil.copytree(small_job.cohort, tmp_path / "cohort"))
+    manifest = Path(shutil.copy(small_job.manifest, tmp_path / "manifest.csv"))
+    workspace = Workspace(root=tmp_path / "run", cache=finished.workspace.cache)
+    one = Begun(small_job, workspace, manifest, sorted(cohort.rglob("*.nii.gz")))
+    assert one.run() == 0
+    return one
+
+
+def test_a_scan_that_has_changed_makes_what_was_made_of_it_stale(
+    begun: Begun, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cohort = shutil.copytree(small_job.cohort, tmp_path / "cohort")
-    manifest = shutil.copy(small_job.manifest, tmp_path / "manifest.csv")
-    workspace = Workspace(root=tmp_path / "run", cache=tmp_path / "cache")
-    assert _run(small_job, workspace, "--until", "prepare", manifest=manifest) == 0
-    first, second, *_ = sorted(cohort.rglob("*.nii.gz"))
-    shutil.copy(second, first)
-    assert _command(workspace, "slices") == 1
-    said = capsys.readouterr().err
-    assert "has changed since it was prepared" in said
-    assert str(first) in said
-    assert "--from check" in said
+    before, (first, second, *_) = begun.slice_keys(), begun.scans
+    content = bytearray(gzip.decompress(first.read_bytes()))
+    content[-4000] ^= 1
+    first.write_bytes(gzip.compress(bytes(content)))
+    scan_id = begun.id_of(first)
+    for stage, mends in (("folds", "check"), ("slices", "check")):
+        capsys.readouterr()
+        assert _command(begun.workspace, stage) == 1
+        said = capsys.readouterr().err
+        assert f"scan {scan_id} is not the file that `{mends}` read" in said
+        assert f"mri-transfer {mends}" in said
+    assert _command(begun.workspace, "check") == 0
+    assert _command(begun.workspace, "slices") == 1
+    assert "mri-transfer prepare" in capsys.readouterr().err
+    assert begun.run() == 0
+    after = begun.slice_keys()
+    assert {name for name in after if after[name] != before[name]} == {scan_id}
+    assert begun.id_of(second) in after
+
+
+def test_a_scan_that_could_not_be_read_is_looked_at_again_once_it_has_changed(
+    begun: Begun,
+) -> None:
+    twice = next(scan for scan in begun.scans if "_ses-" in scan.name)
+    good = twice.read_bytes()
+    twice.write_bytes(b"not yet copied")
+    assert begun.run() == 3
+    assert begun.id_of(twice) not in begun.slice_keys()
+    twice.write_bytes(good)
+    assert begun.run() == 0
+    assert begun.id_of(twice) in begun.slice_keys()
+
+
+def test_a_scan_that_was_only_touched_or_put_away_is_not_stale(begun: Begun) -> None:
+    workspace = begun.workspace
+    begun.scans[0].touch()
+    begun.scans[1].unlink()
+    before = {name: workspace.record(name).read_bytes() for name in ("check", "prepare")}
+    assert _command(workspace, "features") == 0
+    assert _command(workspace, "folds") == 0
+    assert before == {name: workspace.record(name).read_bytes() for name in before}
+
+
+def test_scans_that_have_not_changed_are_not_read_again(
+    begun: Begun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr("pipelines.scan_index.sha256_of_file", lambda path: read.append(path) or "")
+    assert _command(begun.workspace, "check") == 0
+    assert read == []
+
+
+def test_a_scan_that_changes_between_two_stages_is_not_cut_under_the_old_key(
+    begun: Begun, tmp_path: Path
+) -> None:
+    config = open_run(begun.workspace.root)[1]
+    workspace = dataclasses.replace(begun.workspace, cache=tmp_path / "fresh")
+    shutil.copy(begun.scans[1], begun.scans[0])
+    scan = read_prepared_index(workspace)[0]
+    with pytest.raises(RunFolderError, match=r"has changed since it was prepared.*--from check"):
+        load_prepared(scan, config.volumes)
