@@ -8,9 +8,13 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mri_transfer.errors import RunFolderError
 from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 __all__ = ["locked"]
 
@@ -33,24 +37,11 @@ def locked(workspace: Workspace) -> Iterator[None]:
     RunFolderError
         At once, naming the holder, if another process works in the folder.
     """
-    from filelock import FileLock, SoftFileLock, Timeout
+    from filelock import FileLock, SoftFileLock
 
-    path, folder = workspace.lock, workspace.root
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(str(path.resolve()), is_singleton=True)
-        nested = lock.is_locked
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise RunFolderError(
-            "another command works in this run folder",
-            where=str(folder),
-            found=_holder(path),
-            remedy="Wait until it has ended, or name another folder",
-        ) from error
-    except OSError:
-        if os.access(path if path.exists() else folder, os.W_OK):
-            raise
+    lock = FileLock(str(workspace.lock.resolve()), is_singleton=True)
+    nested = lock.is_locked
+    if not _acquired(lock, workspace):
         yield
         return
     # Where the file system has no locks, the file itself is one, and says who holds it already.
@@ -58,14 +49,36 @@ def locked(workspace: Workspace) -> Iterator[None]:
     try:
         if signs:
             since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            host = socket.gethostname()
-            path.write_text(f"process {os.getpid()} on {host} since {since}\n", encoding="utf-8")
+            who = f"process {os.getpid()} on {socket.gethostname()} since {since}\n"
+            workspace.lock.write_text(who, encoding="utf-8")
         yield
     finally:
         if signs:
             with contextlib.suppress(OSError):
-                path.write_text("", encoding="utf-8")
+                workspace.lock.write_text("", encoding="utf-8")
         lock.release()
+
+
+def _acquired(lock: BaseFileLock, workspace: Workspace) -> bool:
+    """Take the lock; return False where nobody may write, raise if another process has it."""
+    from filelock import Timeout
+
+    path = workspace.lock
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunFolderError(
+            "another command works in this run folder",
+            where=str(workspace.root),
+            found=_holder(path),
+            remedy="Wait until it has ended, or name another folder",
+        ) from error
+    except OSError:
+        if os.access(path if path.exists() else workspace.root, os.W_OK):
+            raise
+        return False
+    return True
 
 
 def _holder(path: Path) -> str:

@@ -36,10 +36,14 @@ def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str
 
 
 def changed_scans(old: Manifest, new: Manifest) -> list[str]:
-    """Say in a few lines in which scans two manifests differ; nothing if they are the same."""
+    """Say in a few lines in which scans two manifests differ; nothing if they are the same.
+
+    Where the files lie is no difference: a cohort may be moved. What they hold, the record of the
+    stage that reads them knows.
+    """
     before, after = _rows(old), _rows(new)
     lines = [
-        f"{count} scans {what} ({_some(names)})"
+        f"{count} {'scan' if count == 1 else 'scans'} {what} ({_some(names)})"
         for what, names in (
             ("more", sorted(after.keys() - before.keys())),
             ("fewer", sorted(before.keys() - after.keys())),
@@ -53,19 +57,18 @@ def changed_scans(old: Manifest, new: Manifest) -> list[str]:
         for column in row
         if column in after[name] and row[column] != after[name][column]
     ]
-    columns = {column for rows in (before, after) for row in rows.values() for column in row}
-    shared = set(old.scans.columns) & set(new.scans.columns)
-    if other := sorted(columns - shared):
-        lines.append(f"columns of one manifest alone: {', '.join(other)}")
+    if alone := sorted(set(old.scans.columns) ^ set(new.scans.columns)):
+        lines.append(f"columns of one manifest alone: {', '.join(alone)}")
     if cells:
-        lines.append(f"{len(cells)} cells: {_some(cells)}")
+        lines.append(f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}: {_some(cells)}")
     if not lines and list(before) != list(after):
         lines.append("the order of the scans")
     return lines
 
 
 def _rows(manifest: Manifest) -> dict[str, dict[str, str]]:
-    table = manifest.scans.astype(object).where(manifest.scans.notna(), "")
+    scans = manifest.scans.drop(columns="path")
+    table = scans.astype(object).where(scans.notna(), "")
     return {
         str(row["scan_id"]): {str(name): str(cell) for name, cell in row.items()}
         for row in table.to_dict("records")

@@ -39,18 +39,19 @@ class Mismatch:
     what : str
         The fault in one clause, naming the file or the setting.
     recorded, found : str
-        Digest or value, then and now.
+        Digest or value, then and now; nothing was recorded where there is no record.
     """
 
     stage: str
     what: str
-    recorded: str
+    recorded: str | None
     found: str
 
     @property
     def text(self) -> str:
         """The difference in one clause."""
-        return f"{self.what} (recorded {self.recorded}, found {self.found})"
+        recorded = "" if self.recorded is None else f"recorded {self.recorded}, "
+        return f"{self.what} ({recorded}found {self.found})"
 
     def error(self, workspace: Workspace) -> RunFolderError:
         """Return the refusal to work on what does not match."""
@@ -58,7 +59,7 @@ class Mismatch:
             self.what,
             where=str(workspace.root),
             found=self.found,
-            expected=f"{self.recorded}, as recorded",
+            expected=None if self.recorded is None else f"{self.recorded}, as recorded",
             remedy=f"Run `mri-transfer {self.stage}` on this folder to make it again; "
             "`mri-transfer run` does so with all that is stale",
         )
@@ -139,7 +140,7 @@ class Ledger:
                 Mismatch(
                     stage=stage.name,
                     what=f"there is no record of `{stage.name}` that can be trusted",
-                    recorded="none",
+                    recorded=None,
                     found="a damaged one or one of another version" if there else _NO_FILE,
                 )
             ]
