@@ -304,7 +304,8 @@ class Begun:
 def begun(finished: RunOutcome, small_job: SmallJob, tmp_path: Path) -> Begun:
     cohort = Path(shutil.copytree(small_job.cohort, tmp_path / "cohort"))
     manifest = Path(shutil.copy(small_job.manifest, tmp_path / "manifest.csv"))
-    workspace = Workspace(root=tmp_path / "run", cache=finished.workspace.cache)
+    workspace = Workspace(root=tmp_path / "run", cache=tmp_path / "cache")
+    shutil.copytree(finished.workspace.cache, workspace.cache)
     one = Begun(small_job, workspace, manifest, sorted(cohort.rglob("*.nii.gz")))
     assert one.run() == 0
     return one
