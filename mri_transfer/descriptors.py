@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from mri_transfer.slices import SliceSpec, SliceStack, head_mask, plan_slices
 from mri_transfer.specs import digest, spec_dict
-from mri_transfer.store import ContentStore
-from mri_transfer.tensorfile import read_tensors, write_tensors
+from mri_transfer.store import TensorStore
 from mri_transfer.volumes import Volume
 
 __all__ = ["DescriptorStore", "ScanDescriptors", "descriptor_key", "describe"]
@@ -138,19 +137,16 @@ def _coarse(volume: Volume, foreground: npt.NDArray[np.bool_]) -> FloatArray:
     return np.asarray(coarse / mean, dtype=np.float32)
 
 
-class DescriptorStore(ContentStore):
+class DescriptorStore(TensorStore):
     """Descriptors, addressed by `descriptor_key`."""
 
     kind = "descriptors"
+    schema = _SCHEMA
 
     def put(self, key: str, one: ScanDescriptors) -> None:
         """Store a scan's descriptors."""
-        write_tensors(
-            self.path(key),
-            {"outline": one.outline, "histogram": one.histogram, "voxels": one.voxels},
-            schema=_SCHEMA,
-        )
+        self._write(key, {"outline": one.outline, "histogram": one.histogram, "voxels": one.voxels})
 
     def get(self, key: str) -> ScanDescriptors:
-        """Read a scan's descriptors; raises StoreError if the file is damaged."""
-        return ScanDescriptors(**read_tensors(self.path(key), schema=_SCHEMA))
+        """Read a scan's descriptors; raises StoreError if they cannot be trusted."""
+        return ScanDescriptors(**self._read(key))

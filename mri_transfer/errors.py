@@ -18,7 +18,7 @@
     ├── HeadError               a head that cannot be fitted, read or applied
     ├── PredictionError         scores that contradict each other (a patient predicted twice)
     ├── EvaluationError         a figure that is not defined on the given scores
-    └── RunFolderError          a run folder that lacks what a stage needs
+    └── RunFolderError          a run folder in use, or without what a stage needs and can trust
 
 Each message says what is wrong, where, what was found, what was expected and how to mend it.
 """
@@ -202,4 +202,4 @@ class EvaluationError(MriTransferError):
 
 
 class RunFolderError(MriTransferError):
-    """A run folder that lacks what a stage needs."""
+    """A run folder in use, or without what a stage needs and can trust."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from mri_transfer.slices import SliceStack
 from mri_transfer.specs import STRICT, digest, spec_dict
-from mri_transfer.store import ContentStore
-from mri_transfer.tensorfile import read_tensors, write_tensors
+from mri_transfer.store import TensorStore
 from mri_transfer.trunks import (
     Trunk,
     TrunkSpec,
@@ -164,6 +163,9 @@ class FeatureTable:
 
 def resolve_features(spec: FeatureSpec) -> FeatureSpec:
     """Return the spec with `auto` replaced by what this machine has."""
+    if "auto" not in (spec.device, spec.precision):
+        # What was computed elsewhere can be read here.
+        return spec
     device = resolve_device(spec.device)
     precision = native_precision(device) if spec.precision == "auto" else spec.precision
     return dataclasses.replace(spec, device=device, precision=precision)
@@ -238,17 +240,17 @@ def encode_poolings(
     }
 
 
-class FeatureStore(ContentStore):
+class FeatureStore(TensorStore):
     """Features, addressed by `feature_key`."""
 
     kind = "features"
+    schema = _SCHEMA
 
     def put(self, key: str, scan: ScanFeatures) -> None:
         """Store a scan's features."""
-        tensors: dict[str, npt.NDArray[Any]] = {"features": scan.features, "z_mm": scan.z_mm}
-        write_tensors(self.path(key), tensors, schema=_SCHEMA)
+        self._write(key, {"features": scan.features, "z_mm": scan.z_mm})
 
     def get(self, key: str, *, scan_id: str) -> ScanFeatures:
-        """Read a scan's features; raises StoreError if the file is damaged."""
-        tensors = read_tensors(self.path(key), schema=_SCHEMA)
+        """Read a scan's features; raises StoreError if they cannot be trusted."""
+        tensors = self._read(key)
         return ScanFeatures(scan_id=scan_id, features=tensors["features"], z_mm=tensors["z_mm"])

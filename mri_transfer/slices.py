@@ -7,7 +7,6 @@ A slice's picture has the patient's front at the top and the patient's left on t
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,8 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from mri_transfer.errors import SliceError
 from mri_transfer.specs import STRICT, digest, spec_dict
-from mri_transfer.store import ContentStore
-from mri_transfer.tensorfile import read_tensors, write_tensors
+from mri_transfer.store import TensorStore
 
 if TYPE_CHECKING:
     from mri_transfer.volumes import Volume
@@ -111,10 +109,6 @@ class SliceStack:
     pixels: UInt8Array
     z_mm: FloatArray
 
-    def write(self, path: Path) -> None:
-        """Write the stack as safetensors, under a temporary name first."""
-        write_tensors(path, {"pixels": self.pixels, "z_mm": self.z_mm}, schema=_SCHEMA)
-
     @classmethod
     def blank(cls, spec: SliceSpec) -> SliceStack:
         """Return black slices of a spec's shape, for timing."""
@@ -122,31 +116,21 @@ class SliceStack:
         z_mm = np.arange(spec.n_slices, dtype=np.float32)
         return cls(scan_id="blank", pixels=np.zeros(shape, dtype=np.uint8), z_mm=z_mm)
 
-    @classmethod
-    def read(cls, path: Path, *, scan_id: str) -> SliceStack:
-        """Read a stack that `write` wrote.
 
-        Raises
-        ------
-        StoreError
-            If the file is damaged or holds something else.
-        """
-        tensors = read_tensors(path, schema=_SCHEMA)
-        return cls(scan_id=scan_id, pixels=tensors["pixels"], z_mm=tensors["z_mm"])
-
-
-class SliceStore(ContentStore):
+class SliceStore(TensorStore):
     """Slice stacks, addressed by `slices_key`."""
 
     kind = "slices"
+    schema = _SCHEMA
 
     def put(self, key: str, stack: SliceStack) -> None:
         """Store a stack."""
-        stack.write(self.path(key))
+        self._write(key, {"pixels": stack.pixels, "z_mm": stack.z_mm})
 
     def get(self, key: str, *, scan_id: str) -> SliceStack:
-        """Read a stack; raises StoreError if it is damaged."""
-        return SliceStack.read(self.path(key), scan_id=scan_id)
+        """Read a stack; raises StoreError if it cannot be trusted."""
+        tensors = self._read(key)
+        return SliceStack(scan_id=scan_id, pixels=tensors["pixels"], z_mm=tensors["z_mm"])
 
 
 def slices_key(*, volume_key: str, spec: SliceSpec) -> str:

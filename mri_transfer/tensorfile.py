@@ -11,7 +11,13 @@ import numpy.typing as npt
 from mri_transfer.errors import StoreError
 from mri_transfer.files import atomic_write_bytes
 
-__all__ = ["described_files", "read_tensors", "write_tensors"]
+__all__ = [
+    "described_files",
+    "read_marked",
+    "read_tensors",
+    "write_marked",
+    "write_tensors",
+]
 
 Array = npt.NDArray[Any]
 
@@ -26,12 +32,7 @@ def described_files(stem: Path) -> tuple[Path, Path]:
 
 def write_tensors(path: Path, tensors: Mapping[str, Array], *, schema: str) -> None:
     """Write arrays to one file, marked with the schema of what they are, atomically."""
-    import numpy as np
-    from safetensors.numpy import save
-
-    contiguous = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
-    # One metadata key alone: the format keeps metadata in a hash map, whose order is not fixed.
-    atomic_write_bytes(path, save(contiguous, metadata={"schema": schema}))
+    write_marked(path, tensors, mark={"schema": schema})
 
 
 def read_tensors(path: Path, *, schema: str) -> dict[str, Array]:
@@ -42,13 +43,49 @@ def read_tensors(path: Path, *, schema: str) -> dict[str, Array]:
     StoreError
         If the file is missing, damaged, or of another schema.
     """
+    mark, tensors = read_marked(path)
+    if mark.get("schema") != schema:
+        raise StoreError(
+            "stored arrays of another kind",
+            where=str(path),
+            found=str(mark.get("schema")),
+            expected=schema,
+        )
+    return tensors
+
+
+def write_marked(path: Path, tensors: Mapping[str, Array], *, mark: Mapping[str, str]) -> None:
+    """Write arrays to one file with a mark of one name and text, atomically.
+
+    Raises
+    ------
+    ValueError
+        If the mark has more than one name: the format keeps marks in a hash map, whose order is
+        not fixed.
+    """
+    import numpy as np
+    from safetensors.numpy import save
+
+    if len(mark) != 1:
+        raise ValueError("one mark alone makes the same bytes every time")
+    contiguous = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    atomic_write_bytes(path, save(contiguous, metadata=dict(mark)))
+
+
+def read_marked(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
+    """Read the mark and the arrays of a file.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing or damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), framework="numpy") as file:
-            found = (file.metadata() or {}).get("schema")
-            if found == schema:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return dict(file.metadata() or {}), tensors
     except (OSError, SafetensorError) as error:
         raise StoreError(
             "cannot read the stored arrays",
@@ -56,6 +93,3 @@ def read_tensors(path: Path, *, schema: str) -> dict[str, Array]:
             found=str(error),
             remedy="Delete the file; it is made anew",
         ) from error
-    raise StoreError(
-        "stored arrays of another kind", where=str(path), found=str(found), expected=schema
-    )

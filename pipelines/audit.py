@@ -275,9 +275,19 @@ def _specs(config: RunConfig) -> dict[str, Any]:
     }
 
 
+def _caches(config: RunConfig) -> tuple[str, ...]:
+    audit = config.audit
+    return (
+        *(("prepare",) if audit.robustness_patients else ()),
+        *(("slices",) if audit.learning_curve else ()),
+        "features",
+    )
+
+
 AUDIT = Stage(
     name="audit",
     inputs=_inputs,
     specs=_specs,
     work=_work,
+    caches=_caches,
 )

@@ -7,7 +7,6 @@ import dataclasses
 import pandas as pd
 
 from mri_transfer.descriptors import DescriptorStore, ScanDescriptors, describe, descriptor_key
-from mri_transfer.errors import StoreError
 from mri_transfer.features import FeatureTable, resolve_features
 from mri_transfer.folds import Folds
 from mri_transfer.image_baselines import (
@@ -16,9 +15,8 @@ from mri_transfer.image_baselines import (
     random_trunk_baseline,
 )
 from mri_transfer.slices import SliceStore
-from mri_transfer.volumes import load_volume
 from pipelines.features import collect_features, encode_missing, plan_features
-from pipelines.prepare import read_prepared_index
+from pipelines.prepare import load_prepared, read_prepared_index
 from pipelines.stage import Context
 
 __all__ = ["image_baselines", "random_trunk_table"]
@@ -72,11 +70,9 @@ def _descriptors(context: Context) -> tuple[list[str], list[ScanDescriptors]]:
     found = []
     for scan in context.reporter.track(scans, total=len(scans), what="describing scans"):
         key = descriptor_key(volume_key=scan["volume_key"], slices=config.slices)
-        try:
-            found.append(store.get(key))
-        except StoreError:
-            volume = load_volume(scan["volume"], scan_id=scan["scan_id"], spec=config.volumes)
+        if key not in store:
+            volume = load_prepared(scan, config.volumes)
             stack = slices.get(slices_keys[scan["scan_id"]], scan_id=scan["scan_id"])
             store.put(key, describe(volume, stack, config.slices))
-            found.append(store.get(key))
+        found.append(store.get(key))
     return [scan["patient_id"] for scan in scans], found

@@ -80,5 +80,6 @@ CHECK = Stage(
     inputs=_inputs,
     specs=_specs,
     work=_work,
+    reads_scans=True,
     excluded=lambda workspace: workspace.refused,
 )

@@ -95,6 +95,14 @@ def run(
         ),
     ] = None,
     keep: KeepOption = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Take other settings or another manifest into a folder that was begun, and make "
+            "anew what depends on them.",
+        ),
+    ] = False,
     jobs: JobsOption = None,
     cache: CacheOption = None,
     weights: WeightsOption = None,
@@ -102,15 +110,24 @@ def run(
     """Take a cohort all the way to an evaluation and a report."""
     from pipelines.config import read_config
     from pipelines.reporters import reporter_for
-    from pipelines.runner import begin_run, keep_scans, run_pipeline, stage_named, stages_until
+    from pipelines.runner import (
+        begin_run,
+        keep_scans,
+        keep_scans_of,
+        run_pipeline,
+        stage_named,
+        stages_until,
+    )
 
     if from_ is not None:
         stage_named(from_)
     stages = stages_until(until)
     chosen = [] if profile is None else [f"profile={profile}"]
     settings = keep_scans(read_config(config, [*chosen, *(set_ or ())]), keep or ())
+    if not overwrite:
+        settings = keep_scans_of(out, settings)
     console = open_console()
-    workspace = begin_run(manifest, out, settings, cache=cache)
+    workspace = begin_run(manifest, out, settings, cache=cache, overwrite=overwrite)
     outcome = run_pipeline(
         workspace,
         settings,
@@ -151,20 +168,22 @@ def _prepare_command(
     jobs: JobsOption = None,
     cache: CacheOption = None,
 ) -> None:
+    from pipelines.lock import locked
     from pipelines.reporters import reporter_for
     from pipelines.runner import keep_scans, open_run, run_pipeline, stage_named, write_config
 
     console = open_console()
     workspace, settings = open_run(run, cache=cache)
     settings = keep_scans(settings, keep or ())
-    write_config(workspace, settings)
-    outcome = run_pipeline(
-        workspace,
-        settings,
-        stages=[stage_named("prepare")],
-        reporter=reporter_for(console),
-        jobs=jobs,
-    )
+    with locked(workspace):
+        write_config(workspace, settings)
+        outcome = run_pipeline(
+            workspace,
+            settings,
+            stages=[stage_named("prepare")],
+            reporter=reporter_for(console),
+            jobs=jobs,
+        )
     _end(console, outcome)
 
 
@@ -185,27 +204,32 @@ def _report_command(
     weights: WeightsOption = None,
 ) -> None:
     from pipelines.config import read_config
+    from pipelines.lock import locked
     from pipelines.report import write_pseudonymous_report
     from pipelines.reporters import reporter_for
     from pipelines.runner import open_run, run_pipeline, stage_named, write_config
+    from pipelines.stage import Context
 
     console = open_console()
     workspace, settings = open_run(run, cache=cache)
-    if paper is not None:
-        settings = read_config(workspace.config, [f"report.paper={paper}"])
-        write_config(workspace, settings)
-    if pseudonymise is not None:
-        page = write_pseudonymous_report(workspace, settings, pseudonymise)
-        console.print(f"Report under pseudonyms: {page.resolve()}", markup=False)
-        console.print(f"Keep the key where it is safe: {pseudonymise.resolve()}", markup=False)
-        return
-    outcome = run_pipeline(
-        workspace,
-        settings,
-        stages=[stage_named("report")],
-        reporter=reporter_for(console),
-        weights=weights,
-    )
+    reporter = reporter_for(console)
+    with locked(workspace):
+        if paper is not None:
+            settings = read_config(workspace.config, [f"report.paper={paper}"])
+            write_config(workspace, settings)
+        if pseudonymise is not None:
+            context = Context(workspace=workspace, config=settings, reporter=reporter)
+            page = write_pseudonymous_report(context, pseudonymise)
+            console.print(f"Report under pseudonyms: {page.resolve()}", markup=False)
+            console.print(f"Keep the key where it is safe: {pseudonymise.resolve()}", markup=False)
+            return
+        outcome = run_pipeline(
+            workspace,
+            settings,
+            stages=[stage_named("report")],
+            reporter=reporter,
+            weights=weights,
+        )
     _end(console, outcome)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from mri_transfer.version import __version__
 from pipelines.config import RunConfig
 from pipelines.console import estimate_text
 from pipelines.folds import read_folds
+from pipelines.lock import locked
 from pipelines.runner import open_run
-from pipelines.stage import Reporter
+from pipelines.settings import flat_settings
+from pipelines.stage import Context, Reporter, demand_trusted
 from pipelines.workspace import Workspace
 
 __all__ = ["compare_run_folders", "comparison_lines"]
@@ -50,12 +52,24 @@ def compare_run_folders(
     ConfigurationError
         If fewer than two folders are named, or one twice.
     RunFolderError, EvaluationError
-        If a run is not finished, or the runs have nothing in common.
+        If a run is not finished, was edited or is stale, or the runs have nothing in common.
     """
     names = _names(folders)
     opened = [open_run(folder) for folder in folders]
+    with contextlib.ExitStack() as held:
+        for workspace, _ in opened:
+            held.enter_context(locked(workspace))
+        return _compare(names, opened, out, reporter)
+
+
+def _compare(
+    names: Sequence[str],
+    opened: Sequence[tuple[Workspace, RunConfig]],
+    out: Path,
+    reporter: Reporter,
+) -> dict[str, Any]:
     runs = [
-        _run(name, workspace, config)
+        _run(name, Context(workspace=workspace, config=config, reporter=reporter))
         for name, (workspace, config) in zip(names, opened, strict=True)
     ]
     reporter.note(f"comparing {len(runs)} runs on the patients they share")
@@ -106,13 +120,14 @@ def _names(folders: Sequence[Path]) -> list[str]:
     raise AssertionError("different paths have different names at some depth")
 
 
-def _run(name: str, workspace: Workspace, config: RunConfig) -> ComparedRun:
-    for path, maker in (
+def _run(name: str, context: Context) -> ComparedRun:
+    workspace, config = context.workspace, context.config
+    files = [
         (workspace.folds, "folds"),
         (workspace.patient_scores, "train"),
         (workspace.evaluation, "evaluate"),
-    ):
-        workspace.demand(path, made_by=maker)
+    ]
+    demand_trusted(context, files)
     evaluation = Evaluation.read(workspace.evaluation).document
     thresholds = {
         (row["repeat"], row["fold"]): float(row["threshold"]) for row in evaluation["per_fold"]
@@ -132,19 +147,9 @@ def _run(name: str, workspace: Workspace, config: RunConfig) -> ComparedRun:
 
 def _differing(configs: Mapping[str, RunConfig]) -> pd.DataFrame:
     """Return the settings that differ: one row a setting, one column a run."""
-    flat = {name: _flat(dataclasses.asdict(config)) for name, config in configs.items()}
+    flat = {name: flat_settings(dataclasses.asdict(config)) for name, config in configs.items()}
     table = pd.DataFrame(flat).fillna("").sort_index()
     return table[table.nunique(axis=1) > 1]
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = json.dumps(value)
-    return found
 
 
 def _calls(names: Sequence[str], workspaces: Sequence[Workspace]) -> pd.DataFrame:

@@ -120,4 +120,11 @@ def _specs(config: RunConfig) -> dict[str, Any]:
     }
 
 
-EVALUATE = Stage(name="evaluate", inputs=_inputs, specs=_specs, work=_work)
+def _caches(config: RunConfig) -> tuple[str, ...]:
+    """Return what the baselines from images read."""
+    if config.evaluation.image_baselines:
+        return ("prepare", "slices")
+    return ("slices",) if config.evaluation.random_trunk else ()
+
+
+EVALUATE = Stage(name="evaluate", inputs=_inputs, specs=_specs, work=_work, caches=_caches)

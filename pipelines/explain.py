@@ -303,4 +303,8 @@ def _specs(config: RunConfig) -> dict[str, Any]:
     }
 
 
-EXPLAIN = Stage(name="explain", inputs=_inputs, specs=_specs, work=_work)
+def _caches(config: RunConfig) -> tuple[str, ...]:
+    return ("prepare", "slices", "features") if config.explanation.maps else ("features",)
+
+
+EXPLAIN = Stage(name="explain", inputs=_inputs, specs=_specs, work=_work, caches=_caches)

@@ -242,4 +242,5 @@ FEATURES = Stage(
     specs=_specs,
     work=_work,
     intact=_intact,
+    caches=lambda _config: ("slices",),
 )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mri_transfer.errors import RunFolderError
+from mri_transfer.errors import RunFolderError, ScanError
 from mri_transfer.exclusions import Exclusion, read_exclusions, write_exclusions
-from mri_transfer.files import atomic_write_text
+from mri_transfer.figures import PictureStore, picture_key
+from mri_transfer.files import atomic_write_text, sha256_of_file
 from mri_transfer.manifest import read_manifest
 from mri_transfer.preparation import (
     PreparedStore,
@@ -19,6 +20,7 @@ from mri_transfer.preparation import (
     write_description,
 )
 from mri_transfer.preparation.external import PROGRAMS, demand_program
+from mri_transfer.preparation.identity import IdentityStore, identity_key
 from mri_transfer.quality import (
     ScanQuality,
     ScoredScan,
@@ -29,6 +31,7 @@ from mri_transfer.quality import (
 )
 from mri_transfer.specs import spec_dict
 from mri_transfer.version import __version__
+from mri_transfer.volumes import Volume, VolumeSpec, load_volume
 from pipelines.config import RunConfig
 from pipelines.duplicates import across_patients, write_duplicates
 from pipelines.pool import default_jobs, run_jobs
@@ -37,7 +40,7 @@ from pipelines.quality_pages import write_quality_pages
 from pipelines.stage import Context, Stage, StageResult
 from pipelines.workspace import Workspace
 
-__all__ = ["PREPARE", "read_prepared_index"]
+__all__ = ["PREPARE", "load_prepared", "read_prepared_index"]
 
 Scan = dict[Hashable, Any]
 
@@ -54,6 +57,36 @@ def read_prepared_index(workspace: Workspace) -> list[dict[str, str]]:
     return [
         {**row, "volume": row["path"] or str(store.volume_path(row["volume_key"]))} for row in rows
     ]
+
+
+def load_prepared(scan: Mapping[str, str], spec: VolumeSpec) -> Volume:
+    """Load a scan's prepared volume.
+
+    Parameters
+    ----------
+    scan : mapping
+        A row of `read_prepared_index`.
+    spec : VolumeSpec
+
+    Raises
+    ------
+    RunFolderError
+        If a scan that passed through is no longer the file that was looked at: what is made of it
+        would stand under the key of another.
+    """
+    try:
+        found = sha256_of_file(scan["path"]) if scan["path"] else scan["scan_sha256"]
+        if found == scan["scan_sha256"]:
+            return load_volume(scan["volume"], scan_id=scan["scan_id"], spec=spec)
+    except (ScanError, OSError) as error:
+        found = str(error)
+    raise RunFolderError(
+        "a scan has changed since it was prepared",
+        where=f"{scan['scan_id']} ({scan['volume']})",
+        found=found[:300],
+        expected=f"a file of digest {scan['scan_sha256']}" if scan["path"] else None,
+        remedy="Run again with --from check",
+    )
 
 
 def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
@@ -258,8 +291,16 @@ def _summary(
 
 
 def _intact(workspace: Workspace) -> bool:
-    store = PreparedStore(workspace.cache)
-    return all(row["path"] or row["key"] in store for row in read_prepared_index(workspace))
+    cache = workspace.cache
+    prepared, scores = PreparedStore(cache), ScoreStore(cache)
+    pictures, identities = PictureStore(cache), IdentityStore(cache)
+    return all(
+        key in prepared
+        and score_key(key) in scores
+        and picture_key(key) in pictures
+        and identity_key(key) in identities
+        for key in (row["key"] for row in read_prepared_index(workspace))
+    )
 
 
 def _specs(config: RunConfig) -> dict[str, Any]:
@@ -278,4 +319,5 @@ PREPARE = Stage(
     specs=_specs,
     work=_work,
     intact=_intact,
+    reads_scans=True,
 )

@@ -1,4 +1,4 @@
-"""StageRecord: what a stage read, wrote and ran with, and whether that still holds."""
+"""StageRecord: what a stage read, wrote and ran with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import json
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,13 @@ from mri_transfer.files import sha256_of_file, write_json
 from mri_transfer.version import __version__
 from pipelines.workspace import Workspace
 
-__all__ = ["StageRecord", "file_digests", "git_commit", "package_versions"]
+__all__ = [
+    "StageRecord",
+    "file_digests",
+    "git_commit",
+    "package_versions",
+    "recorded_specs",
+]
 
 _SCHEMA = "mri-transfer/record/1"
 _PACKAGES = (
@@ -45,6 +51,8 @@ class StageRecord:
     seconds: float
     started: str
     exclusions: int = 0
+    scans: dict[str, str] | None = None
+    """Digest of each source scan by scan_id, of a stage that reads them."""
 
     def write(self, workspace: Workspace) -> None:
         """Write the record beside what it describes."""
@@ -68,17 +76,24 @@ class StageRecord:
             values = json.loads(workspace.record(stage).read_text(encoding="utf-8"))
             if values["schema"] != _SCHEMA or values["mri_transfer"] != __version__:
                 return None
-            return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
+            values.setdefault("scans", None)
+            record = cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
+            return record if record._is_sound() else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def holds(self, workspace: Workspace, *, inputs: Sequence[Path], specs: Any) -> bool:
-        """Whether inputs, outputs and specs are still those of the record."""
-        return (
-            self.specs == json.loads(json.dumps(specs))
-            and self.inputs == file_digests(workspace, inputs)
-            and self.outputs == file_digests(workspace, [workspace.root / f for f in self.outputs])
+    def _is_sound(self) -> bool:
+        """Tell whether what may have been edited has the types that it is read with."""
+        digests = [self.inputs, self.outputs, self.scans or {}]
+        return isinstance(self.specs, dict) and all(
+            isinstance(one, dict) and all(isinstance(value, str) for value in one.values())
+            for one in digests
         )
+
+
+def recorded_specs(seed: int, specs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stage's settings as its record holds them: with the seed, in values of JSON."""
+    return dict(json.loads(json.dumps({"seed": seed, **specs})))
 
 
 def file_digests(workspace: Workspace, paths: Sequence[Path]) -> dict[str, str]:

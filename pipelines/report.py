@@ -31,7 +31,7 @@ from mri_transfer.version import __version__
 from pipelines.config import RunConfig
 from pipelines.crate import recorded_paths, write_run_crate
 from pipelines.record import StageRecord, file_digests, git_commit, package_versions
-from pipelines.stage import Context, Stage, StageResult
+from pipelines.stage import Context, Stage, StageResult, demand_trusted
 from pipelines.tables import write_tables
 from pipelines.workspace import Workspace
 
@@ -43,6 +43,8 @@ def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
         (workspace.config, "run"),
         (workspace.manifest, "prepare"),
         (workspace.excluded, "prepare"),
+        (workspace.quality, "prepare"),
+        (workspace.folds, "folds"),
         (workspace.slices, "slices"),
         (workspace.patient_scores, "train"),
         (workspace.slice_scores, "train"),
@@ -55,7 +57,8 @@ def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
 def _explained(workspace: Workspace) -> list[tuple[Path, str]]:
     # A run of before there were explanations has none; the report then says so.
     path = workspace.explanations / DOCUMENT
-    return [(path, "explain")] if path.exists() else []
+    there = path.exists() or workspace.record("explain").exists()
+    return [(path, "explain")] if there else []
 
 
 def _provenance(workspace: Workspace, config: RunConfig) -> dict[str, Any]:
@@ -164,13 +167,12 @@ def _write(
     return written
 
 
-def write_pseudonymous_report(workspace: Workspace, config: RunConfig, key_file: Path) -> Path:
+def write_pseudonymous_report(context: Context, key_file: Path) -> Path:
     """Write the report of a finished run once more, under pseudonyms, so that it can be handed on.
 
     Parameters
     ----------
-    workspace : Workspace
-    config : RunConfig
+    context : Context
     key_file : Path
         Holds the secret key; made if it is not there. The same key gives the same pseudonyms.
 
@@ -184,11 +186,12 @@ def write_pseudonymous_report(workspace: Workspace, config: RunConfig, key_file:
     ConfigurationError
         If the key lies inside the run folder or is too short.
     RunFolderError
-        If the run is not finished, or a name would be left in the report.
+        If the run is not finished, or its files were edited or are stale, or a name would be left
+        in the report.
     """
-    for path, maker in _inputs(workspace):
-        workspace.demand(path, made_by=maker)
+    workspace, config = context.workspace, context.config
     key = read_or_make_key(key_file, apart_from=workspace.root)
+    demand_trusted(context, _inputs(workspace), caches=REPORT.caches(config))
     inputs = report_inputs(workspace, config)
     source = read_manifest(workspace.source_manifest, check_files=False).scans
     pseudonyms = cohort_pseudonyms(inputs, key=key, source=source)
@@ -207,4 +210,10 @@ def _specs(config: RunConfig) -> dict[str, Any]:
     }
 
 
-REPORT = Stage(name="report", inputs=_inputs, specs=_specs, work=_work)
+REPORT = Stage(
+    name="report",
+    inputs=_inputs,
+    specs=_specs,
+    work=_work,
+    caches=lambda _config: ("slices",),
+)

@@ -39,20 +39,27 @@ from mri_transfer.volumes import check_header
 from pipelines.config import RunConfig, read_config
 from pipelines.features import open_trunk, read_feature_tables
 from pipelines.folds import read_folds
+from pipelines.lock import locked
 from pipelines.prepare import read_prepared_index
 from pipelines.record import StageRecord
-from pipelines.stage import Context, Reporter
-from pipelines.train import harmonise_of, read_trained
+from pipelines.stage import Context, Reporter, demand_trusted
+from pipelines.train import harmonise_of, read_trained, trained_files
 from pipelines.workspace import Workspace
 
 __all__ = [
+    "COHORT_CACHES",
     "Packing",
+    "cohort_files",
     "read_cohort",
     "read_study",
     "recipe_of",
     "retrain_run",
     "scan_digests",
 ]
+
+
+#: The stages whose entries of the cache are read with `cohort_files`.
+COHORT_CACHES = ("prepare", "slices", "features")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,6 +73,16 @@ class Packing:
     sign: Path | None = None
     with_features: bool = False
     bootstrap: BootstrapSpec = dataclasses.field(default_factory=BootstrapSpec)
+
+
+def cohort_files(workspace: Workspace) -> list[tuple[Path, str]]:
+    """Return the files that hold a run's patients, each with the stage that makes it."""
+    return [
+        (workspace.manifest, "prepare"),
+        (workspace.prepared, "prepare"),
+        (workspace.slices, "slices"),
+        (workspace.features, "features"),
+    ]
 
 
 def recipe_of(workspace: Workspace, config: RunConfig) -> Recipe:
@@ -167,10 +184,31 @@ def retrain_run(
     Raises
     ------
     RunFolderError
-        If the run was not evaluated: a bundle promises what was measured.
+        If the run was not evaluated, or its files were edited or are stale: a bundle promises
+        what was measured.
     """
     demand_free(packing.out, zipped=packing.zipped)
-    document = Evaluation.read(workspace.demand(workspace.evaluation, made_by="evaluate")).document
+    context = Context(workspace=workspace, config=config, reporter=reporter, weights=weights)
+    with locked(workspace):
+        demand_trusted(context, _files(workspace), caches=COHORT_CACHES)
+        return _retrain(context, packing)
+
+
+def _files(workspace: Workspace) -> list[tuple[Path, str]]:
+    """Return everything that a bundle of a run is made of."""
+    return [
+        *cohort_files(workspace),
+        (workspace.folds, "folds"),
+        *trained_files(workspace),
+        (workspace.patient_scores, "train"),
+        (workspace.inner_scores, "train"),
+        (workspace.evaluation, "evaluate"),
+    ]
+
+
+def _retrain(context: Context, packing: Packing) -> Seal:
+    workspace, config, reporter = context.workspace, context.config, context.reporter
+    document = Evaluation.read(workspace.evaluation).document
     recipe, cohort = recipe_of(workspace, config), read_cohort(workspace, config)
     _demand_evaluated(workspace, config, cohort.patient_ids)
     refit = refit_on_all(
@@ -179,11 +217,7 @@ def retrain_run(
     reporter.note(f"refitted on {len(cohort.patient_ids)} patients")
     heads = bootstrap_heads(recipe, cohort, refit, spec=packing.bootstrap)
     reporter.note(f"{len(heads.heads)} heads of resampled patients")
-    trunk = open_trunk(
-        Context(workspace=workspace, config=config, reporter=reporter, weights=weights),
-        recipe.trunk,
-        recipe.features,
-    )
+    trunk = open_trunk(context, recipe.trunk, recipe.features)
     bundle = make_bundle(
         recipe,
         cohort,

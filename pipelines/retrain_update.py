@@ -32,9 +32,16 @@ from mri_transfer.bundle import (
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.files import write_json
 from pipelines.config import config_of
-from pipelines.retrain import Packing, read_cohort, read_study, recipe_of
+from pipelines.retrain import (
+    COHORT_CACHES,
+    Packing,
+    cohort_files,
+    read_cohort,
+    read_study,
+    recipe_of,
+)
 from pipelines.runner import begin_run, open_run, run_pipeline, stages_until
-from pipelines.stage import Reporter
+from pipelines.stage import Context, Reporter, demand_trusted
 from pipelines.workspace import Workspace
 
 __all__ = ["Update", "update_bundle"]
@@ -86,7 +93,7 @@ def update_bundle(
     workspace, new = _encode(update, parent, cache, reporter, weights, jobs)
     study = read_study(workspace)
     _demand_strangers(parent, new, study)
-    old, old_study = _old_patients(update, parent, workspace.cache)
+    old, old_study = _old_patients(update, parent, workspace.cache, reporter)
     if update.mode == "refit" and old is None:
         raise ConfigurationError(
             "refitting needs the old patients' features, which the bundle does not hold",
@@ -167,12 +174,14 @@ def _demand_strangers(parent: ModelBundle, new: Cohort, study: Study) -> None:
 
 
 def _old_patients(
-    update: Update, parent: ModelBundle, cache: Path
+    update: Update, parent: ModelBundle, cache: Path, reporter: Reporter
 ) -> tuple[Cohort | None, Study | None]:
     """Return the patients behind the bundle, from the run or from the bundle, if they are there."""
     if update.run is None:
         return parent.features, None
     workspace, config = open_run(update.run, cache=cache)
+    context = Context(workspace=workspace, config=config, reporter=reporter)
+    demand_trusted(context, cohort_files(workspace), caches=COHORT_CACHES)
     cohort = read_cohort(workspace, config)
     known = all(
         find_overlap(parent.marks, patient_id=name, scan_digests=()) for name in cohort.patient_ids

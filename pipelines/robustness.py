@@ -25,10 +25,10 @@ from mri_transfer.perturbations import (
     perturbed_key,
 )
 from mri_transfer.slices import slices_key
-from mri_transfer.volumes import Volume, load_volume
+from mri_transfer.volumes import Volume
 from pipelines.features import keys_by_pooling, open_trunk
 from pipelines.folds import read_folds
-from pipelines.prepare import read_prepared_index
+from pipelines.prepare import load_prepared, read_prepared_index
 from pipelines.stage import Context
 
 __all__ = ["perturbed_tables"]
@@ -135,13 +135,15 @@ def _encode(
     config = context.config
     trunk = open_trunk(context, config.trunk, spec)
 
+    scans = {one.scan["scan_id"]: one.scan for one in todo}
+
     @functools.lru_cache(maxsize=1)
-    def read(path: str, scan_id: str) -> Volume:
-        return load_volume(path, scan_id=scan_id, spec=config.volumes)
+    def read(scan_id: str) -> Volume:
+        return load_prepared(scans[scan_id], config.volumes)
 
     def work() -> Iterator[None]:
         for one in todo:
-            volume = read(one.scan["volume"], one.scan["scan_id"])
+            volume = read(one.scan["scan_id"])
             try:
                 stack = cut_perturbed(volume, one.perturbation, config.slices, seed=one.seed)
             except ScanError as error:

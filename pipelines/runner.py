@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mri_transfer.errors import ConfigurationError, RunFolderError
+from mri_transfer.errors import ConfigurationError, ManifestError, RunFolderError
 from mri_transfer.exclusions import Exclusion, read_exclusions
 from mri_transfer.files import atomic_write_text
-from mri_transfer.manifest import read_manifest
+from mri_transfer.labels import demand_both_labels
+from mri_transfer.manifest import Manifest, read_manifest
 from pipelines.audit import AUDIT, failed_checks
 from pipelines.check import CHECK
 from pipelines.config import RunConfig, config_toml, read_config
@@ -18,10 +20,12 @@ from pipelines.evaluate import EVALUATE
 from pipelines.explain import EXPLAIN
 from pipelines.features import FEATURES
 from pipelines.folds import FOLDS
+from pipelines.lock import locked
 from pipelines.prepare import PREPARE
 from pipelines.record import StageRecord
 from pipelines.report import REPORT
 from pipelines.reporters import SilentReporter
+from pipelines.settings import changed_scans, changed_settings
 from pipelines.slices import SLICES
 from pipelines.stage import Context, Reporter, Stage, run_stage
 from pipelines.train import TRAIN
@@ -32,6 +36,7 @@ __all__ = [
     "RunOutcome",
     "begin_run",
     "keep_scans",
+    "keep_scans_of",
     "open_run",
     "run_pipeline",
     "stage_named",
@@ -101,13 +106,40 @@ def keep_scans(config: RunConfig, scan_ids: Sequence[str]) -> RunConfig:
     return dataclasses.replace(config, quality=quality)
 
 
+def keep_scans_of(out: Path, config: RunConfig) -> RunConfig:
+    """Return the configuration with the scans kept that a begun run folder keeps."""
+    begun = Workspace(root=out, cache=default_cache()).config
+    return keep_scans(config, read_config(begun).quality.keep) if begun.is_file() else config
+
+
 def begin_run(
-    manifest: Path, out: Path, config: RunConfig, *, cache: Path | None = None
+    manifest: Path,
+    out: Path,
+    config: RunConfig,
+    *,
+    cache: Path | None = None,
+    overwrite: bool = False,
 ) -> Workspace:
     """Set up a run folder: the resolved configuration and a copy of the manifest.
 
-    Calling it again on the same folder with the same arguments changes nothing; with others, the
-    stages that depend on them are no longer current and run anew.
+    Calling it again on the same folder with the same arguments changes nothing.
+
+    Parameters
+    ----------
+    manifest, out : Path
+    config : RunConfig
+        Checked against the manifest before anything is written.
+    cache : Path, optional
+        The user's cache folder if not given.
+    overwrite : bool
+        Take other settings, or another manifest, into a folder that was begun: the stages that
+        depend on them are no longer current and run anew.
+
+    Raises
+    ------
+    ConfigurationError
+        If the manifest lacks a label that the configuration names, or if the folder was begun
+        with other arguments; they are listed, and nothing is written.
     """
     workspace = Workspace(root=out, cache=cache or default_cache())
     for name, folder in (("--out", workspace.root), ("--cache", workspace.cache)):
@@ -117,9 +149,40 @@ def begin_run(
                 where=f"{name} {folder}",
                 remedy=f"Name another folder with {name}",
             )
-    read_manifest(manifest).write(workspace.source_manifest)
-    write_config(workspace, config)
+    cohort = read_manifest(manifest)
+    labels = [label if isinstance(label, str) else None for label in cohort.scans["label"]]
+    demand_both_labels(labels, config.labels)
+    with locked(workspace):
+        if not overwrite:
+            _demand_same(workspace, config, cohort)
+        cohort.write(workspace.source_manifest)
+        write_config(workspace, config)
     return workspace
+
+
+def _demand_same(workspace: Workspace, config: RunConfig, cohort: Manifest) -> None:
+    """Refuse a folder that was begun with other settings or another manifest."""
+    if not workspace.config.is_file():
+        return
+    old, new = (dataclasses.asdict(one) for one in (read_config(workspace.config), config))
+    # How a report is printed contradicts nothing that was computed.
+    differences = [
+        f"{name}: {before} -> {after}"
+        for name, (before, after) in changed_settings(old, new).items()
+        if not name.startswith("report.")
+    ]
+    # One that cannot be read was damaged, and is written again.
+    with contextlib.suppress(ManifestError, OSError):
+        earlier = read_manifest(workspace.source_manifest, check_files=False)
+        differences += [f"manifest: {line}" for line in changed_scans(earlier, cohort)]
+    if differences:
+        listed = "\n".join(f"  - {line}" for line in differences)
+        raise ConfigurationError(
+            f"this folder was begun with other settings (in the folder -> asked for)\n{listed}",
+            where=str(workspace.root),
+            remedy="\nRepeat the settings of the folder, name a new folder, or let "
+            "`mri-transfer run --overwrite` make anew what depends on the difference",
+        )
 
 
 def write_config(workspace: Workspace, config: RunConfig) -> None:
@@ -157,6 +220,8 @@ def run_pipeline(
 ) -> RunOutcome:
     """Run stages in their order; those whose result is current are skipped.
 
+    The folder is locked meanwhile.
+
     Parameters
     ----------
     workspace : Workspace
@@ -177,13 +242,14 @@ def run_pipeline(
     )
     forced_at = None if force_from is None else STAGES.index(stage_named(force_from))
     records = []
-    for stage in stages:
-        forced = forced_at is not None and STAGES.index(stage) >= forced_at
-        reporter.heading(stage.name)
-        record, ran = run_stage(stage, context, force=forced)
-        if not ran:
-            reporter.note("current, nothing to do")
-        records.append(record)
+    with locked(workspace):
+        for stage in stages:
+            forced = forced_at is not None and STAGES.index(stage) >= forced_at
+            reporter.heading(stage.name)
+            record, ran = run_stage(stage, context, force=forced)
+            if not ran:
+                reporter.note("current, nothing to do")
+            records.append(record)
     table = stages[-1].excluded(workspace) if stages else workspace.excluded
     excluded = read_exclusions(table) if table.exists() else ()
     return RunOutcome(

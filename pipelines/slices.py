@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mri_transfer.errors import RunFolderError, ScanError, StoreError
 from mri_transfer.files import atomic_write_text
 from mri_transfer.slices import SliceStack, SliceStore, cut_slices, slices_key
 from mri_transfer.specs import spec_dict
-from mri_transfer.volumes import load_volume
 from pipelines.config import RunConfig
-from pipelines.prepare import read_prepared_index
+from pipelines.prepare import load_prepared, read_prepared_index
 from pipelines.stage import Context, Stage, StageResult
 from pipelines.workspace import Workspace
 
@@ -24,23 +23,12 @@ def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
     return [(workspace.prepared, "prepare")]
 
 
-def _stack(context: Context, store: SliceStore, key: str, path: str, scan_id: str) -> SliceStack:
+def _stack(context: Context, store: SliceStore, key: str, scan: Mapping[str, str]) -> SliceStack:
     """Read a scan's stack from the cache; cut it if it is not there or damaged."""
     if key in store:
-        try:
-            return store.get(key, scan_id=scan_id)
-        except StoreError as error:
-            context.reporter.note(f"made anew: {error}")
+        return store.get(key, scan_id=scan["scan_id"])
     config = context.config
-    try:
-        stack = cut_slices(load_volume(path, scan_id=scan_id, spec=config.volumes), config.slices)
-    except ScanError as error:
-        raise RunFolderError(
-            "a scan has changed since it was prepared",
-            where=scan_id,
-            found=str(error),
-            remedy="Run again with --from prepare",
-        ) from error
+    stack = cut_slices(load_prepared(scan, config.volumes), config.slices)
     store.put(key, stack)
     return stack
 
@@ -52,7 +40,7 @@ def _work(context: Context) -> StageResult:
     rows = []
     for scan in context.reporter.track(scans, total=len(scans), what="cutting slices"):
         key = slices_key(volume_key=scan["volume_key"], spec=config.slices)
-        stack = _stack(context, store, key, scan["volume"], scan["scan_id"])
+        stack = _stack(context, store, key, scan)
         rows.append(
             {
                 "scan_id": scan["scan_id"],
@@ -89,4 +77,5 @@ SLICES = Stage(
     specs=_specs,
     work=_work,
     intact=_intact,
+    caches=lambda _config: ("prepare",),
 )

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pipelines.config import RunConfig
-from pipelines.record import StageRecord, file_digests
+from pipelines.record import StageRecord, file_digests, recorded_specs
+from pipelines.scan_index import scan_digests
+from pipelines.trust import Ledger
 from pipelines.workspace import Workspace
 
-__all__ = ["Context", "Reporter", "Stage", "StageResult", "run_stage"]
+__all__ = ["Context", "Reporter", "Stage", "StageResult", "demand_trusted", "run_stage"]
 
 Item = TypeVar("Item")
 
@@ -77,7 +79,11 @@ class Stage:
     work : callable
         Does it.
     intact : callable
-        Whether what the outputs point to in the cache is still there.
+        Whether what the outputs point to in the cache is there and can be trusted.
+    caches : callable
+        The stages whose entries of the cache it reads.
+    reads_scans : bool
+        Whether it reads the source scans, so that one that has changed makes it stale.
     excluded : callable
         The table of scans that are left out once this stage has run.
     """
@@ -87,11 +93,16 @@ class Stage:
     specs: Callable[[RunConfig], dict[str, Any]]
     work: Callable[[Context], StageResult]
     intact: Callable[[Workspace], bool] = lambda _workspace: True
+    caches: Callable[[RunConfig], tuple[str, ...]] = lambda _config: ()
+    reads_scans: bool = False
     excluded: Callable[[Workspace], Path] = lambda workspace: workspace.excluded
 
 
 def run_stage(stage: Stage, context: Context, *, force: bool = False) -> tuple[StageRecord, bool]:
     """Run a stage unless its record still holds.
+
+    Its own outputs are made again where they were edited or are stale; those of the stages before
+    it are refused.
 
     Parameters
     ----------
@@ -105,34 +116,77 @@ def run_stage(stage: Stage, context: Context, *, force: bool = False) -> tuple[S
     record : StageRecord
     ran : bool
         False if an earlier result was current.
+
+    Raises
+    ------
+    RunFolderError
+        If what it reads is missing, was edited, or is stale.
     """
-    workspace = context.workspace
-    inputs = [workspace.demand(path, made_by=maker) for path, maker in stage.inputs(workspace)]
-    specs = {"seed": context.config.seed, **stage.specs(context.config)}
+    workspace, config = context.workspace, context.config
+    ledger = demand_trusted(context, stage.inputs(workspace), caches=stage.caches(config))
+    inputs = [path for path, _ in stage.inputs(workspace)]
     earlier = StageRecord.read(workspace, stage.name)
-    if (
-        earlier is not None
-        and not force
-        and earlier.holds(workspace, inputs=inputs, specs=specs)
-        and stage.intact(workspace)
-    ):
+    mismatches = ledger.own(stage)
+    if earlier is not None and not force and not mismatches and stage.intact(workspace):
         return earlier, False
+    if mismatches and workspace.record(stage.name).exists():
+        more = f", and {len(mismatches) - 1} more" if len(mismatches) > 1 else ""
+        context.reporter.note(f"made again: {mismatches[0].text}{more}")
     started = datetime.datetime.now(datetime.UTC)
     clock = time.perf_counter()
     # A record must never describe files that are being replaced.
     workspace.record(stage.name).unlink(missing_ok=True)
     digests = file_digests(workspace, inputs)
+    scans = scan_digests(workspace) if stage.reads_scans else None
     result = stage.work(context)
     record = StageRecord(
         stage=stage.name,
         inputs=digests,
         outputs=file_digests(workspace, result.outputs),
-        specs=specs,
-        seed=context.config.seed,
+        specs=recorded_specs(config.seed, stage.specs(config)),
+        seed=config.seed,
         seconds=round(time.perf_counter() - clock, 3),
         started=started.isoformat(timespec="seconds"),
         exclusions=result.exclusions,
+        scans=scans,
     )
     record.write(workspace)
     context.reporter.note(result.summary)
     return record, True
+
+
+def demand_trusted(
+    context: Context, files: Sequence[tuple[Path, str]], *, caches: Sequence[str] = ()
+) -> Ledger:
+    """Refuse files of a run folder that are missing, edited or stale; make lost entries again.
+
+    Parameters
+    ----------
+    context : Context
+    files : sequence of (Path, str)
+        Each with the stage that makes it.
+    caches : sequence of str
+        The stages whose entries of the cache will be read: those that are lost or damaged are
+        made again, which changes no file of the run folder.
+
+    Raises
+    ------
+    RunFolderError
+        Naming what is wrong and the command that mends it.
+    """
+    # The stages import this module.
+    from pipelines.runner import stage_named
+
+    workspace, config = context.workspace, context.config
+    ledger = Ledger(workspace, config)
+    ledger.demand(files)
+    lost = [maker for maker in map(stage_named, caches) if not maker.intact(workspace)]
+    for maker in lost:
+        context.reporter.note(
+            f"{maker.name}: what the cache ({workspace.cache}) has lost is made again"
+        )
+        run_stage(maker, context, force=True)
+    if lost:
+        ledger = Ledger(workspace, config)
+        ledger.demand(files)
+    return ledger

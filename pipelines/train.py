@@ -151,4 +151,5 @@ TRAIN = Stage(
     inputs=_inputs,
     specs=_specs,
     work=_work,
+    caches=lambda _config: ("features",),
 )

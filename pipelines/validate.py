@@ -24,6 +24,8 @@ from mri_transfer.manifest import read_manifest
 from mri_transfer.predictions import PatientScores
 from mri_transfer.specs import spec_dict
 from pipelines.config import RunConfig, config_of
+from pipelines.lock import locked
+from pipelines.retrain import COHORT_CACHES
 from pipelines.runner import begin_run, run_pipeline, stages_until
 from pipelines.stage import Context, Reporter, Stage, StageResult, run_stage
 from pipelines.validate_cohort import find_known, model_facts, score_cohort
@@ -114,18 +116,19 @@ def validate_bundle(
     bundle = load_bundle(bundle_path, trusted_key=trusted_key)
     config = _config(bundle, manifest)
     workspace = begin_run(manifest, out, config, cache=cache)
-    outcome = run_pipeline(
-        workspace,
-        config,
-        stages=stages_until("features"),
-        reporter=reporter,
-        weights=weights,
-        jobs=jobs,
-    )
     files = ValidationFiles(workspace)
-    context = Context(workspace=outcome.workspace, config=config, reporter=reporter)
-    reporter.heading("validate")
-    _, ran = run_stage(_stage(bundle, spec, aggregate_only=aggregate_only), context)
+    context = Context(workspace=workspace, config=config, reporter=reporter)
+    with locked(workspace):
+        run_pipeline(
+            workspace,
+            config,
+            stages=stages_until("features"),
+            reporter=reporter,
+            weights=weights,
+            jobs=jobs,
+        )
+        reporter.heading("validate")
+        _, ran = run_stage(_stage(bundle, spec, aggregate_only=aggregate_only), context)
     if not ran:
         reporter.note("current, nothing to do")
     document = read_json_object(files.external) or {}
@@ -185,7 +188,13 @@ def _stage(bundle: ModelBundle, spec: ExternalSpec, *, aggregate_only: bool) -> 
         }
 
     work = functools.partial(_work, bundle=bundle, spec=spec, aggregate_only=aggregate_only)
-    return Stage(name="validate", inputs=inputs, specs=specs, work=work)
+    return Stage(
+        name="validate",
+        inputs=inputs,
+        specs=specs,
+        work=work,
+        caches=lambda _config: COHORT_CACHES,
+    )
 
 
 def _work(

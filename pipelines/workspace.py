@@ -178,6 +178,16 @@ class Workspace:
         return self.root / "records" / f"{stage}.json"
 
     @property
+    def scan_index(self) -> Path:
+        """Size, time of change and digest of each source scan."""
+        return self.root / "records" / "scans.json"
+
+    @property
+    def lock(self) -> Path:
+        """What a command holds while it works in the folder."""
+        return self.root / "records" / "lock"
+
+    @property
     def weights(self) -> Path:
         """Folder of converted trunk weights, in the cache."""
         return self.cache / "weights"

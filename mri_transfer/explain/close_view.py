@@ -23,8 +23,7 @@ from mri_transfer.explain.patches import cell_edges
 from mri_transfer.explain.slice_heads import POOL, SliceHead
 from mri_transfer.slices import SliceStack, head_mask
 from mri_transfer.specs import digest
-from mri_transfer.store import ContentStore
-from mri_transfer.tensorfile import read_tensors, write_tensors
+from mri_transfer.store import TensorStore
 from mri_transfer.threads import one_core_each
 from mri_transfer.trained import TrainedFold
 
@@ -67,18 +66,19 @@ class CloseView:
     random_trunk: FloatArray
 
 
-class CloseViewStore(ContentStore):
+class CloseViewStore(TensorStore):
     """Close views, addressed by `close_key`."""
 
     kind = "close_views"
+    schema = _VERSION
 
     def put(self, key: str, view: CloseView) -> None:
         """Store a close view."""
-        write_tensors(self.path(key), dataclasses.asdict(view), schema=_VERSION)
+        self._write(key, dataclasses.asdict(view))
 
     def get(self, key: str) -> CloseView:
-        """Read a close view; raises StoreError if the file is damaged."""
-        tensors: dict[str, Any] = read_tensors(self.path(key), schema=_VERSION)
+        """Read a close view; raises StoreError if it cannot be trusted."""
+        tensors: dict[str, Any] = self._read(key)
         return CloseView(**tensors)
 
 

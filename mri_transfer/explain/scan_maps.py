@@ -13,8 +13,7 @@ import numpy.typing as npt
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.slices import SliceSpec
 from mri_transfer.specs import digest
-from mri_transfer.store import ContentStore
-from mri_transfer.tensorfile import read_tensors, write_tensors
+from mri_transfer.store import TensorStore
 from mri_transfer.trained import TrainedFold
 
 __all__ = ["MapStore", "ScanMaps", "fold_digest", "maps_key"]
@@ -73,10 +72,11 @@ class ScanMaps:
         )
 
 
-class MapStore(ContentStore):
+class MapStore(TensorStore):
     """Maps of scans, addressed by `maps_key`."""
 
     kind = "maps"
+    schema = _VERSION
 
     def put(self, key: str, maps: ScanMaps) -> None:
         """Store a scan's maps."""
@@ -84,11 +84,11 @@ class MapStore(ContentStore):
             field.name: np.asarray(getattr(maps, field.name))
             for field in dataclasses.fields(ScanMaps)
         }
-        write_tensors(self.path(key), tensors, schema=_VERSION)
+        self._write(key, tensors)
 
     def get(self, key: str) -> ScanMaps:
-        """Read a scan's maps; raises StoreError if the file is damaged."""
-        tensors: dict[str, Any] = read_tensors(self.path(key), schema=_VERSION)
+        """Read a scan's maps; raises StoreError if they cannot be trusted."""
+        tensors: dict[str, Any] = self._read(key)
         tensors["mismatch"] = float(tensors["mismatch"].item())
         return ScanMaps(**tensors)
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mri_transfer.specs import digest
-from mri_transfer.store import ContentStore
-from mri_transfer.tensorfile import read_tensors, write_tensors
+from mri_transfer.store import TensorStore
 
 __all__ = ["PictureStore", "picture_key"]
 
@@ -17,10 +16,11 @@ _SCHEMA = "mri-transfer/pictures/1"
 _DIGITS = 3
 
 
-class PictureStore(ContentStore):
+class PictureStore(TensorStore):
     """PNG pictures of prepared scans, addressed by `picture_key`."""
 
     kind = "pictures"
+    schema = _SCHEMA
 
     def put(self, key: str, pictures: Mapping[str, bytes]) -> None:
         """Store a scan's pictures by name, in their order."""
@@ -29,7 +29,7 @@ class PictureStore(ContentStore):
             f"{number:0{_DIGITS}}{name}": np.frombuffer(png, dtype=np.uint8)
             for number, (name, png) in enumerate(pictures.items())
         }
-        write_tensors(self.path(key), tensors, schema=_SCHEMA)
+        self._write(key, tensors)
 
     def get(self, key: str) -> dict[str, bytes]:
         """Read a scan's pictures.
@@ -37,9 +37,9 @@ class PictureStore(ContentStore):
         Raises
         ------
         StoreError
-            If the file is missing or damaged.
+            If the entry is missing or cannot be trusted.
         """
-        tensors = read_tensors(self.path(key), schema=_SCHEMA)
+        tensors = self._read(key)
         return {name[_DIGITS:]: tensors[name].tobytes() for name in sorted(tensors)}
 
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from mri_transfer.preparation.fingerprint import FINGERPRINT_VERSION, Fingerprint
 from mri_transfer.specs import digest
-from mri_transfer.store import ContentStore
-from mri_transfer.tensorfile import read_tensors, write_tensors
+from mri_transfer.store import TensorStore
 
 __all__ = ["IdentityStore", "Recognition", "identity_key"]
 
@@ -33,10 +32,11 @@ class Recognition:
     fingerprint: Fingerprint
 
 
-class IdentityStore(ContentStore):
+class IdentityStore(TensorStore):
     """Recognitions, addressed by `identity_key`."""
 
     kind = "identities"
+    schema = _SCHEMA
 
     def put(self, key: str, recognition: Recognition) -> None:
         """Store what a scan is recognised by."""
@@ -45,7 +45,7 @@ class IdentityStore(ContentStore):
             for name in ("content_sha256", "voxel_sha256")
         }
         tensors = {**digests, "fingerprint": recognition.fingerprint.values}
-        write_tensors(self.path(key), tensors, schema=_SCHEMA)
+        self._write(key, tensors)
 
     def get(self, key: str) -> Recognition:
         """Read what a scan is recognised by.
@@ -53,9 +53,9 @@ class IdentityStore(ContentStore):
         Raises
         ------
         StoreError
-            If the file is missing or damaged.
+            If the entry is missing or cannot be trusted.
         """
-        tensors = read_tensors(self.path(key), schema=_SCHEMA)
+        tensors = self._read(key)
         return Recognition(
             content_sha256=tensors["content_sha256"].tobytes().hex(),
             voxel_sha256=tensors["voxel_sha256"].tobytes().hex(),

@@ -1,44 +1,41 @@
 """PreparedStore: prepared scans in the cache, and their copy as BIDS derivatives.
 
 A prepared scan is three files under one key: the volume and the mask (NIfTI), and a JSON file with
-what was done, written last: a key with that file is complete. A scan that passed through has the
-JSON file alone. The same scan and Spec give the same bytes.
+what was done and the digests of both, written last: a key with that file is complete. A scan that
+passed through has the JSON file alone. The same scan and Spec give the same bytes.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mri_transfer.errors import StoreError
-from mri_transfer.files import atomic_path, write_json
+from mri_transfer.files import atomic_path, sha256_of_file, write_json
 from mri_transfer.preparation.nifti import read_bits, write_nifti
 from mri_transfer.preparation.prepared import PreparedScan
 from mri_transfer.preparation.registration import Alignment
 from mri_transfer.preparation.template import SPACE, itk_affine
 from mri_transfer.specs import digest
-from mri_transfer.store import ContentStore
+from mri_transfer.store import JsonStore
 from mri_transfer.volumes import Volume, load_volume
 
 __all__ = ["PreparedStore", "bids_stem", "write_derivative", "write_description"]
 
-_SCHEMA = "mri-transfer/prepared/1"
 _BIDS_NAME = re.compile(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*")
 
 
-class PreparedStore(ContentStore):
+class PreparedStore(JsonStore):
     """Prepared scans, addressed by `prepared_key`."""
 
     kind = "prepared"
-    suffix = ".json"
+    schema = "mri-transfer/prepared/1"
 
     def volume_path(self, key: str) -> Path:
         """Return where the volume of a key lies."""
@@ -48,22 +45,35 @@ class PreparedStore(ContentStore):
         """Return where the brain mask of a key lies."""
         return self.path(key).with_name(f"{key}_mask.nii.gz")
 
-    def __contains__(self, key: str) -> bool:
-        files = self.volume_path(key), self.mask_path(key)
-        # What is damaged counts as not there, and is made again.
-        with contextlib.suppress(StoreError):
-            return self.facts(key)["passed_through"] or all(file.is_file() for file in files)
-        return False
+    def verify(self, key: str) -> None:
+        """Compute the digests of facts, volume and mask again; see `ContentStore.verify`."""
+        for path, recorded in self._files(key, self._read(key)).items():
+            try:
+                found = sha256_of_file(path)
+            except OSError as error:
+                raise self._refusal(key, f"{path.name}: {error.strerror}") from error
+            if found != recorded:
+                raise self._refusal(key, f"{path.name} of another digest, {found[:16]}")
+
+    def _files(self, key: str, content: Mapping[str, Any]) -> dict[Path, str]:
+        """Return the digest that was recorded of each file beside the facts."""
+        paths = {"volume": self.volume_path(key), "mask": self.mask_path(key)}
+        return {paths[name]: sha256 for name, sha256 in content["files"].items()}
 
     def put(self, key: str, prepared: PreparedScan) -> None:
         """Store a prepared scan."""
+        files = {}
         if not prepared.passed_through:
             affine = prepared.volume.affine
             write_nifti(self.volume_path(key), prepared.volume.voxels, affine)
             # Two bits: brain, and inside the field of view.
             bits = prepared.mask.astype(np.uint8) + 2 * prepared.covered.astype(np.uint8)
             write_nifti(self.mask_path(key), bits, affine)
-        write_json(self.path(key), _facts(prepared))
+            files = {
+                "volume": sha256_of_file(self.volume_path(key)),
+                "mask": sha256_of_file(self.mask_path(key)),
+            }
+        self._write(key, {"facts": _facts(prepared), "files": files})
 
     def facts(self, key: str) -> dict[str, Any]:
         """Return what was done to a scan.
@@ -71,24 +81,12 @@ class PreparedStore(ContentStore):
         Raises
         ------
         StoreError
-            If the file is damaged.
+            If the entry is missing or cannot be trusted.
         """
-        path = self.path(key)
-        try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            if facts["schema"] != _SCHEMA:
-                raise ValueError(f"schema {facts['schema']}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                "a prepared scan in the cache is damaged",
-                where=str(path),
-                found=str(error),
-                remedy="Delete the file; it is made again",
-            ) from error
-        return dict(facts)
+        return dict(self._read(key)["facts"])
 
     def get(self, key: str, raw: Volume) -> PreparedScan:
-        """Read a prepared scan.
+        """Read a prepared scan; its files are those that `key in store` has verified.
 
         Parameters
         ----------
@@ -118,7 +116,6 @@ class PreparedStore(ContentStore):
 def _facts(prepared: PreparedScan) -> dict[str, Any]:
     alignment = prepared.alignment
     return {
-        "schema": _SCHEMA,
         "passed_through": prepared.passed_through,
         "steps": list(prepared.steps),
         "turn": prepared.turn,

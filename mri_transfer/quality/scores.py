@@ -7,20 +7,17 @@ beside its thresholds.
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.errors import StoreError
-from mri_transfer.files import write_json
 from mri_transfer.preparation import PreparedScan
 from mri_transfer.preparation.passthrough import is_slab
 from mri_transfer.preparation.registration import one_thread
 from mri_transfer.preparation.template import image_of_volume, load_template
 from mri_transfer.specs import digest
-from mri_transfer.store import ContentStore
+from mri_transfer.store import JsonStore
 from mri_transfer.volumes import Volume
 
 __all__ = ["HISTOGRAM_EDGES", "ScanScores", "ScoreStore", "measure_scan", "score_key"]
@@ -274,15 +271,15 @@ def _entropy_focus(voxels: FloatArray) -> float | None:
     return float(-(share * np.log(share)).sum() / most)
 
 
-class ScoreStore(ContentStore):
+class ScoreStore(JsonStore):
     """Scores in the cache, addressed by `score_key`."""
 
     kind = "scores"
-    suffix = ".json"
+    schema = _SCHEMA
 
     def put(self, key: str, scores: ScanScores) -> None:
         """Store a scan's scores."""
-        write_json(self.path(key), {"schema": _SCHEMA, **dataclasses.asdict(scores)})
+        self._write(key, dataclasses.asdict(scores))
 
     def get(self, key: str) -> ScanScores:
         """Read a scan's scores.
@@ -290,21 +287,10 @@ class ScoreStore(ContentStore):
         Raises
         ------
         StoreError
-            If the file is missing or damaged.
+            If the entry is missing or cannot be trusted.
         """
-        path = self.path(key)
-        try:
-            read = json.loads(path.read_text(encoding="utf-8"))
-            if read.pop("schema") != _SCHEMA:
-                raise ValueError("scores of another kind")
-            return ScanScores(**{**read, "histogram": tuple(read["histogram"])})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(
-                "a scan's scores in the cache are damaged",
-                where=str(path),
-                found=str(error),
-                remedy="Delete the file; it is made anew",
-            ) from error
+        read = self._read(key)
+        return ScanScores(**{**read, "histogram": tuple(read["histogram"])})
 
 
 def score_key(prepared_key: str) -> str:

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.config import RunConfig
+from pipelines.config import RunConfig, read_config
 from pipelines.runner import RunOutcome, open_run
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import run_command
-from tests.pipelines.planted import finish, plant
+from tests.pipelines.planted import finish, plant, vouch
 from tests.synthetic import feature_table
 
 Command = Callable[..., int]
@@ -53,6 +53,8 @@ def _tamper(workspace: Workspace, change: Callable[[dict], None]) -> None:
     facts = json.loads(path.read_text(encoding="utf-8"))
     change(facts)
     path.write_text(json.dumps(facts), encoding="utf-8")
+    # Whoever edits a file can edit its record as well: the audit must not rely on records.
+    vouch(workspace, read_config(workspace.config), "train")
 
 
 def _test_patient(workspace: Workspace) -> str:
@@ -61,7 +63,8 @@ def _test_patient(workspace: Workspace) -> str:
 
 
 def _times(workspace: Workspace) -> dict[Path, int]:
-    return {p: p.stat().st_mtime_ns for p in workspace.root.rglob("*") if p.is_file()}
+    files = [p for p in workspace.root.rglob("*") if p.is_file() and p.name != "lock"]
+    return {p: p.stat().st_mtime_ns for p in files}
 
 
 def test_every_check_of_a_clean_run_passes(planted) -> None:

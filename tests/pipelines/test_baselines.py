@@ -117,7 +117,11 @@ def test_the_evaluation_compares_the_model_with_each_of_them(
 ) -> None:
     shutil.copytree(finished.workspace.root, tmp_path / "run")
     workspace = begin_run(
-        small_job.manifest, tmp_path / "run", context.config, cache=context.workspace.cache
+        small_job.manifest,
+        tmp_path / "run",
+        context.config,
+        cache=context.workspace.cache,
+        overwrite=True,
     )
     run_pipeline(workspace, context.config, stages=[stage_named("evaluate")])
     found = json.loads(workspace.evaluation.read_text())["baselines"]

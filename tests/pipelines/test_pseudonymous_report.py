@@ -10,9 +10,11 @@ from pathlib import Path
 import pypdf
 import pytest
 
-from pipelines.runner import RunOutcome
+from pipelines.names import STAGE_HELP
+from pipelines.runner import RunOutcome, open_run
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import run_command
+from tests.pipelines.planted import vouch
 
 #: Ids of the small cohort, and what they are renamed to. None is a word or a short number: those
 #: are told apart by place, which the tests of the library look at.
@@ -34,7 +36,9 @@ def renamed_copy(workspace: Workspace, root: Path) -> Workspace:
             for old, new in ODD.items():
                 text = text.replace(old, new)
             file.write_text(text, encoding="utf-8")
-    return dataclasses.replace(workspace, root=root)
+    renamed = dataclasses.replace(workspace, root=root)
+    vouch(renamed, open_run(root)[1], *STAGE_HELP)
+    return renamed
 
 
 def texts(folder: Path) -> dict[str, str]:

@@ -17,7 +17,7 @@ from mri_transfer.heads import Head
 from pipelines.config import RunConfig
 from pipelines.runner import RunOutcome
 from pipelines.train import read_trained
-from tests.pipelines.planted import finish, plant
+from tests.pipelines.planted import PLANTED, finish, plant, vouch
 from tests.synthetic import feature_table
 
 CLASSES = ["labels.classes=['CN', 'MCI', 'AD']"]
@@ -123,6 +123,7 @@ def test_two_labels_again_leave_nothing_of_the_third(classes, tmp_path: Path) ->
     manifest = pd.read_csv(workspace.manifest, dtype=str, keep_default_na=False)
     manifest.loc[manifest["label"] == "MCI", "label"] = "CN"
     manifest.to_csv(workspace.manifest, index=False)
+    vouch(workspace, two, *PLANTED)
     finish(workspace, two, "folds", "train", "evaluate")
     assert not workspace.class_scores.exists()
     assert not list(workspace.heads.glob("class*"))
@@ -170,6 +171,7 @@ def test_a_site_that_is_in_one_fold_only_is_refused_with_a_remedy(tmp_path: Path
     only = folds.patient_ids[next(iter(folds)).test[0]]
     manifest.loc[manifest["patient_id"] == only, "site"] = "elsewhere"
     manifest.to_csv(workspace.manifest, index=False)
+    vouch(workspace, config, *PLANTED, "folds")
     with pytest.raises(HeadError, match=r"elsewhere.*(harmonisation\.kind|fewer folds)"):
         finish(workspace, config, "train")
 

@@ -266,3 +266,30 @@ SCANS = st.lists(
 def test_two_scans_never_share_a_name(scans: list[tuple[str, str, str | None]]) -> None:
     stems = [bids_stem(scan_id=s, patient_id=p, session_id=v) for s, p, v in scans]
     assert len(set(stems)) == len(scans)
+
+
+@pytest.mark.parametrize("file", ["volume_path", "mask_path", "path"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "another scan's"])
+def test_a_damaged_file_counts_as_not_there_and_is_named(
+    store: PreparedStore, file: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = "d" * 64
+    prepared = _prepared()
+    store.put(KEY, prepared)
+    louder = dataclasses.replace(prepared.volume, voxels=prepared.volume.voxels + 1)
+    store.put(other, dataclasses.replace(prepared, volume=louder, mask=~prepared.mask))
+    path = getattr(store, file)(KEY)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(
+        {
+            "flipped": bytes(content),
+            "cut": path.read_bytes()[:-9],
+            "empty": b"",
+            "another scan's": getattr(store, file)(other).read_bytes(),
+        }[damage]
+    )
+    assert KEY not in store
+    assert str(store.path(KEY)) in caplog.text
+    store.put(KEY, prepared)
+    assert KEY in store

@@ -1,0 +1,80 @@
+"""Settings and manifests side by side: what differs, in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mri_transfer.manifest import Manifest
+
+__all__ = ["changed_scans", "changed_settings", "flat_settings"]
+
+#: How many of the scans that differ are named.
+_SHOWN = 3
+
+
+def flat_settings(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested settings as `section.key` to JSON."""
+    found: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= flat_settings(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = json.dumps(value)
+    return found
+
+
+def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return the settings that differ, each with its old and its new value; `none` if missing."""
+    before, after = flat_settings(old), flat_settings(new)
+    return {
+        name: (before.get(name, "none"), after.get(name, "none"))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    }
+
+
+def changed_scans(old: Manifest, new: Manifest) -> list[str]:
+    """Say in a few lines in which scans two manifests differ; nothing if they are the same.
+
+    Where the files lie is no difference: a cohort may be moved. What they hold, the record of the
+    stage that reads them knows.
+    """
+    before, after = _rows(old), _rows(new)
+    lines = [
+        f"{count} {'scan' if count == 1 else 'scans'} {what} ({_some(names)})"
+        for what, names in (
+            ("more", sorted(after.keys() - before.keys())),
+            ("fewer", sorted(before.keys() - after.keys())),
+        )
+        if (count := len(names))
+    ]
+    cells = [
+        f"{column} of {name}: {row[column] or 'empty'} -> {after[name][column] or 'empty'}"
+        for name, row in before.items()
+        if name in after
+        for column in row
+        if column in after[name] and row[column] != after[name][column]
+    ]
+    if alone := sorted(set(old.scans.columns) ^ set(new.scans.columns)):
+        lines.append(f"columns of one manifest alone: {', '.join(alone)}")
+    if cells:
+        lines.append(f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}: {_some(cells)}")
+    if not lines and list(before) != list(after):
+        lines.append("the order of the scans")
+    return lines
+
+
+def _rows(manifest: Manifest) -> dict[str, dict[str, str]]:
+    scans = manifest.scans.drop(columns="path")
+    table = scans.astype(object).where(scans.notna(), "")
+    return {
+        str(row["scan_id"]): {str(name): str(cell) for name, cell in row.items()}
+        for row in table.to_dict("records")
+    }
+
+
+def _some(names: list[str]) -> str:
+    more = "" if len(names) <= _SHOWN else f" and {len(names) - _SHOWN} more"
+    return "; ".join(names[:_SHOWN]) + more
