@@ -13,6 +13,7 @@ from typing import Any
 
 from mri_transfer.files import sha256_of_file, write_json
 from mri_transfer.version import __version__
+from pipelines.unsettled import unchanged
 from pipelines.workspace import Workspace
 
 __all__ = ["StageRecord", "file_digests", "git_commit", "package_versions"]
@@ -45,6 +46,7 @@ class StageRecord:
     seconds: float
     started: str
     exclusions: int = 0
+    unsettled: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def write(self, workspace: Workspace) -> None:
         """Write the record beside what it describes."""
@@ -73,9 +75,10 @@ class StageRecord:
             return None
 
     def holds(self, workspace: Workspace, *, inputs: Sequence[Path], specs: Any) -> bool:
-        """Whether inputs, outputs and specs are still those of the record."""
+        """Whether inputs, outputs and specs are still those of the record, and refusals stand."""
         return (
-            self.specs == json.loads(json.dumps(specs))
+            unchanged(self.unsettled)
+            and self.specs == json.loads(json.dumps(specs))
             and self.inputs == file_digests(workspace, inputs)
             and self.outputs == file_digests(workspace, [workspace.root / f for f in self.outputs])
         )

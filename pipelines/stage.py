@@ -58,6 +58,8 @@ class StageResult:
     outputs: list[Path]
     summary: str
     exclusions: int = 0
+    unsettled: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Scans whose exclusion a later run may take back: see `pipelines.unsettled`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,6 +134,7 @@ def run_stage(stage: Stage, context: Context, *, force: bool = False) -> tuple[S
         seconds=round(time.perf_counter() - clock, 3),
         started=started.isoformat(timespec="seconds"),
         exclusions=result.exclusions,
+        unsettled=result.unsettled,
     )
     record.write(workspace)
     context.reporter.note(result.summary)
