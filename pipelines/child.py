@@ -7,6 +7,9 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
+from collections.abc import Callable
+from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING
 
 from mri_transfer.errors import MachineError
@@ -18,9 +21,12 @@ __all__ = ["children_died", "open_pool"]
 
 #: How often a process looks whether the server that forked it is still there.
 _LOOK_S = 1.0
+_LEAVING = threading.Lock()
 
 
-def open_pool(*, max_workers: int, max_tasks: int) -> ProcessPool:
+def open_pool(
+    *, max_workers: int, max_tasks: int, at_end: Callable[[], object] | None = None
+) -> ProcessPool:
     """Return a pool of processes that end when this one does.
 
     A server process that has imported everything forks them: quick, and without the threads of
@@ -31,6 +37,8 @@ def open_pool(*, max_workers: int, max_tasks: int) -> ProcessPool:
     max_workers : int
     max_tasks : int
         A process is replaced after so many.
+    at_end : callable, optional
+        What a process does when this one seems to have gone before it; a function of a module.
     """
     from pebble import ProcessPool
 
@@ -40,6 +48,7 @@ def open_pool(*, max_workers: int, max_tasks: int) -> ProcessPool:
         max_workers=max_workers,
         max_tasks=max_tasks,
         initializer=_begin,
+        initargs=(at_end,),
         context=context,
     )
 
@@ -55,12 +64,15 @@ def children_died(error: BaseException) -> MachineError:
     )
 
 
-def _begin() -> None:
+def _begin(at_end: Callable[[], object] | None) -> None:
     """Begin a process of a pool."""
     # A group of its own: programs started from here, such as HD-BET, end with it.
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, _end)
-    threading.Thread(target=_follow, args=(os.getppid(),), name="parent", daemon=True).start()
+    # An idle process ends by itself when the one that asked for it is gone; a busy one is ended.
+    Finalize(None, _leave, args=(at_end,), exitpriority=0)
+    follow = threading.Thread(target=_follow, args=(os.getppid(), at_end), daemon=True)
+    follow.start()
     try:
         for name in importlib.import_module("pipelines.preload").MODULES:
             importlib.import_module(name)
@@ -69,19 +81,35 @@ def _begin() -> None:
         _end()
 
 
-def _follow(server: int) -> None:
+def _follow(server: int, at_end: Callable[[], object] | None) -> None:
     """End this process when the one that asked for it, or the server that forked it, is gone.
 
     A process that is killed cannot stop those that work for it, but the system then closes its end
     of a pipe. Without the server nobody learns how this process ends, and it is taken for dead.
     """
+    while not _is_alone(_LOOK_S) and os.getppid() == server:
+        pass
+    try:
+        _leave(at_end)
+    finally:
+        _end()
+
+
+def _is_alone(timeout_s: float) -> bool:
+    """Whether the process that asked for this one is gone, or seems to be for a while."""
     from multiprocessing.connection import wait
 
     parent = multiprocessing.parent_process()
-    ends = [] if parent is None else [parent.sentinel]
-    while not wait(ends, timeout=_LOOK_S) and os.getppid() == server:
-        pass
-    _end()
+    return parent is not None and bool(wait([parent.sentinel], timeout=timeout_s))
+
+
+def _leave(at_end: Callable[[], object] | None) -> None:
+    # One thread leaves by itself and another is told to: neither ends the other's work half way.
+    with _LEAVING:
+        if at_end is not None and _is_alone(0):
+            # The pipe may be closed a moment before all else of a process that dies.
+            time.sleep(_LOOK_S)
+            at_end()
 
 
 def _end(*_: object) -> None:

@@ -61,22 +61,31 @@ class BundlePlace:
 
     path: Path
     trusted_key: str | None = None
+    allow_programs: bool = False
     weights: Path | None = None
     cache: Path | None = None
 
     def load(self) -> ModelBundle:
         """Open the bundle."""
-        runtime = Runtime(weights=self.weights, cache=self.cache)
+        runtime = Runtime(
+            weights=self.weights, cache=self.cache, allow_programs=self.allow_programs
+        )
         return load_bundle(self.path, trusted_key=self.trusted_key, runtime=runtime)
 
 
 def bundle_place(
-    path: Path, *, trusted_key: str | None, weights: Path | None, cache: Path | None
+    path: Path,
+    *,
+    trusted_key: str | None,
+    allow_programs: bool,
+    weights: Path | None,
+    cache: Path | None,
 ) -> BundlePlace:
     """Return where a bundle lies; converted weights lie in `cache`, or in the user's."""
     return BundlePlace(
         path=path,
         trusted_key=trusted_key,
+        allow_programs=allow_programs,
         weights=weights,
         cache=(cache or default_cache()) / "weights",
     )
