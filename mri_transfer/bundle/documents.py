@@ -101,10 +101,31 @@ class _Cohort(_Closed):
     synthetic: bool
 
 
+class _Moments(_Open):
+    mean: float | None
+    sd: float | None
+    n: _Count
+
+
+class _ByLabel(_Closed):
+    all: _Moments
+    positive: _Moments
+    negative: _Moments
+
+
+class _CaseMix(_Closed):
+    n: _Count
+    age: _Moments
+    sex: dict[str, _Count]
+    linear_predictor: _ByLabel
+    auc_if_calibrated: float | None
+
+
 class _Performance(_Closed):
     source: str = Field(alias="from")
     figures: dict[_Word, _Figure]
     operating_points: list[dict[str, Any]]
+    case_mix: _CaseMix | None = None
 
 
 class _Bundle(_Closed):
@@ -133,6 +154,8 @@ class _Head(_Open):
     procedure: _Procedure
     recalibration: _Recalibration
     threshold: float
+    threshold_from: str = ""
+    target_thresholds: dict[_Word, float | None] | None = None
 
     @model_validator(mode="after")
     def _is_of_one_kind(self) -> _Head:
