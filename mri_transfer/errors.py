@@ -7,11 +7,13 @@
     ├── ManifestError           a table of scans with faults; lists all of them
     ├── ScanError               one scan that cannot be used; a batch excludes it and goes on
     │   ├── UnreadableScanError     the file is missing, damaged or not NIfTI
+    │   │   └── UnreachableScanError    its disk or network share does not answer
     │   ├── UnsupportedScanError    a readable file of a kind we refuse (4-D, RGB, absurd size)
     │   ├── IntensityError          voxel values that carry no image (constant, NaN, empty)
     │   ├── SliceError              fewer usable axial slices than asked for
     │   ├── PreparationError        a scan that cannot be brought to the template's space
     │   └── QualityError            a scan that was prepared, and is not to be trusted
+    ├── MachineError            no room, no memory, no permission: the run stops and can be resumed
     ├── WeightsError            the trunk's weights are missing or not the ones named
     ├── StoreError              a cached artefact is damaged or not what its key says
     ├── FoldError               a split that the cohort cannot support
@@ -35,6 +37,7 @@ __all__ = [
     "FoldError",
     "HeadError",
     "IntensityError",
+    "MachineError",
     "ManifestError",
     "MriTransferError",
     "PredictionError",
@@ -44,6 +47,7 @@ __all__ = [
     "ScanError",
     "SliceError",
     "StoreError",
+    "UnreachableScanError",
     "UnreadableScanError",
     "UnsupportedScanError",
     "WeightsError",
@@ -157,6 +161,10 @@ class UnreadableScanError(ScanError):
     """The file is missing, damaged or not NIfTI."""
 
 
+class UnreachableScanError(UnreadableScanError):
+    """The disk or network share of the file does not answer."""
+
+
 class UnsupportedScanError(ScanError):
     """A readable file of a kind that is refused (4-D, RGB, absurd size)."""
 
@@ -175,6 +183,10 @@ class PreparationError(ScanError):
 
 class QualityError(ScanError):
     """A scan that was prepared, and is not to be trusted."""
+
+
+class MachineError(MriTransferError):
+    """A fault of the computer: it stops a run, which can be resumed, and is no scan's fault."""
 
 
 class WeightsError(MriTransferError):

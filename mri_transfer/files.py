@@ -71,7 +71,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(final)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            # A write that fails, on a full disk for one, does not say which file it was.
+            error.filename = str(final)
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise

@@ -10,7 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, cast
 
-from mri_transfer.errors import ScanError, UnreadableScanError, UnsupportedScanError
+from mri_transfer.errors import (
+    MriTransferError,
+    UnreachableScanError,
+    UnreadableScanError,
+    UnsupportedScanError,
+)
+from mri_transfer.machine import UNREACHABLE, machine_fault
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
@@ -71,40 +77,40 @@ def scan_faults(where: str) -> Iterator[None]:
     """Turn whatever goes wrong with a scan's file into a ScanError.
 
     A damaged file can make the readers raise nearly anything (zlib.error, EOFError, struct.error,
-    OverflowError, ...), and one bad scan must never stop a batch. A package that cannot be
-    imported is no fault of the scan, and passes through.
+    OverflowError, ...), and one bad scan must never stop a batch. What the machine lacks (memory,
+    room, a package) is no fault of the scan: that is raised as a MachineError.
     """
     try:
         yield
-    except (ScanError, ImportError):
+    except MriTransferError:
         raise
-    except PermissionError as error:
-        raise UnreadableScanError(
+    except Exception as error:
+        fault = machine_fault(error)
+        raise (_scan_fault(error, where) if fault is None else fault) from error
+
+
+def _scan_fault(error: Exception, where: str) -> UnreadableScanError:
+    if isinstance(error, PermissionError):
+        return UnreadableScanError(
             "the file may not be read",
             where=where,
             found=error.strerror,
             remedy="Give yourself permission to read the file and to enter its folders",
-        ) from error
-    except MemoryError as error:
-        raise UnsupportedScanError(
-            "the volume does not fit into memory",
+        )
+    if isinstance(error, OSError) and error.strerror is not None:
+        kind = UnreachableScanError if error.errno in UNREACHABLE else UnreadableScanError
+        return kind(
+            "the file cannot be read",
             where=where,
-            remedy="Resample the scan, or use a machine with more memory",
-        ) from error
-    except Exception as error:
-        if isinstance(error, OSError) and error.strerror is not None:
-            raise UnreadableScanError(
-                "the file cannot be read",
-                where=where,
-                found=error.strerror,
-                remedy="Check its disk or network share, and the links on the way to it",
-            ) from error
-        raise UnreadableScanError(
-            "the file is damaged or not NIfTI",
-            where=where,
-            found=" ".join(f"{type(error).__name__}: {error}".split()),
-            remedy=DAMAGED,
-        ) from error
+            found=error.strerror,
+            remedy="Check its disk or network share, and the links on the way to it",
+        )
+    return UnreadableScanError(
+        "the file is damaged or not NIfTI",
+        where=where,
+        found=" ".join(f"{type(error).__name__}: {error}".split()),
+        remedy=DAMAGED,
+    )
 
 
 def is_named_gzip(path: Path) -> bool:

@@ -14,6 +14,7 @@ from mri_transfer.specs import spec_dict
 from mri_transfer.volumes import load_volume
 from pipelines.config import RunConfig
 from pipelines.stage import Context, Stage, StageResult
+from pipelines.unsettled import refused_state
 from pipelines.workspace import Workspace
 
 __all__ = ["CHECK"]
@@ -23,8 +24,10 @@ def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
     return [(workspace.source_manifest, "run --manifest M.csv --out")]
 
 
-def _exclusions(context: Context, manifest: Manifest) -> Iterator[Exclusion | None]:
-    """Yield, scan by scan, why it is excluded, or None."""
+def _exclusions(
+    context: Context, manifest: Manifest, unsettled: dict[str, str]
+) -> Iterator[Exclusion | None]:
+    """Yield, scan by scan, why it is excluded, or None; note what a later run may take back."""
     config = context.config
     for scan in manifest.scans.to_dict("records"):
         label = scan["label"] if isinstance(scan["label"], str) else None
@@ -34,6 +37,8 @@ def _exclusions(context: Context, manifest: Manifest) -> Iterator[Exclusion | No
                 load_volume(scan["path"], scan_id=scan["scan_id"], spec=config.volumes)
             except ScanError as error:
                 reason = str(error)
+                if (state := refused_state(error, scan["path"])) is not None:
+                    unsettled[scan["path"]] = state
         yield (
             None
             if reason is None
@@ -49,8 +54,9 @@ def _work(context: Context) -> StageResult:
     labels = [label if isinstance(label, str) else None for label in manifest.scans["label"]]
     demand_both_labels(labels, config.labels)
     total = len(manifest.scans)
+    unsettled: dict[str, str] = {}
     tracked = context.reporter.track(
-        _exclusions(context, manifest), total=total, what="checking scans"
+        _exclusions(context, manifest, unsettled), total=total, what="checking scans"
     )
     refused = [exclusion for exclusion in tracked if exclusion is not None]
     write_exclusions(workspace.refused, refused)
@@ -65,6 +71,7 @@ def _work(context: Context) -> StageResult:
         summary=f"{total - len(refused)} of {total} scans can be read and used, "
         f"{len(refused)} refused",
         exclusions=len(refused),
+        unsettled=unsettled,
     )
 
 

@@ -5,7 +5,7 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mri_transfer.errors import ConfigurationError, MriTransferError
+from mri_transfer.machine import machine_fault
 from pipelines.cli_manifest import manifest_app
 from pipelines.cli_options import EXCLUDED, CacheOption, JobsOption, WeightsOption
 from pipelines.cli_predict import predict
@@ -340,25 +342,19 @@ def _show_excluded(console: Console, outcome: RunOutcome) -> None:
 
 def main() -> None:
     """Run the command; turn every fault into a message and an exit code."""
+    # As an exception: it stops the processes that work on scans, and removes temporary files.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
         app()
     except Exception as error:
-        from mri_transfer.errors import ConfigurationError, MriTransferError
-
-        if isinstance(error, ConfigurationError):
-            code = USAGE
-        elif isinstance(error, MriTransferError | OSError):
-            code = FAILED
-        else:
+        fault = machine_fault(error)
+        if fault is None and not isinstance(error, MriTransferError | OSError):
             raise
-        message = str(error)
-        if isinstance(error, OSError) and error.filename is not None:
+        message = str(fault or error)
+        if fault is None and isinstance(error, OSError) and error.filename is not None:
             message = f"{error.filename}: {error.strerror}."
         typer.echo(f"mri-transfer: {message}", err=True)
-        if isinstance(error, BrokenPipeError):
-            # The reader has gone; Python must not try to flush to it at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(code)
+        sys.exit(USAGE if isinstance(error, ConfigurationError) else FAILED)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import typer
 
 __all__ = [
     "EXCLUDED",
+    "AllowProgramsOption",
     "CacheOption",
     "GivenBundle",
     "JobsOption",
@@ -37,6 +38,14 @@ JobsOption = Annotated[
 TrustedKeyOption = Annotated[
     str | None,
     typer.Option(help="Public key (hex or PEM file) that must have signed the bundle."),
+]
+AllowProgramsOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-programs",
+        help="Let a bundle that --trusted-key has not signed start the program for brain "
+        "extraction that it names.",
+    ),
 ]
 GivenBundle = Annotated[
     Path, typer.Argument(help="Folder or zip of a bundle.", metavar="BUNDLE", exists=True)

@@ -9,6 +9,7 @@ import typer
 
 from pipelines.cli_options import (
     EXCLUDED,
+    AllowProgramsOption,
     GivenBundle,
     TrustedKeyOption,
     WeightsCacheOption,
@@ -45,6 +46,7 @@ def predict(
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Scans at a time.")] = 1,
     trusted_key: TrustedKeyOption = None,
+    allow_programs: AllowProgramsOption = False,
     cache: WeightsCacheOption = None,
     weights: WeightsOption = None,
 ) -> None:
@@ -53,7 +55,13 @@ def predict(
     from pipelines.reporters import reporter_for
 
     console = open_console()
-    place = bundle_place(bundle, trusted_key=trusted_key, weights=weights, cache=cache)
+    place = bundle_place(
+        bundle,
+        trusted_key=trusted_key,
+        allow_programs=allow_programs,
+        weights=weights,
+        cache=cache,
+    )
     requests = find_scans(scans, age_years=age, force=force)
     outcomes = predict_scans(place, requests, out, reporter=reporter_for(console), jobs=jobs)
     console.print()

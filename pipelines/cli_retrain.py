@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli_options import CacheOption, TrustedKeyOption, WeightsOption
+from pipelines.cli_options import (
+    AllowProgramsOption,
+    CacheOption,
+    TrustedKeyOption,
+    WeightsOption,
+)
 from pipelines.console import open_console
 
 if TYPE_CHECKING:
@@ -76,6 +81,7 @@ def retrain(
         str | None,
         typer.Option(help="Public key (hex or PEM file) that must have signed the old bundle."),
     ] = None,
+    allow_programs: AllowProgramsOption = False,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Scans of the new cohort prepared at a time.")
     ] = None,
@@ -116,6 +122,7 @@ def retrain(
             run=old_run,
             mode=mode,  # type: ignore[arg-type]  # _demand_one_source
             trusted_key=trusted_key,
+            allow_programs=allow_programs,
         ),
         packing,
         cache=cache,
@@ -149,7 +156,9 @@ def export(
 
     if onnx is None and monai is None:
         raise ConfigurationError("nothing to write", where="export", expected="--onnx or --monai")
-    model = load_bundle(bundle, trusted_key=trusted_key, runtime=Runtime(weights=weights))
+    # Nothing is started here, whatever the bundle names.
+    runtime = Runtime(weights=weights, allow_programs=True)
+    model = load_bundle(bundle, trusted_key=trusted_key, runtime=runtime)
     console = open_console()
     if onnx is not None:
         write_onnx(model, onnx)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli_options import (
+    AllowProgramsOption,
     GivenBundle,
     TrustedKeyOption,
     WeightsCacheOption,
@@ -17,8 +18,8 @@ from pipelines.console import open_console
 
 __all__ = ["serve"]
 
-#: How long requests may go on after the service was told to stop.
-_FAREWELL_S = 10
+#: Uvicorn's exit code of a server that could not start.
+_STARTUP_FAILURE = 3
 
 
 def serve(
@@ -44,7 +45,11 @@ def serve(
     places: Annotated[
         int, typer.Option(min=1, max=1000, help="Requests that are worked on or wait.")
     ] = 8,
+    connections: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Connections at a time, idle ones among them.")
+    ] = 100,
     trusted_key: TrustedKeyOption = None,
+    allow_programs: AllowProgramsOption = False,
     cache: WeightsCacheOption = None,
     weights: WeightsOption = None,
 ) -> None:
@@ -52,34 +57,31 @@ def serve(
     from pipelines.predict import bundle_place
     from pipelines.serve import ServiceSpec, demand_token, make_app, read_token
     from pipelines.serve.limits import allowed_hosts
+    from pipelines.serve.listening import make_server
 
     token = None if token_file is None else read_token(token_file)
     demand_token(host, token)
-    place = bundle_place(bundle, trusted_key=trusted_key, weights=weights, cache=cache)
-    app = make_app(
-        place,
-        ServiceSpec(max_megabytes=max_mb, timeout_s=timeout_s, places=places),
-        token=token,
-        hosts=allowed_hosts(host, tuple(allow_host or ())),
+    place = bundle_place(
+        bundle,
+        trusted_key=trusted_key,
+        allow_programs=allow_programs,
+        weights=weights,
+        cache=cache,
     )
+    spec = ServiceSpec(
+        max_megabytes=max_mb, timeout_s=timeout_s, places=places, connections=connections
+    )
+    app = make_app(place, spec, token=token, hosts=allowed_hosts(host, tuple(allow_host or ())))
     open_console().print(
         f"Serving {bundle} on {host}, port {port}. Research use only. Not a medical device.",
         markup=False,
     )
-    _listen(app, host, port)
-
-
-def _listen(app: object, host: str, port: int) -> None:
-    import uvicorn
-
-    uvicorn.run(
-        app,  # type: ignore[arg-type]
-        host=host,
-        port=port,
-        access_log=False,
-        log_level="warning",
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=_FAREWELL_S,
-        ws="none",
-    )
+    server = make_server(app, spec, host=host, port=port)
+    try:
+        server.run()
+    except SystemExit as error:
+        # Uvicorn has said why it cannot start: the port is taken, or the worker does not open the
+        # bundle. Its exit code for that means something else here.
+        if error.code == _STARTUP_FAILURE:
+            raise typer.Exit(1) from error
+        raise

@@ -9,6 +9,7 @@ import typer
 
 from pipelines.cli_options import (
     EXCLUDED,
+    AllowProgramsOption,
     CacheOption,
     JobsOption,
     TrustedKeyOption,
@@ -48,6 +49,7 @@ def validate(
         typer.Option("--allow-overlap", help="Count patients who were trained on: no test."),
     ] = False,
     trusted_key: TrustedKeyOption = None,
+    allow_programs: AllowProgramsOption = False,
     jobs: JobsOption = None,
     cache: CacheOption = None,
     weights: WeightsOption = None,
@@ -75,6 +77,7 @@ def validate(
             allow_overlap=allow_overlap,
         ),
         trusted_key=trusted_key,
+        allow_programs=allow_programs,
         aggregate_only=aggregate_only,
         cache=cache,
         reporter=reporter_for(console),

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["estimate_text", "open_console"]
+__all__ = ["CLOSED_PIPE", "estimate_text", "open_console"]
+
+#: Exit code of a command whose reader has gone: what a shell tells of SIGPIPE.
+CLOSED_PIPE = 128 + 13
 
 
 def open_console() -> Console:
     """Return the standard output: no line is broken, nothing is coloured but what is meant."""
     from rich.console import Console
 
-    return Console(soft_wrap=True, highlight=False)
+    class Pipe(Console):
+        """Ends the command quietly when its reader, such as `head`, has gone."""
+
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            # Python must not try to flush to it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(CLOSED_PIPE)
+
+    return Pipe(soft_wrap=True, highlight=False)
 
 
 def estimate_text(entry: Mapping[str, Any]) -> str:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from concurrent.futures import BrokenExecutor, Future, wait
+from typing import TYPE_CHECKING, TypeVar
+
+from mri_transfer.errors import MriTransferError
+from mri_transfer.machine import machine_faults, raise_machine_fault
+from pipelines.child import children_died, open_pool
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
 
 __all__ = ["default_jobs", "run_jobs"]
 
@@ -16,7 +23,8 @@ Outcome = TypeVar("Outcome")
 _BYTES_A_JOB = 2 << 30
 #: A process is replaced after this many scans, so that nothing piles up in it.
 _JOBS_A_PROCESS = 25
-_PRELOADED = ["pipelines.prepare_worker", "mri_transfer.preparation.preload"]
+#: How often somebody who waits for a job looks whether the pool still works on it.
+_LOOK_S = 1.0
 
 
 def default_jobs() -> int:
@@ -46,37 +54,56 @@ def run_jobs(
         A job that takes longer is killed.
     failed : callable
         Makes the outcome of a job that was killed, crashed or raised, from the reason in words.
+
+    Raises
+    ------
+    MachineError
+        If the machine refuses the work: a full disk, too little memory, processes that do not
+        start. No job is at fault.
+    MriTransferError
+        If a job raises another one: it concerns all jobs.
     """
     if not jobs:
         return
-    from pebble import ProcessPool
+    try:
+        with open_pool(max_workers=min(processes, len(jobs)), max_tasks=_JOBS_A_PROCESS) as pool:
+            try:
+                futures = [_scheduled(pool, work, job, timeout_s) for job in jobs]
+                for job, future in zip(jobs, futures, strict=True):
+                    _wait(pool, future)
+                    yield _outcome(job, future, timeout_s, failed)
+            except BaseException:
+                pool.stop()  # type: ignore[no-untyped-call]
+                raise
+    except BrokenExecutor as error:
+        raise children_died(error) from error
 
-    # A server process that has imported everything forks the workers: quick, and without the
-    # threads of this process, which a plain fork would copy in an unknown state.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    with ProcessPool(
-        max_workers=min(processes, len(jobs)), max_tasks=_JOBS_A_PROCESS, context=context
-    ) as pool:
-        futures = [pool.schedule(work, args=(job,), timeout=timeout_s) for job in jobs]
-        try:
-            for job, future in zip(jobs, futures, strict=True):
-                yield _outcome(job, future, timeout_s, failed)
-        except BaseException:
-            pool.stop()  # type: ignore[no-untyped-call]
-            raise
+
+def _scheduled(
+    pool: ProcessPool, work: Callable[[Job], Outcome], job: Job, timeout_s: int
+) -> Future[Outcome]:
+    try:
+        return pool.schedule(work, args=(job,), timeout=timeout_s)
+    except RuntimeError as error:
+        # How pebble says that its processes have died meanwhile.
+        raise BrokenExecutor(str(error)) from error
+
+
+def _wait(pool: ProcessPool, future: Future[Outcome]) -> None:
+    """Wait until a job is done with; a pool that broke forgets some of its jobs."""
+    while not wait([future], timeout=_LOOK_S).done:
+        if not pool.active:
+            raise BrokenExecutor("the pool has ended")
 
 
 def _outcome(
-    job: Job, future: object, timeout_s: int, failed: Callable[[Job, str], Outcome]
+    job: Job, future: Future[Outcome], timeout_s: int, failed: Callable[[Job, str], Outcome]
 ) -> Outcome:
-    from concurrent.futures import TimeoutError as FutureTimeoutError
-
     from pebble import ProcessExpired
 
     try:
-        return future.result()  # type: ignore[attr-defined, no-any-return]
-    except FutureTimeoutError:
+        return future.result()
+    except TimeoutError:
         return failed(
             job,
             f"it took longer than {timeout_s} s and was stopped. Look at the scan, or raise "
@@ -88,5 +115,12 @@ def _outcome(
             f"the process that worked on it died (exit code {error.exitcode}), most likely for "
             "want of memory. Try again with fewer --jobs.",
         )
+    except (MriTransferError, BrokenExecutor):
+        raise
+    except (OSError, MemoryError):
+        # What is wrong with a scan's own file was told by the job itself.
+        with machine_faults():
+            raise
     except Exception as error:
+        raise_machine_fault(error)
         return failed(job, f"it failed in a way nobody foresaw ({type(error).__name__}: {error}).")

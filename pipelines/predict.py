@@ -23,8 +23,9 @@ from mri_transfer.bundle import (
     scan_name,
 )
 from mri_transfer.cohorts import read_bids_cohort
-from mri_transfer.errors import ConfigurationError, MriTransferError
+from mri_transfer.errors import ConfigurationError, HeadError, MriTransferError, ScanError
 from mri_transfer.files import atomic_write_bytes, atomic_write_text, write_json
+from mri_transfer.machine import raise_machine_fault
 from mri_transfer.report import page_name
 from mri_transfer.report.prediction_page import (
     PREDICTION_COLUMNS,
@@ -60,22 +61,31 @@ class BundlePlace:
 
     path: Path
     trusted_key: str | None = None
+    allow_programs: bool = False
     weights: Path | None = None
     cache: Path | None = None
 
     def load(self) -> ModelBundle:
         """Open the bundle."""
-        runtime = Runtime(weights=self.weights, cache=self.cache)
+        runtime = Runtime(
+            weights=self.weights, cache=self.cache, allow_programs=self.allow_programs
+        )
         return load_bundle(self.path, trusted_key=self.trusted_key, runtime=runtime)
 
 
 def bundle_place(
-    path: Path, *, trusted_key: str | None, weights: Path | None, cache: Path | None
+    path: Path,
+    *,
+    trusted_key: str | None,
+    allow_programs: bool,
+    weights: Path | None,
+    cache: Path | None,
 ) -> BundlePlace:
     """Return where a bundle lies; converted weights lie in `cache`, or in the user's."""
     return BundlePlace(
         path=path,
         trusted_key=trusted_key,
+        allow_programs=allow_programs,
         weights=weights,
         cache=(cache or default_cache()) / "weights",
     )
@@ -183,12 +193,14 @@ def _opened(place: BundlePlace) -> ModelBundle:
 def predict_one(job: Job) -> Outcome:
     """Score a scan and write what is said of it.
 
-    Never raises for a fault of the scan: the outcome tells it.
+    Never raises for a fault of the scan: the outcome tells it. Faults that every scan would meet
+    (the machine's, the bundle's, missing weights) are raised.
     """
     bundle = _opened(job.bundle)
     try:
         examination = examine(bundle, job.request)
-    except MriTransferError as error:
+    except (ScanError, HeadError) as error:
+        raise_machine_fault(error)
         return _failed(job, str(error))
     prediction = examination.prediction
     write_json(job.stem.with_name(f"{job.stem.name}.json"), prediction.as_dict())
@@ -263,10 +275,13 @@ def predict_scans(
 
 
 def _guarded(job: Job) -> Outcome:
-    """Score a scan; what nobody foresaw stops this scan alone."""
+    """Score a scan; what nobody foresaw stops this scan alone, what all would meet stops all."""
     try:
         return predict_one(job)
+    except (MriTransferError, OSError):
+        raise
     except Exception as error:
+        raise_machine_fault(error)
         return _failed(job, f"it failed in a way nobody foresaw ({type(error).__name__}: {error}).")
 
 

@@ -38,6 +38,7 @@ from pipelines.pool import default_jobs, run_jobs
 from pipelines.prepare_worker import Job, Outcome, found_in_cache, prepare_one
 from pipelines.quality_pages import write_quality_pages
 from pipelines.stage import Context, Stage, StageResult
+from pipelines.unsettled import AGAIN
 from pipelines.workspace import Workspace
 
 __all__ = ["PREPARE", "load_prepared", "read_prepared_index"]
@@ -118,10 +119,18 @@ def _prepare(context: Context, scans: Sequence[Scan]) -> list[Outcome]:
         missing,
         processes=context.jobs or default_jobs(),
         timeout_s=config.preparation.timeout_s,
-        failed=lambda job, reason: Outcome(reason=f"scan {job.scan_id} ({job.path}): {reason}"),
+        failed=_broken_off,
     )
     new = iter(list(context.reporter.track(made, total=len(missing), what="preparing scans")))
     return [next(new) if outcome is None else outcome for outcome in known]
+
+
+def _broken_off(job: Job, reason: str) -> Outcome:
+    """Return the outcome of a scan that was not done with: the next run tries it again."""
+    return Outcome(
+        reason=f"scan {job.scan_id} ({job.path}): {reason} The next run tries it again.",
+        unsettled=AGAIN,
+    )
 
 
 def _judged(
@@ -271,6 +280,11 @@ def _work(context: Context) -> StageResult:
         ],
         summary=_summary(rows, qualities, len(excluded)),
         exclusions=len(excluded),
+        unsettled={
+            scan["path"]: outcome.unsettled
+            for scan, outcome in zip(scans, outcomes, strict=True)
+            if outcome.unsettled is not None
+        },
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from mri_transfer.errors import ScanError, StoreError
 from mri_transfer.figures import PictureStore, picture_key, qc_pictures
 from mri_transfer.files import content_sha256, sha256_of_file
+from mri_transfer.machine import raise_machine_fault
 from mri_transfer.preparation import (
     PreparationSpec,
     PreparedScan,
@@ -25,6 +26,7 @@ from mri_transfer.quality import ScoreStore, measure_scan, score_key
 from mri_transfer.scan_file import scan_faults, scan_place
 from mri_transfer.slices import SliceSpec, SliceStore, plan_slices, slices_key
 from mri_transfer.volumes import Volume, VolumeSpec, load_volume
+from pipelines.unsettled import refused_state
 
 __all__ = ["Job", "Outcome", "found_in_cache", "prepare_one"]
 
@@ -49,6 +51,8 @@ class Outcome:
     key: str = ""
     reason: str = ""
     """Why the scan cannot be used; empty if it can."""
+    unsettled: str | None = None
+    """The state of a refused scan's file, if a later run may take the refusal back."""
 
 
 def found_in_cache(job: Job) -> Outcome | None:
@@ -79,7 +83,7 @@ def _has_extras(job: Job, key: str) -> bool:
 def prepare_one(job: Job) -> Outcome:
     """Prepare and score a scan, unless the cache holds all of it.
 
-    Never raises for a fault of the scan: the outcome tells it.
+    Never raises for a fault of the scan: the outcome tells it. The machine's are raised.
     """
     try:
         with scan_faults(scan_place(job.scan_id, Path(job.path))):
@@ -87,7 +91,8 @@ def prepare_one(job: Job) -> Outcome:
         key = prepared_key(scan_sha256=sha256, spec=job.preparation)
         _fill_cache(job, key)
     except ScanError as error:
-        return Outcome(reason=str(error))
+        raise_machine_fault(error)
+        return Outcome(reason=str(error), unsettled=refused_state(error, job.path))
     return Outcome(scan_sha256=sha256, key=key)
 
 

@@ -53,6 +53,8 @@ class StageRecord:
     exclusions: int = 0
     scans: dict[str, str] | None = None
     """Digest of each source scan by scan_id, of a stage that reads them."""
+    unsettled: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Scans whose exclusion a later run may take back: see `pipelines.unsettled`."""
 
     def write(self, workspace: Workspace) -> None:
         """Write the record beside what it describes."""
@@ -76,7 +78,7 @@ class StageRecord:
             values = json.loads(workspace.record(stage).read_text(encoding="utf-8"))
             if values["schema"] != _SCHEMA or values["mri_transfer"] != __version__:
                 return None
-            values.setdefault("scans", None)
+            values = {"scans": None, "unsettled": {}, **values}
             record = cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
             return record if record._is_sound() else None
         except (OSError, ValueError, KeyError, TypeError):
@@ -84,7 +86,7 @@ class StageRecord:
 
     def _is_sound(self) -> bool:
         """Tell whether what may have been edited has the types that it is read with."""
-        digests = [self.inputs, self.outputs, self.scans or {}]
+        digests = [self.inputs, self.outputs, self.scans or {}, self.unsettled]
         return isinstance(self.specs, dict) and all(
             isinstance(one, dict) and all(isinstance(value, str) for value in one.values())
             for one in digests

@@ -60,6 +60,7 @@ class Update:
     mode: Mode | Literal["auto"] = "auto"
     """`auto`: what cross-validation speaks for."""
     trusted_key: str | None = None
+    allow_programs: bool = False
 
 
 def update_bundle(
@@ -89,7 +90,8 @@ def update_bundle(
         not at hand.
     """
     demand_free(packing.out, zipped=packing.zipped)
-    parent = load_bundle(update.bundle, trusted_key=update.trusted_key)
+    runtime = Runtime(allow_programs=update.allow_programs)
+    parent = load_bundle(update.bundle, trusted_key=update.trusted_key, runtime=runtime)
     workspace, new = _encode(update, parent, cache, reporter, weights, jobs)
     study = read_study(workspace)
     _demand_strangers(parent, new, study)

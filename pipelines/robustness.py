@@ -17,6 +17,7 @@ from mri_transfer.features import (
     encode_poolings,
     resolve_features,
 )
+from mri_transfer.machine import raise_machine_fault
 from mri_transfer.perturbations import (
     Perturbation,
     cut_perturbed,
@@ -147,6 +148,7 @@ def _encode(
             try:
                 stack = cut_perturbed(volume, one.perturbation, config.slices, seed=one.seed)
             except ScanError as error:
+                raise_machine_fault(error)
                 context.reporter.note(f"left out under {one.perturbation.name}: {error}")
             else:
                 for pooling, features in encode_poolings(stack, trunk, one.keys).items():

@@ -57,6 +57,8 @@ STAGES: tuple[Stage, ...] = (
     EXPLAIN,
     REPORT,
 )
+#: What they make lies in the cache, which is tried before the first of them reads every scan.
+_FILL_CACHE = frozenset(stage.name for stage in (CHECK, PREPARE, SLICES, FEATURES))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -236,6 +238,7 @@ def run_pipeline(
     jobs : int, optional
         Scans prepared at the same time; by default as many as cores and memory allow.
     """
+    workspace.demand_writable(cache=not _FILL_CACHE.isdisjoint(stage.name for stage in stages))
     reporter = reporter or SilentReporter()
     context = Context(
         workspace=workspace, config=config, reporter=reporter, weights=weights, jobs=jobs

@@ -13,6 +13,7 @@ from pipelines.config import RunConfig
 from pipelines.record import StageRecord, file_digests, recorded_specs
 from pipelines.scan_index import scan_digests
 from pipelines.trust import Ledger
+from pipelines.unsettled import unchanged
 from pipelines.workspace import Workspace
 
 __all__ = ["Context", "Reporter", "Stage", "StageResult", "demand_trusted", "run_stage"]
@@ -60,6 +61,8 @@ class StageResult:
     outputs: list[Path]
     summary: str
     exclusions: int = 0
+    unsettled: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Scans whose exclusion a later run may take back: see `pipelines.unsettled`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,7 +130,9 @@ def run_stage(stage: Stage, context: Context, *, force: bool = False) -> tuple[S
     inputs = [path for path, _ in stage.inputs(workspace)]
     earlier = StageRecord.read(workspace, stage.name)
     mismatches = ledger.own(stage)
-    if earlier is not None and not force and not mismatches and stage.intact(workspace):
+    # What broke off work on a scan says nothing of the scan: it is tried again.
+    current = earlier is not None and not mismatches and unchanged(earlier.unsettled)
+    if earlier is not None and current and not force and stage.intact(workspace):
         return earlier, False
     if mismatches and workspace.record(stage.name).exists():
         more = f", and {len(mismatches) - 1} more" if len(mismatches) > 1 else ""
@@ -149,6 +154,7 @@ def run_stage(stage: Stage, context: Context, *, force: bool = False) -> tuple[S
         started=started.isoformat(timespec="seconds"),
         exclusions=result.exclusions,
         scans=scans,
+        unsettled=result.unsettled,
     )
     record.write(workspace)
     context.reporter.note(result.summary)

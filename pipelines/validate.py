@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from mri_transfer.bundle import ModelBundle, load_bundle
+from mri_transfer.bundle import ModelBundle, Runtime, load_bundle
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.evaluation.external import ExternalEvaluation, evaluate_external
 from mri_transfer.evaluation.external_settings import ExternalSpec, NewCohort
@@ -84,6 +84,7 @@ def validate_bundle(
     *,
     spec: ExternalSpec,
     trusted_key: str | None = None,
+    allow_programs: bool = False,
     aggregate_only: bool = False,
     cache: Path | None = None,
     reporter: Reporter,
@@ -102,6 +103,8 @@ def validate_bundle(
     spec : ExternalSpec
     trusted_key : str, optional
         Public key that must have signed the bundle.
+    allow_programs : bool
+        As in `Runtime`.
     aggregate_only : bool
         Also write the folder `aggregate`, which names nobody.
 
@@ -113,7 +116,8 @@ def validate_bundle(
         If every patient was trained on and that was not allowed.
     """
     _demand_no_training(out)
-    bundle = load_bundle(bundle_path, trusted_key=trusted_key)
+    runtime = Runtime(allow_programs=allow_programs)
+    bundle = load_bundle(bundle_path, trusted_key=trusted_key, runtime=runtime)
     config = _config(bundle, manifest)
     workspace = begin_run(manifest, out, config, cache=cache)
     files = ValidationFiles(workspace)

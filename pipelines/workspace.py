@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mri_transfer.errors import RunFolderError
+from mri_transfer.errors import MachineError, RunFolderError
+from mri_transfer.machine import demand_writable
 
 __all__ = ["Workspace", "default_cache"]
 
@@ -192,6 +193,18 @@ class Workspace:
         """Folder of converted trunk weights, in the cache."""
         return self.cache / "weights"
 
+    def demand_writable(self, *, cache: bool) -> None:
+        """Try the folders before the work begins, the cache only if it will be written to.
+
+        Raises
+        ------
+        MachineError
+            If nothing can be written to one of them.
+        """
+        demand_writable(self.root, option="--out")
+        if cache:
+            demand_writable(self.cache, option="--cache")
+
     def demand(self, path: Path, *, made_by: str) -> Path:
         """Return `path`, or say which stage makes it.
 
@@ -210,8 +223,21 @@ class Workspace:
 
 
 def default_cache() -> Path:
-    """Return the user's cache folder, or MRI_TRANSFER_CACHE if that is set."""
+    """Return the user's cache folder, or MRI_TRANSFER_CACHE if that is set.
+
+    Raises
+    ------
+    MachineError
+        If neither is known, as for a user without a home.
+    """
     from platformdirs import user_cache_path
 
     named = os.environ.get("MRI_TRANSFER_CACHE")
-    return Path(named) if named else user_cache_path("mri-transfer")
+    folder = Path(named) if named else user_cache_path("mri-transfer")
+    if not named and not folder.is_absolute():
+        raise MachineError(
+            "no folder for the cache: the user has no home folder",
+            found=str(folder),
+            remedy="Name a folder with --cache, or in MRI_TRANSFER_CACHE",
+        )
+    return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import warnings
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 from mri_transfer.errors import (
+    MachineError,
     ScanError,
+    UnreachableScanError,
     UnreadableScanError,
     UnsupportedScanError,
 )
@@ -148,7 +151,7 @@ class TestBadInput:
             _load(path)
         assert "permission" in str(caught.value.remedy)
 
-    @pytest.mark.parametrize("error", [MemoryError, RecursionError, struct.error, KeyError])
+    @pytest.mark.parametrize("error", [RecursionError, struct.error, KeyError])
     def test_whatever_the_reader_raises_becomes_a_scan_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
     ) -> None:
@@ -160,6 +163,37 @@ class TestBadInput:
         monkeypatch.setattr(nib.arrayproxy, "ArrayProxy", fail)
         with pytest.raises(ScanError, match="scan s1"):
             _load(path)
+
+    @pytest.mark.parametrize(
+        ("error", "kind"),
+        [
+            (MemoryError("boom"), MachineError),
+            (RuntimeError("Failed to allocate memory for image."), MachineError),
+            (OSError(errno.ENOMEM, "Cannot allocate memory"), MachineError),
+            (OSError(errno.EMFILE, "Too many open files"), MachineError),
+            (ImportError("no such package"), MachineError),
+            (OSError(errno.EIO, "Input/output error"), UnreachableScanError),
+            (OSError(errno.ESTALE, "Stale file handle"), UnreachableScanError),
+            (OSError(errno.ELOOP, "Too many levels of symbolic links"), UnreadableScanError),
+        ],
+        ids=str,
+    )
+    def test_what_the_machine_lacks_is_no_fault_of_the_scan(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        error: Exception,
+        kind: type[Exception],
+    ) -> None:
+        path = store_phantom(tmp_path / "s.nii")
+
+        def fail(*args: object, **options: object) -> None:
+            raise error
+
+        monkeypatch.setattr(nib.arrayproxy, "ArrayProxy", fail)
+        with pytest.raises(kind) as caught:
+            _load(path)
+        assert type(caught.value) is kind
 
     def test_every_cut_of_the_header_is_refused(self, tmp_path: Path) -> None:
         data = store_phantom(tmp_path / "whole.nii").read_bytes()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import stat
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
-from mri_transfer.errors import StoreError
+from mri_transfer.errors import MriTransferError, StoreError
 from mri_transfer.files import atomic_path
+from mri_transfer.machine import raise_machine_fault
 
 __all__ = ["demand_harmless", "pack", "unpack"]
 
@@ -53,7 +53,11 @@ def unpack(path: Path, into: Path) -> Path:
                 target = into / _safe_name(entry, path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 left -= _copy(archive, entry, target, limit=left)
-    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+    except MriTransferError:
+        raise
+    except Exception as error:
+        # A damaged zip makes its readers raise nearly anything: zlib, LZMA, struct, EOF errors.
+        raise_machine_fault(error)
         raise StoreError(
             "cannot read the bundle's zip", where=str(path), found=str(error), remedy=_REFUSED
         ) from error
@@ -103,6 +107,8 @@ def _safe_name(entry: zipfile.ZipInfo, path: Path) -> PurePosixPath:
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
         raise _refusal("holds something that is not a plain file", name, path)
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise _refusal("holds a file that is packed in an unknown way", name, path)
     if entry.flag_bits & 1:
         raise _refusal("holds an encrypted file", name, path)
     return PurePosixPath(*parts)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mri_transfer.errors import HeadError
+from mri_transfer.errors import HeadError, StoreError
 from mri_transfer.features import FeatureTable
 from mri_transfer.tensorfile import read_tensors, write_tensors
 from mri_transfer.trained import Harmonise
@@ -202,6 +202,8 @@ def read_features(folder: Path, *, positive: str, others: str) -> Cohort | None:
         for name, features in tensors.items()
         if name.startswith("features_")
     }
+    if not tables:
+        raise StoreError("the bundle's training features are missing", where=path.name)
     labels = {
         f"training{i:06d}": positive if one else others for i, one in enumerate(tensors["positive"])
     }

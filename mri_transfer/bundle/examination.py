@@ -25,6 +25,7 @@ from mri_transfer.errors import HeadError, PreparationError, ScanError, SliceErr
 from mri_transfer.explain.attribution import spread
 from mri_transfer.explain.slice_heads import POOL, SliceHead, feature_gradients
 from mri_transfer.files import content_sha256, sha256_of_file
+from mri_transfer.machine import raise_machine_fault
 from mri_transfer.preparation import PreparedScan, prepare_scan
 from mri_transfer.preparation.fingerprint import voxel_sha256
 from mri_transfer.quality import ScanQuality, ScanScores, ScoredScan, judge_cohort, measure_scan
@@ -110,6 +111,8 @@ def examine(bundle: ModelBundle, request: ScanRequest) -> Examination:
     ScanError
         If the file cannot be read, or holds no image. A scan that can be read and not be prepared
         or cut into slices is one that the bundle abstains on.
+    MachineError
+        If there was too little memory, or no room for temporary files.
     HeadError
         If the heads harmonise sites and the scan's is not told.
     """
@@ -126,6 +129,7 @@ def examine(bundle: ModelBundle, request: ScanRequest) -> Examination:
     try:
         seen = _look(bundle, volume)
     except (PreparationError, SliceError) as error:
+        raise_machine_fault(error)
         return Examination(prediction=_unprepared(bare, error), stack=None, maps=None)
     checks = (_quality_check(seen.quality), *bundle.contract.judge(_facts(bundle, seen, request)))
     reasons = tuple(check.reason for check in checks if check.failed)

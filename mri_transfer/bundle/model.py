@@ -30,6 +30,7 @@ import pandas as pd
 
 from mri_transfer.bundle.cohort import Cohort
 from mri_transfer.bundle.conformal import ConformalSets
+from mri_transfer.bundle.consistency import demand_one_model
 from mri_transfer.bundle.contract import InputContract
 from mri_transfer.bundle.examination import ScanRequest, examine, scan_name
 from mri_transfer.bundle.overlap import TrainingMarks
@@ -63,11 +64,15 @@ class Runtime:
     cache : Path, optional
         Folder of a converted copy.
     device : {"auto", "cpu", "cuda"}
+    allow_programs : bool
+        Whether a bundle that nobody trusted has signed may start the program for brain extraction
+        that it names.
     """
 
     weights: Path | None = None
     cache: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    allow_programs: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -214,6 +219,10 @@ class ModelBundle:
             force=force,
         )
         return examine(self, request).prediction
+
+    def demand_consistent(self) -> None:
+        """Raise StoreError unless the parts belong to one model."""
+        demand_one_model(self)
 
     def self_test(self) -> None:
         """Raise StoreError unless the heads score the reference inputs as they must."""

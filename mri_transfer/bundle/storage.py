@@ -13,8 +13,10 @@ from mri_transfer.bundle.archive import demand_harmless, pack, unpack
 from mri_transfer.bundle.cohort import read_features, write_features
 from mri_transfer.bundle.conformal import ConformalSets
 from mri_transfer.bundle.contract import InputContract
+from mri_transfer.bundle.documents import Document, read_document, read_text
 from mri_transfer.bundle.model import ModelBundle, Runtime
 from mri_transfer.bundle.overlap import read_marks, write_marks
+from mri_transfer.bundle.recipe import Recipe
 from mri_transfer.bundle.reference import ReferenceInputs
 from mri_transfer.bundle.sealing import Seal, seal_folder, verify_folder
 from mri_transfer.errors import ConfigurationError, StoreError
@@ -24,13 +26,21 @@ from mri_transfer.files import (
     read_json_object,
     write_json,
 )
+from mri_transfer.preparation.external import PROGRAMS
 from mri_transfer.trained import TrainedFold
+from mri_transfer.trunks import trunk_names
 
 __all__ = ["SCHEMA", "TEXTS", "demand_free", "load_bundle", "write_bundle"]
 
 SCHEMA = "mri-transfer/bundle/1"
 #: Files of words, by the names that `ModelBundle.texts` has them under.
 TEXTS = ("LICENSE.txt", "model_card.md", "sbom.json")
+_DOCUMENTS: dict[str, Document] = {
+    "bundle.json": "bundle",
+    "contract.json": "contract",
+    "overlap.json": "overlap",
+}
+_SHOWN = 200
 
 
 def demand_free(folder: Path, *, zipped: bool = False) -> Path:
@@ -125,7 +135,8 @@ def load_bundle(
     Raises
     ------
     StoreError
-        If anything in it is damaged, changed, missing, added, of another version or not harmless.
+        If anything in it is damaged, changed, missing, added, of another version or not harmless,
+        or if it names an external program and is not signed by `trusted_key`.
     """
     where = Path(path)
     if where.is_dir():
@@ -138,19 +149,32 @@ def _read(
     folder: Path, trusted_key: str | Path | None, digest: str | None, runtime: Runtime
 ) -> ModelBundle:
     demand_harmless(folder)
-    seal = verify_folder(folder, trusted_key=trusted_key, digest=digest)
-    facts = read_json_object(folder / "bundle.json") or {}
-    if facts.get("schema") != SCHEMA:
+    try:
+        seal = verify_folder(folder, trusted_key=trusted_key, digest=digest)
+        bundle = _of_documents(folder, seal, runtime)
+        bundle.demand_consistent()
+        bundle.self_test()
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # The documents were checked one by one; what is left are arrays of another make.
         raise StoreError(
-            "not a bundle this version reads",
+            "the parts of the bundle do not fit together",
             where=folder.name,
-            found=str(facts.get("schema")),
-            expected=SCHEMA,
-        )
+            found=f"{type(error).__name__}: {error}"[:_SHOWN],
+            remedy="Fetch the bundle again from whoever made it; do not mend it by hand",
+        ) from error
+    return bundle
+
+
+def _of_documents(folder: Path, seal: Seal, runtime: Runtime) -> ModelBundle:
+    _demand_documents(folder)
+    facts = read_document(folder / "bundle.json", "bundle")
+    recipe = Recipe.from_dict(facts["recipe"])
+    _demand_known(recipe)
+    _demand_harmless_program(recipe, seal, runtime)
     heads = folder / "heads"
-    known = pd.DataFrame() if facts["recipe"]["harmonisation"]["kind"] != "none" else None
+    known = pd.DataFrame() if recipe.harmonisation.kind != "none" else None
     labels = facts["labels"]
-    bundle = ModelBundle(
+    return ModelBundle(
         facts=facts,
         trained=TrainedFold.read(heads / "final", repeat=0, fold=0, covariates=known),
         bootstrap=tuple(
@@ -163,10 +187,49 @@ def _read(
         conformal=ConformalSets.read(folder, covariates=known),
         marks=read_marks(folder / "overlap.json"),
         reference=ReferenceInputs.read(folder),
-        texts={name: (folder / name).read_text(encoding="utf-8") for name in TEXTS},
+        texts={name: read_text(folder / name) for name in TEXTS},
         features=read_features(folder, positive=labels["positive"], others=labels["others"]),
         seal=seal,
         runtime=runtime,
     )
-    bundle.self_test()
-    return bundle
+
+
+def _demand_documents(folder: Path) -> None:
+    """Check every document before anything is made of one."""
+    version = (read_json_object(folder / "bundle.json") or {}).get("schema")
+    if version != SCHEMA:
+        raise StoreError(
+            "not a bundle this version reads",
+            where=folder.name,
+            found=str(version)[:_SHOWN],
+            expected=SCHEMA,
+        )
+    for name, kind in _DOCUMENTS.items():
+        read_document(folder / name, kind)
+    if (folder / "conformal.json").exists():
+        read_document(folder / "conformal.json", "conformal")
+    for path in sorted((folder / "heads").glob("*.json")):
+        read_document(path, "combat" if path.stem.endswith("_combat") else "head")
+
+
+def _demand_known(recipe: Recipe) -> None:
+    if recipe.trunk.name not in trunk_names():
+        raise StoreError(
+            "the bundle names a trunk that is not known",
+            where="bundle.json",
+            found=recipe.trunk.name,
+            expected=" or ".join(trunk_names()),
+            remedy="Use the version of mri-transfer that made the bundle",
+        )
+
+
+def _demand_harmless_program(recipe: Recipe, seal: Seal, runtime: Runtime) -> None:
+    """Refuse to start a program because somebody unknown names it."""
+    program = recipe.preparation.brain_extraction
+    if program in PROGRAMS and not (seal.trusted or runtime.allow_programs):
+        raise StoreError(
+            f"the bundle wants to start the program {program}, and nobody whom you trust signed it",
+            where="bundle.json, preparation.brain_extraction",
+            remedy="Name the signer's public key with --trusted-key, or allow it with "
+            "--allow-programs",
+        )

@@ -5,7 +5,10 @@ Neither is a dependency, and neither is downloaded: they are used when asked for
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.errors import ConfigurationError, PreparationError
+from mri_transfer.errors import ConfigurationError, MachineError, PreparationError
 from mri_transfer.preparation.nifti import read_bits, write_nifti
 from mri_transfer.volumes import Volume
 
@@ -25,6 +28,12 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "synthstrip": ("mri_synthstrip", "-i", "{scan}", "-m", "{stem}_bet.nii.gz"),
 }
 _SHOWN = 300
+#: What a program says that did not fail for the scan's sake.
+_MACHINE_WORDS = (
+    *(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM)),
+    "MemoryError",
+    "CUDA out of memory",
+)
 
 
 def demand_program(program: str) -> None:
@@ -57,6 +66,8 @@ def extract_brain(volume: Volume, *, program: str) -> npt.NDArray[np.bool_]:
         If the program is not installed.
     PreparationError
         If it fails or leaves no mask.
+    MachineError
+        If it found no room or memory, or was killed.
     """
     demand_program(program)
     with tempfile.TemporaryDirectory() as folder:
@@ -65,6 +76,7 @@ def extract_brain(volume: Volume, *, program: str) -> npt.NDArray[np.bool_]:
         command = [part.format(scan=scan, stem=stem) for part in PROGRAMS[program]]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         mask = Path(f"{stem}_bet.nii.gz")
+        _demand_room(done, program=program, where=volume.scan_id)
         if done.returncode != 0 or not mask.is_file():
             raise PreparationError(
                 f"{program} found no brain",
@@ -74,3 +86,19 @@ def extract_brain(volume: Volume, *, program: str) -> npt.NDArray[np.bool_]:
             )
         brain: npt.NDArray[np.bool_] = read_bits(mask) > 0
     return brain
+
+
+def _demand_room(done: subprocess.CompletedProcess[str], *, program: str, where: str) -> None:
+    """Raise MachineError if a program failed for want of room or memory, or was killed."""
+    said = done.stderr + done.stdout
+    word = next((word for word in _MACHINE_WORDS if word in said), None)
+    killed = done.returncode == -signal.SIGKILL
+    if done.returncode == 0 or not (killed or word):
+        return
+    raise MachineError(
+        f"{program} was stopped by the machine",
+        where=where,
+        found=word or "killed, most likely for want of memory",
+        remedy="Use fewer --jobs, make room in the folder of temporary files (TMPDIR), or use a "
+        "machine with more memory",
+    )

@@ -24,6 +24,7 @@ from pipelines.serve.faults import Refusal, refuse
 from pipelines.serve.guard import Guard
 from pipelines.serve.jobs import ScanQueue
 from pipelines.serve.limits import LOOPBACK_NAMES, ServiceSpec
+from pipelines.serve.scratch import upload_folder
 from pipelines.serve.uploads import Upload, read_upload
 from pipelines.serve.worker import ScanJob
 
@@ -79,10 +80,10 @@ def make_app(
 
     @contextlib.asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        with tempfile.TemporaryDirectory(prefix="mri-transfer-serve-", dir=scratch) as folder:
-            app.state.folder, app.state.queue = Path(folder), queue
+        with upload_folder(scratch) as folder:
+            app.state.folder, app.state.queue = folder, queue
             try:
-                await queue.open()
+                await queue.open(folder)
                 yield
             finally:
                 await queue.close()
@@ -179,8 +180,8 @@ def _add_facts(app: FastAPI, queue: ScanQueue, bundle: ModelBundle, *, token: bo
 
     @app.get("/health", summary="Say whether scans are taken.", responses=refusals(400, 403, 503))
     async def health() -> Response:
-        if not queue.is_working:
-            return refuse(queue.stopping)
+        if (trouble := queue.trouble()) is not None:
+            return refuse(trouble)
         return JSONResponse(
             {
                 "status": "ok",

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import BrokenExecutor, Future
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mri_transfer.errors import StoreError
+from pipelines.child import open_pool
 from pipelines.predict import BundlePlace
 from pipelines.serve.faults import Refusal
 from pipelines.serve.limits import ServiceSpec
+from pipelines.serve.scratch import remove_abandoned
 from pipelines.serve.worker import ScanJob, predict_upload, warm_up
 
 if TYPE_CHECKING:
@@ -21,7 +25,6 @@ __all__ = ["ScanQueue"]
 
 #: The process is replaced after this many tasks, two a scan, so that nothing piles up in it.
 _TASKS_A_PROCESS = 200
-_PRELOADED = ["pipelines.serve.worker", "mri_transfer.preparation.preload"]
 #: Opening a bundle may have to convert the trunk's weights.
 _OPENING_S = 600
 #: How often somebody who waits is asked whether they are still there.
@@ -30,6 +33,20 @@ _LOOK_S = 0.5
 _RETRY_S = 5
 _LATER = {"Retry-After": str(_RETRY_S)}
 _STOPPING = Refusal(status=503, what="the service is stopping", headers=_LATER)
+_LOST = Refusal(
+    status=503,
+    what="the process that works on scans was lost, and is started again",
+    remedy=f"Send the scan again in {_RETRY_S} s; if this goes on, whoever runs the service should "
+    "look at the machine's memory",
+    headers=_LATER,
+)
+_DIED = Refusal(
+    status=500,
+    what="the process that worked on the scan died twice, most likely for want of memory",
+    remedy="Look at the scan; whoever runs the service can give it more memory",
+)
+#: A scan is worked on once more if its process was lost.
+_TRIES = 2
 
 Gone = Callable[[], Awaitable[bool]]
 
@@ -49,50 +66,88 @@ class ScanQueue:
         self.bundle_place, self.digest, self.spec = place, digest, spec
         self._taken = 0
         self._pool: ProcessPool | None = None
-
-    @property
-    def stopping(self) -> Refusal:
-        """What is said when there is no worker."""
-        return _STOPPING
+        self._scratch: Path | None = None
+        self._opening: Future[str] | None = None
+        self._reviving = asyncio.Lock()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     @property
     def taken(self) -> int:
         """Requests in the house."""
         return self._taken
 
-    @property
-    def is_working(self) -> bool:
-        """Whether there is a worker."""
-        return self._pool is not None and self._pool.active
+    def trouble(self) -> Refusal | None:
+        """Return why no scan would be taken now, or None; a worker that is lost is replaced."""
+        if self._pool is None:
+            return _STOPPING
+        if not _is_active(self._pool):
+            self._begin(self._revived())
+            return _LOST
+        opening = self._opening
+        if opening is None or not opening.done() or not _has_failed(opening):
+            return None
+        self._open_bundle(self._pool)
+        return _LOST
 
-    async def open(self) -> None:
+    async def open(self, scratch: Path) -> None:
         """Start the worker and have it open the bundle.
+
+        Parameters
+        ----------
+        scratch : Path
+            Folder of `upload_folder`; the worker removes it if this process is killed.
 
         Raises
         ------
         StoreError
             If it cannot.
         """
-        from pebble import ProcessPool
-
-        # A server process that has imported everything forks the workers: quick, and without the
-        # threads of this process, which a plain fork would copy in an unknown state.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_PRELOADED)
-        self._pool = ProcessPool(max_workers=1, max_tasks=_TASKS_A_PROCESS, context=context)
-        future = self._pool.schedule(
-            warm_up, args=(self.bundle_place, self.digest), timeout=_OPENING_S
-        )
-        fault = await asyncio.wrap_future(future)
+        self._scratch = scratch
+        self._pool = self._new_pool()
+        fault = await asyncio.wrap_future(self._open_bundle(self._pool))
         if fault:
             raise StoreError("the worker cannot open the bundle", found=fault)
+
+    def _new_pool(self) -> ProcessPool:
+        at_end = None if self._scratch is None else partial(remove_abandoned, self._scratch.parent)
+        return open_pool(max_workers=1, max_tasks=_TASKS_A_PROCESS, at_end=at_end)
+
+    async def _revived(self) -> ProcessPool | None:
+        """Return the pool, a new one if the old one broke; None if the service stops."""
+        async with self._reviving:
+            broken = self._pool
+            if broken is None or _is_active(broken):
+                return broken
+            # Whoever waits for the old one looks whether it is active, and comes here.
+            self._begin(_end(broken))
+            pool = self._new_pool()
+            # To start processes takes seconds, in which others are answered.
+            with contextlib.suppress(RuntimeError):
+                await asyncio.to_thread(self._open_bundle, pool)
+            if self._pool is None:
+                await _end(pool)
+            else:
+                self._pool = pool
+            return self._pool
+
+    def _begin(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _open_bundle(self, pool: ProcessPool) -> Future[str]:
+        """Have the worker open the bundle; one that has it open answers at once."""
+        self._opening = pool.schedule(
+            warm_up, args=(self.bundle_place, self.digest), timeout=_OPENING_S
+        )
+        return self._opening
 
     async def close(self) -> None:
         """Stop the worker, whatever it does."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            pool.stop()  # type: ignore[no-untyped-call]
-            await asyncio.to_thread(pool.join)
+            await _end(pool)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @contextlib.contextmanager
     def place(self) -> Iterator[bool]:
@@ -125,16 +180,42 @@ class ScanQueue:
         gone : callable
             Whether the client has gone away; then a scan that still waits is passed over.
         """
-        if self._pool is None or not self._pool.active:
-            return _STOPPING
-        # A worker that was just replaced opens the bundle first, and on nobody's time; one that
-        # has it open answers at once.
-        self._pool.schedule(warm_up, args=(self.bundle_place, self.digest), timeout=_OPENING_S)
-        inner = self._pool.schedule(predict_upload, args=(job,), timeout=self.spec.timeout_s)
+        found = _LOST
+        for _ in range(_TRIES):
+            pool = await self._revived()
+            if pool is None:
+                return _STOPPING
+            try:
+                answer = await self._attempt(pool, job, gone)
+            except BrokenExecutor:
+                continue
+            if answer is not _DIED:
+                return answer
+            found = _DIED
+        return found
+
+    async def _attempt(
+        self, pool: ProcessPool, job: ScanJob, gone: Gone
+    ) -> Mapping[str, Any] | Refusal:
+        """Score an upload in a pool; raise BrokenExecutor if the pool breaks meanwhile."""
+        try:
+            # A worker that was just replaced opens the bundle first, and on nobody's time.
+            self._open_bundle(pool)
+            inner = pool.schedule(predict_upload, args=(job,), timeout=self.spec.timeout_s)
+        except RuntimeError as error:
+            # How pebble says that its processes have died, or cannot be started.
+            raise BrokenExecutor(str(error)) from error
         future = asyncio.wrap_future(inner)
         while not future.done():
             await asyncio.wait({future}, timeout=_LOOK_S)
-            if not future.done() and not inner.running() and await gone():
+            if future.done():
+                break
+            if self._pool is None:
+                return _STOPPING
+            if not _is_active(pool):
+                # It forgets some of its work.
+                raise BrokenExecutor("the pool has ended")
+            if not inner.running() and await gone():
                 future.cancel()
         return self._outcome(future)
 
@@ -156,14 +237,29 @@ class ScanQueue:
                 remedy="Look at the scan; if there is nothing wrong with it, have the service "
                 "started with a larger --timeout-s",
             )
+        if isinstance(error, BrokenExecutor):
+            raise error
         if isinstance(error, ProcessExpired):
-            return Refusal(
-                status=500,
-                what="the process that worked on the scan died, most likely for want of memory",
-                remedy="Look at the scan; whoever runs the service can give it more memory",
-            )
+            return _DIED
         return Refusal(
             status=500,
             what="the work on the scan failed in a way nobody foresaw",
             found=type(error).__name__,
         )
+
+
+def _is_active(pool: ProcessPool) -> bool:
+    try:
+        return bool(pool.active)
+    except BrokenExecutor:
+        # It is started by being asked, and that has failed.
+        return False
+
+
+def _has_failed(done: Future[str]) -> bool:
+    return done.cancelled() or done.exception() is not None
+
+
+async def _end(pool: ProcessPool) -> None:
+    pool.stop()  # type: ignore[no-untyped-call]
+    await asyncio.to_thread(pool.join)

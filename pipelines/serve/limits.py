@@ -32,6 +32,10 @@ class ServiceSpec:
     stopped and replaced."""
     places: int = Field(default=8, ge=1, le=1000)
     """Requests in the house at a time: one is worked on, the others wait or arrive."""
+    connections: int = Field(default=100, ge=1, le=10_000)
+    """Connections at a time; further ones are closed at once."""
+    headers_s: float = Field(default=10, gt=0, le=3600)
+    """Longest time for a request to begin and for its headers to arrive."""
 
 
 def read_token(path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mri_transfer.bundle import ModelBundle
-from mri_transfer.errors import MriTransferError, ScanError, StoreError
+from mri_transfer.errors import MachineError, MriTransferError, ScanError, StoreError
 from mri_transfer.files import sha256_of_file
 from mri_transfer.volumes import check_header
 from pipelines.predict import BundlePlace
@@ -81,6 +81,8 @@ def predict_upload(job: ScanJob) -> Mapping[str, Any] | Refusal:
         )
     except ScanError as error:
         return told(error, status=422, where=where, hidden=str(job.path))
+    except MachineError as error:
+        return told(error, status=503, where=where, hidden=str(job.path))
     except MriTransferError as error:
         return told(error, status=500, where=where, hidden=str(job.path))
     return found.as_dict()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
+
+from mri_transfer.errors import WeightsError
 
 __all__ = ["do"]
 
@@ -22,6 +26,15 @@ def do(job: tuple[str, str]) -> str:
         os._exit(int(value))
     elif kind == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif kind == "program":
+        # As HD-BET would be started; it writes its own number down.
+        subprocess.run(["sh", "-c", f"echo $$ > {value}; exec sleep 600"], check=False)
+    elif kind == "full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), value)
+    elif kind == "memory":
+        raise MemoryError
+    elif kind == "weights":
+        raise WeightsError("no weights", where=value)
     elif kind == "raise":
         raise ZeroDivisionError(value)
     return f"{kind} {value}"

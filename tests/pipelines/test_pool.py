@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from mri_transfer.errors import MachineError, WeightsError
+from pipelines import child
 from pipelines.pool import default_jobs, run_jobs
 from tests.pipelines.pool_jobs import do
 
@@ -80,6 +84,57 @@ def test_what_a_job_raises_is_told() -> None:
     outcomes = _run([("raise", "by zero"), ("number", "1")])
     assert "ZeroDivisionError: by zero" in outcomes[0]
     assert outcomes[1] == "number 1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "words"),
+    [
+        ("full", MachineError, "/cache/x: the disk is full"),
+        ("memory", MachineError, "not enough memory"),
+        ("weights", WeightsError, "no weights"),
+    ],
+)
+def test_what_every_job_would_meet_stops_them_all(
+    kind: str, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        _run([("number", "0"), (kind, "/cache/x"), ("number", "2")])
+
+
+def test_processes_that_cannot_start_are_a_fault_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(child, "_begin", os.abort)
+    with pytest.raises(MachineError, match="do not start, or were killed"):
+        _run([("number", str(i)) for i in range(400)])
+
+
+_PARENT = """
+from tests.pipelines.pool_jobs import do
+from pipelines.pool import run_jobs
+from pipelines import cli
+cli.app = lambda: list(run_jobs(do, {jobs!r}, processes=2, timeout_s=600, failed=str))
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_the_one_it_works_for(number: int, tmp_path: Path) -> None:
+    pids = [tmp_path / name for name in ("worker", "program")]
+    jobs = [("hang", str(pids[0])), ("program", str(pids[1]))]
+    with subprocess.Popen(
+        [sys.executable, "-c", _PARENT.format(jobs=jobs)], stderr=subprocess.PIPE
+    ) as parent:
+        deadline = time.monotonic() + 60
+        while not all(pid.exists() and pid.read_text() for pid in pids):
+            assert time.monotonic() < deadline
+            assert parent.poll() is None
+            time.sleep(0.05)
+        parent.send_signal(number)
+        _, said = parent.communicate(timeout=30)
+    assert parent.returncode == (143 if number == signal.SIGTERM else -signal.SIGKILL)
+    assert b"Traceback" not in said
+    assert all(_is_gone(int(pid.read_text())) for pid in pids)
 
 
 def test_an_interrupt_ends_the_pool_and_its_processes(tmp_path: Path) -> None:

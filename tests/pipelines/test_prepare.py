@@ -377,7 +377,7 @@ def test_a_scan_that_takes_too_long_is_left_out_and_the_others_are_not(
     left_out = {e.scan_id: e.reason for e in read_exclusions(outcome.workspace.excluded)}
     assert set(left_out) == {"sub-2", "sub-3"}
     assert left_out["sub-2"].startswith("scan sub-2 (")
-    assert left_out["sub-2"].endswith("too long.")
+    assert left_out["sub-2"].endswith("too long. The next run tries it again.")
     assert pd.read_csv(outcome.workspace.manifest)["scan_id"].tolist() == ["sub-1"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mri_transfer.errors import ConfigurationError, PreparationError
+from mri_transfer.errors import ConfigurationError, MachineError, PreparationError
 from mri_transfer.preparation import PreparationSpec, prepare_scan
 from mri_transfer.preparation.external import PROGRAMS, demand_program, extract_brain
 from mri_transfer.volumes import Volume
@@ -97,6 +97,23 @@ def test_a_program_that_fails_is_quoted(bin_folder: Path) -> None:
     _install(bin_folder, "hd-bet", FAILING)
     with pytest.raises(PreparationError, match=r"s1.*hd-bet.*weights are missing"):
         extract_brain(_scan(), program="hd-bet")
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("#!/bin/sh\necho 'write: No space left on device' >&2\nexit 1\n", "No space left"),
+        ("#!/bin/sh\necho 'MemoryError'\nexit 1\n", "MemoryError"),
+        ("#!/bin/sh\nkill -9 $$\n", "killed"),
+    ],
+    ids=["disk", "memory", "killed"],
+)
+def test_a_program_that_the_machine_stops_says_nothing_of_the_scan(
+    bin_folder: Path, script: str, found: str
+) -> None:
+    _install(bin_folder, "synthstrip", script)
+    with pytest.raises(MachineError, match=found):
+        extract_brain(_scan(), program="synthstrip")
 
 
 def test_a_program_that_leaves_no_mask_has_found_none(bin_folder: Path) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 
 from mri_transfer.bundle import ModelBundle, overlap, write_bundle
 from mri_transfer.preparation import PreparationSpec
 from pipelines.predict import BundlePlace
 from pipelines.serve import ServiceSpec, make_app
 from pipelines.serve.jobs import ScanQueue
+from pipelines.serve.listening import make_server
 from tests.bundle.bundles import RECIPE, made_up_bundle
 from tests.phantoms import asymmetric_phantom, store_nifti
 
@@ -77,7 +77,8 @@ class Service:
 
     def leftovers(self) -> list[Path]:
         """What lies in the folder of uploads."""
-        return [path for path in self.scratch.rglob("*") if path.is_file()]
+        files = [path for path in self.scratch.rglob("*") if path.is_file()]
+        return [path for path in files if path.name != "lock"]
 
 
 @contextlib.contextmanager
@@ -86,9 +87,7 @@ def serving(
 ) -> Iterator[Service]:
     """Serve a bundle for as long as the context lasts."""
     app = make_app(place, spec, scratch=scratch, **options)
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_level="error", ws="none", timeout_graceful_shutdown=5)
-    )
+    server = make_server(app, spec or ServiceSpec(), host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

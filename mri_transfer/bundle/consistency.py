@@ -1,0 +1,103 @@
+"""Whether the parts of a bundle belong to one model: what is written twice, and arrays' shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.errors import StoreError
+
+if TYPE_CHECKING:
+    from mri_transfer.bundle.model import ModelBundle
+
+__all__ = ["demand_one_model"]
+
+#: What stands beside the final head, and in bundle.json for whoever reads that alone.
+_DECISION = ("procedure", "recalibration", "threshold", "threshold_from", "target_thresholds")
+
+
+def demand_one_model(bundle: ModelBundle) -> None:
+    """Refuse a bundle whose parts contradict each other.
+
+    Raises
+    ------
+    StoreError
+        Naming the first contradiction.
+    """
+    for what, found, expected in (*_settings(bundle), *_shapes(bundle)):
+        if found != expected:
+            raise StoreError(
+                f"the parts of the bundle contradict each other: {what}",
+                found=str(found)[:200],
+                expected=str(expected)[:200],
+                remedy="Fetch the bundle again from whoever made it; do not mend it by hand",
+            )
+
+
+def _settings(bundle: ModelBundle) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what is written twice."""
+    facts, recipe, head = bundle.facts, bundle.recipe, bundle.trained.head.facts
+    labels = {"positive": recipe.labels.positive, "others": recipe.labels.others}
+    yield "labels and recipe", facts["labels"], labels
+    for name in ("name", "layer"):
+        yield f"the trunk's {name} and recipe", facts["trunk"][name], getattr(recipe.trunk, name)
+    for name in _DECISION:
+        yield f"{name} and the final head's", facts[name], head[name]
+    for one in (bundle.trained, *bundle.bootstrap):
+        yield "pooling of the heads", one.pooling, bundle.procedure.pooling
+        # Reads it as predictions do; raises HeadError if there is no such map.
+        _ = one.recalibration
+    yield "features are there", bundle.features is not None, facts["with_features"]
+
+
+def _shapes(bundle: ModelBundle) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the shapes of arrays, as whoever uses them expects them."""
+    slices, size = bundle.recipe.slices.n_slices, bundle.recipe.slices.size_px
+    n_features = bundle.contract.slice_means.shape[-1]
+    yield "mean features", bundle.contract.slice_means.shape, (slices, n_features)
+    yield "reference features", bundle.reference.features.shape[1:], (slices, n_features)
+    yield "reference pictures", bundle.reference.pixels.shape[1:], (size, size)
+    yield "reference pictures", bundle.reference.pixels.dtype, np.dtype(np.uint8)
+    yield "grey values", bundle.contract.histogram.ndim, 1
+    yield "arrays that are no finite numbers", list(_not_numbers(bundle)), []
+    for table in () if bundle.features is None else bundle.features.tables.values():
+        n = len(table.patient_ids)
+        yield "training features", table.features.shape[:2], (n, slices)
+        yield "heights of training slices", table.z_mm.shape, (n, slices)
+    yield from _density_shapes(bundle.contract.density.tensors, n_features)
+    sets = bundle.conformal
+    if sets is not None:
+        n = len(sets.scores)
+        for name, values in (("folds", sets.fold), ("labels", sets.positive)):
+            yield f"calibration {name}", (values.shape, values.dtype.kind), ((n,), "i")
+        known = bool(np.isin(sets.fold, np.arange(len(sets.heads))).all())
+        yield "folds and heads of the calibration", known, True
+        yield "calibration patients", n, sets.facts["n_calibration"]
+        for one in sets.heads:
+            _ = one.recalibration
+
+
+def _not_numbers(bundle: ModelBundle) -> Iterator[str]:
+    contract, sets = bundle.contract, bundle.conformal
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "histogram": contract.histogram,
+        "slice_means": contract.slice_means,
+        **contract.density.tensors,
+        **({} if sets is None else {"scores": sets.scores}),
+    }
+    for name, values in arrays.items():
+        if values.dtype.kind != "f" or not np.isfinite(values).all():
+            yield name
+
+
+def _density_shapes(tensors: Any, n_features: int) -> Iterator[tuple[str, Any, Any]]:
+    names = {"mean", "components", "deviation", "residual", "distances"}
+    yield "arrays of the density", set(tensors), names
+    n_axes = len(tensors["deviation"])
+    yield "middle of the density", tensors["mean"].shape, (n_features,)
+    yield "axes of the density", tensors["components"].shape, (n_axes, n_features)
+    yield "residual of the density", tensors["residual"].shape, (1,)
+    yield "distances of the density", tensors["distances"].ndim, 1

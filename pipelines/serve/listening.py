@@ -1,0 +1,88 @@
+"""Listening: a bounded number of connections, none of which may be idle for long."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from pipelines.serve.limits import ServiceSpec
+
+__all__ = ["make_server"]
+
+#: How long requests may go on after the service was told to stop.
+_FAREWELL_S = 10
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\n"
+    b"connection: close\r\ncontent-length: 0\r\n\r\n"
+)
+
+
+def make_server(app: object, spec: ServiceSpec, *, host: str, port: int) -> uvicorn.Server:
+    """Return the server of an application, not yet started.
+
+    Parameters
+    ----------
+    app : ASGI application
+    spec : ServiceSpec
+    host : str
+    port : int
+        0: any that is free.
+    """
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            host=host,
+            port=port,
+            http=functools.partial(_Connection, spec),  # type: ignore[arg-type]
+            access_log=False,
+            log_level="warning",
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=_FAREWELL_S,
+            ws="none",
+        )
+    )
+
+
+class _Connection(H11Protocol):
+    """A connection that is closed where there are too many, or no request comes in time.
+
+    Uvicorn itself waits for ever for the first byte, and for the end of headers that have begun.
+    """
+
+    def __init__(self, spec: ServiceSpec, /, *args: object, **options: object) -> None:
+        super().__init__(*args, **options)  # type: ignore[arg-type]
+        self._spec = spec
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._spec.connections:
+            transport.write(_FULL)
+            transport.close()
+        else:
+            self._expect_request()
+
+    def on_response_complete(self) -> None:
+        self._expect_request()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _expect_request(self) -> None:
+        """Give the client time to send the headers of a request; what follows has its own limit."""
+        self._stop_timer()
+        self._timer = self.loop.call_later(self._spec.headers_s, self._end_if_idle)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _end_if_idle(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
