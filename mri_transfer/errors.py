@@ -141,7 +141,7 @@ class ManifestError(MriTransferError):
         self.faults = tuple(faults)
         lines = "\n".join(f"  - {fault}" for fault in self.faults)
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        super().__init__(f"{count} in the manifest\n{lines}", where=where)
+        super().__init__(f"{count}\n{lines}", where=where)
 
     @property
     def message(self) -> str:

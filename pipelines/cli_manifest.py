@@ -17,9 +17,11 @@ from pipelines.cli_manifest_options import (
     ClinicalTable,
     EntityFilter,
     ImagesFolder,
+    ImageSpace,
     KnownLabels,
     LabelColumn,
     OutManifest,
+    PadIds,
     PatientLabels,
     PhenotypeTables,
     SaltFile,
@@ -49,8 +51,10 @@ def manifest_bids(
     label: KnownLabels = None,
     filter_: EntityFilter = None,
     suffix: Annotated[str, typer.Option(metavar="NAME", help="Which images are scans.")] = "T1w",
+    space: ImageSpace = None,
     phenotype: PhenotypeTables = None,
     tables: TablesFolder = None,
+    pad_ids: PadIds = False,
 ) -> None:
     """Read the images and tables of a BIDS data set."""
     from mri_transfer.cohorts.bids import read_bids_cohort
@@ -66,8 +70,10 @@ def manifest_bids(
         suffix=suffix,
         labels=labels or None,
         filters=filters or None,
+        space=space,
         phenotypes=phenotype or None,
         tables=tables,
+        pad_ids=pad_ids,
     )
     _write_manifest(reading, out)
 

@@ -537,22 +537,22 @@ def test_derivatives_are_read_with_the_tables_of_the_raw_data_set(tmp_path: Path
     mask = "sub-1_space-MNI152NLin2009aSym_desc-brain_mask.nii.gz"
     _image(root, "sub-1", "anat", mask, seed=99)
     _sidecar(root / "dataset_description.json", Name="prepared", DatasetType="derivative")
-    reading = read_bids_cohort(root)
+    with pytest.raises(ManifestError, match=r"differ in desc.*--filter desc=linear"):
+        read_bids_cohort(root)
+    preproc = {"desc": "preproc"}
+    reading = read_bids_cohort(root, filters=preproc)
     assert reading.manifest.scans["scan_id"].tolist() == [
-        "sub-1_space-MNI152NLin2009aSym_desc-linear",
         "sub-1_space-MNI152NLin2009aSym_desc-preproc",
         "sub-2_space-MNI152NLin2009aSym_desc-preproc",
     ]
-    assert reading.manifest.scans["label"].tolist() == ["AD", "AD", "CN"]
+    assert reading.manifest.scans["label"].tolist() == ["AD", "CN"]
     assert f"The tables of {raw} are read." in reading.notes
-    one = read_bids_cohort(root, filters={"desc": "preproc"})
-    assert one.manifest.scans["patient_id"].tolist() == ["sub-1", "sub-2"]
     moved = tmp_path / "prepared"
     root.rename(moved)
-    assert read_bids_cohort(moved).manifest.labels == ()
-    assert read_bids_cohort(moved, tables=raw).manifest.labels == ("AD", "CN")
+    assert read_bids_cohort(moved, filters=preproc).manifest.labels == ()
+    assert read_bids_cohort(moved, filters=preproc, tables=raw).manifest.labels == ("AD", "CN")
     with pytest.raises(ManifestError, match="no such folder"):
-        read_bids_cohort(moved, tables=tmp_path / "none")
+        read_bids_cohort(moved, filters=preproc, tables=tmp_path / "none")
 
 
 @pytest.mark.data
