@@ -14,7 +14,7 @@ from mri_transfer.manifest_table import parse_number
 if TYPE_CHECKING:
     from pandera.pandas import Check, DataFrameSchema
 
-__all__ = ["ID_COLUMNS", "REQUIRED_COLUMNS", "is_name", "schema_faults"]
+__all__ = ["ID_COLUMNS", "REQUIRED_COLUMNS", "is_name", "is_value", "schema_faults"]
 
 #: The columns without which there is no manifest.
 REQUIRED_COLUMNS = ("patient_id", "path")
@@ -65,10 +65,11 @@ def is_name(text: str) -> bool:
         for letter in text
     )
     short = len(text) <= _MAX_ID_LENGTH
-    return _is_value(text) and short and not forbidden and text not in (".", "..")
+    return is_value(text) and short and not forbidden and text not in (".", "..")
 
 
-def _is_value(text: str) -> bool:
+def is_value(text: str) -> bool:
+    """Return whether a cell holds a value: no formula, and no error of a spreadsheet."""
     return not text.startswith("=") and text.upper() not in _SPREADSHEET_ERRORS
 
 
@@ -84,8 +85,8 @@ def _schema() -> DataFrameSchema:
     def cell(name: str, passes: Any) -> Check:
         return pa.Check(passes, element_wise=True, name=name, error=name)
 
-    value_check = cell("value", _is_value)
-    name_check = cell("id_name", lambda text: is_name(text) or not _is_value(text))
+    value_check = cell("value", is_value)
+    name_check = cell("id_name", lambda text: is_name(text) or not is_value(text))
     age_checks = [
         cell("age_number", lambda text: parse_number(text) is not None),
         cell("age_range", _in_age_range),

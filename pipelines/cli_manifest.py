@@ -132,11 +132,14 @@ def manifest_caps(
         bool,
         typer.Option("--cropped/--uncropped", help="Which of a session's two images is taken."),
     ] = True,
+    pad_ids: PadIds = False,
 ) -> None:
     """Read the t1-linear images of a CAPS folder, which Clinica writes."""
     from mri_transfer.cohorts.caps import read_caps_cohort
 
-    reading = read_caps_cohort(source, labels=labels, label_column=label_column, cropped=cropped)
+    reading = read_caps_cohort(
+        source, labels=labels, label_column=label_column, cropped=cropped, pad_ids=pad_ids
+    )
     _write_manifest(reading, out)
 
 
@@ -159,6 +162,7 @@ def manifest_dicom(
             min=1, metavar="SECONDS", help="How long the conversion of one series may take."
         ),
     ] = 600,
+    pad_ids: PadIds = False,
 ) -> None:
     """Convert the T1 series of a DICOM folder, under hashed names.
 
@@ -174,6 +178,7 @@ def manifest_dicom(
         labels_table=labels,
         series=series,
         timeout_s=timeout_s,
+        pad_ids=pad_ids,
     )
     _write_manifest(reading, out)
 

@@ -1,4 +1,4 @@
-"""Who is scanned, and when: ids that nearly match, diagnoses at visits, images in several spaces."""
+"""Who is scanned, and when: ids that nearly match, diagnoses at visits, one image a scan."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def test_of_images_in_several_spaces_one_a_scan_is_taken_by_a_stated_rule(tmp_pa
 
 def test_two_spaces_of_which_neither_is_native_are_refused(tmp_path: Path) -> None:
     root = _derivatives(tmp_path / "d", ["1"], [f"_{MNI}", "_space-T1w"])
-    with pytest.raises(ManifestError, match="differ in space.*Choose one with --space"):
+    with pytest.raises(ManifestError, match=r"differ in space.*Choose one with --space"):
         read_bids_cohort(root)
     assert len(read_bids_cohort(root, space="T1w").manifest.scans) == 1
 
