@@ -102,7 +102,8 @@ def read_dicom_cohort(
     folder = read_dicom_folder(root)
     if not folder.series:
         raise ManifestError(_WHERE, [_no_dicom(folder)])
-    labels, label_matches = None, ()
+    labels: Mapping[str, str | None] = {}
+    label_matches: tuple[str, ...] = ()
     if table is not None:
         patient_ids = {one.identity.patient_id for one in folder.series}
         labels, label_matches = table.of(patient_ids, pad_ids=pad_ids)
@@ -111,7 +112,7 @@ def read_dicom_cohort(
     outcome = _convert(folder.series, store, spec, named)
     if not outcome.images:
         raise ManifestError(_WHERE, [*_no_t1(folder, outcome)])
-    records = _records(outcome.images, labels or {}, Pseudonyms(secret))
+    records = _records(outcome.images, labels, Pseudonyms(secret))
     rows = TextTable.from_records(BASE_COLUMNS, records)
     manifest = make_manifest(rows, source=target, folder=target)
     notes = (
