@@ -49,13 +49,16 @@ def predict(
     weights: WeightsOption = None,
 ) -> None:
     """Score new scans with a bundle; it abstains, and says why, where it was not made for them."""
-    from pipelines.predict import bundle_place, find_scans, predict_scans
+    from pipelines.find_scans import find_scans
+    from pipelines.predict import bundle_place, predict_scans
     from pipelines.reporters import reporter_for
 
     console = open_console()
     place = bundle_place(bundle, trusted_key=trusted_key, weights=weights, cache=cache)
-    requests = find_scans(scans, age_years=age, force=force)
-    outcomes = predict_scans(place, requests, out, reporter=reporter_for(console), jobs=jobs)
+    found = find_scans(scans, age_years=age, force=force)
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False)
+    outcomes = predict_scans(place, found.requests, out, reporter=reporter_for(console), jobs=jobs)
     console.print()
     for outcome in outcomes:
         for line in outcome.lines:
