@@ -26,7 +26,7 @@ from mri_transfer.specs import spec_dict
 from pipelines.config import RunConfig, config_of
 from pipelines.runner import begin_run, run_pipeline, stages_until
 from pipelines.stage import Context, Reporter, Stage, StageResult, run_stage
-from pipelines.validate_cohort import find_known, model_facts, score_cohort
+from pipelines.validate_cohort import demand_known_sites, find_known, model_facts, score_cohort
 from pipelines.validate_contract import contract_faults
 from pipelines.validate_report import write_aggregate, write_external_report
 from pipelines.workspace import Workspace
@@ -113,6 +113,7 @@ def validate_bundle(
     _demand_no_training(out)
     bundle = load_bundle(bundle_path, trusted_key=trusted_key)
     config = _config(bundle, manifest)
+    demand_known_sites(read_manifest(manifest, check_files=False), bundle)
     workspace = begin_run(manifest, out, config, cache=cache)
     outcome = run_pipeline(
         workspace,

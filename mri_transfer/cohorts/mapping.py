@@ -183,5 +183,5 @@ def read_mapping(source: str | Path | ColumnMapping) -> ColumnMapping:
     try:
         return TypeAdapter(ColumnMapping).validate_python(settings)
     except ValidationError as error:
-        message = validation_message(error, of="mapping")
+        message = validation_message(error, of="mapping", model=ColumnMapping)
         raise ConfigurationError(message, where=str(path)) from error
