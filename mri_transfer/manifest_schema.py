@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,12 @@ REQUIRED_COLUMNS = ("patient_id", "path")
 ID_COLUMNS = ("patient_id", "session_id", "scan_id")
 
 _AGE_YEARS = (0.0, 120.0)
+#: Studies hide the ages of the oldest: 89+, >89, 90 or older.
+_CAPPED_AGE = re.compile(
+    r"\s*(?:[>≥]=?\s*[0-9]+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?\s*(?:\+|(?:and|or|&)\s*(?:above|older|over)))"
+    r"\s*(?:y|years|yrs)?\s*",
+    re.IGNORECASE,
+)
 _MAX_ID_LENGTH = 100
 _SPREADSHEET_ERRORS = frozenset(
     {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
@@ -44,6 +51,11 @@ _MESSAGES: Mapping[str, tuple[str, str | None, str]] = {
         "age is not a number",
         "years, with a decimal point",
         "Write the age in years, or leave the cell empty",
+    ),
+    "age_capped": (
+        "age is cut off at the top",
+        "years, a number",
+        "Write the limit as a number: 89 for 89+, 90 for >89",
     ),
     "age_range": (
         "age is out of range",
@@ -88,7 +100,11 @@ def _schema() -> DataFrameSchema:
     value_check = cell("value", is_value)
     name_check = cell("id_name", lambda text: is_name(text) or not is_value(text))
     age_checks = [
-        cell("age_number", lambda text: parse_number(text) is not None),
+        cell("age_capped", lambda text: _CAPPED_AGE.fullmatch(text) is None),
+        cell(
+            "age_number",
+            lambda text: parse_number(text) is not None or bool(_CAPPED_AGE.fullmatch(text)),
+        ),
         cell("age_range", _in_age_range),
     ]
     checks = {

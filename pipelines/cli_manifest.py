@@ -201,16 +201,30 @@ def manifest_csv(
         typer.Option(
             metavar="THEIRS=OURS",
             help="A column's new name, such as Subject=patient_id; goes before what the mapping "
-            "says. May be repeated.",
+            "says. With a mapping also the name by which it knows the column. May be repeated.",
         ),
     ] = None,
     mapping: Annotated[str | None, MAPPING] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="For tables without paths: folder in which each row's file is found by the "
+            "image's id (the column that becomes scan_id), in its name or in that of a folder.",
+        ),
+    ] = None,
+    sheet: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Sheet of a workbook; by default the first."),
+    ] = None,
 ) -> None:
     """Read any table, with its columns renamed or by a mapping."""
     from mri_transfer.cohorts.csv import read_csv_cohort
 
     columns = _unique(_pairs(column, "--column", "THEIRS=OURS"), "--column")
-    reading = read_csv_cohort(source, root=root, columns=columns or None, mapping=mapping)
+    reading = read_csv_cohort(
+        source, root=root, columns=columns or None, mapping=mapping, images=images, sheet=sheet
+    )
     _write_manifest(reading, out)
 
 

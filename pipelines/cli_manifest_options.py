@@ -40,8 +40,8 @@ ImagesFolder = Annotated[
 ]
 MAPPING = typer.Option(
     metavar="FILE|NAME",
-    help="How the table's columns become ours: a TOML file, or one of adni, aibl, nacc, oasis1 and "
-    "oasis3, which ship with the package.",
+    help="How the table's columns become ours: a TOML file, or one of adni, adni_search, aibl, "
+    "nacc, oasis1 and oasis3, which ship with the package.",
 )
 LabelColumn = Annotated[
     str | None,

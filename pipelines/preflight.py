@@ -87,11 +87,8 @@ def _told(check: Callable[..., None], *args: Any, **options: Any) -> Iterator[st
 
 def _chooses(config: RunConfig) -> bool:
     """Return whether the training patients of a fold are split again."""
-    return (
-        config.predictions.needs_inner_scores
-        or config.evaluation.baselines
-        or bool(config.search.for_head(config.heads.kind))
-    )
+    searches = bool(config.search.for_head(config.heads.kind))
+    return searches or config.predictions.needs_inner_scores
 
 
 def _demand_covariates(patients: pd.DataFrame, covariates: Sequence[str]) -> None:

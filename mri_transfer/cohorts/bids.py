@@ -25,6 +25,7 @@ from mri_transfer.cohorts.words import listed
 from mri_transfer.errors import Fault, ManifestError
 from mri_transfer.manifest import BASE_COLUMNS, make_manifest
 from mri_transfer.manifest_table import TextTable
+from mri_transfer.specs import suggestion
 
 __all__ = ["LABEL_COLUMNS", "read_bids_cohort"]
 
@@ -178,8 +179,9 @@ def _roles(
         fault = Fault(
             "there is no such label column" if label_column else "there is no label column",
             column=label_column,
-            expected=", ".join(phenotypes.columns) or f"a {_PARTICIPANTS} with columns",
-            remedy="Name the column that holds the labels",
+            found=", ".join(phenotypes.columns) or f"no {_PARTICIPANTS} with columns",
+            remedy=f"{suggestion(label or '', phenotypes.columns)}Name the column that holds the "
+            "labels (--label-column)",
         )
         raise ManifestError(str(home / _PARTICIPANTS), [fault])
     if label is not None and label_column is None:

@@ -13,6 +13,7 @@ from mri_transfer.cohorts.words import listed
 from mri_transfer.errors import Fault, ManifestError
 from mri_transfer.manifest import BASE_COLUMNS
 from mri_transfer.manifest_table import TextTable, parse_number, read_text_table
+from mri_transfer.specs import suggestion
 
 __all__ = ["CapsLabels", "CapsRecord", "read_caps_labels"]
 
@@ -112,8 +113,8 @@ def read_caps_labels(
         fault = Fault(
             "there is no such label column",
             column=label_column,
-            expected=", ".join(name for name in columns if name not in (_PATIENT, _SESSION)),
-            remedy="Name one of these columns",
+            found=", ".join(name for name in columns if name not in (_PATIENT, _SESSION)),
+            remedy=f"{suggestion(label_column, columns)}Name one of these columns",
         )
         raise ManifestError(", ".join(map(str, paths)), [fault])
     cells: dict[Key, dict[str, str]] = {}

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from mri_transfer.cohorts.id_matching import PAD_IDS, likely_ids
-from mri_transfer.cohorts.spreadsheet import read_table
+from mri_transfer.cohorts.spreadsheet import read_table, table_name
 from mri_transfer.cohorts.words import listed
 from mri_transfer.errors import Fault, ManifestError
 from mri_transfer.manifest_schema import is_value
@@ -107,7 +107,7 @@ def read_patient_labels(path: Path) -> PatientLabels:
     if not missing:
         faults += [*table.faults, *_take_rows(table, labels, rows)]
     if faults:
-        raise ManifestError(str(path), faults)
+        raise ManifestError(table_name(path), faults)
     return PatientLabels(labels=labels, path=path, lines=rows)
 
 

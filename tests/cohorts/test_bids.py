@@ -237,7 +237,8 @@ def test_an_image_in_another_patients_folder_is_refused(tmp_path: Path) -> None:
         (["participant_id"], [["1"], ["sub-1"]], "two rows about one patient"),
         (["subject"], [["1"]], "the column is missing"),
         (["participant_id", "age"], [["n/a", "1"]], "row 2, column participant_id"),
-        (["participant_id", "age"], [["1", "89+"]], "age is not a number"),
+        (["participant_id", "age"], [["1", "89+"]], "age is cut off at the top"),
+        (["participant_id", "age"], [["1", "old"]], "age is not a number"),
         (["participant_id", "sex"], [["1", "1"]], "sex cannot be understood"),
         (["participant_id", "age"], [["1", "70", "?"]], "as many cells"),
     ],
@@ -504,7 +505,7 @@ def test_values_of_the_table_are_mapped_to_labels(tmp_path: Path) -> None:
 
 def test_labels_without_a_column_are_refused(tmp_path: Path) -> None:
     root = _two_patients(tmp_path / "d", ["participant_id", "cdr"], [["1", 0], ["2", 1]])
-    with pytest.raises(ManifestError, match=r"no label column \(expected cdr\)"):
+    with pytest.raises(ManifestError, match=r"no label column \(found cdr\)"):
         read_bids_cohort(root, labels=("AD", "CN"))
 
 

@@ -151,7 +151,7 @@ def test_another_column_can_hold_the_label(caps: Path, tmp_path: Path) -> None:
     reading = read_caps_cohort(caps, labels=table, label_column="group")
     assert reading.manifest.labels == ("sAD",)
     assert _noted(reading.notes, "not numbers: diagnosis")
-    with pytest.raises(ManifestError, match=r"no such label column .*expected diagnosis, group"):
+    with pytest.raises(ManifestError, match=r"no such label column .*found diagnosis, group"):
         read_caps_cohort(caps, labels=table, label_column="dx")
 
 
