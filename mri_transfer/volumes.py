@@ -25,8 +25,9 @@ _CHUNK_BYTES = 1 << 20
 _MAX_TRAILING_BYTES = 1 << 26
 #: The commonest value at a volume's border is its background if it fills this share of all.
 _BACKGROUND_SHARE = 0.2
-#: Share of the rest that may be darker, by this share of the range: interpolation rings a little.
-_DARKER_SHARE, _AMID = 0.1, 0.05
+#: Share of the rest that may lie on its other side, by more than this share of the range:
+#: interpolation rings a little.
+_ASIDE_SHARE, _AMID = 0.1, 0.05
 #: Smaller numbers are what integers look like when they are read as floating point.
 _MIN_PEAK = float(np.finfo(np.float32).tiny)
 
@@ -163,8 +164,10 @@ def _check_background(voxels: npt.NDArray[np.float32], header: ScanHeader) -> No
     background = values[counts.argmax()]
     share = np.count_nonzero(voxels == background) / voxels.size
     low, high = float(voxels.min()), float(voxels.max())
-    darker = np.count_nonzero(voxels < background - _AMID * (high - low)) / voxels.size
-    if share >= _BACKGROUND_SHARE and darker > _DARKER_SHARE * (1 - share):
+    margin, needed = _AMID * (high - low), _ASIDE_SHARE * (1 - share)
+    darker = np.count_nonzero(voxels < background - margin) / voxels.size
+    brighter = np.count_nonzero(voxels > background + margin) / voxels.size
+    if share >= _BACKGROUND_SHARE and min(darker, brighter) > needed:
         raise IntensityError(
             "the background is not the darkest value, as after z-scoring inside the brain",
             where=header.where,

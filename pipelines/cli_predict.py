@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli_manifest_options import PadIds
 from pipelines.cli_options import (
     EXCLUDED,
     GivenBundle,
@@ -43,6 +44,7 @@ def predict(
             "--force", help="Score scans outside of the input contract as well, marked as such."
         ),
     ] = False,
+    pad_ids: PadIds = False,
     jobs: Annotated[int, typer.Option(min=1, help="Scans at a time.")] = 1,
     trusted_key: TrustedKeyOption = None,
     cache: WeightsCacheOption = None,
@@ -55,7 +57,7 @@ def predict(
 
     console = open_console()
     place = bundle_place(bundle, trusted_key=trusted_key, weights=weights, cache=cache)
-    found = find_scans(scans, age_years=age, force=force)
+    found = find_scans(scans, age_years=age, force=force, pad_ids=pad_ids)
     for note in found.notes:
         console.print(f"note: {note}", markup=False)
     outcomes = predict_scans(place, found.requests, out, reporter=reporter_for(console), jobs=jobs)

@@ -35,7 +35,11 @@ class FoundScans:
 
 
 def find_scans(
-    sources: Sequence[Path], *, age_years: float | None = None, force: bool = False
+    sources: Sequence[Path],
+    *,
+    age_years: float | None = None,
+    force: bool = False,
+    pad_ids: bool = False,
 ) -> FoundScans:
     """Find the scans to score.
 
@@ -48,6 +52,8 @@ def find_scans(
         Of every patient; otherwise what the tables say.
     force : bool
         As in `ScanRequest`.
+    pad_ids : bool
+        As in `read_bids_cohort`.
 
     Returns
     -------
@@ -63,7 +69,7 @@ def find_scans(
     notes: list[str] = []
     found: dict[str, ScanRequest] = {}
     for source in sources:
-        for one in _scans_of(source, notes):
+        for one in _scans_of(source, notes, pad_ids=pad_ids):
             found.setdefault(os.path.abspath(one.path), one)
     requests = (
         dataclasses.replace(
@@ -74,13 +80,13 @@ def find_scans(
     return FoundScans(requests=tuple(requests), notes=tuple(notes))
 
 
-def _scans_of(source: Path, notes: list[str]) -> Iterator[ScanRequest]:
+def _scans_of(source: Path, notes: list[str], *, pad_ids: bool) -> Iterator[ScanRequest]:
     if not source.is_dir():
         # One that is not there is found out, and listed, when its turn comes.
         yield _of_file(source)
         return
     if any(path.is_dir() for place in _BIDS_PLACES for path in source.glob(place)):
-        yield from _of_bids(source, notes)
+        yield from _of_bids(source, notes, pad_ids=pad_ids)
         return
     files = [path for path in sorted(source.rglob("*")) if _is_scan(path, source)]
     if not files:
@@ -112,8 +118,8 @@ def _named(request: ScanRequest, name: str) -> ScanRequest:
     )
 
 
-def _of_bids(source: Path, notes: list[str]) -> Iterator[ScanRequest]:
-    reading = read_bids_cohort(source)
+def _of_bids(source: Path, notes: list[str], *, pad_ids: bool) -> Iterator[ScanRequest]:
+    reading = read_bids_cohort(source, pad_ids=pad_ids, labelled=False)
     notes += (f"{source}: {note}" for note in reading.notes if "left out" in note)
     for scan in reading.manifest.scans.to_dict("records"):
         told = {

@@ -156,7 +156,11 @@ def _demand_still_possible(context: Context) -> None:
     workspace = context.workspace
     manifest = read_manifest(workspace.source_manifest, check_files=False)
     refused = {exclusion.scan_id for exclusion in read_exclusions(workspace.refused)}
-    demand_possible(manifest, context.config, without=refused)
+    try:
+        demand_possible(manifest, context.config, without=refused)
+    except ConfigurationError as error:
+        told = f"Refused scans: {len(refused)}, each with its reason in {workspace.refused}"
+        raise ConfigurationError(error.message.rstrip("."), remedy=told) from error
     for note in site_notes(manifest):
         context.reporter.note(note)
 

@@ -65,6 +65,7 @@ def read_bids_cohort(
     phenotypes: Sequence[str] | None = None,
     tables: str | Path | None = None,
     pad_ids: bool = False,
+    labelled: bool = True,
 ) -> CohortReading:
     """Read a BIDS data set, raw or derived.
 
@@ -97,6 +98,8 @@ def read_bids_cohort(
     pad_ids : bool
         Take patients and sessions of the tables that differ from an image's only in leading zeros
         or capitals for the same (``ses-M06``, ``ses-M006``); by default they are a fault.
+    labelled : bool
+        Whether labels are read; scans that are only to be scored need none.
 
     Returns
     -------
@@ -125,7 +128,7 @@ def read_bids_cohort(
     keys = [(image.patient_id, image.session_id) for image in images]
     known = read_phenotypes(home, keys, tables=phenotypes, pad_ids=pad_ids)
     meanings = known_labels(labels)
-    roles = _roles(known, label_column, home, demanded=meanings is not None)
+    roles = _roles(known, label_column, home, demanded=meanings is not None, labelled=labelled)
     at_visit = VisitLabels(phenotypes=known, column=roles.base.get("label"))
     sidecars, sexes = Sidecars(root, suffix), SexCodes(home, roles.base.get("sex"))
     records = [_record(image, at_visit, roles, sidecars, meanings) for image in images]
@@ -172,9 +175,14 @@ def _home_of_tables(root: Path, tables: str | Path | None) -> Path:
 
 
 def _roles(
-    phenotypes: Phenotypes, label_column: str | None, home: Path, *, demanded: bool
+    phenotypes: Phenotypes,
+    label_column: str | None,
+    home: Path,
+    *,
+    demanded: bool,
+    labelled: bool,
 ) -> _Roles:
-    label = label_column or phenotypes.column_like(LABEL_COLUMNS)
+    label = label_column or (phenotypes.column_like(LABEL_COLUMNS) if labelled else None)
     if label not in phenotypes.columns and (label is not None or demanded):
         fault = Fault(
             "there is no such label column" if label_column else "there is no label column",

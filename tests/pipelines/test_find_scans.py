@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mri_transfer.errors import ConfigurationError
+from mri_transfer.errors import ConfigurationError, ManifestError
 from pipelines.find_scans import find_scans
-from tests.phantoms import asymmetric_phantom, store_nifti, write_bids_cohort
+from tests.phantoms import asymmetric_phantom, store_nifti, write_bids_cohort, write_tsv
 
 
 def _files(root: Path, names: Sequence[str]) -> Path:
@@ -88,3 +88,18 @@ def test_what_a_data_set_leaves_out_is_told(tmp_path: Path) -> None:
     found = find_scans([root])
     assert [one.scan_id for one in found.requests] == ["sub-1_ses-1"]
     assert any("1 image left out" in note for note in found.notes)
+
+
+def test_scans_to_score_need_no_label_that_can_be_understood(tmp_path: Path) -> None:
+    root = write_bids_cohort(
+        tmp_path / "d",
+        {"01": ["a", "b"]},
+        columns=["participant_id", "age", "diagnosis"],
+        rows=[["1", 70, "CN"]],
+    )
+    rows = [["ses-a", "CN", 71], ["ses-b", "AD", 72]]
+    write_tsv(root / "sub-01" / "sub-01_sessions.tsv", ["session_id", "dx", "age"], rows)
+    with pytest.raises(ManifestError, match="--pad-ids"):
+        find_scans([root])
+    found = find_scans([root], pad_ids=True).requests
+    assert [one.age_years for one in found] == [71, 72]

@@ -133,7 +133,9 @@ def test_scans_that_cannot_be_read_may_leave_too_few(small_job: SmallJob, tmp_pa
     table.to_csv(tmp_path / "m.csv", index=False)
     config = read_config(None, [*small_job.settings, f"folds.n_folds={n}"])
     workspace = begin_run(tmp_path / "m.csv", tmp_path / "run", config, cache=tmp_path / "cache")
-    with pytest.raises(ConfigurationError, match=f"found AD: {n - 1}"):
+    with pytest.raises(
+        ConfigurationError, match=rf"found AD: {n - 1}.*Refused scans: 1.*refused\.csv"
+    ):
         run_pipeline(workspace, config, stages=[stage_named("check")])
 
 
