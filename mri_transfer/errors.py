@@ -93,7 +93,8 @@ class MriTransferError(Exception):
         sentences = [head + (f" ({'; '.join(details)})" if details else "")]
         if self.remedy is not None:
             sentences.append(self.remedy)
-        return ". ".join(sentence.rstrip(".") for sentence in sentences) + "."
+        text = ". ".join(sentence.rstrip(".") for sentence in sentences)
+        return text if text.endswith("?") else f"{text}."
 
     def __str__(self) -> str:
         return self.message
