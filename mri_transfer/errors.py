@@ -97,7 +97,8 @@ class MriTransferError(Exception):
         sentences = [head + (f" ({'; '.join(details)})" if details else "")]
         if self.remedy is not None:
             sentences.append(self.remedy)
-        return ". ".join(sentence.rstrip(".") for sentence in sentences) + "."
+        text = ". ".join(sentence.rstrip(".") for sentence in sentences)
+        return text if text.endswith("?") else f"{text}."
 
     def __str__(self) -> str:
         return self.message
@@ -145,7 +146,7 @@ class ManifestError(MriTransferError):
         self.faults = tuple(faults)
         lines = "\n".join(f"  - {fault}" for fault in self.faults)
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        super().__init__(f"{count} in the manifest\n{lines}", where=where)
+        super().__init__(f"{count}\n{lines}", where=where)
 
     @property
     def message(self) -> str:

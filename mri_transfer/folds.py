@@ -20,7 +20,7 @@ from mri_transfer.errors import FoldError
 from mri_transfer.files import atomic_write_text
 from mri_transfer.specs import STRICT
 
-__all__ = ["FoldSpec", "Folds", "OuterFold", "inner_folds", "make_folds"]
+__all__ = ["FoldSpec", "Folds", "OuterFold", "demand_enough", "inner_folds", "make_folds"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -171,7 +171,7 @@ def make_folds(
     order = sorted(range(len(patient_ids)), key=lambda i: patient_ids[i])
     names = tuple(patient_ids[i] for i in order)
     classes = tuple(labels[i] for i in order)
-    _demand_enough(classes, spec.n_folds)
+    demand_enough(classes, spec)
     splitter = RepeatedStratifiedKFold(
         n_splits=spec.n_folds, n_repeats=spec.n_repeats, random_state=seed
     )
@@ -220,7 +220,24 @@ def inner_folds(labels: npt.NDArray[np.int64], *, n_folds: int, seed: int) -> In
     return folds
 
 
-def _demand_enough(labels: Sequence[str], n_folds: int) -> None:
+def demand_enough(labels: Sequence[str], spec: FoldSpec, *, inner: bool = False) -> None:
+    """Refuse patients who cannot be split.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        One a patient.
+    spec : FoldSpec
+    inner : bool
+        Whether the training patients of a fold have to be split again.
+
+    Raises
+    ------
+    FoldError
+        If there are fewer than two labels, a label has fewer patients than folds or, with
+        `inner`, a fold would leave fewer than two training patients of a label.
+    """
+    n_folds = spec.n_folds
     values, counts = np.unique(np.array(labels, dtype=object), return_counts=True)
     if len(values) < 2:
         raise FoldError(
@@ -236,4 +253,16 @@ def _demand_enough(labels: Sequence[str], n_folds: int) -> None:
             found="; ".join(small),
             expected=f"{n_folds} or more patients of each label",
             remedy="Lower folds.n_folds or add patients",
+        )
+    # Folds are stratified: the largest holds out one patient of a label more than the smallest.
+    left = {
+        value: count - -(-count // n_folds) for value, count in zip(values, counts, strict=True)
+    }
+    few = [f"{value}: {count}" for value, count in left.items() if count < 2]
+    if inner and few:
+        raise FoldError(
+            "too few training patients to choose anything inside them",
+            found="; ".join(few) + " in a fold",
+            expected="two or more of each label",
+            remedy="Use fewer folds or a larger cohort",
         )

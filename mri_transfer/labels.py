@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.errors import ConfigurationError
@@ -14,14 +14,23 @@ from mri_transfer.specs import STRICT
 __all__ = ["LabelSpec", "demand_both_labels", "why_unused"]
 
 
+def _as_text(value: Any) -> Any:
+    """Return a whole number as it stands in a table: labels may be called 0 and 1."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+#: A label; a whole number is taken as its text.
+LabelText = Annotated[str, BeforeValidator(_as_text)]
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LabelSpec:
     """The labels of the task; patients with another label, or none, are set aside."""
 
-    positive: str = Field(default="AD", min_length=1)
+    positive: LabelText = Field(default="AD", min_length=1)
     """The label whose probability the score is."""
-    negative: str = Field(default="CN", min_length=1)
-    classes: tuple[str, ...] = ()
+    negative: LabelText = Field(default="CN", min_length=1)
+    classes: tuple[LabelText, ...] = ()
     """Three or more labels to tell apart, `positive` and `negative` among them, such as CN, MCI
     and AD. Scores are then of `positive` against all others, and every class is also predicted
     against the rest. Empty: two labels, others are set aside."""

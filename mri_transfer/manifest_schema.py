@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from mri_transfer.manifest_table import parse_number
 if TYPE_CHECKING:
     from pandera.pandas import Check, DataFrameSchema
 
-__all__ = ["ID_COLUMNS", "REQUIRED_COLUMNS", "is_name", "schema_faults"]
+__all__ = ["ID_COLUMNS", "REQUIRED_COLUMNS", "is_name", "is_value", "schema_faults"]
 
 #: The columns without which there is no manifest.
 REQUIRED_COLUMNS = ("patient_id", "path")
@@ -22,6 +23,12 @@ REQUIRED_COLUMNS = ("patient_id", "path")
 ID_COLUMNS = ("patient_id", "session_id", "scan_id")
 
 _AGE_YEARS = (0.0, 120.0)
+#: Studies hide the ages of the oldest: 89+, >89, 90 or older.
+_CAPPED_AGE = re.compile(
+    r"\s*(?:[>≥]=?\s*[0-9]+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?\s*(?:\+|(?:and|or|&)\s*(?:above|older|over)))"
+    r"\s*(?:y|years|yrs)?\s*",
+    re.IGNORECASE,
+)
 _MAX_ID_LENGTH = 100
 _SPREADSHEET_ERRORS = frozenset(
     {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
@@ -45,6 +52,11 @@ _MESSAGES: Mapping[str, tuple[str, str | None, str]] = {
         "years, with a decimal point",
         "Write the age in years, or leave the cell empty",
     ),
+    "age_capped": (
+        "age is cut off at the top",
+        "years, a number",
+        "Write the limit as a number: 89 for 89+, 90 for >89",
+    ),
     "age_range": (
         "age is out of range",
         f"{_AGE_YEARS[0]:g} to {_AGE_YEARS[1]:g} years",
@@ -65,10 +77,11 @@ def is_name(text: str) -> bool:
         for letter in text
     )
     short = len(text) <= _MAX_ID_LENGTH
-    return _is_value(text) and short and not forbidden and text not in (".", "..")
+    return is_value(text) and short and not forbidden and text not in (".", "..")
 
 
-def _is_value(text: str) -> bool:
+def is_value(text: str) -> bool:
+    """Return whether a cell holds a value: no formula, and no error of a spreadsheet."""
     return not text.startswith("=") and text.upper() not in _SPREADSHEET_ERRORS
 
 
@@ -84,10 +97,14 @@ def _schema() -> DataFrameSchema:
     def cell(name: str, passes: Any) -> Check:
         return pa.Check(passes, element_wise=True, name=name, error=name)
 
-    value_check = cell("value", _is_value)
-    name_check = cell("id_name", lambda text: is_name(text) or not _is_value(text))
+    value_check = cell("value", is_value)
+    name_check = cell("id_name", lambda text: is_name(text) or not is_value(text))
     age_checks = [
-        cell("age_number", lambda text: parse_number(text) is not None),
+        cell("age_capped", lambda text: _CAPPED_AGE.fullmatch(text) is None),
+        cell(
+            "age_number",
+            lambda text: parse_number(text) is not None or bool(_CAPPED_AGE.fullmatch(text)),
+        ),
         cell("age_range", _in_age_range),
     ]
     checks = {

@@ -136,7 +136,9 @@ def file_size(path: Path, *, where: str) -> int:
         status = os.stat(path)
     except FileNotFoundError:
         raise UnreadableScanError(
-            "the file is missing", where=where, remedy="Correct the path in the manifest"
+            "the file is missing",
+            where=where,
+            remedy="Correct its path (in the manifest, if there is one)",
         ) from None
     if not stat.S_ISREG(status.st_mode):
         # Opening a pipe or a device could block for ever.

@@ -158,7 +158,9 @@ class Procedure:
         try:
             spec: AnyHeadSpec = TypeAdapter(HeadSpec).validate_python(head)
         except ValidationError as error:
-            message = validation_message(error, of="search space", unnamed=HEAD_KINDS)
+            message = validation_message(
+                error, of="search space", model=HeadSpec, unnamed=HEAD_KINDS
+            )
             raise ConfigurationError(message, where="search.space") from error
         return Procedure(pooling=pooling, head=spec, aggregation=aggregation)
 

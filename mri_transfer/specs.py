@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import json
-from collections.abc import Collection, Iterator
-from typing import Any
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, get_args, get_type_hints
 
 from pydantic import ConfigDict, ValidationError
 
-__all__ = ["STRICT", "canonical_json", "digest", "spec_dict", "validation_message"]
+__all__ = ["STRICT", "canonical_json", "digest", "spec_dict", "suggestion", "validation_message"]
 
 #: Pydantic configuration of every Spec: unknown keys are errors, no silent coercion from strings.
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False, use_attribute_docstrings=True)
@@ -33,7 +35,16 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def validation_message(error: ValidationError, *, of: str, unnamed: Collection[str] = ()) -> str:
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return ``Did you mean X? `` for the known word that is most like one, or an empty text."""
+    spelt = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word.casefold(), spelt, n=1, cutoff=0.6)
+    return f"Did you mean {spelt[near[0]]}? " if near else ""
+
+
+def validation_message(
+    error: ValidationError, *, of: str, model: Any = None, unnamed: Collection[str] = ()
+) -> str:
     """Say in words what is wrong with settings that were to become a Spec.
 
     Parameters
@@ -41,6 +52,8 @@ def validation_message(error: ValidationError, *, of: str, unnamed: Collection[s
     error : ValidationError
     of : str
         What the settings are, such as ``configuration``.
+    model : type, optional
+        The Spec, or a union of Specs; its settings are proposed for names that are nearly theirs.
     unnamed : collection of str
         Parts of a setting's place that no file spells out: the tags of unions.
 
@@ -49,19 +62,60 @@ def validation_message(error: ValidationError, *, of: str, unnamed: Collection[s
     str
         How many faults there are, and each of them on a line of its own.
     """
-    lines = list(_fault_lines(error, f"the {of}", unnamed))
+    lines = list(_fault_lines(error, f"the {of}", model, unnamed))
     count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
     return "\n".join([f"{count} in the {of}", *(f"  - {line}" for line in lines)])
 
 
-def _fault_lines(error: ValidationError, whole: str, unnamed: Collection[str]) -> Iterator[str]:
+def _fault_lines(
+    error: ValidationError, whole: str, model: Any, unnamed: Collection[str]
+) -> Iterator[str]:
     for fault in error.errors():
         place = ".".join(str(part) for part in fault["loc"] if part not in unnamed) or whole
         if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            yield f"{place}: no such setting"
+            *section, name = fault["loc"]
+            near = suggestion(str(name), _settings_of(_type_at(model, section)))
+            yield f"{place}: no such setting" + (f". {near.strip()}" if near else "")
             continue
         is_ours = fault["type"] == "value_error"
         says = fault["ctx"]["error"] if is_ours else fault["msg"]
         # A whole section is not repeated: what is wrong with it stands in the message.
         is_value = isinstance(fault["input"], str | int | float | list | tuple)
-        yield f"{place}: {says}" + (f" (found {fault['input']!r})" if is_value else "")
+        found = f" (found {fault['input']!r})" if is_value else ""
+        near = _near_value(fault)
+        yield f"{place}: {says}{found}" + (f". {near.strip()}" if near else "")
+
+
+def _near_value(fault: Mapping[str, Any]) -> str:
+    """Propose one of the values that a setting may have, if one is nearly what was found."""
+    context = fault.get("ctx") or {}
+    values = re.findall(r"'([^']*)'", str(context.get("expected") or context.get("expected_tags")))
+    word = context.get("tag", fault["input"])
+    return suggestion(word, values) if isinstance(word, str) else ""
+
+
+def _settings_of(types: Sequence[Any]) -> list[str]:
+    return [field.name for one in types for field in dataclasses.fields(one)]
+
+
+def _type_at(model: Any, place: Sequence[str | int]) -> list[Any]:
+    """Return the Specs that may stand at a place among settings; none if that is not known."""
+    found = [*_specs_in(model)]
+    for part in place:
+        tagged = [one for one in found if getattr(one, "kind", None) == part]
+        inner = [
+            hint
+            for one in found
+            for name, hint in get_type_hints(one, include_extras=True).items()
+            if name == part
+        ]
+        found = tagged or [spec for hint in inner for spec in _specs_in(hint)]
+    return found
+
+
+def _specs_in(hint: Any) -> Iterator[Any]:
+    """Yield the Specs that a type is made of: members of unions, items of lists and mappings."""
+    if dataclasses.is_dataclass(hint):
+        yield hint
+    for part in get_args(hint):
+        yield from _specs_in(part)

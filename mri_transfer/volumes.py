@@ -23,6 +23,11 @@ __all__ = ["ScanHeader", "Volume", "VolumeSpec", "check_header", "load_volume"]
 _CHUNK_BYTES = 1 << 20
 #: More behind the voxels means that the header speaks of another volume than the file holds.
 _MAX_TRAILING_BYTES = 1 << 26
+#: The commonest value at a volume's border is its background if it fills this share of all.
+_BACKGROUND_SHARE = 0.2
+#: Share of the rest that may lie on its other side, by more than this share of the range:
+#: interpolation rings a little.
+_ASIDE_SHARE, _AMID = 0.1, 0.05
 #: Smaller numbers are what integers look like when they are read as floating point.
 _MIN_PEAK = float(np.finfo(np.float32).tiny)
 
@@ -75,13 +80,14 @@ def load_volume(path: str | Path, *, scan_id: str, spec: VolumeSpec | None = Non
     UnreadableScanError, UnsupportedScanError
         See `check_header`; also if the voxels cannot be read.
     IntensityError
-        If voxels are NaN or infinite, all zero, all the same, of two values only (a mask), or too
-        small to be intensities.
+        If voxels are NaN or infinite, all zero, all the same, of two values only (a mask), too
+        small to be intensities, or if the background lies amid the values of tissue (z-scores).
     """
     header = check_header(path, scan_id=scan_id, spec=spec)
     with scan_faults(header.where):
         voxels = _read_voxels(header)
         _check_intensities(voxels, header)
+        _check_background(voxels, header)
         voxels, affine = _to_ras(voxels, header.affine)
     return Volume(voxels=voxels, affine=affine, scan_id=scan_id)
 
@@ -148,6 +154,27 @@ def _check_intensities(voxels: npt.NDArray[np.float32], header: ScanHeader) -> N
             where=header.where,
             found=f"{low:g} and {high:g}",
             remedy="Name the scan that the mask was made from",
+        )
+
+
+def _check_background(voxels: npt.NDArray[np.float32], header: ScanHeader) -> None:
+    """Refuse a brain whose background, all of one value, lies amid the values of tissue."""
+    faces = [np.take(voxels, at, axis).ravel() for axis in range(3) for at in (0, -1)]
+    values, counts = np.unique(np.concatenate(faces), return_counts=True)
+    background = values[counts.argmax()]
+    share = np.count_nonzero(voxels == background) / voxels.size
+    low, high = float(voxels.min()), float(voxels.max())
+    margin, needed = _AMID * (high - low), _ASIDE_SHARE * (1 - share)
+    darker = np.count_nonzero(voxels < background - margin) / voxels.size
+    brighter = np.count_nonzero(voxels > background + margin) / voxels.size
+    if share >= _BACKGROUND_SHARE and min(darker, brighter) > needed:
+        raise IntensityError(
+            "the background is not the darkest value, as after z-scoring inside the brain",
+            where=header.where,
+            found=f"{background:g} in {share:.0%} of the volume, tissue from {low:g} to {high:g}",
+            expected="tissue that is brighter than what surrounds it",
+            remedy="Use the scan before its intensities were standardised, or add a number to the "
+            "brain that brings its darkest voxel above the background",
         )
 
 

@@ -17,9 +17,11 @@ from pipelines.cli_manifest_options import (
     ClinicalTable,
     EntityFilter,
     ImagesFolder,
+    ImageSpace,
     KnownLabels,
     LabelColumn,
     OutManifest,
+    PadIds,
     PatientLabels,
     PhenotypeTables,
     SaltFile,
@@ -49,8 +51,10 @@ def manifest_bids(
     label: KnownLabels = None,
     filter_: EntityFilter = None,
     suffix: Annotated[str, typer.Option(metavar="NAME", help="Which images are scans.")] = "T1w",
+    space: ImageSpace = None,
     phenotype: PhenotypeTables = None,
     tables: TablesFolder = None,
+    pad_ids: PadIds = False,
 ) -> None:
     """Read the images and tables of a BIDS data set."""
     from mri_transfer.cohorts.bids import read_bids_cohort
@@ -66,8 +70,10 @@ def manifest_bids(
         suffix=suffix,
         labels=labels or None,
         filters=filters or None,
+        space=space,
         phenotypes=phenotype or None,
         tables=tables,
+        pad_ids=pad_ids,
     )
     _write_manifest(reading, out)
 
@@ -126,11 +132,14 @@ def manifest_caps(
         bool,
         typer.Option("--cropped/--uncropped", help="Which of a session's two images is taken."),
     ] = True,
+    pad_ids: PadIds = False,
 ) -> None:
     """Read the t1-linear images of a CAPS folder, which Clinica writes."""
     from mri_transfer.cohorts.caps import read_caps_cohort
 
-    reading = read_caps_cohort(source, labels=labels, label_column=label_column, cropped=cropped)
+    reading = read_caps_cohort(
+        source, labels=labels, label_column=label_column, cropped=cropped, pad_ids=pad_ids
+    )
     _write_manifest(reading, out)
 
 
@@ -153,6 +162,7 @@ def manifest_dicom(
             min=1, metavar="SECONDS", help="How long the conversion of one series may take."
         ),
     ] = 600,
+    pad_ids: PadIds = False,
 ) -> None:
     """Convert the T1 series of a DICOM folder, under hashed names.
 
@@ -168,6 +178,7 @@ def manifest_dicom(
         labels_table=labels,
         series=series,
         timeout_s=timeout_s,
+        pad_ids=pad_ids,
     )
     _write_manifest(reading, out)
 
@@ -190,16 +201,30 @@ def manifest_csv(
         typer.Option(
             metavar="THEIRS=OURS",
             help="A column's new name, such as Subject=patient_id; goes before what the mapping "
-            "says. May be repeated.",
+            "says. With a mapping also the name by which it knows the column. May be repeated.",
         ),
     ] = None,
     mapping: Annotated[str | None, MAPPING] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="For tables without paths: folder in which each row's file is found by the "
+            "image's id (the column that becomes scan_id), in its name or in that of a folder.",
+        ),
+    ] = None,
+    sheet: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Sheet of a workbook; by default the first."),
+    ] = None,
 ) -> None:
     """Read any table, with its columns renamed or by a mapping."""
     from mri_transfer.cohorts.csv import read_csv_cohort
 
     columns = _unique(_pairs(column, "--column", "THEIRS=OURS"), "--column")
-    reading = read_csv_cohort(source, root=root, columns=columns or None, mapping=mapping)
+    reading = read_csv_cohort(
+        source, root=root, columns=columns or None, mapping=mapping, images=images, sheet=sheet
+    )
     _write_manifest(reading, out)
 
 

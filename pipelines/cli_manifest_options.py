@@ -11,11 +11,13 @@ __all__ = [
     "CapsLabels",
     "ClinicalTable",
     "EntityFilter",
+    "ImageSpace",
     "ImagesFolder",
     "KnownLabels",
     "LabelColumn",
     "MAPPING",
     "OutManifest",
+    "PadIds",
     "PatientLabels",
     "PhenotypeTables",
     "SaltFile",
@@ -38,8 +40,8 @@ ImagesFolder = Annotated[
 ]
 MAPPING = typer.Option(
     metavar="FILE|NAME",
-    help="How the table's columns become ours: a TOML file, or one of adni, aibl, nacc, oasis1 and "
-    "oasis3, which ship with the package.",
+    help="How the table's columns become ours: a TOML file, or one of adni, adni_search, aibl, "
+    "nacc, oasis1 and oasis3, which ship with the package.",
 )
 LabelColumn = Annotated[
     str | None,
@@ -63,6 +65,22 @@ EntityFilter = Annotated[
         metavar="ENTITY=VALUE",
         help="Which images are taken, such as ses=01; acq= for those without acq. May be repeated; "
         "of one entity, all values named are taken.",
+    ),
+]
+ImageSpace = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Space of the images that are taken, such as MNI152NLin2009cAsym; native for those "
+        "without space-. By default, of a scan in several spaces, the native image is taken.",
+    ),
+]
+PadIds = Annotated[
+    bool,
+    typer.Option(
+        "--pad-ids",
+        help="Take ids of the table that differ from the images' only in leading zeros or capitals "
+        "for the same, such as 50701 for 0050701. By default they are refused.",
     ),
 ]
 PhenotypeTables = Annotated[

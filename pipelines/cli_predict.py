@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli_manifest_options import PadIds
 from pipelines.cli_options import (
     EXCLUDED,
     AllowProgramsOption,
@@ -44,6 +45,7 @@ def predict(
             "--force", help="Score scans outside of the input contract as well, marked as such."
         ),
     ] = False,
+    pad_ids: PadIds = False,
     jobs: Annotated[int, typer.Option(min=1, help="Scans at a time.")] = 1,
     trusted_key: TrustedKeyOption = None,
     allow_programs: AllowProgramsOption = False,
@@ -51,7 +53,8 @@ def predict(
     weights: WeightsOption = None,
 ) -> None:
     """Score new scans with a bundle; it abstains, and says why, where it was not made for them."""
-    from pipelines.predict import bundle_place, find_scans, predict_scans
+    from pipelines.find_scans import find_scans
+    from pipelines.predict import bundle_place, predict_scans
     from pipelines.reporters import reporter_for
 
     console = open_console()
@@ -62,8 +65,10 @@ def predict(
         weights=weights,
         cache=cache,
     )
-    requests = find_scans(scans, age_years=age, force=force)
-    outcomes = predict_scans(place, requests, out, reporter=reporter_for(console), jobs=jobs)
+    found = find_scans(scans, age_years=age, force=force, pad_ids=pad_ids)
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False)
+    outcomes = predict_scans(place, found.requests, out, reporter=reporter_for(console), jobs=jobs)
     console.print()
     for outcome in outcomes:
         for line in outcome.lines:

@@ -116,7 +116,7 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     try:
         config = TypeAdapter(RunConfig).validate_python(settings)
     except ValidationError as error:
-        message = validation_message(error, of="configuration", unnamed=HEAD_KINDS)
+        message = validation_message(error, of="configuration", model=RunConfig, unnamed=HEAD_KINDS)
         raise ConfigurationError(message, where=where) from error
     check_space(config.search, config.procedure)
     return config

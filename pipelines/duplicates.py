@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from mri_transfer.audit import Duplicate, DuplicateSpec, ScanIdentity, find_duplicates
+from mri_transfer.audit import UNLIKE, Duplicate, DuplicateSpec, ScanIdentity, find_duplicates
 from mri_transfer.files import atomic_write_text
 from mri_transfer.preparation.identity import IdentityStore, identity_key
 from pipelines.workspace import Workspace
 
-__all__ = ["across_patients", "read_duplicates", "write_duplicates"]
+__all__ = ["across_patients", "one_id_two_people", "read_duplicates", "write_duplicates"]
 
 _COLUMNS = [
     "kind",
@@ -74,6 +74,23 @@ def across_patients(pairs: list[Duplicate]) -> str | None:
     return (
         f"WARNING: scans of different patients look like one: {shown}{more}. A person on both "
         "sides of a split leaks: give them one patient_id, or leave one out (duplicates.csv)"
+    )
+
+
+def one_id_two_people(pairs: list[Duplicate]) -> str | None:
+    """Say that scans under one patient id do not look like one brain, if they do not."""
+    pairs = [pair for pair in pairs if pair.kind == UNLIKE]
+    if not pairs:
+        return None
+    shown = ", ".join(
+        f"{pair.patient_a} ({pair.scan_a} and {pair.scan_b}, likeness {pair.similarity:.2f})"
+        for pair in pairs[:5]
+    )
+    more = "" if len(pairs) <= 5 else f" and {len(pairs) - 5} more"
+    return (
+        f"WARNING: one id, two people? Scans of one patient do not look like one brain: {shown}"
+        f"{more}. Two sites may have given the same id: if so, put the site in front of it "
+        "(duplicates.csv)"
     )
 
 

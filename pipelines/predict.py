@@ -12,18 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from mri_transfer.bundle import (
     ModelBundle,
     Runtime,
     ScanRequest,
     examine,
     load_bundle,
-    scan_name,
 )
-from mri_transfer.cohorts import read_bids_cohort
-from mri_transfer.errors import ConfigurationError, HeadError, MriTransferError, ScanError
+from mri_transfer.errors import HeadError, MriTransferError, ScanError
 from mri_transfer.files import atomic_write_bytes, atomic_write_text, write_json
 from mri_transfer.machine import raise_machine_fault
 from mri_transfer.report import page_name
@@ -42,17 +38,12 @@ __all__ = [
     "Job",
     "Outcome",
     "bundle_place",
-    "find_scans",
     "predict_one",
     "predict_scans",
 ]
 
 _TABLE = "predictions.csv"
-_SUFFIXES = (".nii", ".nii.gz")
-_BIDS_PATIENT = re.compile(r"(sub-[A-Za-z0-9]+)_")
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-#: Of a manifest: what is told of a scan, and is no covariate.
-_COVARIATES = ("age", "sex", "site")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,77 +105,6 @@ class Outcome:
         return self.row["status"] == "predicted"
 
 
-def find_scans(
-    sources: Sequence[Path], *, age_years: float | None = None, force: bool = False
-) -> list[ScanRequest]:
-    """Find the scans to score.
-
-    Parameters
-    ----------
-    sources : sequence of Path
-        Files; BIDS data sets, whose participants.tsv tells age, sex and site; other folders, in
-        which every NIfTI file is a scan.
-    age_years : float, optional
-        Of every patient; otherwise what the tables say.
-    force : bool
-        As in `ScanRequest`.
-
-    Raises
-    ------
-    ConfigurationError
-        If a folder holds no scan.
-    """
-    found = [one for source in sources for one in _scans_of(source)]
-    return [
-        dataclasses.replace(
-            one, age_years=one.age_years if age_years is None else age_years, force=force
-        )
-        for one in found
-    ]
-
-
-def _scans_of(source: Path) -> Iterator[ScanRequest]:
-    if not source.is_dir():
-        # One that is not there is found out, and listed, when its turn comes.
-        yield _of_file(source)
-        return
-    if any(source.glob("sub-*")):
-        yield from _of_bids(source)
-        return
-    files = [path for path in sorted(source.rglob("*")) if _is_scan(path, source)]
-    if not files:
-        raise ConfigurationError(
-            "no scan in the folder", where=str(source), expected="files .nii or .nii.gz"
-        )
-    yield from map(_of_file, files)
-
-
-def _is_scan(path: Path, root: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return path.name.endswith(_SUFFIXES) and not hidden and path.is_file()
-
-
-def _of_file(path: Path) -> ScanRequest:
-    name = scan_name(path)
-    patient = _BIDS_PATIENT.match(name)
-    return ScanRequest(path=path, scan_id=name, patient_id=name if patient is None else patient[1])
-
-
-def _of_bids(source: Path) -> Iterator[ScanRequest]:
-    for scan in read_bids_cohort(source).manifest.scans.to_dict("records"):
-        told = {
-            name: scan[name] for name in _COVARIATES if name in scan and not pd.isna(scan[name])
-        }
-        age = told.get("age")
-        yield ScanRequest(
-            path=Path(scan["path"]),
-            scan_id=scan["scan_id"],
-            patient_id=scan["patient_id"],
-            age_years=None if age is None else float(age),
-            covariates=told if "site" in told else None,
-        )
-
-
 @functools.lru_cache(maxsize=1)
 def _opened(place: BundlePlace) -> ModelBundle:
     return place.load()
@@ -203,12 +123,13 @@ def predict_one(job: Job) -> Outcome:
         raise_machine_fault(error)
         return _failed(job, str(error))
     prediction = examination.prediction
-    write_json(job.stem.with_name(f"{job.stem.name}.json"), prediction.as_dict())
+    document = {**prediction.as_dict(), "path": str(job.request.path)}
+    write_json(job.stem.with_name(f"{job.stem.name}.json"), document)
     page = prediction_pdf(examination, bundle)
     atomic_write_bytes(job.stem.with_name(f"{job.stem.name}.pdf"), page)
     return Outcome(
         scan_id=prediction.scan_id,
-        row=prediction_row(prediction),
+        row={**prediction_row(prediction), "path": str(job.request.path)},
         lines=tuple(prediction_lines(prediction)),
     )
 
@@ -221,6 +142,7 @@ def _failed(job: Job, reason: str) -> Outcome:
     said |= {
         "scan_id": job.request.scan_id,
         "patient_id": job.request.patient_id or "",
+        "path": str(job.request.path),
         "status": "failed",
         "reasons": reason,
     }

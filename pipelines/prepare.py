@@ -33,7 +33,7 @@ from mri_transfer.specs import spec_dict
 from mri_transfer.version import __version__
 from mri_transfer.volumes import Volume, VolumeSpec, load_volume
 from pipelines.config import RunConfig
-from pipelines.duplicates import across_patients, write_duplicates
+from pipelines.duplicates import across_patients, one_id_two_people, write_duplicates
 from pipelines.pool import default_jobs, run_jobs
 from pipelines.prepare_worker import Job, Outcome, found_in_cache, prepare_one
 from pipelines.quality_pages import write_quality_pages
@@ -256,8 +256,9 @@ def _work(context: Context) -> StageResult:
         patients={row["scan_id"]: row["patient_id"] for row in rows},
         spec=context.config.duplicates,
     )
-    if (warning := across_patients(pairs)) is not None:
-        context.reporter.note(warning)
+    for warning in (across_patients(pairs), one_id_two_people(pairs)):
+        if warning is not None:
+            context.reporter.note(warning)
     atomic_write_text(
         workspace.prepared,
         pd.DataFrame(rows, columns=_INDEX_COLUMNS).to_csv(index=False, lineterminator="\n"),

@@ -13,6 +13,7 @@ from mri_transfer.exclusions import Exclusion, read_exclusions
 from mri_transfer.files import atomic_write_text
 from mri_transfer.labels import demand_both_labels
 from mri_transfer.manifest import Manifest, read_manifest
+from mri_transfer.specs import suggestion
 from pipelines.audit import AUDIT, failed_checks
 from pipelines.check import CHECK
 from pipelines.config import RunConfig, config_toml, read_config
@@ -21,6 +22,7 @@ from pipelines.explain import EXPLAIN
 from pipelines.features import FEATURES
 from pipelines.folds import FOLDS
 from pipelines.lock import locked
+from pipelines.preflight import demand_possible, demand_weights, site_notes
 from pipelines.prepare import PREPARE
 from pipelines.record import StageRecord
 from pipelines.report import REPORT
@@ -85,8 +87,12 @@ def stage_named(name: str) -> Stage:
     for stage in STAGES:
         if stage.name == name:
             return stage
+    names = [stage.name for stage in STAGES]
     raise ConfigurationError(
-        "no such stage", found=name, expected=", ".join(stage.name for stage in STAGES)
+        "no such stage",
+        found=name,
+        expected=", ".join(names),
+        remedy=suggestion(name, names).strip() or None,
     )
 
 
@@ -210,6 +216,20 @@ def open_run(out: Path, *, cache: Path | None = None) -> tuple[Workspace, RunCon
     return workspace, read_config(workspace.config)
 
 
+def _demand_still_possible(context: Context) -> None:
+    """Refuse to go on if the scans that were refused leave too few."""
+    workspace = context.workspace
+    manifest = read_manifest(workspace.source_manifest, check_files=False)
+    refused = {exclusion.scan_id for exclusion in read_exclusions(workspace.refused)}
+    try:
+        demand_possible(manifest, context.config, without=refused)
+    except ConfigurationError as error:
+        told = f"Refused scans: {len(refused)}, each with its reason in {workspace.refused}"
+        raise ConfigurationError(error.message.rstrip("."), remedy=told) from error
+    for note in site_notes(manifest):
+        context.reporter.note(note)
+
+
 def run_pipeline(
     workspace: Workspace,
     config: RunConfig,
@@ -243,6 +263,13 @@ def run_pipeline(
     context = Context(
         workspace=workspace, config=config, reporter=reporter, weights=weights, jobs=jobs
     )
+    names = [stage.name for stage in stages]
+    trains = "folds" in names or names == [CHECK.name]
+    if "check" in names and "features" in names:
+        demand_weights(workspace, config, weights)
+    if trains and workspace.source_manifest.exists():
+        manifest = read_manifest(workspace.source_manifest, check_files=False)
+        demand_possible(manifest, config)
     forced_at = None if force_from is None else STAGES.index(stage_named(force_from))
     records = []
     with locked(workspace):
@@ -253,6 +280,8 @@ def run_pipeline(
             if not ran:
                 reporter.note("current, nothing to do")
             records.append(record)
+            if stage is CHECK and trains:
+                _demand_still_possible(context)
     table = stages[-1].excluded(workspace) if stages else workspace.excluded
     excluded = read_exclusions(table) if table.exists() else ()
     return RunOutcome(

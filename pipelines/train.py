@@ -9,6 +9,7 @@ from typing import Any
 from mri_transfer.crossvalidation import CrossValidation, cross_validate
 from mri_transfer.features import FeatureTable
 from mri_transfer.folds import Folds
+from mri_transfer.harmonisation import demand_one_site
 from mri_transfer.manifest import read_manifest
 from mri_transfer.predictions import ClassScores
 from mri_transfer.specs import spec_dict
@@ -41,8 +42,10 @@ def harmonise_of(workspace: Workspace, config: RunConfig) -> Harmonise | None:
     """Return how the run takes sites out of its features; None if it does not."""
     if config.harmonisation.kind == "none":
         return None
-    covariates = read_manifest(workspace.manifest, check_files=False).patients()
-    return Harmonise(spec=config.harmonisation, covariates=covariates.drop(columns="label"))
+    manifest = read_manifest(workspace.manifest, check_files=False)
+    demand_one_site(manifest.scans, config.harmonisation.site_column)
+    covariates = manifest.patients().drop(columns="label")
+    return Harmonise(spec=config.harmonisation, covariates=covariates)
 
 
 def read_trained(workspace: Workspace, config: RunConfig, folds: Folds) -> list[TrainedFold]:

@@ -28,7 +28,7 @@ from pipelines.lock import locked
 from pipelines.retrain import COHORT_CACHES
 from pipelines.runner import begin_run, run_pipeline, stages_until
 from pipelines.stage import Context, Reporter, Stage, StageResult, run_stage
-from pipelines.validate_cohort import find_known, model_facts, score_cohort
+from pipelines.validate_cohort import demand_known_sites, find_known, model_facts, score_cohort
 from pipelines.validate_contract import contract_faults
 from pipelines.validate_report import write_aggregate, write_external_report
 from pipelines.workspace import Workspace
@@ -119,6 +119,7 @@ def validate_bundle(
     runtime = Runtime(allow_programs=allow_programs)
     bundle = load_bundle(bundle_path, trusted_key=trusted_key, runtime=runtime)
     config = _config(bundle, manifest)
+    demand_known_sites(read_manifest(manifest, check_files=False), bundle)
     workspace = begin_run(manifest, out, config, cache=cache)
     files = ValidationFiles(workspace)
     context = Context(workspace=workspace, config=config, reporter=reporter)

@@ -11,14 +11,33 @@ from mri_transfer.bundle import ModelBundle, find_overlap
 from mri_transfer.bundle.applied import score_patients
 from mri_transfer.evaluation.external_settings import ModelFacts, NewCohort
 from mri_transfer.exclusions import Exclusion
+from mri_transfer.harmonisation import demand_one_site
 from mri_transfer.labels import why_unused
-from mri_transfer.manifest import read_manifest
+from mri_transfer.manifest import Manifest, read_manifest
 from pipelines.config import RunConfig
 from pipelines.features import read_feature_tables
 from pipelines.retrain import scan_digests
 from pipelines.workspace import Workspace
 
-__all__ = ["find_known", "model_facts", "score_cohort"]
+__all__ = ["demand_known_sites", "find_known", "model_facts", "score_cohort"]
+
+
+def demand_known_sites(manifest: Manifest, bundle: ModelBundle) -> None:
+    """Refuse a cohort that the bundle's heads cannot harmonise, before its scans are prepared.
+
+    Raises
+    ------
+    HeadError
+        If the heads harmonise sites, and a patient's is not told, unknown to them, or one of
+        several; if a column that they keep is missing.
+    """
+    if bundle.trained.harmoniser is None:
+        return
+    combat = bundle.trained.harmoniser.combat
+    labelled = manifest.scans["label"].isin(bundle.recipe.labels.used)
+    scored = manifest.keep(manifest.scans["scan_id"][labelled])
+    demand_one_site(scored.scans, combat.site_column)
+    combat.check(scored.patients())
 
 
 def score_cohort(

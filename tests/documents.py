@@ -58,6 +58,11 @@ def audit_document() -> dict[str, Any]:
     return copy.deepcopy(_audit())
 
 
+def audit_parts() -> dict[str, Any]:
+    """Return what `run_audit` is given for `audit_document`."""
+    return copy.deepcopy(_parts())
+
+
 def bare_audit_document() -> dict[str, Any]:
     """Return the same without what is only made on demand."""
     parts = _parts() | {"shortcuts": None, "robustness": None, "learning_curve": None}

@@ -194,7 +194,9 @@ class _Cohort:
 
     def begin(self, folder: Path) -> tuple[Workspace, RunConfig]:
         """Set up a run of its own."""
-        config = read_config(None, ["slices.n_slices=8", "slices.size_px=64"])
+        # So few patients make no folds: the run is one that ends with the features.
+        settings = ["slices.n_slices=8", "slices.size_px=64", "labels.unlabelled=keep"]
+        config = read_config(None, settings)
         workspace = begin_run(self.manifest, folder / "run", config, cache=folder / "cache")
         return workspace, config
 

@@ -52,3 +52,12 @@ def test_a_class_that_nobody_has_is_named() -> None:
         demand_both_labels(["AD", "CN"], THREE)
     with pytest.raises(ConfigurationError, match="no scan is labelled AD"):
         demand_both_labels(["CN", None], LabelSpec())
+
+
+def test_labels_that_are_numbers_are_taken_as_their_text() -> None:
+    spec = LabelSpec(positive=1, negative=0)
+    assert (spec.positive, spec.negative) == ("1", "0")
+    assert LabelSpec(positive=2, negative=0, classes=(0, 1, 2)).used == ("0", "1", "2")
+    for value in (True, 1.5, ""):
+        with pytest.raises(ValidationError):
+            LabelSpec(positive=value)

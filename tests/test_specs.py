@@ -41,14 +41,23 @@ class WholeSpec:
 def _message(settings: Any) -> str:
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(WholeSpec).validate_python(settings)
-    return validation_message(caught.value, of="recipe", unnamed=("one", "other"))
+    return validation_message(caught.value, of="recipe", model=WholeSpec, unnamed=("one", "other"))
 
 
 @pytest.mark.parametrize(
     ("settings", "lines"),
     [
-        ({"nmae": 1}, ["nmae: no such setting"]),
-        ({"part": {"kind": "one", "hihg": 1}}, ["part.hihg: no such setting"]),
+        ({"nmae": 1}, ["nmae: no such setting. Did you mean name?"]),
+        ({"part": {"kind": "one", "hihg": 1}}, ["part.hihg: no such setting. Did you mean high?"]),
+        ({"quite_another": 1}, ["quite_another: no such setting"]),
+        ({"part": {"kind": "other", "size": 1, "hihg": 1}}, ["part.hihg: no such setting"]),
+        (
+            {"part": {"kind": "othr"}},
+            [
+                "part: Input tag 'othr' found using 'kind' does not match any of the expected "
+                "tags: 'one', 'other'. Did you mean other?"
+            ],
+        ),
         ({"part": {"kind": "other"}}, ["part.size: Field required"]),
         ({"name": 3}, ["name: Input should be a valid string (found 3)"]),
         ({"part": {"kind": "one", "low": 10}}, ["part: low must not be above high"]),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mri_transfer.errors import (
+    IntensityError,
     MachineError,
     ScanError,
     UnreachableScanError,
@@ -236,6 +237,32 @@ class TestBadInput:
             _load(path, spec)
         exact = VolumeSpec(max_voxels=13608, min_axis_voxels=21, max_spacing_mm=2, min_spacing_mm=1)
         assert _load(path, exact).voxels.size == 13608
+
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_a_z_scored_brain_is_named(self, tmp_path: Path, sign: int) -> None:
+        inside = np.zeros((40, 40, 40), dtype=bool)
+        inside[10:30, 8:34, 8:30] = True
+        scores = 1000 * np.random.default_rng(0).normal(size=inside.shape)
+        path = store_nifti(tmp_path / "z.nii", sign * np.where(inside, scores, 0), AFFINE)
+        with pytest.raises(IntensityError, match="z-scoring") as refused:
+            _load(path)
+        assert "brings its darkest voxel above the background" in str(refused.value)
+        lifted = np.where(inside, scores - scores.min() + 1, 0)
+        _load(store_nifti(tmp_path / "lifted.nii", lifted, AFFINE))
+
+    def test_what_interpolation_rings_and_whole_heads_below_zero_pass(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        brain = np.zeros((40, 40, 40))
+        brain[10:30, 8:34, 8:30] = rng.uniform(50, 100, (20, 26, 22))
+        # A spline rings below zero at the brain's edge, in some voxels and by little.
+        brain[9, 8:34, 8:30] = -6
+        brain[10:30, 8:34, 8] = -3
+        _load(store_nifti(tmp_path / "ringing.nii", brain, AFFINE))
+        # Centred between -1 and 1 the background stays the darkest.
+        _load(store_nifti(tmp_path / "centred.nii", np.maximum(brain, 0) * 20 - 1000, AFFINE))
+        noise = brain + rng.normal(size=brain.shape)
+        centred = 1000 * (noise - noise.mean()) / noise.std()
+        _load(store_nifti(tmp_path / "head.nii", centred, AFFINE))
 
     @pytest.mark.parametrize("options", [{"max_voxels": 0}, {"min_axis": 3}])
     def test_limits_that_cannot_be_meant_are_refused(self, options: dict[str, int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mri_transfer.audit.audit import Audit, AuditSpec, run_audit
 from mri_transfer.audit.blinding import blinded_refit
 from mri_transfer.audit.duplicates import (
+    UNLIKE,
     Duplicate,
     DuplicateSpec,
     ScanIdentity,
@@ -21,6 +22,7 @@ from mri_transfer.audit.shortcuts import find_shortcuts
 from mri_transfer.audit.similarity import SimilaritySpec, compare_scans, similar_scans
 
 __all__ = [
+    "UNLIKE",
     "IdentitySpec",
     "LearningCurveSpec",
     "SimilaritySpec",

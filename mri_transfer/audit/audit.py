@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.audit.checks import Check
+from mri_transfer.audit.duplicates import UNLIKE
 from mri_transfer.audit.identity import IdentityProbe
 from mri_transfer.audit.leakage import StressTest
 from mri_transfer.audit.similarity import SimilarityReport
@@ -103,7 +104,8 @@ def run_audit(
         Pairs of scans that belong together, as `Duplicate.as_dict` gives them.
     similar : SimilarityReport
     checks : sequence of mapping
-        Of provenance, blinding and preprocessing; that no person has two names joins them.
+        Of provenance, blinding and preprocessing; that no person has two names, and no two
+        people one, joins them.
     shortcuts, retest, robustness, learning_curve
         As their functions return them.
     """
@@ -118,7 +120,7 @@ def run_audit(
                 "pairs": pairs,
                 "by_features": similar.as_dict(),
             },
-            "checks": [*map(dict, checks), _one_name(pairs, similar)],
+            "checks": [*map(dict, checks), _one_name(pairs, similar), _one_person(pairs, similar)],
             "shortcuts": shortcuts,
             "retest": retest,
             "robustness": robustness,
@@ -135,6 +137,17 @@ def _one_name(pairs: Sequence[Mapping[str, Any]], similar: SimilarityReport) -> 
         "one_person_one_name",
         [{name: pair[name] for name in names} for pair in across],
         what="scans of different patients that are one file, one brain or as alike as repeats",
+        expected="none",
+        n_checked=similar.n_scans,
+    ).as_dict()
+
+
+def _one_person(pairs: Sequence[Mapping[str, Any]], similar: SimilarityReport) -> dict[str, Any]:
+    names = ("patient_a", "scan_a", "scan_b", "similarity")
+    return Check.of(
+        "one_name_one_person",
+        [{name: pair[name] for name in names} for pair in pairs if pair["kind"] == UNLIKE],
+        what="scans under one patient id that do not look like one brain: two people, perhaps",
         expected="none",
         n_checked=similar.n_scans,
     ).as_dict()

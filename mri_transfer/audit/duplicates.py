@@ -22,6 +22,7 @@ from mri_transfer.preparation.fingerprint import Fingerprint
 from mri_transfer.specs import STRICT
 
 __all__ = [
+    "UNLIKE",
     "Duplicate",
     "DuplicateKind",
     "DuplicateSpec",
@@ -32,6 +33,9 @@ __all__ = [
 DuplicateKind: TypeAlias = Literal[
     "same file", "same volume", "same brain", "sessions that differ", "sessions of one patient"
 ]
+
+#: Scans under one patient id that do not look like one brain: two people, perhaps.
+UNLIKE: DuplicateKind = "sessions that differ"
 
 _KINDS: tuple[DuplicateKind, ...] = get_args(DuplicateKind)
 #: Fields in which two scans may agree.
@@ -217,7 +221,7 @@ def _kind(same: list[bool], similarity: float | None, spec: DuplicateSpec) -> Du
     if not same_patient:
         return "same brain"
     if similarity is not None and similarity < spec.other_brain:
-        return "sessions that differ"
+        return UNLIKE
     return "sessions of one patient"
 
 

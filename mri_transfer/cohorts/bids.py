@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from mri_transfer.cohorts.bids_faults import told_by_origin
 from mri_transfer.cohorts.bids_images import BidsImage, EntityFilters, find_images
 from mri_transfer.cohorts.bids_labels import (
     KnownLabels,
@@ -14,13 +15,17 @@ from mri_transfer.cohorts.bids_labels import (
     label_of,
     unknown_label_faults,
 )
+from mri_transfer.cohorts.bids_levels import SexCodes
 from mri_transfer.cohorts.bids_sidecars import Sidecars, scanner_name, site_name
+from mri_transfer.cohorts.bids_spaces import one_image_a_scan
 from mri_transfer.cohorts.bids_tables import Origin, Phenotypes, read_phenotypes
+from mri_transfer.cohorts.bids_visits import VisitLabels, rival_label_columns, visit_notes
 from mri_transfer.cohorts.reading import CohortReading, label_notes
 from mri_transfer.cohorts.words import listed
 from mri_transfer.errors import Fault, ManifestError
 from mri_transfer.manifest import BASE_COLUMNS, make_manifest
 from mri_transfer.manifest_table import TextTable
+from mri_transfer.specs import suggestion
 
 __all__ = ["LABEL_COLUMNS", "read_bids_cohort"]
 
@@ -56,8 +61,11 @@ def read_bids_cohort(
     suffix: str = "T1w",
     labels: Sequence[str] | Mapping[str, str | None] | None = None,
     filters: EntityFilters | None = None,
+    space: str | None = None,
     phenotypes: Sequence[str] | None = None,
     tables: str | Path | None = None,
+    pad_ids: bool = False,
+    labelled: bool = True,
 ) -> CohortReading:
     """Read a BIDS data set, raw or derived.
 
@@ -78,12 +86,20 @@ def read_bids_cohort(
     filters : mapping, optional
         Which images are scans, by entity: ``{"ses": "01", "run": ["1", "2"], "acq": ""}``. An
         empty value stands for images without the entity.
+    space : str, optional
+        Images of this space alone, ``native`` for those without the entity. By default, where a
+        scan has images in several spaces, the native one is kept.
     phenotypes : sequence of str, optional
         Names of the tables in phenotype/ that are read; by default all.
     tables : str or Path, optional
         The data set whose participants.tsv, sessions.tsv and phenotype/ are read. By default
         the source itself; if it has no participants.tsv and lies in the folder derivatives of a
         data set that has, that one.
+    pad_ids : bool
+        Take patients and sessions of the tables that differ from an image's only in leading zeros
+        or capitals for the same (``ses-M06``, ``ses-M006``); by default they are a fault.
+    labelled : bool
+        Whether labels are read; scans that are only to be scored need none.
 
     Returns
     -------
@@ -91,7 +107,8 @@ def read_bids_cohort(
         patient_id is ``sub-X``, session_id ``ses-Y`` or missing, scan_id the image's name without
         the suffix, which keeps the runs of a session apart. Age, sex, site, scanner and every
         column of numbers are taken over, the session's values before the patient's, those of
-        participants.tsv before those of phenotype/. Without a column of sites or of scanners the
+        participants.tsv before those of phenotype/. A patient's diagnosis does not hold at a
+        visit if the tables give one at other visits. Without a column of sites or of scanners the
         images' JSON sidecars tell, by the principle of inheritance (InstitutionName;
         Manufacturer, ManufacturersModelName and MagneticFieldStrength). Notes name participants
         without an image, images without a participant, columns and images left out.
@@ -104,27 +121,40 @@ def read_bids_cohort(
         one patient.
     """
     root = Path(os.path.abspath(source))
-    images, image_notes = find_images(root, suffix=suffix, filters=filters)
+    found, image_notes = find_images(root, suffix=suffix, filters=filters)
+    images, space_notes = one_image_a_scan(found, space=space, where=str(root))
     patient_ids = list(dict.fromkeys(image.patient_id for image in images))
     home = _home_of_tables(root, tables)
-    known = read_phenotypes(home, patient_ids, tables=phenotypes)
+    keys = [(image.patient_id, image.session_id) for image in images]
+    known = read_phenotypes(home, keys, tables=phenotypes, pad_ids=pad_ids)
     meanings = known_labels(labels)
-    roles = _roles(known, label_column, home, demanded=meanings is not None)
-    sidecars = Sidecars(root, suffix)
-    records = [_record(image, known, roles, sidecars, meanings) for image in images]
-    table = TextTable.from_records(
-        [*BASE_COLUMNS, *roles.covariates],
-        records,
-        [known.lines.get(image.patient_id) for image in images],
-    )
-    table = dataclasses.replace(table, faults=tuple(_label_faults(images, known, roles, meanings)))
+    roles = _roles(known, label_column, home, demanded=meanings is not None, labelled=labelled)
+    at_visit = VisitLabels(phenotypes=known, column=roles.base.get("label"))
+    sidecars, sexes = Sidecars(root, suffix), SexCodes(home, roles.base.get("sex"))
+    records = [_record(image, at_visit, roles, sidecars, meanings) for image in images]
+    for image, record in zip(images, records, strict=True):
+        origin = known.origin(image.patient_id, image.session_id, roles.base.get("sex", ""))
+        record["sex"] = sexes.of(image.patient_id, record.get("sex"), origin)
     # Rows of the messages are those of participants.tsv: there the user can mend them.
     where = f"{home} (rows of {_PARTICIPANTS})" if known.lines else str(root)
-    manifest = make_manifest(table, source=root, folder=root, where=where)
+    faults = [*_label_faults(images, at_visit, meanings)]
+    numbers = range(1, len(images) + 1)
+    table = TextTable.from_records([*BASE_COLUMNS, *roles.covariates], records, numbers)
+    try:
+        manifest = make_manifest(table, source=root, folder=root, where=where)
+    except ManifestError as error:
+        faults += told_by_origin(error, images, known, roles.base).faults
+    if faults:
+        raise ManifestError(where, faults)
     notes = (
         *image_notes,
+        *space_notes,
         *([] if home == root else [f"The tables of {home} are read."]),
+        *known.matched,
         *_participant_notes(root, known, patient_ids, suffix, filtered=bool(filters)),
+        *visit_notes(known, images),
+        *at_visit.notes(images),
+        *sexes.notes(),
         *_column_notes(known, roles, records, sidecars),
         *_absent_label_notes(manifest.labels, meanings),
         *label_notes(manifest),
@@ -145,17 +175,27 @@ def _home_of_tables(root: Path, tables: str | Path | None) -> Path:
 
 
 def _roles(
-    phenotypes: Phenotypes, label_column: str | None, home: Path, *, demanded: bool
+    phenotypes: Phenotypes,
+    label_column: str | None,
+    home: Path,
+    *,
+    demanded: bool,
+    labelled: bool,
 ) -> _Roles:
-    label = label_column or phenotypes.column_like(LABEL_COLUMNS)
+    label = label_column or (phenotypes.column_like(LABEL_COLUMNS) if labelled else None)
     if label not in phenotypes.columns and (label is not None or demanded):
         fault = Fault(
             "there is no such label column" if label_column else "there is no label column",
             column=label_column,
-            expected=", ".join(phenotypes.columns) or f"a {_PARTICIPANTS} with columns",
-            remedy="Name the column that holds the labels",
+            found=", ".join(phenotypes.columns) or f"no {_PARTICIPANTS} with columns",
+            remedy=f"{suggestion(label or '', phenotypes.columns)}Name the column that holds the "
+            "labels (--label-column)",
         )
         raise ManifestError(str(home / _PARTICIPANTS), [fault])
+    if label is not None and label_column is None:
+        rivals = [*rival_label_columns(phenotypes, label, LABEL_COLUMNS)]
+        if rivals:
+            raise ManifestError(str(home), rivals)
     base = {} if label is None else {"label": label}
     for name, spellings in _ALIASES.items():
         column = phenotypes.column_like(spellings)
@@ -177,15 +217,15 @@ def _roles(
 
 def _record(
     image: BidsImage,
-    phenotypes: Phenotypes,
+    at_visit: VisitLabels,
     roles: _Roles,
     sidecars: Sidecars,
     meanings: KnownLabels | None,
 ) -> dict[str, str | None]:
-    known = phenotypes.of_scan(image.patient_id, image.session_id)
+    known = at_visit.phenotypes.of_scan(image.patient_id, image.session_id)
     columns = {**roles.base, **{name: name for name in roles.covariates}}
     record: dict[str, str | None] = {ours: known.get(theirs) for ours, theirs in columns.items()}
-    label = record.get("label")
+    label = record["label"] = at_visit.of(image)
     if meanings is not None and label is not None:
         record["label"] = label_of(label, meanings)
     if roles.untold:
@@ -197,20 +237,17 @@ def _record(
 
 
 def _label_faults(
-    images: Sequence[BidsImage],
-    phenotypes: Phenotypes,
-    roles: _Roles,
-    meanings: KnownLabels | None,
+    images: Sequence[BidsImage], at_visit: VisitLabels, meanings: KnownLabels | None
 ) -> Iterator[Fault]:
-    column = roles.base.get("label")
+    column = at_visit.column
     if meanings is None or column is None:
         return
     cells: list[tuple[str, Origin | None]] = []
     for image in images:
-        key = (image.patient_id, image.session_id)
-        label = phenotypes.of_scan(*key).get(column)
+        label = at_visit.of(image)
         if label is not None:
-            cells.append((label, phenotypes.origin(*key, column)))
+            origin = at_visit.phenotypes.origin(image.patient_id, image.session_id, column)
+            cells.append((label, origin))
     yield from unknown_label_faults(cells, meanings, column=column, rows_of=_PARTICIPANTS)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mri_transfer.cohorts.common_faults import repeated_row
+from mri_transfer.cohorts.id_matching import Key, likely_keys, mismatch_fault, mismatch_note
 from mri_transfer.errors import Fault, ManifestError
 from mri_transfer.manifest_table import TextTable, parse_number, read_text_table
 
@@ -15,8 +16,6 @@ __all__ = ["Origin", "Phenotypes", "read_phenotypes"]
 
 _PARTICIPANTS, _SESSIONS, _PHENOTYPE = "participants.tsv", "sessions.tsv", "phenotype"
 _PATIENT, _SESSION = "participant_id", "session_id"
-
-Key = tuple[str, str | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +44,8 @@ class Phenotypes:
         Patient to the line of participants.tsv that describes it.
     renamed : tuple of str
         The columns that are called ``table.column``.
+    matched : tuple of str
+        Notes on ids that were taken for those of images.
     """
 
     columns: tuple[str, ...]
@@ -52,6 +53,7 @@ class Phenotypes:
     origins: dict[Key, dict[str, Origin]]
     lines: dict[str, int]
     renamed: tuple[str, ...] = ()
+    matched: tuple[str, ...] = ()
 
     def of_scan(self, patient_id: str, session_id: str | None) -> dict[str, str]:
         """Return what holds for a scan: the session's values before the patient's."""
@@ -66,6 +68,20 @@ class Phenotypes:
             if column in self.origins.get(key, {}):
                 return self.origins[key][column]
         return None
+
+    def visits(self, column: str | None = None) -> dict[str, list[str]]:
+        """Return each patient's sessions that the tables tell apart.
+
+        Parameters
+        ----------
+        column : str, optional
+            Only sessions at which this column has a value.
+        """
+        found: dict[str, list[str]] = {}
+        for (patient_id, session_id), cells in self.values.items():
+            if session_id is not None and (column is None or column in cells):
+                found.setdefault(patient_id, []).append(session_id)
+        return found
 
     def is_filled(self, column: str) -> bool:
         """Return whether a column has any value."""
@@ -100,6 +116,9 @@ class _Source:
 
 @dataclasses.dataclass
 class _Collector:
+    scans: Sequence[Key]
+    pad_ids: bool
+    matched: list[str] = dataclasses.field(default_factory=list)
     values: dict[Key, dict[str, str]] = dataclasses.field(default_factory=dict)
     origins: dict[Key, dict[str, Origin]] = dataclasses.field(default_factory=dict)
     lines: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -121,7 +140,7 @@ class _Collector:
             )
 
     def _take_rows(self, source: _Source) -> Iterator[Fault]:
-        seen: dict[Key, int | None] = {}
+        rows: list[tuple[int | None, Key, dict[str, str | None]]] = []
         for line, cells in source.table.records():
             patient_id = _prefixed(cells.pop(_PATIENT, None) or source.owner, "sub-")
             session_id = _prefixed(cells.pop(_SESSION, None), "ses-")
@@ -129,17 +148,32 @@ class _Collector:
                 column = _PATIENT if patient_id is None else _SESSION
                 yield Fault("the cell is empty", row=line, column=column)
                 continue
-            key = (patient_id, session_id)
+            rows.append((line, (patient_id, session_id), cells))
+        meant = likely_keys((key for _, key, _ in rows), self.scans)
+        if meant and self.pad_ids:
+            self.matched.append(mismatch_note(meant, table=source.name))
+        elif meant:
+            first = next(line for line, key, _ in rows if key in meant)
+            column = _PATIENT if source.owner is None else _SESSION
+            yield mismatch_fault(meant, row=first, column=column)
+        seen: dict[Key, int | None] = {}
+        for line, written, cells in rows:
+            key = meant.get(written, written)
             if key in seen:
                 yield repeated_row(key, row=line, first=seen[key], column=_PATIENT)
                 continue
             seen[key] = line
-            if line is not None and source.name == _PARTICIPANTS:
-                self.lines.setdefault(patient_id, line)
-            known = {column: cell for column, cell in cells.items() if cell is not None}
-            self.values.setdefault(key, {}).update(known)
-            origin = Origin(table=source.name, line=line)
-            self.origins.setdefault(key, {}).update(dict.fromkeys(known, origin))
+            self._take(source, line, key, cells)
+
+    def _take(
+        self, source: _Source, line: int | None, key: Key, cells: dict[str, str | None]
+    ) -> None:
+        if line is not None and source.name == _PARTICIPANTS:
+            self.lines.setdefault(key[0], line)
+        known = {column: cell for column, cell in cells.items() if cell is not None}
+        self.values.setdefault(key, {}).update(known)
+        origin = Origin(table=source.name, line=line)
+        self.origins.setdefault(key, {}).update(dict.fromkeys(known, origin))
 
 
 def _prefixed(text: str | None, prefix: str) -> str | None:
@@ -147,7 +181,11 @@ def _prefixed(text: str | None, prefix: str) -> str | None:
 
 
 def read_phenotypes(
-    root: Path, patient_ids: Sequence[str], *, tables: Sequence[str] | None = None
+    root: Path,
+    scans: Sequence[Key],
+    *,
+    tables: Sequence[str] | None = None,
+    pad_ids: bool = False,
 ) -> Phenotypes:
     """Read participants.tsv, sessions.tsv, phenotype/ and every patient's own table of sessions.
 
@@ -155,10 +193,14 @@ def read_phenotypes(
     ----------
     root : Path
         The data set's folder.
-    patient_ids : sequence of str
-        Patients whose table of sessions is looked for (``sub-X/sub-X_sessions.tsv``).
+    scans : sequence of (patient, session or None)
+        Of the images. Each patient's own table of sessions is looked for
+        (``sub-X/sub-X_sessions.tsv``).
     tables : sequence of str, optional
         Names of the tables in phenotype/ that are read, such as ``mmse``; by default all.
+    pad_ids : bool
+        Take ids of the tables that differ from an image's only in leading zeros or capitals for
+        the same; by default they are a fault.
 
     Raises
     ------
@@ -167,9 +209,10 @@ def read_phenotypes(
         things about one patient's session, or that does not exist.
     """
     faults: list[tuple[str, Fault]] = []
+    patient_ids = list(dict.fromkeys(patient_id for patient_id, _ in scans))
     own, phenotype = _sources(root, patient_ids, tables, faults)
     phenotype, renamed = _told_apart(own, phenotype)
-    collector = _Collector()
+    collector = _Collector(scans=scans, pad_ids=pad_ids)
     # The later tables are the more specific ones, and win.
     for source in (*phenotype, *own):
         faults += [(source.name, fault) for fault in collector.add(source)]
@@ -183,6 +226,7 @@ def read_phenotypes(
         origins=collector.origins,
         lines=collector.lines,
         renamed=renamed,
+        matched=tuple(collector.matched),
     )
 
 

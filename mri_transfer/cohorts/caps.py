@@ -47,6 +47,7 @@ def read_caps_cohort(
     labels: str | Path | Sequence[str | Path] | None = None,
     label_column: str = "diagnosis",
     cropped: bool = True,
+    pad_ids: bool = False,
 ) -> CohortReading:
     """Read the t1-linear images of a CAPS folder.
 
@@ -62,6 +63,9 @@ def read_caps_cohort(
         The column that holds the label.
     cropped : bool
         Which of the two images of a session is taken.
+    pad_ids : bool
+        Take patients and sessions of the tables that differ from an image's only in leading zeros
+        or capitals for the same; by default they are a fault.
 
     Returns
     -------
@@ -78,7 +82,12 @@ def read_caps_cohort(
     """
     root = Path(os.path.abspath(source))
     images, without = _images(root, cropped=cropped)
-    known = read_caps_labels(_tables(labels), label_column=label_column)
+    known = read_caps_labels(
+        _tables(labels),
+        [(image.patient_id, image.session_id) for image in images],
+        label_column=label_column,
+        pad_ids=pad_ids,
+    )
     records = [known.of_scan(image.patient_id, image.session_id) for image in images]
     table = TextTable.from_records(
         [*BASE_COLUMNS, *known.covariates],

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mri_transfer.cohorts.common_faults import repeated_row
+from mri_transfer.cohorts.id_matching import Key, likely_keys, mismatch_fault, mismatch_note
 from mri_transfer.cohorts.words import listed
 from mri_transfer.errors import Fault, ManifestError
 from mri_transfer.manifest import BASE_COLUMNS
 from mri_transfer.manifest_table import TextTable, parse_number, read_text_table
+from mri_transfer.specs import suggestion
 
 __all__ = ["CapsLabels", "CapsRecord", "read_caps_labels"]
 
 _PATIENT, _SESSION = "participant_id", "session_id"
 _OURS: Mapping[str, str] = {name: name for name in ("age", "sex", "site", "scanner")}
-
-#: Patient and session; session None for what holds in all sessions.
-_Key = tuple[str, str | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,34 +44,59 @@ class CapsLabels:
     notes : tuple of str
     """
 
-    records: Mapping[_Key, CapsRecord]
+    records: Mapping[Key, CapsRecord]
     covariates: tuple[str, ...]
     single: Path | None
     notes: tuple[str, ...]
 
     @property
-    def keys(self) -> tuple[_Key, ...]:
+    def keys(self) -> tuple[Key, ...]:
         """The sessions that the tables speak of, in their order."""
         return tuple(self.records)
 
     def of_scan(self, patient_id: str, session_id: str) -> CapsRecord:
-        """Return what holds for a session: its own values before the patient's."""
+        """Return what holds for a session: its own values before the patient's.
+
+        The patient's label does not hold if the tables give one at other sessions.
+        """
         nothing = CapsRecord(cells={}, line=None)
         patient = self.records.get((patient_id, None), nothing)
         session = self.records.get((patient_id, session_id), nothing)
         own = {name: cell for name, cell in session.cells.items() if cell is not None}
         line = patient.line if session.line is None else session.line
-        return CapsRecord(cells={**patient.cells, **own}, line=line)
+        cells = {**patient.cells, **own}
+        if "label" not in own and patient_id in self._labelled_at_visits:
+            cells["label"] = None
+        return CapsRecord(cells=cells, line=line)
+
+    @functools.cached_property
+    def _labelled_at_visits(self) -> frozenset[str]:
+        return frozenset(
+            patient_id
+            for (patient_id, session_id), record in self.records.items()
+            if session_id is not None and record.cells.get("label") is not None
+        )
 
 
-def read_caps_labels(paths: Sequence[Path], *, label_column: str) -> CapsLabels:
+def read_caps_labels(
+    paths: Sequence[Path],
+    scans: Sequence[Key],
+    *,
+    label_column: str,
+    pad_ids: bool = False,
+) -> CapsLabels:
     """Read tables of labels; what several of them say of one session must agree.
 
     Parameters
     ----------
     paths : sequence of Path
         Tables with participant_id and, but for values of the patient, session_id.
+    scans : sequence of (patient, session)
+        Of the images.
     label_column : str
+    pad_ids : bool
+        Take ids that differ from an image's only in leading zeros or capitals for the same; by
+        default they are a fault.
 
     Raises
     ------
@@ -88,14 +113,22 @@ def read_caps_labels(paths: Sequence[Path], *, label_column: str) -> CapsLabels:
         fault = Fault(
             "there is no such label column",
             column=label_column,
-            expected=", ".join(name for name in columns if name not in (_PATIENT, _SESSION)),
-            remedy="Name one of these columns",
+            found=", ".join(name for name in columns if name not in (_PATIENT, _SESSION)),
+            remedy=f"{suggestion(label_column, columns)}Name one of these columns",
         )
         raise ManifestError(", ".join(map(str, paths)), [fault])
-    cells: dict[_Key, dict[str, str]] = {}
-    lines: dict[_Key, int | None] = {}
+    cells: dict[Key, dict[str, str]] = {}
+    lines: dict[Key, int | None] = {}
+    matched: list[str] = []
     for path, table in tables.items():
-        faults = list(_take(table, cells, lines))
+        meant = likely_keys((key for _, key, _ in _rows(table)), scans)
+        faults = []
+        if meant and pad_ids:
+            matched.append(mismatch_note(meant, table=path.name))
+        elif meant:
+            first = next(line for line, key, _ in _rows(table) if key in meant)
+            faults.append(mismatch_fault(meant, row=first, column=_PATIENT))
+        faults += _take(table, meant, cells, lines)
         if faults:
             raise ManifestError(str(path), faults)
     names, left_out = _roles(columns, label_column, cells)
@@ -106,7 +139,7 @@ def read_caps_labels(paths: Sequence[Path], *, label_column: str) -> CapsLabels:
         )
         for key, known in cells.items()
     }
-    notes = [f"Labels are read from the column {label_column}."]
+    notes = [*matched, f"Labels are read from the column {label_column}."]
     if left_out:
         notes.append(f"Columns left out because they are not numbers: {listed(left_out)}.")
     covariates = tuple(ours for ours in names.values() if ours not in BASE_COLUMNS)
@@ -131,17 +164,27 @@ def _checked(path: Path) -> TextTable:
     return table
 
 
-def _take(
-    table: TextTable, cells: dict[_Key, dict[str, str]], lines: dict[_Key, int | None]
-) -> Iterator[Fault]:
-    """Add a table's rows to those of the tables before it."""
-    seen: dict[_Key, int | None] = {}
+def _rows(table: TextTable) -> Iterator[tuple[int | None, Key, dict[str, str | None]]]:
+    """Yield line, patient and session, and the other cells of every row that names a patient."""
     for line, row in table.records():
         patient_id, session_id = row.pop(_PATIENT), row.pop(_SESSION, None)
-        if patient_id is None:
+        if patient_id is not None:
+            yield line, (patient_id, session_id), row
+
+
+def _take(
+    table: TextTable,
+    meant: Mapping[Key, Key],
+    cells: dict[Key, dict[str, str]],
+    lines: dict[Key, int | None],
+) -> Iterator[Fault]:
+    """Add a table's rows to those of the tables before it."""
+    for line, row in table.records():
+        if row[_PATIENT] is None:
             yield Fault("the cell is empty", row=line, column=_PATIENT)
-            continue
-        key = (patient_id, session_id)
+    seen: dict[Key, int | None] = {}
+    for line, written, row in _rows(table):
+        key = meant.get(written, written)
         if key in seen:
             yield repeated_row(key, row=line, first=seen[key], column=_PATIENT)
             continue
@@ -160,7 +203,7 @@ def _take(
 
 
 def _roles(
-    columns: Sequence[str], label_column: str, cells: Mapping[_Key, Mapping[str, str]]
+    columns: Sequence[str], label_column: str, cells: Mapping[Key, Mapping[str, str]]
 ) -> tuple[dict[str, str], list[str]]:
     """Return their columns that are taken, with our names, and those that are left out."""
     names, left_out = {label_column: "label"}, []

@@ -7,8 +7,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mri_transfer.errors import ConfigurationError, Fault
+from mri_transfer.specs import suggestion
 
-__all__ = ["misplaced_image", "repeated_row", "unwritable_images"]
+__all__ = [
+    "absent_column",
+    "merged_columns",
+    "misplaced_image",
+    "repeated_row",
+    "unwritable_images",
+]
+
+
+def absent_column(name: str, columns: Sequence[str]) -> Fault:
+    """Return the fault of a column that was asked for and is not in the table."""
+    return Fault(
+        "the table has no such column",
+        row=1,
+        column=name,
+        found=", ".join(columns),
+        remedy=f"{suggestion(name, columns)}Correct the name of the column",
+    )
+
+
+def merged_columns(ours: str) -> Fault:
+    """Return the fault of two columns that are to have one name."""
+    return Fault("two columns are to become one", column=ours, remedy="Choose one of them")
 
 
 def misplaced_image(path: str) -> Fault:

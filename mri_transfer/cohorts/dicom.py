@@ -51,6 +51,7 @@ def read_dicom_cohort(
     series: str | None = None,
     t1: T1Spec | None = None,
     timeout_s: float = 600.0,
+    pad_ids: bool = False,
 ) -> CohortReading:
     """Convert the T1 series of a folder of DICOM files with dcm2niix and list them.
 
@@ -75,6 +76,9 @@ def read_dicom_cohort(
         The limits of that rule.
     timeout_s : float
         How long the conversion of one series may take.
+    pad_ids : bool
+        Take patients of the table of labels whose ids differ from one of the headers only in
+        leading zeros or capitals for the same; by default they are a fault.
 
     Returns
     -------
@@ -94,22 +98,28 @@ def read_dicom_cohort(
     """
     root, target = _folders(source, images)
     spec, named = t1 or T1Spec(), _pattern(series)
-    labels = None if labels_table is None else read_patient_labels(Path(labels_table))
+    table = None if labels_table is None else read_patient_labels(Path(labels_table))
     folder = read_dicom_folder(root)
     if not folder.series:
         raise ManifestError(_WHERE, [_no_dicom(folder)])
+    labels: Mapping[str, str | None] = {}
+    label_matches: tuple[str, ...] = ()
+    if table is not None:
+        patient_ids = {one.identity.patient_id for one in folder.series}
+        labels, label_matches = table.of(patient_ids, pad_ids=pad_ids)
     secret, salt_notes = _salt(salt, target)
     store = ImageFolder(target, Pseudonyms(secret), timeout_s=timeout_s)
     outcome = _convert(folder.series, store, spec, named)
     if not outcome.images:
         raise ManifestError(_WHERE, [*_no_t1(folder, outcome)])
-    records = _records(outcome.images, labels or {}, Pseudonyms(secret))
-    table = TextTable.from_records(BASE_COLUMNS, records)
-    manifest = make_manifest(table, source=target, folder=target)
+    records = _records(outcome.images, labels, Pseudonyms(secret))
+    rows = TextTable.from_records(BASE_COLUMNS, records)
+    manifest = make_manifest(rows, source=target, folder=target)
     notes = (
         *salt_notes,
         *series_notes(folder, outcome),
         *patient_notes(folder.series, outcome, store),
+        *label_matches,
         *table_notes(folder.series, labels),
         *label_notes(manifest),
     )

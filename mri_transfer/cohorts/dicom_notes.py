@@ -105,11 +105,9 @@ def _with_two_identities(outcome: Outcome) -> list[str]:
     ]
 
 
-def table_notes(
-    series: Sequence[DicomSeries], labels: Mapping[str, str | None] | None
-) -> Iterator[str]:
+def table_notes(series: Sequence[DicomSeries], labels: Mapping[str, str | None]) -> Iterator[str]:
     """Say how many patients of the table of labels are not in the folder."""
     present = {one.identity.patient_id for one in series}
-    absent = sum(patient_id not in present for patient_id in labels or {})
+    absent = sum(patient_id not in present for patient_id in labels)
     if absent:
         yield f"{counted(absent, 'patient')} of the table of labels not in the folder."

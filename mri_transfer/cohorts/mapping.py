@@ -113,6 +113,11 @@ class ColumnMapping:
         ]
         return tuple(name for name in dict.fromkeys(named) if name not in self.optional)
 
+    @property
+    def inputs(self) -> frozenset[str]:
+        """Their columns that it reads, those that may be absent included."""
+        return frozenset((*self.demanded, *self.optional))
+
 
 def template_parts(template: str) -> list[tuple[str, str | None, str]]:
     """Split a template into (text, column or None, how the cell is padded)."""
@@ -183,5 +188,5 @@ def read_mapping(source: str | Path | ColumnMapping) -> ColumnMapping:
     try:
         return TypeAdapter(ColumnMapping).validate_python(settings)
     except ValidationError as error:
-        message = validation_message(error, of="mapping")
+        message = validation_message(error, of="mapping", model=ColumnMapping)
         raise ConfigurationError(message, where=str(path)) from error

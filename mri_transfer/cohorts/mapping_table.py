@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from mri_transfer.cohorts.common_faults import absent_column, merged_columns
 from mri_transfer.cohorts.label_rule import LabelRule, same_cell
 from mri_transfer.cohorts.mapping import EVERY_COLUMN, ColumnMapping, template_parts
 from mri_transfer.cohorts.mapping_rows import MappedRow, keep_one_visit, keep_with_image
@@ -84,19 +85,13 @@ def _absent(table: TextTable, mapping: ColumnMapping) -> Iterator[Fault]:
     wanted = [name for name in mapping.demanded if name not in table.columns]
     wanted += [name for name in (*composed, *order) if name not in known]
     for name in dict.fromkeys(wanted):
-        yield Fault(
-            "the table has no such column",
-            row=1,
-            column=name,
-            expected=", ".join(table.columns),
-            remedy="Correct the name of the column",
-        )
+        yield absent_column(name, table.columns)
 
 
 def _merged(mapping: ColumnMapping) -> Iterator[Fault]:
     targets = Counter([*mapping.columns.values(), *mapping.add, *mapping.split_columns])
     for ours in sorted(name for name, count in targets.items() if count > 1):
-        yield Fault("two columns are to become one", column=ours, remedy="Choose one of them")
+        yield merged_columns(ours)
 
 
 def _present(mapping: ColumnMapping, columns: Container[str]) -> ColumnMapping:

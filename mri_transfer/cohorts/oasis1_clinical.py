@@ -11,7 +11,7 @@ from mri_transfer.cohorts.common_faults import repeated_row
 from mri_transfer.cohorts.mapping import ColumnMapping
 from mri_transfer.cohorts.mapping_table import map_table
 from mri_transfer.cohorts.oasis1_discs import SessionKey
-from mri_transfer.cohorts.spreadsheet import read_table
+from mri_transfer.cohorts.spreadsheet import read_table, sheet_notes, table_name
 from mri_transfer.cohorts.words import counted, listed
 from mri_transfer.errors import ConfigurationError, Fault, ManifestError
 from mri_transfer.manifest_table import parse_number
@@ -84,7 +84,8 @@ def read_clinical_table(path: Path, mapping: ColumnMapping) -> ClinicalTable:
     ManifestError
         If it is no such table, with all its faults: also for two rows about one session.
     """
-    table, notes = map_table(read_table(path), mapping, where=str(path))
+    where = table_name(path)
+    table, notes = map_table(read_table(path), mapping, where=where)
     faults = list(table.faults)
     rows: dict[SessionKey, ClinicalRow] = {}
     for line, cells in table.records():
@@ -99,8 +100,10 @@ def read_clinical_table(path: Path, mapping: ColumnMapping) -> ClinicalTable:
             key = (patient_id, session_id)
             faults.append(repeated_row(key, row=line, first=before.line))
     if faults:
-        raise ManifestError(str(path), faults)
-    return ClinicalTable(path=path, columns=table.columns, rows=rows, notes=notes)
+        raise ManifestError(where, faults)
+    return ClinicalTable(
+        path=path, columns=table.columns, rows=rows, notes=(*sheet_notes(path), *notes)
+    )
 
 
 def _nameless(line: int | None) -> Fault:

@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from mri_transfer.errors import ConfigurationError, EvaluationError
 from mri_transfer.evaluation.discrimination import youden_threshold
 from mri_transfer.folds import inner_folds
-from mri_transfer.specs import STRICT
+from mri_transfer.specs import STRICT, suggestion
 
 __all__ = [
     "BaselineSpec",
@@ -124,6 +124,7 @@ def default_baselines(
             where="evaluation.covariates",
             found=", ".join(unknown),
             expected=f"one of {', '.join(columns) or 'none: the manifest has no covariates'}",
+            remedy=f"{suggestion(unknown[0], columns)}Correct evaluation.covariates",
         )
     basic = [name for name in ("age", "sex") if name in columns]
     extra = [name for name in dict.fromkeys(covariates) if name not in basic]

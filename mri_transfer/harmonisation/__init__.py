@@ -15,7 +15,8 @@ Where labels and sites go together, ComBat therefore removes a part of the disea
 
 from __future__ import annotations
 
+from mri_transfer.harmonisation.columns import demand_one_site
 from mri_transfer.harmonisation.combat import Combat
-from mri_transfer.harmonisation.fitting import HarmonisationSpec, fit_combat
+from mri_transfer.harmonisation.fitting import HarmonisationSpec, check_combat, fit_combat
 
-__all__ = ["Combat", "HarmonisationSpec", "fit_combat"]
+__all__ = ["Combat", "HarmonisationSpec", "check_combat", "demand_one_site", "fit_combat"]

@@ -9,7 +9,7 @@ import pandas as pd
 from mri_transfer.errors import HeadError
 from mri_transfer.evaluation.covariates import covariate_levels, covariate_numbers
 
-__all__ = ["encode_kept", "kept_levels", "read_sites"]
+__all__ = ["demand_one_site", "encode_kept", "kept_levels", "read_sites"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -29,6 +29,40 @@ def read_sites(covariates: pd.DataFrame, column: str) -> npt.NDArray[np.object_]
     site = covariate_levels(covariates, column)
     _demand_complete(covariates, site == "", column)
     return site
+
+
+def demand_one_site(scans: pd.DataFrame, column: str) -> None:
+    """Refuse patients who were scanned at several sites.
+
+    What ComBat takes out of a patient's scans is the effect of one site.
+
+    Parameters
+    ----------
+    scans : DataFrame
+        One row a scan: patient_id and, if it is known, the column of the site.
+    column : str
+
+    Raises
+    ------
+    HeadError
+        Naming the patients and their sites.
+    """
+    if column not in scans:
+        return
+    known = scans[covariate_levels(scans, column) != ""]
+    sites = known.groupby("patient_id")[column].unique()
+    several = {
+        str(name): sorted(map(str, found)) for name, found in sites.items() if len(found) > 1
+    }
+    if several:
+        shown = [f"{name}: {', '.join(found)}" for name, found in list(several.items())[:5]]
+        raise HeadError(
+            "ComBat takes one site a patient, and some were scanned at several",
+            where=f"column {column}",
+            found="; ".join(shown) + (f" and {len(several) - 5} more" if len(several) > 5 else ""),
+            remedy="Keep the scans of one site of each patient in the manifest, or set "
+            "harmonisation.kind to none",
+        )
 
 
 def _demand_complete(covariates: pd.DataFrame, missing: npt.NDArray[np.bool_], column: str) -> None:

@@ -67,6 +67,42 @@ class Combat:
             If a scan's site was not among the training patients, a column is missing or has no
             value, or the features are not those fitted on.
         """
+        site, kept = self._known(covariates)
+        n_features = self.tensors["mean"].shape[0]
+        if len(features) != len(covariates) or features.shape[-1] != n_features:
+            raise HeadError(
+                "features do not fit the harmonisation",
+                found=f"shape {features.shape} and {len(covariates)} rows of covariates",
+                expected=f"a row a scan and {n_features} features",
+            )
+        kept = kept @ self.tensors["effects"]
+        place = np.searchsorted(np.array(self.sites, dtype=object), site)
+        harmonised = np.empty_like(features)
+        for i, at in enumerate(place):
+            # Scan by scan: a cohort's slices in double precision would not fit into memory twice.
+            centre = self.tensors["mean"] + kept[i]
+            offset = self.tensors["spread"] * self.tensors["offset"][at]
+            scale = np.sqrt(self.tensors["variance"][at])
+            harmonised[i] = (features[i] - centre - offset) / scale + centre
+        return harmonised
+
+    def check(self, covariates: pd.DataFrame) -> None:
+        """Refuse scans that cannot be harmonised, whatever their features are.
+
+        Parameters
+        ----------
+        covariates : DataFrame
+            As in `apply`.
+
+        Raises
+        ------
+        HeadError
+            As `apply`.
+        """
+        self._known(covariates)
+
+    def _known(self, covariates: pd.DataFrame) -> tuple[npt.NDArray[np.object_], FloatArray]:
+        """Return each scan's site, and the columns that are kept."""
         site = read_sites(covariates, self.site_column)
         unseen = sorted(set(site) - set(self.sites))
         if unseen:
@@ -78,23 +114,7 @@ class Combat:
                 remedy="Fit with patients of that site among the training patients, leave its "
                 "patients out, or set harmonisation.kind to none",
             )
-        n_features = self.tensors["mean"].shape[0]
-        if len(features) != len(covariates) or features.shape[-1] != n_features:
-            raise HeadError(
-                "features do not fit the harmonisation",
-                found=f"shape {features.shape} and {len(covariates)} rows of covariates",
-                expected=f"a row a scan and {n_features} features",
-            )
-        kept = encode_kept(covariates, self.preserve) @ self.tensors["effects"]
-        place = np.searchsorted(np.array(self.sites, dtype=object), site)
-        harmonised = np.empty_like(features)
-        for i, at in enumerate(place):
-            # Scan by scan: a cohort's slices in double precision would not fit into memory twice.
-            centre = self.tensors["mean"] + kept[i]
-            offset = self.tensors["spread"] * self.tensors["offset"][at]
-            scale = np.sqrt(self.tensors["variance"][at])
-            harmonised[i] = (features[i] - centre - offset) / scale + centre
-        return harmonised
+        return site, encode_kept(covariates, self.preserve)
 
     def write(self, stem: Path) -> None:
         """Write `stem`.safetensors and `stem`.json."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Literal
 
 import numpy as np
@@ -14,9 +15,9 @@ from mri_transfer.errors import ConfigurationError, HeadError
 from mri_transfer.evaluation.baselines import refuse_circular
 from mri_transfer.harmonisation.columns import encode_kept, kept_levels, read_sites
 from mri_transfer.harmonisation.combat import Combat
-from mri_transfer.specs import STRICT
+from mri_transfer.specs import STRICT, suggestion
 
-__all__ = ["HarmonisationSpec", "fit_combat"]
+__all__ = ["HarmonisationSpec", "check_combat", "fit_combat"]
 
 FloatArray = npt.NDArray[np.float64]
 AnyFloatArray = npt.NDArray[np.floating[Any]]
@@ -86,6 +87,47 @@ def fit_combat(
     """
     if spec.kind != "combat":
         raise ValueError(f"nothing to fit for harmonisation of kind {spec.kind}")
+    columns = _read_columns(covariates, spec)
+    rows = np.asarray(features, dtype=np.float64)
+    rows = rows.mean(axis=1) if rows.ndim == 3 else rows
+    n_sites = len(columns.sites)
+    tensors = _estimate(rows, columns.site, columns.kept, columns.design, n_sites=n_sites)
+    return Combat(
+        site_column=spec.site_column,
+        sites=columns.sites,
+        preserve=columns.preserve,
+        tensors=tensors,
+    )
+
+
+def check_combat(covariates: pd.DataFrame, *, spec: HarmonisationSpec) -> None:
+    """Refuse patients on whom ComBat cannot be fitted, whatever their features are.
+
+    Parameters
+    ----------
+    covariates, spec
+        As in `fit_combat`.
+
+    Raises
+    ------
+    ConfigurationError, HeadError
+        As `fit_combat`.
+    """
+    _read_columns(covariates, spec)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Columns:
+    """What ComBat reads of the covariates, checked."""
+
+    site: npt.NDArray[np.object_]
+    sites: tuple[str, ...]
+    preserve: tuple[tuple[str, tuple[str, ...]], ...]
+    kept: FloatArray
+    design: FloatArray
+
+
+def _read_columns(covariates: pd.DataFrame, spec: HarmonisationSpec) -> _Columns:
     absent = [name for name in (spec.site_column, *spec.preserve) if name not in covariates]
     if absent:
         raise ConfigurationError(
@@ -93,18 +135,16 @@ def fit_combat(
             where="harmonisation",
             found=", ".join(absent),
             expected=f"columns of {', '.join(map(str, covariates.columns))}",
-            remedy="Add it to the manifest, or take it out of harmonisation.preserve",
+            remedy=f"{suggestion(absent[0], map(str, covariates.columns))}Add it to the manifest, "
+            "or change harmonisation.site_column or harmonisation.preserve",
         )
-    rows = np.asarray(features, dtype=np.float64)
-    rows = rows.mean(axis=1) if rows.ndim == 3 else rows
     site = read_sites(covariates, spec.site_column)
     sites = _checked_sites(site, covariates.index, spec.site_column)
     preserve = tuple((name, kept_levels(covariates, name)) for name in spec.preserve)
     kept = encode_kept(covariates, preserve)
     design = np.column_stack([*(site == name for name in sites), kept]).astype(np.float64)
     _demand_separable(design, spec)
-    tensors = _estimate(rows, site, kept, design, n_sites=len(sites))
-    return Combat(site_column=spec.site_column, sites=sites, preserve=preserve, tensors=tensors)
+    return _Columns(site=site, sites=sites, preserve=preserve, kept=kept, design=design)
 
 
 def _estimate(

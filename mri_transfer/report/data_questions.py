@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable
 
 from mri_transfer.report.cohort import as_text, cohort_table, label_names
+from mri_transfer.report.leakage_tables import one_id_two_people
 from mri_transfer.report.markdown import Markdown, escaped, markdown_table
 from mri_transfer.report.model import ReportInputs
 from mri_transfer.report.summary import on_whom
@@ -115,8 +116,12 @@ def _duplicates(inputs: ReportInputs) -> str:
     found = (inputs.audit or {}).get("duplicates")
     if not found:
         return "Duplicates were not looked for."
-    n_pairs = len(found.get("pairs") or ())
-    return f"Pairs of scans that may be the same file, volume or brain: {n_pairs}."
+    n_unlike = len(one_id_two_people(inputs))
+    n_pairs = len(found.get("pairs") or ()) - n_unlike
+    return (
+        f"Pairs of scans that may be the same file, volume or brain: {n_pairs}. Pairs under one "
+        f"patient id that do not look like one brain: {n_unlike}."
+    )
 
 
 def _confidential(inputs: ReportInputs) -> str:

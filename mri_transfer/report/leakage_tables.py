@@ -24,6 +24,7 @@ __all__ = [
     "leakage_sentences",
     "leakage_table",
     "likeness_table",
+    "one_id_two_people",
     "permutation_table",
     "several_scans_tables",
     "similar_pairs",
@@ -199,6 +200,12 @@ def similar_pairs(inputs: ReportInputs) -> Table | None:
         rows=tuple(rows),
         wide=("Patients",),
     )
+
+
+def one_id_two_people(inputs: ReportInputs) -> list[Mapping[str, Any]]:
+    """Return the pairs of scans under one patient id that do not look like one brain."""
+    pairs = ((inputs.audit or {}).get("duplicates") or {}).get("pairs") or []
+    return [pair for pair in pairs if pair.get("kind") == "sessions that differ"]
 
 
 def _leakage(inputs: ReportInputs) -> Mapping[str, Any]:

@@ -21,10 +21,11 @@ __all__ = [
 ]
 
 _USE = "Research use only. Not a medical device; not for decisions about a patient."
-#: Columns of predictions.csv.
+#: Columns of predictions.csv; the path is known to whoever reads the file.
 PREDICTION_COLUMNS = (
     "scan_id",
     "patient_id",
+    "path",
     "status",
     "label",
     "score",

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.errors import ConfigurationError
-from mri_transfer.specs import STRICT
+from mri_transfer.specs import STRICT, suggestion
 from mri_transfer.threads import one_core_each
 from mri_transfer.trunks.vgg16 import build_vgg16
 from mri_transfer.trunks.weights import CAFFE_DIGEST, TrunkWeights, find_weights, random_weights
@@ -60,6 +60,15 @@ class TrunkSpec:
     255 without a mean, as Hon and Khan's code did."""
     seed: int = Field(default=0, ge=0)
     """Draws the `random` weights; without effect on `imagenet`."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in _BUILDERS:
+            near = suggestion(name, _BUILDERS).strip()
+            known = f"no such trunk; there is {', '.join(_BUILDERS)}"
+            raise ValueError(f"{known}. {near}" if near else known)
+        return name
 
 
 class Trunk:
@@ -189,7 +198,6 @@ def load_trunk(
     WeightsError
         If no source has the weights.
     """
-    _demand_known(spec.name)
     chosen_device = resolve_device(device)
     if spec.weights == "random":
         weights = random_weights(spec.seed)
@@ -206,7 +214,6 @@ def trunk_names() -> tuple[str, ...]:
 
 def trunk_digest(spec: TrunkSpec) -> str:
     """Return the digest of the weights a spec names, without looking for a file."""
-    _demand_known(spec.name)
     return random_weights(spec.seed).digest if spec.weights == "random" else CAFFE_DIGEST
 
 
@@ -233,13 +240,3 @@ def native_precision(device: DeviceName) -> FloatPrecision:
         for name in ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "arm_bf16")
     )
     return "bf16" if native else "fp32"
-
-
-def _demand_known(name: str) -> None:
-    if name not in _BUILDERS:
-        raise ConfigurationError(
-            "unknown trunk",
-            where="trunk.name",
-            found=name,
-            expected=" or ".join(_BUILDERS),
-        )

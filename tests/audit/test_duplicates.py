@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from pydantic import ValidationError
 
-from mri_transfer.audit import likeness
+from mri_transfer.audit import likeness, run_audit
 from mri_transfer.audit.duplicates import (
     Duplicate,
     DuplicateSpec,
@@ -21,6 +21,7 @@ from mri_transfer.audit.duplicates import (
 from mri_transfer.audit.likeness import similarities
 from mri_transfer.preparation.fingerprint import NOT_COVERED, VOXEL_MM3, Fingerprint, fingerprint
 from mri_transfer.volumes import Volume
+from tests.documents import audit_parts
 
 _N_VALUES = fingerprint(
     Volume(voxels=np.zeros((2, 2, 2), np.float32), affine=np.eye(4), scan_id="none"),
@@ -153,6 +154,24 @@ def test_sessions_of_one_patient_are_told_by_how_alike_they_are(
     assert pair.kind == kind
     assert pair.similarity == pytest.approx(similarity, abs=0.02)
     assert not pair.across_patients
+
+
+def test_two_people_under_one_id_fail_a_check_of_the_audit() -> None:
+    parts = audit_parts()
+    unlike = [_scan(name, "p", fingerprint=_print_of(_pattern(i))) for i, name in enumerate("ab")]
+    alike = [_scan(name, "q", fingerprint=_print_of(_pattern(2))) for name in "cd"]
+    two_people, one_person = (pair.as_dict() for pair in find_duplicates([*unlike, *alike]))
+
+    def failed(*pairs: object) -> dict[str, dict[str, object]]:
+        audit = run_audit(**{**parts, "duplicates": pairs})
+        return {check["check"]: check for check in audit.failed}
+
+    check = failed(two_people, one_person)["one_name_one_person"]
+    assert check["n_found"] == 1
+    assert [(one["patient_a"], one["scan_a"], one["scan_b"]) for one in check["found"]] == [
+        ("p", "a", "b")
+    ]
+    assert "one_name_one_person" not in failed(one_person)
 
 
 def test_sessions_that_cannot_be_compared_are_not_said_to_differ() -> None:

@@ -151,7 +151,7 @@ def test_another_column_can_hold_the_label(caps: Path, tmp_path: Path) -> None:
     reading = read_caps_cohort(caps, labels=table, label_column="group")
     assert reading.manifest.labels == ("sAD",)
     assert _noted(reading.notes, "not numbers: diagnosis")
-    with pytest.raises(ManifestError, match=r"no such label column .*expected diagnosis, group"):
+    with pytest.raises(ManifestError, match=r"no such label column .*found diagnosis, group"):
         read_caps_cohort(caps, labels=table, label_column="dx")
 
 
@@ -216,3 +216,25 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     (root / "subjects" / "sub-A1").symlink_to(tmp_path / "sub-A1", target_is_directory=True)
     with pytest.raises(ManifestError, match="symbolic link"):
         read_caps_cohort(root)
+
+
+def test_sessions_that_nearly_match_are_proposed_not_guessed(caps: Path, tmp_path: Path) -> None:
+    rows = [[row[0], row[1].replace("M0", "M"), *row[2:]] for row in ROWS]
+    table = write_tsv(tmp_path / "labels.tsv", COLUMNS, rows)
+    with pytest.raises(ManifestError) as refused:
+        read_caps_cohort(caps, labels=table)
+    assert "labels.tsv" in str(refused.value)
+    assert "sub-A1 ses-M12 (image: sub-A1 ses-M012)" in str(refused.value)
+    assert "--pad-ids" in str(refused.value)
+    reading = read_caps_cohort(caps, labels=table, pad_ids=True)
+    assert reading.manifest.scans["label"].tolist() == ["AD", "AD", "CN", "CN"]
+    assert _noted(reading.notes, "taken for the same", "ses-M12")
+
+
+def test_a_diagnosis_at_entry_does_not_hold_at_a_visit_without_one(
+    caps: Path, tmp_path: Path
+) -> None:
+    rows = [["sub-A1", "n/a", "CN"], ["sub-A1", "ses-M012", "AD"], ["sub-C1", "n/a", "CN"]]
+    table = write_tsv(tmp_path / "labels.tsv", COLUMNS[:3], rows)
+    labels = read_caps_cohort(caps, labels=table).manifest.scans["label"]
+    assert labels.fillna("").tolist() == ["", "AD", "CN", ""]

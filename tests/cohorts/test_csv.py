@@ -75,7 +75,7 @@ def test_missing_labels_are_counted_in_a_note(scans: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("columns", "says"),
     [
-        ({"Patient": "patient_id"}, "no such column (expected patient_id, path, dx)"),
+        ({"Patient": "patient_id"}, "no such column (found patient_id, path, dx)"),
         ({"dx": "label", "path": "label"}, "two columns are to become one"),
     ],
 )
@@ -131,7 +131,7 @@ def test_an_empty_workbook_is_refused_by_its_own_name(tmp_path: Path) -> None:
     book = _workbook(tmp_path, [])
     with pytest.raises(ManifestError, match="the table is empty") as caught:
         read_csv_cohort(book)
-    assert caught.value.where == str(book)
+    assert caught.value.where == f"{book} (sheet Sheet1)"
 
 
 def test_a_workbook_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -678,6 +678,23 @@ def test_labels_are_joined_by_the_patients_id(archive: Path, tmp_path: Path) -> 
     assert not any("UNKNOWN" in note for note in reading.notes)
 
 
+def test_ids_that_lost_their_zeros_are_proposed_by_row_not_guessed(tmp_path: Path) -> None:
+    padded = Patient(**{**vars(HANS), "patient_id": "0007312"})
+    write_series(tmp_path / "a", padded)
+    table = _labels(tmp_path, "patient_id,label\n9,CN\n7312,AD\n")
+    with pytest.raises(ManifestError) as caught:
+        _read(tmp_path / "a", tmp_path / "images", labels_table=table)
+    said = str(caught.value)
+    assert "row 3, column patient_id: patients whose ids differ" in said
+    assert "--pad-ids" in said
+    assert "7312" not in said
+    assert not (tmp_path / "images").exists()
+    reading = _read(tmp_path / "a", tmp_path / "images", labels_table=table, pad_ids=True)
+    assert reading.manifest.labels == ("AD",)
+    _note(reading, "labels.csv: taken for patients of the headers")
+    assert not any("7312" in note for note in reading.notes)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -685,6 +702,7 @@ def test_labels_are_joined_by_the_patients_id(archive: Path, tmp_path: Path) -> 
         ("KH-471133,AD\nKH-471133,AD\n", "row 1, column label: the column is missing"),
         ("KH-471133,KH-471133\n", "the column is missing"),
         ("patient_id,label\nKH-471133,AD\nKH-471133,CN\n", "row 3, column label: two labels"),
+        ("patient_id,label\nKH-471133,#REF!\n", "row 2, column label: a formula"),
         ("patient_id,label\n,AD\n", "row 2, column patient_id: the cell is empty"),
         ("patient_id,label\nKH-471133\n", "row 2: the row does not have as many cells"),
         ("patient_id;label\nKH-471133;AD\n", "semicolons"),

@@ -17,7 +17,7 @@ from mri_transfer.cohorts.reading import CohortReading
 from mri_transfer.errors import ConfigurationError, ManifestError
 from mri_transfer.manifest_table import TextTable
 
-STUDIES = ("adni", "aibl", "nacc", "oasis1", "oasis3")
+STUDIES = ("adni", "adni_search", "aibl", "nacc", "oasis1", "oasis3")
 
 
 def _mapping(folder: Path, text: str) -> Path:
@@ -403,7 +403,9 @@ class TestReading:
         assert says in str(caught.value)
 
     def test_a_name_that_is_not_shipped_is_refused_with_those_that_are(self) -> None:
-        with pytest.raises(ConfigurationError, match="adni, aibl, nacc, oasis1, oasis3"):
+        with pytest.raises(
+            ConfigurationError, match="adni, adni_search, aibl, nacc, oasis1, oasis3"
+        ):
             read_mapping("adnii")
         with pytest.raises(ConfigurationError, match="cannot read the mapping"):
             read_mapping(Path("none") / "there.toml")

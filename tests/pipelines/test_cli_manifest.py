@@ -269,7 +269,11 @@ WRONG: Mapping[str, tuple[str, int, str]] = {
     "column that is no pair": ("csv t.csv --column A", 2, "--column: cannot read the option"),
     "column renamed twice": ("csv t.csv --column A=x --column A=y", 2, "A=x and A=y"),
     "column that is not there": ("csv t.csv --column A=x", 1, "no such column"),
-    "no such mapping": ("csv t.csv --mapping adnii", 2, "adni, aibl, nacc, oasis1, oasis3"),
+    "no such mapping": (
+        "csv t.csv --mapping adnii",
+        2,
+        "adni, adni_search, aibl, nacc, oasis1, oasis3",
+    ),
     "no mapping": ("csv t.csv --mapping t.csv", 2, "not TOML"),
     "mapping with unknown keys": ("csv t.csv --mapping m.toml", 2, "colunms: no such setting"),
     "no table": ("csv none.csv", 1, "none.csv"),

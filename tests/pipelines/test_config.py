@@ -203,3 +203,34 @@ def test_the_published_design_searches_nothing_and_changes_no_score() -> None:
 
 def test_the_demo_is_a_first_look() -> None:
     assert read_config(named_config("demo")).profile == "quick"
+
+
+@pytest.mark.parametrize(
+    ("setting", "meant"),
+    [
+        ("harmonization.kind=combat", "harmonisation"),
+        ("harmonisation.kind=comabt", "combat"),
+        ("heads.kind=atention", "attention"),
+        ("heads.zonse=4", "zones"),
+        ("folds.nfolds=4", "n_folds"),
+        ("trunk.name=vgg-16", "vgg16"),
+        ("profile=quik", "quick"),
+        ("preparation.brain_extraction=hdbet", "hd-bet"),
+        ("trunk.layer=block4pool", "block4_pool"),
+    ],
+)
+def test_a_setting_with_a_typo_is_told_what_may_be_meant(setting: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"Did you mean {meant}\?( \(found|$)"):
+        read_config(None, [setting])
+
+
+def test_labels_may_be_numbers_on_the_command_line_and_in_the_file(tmp_path: Path) -> None:
+    config = read_config(None, ["labels.positive=1", "labels.negative=0"])
+    assert (config.labels.positive, config.labels.negative) == ("1", "0")
+    (tmp_path / "c.toml").write_text(config_toml(config))
+    assert read_config(tmp_path / "c.toml") == config
+
+
+def test_a_trunk_that_does_not_exist_is_refused_with_the_configuration() -> None:
+    with pytest.raises(ConfigurationError, match=r"no such trunk; there is vgg16"):
+        read_config(None, ["trunk.name=resnet50"])

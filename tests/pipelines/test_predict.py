@@ -16,7 +16,8 @@ from pypdf import PdfReader
 from mri_transfer.bundle import ScanRequest, examine, overlap
 from mri_transfer.manifest import read_manifest
 from mri_transfer.report.prediction_page import prediction_lines, prediction_pdf
-from pipelines.predict import BundlePlace, find_scans, predict_scans
+from pipelines.find_scans import find_scans
+from pipelines.predict import BundlePlace, predict_scans
 from pipelines.reporters import SilentReporter
 from pipelines.retrain import Packing, retrain_run
 from pipelines.runner import RunOutcome, open_run
@@ -129,6 +130,27 @@ def test_bad_scans_are_listed_and_the_others_are_scored(
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_scans_of_one_name_have_rows_of_their_own_with_their_paths(
+    place: BundlePlace, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / patient / "T1.nii.gz" for patient in ("P01", "P02", "P03")]
+    for path in paths[:2]:
+        path.parent.mkdir()
+        shutil.copyfile(scan, path)
+    out = tmp_path / "out"
+    # The last is missing, and the first is named twice: it is scored once.
+    words = [str(path) for path in (*paths, paths[0])]
+    assert run_command("predict", str(place.path), *words, "--out", str(out)) == 3
+    rows = rows_of(out)
+    assert [row["scan_id"] for row in rows] == ["P01_T1", "P02_T1", "P03_T1"]
+    assert [row["path"] for row in rows] == words[:3]
+    assert [row["status"] for row in rows] == ["predicted", "predicted", "failed"]
+    said = [json.loads((out / f"{name}.json").read_text()) for name in ("P01_T1", "P02_T1")]
+    assert [one["path"] for one in said] == words[:2]
+    assert [one["scan_id"] for one in said] == ["P01_T1", "P02_T1"]
+    assert "P02_T1: probability" in capsys.readouterr().out
+
+
 def test_a_phantom_is_not_scored(place: BundlePlace, tmp_path: Path) -> None:
     path = store_nifti(tmp_path / "phantom.nii.gz", asymmetric_phantom((42, 48, 54)))
     prediction = examine(place.load(), ScanRequest(path=path, scan_id="phantom")).prediction
@@ -142,7 +164,7 @@ def test_two_at_a_time_say_the_same_as_one_by_one(
 ) -> None:
     for name in ("one.nii.gz", "two.nii.gz"):
         shutil.copyfile(scan, tmp_path / name)
-    requests = find_scans([tmp_path / "one.nii.gz", tmp_path / "two.nii.gz"])
+    requests = find_scans([tmp_path / "one.nii.gz", tmp_path / "two.nii.gz"]).requests
     for jobs in (1, 2):
         predict_scans(place, requests, tmp_path / str(jobs), reporter=SilentReporter(), jobs=jobs)
     for name in ("predictions.csv", "one.json", "two.pdf"):
@@ -150,7 +172,7 @@ def test_two_at_a_time_say_the_same_as_one_by_one(
 
 
 def test_a_data_set_tells_ages_and_needs_no_label(small_job: SmallJob, tmp_path: Path) -> None:
-    found = find_scans([small_job.cohort])
+    found = find_scans([small_job.cohort]).requests
     assert len(found) == 10
     known = {one.scan_id: one for one in found}
     ages = {
@@ -159,7 +181,7 @@ def test_a_data_set_tells_ages_and_needs_no_label(small_job: SmallJob, tmp_path:
     }
     assert {name: one.age_years for name, one in known.items()} == ages
     unlabelled = write_bids_cohort(tmp_path / "bids", {"X1": [None]})
-    [one] = find_scans([unlabelled], age_years=70.0, force=True)
+    [one] = find_scans([unlabelled], age_years=70.0, force=True).requests
     assert (one.patient_id, one.age_years, one.force) == ("sub-X1", 70.0, True)
 
 

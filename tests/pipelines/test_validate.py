@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pandas as pd
@@ -14,9 +15,14 @@ from mri_transfer.bundle import overlap, write_bundle
 from mri_transfer.bundle.overlap import TrainingMarks
 from mri_transfer.cohorts import read_bids_cohort
 from mri_transfer.cohorts.demo import DemoSpec, grow_demo_cohort
+from mri_transfer.errors import HeadError
 from mri_transfer.files import sha256_of_file
+from mri_transfer.harmonisation import Combat
+from mri_transfer.labels import LabelSpec
+from mri_transfer.manifest import read_manifest
 from mri_transfer.preparation import PreparationSpec
 from mri_transfer.schemas import schema_of
+from pipelines.validate_cohort import demand_known_sites
 from tests.bundle.bundles import RECIPE, made_up_bundle
 from tests.pipelines.conftest import run_command
 
@@ -175,3 +181,34 @@ def test_wrong_folders_and_labels_are_refused(
     assert job.validate(tmp_path / "o", scans=job.scans.assign(label="sick")) == 2
     assert "no scan has a label" in capsys.readouterr().err
     assert job.validate(tmp_path / "o", "--threshold", "best") == 2
+
+
+@pytest.mark.parametrize(
+    ("sites", "says"),
+    [
+        (["n", "s", "n"], None),
+        (["n", "s", "west"], "a site that no training patient is from"),
+        (["n", "", "s"], "ComBat needs the site of every patient"),
+    ],
+)
+def test_sites_that_the_heads_do_not_know_are_told_before_scans_are_prepared(
+    tmp_path: Path, sites: list[str], says: str | None
+) -> None:
+    rows = [
+        {"patient_id": f"p{i}", "path": f"{i}.nii", "label": "AD", "site": site}
+        for i, site in enumerate(sites)
+    ]
+    # Nothing is asked of patients who are not scored.
+    rows.append({"patient_id": "q", "path": "q.nii", "label": "MCI", "site": "elsewhere"})
+    pd.DataFrame(rows).to_csv(tmp_path / "m.csv", index=False)
+    manifest = read_manifest(tmp_path / "m.csv", check_files=False)
+    combat = Combat(site_column="site", sites=("n", "s"), preserve=(), tensors={})
+    bundle = SimpleNamespace(
+        trained=SimpleNamespace(harmoniser=SimpleNamespace(combat=combat)),
+        recipe=SimpleNamespace(labels=LabelSpec()),
+    )
+    if says is None:
+        demand_known_sites(manifest, bundle)
+        return
+    with pytest.raises(HeadError, match=says):
+        demand_known_sites(manifest, bundle)

@@ -370,6 +370,14 @@ def test_duplicates_across_patients_are_a_fault() -> None:
     section = preparation_section(make_inputs())
     (said,) = texts(section, "fault")
     assert said == "1 pair of scans look like one; 1 of them under two patients' names."
+    unlike = {"kind": "sessions that differ", "across_patients": False}
+    inputs = make_inputs()
+    audit = {**inputs.audit, "duplicates": {"pairs": [unlike]}}
+    section = preparation_section(dataclasses.replace(inputs, audit=audit))
+    (said,) = texts(section, "fault")
+    assert said.startswith("0 pairs of scans look like one; 0 of them")
+    assert said.endswith("1 pair of scans under one patient id do not look like one brain: one id, "
+                         "two people?")  # fmt: skip
     without = dataclasses.replace(make_inputs(), audit=None)
     assert any(
         "audit was not run" in text for text in texts(preparation_section(without), "missing")

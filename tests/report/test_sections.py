@@ -611,6 +611,23 @@ def test_audit_that_was_not_run_says_so_everywhere(inputs: ReportInputs) -> None
     [
         ({"identical_files": []}, "By content: no two scans are the same file."),
         ({"pairs": []}, "no two scans of different patients look like one person."),
+        (
+            {
+                "pairs": [
+                    {
+                        "kind": "sessions that differ",
+                        "across_patients": False,
+                        "scan_a": "s1",
+                        "scan_b": "s2",
+                        "patient_a": "P7",
+                        "patient_b": "P7",
+                        "similarity": 0.1,
+                    }
+                ]
+            },
+            "s1 and s2 (patient P7): likeness 0.10",
+        ),
+        ({}, "Scans under one patient id all look like one brain"),
         ({"by_features": {"reason": "one scan"}}, "By features: not compared, one scan."),
         ({}, "By content: 1 pair of scans are the same file: scan-a = scan-b"),
         ({}, "scan-c (patient P-c) and scan-d (patient P-d): same brain"),

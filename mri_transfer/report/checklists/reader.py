@@ -111,7 +111,7 @@ def read_checklist(path: str | Path) -> Checklist:
     try:
         return TypeAdapter(Checklist).validate_python(settings)
     except ValidationError as error:
-        message = validation_message(error, of="checklist")
+        message = validation_message(error, of="checklist", model=Checklist)
         raise ConfigurationError(message, where=str(path)) from error
 
 

@@ -24,6 +24,7 @@ from mri_transfer.report.leakage_tables import (
     leakage_sentences,
     leakage_table,
     likeness_table,
+    one_id_two_people,
     permutation_table,
     several_scans_tables,
     similar_pairs,
@@ -123,7 +124,8 @@ def _duplicates(inputs: ReportInputs) -> tuple[Block, ...]:
     found = (inputs.audit or {}).get("duplicates")
     if found is None:
         return (missing("Duplicates were not looked for."),)
-    return joined(_same_files(found), _alike(found), _by_features(inputs, found))
+    parts = (_same_files(found), _alike(found), _unlike(inputs), _by_features(inputs, found))
+    return joined(*parts)
 
 
 def _same_files(found: Mapping[str, Any]) -> tuple[Block, ...]:
@@ -147,6 +149,22 @@ def _alike(found: Mapping[str, Any]) -> tuple[Block, ...]:
         f"{pair['scan_a']} (patient {pair['patient_a']}) and {pair['scan_b']} (patient "
         f"{pair['patient_b']}): {pair['kind']}"
         for pair in shared
+    )
+    return joined(findings([said], role="fault"), bullets(listed))
+
+
+def _unlike(inputs: ReportInputs) -> tuple[Block, ...]:
+    pairs = one_id_two_people(inputs)
+    if not pairs:
+        return (Text(text="Scans under one patient id all look like one brain, where compared."),)
+    said = (
+        f"One id, two people? {_pairs(len(pairs))} of scans under one patient id do not look like "
+        "one brain. Two sites may have given the same id to different people."
+    )
+    listed = (
+        f"{pair['scan_a']} and {pair['scan_b']} (patient {pair['patient_a']}): likeness "
+        f"{number(pair['similarity'], 2)}"
+        for pair in pairs
     )
     return joined(findings([said], role="fault"), bullets(listed))
 

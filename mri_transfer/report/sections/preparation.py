@@ -12,6 +12,7 @@ from mri_transfer.report.blocks import bullets, folded, missing, section_of
 from mri_transfer.report.cells import Row, Table
 from mri_transfer.report.cohort import as_text, label_names
 from mri_transfer.report.document import Heading, Link, Section, Text
+from mri_transfer.report.leakage_tables import one_id_two_people
 from mri_transfer.report.model import ReportInputs
 from mri_transfer.report.wording import number
 
@@ -283,12 +284,21 @@ def _duplicate_blocks(inputs: ReportInputs) -> list[Any]:
     if not pairs:
         return [Text(text="No two scans are one file, one volume or one brain.", role="finding")]
     across = sum(bool(pair["across_patients"]) for pair in pairs)
-    found = f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'} of scans look like one"
-    text = f"{found}; {across} of them under two patients' names."
+    unlike = len(one_id_two_people(inputs))
+    alike = len(pairs) - unlike
+    text = (
+        f"{alike} {'pair' if alike == 1 else 'pairs'} of scans look like one; {across} of them "
+        "under two patients' names."
+    )
+    if unlike:
+        text += (
+            f" {unlike} {'pair' if unlike == 1 else 'pairs'} of scans under one patient id do not "
+            "look like one brain: one id, two people?"
+        )
     return [
         Text(
             text=text,
-            role="fault" if across else "finding",
+            role="fault" if across or unlike else "finding",
             links=(Link(text="All pairs, in the audit", target="#leakage"),),
         )
     ]

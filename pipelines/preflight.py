@@ -1,0 +1,121 @@
+"""Before hours of preparation: whether the manifest can give what the configuration asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mri_transfer.errors import ConfigurationError, MriTransferError
+from mri_transfer.evaluation.baselines import covariate_design, default_baselines
+from mri_transfer.folds import demand_enough
+from mri_transfer.harmonisation import check_combat, demand_one_site
+from mri_transfer.labels import demand_both_labels, why_unused
+from mri_transfer.manifest import Manifest
+from mri_transfer.preparation.external import PROGRAMS, demand_program
+from mri_transfer.trunks.weights import find_weights
+from pipelines.config import RunConfig
+from pipelines.workspace import Workspace
+
+__all__ = ["demand_possible", "demand_weights", "site_notes"]
+
+
+def demand_possible(
+    manifest: Manifest, config: RunConfig, *, without: Collection[str] = ()
+) -> None:
+    """Refuse a cohort and a configuration that cannot be evaluated together.
+
+    What is certain from the manifest alone is told: what scans are lost later may make more
+    impossible.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    config : RunConfig
+    without : collection of str
+        Scans that are known to be lost.
+
+    Raises
+    ------
+    ConfigurationError
+        With all faults at once.
+    """
+    faults = [*_faults(manifest, config, without)]
+    if len(faults) == 1:
+        raise ConfigurationError(faults[0].rstrip("."))
+    if faults:
+        lines = "\n".join(f"  - {fault}" for fault in faults)
+        raise ConfigurationError(
+            f"{len(faults)} things that the manifest cannot give\n{lines}",
+            where=str(manifest.source),
+        )
+
+
+def _faults(manifest: Manifest, config: RunConfig, without: Collection[str]) -> Iterator[str]:
+    if config.preparation.brain_extraction in PROGRAMS:
+        yield from _told(demand_program, config.preparation.brain_extraction)
+    if config.labels.unlabelled == "keep":
+        return  # a run that ends with the features
+    labels = [label if isinstance(label, str) else None for label in manifest.scans["label"]]
+    missing = [*_told(demand_both_labels, labels, config.labels)]
+    yield from missing
+    used = manifest.keep(
+        scan_id
+        for scan_id, label in zip(manifest.scans["scan_id"], labels, strict=True)
+        if why_unused(label, config.labels) is None and scan_id not in without
+    )
+    patients = used.patients()
+    if not missing:
+        yield from _told(
+            demand_enough, patients["label"].tolist(), config.folds, inner=_chooses(config)
+        )
+    yield from _told(_demand_covariates, patients, config.evaluation.covariates)
+    if config.harmonisation.kind == "combat" and len(patients):
+        yield from _told(demand_one_site, used.scans, config.harmonisation.site_column)
+        yield from _told(check_combat, patients.drop(columns="label"), spec=config.harmonisation)
+
+
+def _told(check: Callable[..., None], *args: Any, **options: Any) -> Iterator[str]:
+    """Yield what a check refuses, if it does."""
+    try:
+        check(*args, **options)
+    except MriTransferError as error:
+        yield str(error)
+
+
+def _chooses(config: RunConfig) -> bool:
+    """Return whether the training patients of a fold are split again."""
+    searches = bool(config.search.for_head(config.heads.kind))
+    return searches or config.predictions.needs_inner_scores
+
+
+def _demand_covariates(patients: pd.DataFrame, covariates: Sequence[str]) -> None:
+    available = [name for name in patients.columns if name not in ("label", "n_scans")]
+    default_baselines(covariates, available)
+    covariate_design(patients, covariates)
+
+
+def demand_weights(workspace: Workspace, config: RunConfig, weights: Path | None) -> None:
+    """Refuse to begin without the trunk's weights, unless the features are made already.
+
+    Raises
+    ------
+    WeightsError
+        If no source has them.
+    """
+    if config.trunk.weights == "imagenet" and not workspace.features.exists():
+        find_weights(path=weights, cache=workspace.weights)
+
+
+def site_notes(manifest: Manifest) -> Iterator[str]:
+    """Say for whom a fact of the patient is that of the first scan only."""
+    for name in ("site", "scanner"):
+        several = manifest.scans.groupby("patient_id")[name].nunique()
+        count = int((several > 1).sum())
+        if count:
+            yield (
+                f"{count} {'patient was' if count == 1 else 'patients were'} scanned at several "
+                f"{name}s: in subgroups and among shortcuts each counts with the first"
+            )
