@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,6 +17,9 @@ from pipelines.cli_options import (
 from pipelines.console import open_console
 
 __all__ = ["predict"]
+
+#: As `figures.Orientation`; that module is not loaded for `--help`.
+Orientation = Literal["neurological", "radiological"]
 
 
 def predict(
@@ -43,6 +46,13 @@ def predict(
             "--force", help="Score scans outside of the input contract as well, marked as such."
         ),
     ] = False,
+    orientation: Annotated[
+        Orientation,
+        typer.Option(
+            help="Which side is on the left of the slices in the PDF: neurological (the patient's "
+            "left) or radiological (the right)."
+        ),
+    ] = "neurological",
     jobs: Annotated[int, typer.Option(min=1, help="Scans at a time.")] = 1,
     trusted_key: TrustedKeyOption = None,
     cache: WeightsCacheOption = None,
@@ -55,7 +65,14 @@ def predict(
     console = open_console()
     place = bundle_place(bundle, trusted_key=trusted_key, weights=weights, cache=cache)
     requests = find_scans(scans, age_years=age, force=force)
-    outcomes = predict_scans(place, requests, out, reporter=reporter_for(console), jobs=jobs)
+    outcomes = predict_scans(
+        place,
+        requests,
+        out,
+        reporter=reporter_for(console),
+        jobs=jobs,
+        orientation=orientation,
+    )
     console.print()
     for outcome in outcomes:
         for line in outcome.lines:

@@ -24,6 +24,7 @@ from mri_transfer.bundle import (
 )
 from mri_transfer.cohorts import read_bids_cohort
 from mri_transfer.errors import ConfigurationError, MriTransferError
+from mri_transfer.figures import Orientation
 from mri_transfer.files import atomic_write_bytes, atomic_write_text, write_json
 from mri_transfer.report import page_name
 from mri_transfer.report.prediction_page import (
@@ -88,6 +89,7 @@ class Job:
     bundle: BundlePlace
     request: ScanRequest
     stem: Path
+    orientation: Orientation = "neurological"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -192,7 +194,7 @@ def predict_one(job: Job) -> Outcome:
         return _failed(job, str(error))
     prediction = examination.prediction
     write_json(job.stem.with_name(f"{job.stem.name}.json"), prediction.as_dict())
-    page = prediction_pdf(examination, bundle)
+    page = prediction_pdf(examination, bundle, orientation=job.orientation)
     atomic_write_bytes(job.stem.with_name(f"{job.stem.name}.pdf"), page)
     return Outcome(
         scan_id=prediction.scan_id,
@@ -226,6 +228,7 @@ def predict_scans(
     *,
     reporter: Reporter,
     jobs: int = 1,
+    orientation: Orientation = "neurological",
 ) -> list[Outcome]:
     """Score scans one after the other, or several at a time; write OUT/predictions.csv.
 
@@ -238,10 +241,12 @@ def predict_scans(
     reporter : Reporter
     jobs : int
         Scans at a time. With one, all are scored in this process.
+    orientation : {"neurological", "radiological"}
+        How the PDF shows slices.
     """
     bundle = _opened(place)
     todo = [
-        Job(bundle=place, request=request, stem=out / name)
+        Job(bundle=place, request=request, stem=out / name, orientation=orientation)
         for request, name in zip(requests, _names(requests), strict=True)
     ]
     made: Iterator[Outcome] = map(_guarded, todo)

@@ -13,7 +13,7 @@ from mri_transfer.tensorfile import read_tensors, write_tensors
 __all__ = ["PictureStore", "picture_key"]
 
 #: Raise when the same scan would give other pictures.
-_SCHEMA = "mri-transfer/pictures/1"
+_SCHEMA = "mri-transfer/pictures/2"
 _DIGITS = 3
 
 
