@@ -55,7 +55,7 @@ def _patient_row(block: PatientPanels, panel: PatientPanel, names: list[str]) ->
     return {
         "panel": panel,
         "right": right,
-        "threshold": f"{block.labels[1]} from {panel.threshold}" if panel.threshold else "",
+        "threshold": f"threshold {panel.threshold}" if panel.threshold else "",
         "positive": panel.label == block.labels[1],
         "score": number(panel.score, 2),
         "interval": f"{number(panel.score_low, 2)} to {number(panel.score_high, 2)}",

@@ -287,9 +287,7 @@ def _panel_table(block: PatientPanels) -> Table:
                 panel.label,
                 number(panel.score, 2),
                 f"{number(panel.score_low, 2)} to {number(panel.score_high, 2)}",
-                f"{panel.called}\n{block.labels[1]} from {panel.threshold}"
-                if panel.threshold
-                else panel.called,
+                f"{panel.called}\nthreshold {panel.threshold}" if panel.threshold else panel.called,
                 percent(panel.share_right),
                 "\n".join(one for one in (panel.quality, panel.quality_note) if one),
                 *(panel.covariates.get(name, "") for name in names),

@@ -265,7 +265,7 @@ def test_patients_have_a_row_with_their_score_and_the_marks_of_the_filters() -> 
     ]
     start = shown.texts.index("p3")
     assert shown.texts[start : start + 8] == [
-        "p3", "AD", "0.62", "0.50 to 1.25", "CN", "wrong", "AD from 0.47 to 0.58", "warn",
+        "p3", "AD", "0.62", "0.50 to 1.25", "CN", "wrong", "threshold 0.47 to 0.58", "warn",
     ]  # fmt: skip
     bar = next(a for a in shown.named("span") if a.get("class") == "bar up")
     assert bar["style"] == "--low: 50.0%; --high: 100.0%; --at: 62.5%"
