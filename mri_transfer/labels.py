@@ -11,7 +11,27 @@ from pydantic.dataclasses import dataclass
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.specs import STRICT
 
-__all__ = ["LabelSpec", "demand_both_labels", "why_unused"]
+__all__ = ["LabelSpec", "demand_both_labels", "spelt_out", "why_unused"]
+
+#: What usual abbreviations stand for; people read reports who do not know them.
+_NAMES = {
+    "AD": "Alzheimer's disease",
+    "CN": "cognitively normal",
+    "NC": "normal control",
+    "HC": "healthy control",
+    "MCI": "mild cognitive impairment",
+    "EMCI": "early mild cognitive impairment",
+    "LMCI": "late mild cognitive impairment",
+    "sMCI": "stable mild cognitive impairment",
+    "pMCI": "progressive mild cognitive impairment",
+    "SMC": "significant memory concern",
+    "SCD": "subjective cognitive decline",
+    "FTD": "frontotemporal dementia",
+    "bvFTD": "behavioural variant frontotemporal dementia",
+    "DLB": "dementia with Lewy bodies",
+    "VaD": "vascular dementia",
+    "PD": "Parkinson's disease",
+}
 
 
 def _as_text(value: Any) -> Any:
@@ -93,3 +113,16 @@ def demand_both_labels(labels: Sequence[str | None], spec: LabelSpec) -> None:
             remedy="Name the cohort's labels with labels.positive and labels.negative; if you only "
             "want the features, say labels.unlabelled=keep",
         )
+
+
+def spelt_out(label: str) -> str:
+    """Return a label with what it stands for: `Alzheimer's disease (AD)`; others as they are.
+
+    Parameters
+    ----------
+    label : str
+        A label, or `not` and a label.
+    """
+    if label.startswith("not "):
+        return f"not {spelt_out(label.removeprefix('not '))}"
+    return f"{_NAMES[label]} ({label})" if label in _NAMES else label

@@ -256,12 +256,13 @@ def demo(
     ] = True,
 ) -> None:
     """Run the main job on a synthetic cohort that is grown on the spot."""
-    from pipelines.demo import run_demo
+    from pipelines.demo import closing_words, run_demo
     from pipelines.reporters import reporter_for
 
     console = open_console()
     outcome = run_demo(out, cache=cache, reporter=reporter_for(console))
     _show_answer(console, outcome)
+    console.print(closing_words(), markup=False)
     if open_report and console.is_terminal:
         typer.launch(str(outcome.workspace.report))
     _end(console, outcome)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,9 @@ from pipelines.cli_options import (
 from pipelines.console import open_console
 
 __all__ = ["predict"]
+
+#: As `figures.Orientation`; that module is not loaded for `--help`.
+Orientation = Literal["neurological", "radiological"]
 
 
 def predict(
@@ -46,6 +49,13 @@ def predict(
         ),
     ] = False,
     pad_ids: PadIds = False,
+    orientation: Annotated[
+        Orientation,
+        typer.Option(
+            help="Which side is on the left of the slices in the PDF: neurological (the patient's "
+            "left) or radiological (the right)."
+        ),
+    ] = "neurological",
     jobs: Annotated[int, typer.Option(min=1, help="Scans at a time.")] = 1,
     trusted_key: TrustedKeyOption = None,
     allow_programs: AllowProgramsOption = False,
@@ -68,7 +78,14 @@ def predict(
     found = find_scans(scans, age_years=age, force=force, pad_ids=pad_ids)
     for note in found.notes:
         console.print(f"note: {note}", markup=False)
-    outcomes = predict_scans(place, found.requests, out, reporter=reporter_for(console), jobs=jobs)
+    outcomes = predict_scans(
+        place,
+        found.requests,
+        out,
+        reporter=reporter_for(console),
+        jobs=jobs,
+        orientation=orientation,
+    )
     console.print()
     for outcome in outcomes:
         for line in outcome.lines:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.evaluation import ComparedRun, Evaluation, compare_runs, score_arrays
+from mri_transfer.evaluation.notices import study_notices
 from mri_transfer.files import write_json
 from mri_transfer.predictions import PatientScores
 from mri_transfer.report import write_report
@@ -94,7 +95,8 @@ def _compare(
 
 def comparison_lines(document: Mapping[str, Any]) -> list[str]:
     """Return a comparison's answer in a few lines of text."""
-    lines = [f"{document['n_common']} patients in common, {document['n_positive']} positive"]
+    lines = [f"WARNING: {one['title']} {one['text']}" for one in document["warnings"]]
+    lines += [f"{document['n_common']} patients in common, {document['n_positive']} positive"]
     for run in document["runs"]:
         lines.append(f"  {run['name']}: AUC {estimate_text(run['common']['auc'])}")
     for pair in document["pairs"]:
@@ -142,7 +144,10 @@ def _run(name: str, context: Context) -> ComparedRun:
         thresholds=thresholds,
         **labels,
     )
-    return ComparedRun(name=name, arrays=arrays, **labels)
+    notices = study_notices(
+        synthetic=evaluation["synthetic"], trunk_weights=evaluation["trunk_weights"]
+    )
+    return ComparedRun(name=name, arrays=arrays, notices=notices, **labels)
 
 
 def _differing(configs: Mapping[str, RunConfig]) -> pd.DataFrame:

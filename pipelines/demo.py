@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 from mri_transfer.cohorts.bids import read_bids_cohort
@@ -10,7 +12,7 @@ from pipelines.config import named_config, read_config
 from pipelines.runner import RunOutcome, begin_run, run_pipeline
 from pipelines.stage import Reporter
 
-__all__ = ["run_demo"]
+__all__ = ["closing_words", "run_demo"]
 
 
 def run_demo(out: Path, *, cache: Path | None, reporter: Reporter) -> RunOutcome:
@@ -31,3 +33,14 @@ def run_demo(out: Path, *, cache: Path | None, reporter: Reporter) -> RunOutcome
     config = read_config(named_config("demo"))
     workspace = begin_run(manifest, out / "run", config, cache=cache)
     return run_pipeline(workspace, config, reporter=reporter)
+
+
+def closing_words() -> str:
+    """Say how to call the command after the demo, which may have run without it on the path."""
+    activate = Path(sys.prefix) / "bin" / "activate"
+    if sys.prefix == sys.base_prefix or not activate.exists():
+        return f"Your own cohort: {shlex.quote(sys.executable)} -m pipelines.cli --help"
+    return (
+        f"Your own cohort: once in a terminal '. {shlex.quote(str(activate))}', "
+        "then 'mri-transfer --help'"
+    )

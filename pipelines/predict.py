@@ -20,6 +20,7 @@ from mri_transfer.bundle import (
     load_bundle,
 )
 from mri_transfer.errors import HeadError, MriTransferError, ScanError
+from mri_transfer.figures import Orientation
 from mri_transfer.files import atomic_write_bytes, atomic_write_text, write_json
 from mri_transfer.machine import raise_machine_fault
 from mri_transfer.report import page_name
@@ -89,6 +90,7 @@ class Job:
     bundle: BundlePlace
     request: ScanRequest
     stem: Path
+    orientation: Orientation = "neurological"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,7 @@ def predict_one(job: Job) -> Outcome:
     prediction = examination.prediction
     document = {**prediction.as_dict(), "path": str(job.request.path)}
     write_json(job.stem.with_name(f"{job.stem.name}.json"), document)
-    page = prediction_pdf(examination, bundle)
+    page = prediction_pdf(examination, bundle, orientation=job.orientation)
     atomic_write_bytes(job.stem.with_name(f"{job.stem.name}.pdf"), page)
     return Outcome(
         scan_id=prediction.scan_id,
@@ -160,6 +162,7 @@ def predict_scans(
     *,
     reporter: Reporter,
     jobs: int = 1,
+    orientation: Orientation = "neurological",
 ) -> list[Outcome]:
     """Score scans one after the other, or several at a time; write OUT/predictions.csv.
 
@@ -172,10 +175,12 @@ def predict_scans(
     reporter : Reporter
     jobs : int
         Scans at a time. With one, all are scored in this process.
+    orientation : {"neurological", "radiological"}
+        How the PDF shows slices.
     """
     bundle = _opened(place)
     todo = [
-        Job(bundle=place, request=request, stem=out / name)
+        Job(bundle=place, request=request, stem=out / name, orientation=orientation)
         for request, name in zip(requests, _names(requests), strict=True)
     ]
     made: Iterator[Outcome] = map(_guarded, todo)

@@ -15,6 +15,7 @@ from mri_transfer.exclusions import read_exclusions
 from mri_transfer.explain import Explanation, read_explanation
 from mri_transfer.explain.explanation import DOCUMENT
 from mri_transfer.folds import Folds
+from mri_transfer.labels import spelt_out
 from mri_transfer.manifest import read_manifest
 from mri_transfer.predictions import PatientScores, SliceScores
 from mri_transfer.report import ReportInputs, write_machine, write_pdf, write_report
@@ -95,7 +96,8 @@ def report_inputs(workspace: Workspace, config: RunConfig) -> ReportInputs:
     key_of = dict(zip(scans["scan_id"], scans["key"], strict=True))
     store = SliceStore(workspace.cache)
     return ReportInputs(
-        title=f"{config.labels.positive} against {config.labels.others} from T1 brain MRI",
+        title=f"{spelt_out(config.labels.positive)} against {spelt_out(config.labels.others)} "
+        "from T1 brain MRI",
         evaluation=Evaluation.read(workspace.evaluation).document,
         audit=Audit.read(workspace.audit).content,
         patients=patients.drop(columns=["synthetic", "n_scans"], errors="ignore"),

@@ -113,4 +113,5 @@ def model_facts(bundle: ModelBundle) -> ModelFacts:
         case_mix=performance.get("case_mix"),
         n_patients=facts["cohort"]["n_patients"],
         trunk_weights=facts["recipe"]["trunk"]["weights"],
+        synthetic=facts["cohort"]["synthetic"],
     )

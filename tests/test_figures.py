@@ -215,3 +215,18 @@ def test_matplotlib_is_imported_only_when_something_is_drawn() -> None:
 
     code = "import sys, mri_transfer.figures; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_calibration_plot_counts_whole_patients_and_cuts_no_point() -> None:
+    curve = {
+        "predicted": [0.1, 0.5, 0.95], "observed": [0.0, 0.5, 1.0], "n": [7 / 3, 8 / 3, 7 / 3],
+        "ci_low": [0.0, 0.2, 0.4], "ci_high": [0.6, 0.8, 1.0],
+    }  # fmt: skip
+    svg = figures.draw_calibration({**EVALUATION, "calibration": curve})
+    words = [text.text or "" for text in ET.fromstring(svg).iter(f"{SVG}text")]
+    assert "about 2 patients a point" in words
+    assert not any("2.3" in text for text in words)
+    spread = {**curve, "n": [7 / 3, 29 / 3, 12.0]}
+    svg = figures.draw_calibration({**EVALUATION, "calibration": spread})
+    words = [text.text or "" for text in ET.fromstring(svg).iter(f"{SVG}text")]
+    assert {"2", "10", "12"} <= set(words)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import io
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mri_transfer import figures
 from mri_transfer.errors import EvaluationError
-from mri_transfer.figures import attribution_limit, attribution_sheet, slice_sheet
-from mri_transfer.figures.contact_sheet import NEGATIVE_RGB, POSITIVE_RGB
+from mri_transfer.figures import attribution_limit
+from mri_transfer.figures.tiles import NEGATIVE_RGB, POSITIVE_RGB
+
+slice_sheet = functools.partial(figures.slice_sheet, orientation="neurological")
+attribution_sheet = functools.partial(figures.attribution_sheet, orientation="neurological")
 
 
 def rgba(content: bytes) -> np.ndarray:

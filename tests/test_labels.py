@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from mri_transfer.errors import ConfigurationError
-from mri_transfer.labels import LabelSpec, demand_both_labels, why_unused
+from mri_transfer.labels import LabelSpec, demand_both_labels, spelt_out, why_unused
 
 THREE = LabelSpec(classes=("CN", "MCI", "AD"))
 
@@ -61,3 +61,10 @@ def test_labels_that_are_numbers_are_taken_as_their_text() -> None:
     for value in (True, 1.5, ""):
         with pytest.raises(ValidationError):
             LabelSpec(positive=value)
+
+
+def test_known_abbreviations_are_spelt_out_and_others_stay() -> None:
+    assert spelt_out("AD") == "Alzheimer's disease (AD)"
+    assert spelt_out("CN") == "cognitively normal (CN)"
+    assert spelt_out("not AD") == "not Alzheimer's disease (AD)"
+    assert spelt_out("group_7") == "group_7"

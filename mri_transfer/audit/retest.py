@@ -121,7 +121,9 @@ def retest(
             "icc": icc_absolute(squares, confidence=confidence),
             "icc_one_way": icc_one_way(squares, confidence=confidence),
             **limits_of_agreement(difference, confidence=confidence),
-            "flip_rate": exact_proportion(flips, n, confidence=confidence),
+            "flip_rate": exact_proportion(
+                flips, n, confidence=confidence, averaged=len(scores) > 1
+            ),
             "mean_absolute_difference": patient_bootstrap(
                 lambda drawn: size[drawn].mean(axis=1),
                 np.zeros(n),

@@ -257,7 +257,7 @@ def _figures(
         _balanced(positive, before, confidence),
         mean("score_change", np.abs(change)),
         mean("score_shift", change),
-        exact_proportion(flips, n, confidence=confidence),
+        exact_proportion(flips, n, confidence=confidence, averaged=len(change) > 1),
     )
     return dict(zip(_NAMES, (*areas, *rest), strict=True))
 

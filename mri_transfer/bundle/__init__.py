@@ -13,7 +13,7 @@ from mri_transfer.bundle.examination import Examination, ScanRequest, examine, s
 from mri_transfer.bundle.making import Mode, Study, expected_performance, make_bundle
 from mri_transfer.bundle.model import ModelBundle, Runtime
 from mri_transfer.bundle.overlap import Overlap, find_overlap
-from mri_transfer.bundle.prediction import LabelSet, Place, Prediction
+from mri_transfer.bundle.prediction import UNDECIDED, LabelSet, Place, Prediction
 from mri_transfer.bundle.recipe import Recipe
 from mri_transfer.bundle.refit import (
     BootstrapHeads,
@@ -25,11 +25,13 @@ from mri_transfer.bundle.refit import (
 from mri_transfer.bundle.sealing import Seal
 from mri_transfer.bundle.storage import demand_free, load_bundle, write_bundle
 from mri_transfer.bundle.update import bootstrap_updates, recalibrated, warmed
+from mri_transfer.bundle.warning import model_notices
 
 if TYPE_CHECKING:
     from mri_transfer.bundle.classifier import PatientClassifier
 
 __all__ = [
+    "UNDECIDED",
     "BootstrapHeads",
     "BootstrapSpec",
     "Check",
@@ -67,6 +69,7 @@ __all__ = [
     "find_overlap",
     "load_bundle",
     "make_bundle",
+    "model_notices",
     "recalibrated",
     "refit_on_all",
     "scan_name",

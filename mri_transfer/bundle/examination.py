@@ -19,12 +19,14 @@ import torch
 from mri_transfer.bundle.checks import Check, InputFacts
 from mri_transfer.bundle.measures import measure_input, turn_words
 from mri_transfer.bundle.overlap import Overlap, find_overlap
-from mri_transfer.bundle.prediction import Place, Prediction
+from mri_transfer.bundle.prediction import UNDECIDED, Place, Prediction
 from mri_transfer.bundle.scoring import harmonising, say
+from mri_transfer.bundle.warning import prediction_warnings
 from mri_transfer.errors import HeadError, PreparationError, ScanError, SliceError
 from mri_transfer.explain.attribution import spread
 from mri_transfer.explain.slice_heads import POOL, SliceHead, feature_gradients
 from mri_transfer.files import content_sha256, sha256_of_file
+from mri_transfer.labels import spelt_out
 from mri_transfer.machine import raise_machine_fault
 from mri_transfer.preparation import PreparedScan, prepare_scan
 from mri_transfer.preparation.fingerprint import voxel_sha256
@@ -116,6 +118,15 @@ def examine(bundle: ModelBundle, request: ScanRequest) -> Examination:
     HeadError
         If the heads harmonise sites and the scan's is not told.
     """
+    found = _examined(bundle, request)
+    said = found.prediction
+    call = None if said.score is None else said.label if said.decided else UNDECIDED
+    said = dataclasses.replace(said, call=call, warnings=prediction_warnings(said, bundle))
+    return dataclasses.replace(found, prediction=said)
+
+
+def _examined(bundle: ModelBundle, request: ScanRequest) -> Examination:
+    """Look at one scan; the call and the warnings are left open."""
     if bundle.trained.harmoniser is not None and request.covariates is None:
         raise HeadError(
             "this bundle's heads harmonise sites: the scan's site must be told",
@@ -175,6 +186,7 @@ def _nothing_said(
         patient_id=request.patient_id,
         status="abstained",
         reasons=(),
+        call=None,
         label=None,
         score=None,
         score_low=None,
@@ -182,6 +194,8 @@ def _nothing_said(
         threshold=bundle.trained.threshold,
         positive_label=labels["positive"],
         negative_label=labels["others"],
+        positive_name=spelt_out(labels["positive"]),
+        negative_name=spelt_out(labels["others"]),
         labels=None,
         place=None,
         slice_scores=(),
@@ -194,6 +208,7 @@ def _nothing_said(
         steps=(),
         age_years=request.age_years,
         overlap=overlap,
+        warnings=(),
         scan_sha256=sha256,
         bundle_version=bundle.version,
         bundle_digest=bundle.digest,

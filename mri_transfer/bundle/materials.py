@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mri_transfer.errors import StoreError
+from mri_transfer.labels import spelt_out
 from mri_transfer.version import __version__
 
 __all__ = ["LICENCE", "model_card", "sbom"]
@@ -85,7 +86,8 @@ def model_card(facts: Mapping[str, Any]) -> str:
     """Return a short model card (Markdown) of a bundle's facts, the content of `bundle.json`."""
     labels, cohort = facts["labels"], facts["cohort"]
     lines = [
-        f"# {_plain(labels['positive'])} against {_plain(labels['others'])} from T1 brain MRI",
+        f"# {spelt_out(_plain(labels['positive']))} against {spelt_out(_plain(labels['others']))} "
+        "from T1 brain MRI",
         "",
         f"Version {facts['version']}. **Research use only; not a medical device.**",
         "",

@@ -12,8 +12,12 @@ import numpy.typing as npt
 from mri_transfer.bundle.checks import Check
 from mri_transfer.bundle.overlap import Overlap
 from mri_transfer.evaluation.intervals import normal_quantile
+from mri_transfer.evaluation.notices import Notice
 
-__all__ = ["LabelSet", "Place", "Prediction", "score_interval"]
+__all__ = ["UNDECIDED", "LabelSet", "Place", "Prediction", "score_interval"]
+
+#: The call where the set of labels does not name one label, and that the threshold's.
+UNDECIDED = "undecided"
 
 _SCHEMA = "mri-transfer/prediction/1"
 
@@ -72,8 +76,11 @@ class Prediction:
         prediction is None or empty; ``forced``: it is, and was scored because that was asked for.
     reasons : tuple of str
         Why the bundle abstains, or should.
+    call : str or None
+        What is said first: the label, or `UNDECIDED` where the set of labels holds both, none, or
+        another one than the threshold gives. None where nothing is predicted.
     label : str or None
-        The predicted one.
+        The one that the score's side of the threshold gives.
     score : float or None
         Probability of `positive_label`, 0 to 1, recalibrated.
     score_low, score_high : float or None
@@ -81,6 +88,8 @@ class Prediction:
     threshold : float
         Score from which the positive label is predicted.
     positive_label, negative_label : str
+    positive_name, negative_name : str
+        The labels with what they stand for, such as `Alzheimer's disease (AD)`.
     labels : LabelSet or None
         None as well where the bundle has nothing to make sets of.
     place : Place or None
@@ -103,6 +112,8 @@ class Prediction:
     age_years : float or None
     overlap : Overlap
         Whether the patient or the scan was trained on: the score is then worth nothing as a test.
+    warnings : tuple of Notice
+        What must be read first, on whatever surface the prediction is shown.
     scan_sha256 : str
         Of the file.
     bundle_version, bundle_digest : str
@@ -113,6 +124,7 @@ class Prediction:
     patient_id: str | None
     status: Literal["predicted", "abstained", "forced"]
     reasons: tuple[str, ...]
+    call: str | None
     label: str | None
     score: float | None
     score_low: float | None
@@ -120,6 +132,8 @@ class Prediction:
     threshold: float
     positive_label: str
     negative_label: str
+    positive_name: str
+    negative_name: str
     labels: LabelSet | None
     place: Place | None
     slice_scores: tuple[float, ...]
@@ -132,9 +146,15 @@ class Prediction:
     steps: tuple[str, ...]
     age_years: float | None
     overlap: Overlap
+    warnings: tuple[Notice, ...]
     scan_sha256: str
     bundle_version: str
     bundle_digest: str
+
+    @property
+    def decided(self) -> bool:
+        """Whether the set of labels, where there is one, names the label of the threshold alone."""
+        return self.labels is None or self.labels.labels == (self.label,)
 
     @property
     def failed_checks(self) -> tuple[Check, ...]:

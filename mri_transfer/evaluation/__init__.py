@@ -16,6 +16,7 @@ positive label, and scores of shape (n_patients,) or (n_repeats, n_patients).
 `intervals`                   exact, square-and-add and patient bootstrap intervals
 `baselines`, `comparison`     covariates alone on the same folds, and the difference to the model
 `run_comparison`              several runs on the patients that all of them scored
+`notices`                     what is said first wherever a figure or a prediction is shown
 `caveats`                     what a reader has to know before believing the figures
 ============================  ====================================================================
 """

@@ -83,7 +83,7 @@ def aggregate_document(
         "smallest_count": SMALLEST,
         **{
             name: document[name]
-            for name in ("positive_label", "negative_label", "confidence", "synthetic")
+            for name in ("positive_label", "negative_label", "confidence", "synthetic", "warnings")
         },
         "bundle": document["bundle"],
         "overlap_counted": document["cohort"]["overlap_counted"],

@@ -29,6 +29,9 @@ FloatArray = npt.NDArray[np.float64]
 #: saturated score then counts as odds of a million to one: still as overconfident as it is.
 CLIP = 1e-6
 
+#: Patients that a point of the curve stands for, at least.
+_MIN_PATIENTS = 5
+
 _BRIER = "Welch's t on the logit"
 
 
@@ -113,7 +116,7 @@ class CalibrationCurve:
     n : tuple of float
         Patients in the bin, averaged over repeats.
     ci_low, ci_high : tuple of float
-        Exact interval of `observed`.
+        Interval of `observed` (see `exact_proportion`).
     """
 
     predicted: tuple[float, ...]
@@ -138,11 +141,13 @@ def calibration_curve(
     scores : array_like of float in [0, 1], shape (n,) or (n_repeats, n)
         Repeats are binned together and their counts averaged (see `exact_proportion`).
     n_bins : int
-        Bins asked for; fewer come back where scores tie.
+        Most bins; there are fewer where scores tie, and where less than 5 patients would be in
+        each: a share of two or three patients says nothing.
     confidence : float
     """
     positive, rows = check_probabilities(labels, scores)
     flat, truth = rows.ravel(), np.tile(positive, len(rows))
+    n_bins = max(1, min(n_bins, len(positive) // _MIN_PATIENTS))
     inner = np.unique(np.quantile(flat, np.linspace(0.0, 1.0, n_bins + 1)[1:-1]))
     bins = np.searchsorted(inner, flat, side="left")
     columns: list[tuple[float, ...]] = []
@@ -152,6 +157,7 @@ def calibration_curve(
             int(truth[inside].sum()) / len(rows),
             int(inside.sum()) / len(rows),
             confidence=confidence,
+            averaged=len(rows) > 1,
         )
         # No bin is empty, so that none of these is None.
         numbers = (float(flat[inside].mean()), share.value, share.n, share.ci_low, share.ci_high)

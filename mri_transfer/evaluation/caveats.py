@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mri_transfer.evaluation.notices import study_notices
+
 __all__ = ["find_caveats", "standardised_mean_difference"]
 
 Caveat = dict[str, str]
@@ -47,9 +49,11 @@ def find_caveats(document: Mapping[str, Any], patients: pd.DataFrame) -> list[Ca
     patients : DataFrame
         The evaluated patients: label and, where known, age and site.
     """
+    standing = study_notices(
+        synthetic=document["synthetic"], trunk_weights=document["trunk_weights"]
+    )
     found = [
-        _synthetic(document),
-        _random_trunk(document),
+        *((one.code, str(one)) for one in standing),
         _suspicious(document),
         _guessing(document),
         _few(document),
@@ -79,23 +83,6 @@ def standardised_mean_difference(first: Any, second: Any) -> float | None:
         return None
     spread = math.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2.0)
     return float((a.mean() - b.mean()) / spread) if spread > 0 else None
-
-
-def _synthetic(document: Mapping[str, Any]) -> tuple[str, str] | None:
-    if not document["synthetic"]:
-        return None
-    return "synthetic_cohort", (
-        "The cohort is synthetic: the figures show that the software works and say nothing about "
-        "patients."
-    )
-
-
-def _random_trunk(document: Mapping[str, Any]) -> tuple[str, str] | None:
-    if document["trunk_weights"] != "random":
-        return None
-    return "random_trunk", (
-        "The trunk has random weights: this is the untrained control, not a model to use."
-    )
 
 
 def _suspicious(document: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -247,7 +234,8 @@ def _baseline(document: Mapping[str, Any]) -> tuple[str, str] | None:
         )
     name = max(sorted(computed), key=lambda key: computed[key]["auc"]["value"])
     difference = computed[name]["auc_difference"]
-    if difference["ci_low"] is not None and difference["ci_low"] > 0:
+    # A baseline that ranks worse than guessing is not compared: it is no bar.
+    if difference["value"] is None or (difference["ci_low"] or 0.0) > 0:
         return None
     interval = ""
     if difference["ci_low"] is not None:

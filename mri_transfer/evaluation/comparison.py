@@ -14,13 +14,20 @@ from mri_transfer.errors import EvaluationError, FoldError
 from mri_transfer.evaluation.baselines import baseline_scores, default_baselines
 from mri_transfer.evaluation.delong import AucDifference, delong_auc, delong_difference
 from mri_transfer.evaluation.discrimination import auc
-from mri_transfer.evaluation.intervals import undefined
+from mri_transfer.evaluation.intervals import Estimate, undefined
 from mri_transfer.evaluation.operating_point import confusion, rates
 from mri_transfer.evaluation.paired import bootstrap_difference, corrected_t, mcnemar
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
 from mri_transfer.evaluation.tables import ScoreArrays
 
-__all__ = ["MAJORITY", "Rival", "compare_rival", "find_rivals", "fold_difference"]
+__all__ = [
+    "MAJORITY",
+    "Rival",
+    "compare_rival",
+    "find_rivals",
+    "fold_difference",
+    "why_no_bar",
+]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -148,30 +155,32 @@ def compare_rival(
         kind, covariates, auc, balanced_accuracy; the model's AUC minus the rival's by DeLong
         (auc_difference), by the paired patient bootstrap (auc_difference_bootstrap) and fold by
         fold (auc_difference_folds); and the calls compared (mcnemar). Every figure is undefined,
-        with the reason, where the rival could not be fitted.
+        with the reason, where the rival could not be fitted, and every comparison where the rival
+        ranks worse than guessing (see `why_no_bar`).
     """
     entry: dict[str, Any] = {"kind": rival.kind, "covariates": list(rival.covariates)}
     if rival.table is None:
-        nothing = undefined(f"not computable: {rival.reason}", n=arrays.n, method="none").as_dict()
+        why = f"not computable: {rival.reason}"
+        nothing = undefined(why, n=arrays.n, method="none").as_dict()
         return {
             **entry,
             "auc": nothing,
             "balanced_accuracy": nothing,
-            "auc_difference": AucDifference(
-                estimate=undefined(str(nothing["reason"]), n=arrays.n, method="none"), p=None
-            ).as_dict(),
-            "auc_difference_bootstrap": nothing,
-            "auc_difference_folds": {**nothing, "t": None, "df": None, "p": None},
-            "mcnemar": None,
+            **_not_compared(why, n=arrays.n),
         }
     y = arrays.positive
     scores, called = rival.arrays(arrays, positive_label)
-    return {
-        **entry,
-        "auc": delong_auc(y, scores, confidence=confidence).estimate.as_dict(),
+    area = delong_auc(y, scores, confidence=confidence).estimate
+    entry |= {
+        "auc": area.as_dict(),
         "balanced_accuracy": rates(confusion(y, called), confidence=confidence)[
             "balanced_accuracy"
         ].as_dict(),
+    }
+    if reason := why_no_bar(area):
+        return {**entry, **_not_compared(reason, n=arrays.n)}
+    return {
+        **entry,
         "auc_difference": delong_difference(
             y, arrays.scores, scores, confidence=confidence
         ).as_dict(),
@@ -185,6 +194,29 @@ def compare_rival(
         ).as_dict(),
         "auc_difference_folds": fold_difference(arrays, scores, confidence=confidence),
         "mcnemar": mcnemar(y, arrays.predicted, called),
+    }
+
+
+def why_no_bar(area: Estimate) -> str:
+    """Return why a rival of this AUC is nothing to beat; empty where it is.
+
+    What the labels do not differ in scores below 0.5 in stratified folds: if a fold holds out more
+    women with the positive label, fewer are left to train on, and the fit leans the other way for
+    just those held out. A difference from such a rival tests the folds and not the model.
+    """
+    if area.value is None or area.value >= 0.5:
+        return ""
+    return "the baseline ranks worse than guessing, so that to beat it shows nothing"
+
+
+def _not_compared(reason: str, *, n: int) -> dict[str, Any]:
+    """Return the comparisons of an entry, all of them undefined."""
+    nothing = undefined(reason, n=n, method="none")
+    return {
+        "auc_difference": AucDifference(estimate=nothing, p=None).as_dict(),
+        "auc_difference_bootstrap": nothing.as_dict(),
+        "auc_difference_folds": {**nothing.as_dict(), "t": None, "df": None, "p": None},
+        "mcnemar": None,
     }
 
 

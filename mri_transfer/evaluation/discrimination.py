@@ -21,6 +21,7 @@ __all__ = [
     "check_labels",
     "check_scores",
     "delong_placements",
+    "mean_roc_curve",
     "pair_kernel",
     "patient_weights",
     "resampled_auc",
@@ -224,6 +225,47 @@ def roc_curve(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[FloatArray,
     true = np.cumsum(is_positive[order])[ends] / is_positive.sum()
     false = np.cumsum(~is_positive[order])[ends] / (~is_positive).sum()
     return np.concatenate([[0.0], false]), np.concatenate([[0.0], true])
+
+
+def mean_roc_curve(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return the mean of the repeats' ROC curves: the mean sensitivity at each specificity.
+
+    Its area is the mean of the repeats' AUC (vertical averaging: Fawcett 2006, Pattern Recogn
+    Lett 27:861-874).
+
+    Parameters
+    ----------
+    labels : array_like of {0, 1}, shape (n,)
+    scores : array_like of float, shape (n,) or (n_repeats, n)
+
+    Returns
+    -------
+    fpr, tpr : ndarray of float64
+        From (0, 0) to (1, 1).
+    """
+    is_positive = check_labels(labels)
+    curves = [roc_curve(is_positive, row) for row in check_scores(scores, len(is_positive))]
+    at = np.unique(np.concatenate([fpr for fpr, _ in curves]))
+    ends = [_sensitivity_ends(fpr, tpr, at) for fpr, tpr in curves]
+    low, high = np.mean(ends, axis=0)
+    points = np.stack([np.repeat(at, 2), np.stack([low, high], axis=1).ravel()])
+    kept = np.append(True, (np.diff(points) != 0).any(axis=0))
+    return points[0, kept], points[1, kept]
+
+
+def _sensitivity_ends(fpr: FloatArray, tpr: FloatArray, at: FloatArray) -> FloatArray:
+    """Return a curve's lowest and highest sensitivity at false positive rates, shape (2, n).
+
+    They differ where the curve climbs at one rate; between its points it is a straight line.
+    """
+    below = np.searchsorted(fpr, at, side="right") - 1
+    above = np.searchsorted(fpr, at, side="left")
+    gap = fpr[above] - fpr[below]
+    share = np.divide(at - fpr[below], gap, out=np.zeros_like(at), where=gap > 0)
+    between = tpr[below] + share * (tpr[above] - tpr[below])
+    low = np.where(gap > 0, between, tpr[above])
+    high = np.where(gap > 0, between, tpr[below])
+    return np.stack([low, high])
 
 
 def youden_threshold(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:

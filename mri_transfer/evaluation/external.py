@@ -26,6 +26,7 @@ from mri_transfer.evaluation.case_mix import compare_case_mix, describe_case_mix
 from mri_transfer.evaluation.document import Evaluation, plain
 from mri_transfer.evaluation.external_settings import ExternalSpec, ModelFacts, NewCohort
 from mri_transfer.evaluation.independent import compare_figures
+from mri_transfer.evaluation.notices import study_notices
 from mri_transfer.evaluation.settings import EvaluationFacts, EvaluationSpec, Evidence
 from mri_transfer.evaluation.summary import evaluate
 from mri_transfer.evaluation.transport import (
@@ -100,6 +101,12 @@ def evaluate_external(
         "negative_label": model.negative_label,
         "confidence": settings.confidence,
         "synthetic": cohort.synthetic,
+        "warnings": [
+            one.as_dict()
+            for one in study_notices(
+                synthetic=cohort.synthetic or model.synthetic, trunk_weights=model.trunk_weights
+            )
+        ],
         "bundle": {
             "version": model.version,
             "digest": model.digest,

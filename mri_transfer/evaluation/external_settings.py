@@ -47,6 +47,8 @@ class ModelFacts:
     n_patients : int
         Development patients.
     trunk_weights : {"imagenet", "random"}
+    synthetic : bool
+        Whether any of the development patients was made by software.
     """
 
     version: str
@@ -60,6 +62,7 @@ class ModelFacts:
     case_mix: Mapping[str, Any] | None
     n_patients: int
     trunk_weights: Literal["imagenet", "random"]
+    synthetic: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

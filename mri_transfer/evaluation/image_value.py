@@ -12,8 +12,9 @@ from mri_transfer.errors import EvaluationError, FoldError
 from mri_transfer.evaluation.added_value import joined_scores
 from mri_transfer.evaluation.baselines import BaselineSpec
 from mri_transfer.evaluation.calibration import score_logits
-from mri_transfer.evaluation.comparison import Rival
-from mri_transfer.evaluation.delong import delong_auc, delong_difference
+from mri_transfer.evaluation.comparison import Rival, why_no_bar
+from mri_transfer.evaluation.delong import AucDifference, delong_auc, delong_difference
+from mri_transfer.evaluation.intervals import undefined
 from mri_transfer.evaluation.likelihood_ratio import covariate_matrix, likelihood_ratio_test
 from mri_transfer.evaluation.paired import bootstrap_difference
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
@@ -130,10 +131,14 @@ def _differences(
     entry: dict[str, Any] = {
         "joined_auc": delong_auc(y, scores, confidence=confidence).estimate.as_dict()
     }
-    for name, other in (
-        ("covariates", rival.arrays(arrays, positive_label)[0]),
-        ("image", arrays.scores),
-    ):
+    alone = rival.arrays(arrays, positive_label)[0]
+    for name, other in (("covariates", alone), ("image", arrays.scores)):
+        reason = why_no_bar(delong_auc(y, other, confidence=confidence).estimate)
+        if reason and name == "covariates":
+            nothing = undefined(reason, n=arrays.n, method="none")
+            entry[f"joined_minus_{name}"] = AucDifference(estimate=nothing, p=None).as_dict()
+            entry[f"joined_minus_{name}_bootstrap"] = nothing.as_dict()
+            continue
         entry[f"joined_minus_{name}"] = delong_difference(
             y, scores, other, confidence=confidence
         ).as_dict()

@@ -120,7 +120,12 @@ def multiclass_metrics(
         "auc_hand_till": _mean_auc(
             data, _class_pairs(data), name="macro auc_hand_till", **settings
         ),
-        "accuracy": exact_proportion(float(np.trace(counts)), data.n, confidence=confidence),
+        "accuracy": exact_proportion(
+            float(np.trace(counts)),
+            data.n,
+            confidence=confidence,
+            averaged=len(data.probabilities) > 1,
+        ),
         "balanced_accuracy": _mean_proportion(sensitivities, data.n),
         "brier": _mean_loss(data, _brier(data), name="macro brier", **settings),
         "log_loss": _mean_loss(data, _log_loss(data), name="macro log_loss", **settings),
@@ -198,7 +203,12 @@ def _one_class(
         area = delong_auc(data.truth == number, scores, confidence=confidence).estimate
 
     def share(count: float, total: float, reason: str) -> Estimate:
-        found = exact_proportion(min(count, total), total, confidence=confidence)
+        found = exact_proportion(
+            min(count, total),
+            total,
+            confidence=confidence,
+            averaged=len(data.probabilities) > 1,
+        )
         return found if total else dataclasses.replace(found, reason=reason)
 
     nobody = f"no patient is {name}"

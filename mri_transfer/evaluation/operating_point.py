@@ -24,6 +24,7 @@ class Confusion:
     fp: float
     fn: float
     tp: float
+    n_repeats: int = 1
 
     @property
     def n(self) -> float:
@@ -63,6 +64,7 @@ def confusion(labels: npt.ArrayLike, predicted: npt.ArrayLike) -> Confusion:
         fp=int((called & ~positive).sum()) / repeats,
         fn=int((~called & positive).sum()) / repeats,
         tp=int((called & positive).sum()) / repeats,
+        n_repeats=repeats,
     )
 
 
@@ -77,14 +79,16 @@ def rates(counts: Confusion, *, confidence: float = 0.95) -> dict[str, Estimate]
     Returns
     -------
     dict of str to Estimate
-        sensitivity, specificity, ppv, npv and accuracy with exact intervals (see
-        `exact_proportion` for counts averaged over repeats); balanced_accuracy with
-        square-and-add of the two exact ones. The predictive values hold at the share of positive
+        sensitivity, specificity, ppv, npv and accuracy with exact intervals (conservative ones
+        for counts averaged over repeats: see `exact_proportion`); balanced_accuracy with
+        square-and-add of the first two. The predictive values hold at the share of positive
         patients in this cohort and at no other.
     """
 
     def share(count: float, other: float) -> Estimate:
-        return exact_proportion(count, count + other, confidence=confidence)
+        return exact_proportion(
+            count, count + other, confidence=confidence, averaged=counts.n_repeats > 1
+        )
 
     sensitivity = share(counts.tp, counts.fn)
     specificity = share(counts.tn, counts.fp)

@@ -18,7 +18,7 @@ from mri_transfer.evaluation.calibration import CLIP
 from mri_transfer.evaluation.cox import calibration_slope
 from mri_transfer.evaluation.delong import delong_auc
 from mri_transfer.evaluation.discrimination import check_labels, check_scores, delong_placements
-from mri_transfer.evaluation.intervals import Estimate, exact_proportion, normal_quantile
+from mri_transfer.evaluation.intervals import EXACT, Estimate, exact_proportion, normal_quantile
 from mri_transfer.evaluation.operating_point import confusion, rates
 
 __all__ = [
@@ -320,7 +320,7 @@ def _proportion_entry(
         {
             "half_width": half,
             "n": patients_for_proportion(value, half, share=share, confidence=confidence),
-            "method": estimate.method,
+            "method": EXACT,
         }
         for half in half_widths
     ]

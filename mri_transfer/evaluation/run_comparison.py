@@ -16,6 +16,7 @@ from mri_transfer.evaluation.comparison import fold_difference
 from mri_transfer.evaluation.delong import delong_auc, delong_difference
 from mri_transfer.evaluation.document import plain
 from mri_transfer.evaluation.intervals import Estimate, patient_bootstrap, undefined
+from mri_transfer.evaluation.notices import Notice
 from mri_transfer.evaluation.paired import bootstrap_difference, mcnemar
 from mri_transfer.evaluation.patient_level import patient_metrics
 from mri_transfer.evaluation.tables import ScoreArrays
@@ -51,12 +52,15 @@ class ComparedRun:
         What the run is called; different for each.
     arrays : ScoreArrays
     positive_label, negative_label : str
+    notices : tuple of Notice
+        What must be read before its figures.
     """
 
     name: str
     arrays: ScoreArrays
     positive_label: str
     negative_label: str
+    notices: tuple[Notice, ...] = ()
 
 
 def compare_runs(
@@ -81,7 +85,7 @@ def compare_runs(
     -------
     dict
         The content of `comparison.json`: `runs` (each run's figures on all its patients and on
-        the common ones), `pairs` (first minus second), `n_common`, `same_folds`.
+        the common ones), `pairs` (first minus second), `n_common`, `same_folds`, and `warnings`.
 
     Raises
     ------
@@ -100,6 +104,7 @@ def compare_runs(
         "confidence": confidence,
         "positive_label": runs[0].positive_label,
         "negative_label": runs[0].negative_label,
+        "warnings": [one.as_dict() for one in _joint_notices(runs)],
         "n_common": len(common),
         "n_positive": int(shared[0].positive.sum()),
         "runs": [
@@ -110,6 +115,17 @@ def compare_runs(
     }
     found: dict[str, Any] = plain(document)
     return found
+
+
+def _joint_notices(runs: Sequence[ComparedRun]) -> list[Notice]:
+    """Return each warning once; one that does not hold for every run names those it holds for."""
+    found = {one.code: one for run in runs for one in run.notices}
+    joint = []
+    for code, notice in found.items():
+        names = [run.name for run in runs if code in {one.code for one in run.notices}]
+        whom = "" if len(names) == len(runs) else f"Of {', '.join(names)}: "
+        joint.append(dataclasses.replace(notice, text=whom + notice.text))
+    return joint
 
 
 def _common_patients(runs: Sequence[ComparedRun]) -> list[str]:

@@ -37,7 +37,7 @@ class EvaluationSpec:
     baseline_inner_folds: int = Field(default=5, ge=2)
     """Folds inside training patients that set a baseline's threshold."""
     calibration_bins: int = Field(default=10, ge=2)
-    """Points of the calibration curve."""
+    """Points of the calibration curve at most; each stands for 5 patients or more."""
     prevalences: tuple[float, ...] = Field(default=(0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5))
     """Shares of positive patients for which predictive values are given."""
     age_caliper_years: float = Field(default=2.5, gt=0)

@@ -13,7 +13,7 @@ from mri_transfer.evaluation.brier_score import brier_decomposition
 from mri_transfer.evaluation.calibration import calibration_curve
 from mri_transfer.evaluation.caveats import find_caveats
 from mri_transfer.evaluation.comparison import Rival, compare_rival, find_rivals
-from mri_transfer.evaluation.discrimination import auc, roc_curve
+from mri_transfer.evaluation.discrimination import mean_roc_curve
 from mri_transfer.evaluation.document import SCHEMA, Evaluation, plain
 from mri_transfer.evaluation.failures import worst_patients
 from mri_transfer.evaluation.image_value import image_value
@@ -193,8 +193,7 @@ def _figures(
     patient = patient_metrics(arrays, rng=rng, **settings)
     slices = slice_metrics(slice_scores, arrays, rng=rng, **settings)
     y, scores = arrays.positive, arrays.scores
-    mean_score = scores.mean(axis=0)
-    fpr, tpr = roc_curve(y, mean_score)
+    fpr, tpr = mean_roc_curve(y, scores)
     curve = calibration_curve(y, scores, n_bins=spec.calibration_bins, confidence=spec.confidence)
     smooth, distances = smooth_calibration(y, scores, rng=rng("smooth calibration"), **settings)
     parts = brier_decomposition(y, scores, rng=rng("brier parts"), **settings)
@@ -202,9 +201,7 @@ def _figures(
         "patient": _entries({**patient, **distances}),
         "brier_parts": _entries(parts),
         "slice": _entries(slices),
-        # The score averaged over repeats ranks a little better than a single one; its own AUC
-        # stands beside the curve so that nobody reads the curve as the primary figure.
-        "roc": {"fpr": fpr, "tpr": tpr, "auc": auc(y, mean_score)},
+        "roc": {"fpr": fpr, "tpr": tpr, "auc": patient["auc"].value},
         "calibration": {**curve.as_dict(), "smooth": smooth.as_dict()},
     }
 

@@ -37,6 +37,7 @@ from mri_transfer.figures.curves import (
 from mri_transfer.figures.flow import FlowGroups, FlowStep, draw_flow
 from mri_transfer.figures.picture_store import PictureStore, picture_key
 from mri_transfer.figures.quality import qc_pictures
+from mri_transfer.figures.tiles import Orientation, convention_text
 from mri_transfer.figures.trends import (
     draw_decision_curve,
     draw_learning_curve,
@@ -49,11 +50,13 @@ __all__ = [
     "DrawnStep",
     "FlowGroups",
     "FlowStep",
+    "Orientation",
     "PictureStore",
     "attribution_limit",
     "attribution_png",
     "attribution_sheet",
     "axial_planes",
+    "convention_text",
     "draw_architecture",
     "draw_attribution_heights",
     "draw_auc_comparison",

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.errors import EvaluationError
-from mri_transfer.figures.contact_sheet import NEGATIVE_RGB, POSITIVE_RGB
 from mri_transfer.figures.svg import DOTTED, MUTED, NEGATIVE, POSITIVE, QUIET, draw_svg
+from mri_transfer.figures.tiles import Orientation, blended, colour_bars, oriented, write_on_tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,9 +25,6 @@ __all__ = [
 ]
 
 FloatArray = npt.NDArray[np.floating[Any]]
-
-#: Opacity of the strongest attribution, and the share of the limit below which there is none.
-_MAX_ALPHA, _DEAD_ZONE = 0.75, 0.1
 
 
 def axial_planes(
@@ -60,19 +57,27 @@ def attribution_png(
     maps: FloatArray,
     *,
     limits: Sequence[float],
+    z_mm: Sequence[float],
+    orientation: Orientation,
     columns: int,
     tile_px: int = 144,
 ) -> bytes:
     """Return pictures with attribution over them, row by row, as a PNG.
 
+    On each tile stand L, R and the height, and beside the rows the scale of their colours.
+
     Parameters
     ----------
     pictures : ndarray, shape (n, H, W)
-        Grey values 0..255.
+        Grey values 0..255; columns from the patient's left to right.
     maps : ndarray of float, shape (n, rows, columns)
         Signed, covering the whole picture; above 0 is vermilion, below 0 sky blue.
     limits : sequence of float, length n
-        The size that gets the strongest colour, for each picture.
+        The size that gets the strongest colour, for each picture; the same within a row. With 0
+        nothing is coloured, and there is no scale.
+    z_mm : sequence of float, length n
+        Height of each picture.
+    orientation : {"radiological", "neurological"}
     columns : int
         Tiles a row.
     tile_px : int
@@ -81,41 +86,51 @@ def attribution_png(
     Raises
     ------
     EvaluationError
-        If pictures, maps and limits are not equally many.
+        If pictures, maps, limits and heights are not equally many, or limits differ in a row.
     """
     from PIL import Image
 
-    if not len(pictures) == len(maps) == len(limits) or not len(pictures):
+    rows = [list(limits[i : i + columns]) for i in range(0, len(limits), columns)]
+    counts = (len(pictures), len(maps), len(limits), len(z_mm))
+    if len(set(counts)) > 1 or not len(pictures) or any(len(set(row)) > 1 for row in rows):
         raise EvaluationError(
             "pictures and attributions do not fit together",
-            found=f"{len(pictures)} pictures, {len(maps)} maps, {len(limits)} limits",
+            found=f"{counts[0]} pictures, {counts[1]} maps, {counts[3]} heights, limits {rows}",
+            expected="as many of each, and one limit a row",
         )
     height, width = pictures.shape[1:]
     scale = tile_px / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    sheet = np.zeros((math.ceil(len(maps) / columns) * size[1], columns * size[0], 3))
-    for i, (picture, found, limit) in enumerate(zip(pictures, maps, limits, strict=True)):
-        grey, values = (
-            np.asarray(
-                Image.fromarray(np.nan_to_num(np.asarray(one, dtype=np.float32))).resize(
-                    size, Image.Resampling.BILINEAR
-                )
-            )
-            for one in (picture, found)
-        )
-        share = np.clip(values / (limit or 1.0), -1, 1)
-        strength = np.clip((np.abs(share) - _DEAD_ZONE) / (1 - _DEAD_ZONE), 0, 1)[..., None]
-        colour = np.where((share > 0)[..., None], POSITIVE_RGB, NEGATIVE_RGB)
-        alpha = strength * _MAX_ALPHA
-        top, left = i // columns * size[1], i % columns * size[0]
-        sheet[top : top + size[1], left : left + size[0]] = (
-            np.clip(grey, 0, 255)[..., None] * (1 - alpha) + colour * alpha
-        )
+    sheet = Image.new("RGB", (columns * size[0], math.ceil(len(maps) / columns) * size[1]))
+    shown = zip(
+        oriented(pictures, orientation), oriented(maps, orientation), limits, z_mm, strict=True
+    )
+    for i, (picture, found, limit, z) in enumerate(shown):
+        tile = _tile(picture, found, limit=limit, size=size)
+        write_on_tile(tile, orientation=orientation, height_mm=z)
+        sheet.paste(tile, (i % columns * size[0], i // columns * size[1]))
+    bars = colour_bars([row[0] for row in rows], row_px=size[1])
     stream = io.BytesIO()
     # A palette of 128 colours is a third of the size, and no eye sees the difference here.
-    whole = Image.fromarray(np.rint(sheet).astype(np.uint8))
+    whole = Image.fromarray(np.concatenate([np.asarray(sheet), bars], axis=1))
     whole.quantize(128, dither=Image.Dither.NONE).save(stream, format="PNG", optimize=True)
     return stream.getvalue()
+
+
+def _tile(picture: FloatArray, found: FloatArray, *, limit: float, size: tuple[int, int]) -> Any:
+    """Return one picture with its attribution as an RGB image of a size."""
+    from PIL import Image
+
+    grey, values = (
+        np.asarray(
+            Image.fromarray(np.nan_to_num(np.asarray(one, dtype=np.float32))).resize(
+                size, Image.Resampling.BILINEAR
+            )
+        )
+        for one in (picture, found)
+    )
+    share = np.clip(values / limit, -1, 1) if limit else np.zeros_like(values)
+    return Image.fromarray(np.rint(blended(grey, share)).astype(np.uint8))
 
 
 def plot_attribution_heights(

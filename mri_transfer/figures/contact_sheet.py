@@ -10,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.errors import EvaluationError
+from mri_transfer.figures.tiles import (
+    NEGATIVE_RGB,
+    POSITIVE_RGB,
+    Orientation,
+    oriented,
+    write_on_tile,
+)
 
-__all__ = ["NEGATIVE_RGB", "POSITIVE_RGB", "attribution_limit", "attribution_sheet", "slice_sheet"]
-
-#: Vermilion and sky blue of Okabe and Ito (2008): told apart without red and green, and bright
-#: enough to be seen on grey and on black.
-POSITIVE_RGB, NEGATIVE_RGB = (213, 94, 0), (86, 180, 233)
+__all__ = ["attribution_limit", "attribution_sheet", "slice_sheet"]
 
 #: Of the limit; weaker attribution is left transparent, so that the anatomy stays readable.
 _DEAD_ZONE = 0.1
@@ -25,13 +28,20 @@ _STEPS = 10
 
 
 def slice_sheet(
-    pixels: npt.NDArray[np.uint8], *, columns: int = 8, tile_px: int = 96, quality: int = 40
+    pixels: npt.NDArray[np.uint8],
+    *,
+    orientation: Orientation,
+    columns: int = 8,
+    tile_px: int = 96,
+    quality: int = 40,
 ) -> bytes:
-    """Return the slices of a scan as one grey WebP picture, row by row.
+    """Return the slices of a scan as one grey WebP picture, row by row, with L and R on each.
 
     Parameters
     ----------
     pixels : ndarray of uint8, shape (n_slices, H, W)
+        Columns from the patient's left to right.
+    orientation : {"radiological", "neurological"}
     columns : int
         Tiles a row; the last row is filled up with black.
     tile_px : int
@@ -55,8 +65,10 @@ def slice_sheet(
     edge = min(tile_px, max(pixels.shape[1:]))
     tiles = [
         ImageOps.pad(Image.fromarray(one), (edge, edge), method=Image.Resampling.BOX)
-        for one in pixels
+        for one in oriented(pixels, orientation)
     ]
+    for tile in tiles:
+        write_on_tile(tile, orientation=orientation)
     sheet = Image.fromarray(_laid_out([np.asarray(tile) for tile in tiles], columns))
     stream = io.BytesIO()
     sheet.save(stream, format="WEBP", quality=quality, method=2)
@@ -73,7 +85,12 @@ def attribution_limit(maps: npt.NDArray[np.floating[Any]]) -> float:
 
 
 def attribution_sheet(
-    maps: npt.NDArray[np.floating[Any]], *, limit: float, columns: int = 8, scale: int = 2
+    maps: npt.NDArray[np.floating[Any]],
+    *,
+    limit: float,
+    orientation: Orientation,
+    columns: int = 8,
+    scale: int = 2,
 ) -> bytes:
     """Return the attribution of a scan's slices in colour with transparency, row by row.
 
@@ -84,6 +101,8 @@ def attribution_sheet(
     limit : float
         The size that gets the strongest colour; larger ones look the same. Sizes below a tenth
         of it are transparent.
+    orientation : {"radiological", "neurological"}
+        As in `slice_sheet`.
     columns : int
         Tiles a row, as in `slice_sheet`.
     scale : int
@@ -102,6 +121,7 @@ def attribution_sheet(
             found=f"shape {maps.shape}",
             expected="shape (n_slices, rows, columns)",
         )
+    maps = oriented(maps, orientation)
     finite = np.nan_to_num(maps.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     size = (maps.shape[2] * scale, maps.shape[1] * scale)
     tiles = [

@@ -86,9 +86,16 @@ def plot_calibration(ax: Axes, evaluation: Mapping[str, Any]) -> None:
         _array(curve[name]) for name in ("predicted", "observed", "ci_low", "ci_high")
     )
     ax.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=DOTTED, gid="ideal")
-    ax.vlines(predicted, low, high, color=NEGATIVE, linewidth=1.4, alpha=0.55, gid="intervals")
+    ax.vlines(
+        predicted, low, high, color=NEGATIVE, linewidth=1.4, alpha=0.55, clip_on=False,
+        gid="intervals",
+    )  # fmt: skip
     _smooth_line(ax, curve.get("smooth") or {})
-    ax.plot(predicted, observed, "o", color=NEGATIVE, markersize=6, gid="calibration")
+    # Points on the edge of the square are drawn whole.
+    ax.plot(
+        predicted, observed, "o", color=NEGATIVE, markersize=6, clip_on=False, zorder=3,
+        gid="calibration",
+    )  # fmt: skip
     _count_points(ax, predicted, observed, curve["n"])
     _unit_square(ax)
     ax.set_xlabel("mean score of the group")
@@ -231,14 +238,20 @@ def _pile(scores: FloatArray) -> FloatArray:
 
 
 def _count_points(ax: Axes, x: FloatArray, y: FloatArray, counts: Sequence[float]) -> None:
-    """Write how many patients a point stands for: once if all are alike, else beside each."""
-    if len(set(counts)) == 1:
-        ax.text(0.98, 0.05, f"{counts[0]:g} patients a point", ha="right", color=MUTED)
+    """Write how many patients a point stands for: once if all are alike, else beside each.
+
+    Counts are means over repeats, and patients are whole.
+    """
+    whole = [round(count) for count in counts]
+    if max(whole) - min(whole) <= 1:
+        about = "" if all(count == whole[0] for count in counts) else "about "
+        typical = round(float(np.mean(counts)))
+        ax.text(0.98, 0.05, f"{about}{typical} patients a point", ha="right", color=MUTED)
         return
-    for x_i, y_i, count in zip(x, y, counts, strict=True):
+    for x_i, y_i, count in zip(x, y, whole, strict=True):
         if math.isfinite(x_i) and math.isfinite(y_i):
             ax.annotate(
-                f"{count:g}",
+                str(count),
                 (x_i, y_i),
                 xytext=(6, -4),
                 textcoords="offset points",

@@ -12,7 +12,7 @@ from mri_transfer.store import TensorStore
 __all__ = ["PictureStore", "picture_key"]
 
 #: Raise when the same scan would give other pictures.
-_SCHEMA = "mri-transfer/pictures/1"
+_SCHEMA = "mri-transfer/pictures/2"
 _DIGITS = 3
 
 

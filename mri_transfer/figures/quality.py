@@ -125,7 +125,7 @@ def qc_pictures(
                 pictures[title] = canvas.draw(_PLANES[name], index)
     (middle,) = _within(template_outline, 2, (_THUMBNAIL_POSITION,))
     small = dataclasses.replace(canvas, longest_px=_LONGEST_PX[THUMBNAIL])
-    pictures[THUMBNAIL] = small.draw(_PLANES["axial"], middle, letters=False)
+    pictures[THUMBNAIL] = small.draw(_PLANES["axial"], middle, alone=True)
     return pictures
 
 
@@ -151,11 +151,11 @@ class _Canvas:
         greys = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
         return cls(greys, volume.spacing_mm, longest_px, outlines)
 
-    def draw(self, plane: _Plane, index: int, *, letters: bool = True) -> bytes:
+    def draw(self, plane: _Plane, index: int, *, alone: bool = False) -> bytes:
         """Return one plane as a PNG file with a palette: greys and the colours of the outlines."""
         extent = np.multiply(self.greys.shape, self.spacing_mm)
-        # With letters all planes of a volume share a scale; a thumbnail fills its own size.
-        longest = extent if letters else extent[[plane.across, plane.up]]
+        # All planes of a volume share a scale; one that stands alone fills its own size.
+        longest = extent[[plane.across, plane.up]] if alone else extent
         size = [max(1, round(extent[axis] * self.longest_px / longest.max()))
                 for axis in (plane.across, plane.up)]  # fmt: skip
         picture = _resized(plane.cut(self.greys, index), (size[0], size[1]))
@@ -163,7 +163,7 @@ class _Canvas:
         for colour, outline in zip((_TEMPLATE, _MASK), self.outlines, strict=False):
             inside = _resized(plane.cut(outline, index) * np.uint8(255), (size[0], size[1])) > 127
             indexed[_edge(inside, outer=colour == _TEMPLATE)] = colour
-        return _png(_lettered(indexed, plane.letters) if letters else indexed)
+        return _png(_lettered(indexed, plane.letters))
 
 
 def _as_it_came(volume: Volume) -> Iterator[tuple[str, bytes]]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mri_transfer.evaluation.notices import Notice
+from mri_transfer.labels import spelt_out
 from mri_transfer.report.blocks import findings, how, missing, section_of
 from mri_transfer.report.cells import stacked
 from mri_transfer.report.document import Front, KeyFigure, Report, Row, Section, Table, Text
+from mri_transfer.report.front import study_banners
 from mri_transfer.report.wording import bare_p, estimate, interval, label_of, number
 from mri_transfer.version import __version__
 
@@ -25,8 +28,8 @@ def aggregate_report(document: Mapping[str, Any]) -> Report:
         `aggregate.json`.
     """
     return Report(
-        title=f"Aggregate of an external test: {document['positive_label']} against "
-        f"{document['negative_label']}",
+        title=f"Aggregate of an external test: {spelt_out(document['positive_label'])} against "
+        f"{spelt_out(document['negative_label'])}",
         confidence=float(document["confidence"]),
         front=_front(document),
         sections=(_figures(document), _calls(document), _cohort(document)),
@@ -57,7 +60,7 @@ def _front(document: Mapping[str, Any]) -> Front:
         if document["overlap_counted"]
         else (),
         other_caveats=(),
-        banners=(),
+        banners=study_banners(Notice(**one) for one in document["warnings"]),
     )
 
 

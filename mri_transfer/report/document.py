@@ -159,6 +159,8 @@ class SliceSheet:
     overlay : Picture or None
         Attribution in colour with transparency: the same grid of slices, usually of far fewer
         pixels; to be stretched over `picture`.
+    limit : float
+        What the strongest colour of the overlay stands for: above 0 orange, below 0 blue.
     z_mm : tuple of float, length n_slices
         World height of each slice.
     scores : tuple of float or None, length n_slices
@@ -174,6 +176,7 @@ class SliceSheet:
     z_mm: tuple[float, ...]
     scores: tuple[float | None, ...]
     overlay: Picture | None = None
+    limit: float = 0.0
     attributions: tuple[float, ...] = ()
 
 
@@ -181,13 +184,14 @@ class SliceSheet:
 class Confusion:
     """Calls against the reference standard: a row per label, a column per call.
 
-    `counts[i][j]` is the number (a mean over repeats) of patients labelled `labels[i]` and called
-    `labels[j]`.
+    `counts[i][j]` is the number of patients labelled `labels[i]` and called `labels[j]`;
+    `shares[i][j]` their share of the row, from the mean over repeats before it was rounded.
     """
 
     caption: str
     labels: tuple[str, ...]
-    counts: tuple[tuple[float, ...], ...]
+    counts: tuple[tuple[int, ...], ...]
+    shares: tuple[tuple[float, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -201,6 +205,9 @@ class PatientPanel:
         Mean score over repeats, and the lowest and the highest.
     called : str
         The label called in most repeats.
+    threshold : str
+        Score from which the positive label was called: `0.52`, or `0.47 to 0.58` where the folds
+        that held the patient out have different ones.
     share_right : float
         Share of the repeats that called the patient's label, 0 to 1.
     covariates : mapping of str to str
@@ -219,6 +226,7 @@ class PatientPanel:
     score_low: float
     score_high: float
     called: str
+    threshold: str
     share_right: float
     covariates: Mapping[str, str]
     quality: str

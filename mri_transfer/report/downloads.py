@@ -10,7 +10,6 @@ import unicodedata
 
 from mri_transfer.report.cells import percent
 from mri_transfer.report.document import Confusion, Figure, Row, Table
-from mri_transfer.report.wording import count
 
 __all__ = [
     "FileNames",
@@ -105,10 +104,14 @@ def confusion_table(confusion: Confusion) -> Table:
         A row per label, a column per call with the share of the row below the number, and the sum.
     """
     rows = []
-    for label, line in zip(confusion.labels, confusion.counts, strict=True):
-        total = sum(line)
-        cells = [f"{count(n)}\n{percent(n / total)}" if total else count(n) for n in line]
-        rows.append(Row(label, (*cells, count(total))))
+    for label, line, shares in zip(
+        confusion.labels, confusion.counts, confusion.shares, strict=True
+    ):
+        cells = [
+            f"{n}\n{percent(share)}" if any(line) else str(n)
+            for n, share in zip(line, shares, strict=True)
+        ]
+        rows.append(Row(label, (*cells, str(sum(line)))))
     columns = ("Reference standard", *(f"called {label}" for label in confusion.labels), "all")
     return Table(caption=confusion.caption, columns=columns, rows=tuple(rows))
 

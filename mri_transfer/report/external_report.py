@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from mri_transfer import figures
+from mri_transfer.evaluation.notices import Notice
+from mri_transfer.labels import spelt_out
 from mri_transfer.report import tables
 from mri_transfer.report.blocks import beside, figure, findings, how, section_of
+from mri_transfer.report.calls import confusion_block
 from mri_transfer.report.caveats import rank_caveats
 from mri_transfer.report.cohort import cohort_table, missing_table
 from mri_transfer.report.document import (
     Banner,
     Block,
-    Confusion,
     Front,
     KeyFigure,
     Report,
@@ -18,6 +20,7 @@ from mri_transfer.report.document import (
     Text,
 )
 from mri_transfer.report.external_inputs import ExternalInputs
+from mri_transfer.report.front import study_banners
 from mri_transfer.report.model import ReportInputs
 from mri_transfer.report.sections.calibration import calibration_section
 from mri_transfer.report.sections.external import (
@@ -70,7 +73,8 @@ def external_report(inputs: ExternalInputs, found: ReportInputs | None) -> Repor
     if found is not None:
         sections += [precision_section(found), recalibration_section(inputs)]
     return Report(
-        title=f"External test: {document['positive_label']} against {document['negative_label']}",
+        title=f"External test: {spelt_out(document['positive_label'])} against "
+        f"{spelt_out(document['negative_label'])}",
         confidence=float(document["confidence"]),
         front=_front(inputs, found),
         sections=(*sections, _limits(inputs)),
@@ -142,10 +146,7 @@ def _caveats(inputs: ExternalInputs) -> list[str]:
 
 
 def _banners(inputs: ExternalInputs) -> tuple[Banner, ...]:
-    banners = []
-    if inputs.document["synthetic"]:
-        text = "These patients were made by software. The figures say nothing about patients."
-        banners.append(Banner(role="synthetic", title="Synthetic cohort.", text=text))
+    banners = list(study_banners(Notice(**one) for one in inputs.document["warnings"]))
     cohort = inputs.document["cohort"]
     if cohort["n_overlapping"] and cohort["overlap_counted"]:
         banners.append(
@@ -189,10 +190,10 @@ def _discrimination(found: ReportInputs) -> Section:
                 tables.patient_list(found),
             ),
         ),
-        Confusion(
-            caption="Patients. Rows: reference standard. Columns: the model's call.",
-            labels=tuple(calls["labels"]),
-            counts=tuple(tuple(line) for line in calls["matrix"]),
+        confusion_block(
+            "Patients. Rows: reference standard. Columns: the model's call.",
+            calls["labels"],
+            calls["matrix"],
         ),
         tables.metric_table(found),
         how("PPV and NPV hold for the share of labels in this cohort and change with it."),

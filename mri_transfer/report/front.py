@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Literal
+
+from mri_transfer.evaluation.notices import Notice, study_notices
 from mri_transfer.report.caveats import rank_caveats, run_caveats
 from mri_transfer.report.document import Banner, Front, Link
 from mri_transfer.report.model import ReportInputs
@@ -14,7 +18,12 @@ from mri_transfer.report.summary import (
     studied,
 )
 
-__all__ = ["compose_front"]
+__all__ = ["compose_front", "study_banners"]
+
+_ROLES: dict[str, Literal["synthetic", "random"]] = {
+    "synthetic_cohort": "synthetic",
+    "random_trunk": "random",
+}
 
 
 def compose_front(inputs: ReportInputs) -> Front:
@@ -41,20 +50,20 @@ def compose_front(inputs: ReportInputs) -> Front:
     )
 
 
+def study_banners(notices: Iterable[Notice]) -> tuple[Banner, ...]:
+    """Return the warnings that stand above everything, a banner each."""
+    return tuple(Banner(role=_ROLES[one.code], title=one.title, text=one.text) for one in notices)
+
+
 def _banners(inputs: ReportInputs) -> tuple[Banner, ...]:
-    banners = []
-    if inputs.evaluation["synthetic"]:
-        text = (
-            "These patients were made by software. The figures show that the pipeline works; they "
-            "say nothing about patients."
+    evaluation = inputs.evaluation
+    banners = list(
+        study_banners(
+            study_notices(
+                synthetic=evaluation["synthetic"], trunk_weights=evaluation["trunk_weights"]
+            )
         )
-        banners.append(Banner(role="synthetic", title="Synthetic cohort.", text=text))
-    if inputs.evaluation["trunk_weights"] == "random":
-        text = (
-            "This run used random weights in place of pretrained ones. It is a control, not a "
-            "result."
-        )
-        banners.append(Banner(role="random", title="Untrained trunk.", text=text))
+    )
     failed = failed_checks(inputs)
     if failed:
         what = "1 check" if len(failed) == 1 else f"{len(failed)} checks"

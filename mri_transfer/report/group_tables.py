@@ -7,6 +7,7 @@ from typing import Any
 
 from mri_transfer.report.cells import Row, Table, confidence_text, percent, stacked
 from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.patient_results import threshold_spans
 from mri_transfer.report.wording import bare_p, count, label_of, number
 
 __all__ = ["age_table", "failure_table", "gap_table", "group_name", "subgroup_table"]
@@ -123,7 +124,11 @@ def age_table(inputs: ReportInputs) -> Table | None:
 
 def failure_table(inputs: ReportInputs) -> Table | None:
     """Return the patients whom the scores fail most, the worst first."""
-    rows = [_failure_row(entry) for entry in inputs.evaluation.get("failures") or []]
+    spans = threshold_spans(inputs)
+    rows = [
+        _failure_row(entry, spans.get(str(entry["patient_id"]), ""))
+        for entry in inputs.evaluation.get("failures") or []
+    ]
     if not rows:
         return None
     return Table(
@@ -133,6 +138,7 @@ def failure_table(inputs: ReportInputs) -> Table | None:
             "Label",
             "Mean score",
             "Range over repeats",
+            f"Called {inputs.labels[1]} from",
             "Log loss",
             "Called wrongly, of the repeats",
             "Highest slices",
@@ -153,16 +159,17 @@ def _age_row(head: str, entry: Mapping[str, Any], note: str) -> Row:
     return Row(head, cells, note=note)
 
 
-def _failure_row(entry: Mapping[str, Any]) -> Row:
+def _failure_row(entry: Mapping[str, Any], threshold: str) -> Row:
     known = ", ".join(
         f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in (entry.get("covariates") or {}).items()
-        if value is not None and name != "n_scans"
+        if value is not None and name not in ("n_scans", "synthetic")
     )
     cells = (
         str(entry["label"]),
         number(entry["mean_score"], 2),
         f"{number(entry['score_low'], 2)} to {number(entry['score_high'], 2)}",
+        threshold or "not known",
         number(entry["loss"], 2),
         percent(entry["called_wrongly"]),
         _slices(entry.get("highest_slices") or []),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mri_transfer.errors import RunFolderError
 from mri_transfer.explain import Explanation
+from mri_transfer.figures import Orientation
 from mri_transfer.slices import SliceStack
 
 __all__ = ["ReportInputs"]
@@ -97,6 +98,20 @@ class ReportInputs:
         """The patients who were scored."""
         scored = set(self.patient_scores["patient_id"].astype(str))
         return self.patients[self.patients.index.astype(str).isin(scored)]
+
+    @property
+    def orientation(self) -> Orientation:
+        """How brain slices are shown."""
+        found: Orientation = (self.config.get("report") or {}).get("orientation", "neurological")
+        return found
+
+    @property
+    def thresholds(self) -> dict[tuple[int, int], float]:
+        """Score from which the positive label is called, by repeat and fold."""
+        return {
+            (int(row["repeat"]), int(row["fold"])): float(row["threshold"])
+            for row in self.evaluation.get("per_fold") or ()
+        }
 
     @property
     def labels(self) -> tuple[str, str]:

@@ -55,6 +55,7 @@ def _patient_row(block: PatientPanels, panel: PatientPanel, names: list[str]) ->
     return {
         "panel": panel,
         "right": right,
+        "threshold": f"threshold {panel.threshold}" if panel.threshold else "",
         "positive": panel.label == block.labels[1],
         "score": number(panel.score, 2),
         "interval": f"{number(panel.score_low, 2)} to {number(panel.score_high, 2)}",
@@ -86,7 +87,7 @@ def panels_table(block: PatientPanels) -> Table:
     """
     names = _covariates(block)
     columns = (
-        "Patient", "Label", "Score", "Lowest", "Highest", "Called", "Right in",
+        "Patient", "Label", "Score", "Lowest", "Highest", "Threshold", "Called", "Right in",
         "Quality", "Quality, why", *names,
     )  # fmt: skip
     rows = [
@@ -95,6 +96,7 @@ def panels_table(block: PatientPanels) -> Table:
             (
                 panel.label,
                 *(number(v) for v in (panel.score, panel.score_low, panel.score_high)),
+                panel.threshold,
                 panel.called,
                 percent(panel.share_right),
                 panel.quality,
@@ -117,8 +119,8 @@ def sheet_view(sheet: SliceSheet) -> View:
     Returns
     -------
     dict
-        `source`, `overlay`, `n_rows`, and `tiles` with height, score and the length and side of
-        the bar: the slice with the largest share fills half its width.
+        `source`, `overlay`, `limit` of the colours, `n_rows`, and `tiles` with height, score and
+        the length and side of the bar: the slice with the largest share fills half its width.
 
     Raises
     ------
@@ -147,6 +149,7 @@ def sheet_view(sheet: SliceSheet) -> View:
         "overlay": None
         if sheet.overlay is None
         else data_source(sheet.overlay.content, sheet.overlay.media_type),
+        "limit": f"{sheet.limit:.2g}" if sheet.overlay is not None and sheet.limit else "",
         "n_rows": -(-sheet.n_slices // sheet.columns),
         "tiles": tiles,
     }

@@ -23,7 +23,7 @@ from mri_transfer.report.document import (
     Text,
 )
 from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.patient_results import PatientResult
+from mri_transfer.report.patient_results import PatientResult, threshold_spans
 from mri_transfer.report.quality_pages import page_name
 from mri_transfer.report.wording import number
 
@@ -72,6 +72,7 @@ class _Builder:
     def __init__(self, inputs: ReportInputs, results: list[PatientResult]) -> None:
         self.inputs = inputs
         self.scans = _scans_by_patient(inputs)
+        self.thresholds = threshold_spans(inputs)
         self.covariates = inputs.patients.set_axis(inputs.patients.index.astype(str))
         order = sheet_order(inputs, results)
         self.shown = frozenset(order[:MAX_SHEETS])
@@ -107,13 +108,14 @@ class _Builder:
             score_low=result.low,
             score_high=result.high,
             called=result.called,
+            threshold=self.thresholds.get(result.patient_id, ""),
             share_right=result.share_right,
             covariates=self._covariates(result.patient_id),
             quality=verdict,
             quality_note=note,
             blocks=joined(
                 *(self._scan_blocks(scan, named=len(scans) > 1) for scan in scans),
-                _repeat_table(result),
+                _repeat_table(result, self.inputs),
                 self._neighbour_blocks(result),
             ),
         )
@@ -197,16 +199,23 @@ class _Builder:
         yield SliceSheet(
             picture=Picture(
                 name=f"slices-{name}",
-                content=figures.slice_sheet(stack.pixels, columns=_COLUMNS, tile_px=self.tile_px),
+                content=figures.slice_sheet(
+                    stack.pixels,
+                    orientation=self.inputs.orientation,
+                    columns=_COLUMNS,
+                    tile_px=self.tile_px,
+                ),
                 media_type="image/webp",
                 alt=f"{count} axial slices of scan {scan_id}, {low} to {high} mm",
-                caption=f"All {count} slices that were scored, from {low} to {high} mm",
+                caption=f"All {count} slices that were scored, from {low} to {high} mm. "
+                f"{figures.convention_text(self.inputs.orientation).partition(' L and R')[0]}",
             ),
             columns=_COLUMNS,
             n_slices=count,
             z_mm=tuple(round(float(z), 2) for z in stack.z_mm),
             scores=tuple(_slice_score(means, k) for k in range(count)),
             overlay=overlay,
+            limit=0.0 if overlay is None else float(f"{self.limit:.2g}"),
             attributions=attributions,
         )
 
@@ -216,12 +225,15 @@ class _Builder:
         return Picture(
             name=f"attribution-{name}",
             content=figures.attribution_sheet(
-                self.inputs.explanation.maps[place], limit=self.limit, columns=_COLUMNS
+                self.inputs.explanation.maps[place],
+                limit=self.limit,
+                orientation=self.inputs.orientation,
+                columns=_COLUMNS,
             ),
             media_type="image/png",
             alt=f"Attribution over the slices of scan {scan_id}",
-            caption=f"Orange speaks for {positive}, blue against it; strongest colour from "
-            f"{self.limit:.2g} of log-odds a pixel of the map on, the same for all patients",
+            caption=f"Log-odds a place of the map: orange speaks for {positive}, blue against it; "
+            "the scale is the same for all patients",
         )
 
     def _neighbour_blocks(self, result: PatientResult) -> Iterator[Block]:
@@ -241,20 +253,23 @@ def _slice_score(means: Mapping[Any, float], k: int) -> float | None:
     return None if value is None or pd.isna(value) else round(float(value), 4)
 
 
-def _repeat_table(result: PatientResult) -> Table:
+def _repeat_table(result: PatientResult, inputs: ReportInputs) -> Table:
+    thresholds, positive = result.thresholds(inputs), inputs.labels[1]
     rows = []
     for row in result.scores.to_dict("records"):
         right = str(row["predicted"]) == result.label
         cells = (
             str(row.get("fold", "not recorded")),
             number(float(row["score"])),
+            number(thresholds.get(int(row["repeat"]))),
             str(row["predicted"]),
             "yes" if right else "no",
         )
         rows.append(Row(str(row["repeat"]), cells))
     return Table(
-        caption="The score in every repeat, by the head of the fold that held this patient out",
-        columns=("Repeat", "Fold", "Score", "Called", "Right"),
+        caption="The score in every repeat, by the head of the fold that held this patient out, "
+        f"and the score from which that head calls {positive}",
+        columns=("Repeat", "Fold", "Score", f"Threshold of {positive}", "Called", "Right"),
         rows=tuple(rows),
         wide=("Called", "Right"),
     )

@@ -7,8 +7,9 @@ import dataclasses
 import pandas as pd
 
 from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.wording import number
 
-__all__ = ["PatientResult", "patient_results"]
+__all__ = ["PatientResult", "patient_results", "threshold_spans"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,16 @@ class PatientResult:
     called: str
     share_right: float
 
+    def thresholds(self, inputs: ReportInputs) -> dict[int, float]:
+        """Return the threshold of the fold that held the patient out, by repeat."""
+        if "fold" not in self.scores:
+            return {}
+        places = zip(
+            self.scores["repeat"].astype(int), self.scores["fold"].astype(int), strict=True
+        )
+        known = inputs.thresholds
+        return {place[0]: known[place] for place in places if place in known}
+
 
 def patient_results(inputs: ReportInputs) -> list[PatientResult]:
     """Return every scored patient, by id."""
@@ -61,3 +72,17 @@ def patient_results(inputs: ReportInputs) -> list[PatientResult]:
             )
         )
     return found
+
+
+def threshold_spans(inputs: ReportInputs) -> dict[str, str]:
+    """Return from which score on each patient was called positive, where that is known.
+
+    `0.52`, or `0.47 to 0.58` where the folds that held the patient out have different thresholds.
+    """
+    spans = {}
+    for result in patient_results(inputs):
+        values = result.thresholds(inputs).values()
+        if values:
+            ends = dict.fromkeys(number(end, 2) for end in (min(values), max(values)))
+            spans[result.patient_id] = " to ".join(ends)
+    return spans

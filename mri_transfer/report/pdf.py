@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.figures.tiles import Orientation
 from mri_transfer.files import atomic_write_bytes
 from mri_transfer.report.cells import percent
 from mri_transfer.report.document import (
@@ -40,8 +41,12 @@ Paper = Literal["a4", "us-letter"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PrintSpec:
-    """How the report is printed."""
+    """How the report shows brain slices, and how it is printed."""
 
+    orientation: Orientation = "neurological"
+    """Which side of the patient is on the left of every brain slice in the report: `neurological`,
+    the left; `radiological`, the right, as clinicians are used to. Letters on each slice say it.
+    Quality pages and viewers keep the left on the left, with letters too."""
     paper: Paper = "a4"
     """Size of the pages of `report.pdf`: a4 or us-letter."""
 
@@ -282,7 +287,7 @@ def _panel_table(block: PatientPanels) -> Table:
                 panel.label,
                 number(panel.score, 2),
                 f"{number(panel.score_low, 2)} to {number(panel.score_high, 2)}",
-                panel.called,
+                f"{panel.called}\nthreshold {panel.threshold}" if panel.threshold else panel.called,
                 percent(panel.share_right),
                 "\n".join(one for one in (panel.quality, panel.quality_note) if one),
                 *(panel.covariates.get(name, "") for name in names),

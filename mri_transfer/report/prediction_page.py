@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mri_transfer import __version__, figures
-from mri_transfer.bundle import Examination, ModelBundle, Prediction
+from mri_transfer.bundle import UNDECIDED, Examination, ModelBundle, Prediction
 from mri_transfer.report.cells import percent
 from mri_transfer.report.pdf import Paper, print_pages
 from mri_transfer.report.wording import interval, number
@@ -27,6 +27,7 @@ PREDICTION_COLUMNS = (
     "patient_id",
     "path",
     "status",
+    "call",
     "label",
     "score",
     "score_low",
@@ -38,6 +39,7 @@ PREDICTION_COLUMNS = (
     "density_p",
     "quality",
     "trained_on",
+    "warnings",
     "reasons",
     "scan_sha256",
     "bundle_version",
@@ -73,6 +75,7 @@ def prediction_row(prediction: Prediction) -> dict[str, str]:
         "p_negative": None if labels is None else labels.p_negative,
         "density_p": None if place is None else place.density_p,
         "trained_on": _trained_on(prediction),
+        "warnings": " ".join(map(str, prediction.warnings)),
         "reasons": " ".join(prediction.reasons),
     }
     return {name: _cell(content[name]) for name in PREDICTION_COLUMNS}
@@ -97,36 +100,31 @@ def prediction_lines(prediction: Prediction) -> list[str]:
     if prediction.score is None:
         lines = [head + "no prediction"]
     else:
-        forced = " (FORCED: outside of the input contract)" if prediction.reasons else ""
         lines = [
-            f"{head}probability of {prediction.positive_label} {number(prediction.score, 2)} "
-            f"({_span(prediction)}), called {prediction.label}{forced}",
+            f"{head}{_call(prediction)}; probability of {prediction.positive_label} "
+            f"{number(prediction.score, 2)} ({_span(prediction)})",
             f"  labels: {_set_words(prediction)}",
         ]
     lines += [f"  {reason}" for reason in prediction.reasons]
-    if prediction.overlap:
-        lines.append(f"  {_overlap_words(prediction)}")
-    return lines
+    return lines + [f"  WARNING: {one}" for one in prediction.warnings]
+
+
+def _call(prediction: Prediction) -> str:
+    """Return what is said first; the threshold's call of a scan that is not decided comes later."""
+    return str(prediction.call) if prediction.call == UNDECIDED else f"called {prediction.call}"
 
 
 def _span(prediction: Prediction) -> str:
     return f"{number(prediction.score_low, 2)} to {number(prediction.score_high, 2)}"
 
 
-def _overlap_words(prediction: Prediction) -> str:
-    who = " and ".join(
-        words
-        for words, is_there in (
-            ("this patient", prediction.overlap.patient),
-            ("this scan", prediction.overlap.scan),
-        )
-        if is_there
-    )
-    verb = "were" if prediction.overlap.patient and prediction.overlap.scan else "was"
-    return f"TRAINED ON: {who} {verb} among the training data; the score is no test of the model."
-
-
-def prediction_pdf(examination: Examination, bundle: ModelBundle, *, paper: Paper = "a4") -> bytes:
+def prediction_pdf(
+    examination: Examination,
+    bundle: ModelBundle,
+    *,
+    orientation: figures.Orientation = "neurological",
+    paper: Paper = "a4",
+) -> bytes:
     """Return the page of one scan.
 
     Parameters
@@ -134,16 +132,19 @@ def prediction_pdf(examination: Examination, bundle: ModelBundle, *, paper: Pape
     examination : Examination
     bundle : ModelBundle
         That was asked.
+    orientation : {"radiological", "neurological"}
+        How slices are shown.
     paper : {'a4', 'us-letter'}
     """
     prediction = examination.prediction
-    montage = _montage(examination)
+    montage = _montage(examination, orientation)
     content = {
         "title": f"{prediction.scan_id}: " + _headline(prediction),
         "use": _USE,
         "said": prediction.score is not None,
-        "alarms": list(_alarms(prediction, bundle)),
-        "cautions": list(_cautions(prediction)),
+        "warnings": [
+            {**one.as_dict(), "grave": one.code != "quality"} for one in prediction.warnings
+        ],
         "facts": list(_facts(prediction, bundle)),
         "reasons_title": "Why there is no number"
         if prediction.score is None
@@ -171,28 +172,8 @@ def prediction_pdf(examination: Examination, bundle: ModelBundle, *, paper: Pape
 def _headline(prediction: Prediction) -> str:
     if prediction.score is None:
         return "no prediction"
-    if prediction.status == "forced":
-        return f"forced, called {prediction.label}"
-    return f"called {prediction.label}"
-
-
-def _alarms(prediction: Prediction, bundle: ModelBundle) -> Iterator[str]:
-    if prediction.status == "forced":
-        yield (
-            "FORCED. The scan is outside of what the model was trained on, and the number below "
-            "was asked for all the same. Nothing is known of how good it is."
-        )
-    if prediction.overlap:
-        yield _overlap_words(prediction)
-    if bundle.facts["cohort"]["synthetic"]:
-        yield "The model was trained on a synthetic cohort: it knows nothing of real patients."
-    if bundle.recipe.trunk.weights == "random":
-        yield "The model's trunk is untrained: a control, not a model."
-
-
-def _cautions(prediction: Prediction) -> Iterator[str]:
-    if prediction.quality == "warn":
-        yield f"The scan's quality has warnings: {'; '.join(prediction.quality_reasons)}."
+    forced = "forced, " if prediction.status == "forced" else ""
+    return forced + _call(prediction)
 
 
 def _reasons(prediction: Prediction) -> Iterator[str]:
@@ -213,18 +194,18 @@ def _facts(prediction: Prediction, bundle: ModelBundle) -> Iterator[dict[str, An
     else:
         confidence = percent(bundle.facts["bootstrap"]["confidence"])
         yield {
-            "title": f"Probability of {prediction.positive_label}",
-            "value": number(prediction.score, 2),
+            "title": "Call",
+            "value": prediction.call,
             "size": 17,
-            "note": f"{_span(prediction)}: where {confidence} of models of other training "
-            f"patients would put it. Called {prediction.positive_label} from "
-            f"{number(prediction.threshold, 2)} on.",
+            "note": f"Labels that cannot be ruled out: {_set_words(prediction)}.",
         }
         yield {
-            "title": "Labels that cannot be ruled out",
-            "value": _set_short(prediction),
+            "title": f"Probability of {prediction.positive_name}",
+            "value": number(prediction.score, 2),
             "size": 12,
-            "note": _set_words(prediction),
+            "note": f"{_span(prediction)}: where {confidence} of models of other training "
+            f"patients would put it. The threshold is {number(prediction.threshold, 2)}: by it "
+            f"alone the scan is called {prediction.label}.",
         }
     yield {
         "title": "Quality of the scan",
@@ -242,12 +223,6 @@ def _facts(prediction: Prediction, bundle: ModelBundle) -> Iterator[dict[str, An
         "size": 12,
         "note": "Share of training patients whose features lie as far out or farther.",
     }
-
-
-def _set_short(prediction: Prediction) -> str:
-    if prediction.labels is None:
-        return "not given"
-    return " or ".join(prediction.labels.labels) or "neither"
 
 
 def _texts(prediction: Prediction, bundle: ModelBundle) -> Iterator[str]:
@@ -290,30 +265,34 @@ def _performance(bundle: ModelBundle) -> str:
     return text
 
 
-def _montage(examination: Examination) -> tuple[Mapping[str, Any], bytes] | None:
+def _montage(
+    examination: Examination, orientation: figures.Orientation
+) -> tuple[Mapping[str, Any], bytes] | None:
     stack, maps = examination.stack, examination.maps
     if stack is None:
         return None
     n = len(stack.pixels)
     at = np.unique(np.linspace(0, n - 1, min(n, _MAX_TILES)).round().astype(int))
     shown = np.zeros((n, 2, 2), dtype=np.float32) if maps is None else maps
-    limit = float(np.quantile(np.abs(shown), 0.99)) or 1.0
+    limit = float(np.quantile(np.abs(shown), 0.99))
     content = figures.attribution_png(
         stack.pixels[at],
         shown[at],
         limits=[limit] * len(at),
+        z_mm=[float(z) for z in stack.z_mm[at]],
+        orientation=orientation,
         columns=_COLUMNS,
         tile_px=_TILE_PX,
     )
     caption = (
-        f"{len(at)} of {n} slices, {stack.z_mm[0]:.0f} to {stack.z_mm[-1]:.0f} mm by the header; "
-        "where the header is right, the patient's left is on the left."
+        f"{len(at)} of {n} slices, heights by the header. {figures.convention_text(orientation)}"
     )
     if maps is not None:
         positive = examination.prediction.positive_label
         caption += (
             f" Orange raised the log-odds of {positive} beside the average training scan, blue "
-            "lowered them. It shows what moved the score, not where disease is."
+            "lowered them (scale: log-odds a place of the map). It shows what moved the score, not "
+            "where disease is."
         )
     alt = f"{len(at)} slices of the scan" + ("" if maps is None else ", with attribution in colour")
     rows = -(-len(at) // _COLUMNS)

@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from mri_transfer import figures
+from mri_transfer.evaluation.notices import Notice
+from mri_transfer.labels import spelt_out
 from mri_transfer.report.cells import stacked
 from mri_transfer.report.document import (
     Figure,
@@ -21,6 +23,7 @@ from mri_transfer.report.document import (
     Table,
     Text,
 )
+from mri_transfer.report.front import study_banners
 from mri_transfer.report.wording import bare_p, interval, label_of, number, p_value
 
 __all__ = ["RunComparison", "comparison_report"]
@@ -90,7 +93,8 @@ def _front(document: Mapping[str, Any], names: list[str]) -> Front:
         answer=_answer(document["pairs"][0]),
         comparison="",
         studied=f"Which of {len(names)} runs ranks patients labelled "
-        f"{document['positive_label']} above patients labelled {document['negative_label']} "
+        f"{spelt_out(document['positive_label'])} above patients labelled "
+        f"{spelt_out(document['negative_label'])} "
         "better, each patient being scored by heads that had never seen it.",
         on_whom=f"{document['n_common']} patients that every run scored "
         f"({document['n_positive']} {document['positive_label']}, {n_negative} "
@@ -105,7 +109,7 @@ def _front(document: Mapping[str, Any], names: list[str]) -> Front:
         ),
         top_caveats=tuple(caveats[:3]),
         other_caveats=(),
-        banners=(),
+        banners=study_banners(Notice(**one) for one in document["warnings"]),
     )
 
 

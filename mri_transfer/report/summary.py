@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mri_transfer.labels import spelt_out
 from mri_transfer.report.audit_tables import outcome
 from mri_transfer.report.cohort import mean_and_sd
 from mri_transfer.report.comparison_tables import best_baseline
@@ -45,8 +46,9 @@ def studied(inputs: ReportInputs) -> str:
     times = "once" if repeats == 1 else f"{repeats} times, each with a new split"
     return (
         f"Whether {n_slices} axial slices of a T1-weighted MRI scan tell patients labelled "
-        f"{positive} from patients labelled {negative}. A frozen {trunk} trunk, {pretrained}, "
-        f"feeds {head}. Tested by {evaluation['n_folds']}-fold cross-validation, run {times}. "
+        f"{spelt_out(positive)} from patients labelled {spelt_out(negative)}. A frozen {trunk} "
+        f"trunk, {pretrained}, feeds {head}. Tested by {evaluation['n_folds']}-fold "
+        f"cross-validation, run {times}. "
         "All scans and slices of a patient are on the same side of every split, so each patient "
         "was scored by a model that had never seen that patient."
     )
@@ -106,6 +108,8 @@ def comparison(inputs: ReportInputs) -> str:
         f"{number(found[name]['auc']['value'], 2)} on the same folds"
     )
     difference = found[name].get("auc_difference", {})
+    if found[name]["auc"]["value"] < 0.5:
+        return f"{sentence}, which is worse than guessing (0.50): it is nothing to beat."
     if difference.get("value") is None or difference.get("ci_low") is None:
         return sentence + "."
     if difference["ci_low"] > 0:

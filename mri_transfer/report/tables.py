@@ -18,6 +18,7 @@ from mri_transfer.report.cells import (
     value_and_interval,
 )
 from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.patient_results import threshold_spans
 from mri_transfer.report.wording import METRICS, count, label_of, number
 
 __all__ = [
@@ -120,18 +121,26 @@ def fold_table(inputs: ReportInputs) -> Table:
 
 def patient_list(inputs: ReportInputs) -> Table:
     """Return every patient's score, those called wrongly most often first."""
-    rows = []
+    rows, spans = [], threshold_spans(inputs)
     for patient_id, group in inputs.patient_scores.groupby("patient_id", sort=True):
         label = str(group["label"].iloc[0])
         wrong = int((group["predicted"] != group["label"]).sum())
         scores = group["score"].astype(float)
         spread = f"{scores.min():.2f} to {scores.max():.2f}"
-        cells = (label, number(scores.mean(), 2), spread, f"{wrong} of {len(group)}")
+        threshold = spans.get(str(patient_id), "not known")
+        cells = (label, number(scores.mean(), 2), spread, threshold, f"{wrong} of {len(group)}")
         rows.append((-wrong / len(group), label, str(patient_id), Row(str(patient_id), cells)))
     rows.sort(key=lambda row: row[:3])
     return Table(
         caption="Every patient's score",
-        columns=("Patient", "Label", "Mean score", "Range over repeats", "Called wrongly"),
+        columns=(
+            "Patient",
+            "Label",
+            "Mean score",
+            "Range over repeats",
+            f"Called {inputs.labels[1]} from",
+            "Called wrongly",
+        ),
         rows=tuple(row[3] for row in rows),
         wide=("Label",),
     )

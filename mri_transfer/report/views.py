@@ -146,11 +146,10 @@ def _confusion(block: Confusion) -> list[View]:
     """Return the rows; each cell with its share of the row, for the depth of its colour."""
     rows = []
     table = confusion_table(block)
-    for i, (row, counts) in enumerate(zip(table.rows, block.counts, strict=True)):
-        total = sum(counts) or 1.0
+    for i, (row, shares) in enumerate(zip(table.rows, block.shares, strict=True)):
         cells = [
-            {"text": text, "share": f"{n / total:.3f}", "right": i == j}
-            for j, (text, n) in enumerate(zip(row.cells[:-1], counts, strict=True))
+            {"text": text, "share": f"{share:.3f}", "right": i == j}
+            for j, (text, share) in enumerate(zip(row.cells[:-1], shares, strict=True))
         ]
         rows.append({"label": row.head, "cells": cells, "total": row.cells[-1]})
     return rows

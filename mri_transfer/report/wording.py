@@ -97,10 +97,11 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def count(value: float | None) -> str:
-    """Return a count; one decimal where repeats were averaged."""
+    """Return a count; patients are whole, and a mean of repeats is about so many."""
     if value is None or math.isnan(value):
         return "not defined"
-    return f"{round(value)}" if abs(value - round(value)) < 0.05 else f"{value:.1f}"
+    whole = abs(value - round(value)) < 0.05
+    return f"{round(value)}" if whole else f"about {max(1, round(value))}"
 
 
 def interval(entry: Mapping[str, Any], digits: int = 3) -> str:

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from mri_transfer.bundle import ModelBundle
+from mri_transfer.bundle import ModelBundle, model_notices
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.version import __version__
 from pipelines.predict import BundlePlace
@@ -173,6 +173,7 @@ def _add_facts(app: FastAPI, queue: ScanQueue, bundle: ModelBundle, *, token: bo
         "labels": bundle.facts["labels"],
         "n_patients": bundle.facts["cohort"]["n_patients"],
         "synthetic": bundle.facts["cohort"]["synthetic"],
+        "warnings": [one.as_dict() for one in model_notices(bundle)],
         "max_megabytes": queue.spec.max_megabytes,
         "timeout_s": queue.spec.timeout_s,
         "use": "research only; not a medical device",

@@ -197,6 +197,19 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(
     assert width <= PHONE["width"]
 
 
+def test_a_phone_breaks_no_label_of_the_calls_and_shows_them_whole(phone: Watched) -> None:
+    table = phone.page.locator("table.confusion").first
+    heads = table.locator("tbody th")
+    heights = heads.evaluate_all("all => all.map((one) => one.getClientRects()[0].height)")
+    lines = heads.evaluate_all(
+        "all => all.map((one) => { const range = document.createRange();"
+        " range.selectNodeContents(one); return range.getClientRects().length; })"
+    )
+    assert lines == [1] * len(heights)
+    width = table.evaluate("one => one.getBoundingClientRect().width")
+    assert width <= PHONE["width"] - 40
+
+
 def test_without_scripts_everything_but_exploration_is_there(
     browser: Browser, report: Path
 ) -> None:

@@ -78,8 +78,12 @@ def test_a_scan_is_scored_by_keyboard_and_the_answer_gets_the_focus(
     assert "Working" in page.locator("#status").inner_text() or page.locator("#result").is_visible()
     assert title(page) == "somebody: scored against advice"
     assert page.evaluate("document.activeElement.id") == "result-title"
-    assert "probability of AD" in page.locator(".score").inner_text()
-    assert "not to be trusted" in page.locator("#said").inner_text()
+    assert "probability of Alzheimer's disease (AD)" in page.locator(".score").inner_text()
+    warnings = page.locator("#said .mark").all_inner_texts()
+    titles = [text.split(".")[0] for text in warnings]
+    assert titles == ["Synthetic cohort", "Untrained trunk", "Forced"]
+    # What holds for the model whatever the scan stands above the form too.
+    assert page.locator("#warnings .mark").all_inner_texts() == warnings[:2]
     assert faults(page) == []
     width = page.viewport_size["width"]  # type: ignore[index]
     page.screenshot(path=screenshots / f"serve_forced_{width}.png", full_page=True)

@@ -87,15 +87,24 @@ def test_the_brier_score_is_covered_on_few_patients():
 
 
 def test_curve_by_hand():
-    labels = [0, 0, 1, 0, 1, 1]
-    curve = calibration_curve(labels, [0.1, 0.2, 0.3, 0.6, 0.7, 0.8], n_bins=2)
+    labels = [0, 0, 1, 0, 0, 1, 1, 0, 1, 1]
+    scores = [0.1, 0.15, 0.2, 0.25, 0.3, 0.6, 0.65, 0.7, 0.75, 0.8]
+    curve = calibration_curve(labels, scores, n_bins=2)
     assert curve.predicted == pytest.approx((0.2, 0.7))
-    assert curve.observed == pytest.approx((1 / 3, 2 / 3))
-    assert curve.n == (3.0, 3.0)
+    assert curve.observed == pytest.approx((1 / 5, 4 / 5))
+    assert curve.n == (5.0, 5.0)
     assert all(
         low < value < high
         for low, value, high in zip(curve.ci_low, curve.observed, curve.ci_high, strict=True)
     )
+
+
+def test_no_point_of_the_curve_stands_for_a_handful():
+    labels, scores = simulate(24, seed=5)
+    three = np.clip(np.array([scores, scores + 0.01, scores - 0.01]), 0, 1)
+    curve = calibration_curve(labels, three, n_bins=10)
+    assert curve.n == pytest.approx([6.0] * 4)
+    assert len(calibration_curve(labels[:4], scores[:4]).n) == 1
 
 
 def test_curve_counts_every_patient_once_whatever_ties_and_repeats():

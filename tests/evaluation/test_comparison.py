@@ -126,6 +126,23 @@ def test_a_rival_that_is_the_model_differs_by_nothing(cohort) -> None:
     assert entry["mcnemar"]["accuracy"]["p_mid"] == 1
 
 
+def test_a_baseline_below_guessing_is_shown_and_not_tested(cohort) -> None:
+    rivals = _rivals(cohort)
+    table = rivals["age"].table
+    turned = dataclasses.replace(rivals["age"], table=table.assign(score=1 - table["score"]))
+    better, worse = sorted(
+        (_compared(one, cohort) for one in (rivals["age"], turned)),
+        key=lambda entry: -entry["auc"]["value"],
+    )
+    assert better["auc"]["value"] > 0.5 > worse["auc"]["value"]
+    assert better["auc_difference"]["p"] is not None
+    for name in ("auc_difference", "auc_difference_bootstrap", "auc_difference_folds"):
+        assert worse[name]["value"] is None
+        assert "worse than guessing" in worse[name]["reason"]
+    assert worse["auc_difference"]["p"] is worse["auc_difference_folds"]["p"] is None
+    assert worse["mcnemar"] is None
+
+
 def test_a_rivals_rows_may_come_in_any_order(cohort) -> None:
     other = cohort.patient_scores.assign(
         score=np.random.default_rng(0).random(len(cohort.patient_scores))

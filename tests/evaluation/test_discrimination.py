@@ -16,7 +16,12 @@ from mri_transfer.evaluation import (
     roc_curve,
     youden_threshold,
 )
-from mri_transfer.evaluation.discrimination import pair_kernel, patient_weights, resampled_auc
+from mri_transfer.evaluation.discrimination import (
+    mean_roc_curve,
+    pair_kernel,
+    patient_weights,
+    resampled_auc,
+)
 
 
 def slow_auc(labels, scores):
@@ -141,6 +146,24 @@ def test_roc_curve_by_hand_and_its_area():
     assert np.trapezoid(*roc_curve(labels, scores[0])[::-1]) == pytest.approx(
         slow_auc(labels, scores[0])
     )
+
+
+@pytest.mark.parametrize("levels", [None, 3])
+@pytest.mark.parametrize("repeats", [1, 3, 4])
+def test_the_mean_curve_has_the_mean_area_and_rises(levels, repeats):
+    labels, scores = draw(11, levels=levels, repeats=repeats)
+    fpr, tpr = mean_roc_curve(labels, scores)
+    expected = np.mean([slow_auc(labels, row) for row in scores])
+    assert np.trapezoid(tpr, fpr) == pytest.approx(expected)
+    assert (np.diff(fpr) >= 0).all()
+    assert (np.diff(tpr) >= 0).all()
+    assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
+
+
+def test_the_mean_curve_of_one_repeat_is_its_curve():
+    labels, scores = draw(9, levels=5)
+    area = [np.trapezoid(*curve(labels, scores[0])[::-1]) for curve in (roc_curve, mean_roc_curve)]
+    assert area[0] == pytest.approx(area[1])
 
 
 def slow_youden(labels, scores):

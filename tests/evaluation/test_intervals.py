@@ -45,6 +45,27 @@ def test_counts_between_whole_ones_lie_between_their_intervals():
     assert low.ci_high < middle.ci_high < high.ci_high
 
 
+def test_only_counts_of_whole_patients_have_an_exact_interval():
+    assert "exact" in exact_proportion(9, 12).method
+    for found in (exact_proportion(31 / 3, 12), exact_proportion(9, 12, averaged=True)):
+        assert "exact" not in found.method
+        assert "mean of the repeats" in found.method
+    # The same quantiles: they only are not called what they are not.
+    assert exact_proportion(9, 12, averaged=True).ci_low == exact_proportion(9, 12).ci_low
+
+
+def test_the_interval_of_a_mean_of_repeats_covers():
+    """Three calls a patient, far from independent, as in repeated cross-validation."""
+    rng = np.random.default_rng(0)
+    n, truth, hits = 12, 0.75, 0
+    for _ in range(2000):
+        shared = rng.random(n)
+        calls = np.where(rng.random((3, n)) < 0.5, shared, rng.random((3, n))) < truth
+        found = exact_proportion(calls.mean(axis=0).sum(), n, averaged=True)
+        hits += found.ci_low <= truth <= found.ci_high
+    assert hits / 2000 > 0.95
+
+
 @pytest.mark.parametrize(("count", "n"), [(-1, 5), (6, 5), (float("nan"), 5)])
 def test_impossible_counts_are_refused(count, n):
     with pytest.raises(EvaluationError, match="impossible"):

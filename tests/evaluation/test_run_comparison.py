@@ -16,6 +16,7 @@ from mri_transfer.evaluation import (
     delong_auc,
     delong_difference,
 )
+from mri_transfer.evaluation.notices import study_notices
 from mri_transfer.evaluation.paired import bootstrap_difference
 
 N, REPEATS = 60, 2
@@ -163,3 +164,15 @@ def test_a_run_repeated_less_often_has_no_mcnemar() -> None:
     )
     pair = _compare(_run("a", seed=1, signal=1.0), dataclasses.replace(second, arrays=once))
     assert pair["pairs"][0]["mcnemar"] is None
+
+
+def test_warnings_are_joined_and_name_the_runs_they_hold_for() -> None:
+    made_up = study_notices(synthetic=True, trunk_weights="imagenet")
+    control = study_notices(synthetic=True, trunk_weights="random")
+    first = dataclasses.replace(_run("a", seed=1, signal=1.0), notices=made_up)
+    second = dataclasses.replace(_run("b", seed=2, signal=1.0), notices=control)
+    warnings = _compare(first, second)["warnings"]
+    assert [one["code"] for one in warnings] == ["synthetic_cohort", "random_trunk"]
+    assert not warnings[0]["text"].startswith("Of ")
+    assert warnings[1]["text"].startswith("Of b: ")
+    assert _compare(_run("a", seed=1, signal=1.0), second)["warnings"][0]["text"].startswith("Of b")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -44,7 +45,14 @@ def test_two_runs_are_compared_from_document_to_page(
     whole = document["runs"][0]["auc_all_patients"]
     assert whole["value"] == evaluation["patient"]["auc"]["value"]
     assert "heads.inverse_l2" in page
-    assert "8 patients in common" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "8 patients in common" in shown
+    # The same warning on every surface.
+    [warning] = document["warnings"]
+    assert warning["code"] == "synthetic_cohort"
+    assert warning["text"] in page
+    assert f"{warning['title']} {warning['text']}" in " ".join(shown.split())
+    assert "Alzheimer's disease (AD)" in html.unescape(page)
 
 
 def test_the_same_runs_give_the_same_bytes(

@@ -60,7 +60,7 @@ def test_a_scan_of_the_training_kind_gets_a_number_a_table_and_one_page(
     assert run_command("predict", str(place.path), str(scan), "--out", str(out)) == 0
     shown = capsys.readouterr().out
     assert "probability of AD" in shown
-    assert "TRAINED ON" in shown
+    assert "trained on this patient and on this scan" in " ".join(shown.split())
     [row] = rows_of(out)
     stem = scan.name.removesuffix(".nii.gz")
     assert (row["scan_id"], row["status"], row["trained_on"]) == (stem, "predicted", "patient scan")
@@ -73,8 +73,21 @@ def test_a_scan_of_the_training_kind_gets_a_number_a_table_and_one_page(
     [page] = PdfReader(out / f"{stem}.pdf").pages
     text = page.extract_text()
     assert "Research use only" in text
-    assert "TRAINED ON" in text
     assert said["bundle_digest"] in text
+    # Terminal, table and page render the warnings of the JSON, all of them.
+    codes = [one["code"] for one in said["warnings"]]
+    assert codes == ["synthetic_cohort", "trained_on", "quality"]
+    for one in said["warnings"]:
+        words = f"{one['title']} {one['text']}"
+        assert words in row["warnings"]
+        assert words in " ".join(shown.split())
+        assert words in " ".join(text.split())
+    # The set of labels holds both: that comes first, on every surface, and the number second.
+    assert said["labels"]["labels"] == ["CN", "AD"]
+    assert row["call"] == said["call"] == "undecided"
+    assert shown.index("undecided") < shown.index("probability of AD")
+    assert text.index("undecided") < text.index("Probability of Alzheimer")
+    assert "Alzheimer" in text
 
 
 def test_a_patient_too_young_gets_a_reason_instead_of_a_number(
@@ -97,11 +110,13 @@ def test_a_patient_too_young_gets_a_reason_instead_of_a_number(
     assert "20 years" in text
 
     assert run_command(*words, "--force") == 3
-    assert "FORCED" in capsys.readouterr().out
+    assert "WARNING: Forced." in capsys.readouterr().out
     [row] = rows_of(tmp_path)
     assert row["status"] == "forced"
     assert 0 < float(row["score"]) < 1
-    assert "FORCED" in PdfReader(name.with_suffix(".pdf")).pages[0].extract_text()
+    assert (
+        "Forced. The scan is outside" in PdfReader(name.with_suffix(".pdf")).pages[0].extract_text()
+    )
 
 
 def test_bad_scans_are_listed_and_the_others_are_scored(
@@ -231,4 +246,4 @@ def test_the_same_scan_gives_the_same_page(place: BundlePlace, scan: Path) -> No
     examined = [examine(bundle, ScanRequest(path=scan, scan_id="s")) for _ in range(2)]
     first, second = (prediction_pdf(one, bundle) for one in examined)
     assert first == second
-    assert prediction_lines(examined[0].prediction)[0].startswith("s: probability of AD")
+    assert prediction_lines(examined[0].prediction)[0].startswith("s: undecided; probability of AD")

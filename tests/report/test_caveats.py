@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from mri_transfer.evaluation import caveats as evaluation_caveats
+from mri_transfer.evaluation.notices import study_notices
 from mri_transfer.report import ReportInputs
 from mri_transfer.report import caveats as report_caveats
 from mri_transfer.report.caveats import GRAVITY, rank_caveats, run_caveats
@@ -42,7 +43,8 @@ def clean() -> ReportInputs:
 
 def test_every_caveat_has_a_gravity_with_a_reason_and_every_gravity_a_caveat() -> None:
     source = inspect.getsource(evaluation_caveats) + inspect.getsource(report_caveats)
-    assert set(re.findall(r'return "(\w+)", \(?', source)) == set(GRAVITY)
+    notices = {one.code for one in study_notices(synthetic=True, trunk_weights="random")}
+    assert notices | set(re.findall(r'return "(\w+)", \(?', source)) == set(GRAVITY)
     ranks = [gravity.rank for gravity in GRAVITY.values()]
     assert len(set(ranks)) == len(ranks)
     assert ranks == sorted(ranks, reverse=True)

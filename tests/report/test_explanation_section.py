@@ -24,7 +24,7 @@ def _figures(difference: float) -> dict[str, Any]:
     return {"auc": own, "pointing": own, "mass": own, "group_auc": entry(0.8)}
 
 
-def make_section(**changes: Any) -> Section:
+def make_section(orientation: str = "neurological", **changes: Any) -> Section:
     rng = np.random.default_rng(0)
     grid = (6, 7, 8)
     explanation = Explanation(
@@ -44,8 +44,12 @@ def make_section(**changes: Any) -> Section:
     )
     pixels = rng.integers(0, 255, (4, 64, 64)).astype(np.uint8)
     stack = SliceStack(scan_id="s1", pixels=pixels, z_mm=np.arange(4, dtype=np.float32))
+    bare = make_inputs()
     inputs = dataclasses.replace(
-        make_inputs(), explanation=explanation, stack_of=lambda _scan: stack
+        bare,
+        explanation=explanation,
+        stack_of=lambda _scan: stack,
+        config={**bare.config, "report": {"orientation": orientation}},
     )
     return explanation_section(inputs)
 
@@ -83,6 +87,16 @@ def test_the_pictures_the_header_and_the_viewers_are_told() -> None:
     links = [link.target for b in section.blocks if isinstance(b, Text) for link in b.links]
     assert links == [f"../explanations/{n}.html" for n in ("group_0", "group_1", "difference")]
     assert make_section() == section
+
+
+def test_every_slice_turns_with_the_setting_and_the_text_says_so() -> None:
+    usual, turned = make_section(), make_section(orientation="radiological")
+    pictures = [
+        [one for one in section.blocks if isinstance(one, Picture)] for section in (usual, turned)
+    ]
+    assert all(a.content != b.content for a, b in zip(*pictures, strict=True))
+    assert "patient's right (R) is on the left" in _texts(turned)
+    assert "patient's left (L) is on the left" in _texts(usual)
 
 
 def test_a_failed_check_comes_first_and_in_words() -> None:

@@ -224,7 +224,7 @@ def test_every_text_of_the_tree_stands_on_the_page(report: Report, page: Page) -
     said = page.text + " ".join(str(a.get("alt")) for a in page.named("img"))
     missing = [text for text in _texts(report) if " ".join(text.split()) not in said]
     assert not missing
-    assert {"seed", "7", "none", "yes", "1, 2.5", "70 %", "7.5", "25 %"} <= set(page.texts)
+    assert {"seed", "7", "none", "yes", "1, 2.5", "70 %", "25 %"} <= set(page.texts)
 
 
 def test_a_composed_report_leaves_nothing_out(composed_report: Report, composed: Page) -> None:
@@ -238,6 +238,11 @@ def test_sheet_names_height_and_score_and_draws_the_shares(page: Page) -> None:
     assert [(a["class"], a["style"]) for a in bars[:2]] == [
         ("down", "--length: 12.5%"), ("up", "--length: 50.0%"),
     ]  # fmt: skip
+
+
+def test_the_colours_of_a_sheet_have_their_scale(page: Page) -> None:
+    start = page.texts.index("\u22120.02")
+    assert page.texts[start : start + 3] == ["\u22120.02", "+0.02", "Caption of overlay"]
 
 
 def test_overlay_is_switched_without_a_script(page: Page) -> None:
@@ -259,8 +264,8 @@ def test_patients_have_a_row_with_their_score_and_the_marks_of_the_filters() -> 
         {"data-label": "AD", "data-call": "wrong", "data-quality": "warn"}
     ]
     start = shown.texts.index("p3")
-    assert shown.texts[start : start + 7] == [
-        "p3", "AD", "0.62", "0.50 to 1.25", "CN", "wrong", "warn",
+    assert shown.texts[start : start + 8] == [
+        "p3", "AD", "0.62", "0.50 to 1.25", "CN", "wrong", "threshold 0.47 to 0.58", "warn",
     ]  # fmt: skip
     bar = next(a for a in shown.named("span") if a.get("class") == "bar up")
     assert bar["style"] == "--low: 50.0%; --high: 100.0%; --at: 62.5%"

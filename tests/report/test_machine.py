@@ -13,9 +13,17 @@ import numpy as np
 import pytest
 
 from mri_transfer.report import report_document, write_machine
-from mri_transfer.report.document import Confusion, Facts, Folded, Section
+from mri_transfer.report.document import Facts, Folded, Section
 from mri_transfer.schemas import schema_of
-from tests.report.tree import HOSTILE, SVG, every_block, make_figure, make_picture, make_report
+from tests.report.tree import (
+    HOSTILE,
+    SVG,
+    every_block,
+    make_figure,
+    make_picture,
+    make_report,
+    make_sheet,
+)
 
 
 def faults(document: dict[str, Any]) -> list[str]:
@@ -116,13 +124,13 @@ def test_panels_are_there_in_full(document: dict[str, Any]) -> None:
 def test_what_is_not_finite_is_no_number(tmp_path: Path) -> None:
     nan, inf = float("nan"), float("inf")
     report = make_report(
-        Confusion(caption="c", labels=("a", "b"), counts=((nan, 1.0), (inf, 2.0))),
+        dataclasses.replace(make_sheet(), attributions=(nan, inf)),
         Facts(title="f", content={"a": nan, "b": [np.float64(inf)], "n": np.int64(3)}),
     )
     write_machine(report, tmp_path / "report.json")
     document = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
-    confusion, facts = document["sections"][0]["blocks"]
-    assert confusion["counts"] == [[None, 1.0], [None, 2.0]]
+    sheet, facts = document["sections"][0]["blocks"]
+    assert sheet["attributions"] == [None, None]
     assert facts["content"] == {"a": "nan", "b": ["inf"], "n": 3}
     assert faults(document) == []
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from mri_transfer.errors import StoreError
+from mri_transfer.figures import slice_sheet
 from mri_transfer.report import ReportInputs, page_name, panels
 from mri_transfer.report.document import (
     Block,
@@ -26,6 +27,7 @@ from mri_transfer.report.document import (
 )
 from mri_transfer.report.patient_results import patient_results
 from mri_transfer.report.sections.patients import patients_section
+from mri_transfer.report.wording import number
 from tests.report.documents import make_inputs
 from tests.report.whole_inputs import N_SLICES, whole_inputs
 
@@ -121,6 +123,37 @@ def test_a_sheet_holds_the_slices_with_scores_heights_and_attribution(
     )
     assert picture.width / picture.height == overlay.width / overlay.height
     assert "AD" in sheet.overlay.caption
+
+
+def test_beside_a_call_stands_the_threshold_of_the_fold_that_made_it(
+    inputs: ReportInputs, section: Section
+) -> None:
+    (name, panel), *_ = panels_of(section).items()
+    rows = inputs.patient_scores[inputs.patient_scores["patient_id"] == name]
+    known = {(one["repeat"], one["fold"]): one for one in inputs.evaluation["per_fold"]}
+    places = [(row["repeat"], row["fold"]) for row in rows.to_dict("records")]
+    expected = [number(known[place]["threshold"]) for place in places]
+    table = next(t for t in of_kind(panel.blocks, Table) if "in every repeat" in t.caption)
+    column = table.columns.index("Threshold of AD") - 1
+    assert [row.cells[column] for row in table.rows] == expected
+    ends = sorted({number(known[place]["threshold"], 2) for place in places})
+    assert panel.threshold == " to ".join(dict.fromkeys((ends[0], ends[-1])))
+
+
+@pytest.mark.parametrize("orientation", ["neurological", "radiological"])
+def test_the_sheet_is_shown_as_the_setting_says(inputs: ReportInputs, orientation: str) -> None:
+    config = {**inputs.config, "report": {"orientation": orientation, "paper": "a4"}}
+    turned = dataclasses.replace(inputs, config=config)
+    section = patients_section(turned)
+    panel = next(iter(panels_of(section).values()))
+    sheet = next(of_kind(panel.blocks, SliceSheet))
+    assert turned.stack_of is not None
+    stack = turned.stack_of(inputs.scans.iloc[0]["scan_id"])
+    assert sheet.picture.content == slice_sheet(stack.pixels, orientation=orientation)
+    side = {"neurological": "left (L)", "radiological": "right (R)"}[orientation]
+    assert f"patient's {side} is on the left" in sheet.picture.caption
+    assert f"patient's {side} is on the left" in texts(section.blocks, "how")
+    assert sheet.limit > 0
 
 
 def test_a_slice_without_a_score_is_none(inputs: ReportInputs) -> None:

@@ -184,7 +184,12 @@ def test_a_text_is_never_markup() -> None:
         Bullets(items=(HOSTILE,)),
         Bullets(items=(HOSTILE,), role="commands"),
         Facts(title=HOSTILE, content={HOSTILE: [HOSTILE], "b": {HOSTILE: {HOSTILE: HOSTILE}}}),
-        Confusion(caption=HOSTILE, labels=(HOSTILE, "b"), counts=((1.0, 2.0), (0.0, 0.0))),
+        Confusion(
+            caption=HOSTILE,
+            labels=(HOSTILE, "b"),
+            counts=((1, 2), (0, 0)),
+            shares=((1 / 3, 2 / 3), (0.0, 0.0)),
+        ),
         Folded(title=HOSTILE, blocks=(table, figure)),
     )
     report = make_report(*hidden, title=HOSTILE)

@@ -29,8 +29,8 @@ def test_not_a_number_is_said_in_words() -> None:
     assert number(float("nan")) == count(float("nan")) == p_value(float("nan")) == "not defined"
 
 
-def test_a_count_has_a_decimal_only_where_repeats_were_averaged() -> None:
-    assert (count(52.0), count(51.666)) == ("52", "51.7")
+def test_patients_are_whole_also_where_repeats_were_averaged() -> None:
+    assert (count(52.0), count(51.666), count(0.3)) == ("52", "about 52", "about 1")
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def make_sheet() -> SliceSheet:
     """Return a sheet of two slices, one of them without a score."""
     return SliceSheet(
         picture=make_picture("slices"), overlay=make_picture("overlay", 200), columns=2,
-        n_slices=2, z_mm=(-4.0, 1.5), scores=(0.25, None), attributions=(-0.125, 0.5),
+        n_slices=2, z_mm=(-4.0, 1.5), scores=(0.25, None), limit=0.02, attributions=(-0.125, 0.5),
     )  # fmt: skip
 
 
@@ -82,8 +82,9 @@ def make_panel(patient_id: str, blocks: Sequence[Block] = ()) -> PatientPanel:
     """Return the panel of a patient."""
     return PatientPanel(
         patient_id=patient_id, label="AD", score=0.625, score_low=0.5, score_high=0.75,
-        called="AD", share_right=1.0, covariates={"age": "71", "site": ""},
-        quality="warn", quality_note="turned", blocks=tuple(blocks),
+        called="AD", threshold="0.47 to 0.58", share_right=1.0,
+        covariates={"age": "71", "site": ""}, quality="warn", quality_note="turned",
+        blocks=tuple(blocks),
     )  # fmt: skip
 
 
@@ -107,7 +108,8 @@ def every_block() -> tuple[Block, ...]:
         make_figure("broad", wide=True),
         make_picture(),
         make_sheet(),
-        Confusion(caption="Calls", labels=("CN", "AD"), counts=((7.0, 3.0), (2.5, 7.5))),
+        Confusion(caption="Calls", labels=("CN", "AD"), counts=((7, 3), (3, 7)),
+                  shares=((0.7, 0.3), (0.25, 0.75))),
         Folded(title="A fold", blocks=(Heading(text="Inside"), make_table("Folded table"))),
         PatientPanels(caption="Every patient", labels=("CN", "AD"), panels=(
             make_panel(HOSTILE, [make_sheet(), make_table("Scores by repeat")]), make_panel("p2"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mri_transfer.bundle import model_notices
 from pipelines.predict import BundlePlace
 from tests.service.conftest import MAX_MEGABYTES, MAX_UNPACKED_MEGABYTES
 from tests.service.serving import FAULT_FIELDS, Service
@@ -184,3 +185,4 @@ def test_health_and_version_say_what_runs(service: Service, place: BundlePlace) 
     facts = httpx.get(f"{service.url}/version").json()
     assert facts["bundle_digest"] == place.load().digest
     assert facts["max_megabytes"] == MAX_MEGABYTES
+    assert facts["warnings"] == [one.as_dict() for one in model_notices(place.load())] != []

@@ -15,6 +15,7 @@ from mri_transfer.report.comparison_tables import (
 from mri_transfer.report.document import Block, Heading, Section, Text
 from mri_transfer.report.model import ReportInputs
 from mri_transfer.report.summary import comparison
+from mri_transfer.report.wording import number
 
 __all__ = ["comparison_section"]
 
@@ -56,7 +57,26 @@ def _baselines(inputs: ReportInputs) -> tuple[Block, ...]:
             "the bootstrap take the heads as they are; the corrected t interval over folds also "
             "counts that other training patients would give other heads."
         ),
+        _below_guessing(inputs),
         folded("Calls at the threshold: McNemar's test", mcnemar_table(inputs)),
+    )
+
+
+def _below_guessing(inputs: ReportInputs) -> Block | None:
+    """Explain baselines below 0.5, which look like a fault and are none."""
+    names = [
+        f"{name} ({number(entry['auc']['value'], 2)})"
+        for name, entry in sorted_baselines(inputs.evaluation).items()
+        if (entry["auc"]["value"] or 1.0) < 0.5
+    ]
+    if not names:
+        return None
+    return how(
+        f"Below 0.50: {', '.join(names)}. Such a baseline knows nothing that tells the labels "
+        "apart. Folds hold the labels in equal shares, so a fold that holds out more positive "
+        "patients of one kind (of one sex, say) leaves fewer of them to train on, and the baseline "
+        "leans the wrong way for just those held out. To beat it is no achievement, so the model "
+        "is not tested against it: guessing, 0.50, is the bar."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mri_transfer import figures
+from mri_transfer.labels import spelt_out
 from mri_transfer.report import class_tables, tables
 from mri_transfer.report.blocks import (
     beside,
@@ -14,14 +15,15 @@ from mri_transfer.report.blocks import (
     missing,
     section_of,
 )
-from mri_transfer.report.document import Block, Confusion, Heading, Section, Text
+from mri_transfer.report.calls import confusion_block, rounding_text
+from mri_transfer.report.document import Block, Heading, Section, Text
 from mri_transfer.report.model import ReportInputs
 from mri_transfer.report.summary import answer, threshold
 from mri_transfer.report.wording import number
 
 __all__ = ["discrimination_section"]
 
-_CALLS = "Patients, mean of the repeats. Rows: reference standard. Columns: the model's call."
+_CALLS = "Patients. Rows: reference standard. Columns: the model's call."
 
 
 def discrimination_section(inputs: ReportInputs) -> Section:
@@ -59,13 +61,14 @@ def _roc(inputs: ReportInputs) -> Block:
     curve = inputs.evaluation.get("roc") or {}
     if not curve.get("fpr"):
         return missing("ROC curve: not defined, there are no scores of both labels.")
-    own = curve.get("auc")
-    area = f" (area {number(own)})" if own is not None else ""
+    n_repeats = inputs.evaluation["n_repeats"]
+    what = "ROC curve"
+    if n_repeats > 1:
+        what = f"Mean of the {n_repeats} repeats' ROC curves: mean sensitivity at each specificity"
     return figure(
         "roc",
         figures.draw_roc(inputs.evaluation),
-        f"ROC curve of the score averaged over repeats{area}; the AUC that counts is the mean of "
-        "the repeats' own.",
+        f"{what}. The area under it, {number(curve['auc'])}, is the AUC of this report.",
         tables.roc_table(inputs),
     )
 
@@ -89,17 +92,11 @@ def _calls(inputs: ReportInputs) -> tuple[Block, ...]:
         return heading, missing("No cross-tabulation was computed.")
     return (
         heading,
-        _confusion(found["labels"], found["matrix"]),
+        confusion_block(_CALLS, found["labels"], found["matrix"]),
         how(
             f"{threshold(inputs)} Calls on the diagonal agree with the reference standard; "
-            "percentages are of the row."
+            f"percentages are of the row. {rounding_text(inputs.evaluation['n_repeats'])}".strip()
         ),
-    )
-
-
-def _confusion(labels: list[str], counts: list[list[float]]) -> Confusion:
-    return Confusion(
-        caption=_CALLS, labels=tuple(labels), counts=tuple(tuple(line) for line in counts)
     )
 
 
@@ -138,12 +135,12 @@ def _classes(inputs: ReportInputs) -> tuple[Block, ...]:
     return joined(
         Text(
             text=f"All else in this report is about {positive} against all other classes together. "
-            f"Here each of {', '.join(found['classes'])} is told from the rest, and a patient is "
-            "called what scores highest."
+            f"Here each of {', '.join(map(spelt_out, found['classes']))} is told from the rest, "
+            "and a patient is called what scores highest."
         ),
         class_tables.class_table(inputs),
         class_tables.macro_table(inputs),
-        _confusion(found["classes"], found["confusion"]),
+        confusion_block(_CALLS, found["classes"], found["confusion"]),
         how(
             "Rows are the reference standard. A figure over all classes hides which classes are "
             "taken for each other; the cross-tabulation shows it."

@@ -77,8 +77,8 @@ def _maps(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
     yield from (Text(text=text, role="finding") for text in _findings(inputs, document))
     yield Text(text=_METHODS_TEXT.format(positive=positive))
     yield Heading(text="Groups")
-    yield from (_group_picture(found, one) for one in document["groups"])
-    yield how(_how_groups(document))
+    yield from (_group_picture(inputs, found, one) for one in document["groups"])
+    yield how(f"{_how_groups(document)} {figures.convention_text(inputs.orientation)}")
     yield _viewers(document)
     yield figure(
         "attribution-heights",
@@ -167,7 +167,7 @@ def _truth_sentence(truth: Mapping[str, Any], confidence: float) -> str:
     )
 
 
-def _group_picture(found: Explanation, group: Mapping[str, Any]) -> Picture:
+def _group_picture(inputs: ReportInputs, found: Explanation, group: Mapping[str, Any]) -> Picture:
     document = found.document
     affine = np.array(document["grid_affine"])
     background = found.groups["background"]
@@ -182,19 +182,22 @@ def _group_picture(found: Explanation, group: Mapping[str, Any]) -> Picture:
     # One scale for all labels, so that they can be compared; the difference has its own.
     shown = [group["name"]] if group["name"] == "difference" else [one["name"] for one in own]
     limit = max(figures.attribution_limit(found.groups[name]) for name in shown)
-    heights = ", ".join(number(z, 0) for z in z_mm)
     positive = document["positive_label"]
     return Picture(
         name=f"attribution-{group['name'].replace('_', '-')}",
         content=figures.attribution_png(
-            grey, planes, limits=[limit] * len(planes), columns=_COLUMNS
+            grey,
+            planes,
+            limits=[limit] * len(planes),
+            z_mm=z_mm,
+            orientation=inputs.orientation,
+            columns=_COLUMNS,
         ),
         media_type="image/png",
         alt=f"Axial planes of the mean scan, coloured where the model found evidence: "
         f"{group['label']}, {group['n_patients']} patients.",
         caption=f"{group['label']} ({group['n_patients']} patients). Orange speaks for {positive}, "
-        f"blue against; the strongest colour is {limit:.2g} {document['unit']}. "
-        f"Heights, row by row: {heights} mm.",
+        f"blue against, in {document['unit']}.",
         numbers=(group_table(document),),
         wide=True,
     )
@@ -204,14 +207,12 @@ def _how_groups(document: Mapping[str, Any]) -> str:
     space = document["space"]
     if space["mni"]:
         text = (
-            "The scans lie in MNI space; the picture is their mean. Front is at the top, left on "
-            "the left."
+            "The scans lie in MNI space; the picture is their mean, with heights z of that space."
         )
     else:
         text = (
             "The scans came ready, so positions are those of their own headers, and the picture is "
-            "the cohort's own mean. Top and left follow the headers: top is what they call front, "
-            "left what they call left."
+            "the cohort's own mean."
         )
     for turn, n in space["turned"].items():
         text += f" In {n} scans the content lies otherwise than the header says: {turn}."
@@ -226,7 +227,8 @@ def _viewers(document: Mapping[str, Any]) -> Text | None:
     )
     if not links:
         return None
-    return Text(text="To turn the maps in all three directions, open a viewer:", links=links)
+    text = "To turn the maps in all three directions (left on the left), open a viewer:"
+    return Text(text=text, links=links)
 
 
 def _close(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
@@ -247,10 +249,12 @@ def _close_pictures(inputs: ReportInputs, found: Explanation) -> Iterator[Block]
         yield missing("The close views are not drawn: the slices are not at hand.")
         return
     for n, one in enumerate(found.document["close"]):
-        pixels = inputs.stack_of(one["scan_id"]).pixels[one["slices"]].astype(np.float32)
+        stack = inputs.stack_of(one["scan_id"])
+        pixels = stack.pixels[one["slices"]].astype(np.float32)
         maps = found.maps[found.scan_ids.index(one["scan_id"])][one["slices"]]
         rows = [maps, _blurred(found.close[f"gradients {n}"]), found.close[f"occlusion {n}"]]
-        content = _sheet(pixels, rows)
+        z_mm = [float(z) for z in stack.z_mm[one["slices"]]]
+        content = _sheet(pixels, rows, z_mm=z_mm, orientation=inputs.orientation)
         yield Picture(
             name=f"attribution-close-{n}",
             content=content,
@@ -258,11 +262,18 @@ def _close_pictures(inputs: ReportInputs, found: Explanation) -> Iterator[Block]
             alt=f"{len(pixels)} slices of {one['patient_id']}, with the maps, integrated gradients "
             "and occlusion over them.",
             caption=f"{one['patient_id']}, labelled {one['label']}, called {one['called']}ly. "
-            "From above: the maps, integrated gradients, occlusion. Each row has its own scale.",
+            "From above: the maps, integrated gradients, occlusion, each row with its own scale, "
+            "in log-odds.",
         )
 
 
-def _sheet(pixels: np.ndarray[Any, Any], rows: Sequence[np.ndarray[Any, Any]]) -> bytes:
+def _sheet(
+    pixels: np.ndarray[Any, Any],
+    rows: Sequence[np.ndarray[Any, Any]],
+    *,
+    z_mm: Sequence[float],
+    orientation: figures.Orientation,
+) -> bytes:
     """Return the slices once for each method, its attribution over them."""
     shape = (len(pixels), *rows[1].shape[1:])
     fitted = []
@@ -274,6 +285,8 @@ def _sheet(pixels: np.ndarray[Any, Any], rows: Sequence[np.ndarray[Any, Any]]) -
         np.concatenate([pixels] * len(rows)),
         np.concatenate(fitted),
         limits=limits,
+        z_mm=[*z_mm] * len(rows),
+        orientation=orientation,
         columns=len(pixels),
         tile_px=128,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mri_transfer import figures
 from mri_transfer.report.blocks import bullets, how, missing, section_of
 from mri_transfer.report.document import Block, Heading, PatientPanels, Section, Text
 from mri_transfer.report.model import ReportInputs
@@ -118,10 +119,11 @@ def _how_to_read(inputs: ReportInputs) -> str:
     text = (
         f"The score runs from 0 ({negative}) to 1 ({positive}); it is the mean over the repeats, "
         "with the lowest and the highest beside it. Every score is by a head that had not seen "
-        "the patient. Below each slice stand its height z in millimetres and its own score. A "
-        "slice alone says little: the call rests on all of them. Each slice is shown as its scan's "
-        "header places it: where the header is right, the front of the head is at the top and the "
-        "patient's left on the left, which is not the radiological convention."
+        f"the patient, and beside the call stands from which score on that head calls {positive}: "
+        "thresholds are set on the training patients of each fold. Below each slice stand its "
+        "height z in millimetres and its own score. A slice alone says little: the call rests on "
+        "all of them. "
+        f"{figures.convention_text(inputs.orientation)}"
     )
     if inputs.explanation is not None:
         text += (

@@ -16,8 +16,8 @@ function make(name, text, className) {
 
 /* Rounding must not turn what is likely into what is certain. */
 function percent(share) {
-  if (share > 0.99 && share < 1) return "over 99 %";
-  return share < 0.01 && share > 0 ? "under 1 %" : `${(100 * share).toFixed(0)} %`;
+  if (share > 0.99 && share < 1) return "over 99\u00a0%";
+  return share < 0.01 && share > 0 ? "under 1\u00a0%" : `${(100 * share).toFixed(0)}\u00a0%`;
 }
 const headers = () => (by("token").value ? { Authorization: `Bearer ${by("token").value}` } : {});
 
@@ -42,12 +42,27 @@ function drawBar(said) {
   return bar;
 }
 
+/* The same list wherever a prediction is shown; what is said of the model stands above the form too. */
+function addWarnings(warnings, to) {
+  for (const one of warnings) {
+    const line = make("p", null, "mark");
+    line.append(make("strong", one.title), ` ${one.text}`);
+    to.append(line);
+  }
+}
+
 function addNumber(said, to) {
   const line = make("p", null, "score");
-  line.append(make("b", percent(said.score)), make("span", `probability of ${said.positive_label}`));
+  const chance = `probability of ${said.positive_name}`;
+  if (said.call === "undecided") {
+    line.append(make("b", "Undecided"), make("span", `${chance}: ${percent(said.score)}`));
+  } else {
+    line.append(make("b", percent(said.score)), make("span", chance));
+  }
   to.append(line, drawBar(said));
   const facts = [
-    ["Called", `${said.label} (from ${percent(said.threshold)} on: ${said.positive_label})`],
+    [said.call === "undecided" ? "By the threshold alone" : "Called",
+      `${said.label} (from ${percent(said.threshold)} on: ${said.positive_label})`],
     ["With other training patients", `${percent(said.score_low)} to ${percent(said.score_high)}`],
   ];
   if (said.labels) {
@@ -115,16 +130,11 @@ function addJson(said, to) {
 function showPrediction(said) {
   const to = by("said");
   const titles = {
-    predicted: `${said.scan_id}: scored`,
+    predicted: `${said.scan_id}: ${said.call === "undecided" ? "" : "called "}${said.call}`,
     abstained: `${said.scan_id}: the model abstains`,
     forced: `${said.scan_id}: scored against advice`,
   };
-  if (said.status === "forced") {
-    to.append(make("p", "The model was not made for this scan. The number below is not to be trusted.", "mark"));
-  }
-  if (said.overlap.patient || said.overlap.scan) {
-    to.append(make("p", "This scan was among the training data: its score is no test of the model.", "mark"));
-  }
+  addWarnings(said.warnings, to);
   if (said.score !== null) addNumber(said, to);
   addReasons(said, to);
   addChecks(said, to);
@@ -210,6 +220,7 @@ async function introduce() {
   by("token").required = health.token_needed;
   if (health.token_needed) return;
   limits = await (await fetch("version")).json();
+  addWarnings(limits.warnings, by("warnings"));
   by("about").textContent = `Model version ${limits.bundle_version}, trained on ${limits.n_patients} patients. ` +
     `At most ${limits.max_megabytes} MB a scan. mri-transfer ${limits.mri_transfer}.`;
 }

@@ -1,0 +1,67 @@
+"""Notice: what must be read before a figure or a prediction is used, the same wherever it is shown.
+
+JSON files hold notices under `warnings`; pages, prints, tables and terminals render that list.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+__all__ = ["Notice", "study_notices"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Notice:
+    """A warning.
+
+    Attributes
+    ----------
+    code : str
+        Stable name for machines.
+    title : str
+        Two or three words with a full stop.
+    text : str
+        What it means, in a sentence or two.
+    """
+
+    code: str
+    title: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.title} {self.text}"
+
+    def as_dict(self) -> dict[str, str]:
+        """Return it as JSON values."""
+        return dataclasses.asdict(self)
+
+
+def study_notices(*, synthetic: bool, trunk_weights: str) -> tuple[Notice, ...]:
+    """Return what makes a study no study of patients.
+
+    Parameters
+    ----------
+    synthetic : bool
+        Whether any of its patients was made by software.
+    trunk_weights : str
+        As `TrunkSpec.weights`.
+    """
+    found = []
+    if synthetic:
+        found.append(
+            Notice(
+                code="synthetic_cohort",
+                title="Synthetic cohort.",
+                text="Patients were made by software. What is shown here says that the software "
+                "works, and nothing about patients.",
+            )
+        )
+    if trunk_weights == "random":
+        found.append(
+            Notice(
+                code="random_trunk",
+                title="Untrained trunk.",
+                text="Random weights stand in place of pretrained ones: a control, not a result.",
+            )
+        )
+    return tuple(found)
