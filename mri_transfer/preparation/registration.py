@@ -42,7 +42,14 @@ from mri_transfer.preparation.template import (
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-__all__ = ["Alignment", "align", "fit_rigidly", "one_thread"]
+__all__ = [
+    "Alignment",
+    "Trial",
+    "align",
+    "choose_orientation",
+    "fit_rigidly",
+    "one_thread",
+]
 
 Matrix = npt.NDArray[np.float64]
 
@@ -163,8 +170,18 @@ class _Pyramid:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class _Trial:
-    """A pose after registration at `_RIGID_MM` or `_AFFINE_MM`."""
+class Trial:
+    """A pose after it was registered.
+
+    Parameters
+    ----------
+    turn : int
+        Position in `TURNS` of the orientation in which it ended.
+    information : float
+        Mutual information with the aged template, in nats.
+    matrix : ndarray of float64, shape (4, 4)
+        Template position to scan position, both RAS mm.
+    """
 
     turn: int
     information: float
@@ -178,10 +195,10 @@ class _Trial:
         return self.information - _SIZE_PENALTY * too_large
 
 
-_NO_RIVAL = _Trial(turn=-1, information=0.0, matrix=np.eye(4))
+_NO_RIVAL = Trial(turn=-1, information=0.0, matrix=np.eye(4))
 
 
-def _search(images: _Pyramid, poses: list[Pose]) -> tuple[_Trial, _Trial]:
+def _search(images: _Pyramid, poses: list[Pose]) -> tuple[Trial, Trial]:
     """Register the header's orientation and the best of the others; return winner and rival."""
     turns = list(dict.fromkeys(pose.turn for pose in poses if pose.turn != 0))
     upright = _best([_rigid(images, pose) for pose in _starts(images, poses, 0)[:_HEADER_STARTS]])
@@ -189,12 +206,10 @@ def _search(images: _Pyramid, poses: list[Pose]) -> tuple[_Trial, _Trial]:
         _rigid(images, next(pose for pose in poses if pose.turn == turn))
         for turn in turns[:_OTHER_TURNS]
     ]
-    return _judged([_refined(images, upright), _refined(images, _best(others))])
+    return choose_orientation([_refined(images, upright), _refined(images, _best(others))])
 
 
-def _search_further(
-    images: _Pyramid, poses: list[Pose], known: list[_Trial]
-) -> tuple[_Trial, _Trial]:
+def _search_further(images: _Pyramid, poses: list[Pose], known: list[Trial]) -> tuple[Trial, Trial]:
     """Register from every plausible start: what looks unlike the template takes longer."""
     upright = [_rigid(images, pose) for pose in _starts(images, poses, 0)]
     turned = [
@@ -204,7 +219,7 @@ def _search_further(
     likely = sorted(upright, key=lambda trial: -trial.merit)[:_HEADER_REFINED]
     likely += sorted(turned, key=lambda trial: -trial.merit)[:_TURNED_REFINED]
     known = [trial for trial in known if trial is not _NO_RIVAL]
-    return _judged([*known, *(_refined(images, trial) for trial in likely)])
+    return choose_orientation([*known, *(_refined(images, trial) for trial in likely)])
 
 
 def _starts(images: _Pyramid, poses: list[Pose], turn: int) -> list[Pose]:
@@ -215,14 +230,25 @@ def _starts(images: _Pyramid, poses: list[Pose], turn: int) -> list[Pose]:
     return both + slid[len(crown) :]
 
 
-def _best(trials: list[_Trial]) -> _Trial:
+def _best(trials: list[Trial]) -> Trial:
     return max(trials, key=lambda trial: trial.merit)
 
 
-def _judged(trials: list[_Trial]) -> tuple[_Trial, _Trial]:
-    """Return the orientation that is believed, and its best rival.
+def choose_orientation(trials: list[Trial]) -> tuple[Trial, Trial]:
+    """Choose between the header's orientation and the others.
 
-    The header is a strong witness: content overrules it by a clear margin only.
+    The header is strong evidence: content overrules it by a clear margin only.
+
+    Parameters
+    ----------
+    trials : list of Trial
+        At least one.
+
+    Returns
+    -------
+    chosen, rival : Trial
+        The best trial of the orientation that is chosen, and the best of all others. Without any
+        other, the rival's orientation is -1 and its information 0.
     """
     upright = [trial for trial in trials if trial.turn == 0]
     others = [trial for trial in trials if trial.turn != 0]
@@ -236,18 +262,18 @@ def _judged(trials: list[_Trial]) -> tuple[_Trial, _Trial]:
     return (other, best) if overruled else (best, other)
 
 
-def _margin(chosen: _Trial, rival: _Trial) -> float:
+def _margin(chosen: Trial, rival: Trial) -> float:
     return chosen.merit - rival.merit
 
 
-def _rigid(images: _Pyramid, pose: Pose) -> _Trial:
+def _rigid(images: _Pyramid, pose: Pose) -> Trial:
     information, placed = fit_rigidly(
         aged_template_at(_RIGID_MM), _outline(_RIGID_MM), images.coarse, pose.matrix
     )
-    return _Trial(turn=pose.turn, information=information, matrix=placed)
+    return Trial(turn=pose.turn, information=information, matrix=placed)
 
 
-def _refined(images: _Pyramid, trial: _Trial) -> _Trial:
+def _refined(images: _Pyramid, trial: Trial) -> Trial:
     information, moved = _affine(
         images.middle,
         itk_affine(trial.matrix),
@@ -256,7 +282,7 @@ def _refined(images: _Pyramid, trial: _Trial) -> _Trial:
         step_mm=2.0,
     )
     matrix = ras_matrix(moved)
-    return _Trial(turn=_nearest_turn(matrix)[0], information=information, matrix=matrix)
+    return Trial(turn=_nearest_turn(matrix)[0], information=information, matrix=matrix)
 
 
 @functools.cache

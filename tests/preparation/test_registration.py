@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 
 from mri_transfer.preparation.pose import TURNS
-from mri_transfer.preparation.registration import Alignment, align, fit_rigidly, one_thread
+from mri_transfer.preparation.registration import (
+    Alignment,
+    Trial,
+    align,
+    choose_orientation,
+    fit_rigidly,
+    one_thread,
+)
 from mri_transfer.preparation.template import image_of_array, image_of_volume, itk_affine
 from mri_transfer.volumes import Volume, load_volume
 from tests.heads_phantom import (
@@ -117,3 +126,64 @@ def test_the_thread_count_comes_back_even_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), one_thread():
         _ = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() / 0
     assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == before
+
+
+def _trial(turn: int, information: float, *, size: float = 0.9) -> Trial:
+    return Trial(turn=turn, information=information, matrix=np.diag([size, size, size, 1.0]))
+
+
+def test_the_headers_orientation_is_overruled_by_a_clear_margin_only() -> None:
+    upright = _trial(0, 0.40)
+    for other in (_trial(5, 0.30), _trial(5, 0.45), _trial(5, 0.51)):
+        assert choose_orientation([other, upright]) == (upright, other)
+    clear = _trial(5, 0.53)
+    assert choose_orientation([upright, _trial(7, 0.45), clear]) == (clear, upright)
+
+
+def test_a_brain_that_is_larger_than_brains_are_does_not_win() -> None:
+    inside, between_bone_and_scalp = _trial(0, 0.40), _trial(0, 0.45, size=1.1)
+    chosen, _ = choose_orientation([between_bone_and_scalp, inside, _trial(3, 0.2)])
+    assert chosen is inside
+    # Size costs nothing as long as brains have it.
+    assert _trial(0, 0.4, size=0.8).merit == _trial(0, 0.4, size=1.0).merit == 0.4
+
+
+def test_where_all_trials_end_in_one_orientation_there_is_no_rival() -> None:
+    best, worse = _trial(0, 0.5), _trial(0, 0.4)
+    chosen, rival = choose_orientation([worse, best])
+    assert chosen is best
+    assert rival.turn not in range(24)
+    assert rival.merit == 0
+
+
+def test_a_head_of_which_the_scalp_outshines_the_brain_is_registered() -> None:
+    """Fat three times as bright as the brain, as in scans of thick slices."""
+    head = some_head()
+    voxels = head.volume.voxels.copy()
+    distance = ndimage.distance_transform_edt(~head.brain, sampling=head.volume.spacing_mm)
+    scalp = (np.asarray(distance) > 7) & (voxels > 0)
+    voxels[scalp] *= 3
+    found = align(image_of_volume(dataclasses.replace(head.volume, voxels=voxels)))
+    assert found.turn == 0
+    assert placement_error_mm(found.matrix, head) < 3
+
+
+WILD = Path(__file__).resolve().parents[3] / "shared" / "data" / "heads-wild"
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["sub-OAS10001_T1w", "sub-ms01_ses-1_T1w", "sub-ms01_ses-2_T1w", "sub-ms03_ses-2_T1w"],
+)
+def test_heads_as_scanners_give_them_are_registered(name: str) -> None:
+    """An atrophied brain, and heads with slices of 3 mm whose scalp outshines the brain."""
+    path = WILD / f"{name}.nii.gz"
+    if not path.is_file():
+        pytest.skip(f"the real scans are not there: {path}")
+    found = align(image_of_volume(load_volume(path, scan_id=name)))
+    assert found.turn == 0
+    assert found.information > 0.45
+    assert found.lead > 0.2
+    assert 0.5 < found.volume_ratio < 0.9
