@@ -221,8 +221,8 @@ def _background(voxels: FloatArray, prepared: PreparedScan) -> float | None:
     )
     darkest = float(np.percentile(voxels, 0.1))
     bright = float(np.percentile(voxels, 90.0))
-    # Some faces cut the head, the darker ones show the air beside it.
-    edge = float(np.percentile(faces, 25.0))
+    # The neck or the crown may fill a face; most of the edge is air.
+    edge = float(np.median(faces))
     return (edge - darkest) / (bright - darkest) if bright > darkest else None
 
 

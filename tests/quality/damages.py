@@ -116,6 +116,30 @@ def _ball(voxels: FloatArray, middle: tuple[int, ...], mm: tuple[float, ...]) ->
     return 800.0 * ball + 20 * np.random.default_rng(0).random(voxels.shape)
 
 
+def _without_cerebellum(
+    voxels: FloatArray, middle: tuple[int, ...], mm: tuple[float, ...]
+) -> FloatArray:
+    """Nothing behind and below: 27 mm behind and 33 mm below the brain's middle."""
+    voxels[:, : middle[1] - round(27 / mm[1]), : middle[2] - round(33 / mm[2])] = 0
+    return voxels
+
+
+def _cavity(voxels: FloatArray, middle: tuple[int, ...], mm: tuple[float, ...]) -> FloatArray:
+    """A ball of fluid of 56 mm in the right hemisphere."""
+    at = (middle[0] + round(32 / mm[0]), middle[1], middle[2] + round(15 / mm[2]))
+    offsets = np.meshgrid(
+        *((np.arange(n) - m) * edge for n, m, edge in zip(voxels.shape, at, mm, strict=True)),
+        indexing="ij",
+    )
+    ball = sum(np.square(offset) for offset in offsets) < 28**2
+    return np.where(ball, 0.1 * np.percentile(voxels, 90), voxels)
+
+
+def _bright_air(voxels: FloatArray, middle: tuple[int, ...], mm: tuple[float, ...]) -> FloatArray:
+    """Air is brighter than fluid, as after a wrong conversion of signed numbers."""
+    return np.where(voxels <= 0.02 * voxels.max(), 0.4 * np.percentile(voxels, 95), voxels)
+
+
 #: By name. ``stretched_*`` doubles the voxels' edge in the header alone.
 DAMAGES: dict[str, Damage | tuple[float, float, float]] = {
     "lost_slices": _lost_slices,
@@ -137,6 +161,9 @@ DAMAGES: dict[str, Damage | tuple[float, float, float]] = {
     "few_levels": _few_levels,
     "only_noise": _only_noise,
     "ball": _ball,
+    "without_cerebellum": _without_cerebellum,
+    "cavity": _cavity,
+    "bright_air": _bright_air,
 }
 
 

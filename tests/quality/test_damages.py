@@ -29,6 +29,9 @@ NOTICED = [
     ("few_levels", "fail", "grey_levels"),
     ("broken", "warn", "similarity"),
     ("only_noise", "fail", "similarity"),
+    ("without_cerebellum", "warn", "cerebellum"),
+    ("cavity", "warn", "fluid_asymmetry_ml"),
+    ("bright_air", "warn", "background"),
 ]
 
 

@@ -22,6 +22,7 @@ from mri_transfer.quality import (
 
 #: A scan without fault, in the middle of every limit.
 GOOD: dict[str, float | None] = {
+    "information": 0.6,
     "turned": 0.0,
     "turn_lead": 0.3,
     "tilt_deg": 8.0,
@@ -36,6 +37,9 @@ GOOD: dict[str, float | None] = {
     "spacing_mm": 1.0,
     "grey_levels": 1000.0,
     "holes": 0.0,
+    "cerebellum": 1.0,
+    "fluid_asymmetry_ml": 2.0,
+    "background": 0.0,
     "slice_break": 0.98,
     "sharpness": 0.08,
     "entropy_focus": 0.5,
@@ -120,6 +124,24 @@ def test_what_came_prepared_is_only_warned_of_its_turn() -> None:
     assert quality.verdict == "warn"
     assert _verdicts(quality)["turned"] == _verdicts(quality)["turn_lead"] == "warn"
     assert _one(_scan(turn=2, passed_through=True, holes=1.0)).verdict == "fail"
+
+
+def test_a_scan_that_could_not_be_registered_is_not_blamed_for_how_it_lies() -> None:
+    quality = _one(_scan(turn=2, information=0.1, dice=0.3, stretch=1.9, snr=9.0))
+    assert quality.verdict == "fail"
+    assert quality.turn == ""
+    assert len(quality.reasons) == 1
+    assert quality.reasons[0].startswith("could not be registered to the template: 0.1 nats")
+    verdicts = _verdicts(quality)
+    assert verdicts["turned"] == verdicts["dice"] == verdicts["stretch"] == "none"
+    # Noise and resolution are the scan's own, wherever the brain lies.
+    assert verdicts["snr"] == "pass"
+
+
+def test_the_headers_orientation_that_is_kept_in_doubt_is_warned_of() -> None:
+    quality = _one(_scan(turn_lead=-0.08))
+    assert quality.verdict == "warn"
+    assert quality.reasons[0].startswith("certainty of the orientation")
 
 
 def test_a_scan_to_keep_is_kept_only_if_it_fails() -> None:
