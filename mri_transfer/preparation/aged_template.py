@@ -25,7 +25,7 @@ from mri_transfer.preparation.template import (
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-__all__ = ["aged_template_at"]
+__all__ = ["aged_template_at", "aged_template_on"]
 
 FloatArray = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
@@ -46,6 +46,16 @@ _RIM_MM, _RIM_FADE_MM = 22.0, 8.0
 def aged_template_at(spacing_mm: float) -> sitk.Image:
     """Return the aged template's signal at a resolution of 2 mm or more."""
     return to_spacing(_aged(), spacing_mm)
+
+
+def aged_template_on(image: sitk.Image) -> FloatArray:
+    """Return the aged template's signal on an image's voxels, shape (X, Y, Z)."""
+    import SimpleITK as sitk
+
+    identity = sitk.Transform(3, sitk.sitkIdentity)
+    return array_of_image(
+        sitk.Resample(_aged(), image, identity, sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    )
 
 
 @functools.cache

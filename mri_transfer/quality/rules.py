@@ -38,7 +38,7 @@ class QualitySpec:
     dice: Limits = (0.90, 0.80)
     """Overlap (Dice) of the brain with the template's: warning and failure below."""
     similarity: Limits = (0.35, 0.20)
-    """Correlation with the template inside the brain: warning and failure below."""
+    """Correlation with the template, young or aged, inside the brain: warning and failure below."""
     coverage: Limits = (0.98, 0.90)
     """Share of the template's brain inside the field of view: warning and failure below."""
     snr: Limits = (5.0, 2.5)
@@ -180,7 +180,8 @@ RULES: tuple[Rule, ...] = (
         title="likeness to the template",
         unit="",
         side="low",
-        meaning="Correlation with the template's signal inside the brain.",
+        meaning="Correlation inside the brain with the signal of the template, or of the same brain "
+        "grown old.",
     ),
     Rule(
         name="coverage",

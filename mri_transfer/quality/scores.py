@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.preparation import PreparedScan
+from mri_transfer.preparation.aged_template import aged_template_on
 from mri_transfer.preparation.passthrough import is_slab
 from mri_transfer.preparation.registration import one_thread
 from mri_transfer.preparation.template import image_of_volume, load_template
@@ -88,7 +89,7 @@ def measure_scan(raw: Volume, prepared: PreparedScan) -> ScanScores:
             **_orientation(prepared),
             "tilt_deg": None if prepared.alignment is None else prepared.alignment.tilt_deg,
             **_fit(prepared, image),
-            **(_tissue(voxels, mask, image) if turn == 0 else _NO_TISSUE),
+            **(_tissue(voxels, mask, image, median) if turn == 0 else _NO_TISSUE),
             **_shape(prepared),
             "spacing_mm": max(raw.spacing_mm),
             "grey_levels": float(np.unique(raw.voxels[raw.voxels > raw.voxels.min()]).size),
@@ -129,21 +130,28 @@ def _fit(prepared: PreparedScan, image: Any) -> dict[str, float | None]:
     expected = template.mask_on(image)
     mask, covered = prepared.mask, prepared.covered
     both = mask & expected
-    t1 = template.tissue_on(image, "t1")
+    # An old brain is like the aged template, a young one like the template.
+    pictures = template.tissue_on(image, "t1"), aged_template_on(image)
     seen = expected & covered
     slab = prepared.passed_through and is_slab(prepared.volume)
     return {
         "dice": float(2 * both.sum() / max(int(mask.sum() + seen.sum()), 1)),
-        "similarity": None if slab else _correlation(prepared.volume.voxels[both], t1[both]),
+        "similarity": None
+        if slab
+        else max(_correlation(prepared.volume.voxels[both], t1[both]) for t1 in pictures),
         "coverage": None if slab else float(seen.sum() / max(int(expected.sum()), 1)),
     }
 
 
-def _tissue(voxels: FloatArray, mask: BoolArray, image: Any) -> dict[str, float | None]:
+def _tissue(
+    voxels: FloatArray, mask: BoolArray, image: Any, median: float
+) -> dict[str, float | None]:
     """Signal and contrast to noise from voxels that are surely of one tissue."""
     template = load_template()
+    # Where an atrophied brain has fluid, the template's tissue says nothing.
+    solid = mask & (voxels > _FLUID_SHARE * median)
     white, grey = (
-        voxels[mask & (template.tissue_on(image, tissue) > _SURE)] for tissue in ("white", "grey")
+        voxels[solid & (template.tissue_on(image, tissue) > _SURE)] for tissue in ("white", "grey")
     )
     if white.size < 2 or grey.size < 2 or np.median(grey) <= 0:
         return _NO_TISSUE
