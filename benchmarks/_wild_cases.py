@@ -20,6 +20,7 @@ from mri_transfer.preparation.brain import brain_mask
 from mri_transfer.preparation.pose import TURNS
 from mri_transfer.preparation.registration import one_thread
 from mri_transfer.preparation.template import (
+    affine_of_image,
     array_of_image,
     image_of_array,
     image_of_volume,
@@ -229,7 +230,7 @@ class _Space:
             small = sitk.Resample(
                 image, grid, itk_affine(matrix), sitk.sitkLinear, 0.0, sitk.sitkFloat32
             )
-            found = image_of_array(brain_mask(small).astype(np.float32), np.asarray(_affine(small)))
+            found = image_of_array(brain_mask(small).astype(np.float32), affine_of_image(small))
             back = itk_affine(np.linalg.inv(matrix))
             brain = array_of_image(sitk.Resample(found, image, back, sitk.sitkLinear, 0.0)) > 0.5
             white = array_of_image(
@@ -254,12 +255,6 @@ class _Space:
         inside = ndimage.distance_transform_edt(mask, sampling=self.spacing_mm)
         depth: Matrix = np.asarray(outside) - np.asarray(inside)
         return depth
-
-
-def _affine(image: object) -> Matrix:
-    from mri_transfer.preparation.template import affine_of_image
-
-    return affine_of_image(image)
 
 
 def _turned(volume: Volume, matrix: Matrix, turn: int, *, by_content: bool) -> Case:

@@ -28,7 +28,6 @@ from mri_transfer.files import (
 )
 from mri_transfer.preparation.external import PROGRAMS
 from mri_transfer.trained import TrainedFold
-from mri_transfer.trunks import trunk_names
 
 __all__ = ["SCHEMA", "TEXTS", "demand_free", "load_bundle", "write_bundle"]
 
@@ -169,7 +168,6 @@ def _of_documents(folder: Path, seal: Seal, runtime: Runtime) -> ModelBundle:
     _demand_documents(folder)
     facts = read_document(folder / "bundle.json", "bundle")
     recipe = Recipe.from_dict(facts["recipe"])
-    _demand_known(recipe)
     _demand_harmless_program(recipe, seal, runtime)
     heads = folder / "heads"
     known = pd.DataFrame() if recipe.harmonisation.kind != "none" else None
@@ -210,17 +208,6 @@ def _demand_documents(folder: Path) -> None:
         read_document(folder / "conformal.json", "conformal")
     for path in sorted((folder / "heads").glob("*.json")):
         read_document(path, "combat" if path.stem.endswith("_combat") else "head")
-
-
-def _demand_known(recipe: Recipe) -> None:
-    if recipe.trunk.name not in trunk_names():
-        raise StoreError(
-            "the bundle names a trunk that is not known",
-            where="bundle.json",
-            found=recipe.trunk.name,
-            expected=" or ".join(trunk_names()),
-            remedy="Use the version of mri-transfer that made the bundle",
-        )
 
 
 def _demand_harmless_program(recipe: Recipe, seal: Seal, runtime: Runtime) -> None:

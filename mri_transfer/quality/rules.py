@@ -180,8 +180,8 @@ RULES: tuple[Rule, ...] = (
         title="likeness to the template",
         unit="",
         side="low",
-        meaning="Correlation inside the brain with the signal of the template, or of the same brain "
-        "grown old.",
+        meaning="Correlation inside the brain with the signal of the template, or of the same "
+        "brain grown old.",
     ),
     Rule(
         name="coverage",

@@ -163,7 +163,7 @@ def test_scans_of_one_name_have_rows_of_their_own_with_their_paths(
     said = [json.loads((out / f"{name}.json").read_text()) for name in ("P01_T1", "P02_T1")]
     assert [one["path"] for one in said] == words[:2]
     assert [one["scan_id"] for one in said] == ["P01_T1", "P02_T1"]
-    assert "P02_T1: probability" in capsys.readouterr().out
+    assert "P02_T1: undecided; probability" in capsys.readouterr().out
 
 
 def test_a_phantom_is_not_scored(place: BundlePlace, tmp_path: Path) -> None:
