@@ -16,7 +16,7 @@ PYTHON_IS_FIT = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_in
 .PHONY: demo example check-example test checks unit bench lock clean
 
 demo: $(STAMP)
-	$(RUN) -m pipelines.cli demo --out demo
+	$(RUN) -m pipelines.commands.cli demo --out demo
 
 # The report in reports/ is the demo's. A check compares it with that of a fresh run.
 example: demo

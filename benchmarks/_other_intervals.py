@@ -9,9 +9,9 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from mri_transfer.evaluation.calibration import score_logits
-from mri_transfer.evaluation.discrimination import patient_weights
-from mri_transfer.evaluation.intervals import Estimate, normal_quantile, patient_bootstrap
+from mri_transfer.metrics.calibration import score_logits
+from mri_transfer.metrics.discrimination import patient_weights
+from mri_transfer.metrics.intervals import Estimate, normal_quantile, patient_bootstrap
 
 __all__ = ["clustered_wald", "mean_loss", "percentile_precision", "profiled", "wilson"]
 

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mri_transfer.preparation.brain import brain_mask
-from mri_transfer.preparation.pose import TURNS
-from mri_transfer.preparation.registration import one_thread
-from mri_transfer.preparation.template import (
+from mri_transfer.scans.preparation.brain import brain_mask
+from mri_transfer.scans.preparation.pose import TURNS
+from mri_transfer.scans.preparation.registration import one_thread
+from mri_transfer.scans.preparation.template import (
     affine_of_image,
     array_of_image,
     image_of_array,
@@ -28,7 +28,7 @@ from mri_transfer.preparation.template import (
     load_template,
     prepared_grid,
 )
-from mri_transfer.volumes import Volume, load_volume
+from mri_transfer.scans.volumes import Volume, load_volume
 
 __all__ = ["Case", "Head", "case_names", "list_heads", "make_case"]
 

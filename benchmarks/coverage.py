@@ -31,16 +31,16 @@ from benchmarks._other_intervals import (
     profiled,
     wilson,
 )
-from mri_transfer.evaluation.calibration import brier
-from mri_transfer.evaluation.cox import calibration_intercept, calibration_slope
-from mri_transfer.evaluation.delong import delong_auc, delong_difference
-from mri_transfer.evaluation.discrimination import bootstrap_auc
-from mri_transfer.evaluation.intervals import Estimate, normal_quantile, square_and_add
-from mri_transfer.evaluation.operating_point import confusion, rates
-from mri_transfer.evaluation.paired import bootstrap_difference
-from mri_transfer.evaluation.precision_recall import average_precision_interval
-from mri_transfer.evaluation.predictive_values import by_prevalence
-from mri_transfer.evaluation.t_intervals import logit_ends
+from mri_transfer.metrics.calibration import brier
+from mri_transfer.metrics.calibration_slope import calibration_intercept, calibration_slope
+from mri_transfer.metrics.delong import delong_auc, delong_difference
+from mri_transfer.metrics.discrimination import bootstrap_auc
+from mri_transfer.metrics.intervals import Estimate, normal_quantile, square_and_add
+from mri_transfer.metrics.operating_point import confusion, rates
+from mri_transfer.metrics.paired import bootstrap_difference
+from mri_transfer.metrics.precision_recall import average_precision_interval
+from mri_transfer.metrics.predictive_values import by_prevalence
+from mri_transfer.metrics.t_intervals import logit_ends
 
 __all__ = ["Scenario", "main", "simulate"]
 

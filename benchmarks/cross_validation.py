@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from benchmarks._common import Target, argument_parser, finish, show_table
-from mri_transfer.crossvalidation import cross_validate
-from mri_transfer.features import FeatureTable, encode, resolve_features
-from mri_transfer.folds import Folds, FoldSpec, make_folds
-from mri_transfer.heads import Fit, fit_heads
-from mri_transfer.slices import SliceStack
-from mri_transfer.trunks import load_trunk
+from mri_transfer.models.features import FeatureTable, encode, resolve_features
+from mri_transfer.models.heads import Fit, fit_heads
+from mri_transfer.models.trunks import load_trunk
+from mri_transfer.scans.slices import SliceStack
+from mri_transfer.training.cross_validation import cross_validate
+from mri_transfer.training.folds import Folds, FoldSpec, make_folds
 from pipelines.config import RunConfig, named_config, read_config
 
 __all__ = ["main"]

@@ -16,10 +16,10 @@ from mri_transfer.explain.attribution import explain_scan, map_of_head
 from mri_transfer.explain.close_view import look_closely
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.spec import ExplanationSpec
-from mri_transfer.heads import Head
-from mri_transfer.slices import SliceSpec, SliceStack
-from mri_transfer.trained import TrainedFold
-from mri_transfer.trunks import TrunkSpec, load_trunk
+from mri_transfer.models.heads import Head
+from mri_transfer.models.trunks import TrunkSpec, load_trunk
+from mri_transfer.scans.slices import SliceSpec, SliceStack
+from mri_transfer.training.fitted_model import TrainedFold
 
 CHANNELS, HEADS, PATIENTS = 512, 15, 140
 

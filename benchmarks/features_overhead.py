@@ -16,14 +16,14 @@ import torch
 
 from benchmarks._cohort import write_cohort
 from benchmarks._common import Target, argument_parser, finish, show_table
-from mri_transfer.trunks import Trunk
-from pipelines.check import CHECK
+from mri_transfer.models.trunks import Trunk
 from pipelines.config import read_config
-from pipelines.features import FEATURES
 from pipelines.reporters import SilentReporter
 from pipelines.runner import begin_run
-from pipelines.slices import SLICES
 from pipelines.stage import Context
+from pipelines.stages.check import CHECK
+from pipelines.stages.features import FEATURES
+from pipelines.stages.slices import SLICES
 
 __all__ = ["main"]
 

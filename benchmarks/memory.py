@@ -42,7 +42,15 @@ def stage_peak_gb(stage: str, run: Path, cache: Path) -> float:
     RuntimeError
         If the stage fails, with what it said.
     """
-    command = [sys.executable, "-m", "pipelines.cli", stage, str(run), "--cache", str(cache)]
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.commands.cli",
+        stage,
+        str(run),
+        "--cache",
+        str(cache),
+    ]
     done = subprocess.run(
         [sys.executable, "-c", _WATCHER, *command],
         cwd=ROOT,

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks._common import Target, argument_parser, finish, show_table
-from mri_transfer.preparation import PreparationSpec, prepare_scan
-from mri_transfer.preparation.bias import bias_field
-from mri_transfer.preparation.brain import MASK_SPACING_MM, brain_mask
-from mri_transfer.preparation.registration import align, one_thread
-from mri_transfer.preparation.template import (
+from mri_transfer.scans.preparation import PreparationSpec, prepare_scan
+from mri_transfer.scans.preparation.bias import bias_field
+from mri_transfer.scans.preparation.brain import MASK_SPACING_MM, brain_mask
+from mri_transfer.scans.preparation.registration import align, one_thread
+from mri_transfer.scans.preparation.template import (
     affine_of_image,
     array_of_image,
     image_of_array,
@@ -32,7 +32,7 @@ from mri_transfer.preparation.template import (
     load_template,
     prepared_grid,
 )
-from mri_transfer.volumes import Volume, load_volume
+from mri_transfer.scans.volumes import Volume, load_volume
 
 __all__ = ["main"]
 

@@ -23,11 +23,11 @@ import numpy as np
 
 from benchmarks._common import Target, argument_parser, finish, show_table
 from benchmarks._wild_cases import Head, case_names, list_heads, make_case
-from mri_transfer.files import write_json
-from mri_transfer.preparation import PreparationSpec, prepare_scan
-from mri_transfer.preparation.registration import align
-from mri_transfer.preparation.template import image_of_volume
-from mri_transfer.quality import QualitySpec, ScoredScan, judge_cohort, measure_scan
+from mri_transfer.core.files import write_json
+from mri_transfer.scans.preparation import PreparationSpec, prepare_scan
+from mri_transfer.scans.preparation.registration import align
+from mri_transfer.scans.preparation.template import image_of_volume
+from mri_transfer.scans.quality import QualitySpec, ScoredScan, judge_cohort, measure_scan
 
 __all__ = ["main"]
 

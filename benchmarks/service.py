@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     posts += malformed(scans, half)
     random.Random(0).shuffle(posts)
     url = f"http://127.0.0.1:{_PORT}"
-    command = [sys.executable, "-m", "pipelines.cli", "serve", str(arguments.bundle)]
+    command = [sys.executable, "-m", "pipelines.commands.cli", "serve", str(arguments.bundle)]
     command += ["--port", str(_PORT)]
     command += [] if arguments.cache is None else ["--cache", str(arguments.cache)]
     memory, rounds = [], []

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from benchmarks._common import Target, argument_parser, finish, median_ratio, show_table
-from mri_transfer.slices import SliceSpec
-from mri_transfer.trunks import TrunkSpec, load_trunk, native_precision
-from mri_transfer.trunks.weights import VGG16_BLOCKS, conv_names, random_weights
+from mri_transfer.models.trunks import TrunkSpec, load_trunk, native_precision
+from mri_transfer.models.trunks.weights import VGG16_BLOCKS, conv_names, random_weights
+from mri_transfer.scans.slices import SliceSpec
 
 __all__ = ["main"]
 

@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from mri_transfer.audit import AuditSpec, DuplicateSpec
+from mri_transfer.cohorts.labels import LabelSpec
+from mri_transfer.core.specs import STRICT, validation_message
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.evaluation import EvaluationSpec
+from mri_transfer.evaluation.audit import AuditSpec, DuplicateSpec
 from mri_transfer.explain import ExplanationSpec
-from mri_transfer.features import FeatureSpec
-from mri_transfer.folds import FoldSpec
-from mri_transfer.harmonisation import HarmonisationSpec
-from mri_transfer.heads import HEAD_KINDS, HeadSpec, LinearHeadSpec
-from mri_transfer.labels import LabelSpec
-from mri_transfer.predictions import PredictionSpec
-from mri_transfer.preparation import PreparationSpec
-from mri_transfer.quality import QualitySpec
-from mri_transfer.report import PrintSpec
-from mri_transfer.search import Procedure, SearchSpec, check_space
-from mri_transfer.slices import SliceSpec
-from mri_transfer.specs import STRICT, validation_message
-from mri_transfer.trunks import TrunkSpec
-from mri_transfer.volumes import VolumeSpec
+from mri_transfer.models.features import FeatureSpec
+from mri_transfer.models.harmonisation import HarmonisationSpec
+from mri_transfer.models.heads import HEAD_KINDS, HeadSpec, LinearHeadSpec
+from mri_transfer.models.trunks import TrunkSpec
+from mri_transfer.report.render.pdf import PrintSpec
+from mri_transfer.scans.preparation import PreparationSpec
+from mri_transfer.scans.quality import QualitySpec
+from mri_transfer.scans.slices import SliceSpec
+from mri_transfer.scans.volumes import VolumeSpec
+from mri_transfer.training.folds import FoldSpec
+from mri_transfer.training.predictions import PredictionSpec
+from mri_transfer.training.search import Procedure, SearchSpec, check_space
 
 if TYPE_CHECKING:
-    from mri_transfer.bundle.recipe import Recipe
+    from mri_transfer.training.recipe import Recipe
 
 __all__ = ["RunConfig", "config_of", "config_toml", "named_config", "parse_override", "read_config"]
 

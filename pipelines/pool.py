@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, wait
 from typing import TYPE_CHECKING, TypeVar
 
+from mri_transfer.core.machine import machine_faults, raise_machine_fault
 from mri_transfer.errors import MriTransferError
-from mri_transfer.machine import machine_faults, raise_machine_fault
 from pipelines.child import children_died, open_pool
 
 if TYPE_CHECKING:

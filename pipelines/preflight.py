@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from mri_transfer.cohorts.labels import demand_both_labels, why_unused
+from mri_transfer.cohorts.manifest.manifest import Manifest
 from mri_transfer.errors import ConfigurationError, MriTransferError
 from mri_transfer.evaluation.baselines import covariate_design, default_baselines
-from mri_transfer.folds import demand_enough
-from mri_transfer.harmonisation import check_combat, demand_one_site
-from mri_transfer.labels import demand_both_labels, why_unused
-from mri_transfer.manifest import Manifest
-from mri_transfer.preparation.external import PROGRAMS, demand_program
-from mri_transfer.trunks.weights import find_weights
+from mri_transfer.models.harmonisation import check_combat, demand_one_site
+from mri_transfer.models.trunks.weights import find_weights
+from mri_transfer.scans.preparation.external import PROGRAMS, demand_program
+from mri_transfer.training.folds import demand_enough
 from pipelines.config import RunConfig
 from pipelines.workspace import Workspace
 

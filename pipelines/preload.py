@@ -11,7 +11,11 @@ import importlib
 
 __all__ = ["MODULES"]
 
-MODULES = ("mri_transfer.preparation.preload", "pipelines.prepare_worker", "pipelines.predict")
+MODULES = (
+    "mri_transfer.scans.preparation.preload",
+    "pipelines.stages.prepare_worker",
+    "pipelines.jobs.predict",
+)
 
 for _name in MODULES:
     with contextlib.suppress(Exception):

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mri_transfer.files import sha256_of_file, write_json
+from mri_transfer.core.files import sha256_of_file, write_json
 from mri_transfer.version import __version__
 from pipelines.workspace import Workspace
 

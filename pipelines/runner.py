@@ -8,29 +8,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mri_transfer.cohorts.exclusions import Exclusion, read_exclusions
+from mri_transfer.cohorts.labels import demand_both_labels
+from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
+from mri_transfer.core.files import atomic_write_text
+from mri_transfer.core.specs import suggestion
 from mri_transfer.errors import ConfigurationError, ManifestError, RunFolderError
-from mri_transfer.exclusions import Exclusion, read_exclusions
-from mri_transfer.files import atomic_write_text
-from mri_transfer.labels import demand_both_labels
-from mri_transfer.manifest import Manifest, read_manifest
-from mri_transfer.specs import suggestion
-from pipelines.audit import AUDIT, failed_checks
-from pipelines.check import CHECK
 from pipelines.config import RunConfig, config_toml, read_config
-from pipelines.evaluate import EVALUATE
-from pipelines.explain import EXPLAIN
-from pipelines.features import FEATURES
-from pipelines.folds import FOLDS
 from pipelines.lock import locked
 from pipelines.preflight import demand_possible, demand_weights, site_notes
-from pipelines.prepare import PREPARE
 from pipelines.record import StageRecord
-from pipelines.report import REPORT
 from pipelines.reporters import SilentReporter
+from pipelines.running import run_stage
 from pipelines.settings import changed_scans, changed_settings
-from pipelines.slices import SLICES
-from pipelines.stage import Context, Reporter, Stage, run_stage
-from pipelines.train import TRAIN
+from pipelines.stage import Context, Reporter, Stage
+from pipelines.stages.audit import AUDIT, failed_checks
+from pipelines.stages.check import CHECK
+from pipelines.stages.evaluate import EVALUATE
+from pipelines.stages.explain import EXPLAIN
+from pipelines.stages.features import FEATURES
+from pipelines.stages.folds import FOLDS
+from pipelines.stages.prepare import PREPARE
+from pipelines.stages.report import REPORT
+from pipelines.stages.slices import SLICES
+from pipelines.stages.train import TRAIN
 from pipelines.workspace import Workspace, default_cache
 
 __all__ = [

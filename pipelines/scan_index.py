@@ -6,9 +6,9 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.core.files import read_json_object, sha256_of_file, write_json
 from mri_transfer.errors import ManifestError
-from mri_transfer.files import read_json_object, sha256_of_file, write_json
-from mri_transfer.manifest import read_manifest
 from pipelines.workspace import Workspace
 
 __all__ = ["scan_digests"]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mri_transfer.manifest import Manifest
+from mri_transfer.cohorts.manifest.manifest import Manifest
 
 __all__ = ["changed_scans", "changed_settings", "flat_settings"]
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mri_transfer.core.files import sha256_of_file
 from mri_transfer.errors import RunFolderError
-from mri_transfer.files import sha256_of_file
 from pipelines.config import RunConfig
 from pipelines.record import StageRecord, recorded_specs
 from pipelines.scan_index import scan_digests
@@ -73,9 +73,12 @@ class Ledger:
     workspace : Workspace
     config : RunConfig
         The settings in force.
+    stages : sequence of Stage
+        Those whose files are asked for, and all before them, in their order.
     """
 
-    def __init__(self, workspace: Workspace, config: RunConfig) -> None:
+    def __init__(self, workspace: Workspace, config: RunConfig, stages: Sequence[Stage]) -> None:
+        self._stages = tuple(stages)
         self._workspace = workspace
         self._config = config
         self._digests: dict[str, str] = {}
@@ -102,11 +105,8 @@ class Ledger:
         """
         for path, maker in files:
             self._workspace.demand(path, made_by=maker)
-        # The stages import this module.
-        from pipelines.runner import STAGES
-
         wanted = {maker for _, maker in files}
-        makers = {stage.name: stage for stage in STAGES if stage.name in wanted}
+        makers = {stage.name: stage for stage in self._stages if stage.name in wanted}
         for stage in makers.values():
             if (mismatch := self._first_mismatch(stage)) is not None:
                 raise mismatch.error(self._workspace)
@@ -121,11 +121,9 @@ class Ledger:
 
     def _first_mismatch(self, stage: Stage) -> Mismatch | None:
         """Return the mismatch of a stage, or of one before it, that comes first."""
-        from pipelines.runner import STAGES
-
         if stage.name not in self._first:
             makers = {maker for _, maker in stage.inputs(self._workspace)}
-            before = (self._first_mismatch(one) for one in STAGES if one.name in makers)
+            before = (self._first_mismatch(one) for one in self._stages if one.name in makers)
             mine = self._mismatches(stage, _as_computed(self._workspace, self._config))
             self._first[stage.name] = next(
                 (one for one in before if one is not None), mine[0] if mine else None

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from mri_transfer.core.machine import demand_writable
 from mri_transfer.errors import MachineError, RunFolderError
-from mri_transfer.machine import demand_writable
 
 __all__ = ["Workspace", "default_cache"]
 

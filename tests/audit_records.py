@@ -11,11 +11,11 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from mri_transfer.evaluation import youden_threshold
-from mri_transfer.features import FeatureTable
-from mri_transfer.folds import Folds
-from mri_transfer.heads import Head
-from mri_transfer.trained import TrainedFold
+from mri_transfer.metrics.discrimination import youden_threshold
+from mri_transfer.models.features import FeatureTable
+from mri_transfer.models.heads import Head
+from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.folds import Folds
 from tests.synthetic import feature_table, folds_of
 
 #: Steps that a leaky procedure may take with the test patients in view.

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mri_transfer.audit import (
+from mri_transfer.evaluation import EvaluationFacts, EvaluationSpec, Evidence, evaluate
+from mri_transfer.evaluation.audit import (
     Duplicate,
     LearningCurveSpec,
     SimilaritySpec,
@@ -28,13 +29,12 @@ from mri_transfer.audit import (
     scan_scores,
     stress_test,
 )
-from mri_transfer.crossvalidation import CrossValidation, cross_validate
-from mri_transfer.evaluation import EvaluationFacts, EvaluationSpec, Evidence, evaluate
-from mri_transfer.folds import FoldSpec
-from mri_transfer.heads import LinearHeadSpec
-from mri_transfer.perturbations import Perturbation
-from mri_transfer.predictions import PredictionSpec
-from mri_transfer.search import Procedure, SearchSpec
+from mri_transfer.models.heads import LinearHeadSpec
+from mri_transfer.scans.perturbations import Perturbation
+from mri_transfer.training.cross_validation import CrossValidation, cross_validate
+from mri_transfer.training.folds import FoldSpec
+from mri_transfer.training.predictions import PredictionSpec
+from mri_transfer.training.search import Procedure, SearchSpec
 from tests.audit_records import cohort as audit_cohort
 from tests.audit_records import records
 from tests.evaluation.conftest import Cohort, make_cohort

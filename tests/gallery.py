@@ -1,7 +1,8 @@
 """The gallery: bad scans and tables as archives really hand them over, and odd ones that are legal.
 
 Every bad entry says which error refuses it and what its message holds; every odd one, which voxels
-or cells must come out. `tests/test_gallery.py` walks through it; other tests borrow its makers.
+or cells must come out. `tests/report/test_gallery.py` walks through it; other tests
+borrow its makers.
 """
 
 from __future__ import annotations
@@ -23,12 +24,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.errors import (
-    IntensityError,
-    ScanError,
-    UnreadableScanError,
-    UnsupportedScanError,
-)
+from mri_transfer.errors import IntensityError, ScanError, UnreadableScanError, UnsupportedScanError
 from tests.phantoms import asymmetric_phantom, ras_affine, store_nifti
 
 __all__ = [

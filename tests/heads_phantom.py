@@ -1,7 +1,7 @@
 """A made-up whole head: the template's brain in a dark skull and a bright scalp, with a neck.
 
 It is grown with scipy on coarse voxels, by its own arithmetic (RAS from end to end): what
-SimpleITK and `mri_transfer.preparation` make of it is compared with what was put in.
+SimpleITK and `mri_transfer.scans.preparation` make of it is compared with what was put in.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from mri_transfer.preparation import PreparationSpec, PreparedScan, prepare_scan
-from mri_transfer.preparation.registration import Alignment
-from mri_transfer.volumes import Volume
+from mri_transfer.scans.preparation import PreparationSpec, PreparedScan, prepare_scan
+from mri_transfer.scans.preparation.registration import Alignment
+from mri_transfer.scans.volumes import Volume
 
 __all__ = [
     "EASY_POSE",

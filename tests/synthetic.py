@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.features import FeatureTable
-from mri_transfer.folds import Folds, FoldSpec, make_folds
+from mri_transfer.models.features import FeatureTable
+from mri_transfer.training.folds import Folds, FoldSpec, make_folds
 
 IntArray = npt.NDArray[np.int64]
 

@@ -5,26 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mri_transfer.bundle.checks import Check, InputFacts
-from mri_transfer.bundle.cohort import Cohort
-from mri_transfer.bundle.comparison import Way, WaysCompared, compare_ways
 from mri_transfer.bundle.conformal import ConformalSets, ConformalSpec, calibrate
 from mri_transfer.bundle.contract import ContractSpec, InputContract, TrainingScan, describe_scan
 from mri_transfer.bundle.examination import Examination, ScanRequest, examine, scan_name
 from mri_transfer.bundle.making import Mode, Study, expected_performance, make_bundle
-from mri_transfer.bundle.model import ModelBundle, Runtime
+from mri_transfer.bundle.model import ModelBundle
 from mri_transfer.bundle.overlap import Overlap, find_overlap
+from mri_transfer.bundle.parts import Runtime
 from mri_transfer.bundle.prediction import UNDECIDED, LabelSet, Place, Prediction
-from mri_transfer.bundle.recipe import Recipe
-from mri_transfer.bundle.refit import (
-    BootstrapHeads,
-    BootstrapSpec,
-    Refit,
-    bootstrap_heads,
-    refit_on_all,
-)
 from mri_transfer.bundle.sealing import Seal
 from mri_transfer.bundle.storage import demand_free, load_bundle, write_bundle
-from mri_transfer.bundle.update import bootstrap_updates, recalibrated, warmed
 from mri_transfer.bundle.warning import model_notices
 
 if TYPE_CHECKING:
@@ -32,10 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNDECIDED",
-    "BootstrapHeads",
-    "BootstrapSpec",
     "Check",
-    "Cohort",
     "ConformalSets",
     "ConformalSpec",
     "ContractSpec",
@@ -49,19 +36,12 @@ __all__ = [
     "PatientClassifier",
     "Place",
     "Prediction",
-    "Recipe",
-    "Refit",
     "Runtime",
     "ScanRequest",
     "Seal",
     "Study",
     "TrainingScan",
-    "Way",
-    "WaysCompared",
-    "bootstrap_heads",
-    "bootstrap_updates",
     "calibrate",
-    "compare_ways",
     "demand_free",
     "describe_scan",
     "examine",
@@ -70,10 +50,7 @@ __all__ = [
     "load_bundle",
     "make_bundle",
     "model_notices",
-    "recalibrated",
-    "refit_on_all",
     "scan_name",
-    "warmed",
     "write_bundle",
 ]
 

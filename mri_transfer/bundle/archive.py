@@ -6,9 +6,9 @@ import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from mri_transfer.core.files import atomic_path
+from mri_transfer.core.machine import raise_machine_fault
 from mri_transfer.errors import MriTransferError, StoreError
-from mri_transfer.files import atomic_path
-from mri_transfer.machine import raise_machine_fault
 
 __all__ = ["demand_harmless", "pack", "unpack"]
 

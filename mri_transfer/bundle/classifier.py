@@ -14,8 +14,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mri_transfer.features import FeatureTable
-from mri_transfer.heads import Fit, LinearHeadSpec, apply_head, fit_heads
+from mri_transfer.models.features import FeatureTable
+from mri_transfer.models.heads import Fit, LinearHeadSpec, apply_head, fit_heads
 
 __all__ = ["PatientClassifier"]
 

@@ -25,12 +25,12 @@ import pandas as pd
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.core.files import read_json_object, write_json
+from mri_transfer.core.specs import STRICT
+from mri_transfer.core.tensorfile import described_files, read_tensors, write_tensors
 from mri_transfer.errors import StoreError
-from mri_transfer.evaluation.intervals import exact_proportion
-from mri_transfer.files import read_json_object, write_json
-from mri_transfer.specs import STRICT
-from mri_transfer.tensorfile import described_files, read_tensors, write_tensors
-from mri_transfer.trained import TrainedFold
+from mri_transfer.metrics.intervals import exact_proportion
+from mri_transfer.training.fitted_model import TrainedFold
 
 __all__ = [
     "ConformalSets",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mri_transfer.errors import StoreError
 
 if TYPE_CHECKING:
-    from mri_transfer.bundle.model import ModelBundle
+    from mri_transfer.bundle.parts import BundleParts
 
 __all__ = ["demand_one_model"]
 
@@ -19,7 +19,7 @@ __all__ = ["demand_one_model"]
 _DECISION = ("procedure", "recalibration", "threshold", "threshold_from", "target_thresholds")
 
 
-def demand_one_model(bundle: ModelBundle) -> None:
+def demand_one_model(bundle: BundleParts) -> None:
     """Refuse a bundle whose parts contradict each other.
 
     Raises
@@ -37,7 +37,7 @@ def demand_one_model(bundle: ModelBundle) -> None:
             )
 
 
-def _settings(bundle: ModelBundle) -> Iterator[tuple[str, Any, Any]]:
+def _settings(bundle: BundleParts) -> Iterator[tuple[str, Any, Any]]:
     """Yield what is written twice."""
     facts, recipe, head = bundle.facts, bundle.recipe, bundle.trained.head.facts
     labels = {"positive": recipe.labels.positive, "others": recipe.labels.others}
@@ -53,7 +53,7 @@ def _settings(bundle: ModelBundle) -> Iterator[tuple[str, Any, Any]]:
     yield "features are there", bundle.features is not None, facts["with_features"]
 
 
-def _shapes(bundle: ModelBundle) -> Iterator[tuple[str, Any, Any]]:
+def _shapes(bundle: BundleParts) -> Iterator[tuple[str, Any, Any]]:
     """Yield the shapes of arrays, as whoever uses them expects them."""
     slices, size = bundle.recipe.slices.n_slices, bundle.recipe.slices.size_px
     n_features = bundle.contract.slice_means.shape[-1]
@@ -80,7 +80,7 @@ def _shapes(bundle: ModelBundle) -> Iterator[tuple[str, Any, Any]]:
             _ = one.recalibration
 
 
-def _not_numbers(bundle: ModelBundle) -> Iterator[str]:
+def _not_numbers(bundle: BundleParts) -> Iterator[str]:
     contract, sets = bundle.contract, bundle.conformal
     arrays: dict[str, npt.NDArray[Any]] = {
         "histogram": contract.histogram,

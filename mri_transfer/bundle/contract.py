@@ -21,13 +21,13 @@ from pydantic.dataclasses import dataclass
 from mri_transfer.bundle.checks import Check, InputFacts, input_checks
 from mri_transfer.bundle.density import FeatureDensity
 from mri_transfer.bundle.measures import measure_input, turn_words
+from mri_transfer.core.files import read_json_object, write_json
+from mri_transfer.core.specs import STRICT
+from mri_transfer.core.tensorfile import described_files, read_tensors, write_tensors
 from mri_transfer.errors import StoreError
-from mri_transfer.files import read_json_object, write_json
-from mri_transfer.quality import ScanScores
-from mri_transfer.slices import SliceSpec, SliceStack
-from mri_transfer.specs import STRICT
-from mri_transfer.tensorfile import described_files, read_tensors, write_tensors
-from mri_transfer.volumes import ScanHeader
+from mri_transfer.scans.quality import ScanScores
+from mri_transfer.scans.slices import SliceSpec, SliceStack
+from mri_transfer.scans.volumes import ScanHeader
 
 __all__ = ["ContractSpec", "InputContract", "TrainingScan", "describe_scan"]
 

@@ -12,7 +12,7 @@ from mri_transfer.bundle.checks import InputFacts, input_checks
 from mri_transfer.bundle.contract import ContractSpec, InputContract, TrainingScan
 from mri_transfer.bundle.density import FOLDS, compressed, learn_density
 from mri_transfer.bundle.measures import MEASURES, Measure, grey_distance
-from mri_transfer.evaluation.intervals import exact_proportion
+from mri_transfer.metrics.intervals import exact_proportion
 
 __all__ = ["learn_contract"]
 

@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mri_transfer.bundle.measures import MEASURES
+from mri_transfer.core.files import read_json_object
+from mri_transfer.core.specs import validation_message
 from mri_transfer.errors import StoreError
-from mri_transfer.features import Pooling
-from mri_transfer.files import read_json_object
-from mri_transfer.heads import HEAD_KINDS, HeadSpec
-from mri_transfer.predictions import Aggregation
-from mri_transfer.specs import validation_message
+from mri_transfer.models.aggregation import Aggregation
+from mri_transfer.models.features import Pooling
+from mri_transfer.models.heads import HEAD_KINDS, HeadSpec
 
 __all__ = ["Document", "read_document", "read_text"]
 

@@ -20,22 +20,29 @@ from mri_transfer.bundle.checks import Check, InputFacts
 from mri_transfer.bundle.measures import measure_input, turn_words
 from mri_transfer.bundle.overlap import Overlap, find_overlap
 from mri_transfer.bundle.prediction import UNDECIDED, Place, Prediction
-from mri_transfer.bundle.scoring import harmonising, say
+from mri_transfer.bundle.scoring import say
 from mri_transfer.bundle.warning import prediction_warnings
+from mri_transfer.cohorts.labels import spelt_out
+from mri_transfer.core.files import content_sha256, sha256_of_file
+from mri_transfer.core.machine import raise_machine_fault
 from mri_transfer.errors import HeadError, PreparationError, ScanError, SliceError
 from mri_transfer.explain.attribution import spread
 from mri_transfer.explain.slice_heads import POOL, SliceHead, feature_gradients
-from mri_transfer.files import content_sha256, sha256_of_file
-from mri_transfer.labels import spelt_out
-from mri_transfer.machine import raise_machine_fault
-from mri_transfer.preparation import PreparedScan, prepare_scan
-from mri_transfer.preparation.fingerprint import voxel_sha256
-from mri_transfer.quality import ScanQuality, ScanScores, ScoredScan, judge_cohort, measure_scan
-from mri_transfer.slices import SliceStack, cut_slices
-from mri_transfer.volumes import Volume, load_volume
+from mri_transfer.scans.preparation import PreparedScan, prepare_scan
+from mri_transfer.scans.preparation.fingerprint import voxel_sha256
+from mri_transfer.scans.quality import (
+    ScanQuality,
+    ScanScores,
+    ScoredScan,
+    judge_cohort,
+    measure_scan,
+)
+from mri_transfer.scans.slices import SliceStack, cut_slices
+from mri_transfer.scans.volumes import Volume, load_volume
+from mri_transfer.training.score import harmonising
 
 if TYPE_CHECKING:
-    from mri_transfer.bundle.model import ModelBundle
+    from mri_transfer.bundle.parts import BundleParts
 
 __all__ = ["Examination", "ScanRequest", "examine", "scan_name"]
 
@@ -100,12 +107,12 @@ class _Seen:
     features: FloatArray
 
 
-def examine(bundle: ModelBundle, request: ScanRequest) -> Examination:
+def examine(bundle: BundleParts, request: ScanRequest) -> Examination:
     """Look at one scan.
 
     Parameters
     ----------
-    bundle : ModelBundle
+    bundle : BundleParts
     request : ScanRequest
 
     Raises
@@ -125,7 +132,7 @@ def examine(bundle: ModelBundle, request: ScanRequest) -> Examination:
     return dataclasses.replace(found, prediction=said)
 
 
-def _examined(bundle: ModelBundle, request: ScanRequest) -> Examination:
+def _examined(bundle: BundleParts, request: ScanRequest) -> Examination:
     """Look at one scan; the call and the warnings are left open."""
     if bundle.trained.harmoniser is not None and request.covariates is None:
         raise HeadError(
@@ -178,7 +185,7 @@ def _digests(path: Path, volume: Volume) -> tuple[str, str, str]:
 
 
 def _nothing_said(
-    bundle: ModelBundle, request: ScanRequest, overlap: Overlap, sha256: str
+    bundle: BundleParts, request: ScanRequest, overlap: Overlap, sha256: str
 ) -> Prediction:
     labels = bundle.facts["labels"]
     return Prediction(
@@ -227,7 +234,7 @@ def _unprepared(bare: Prediction, error: ScanError) -> Prediction:
     return dataclasses.replace(bare, checks=(check,), reasons=(check.reason,))
 
 
-def _look(bundle: ModelBundle, volume: Volume) -> _Seen:
+def _look(bundle: BundleParts, volume: Volume) -> _Seen:
     """Prepare and judge a scan, cut its slices and pass them through the trunk."""
     recipe = bundle.recipe
     prepared = prepare_scan(volume, recipe.preparation)
@@ -251,7 +258,7 @@ def _look(bundle: ModelBundle, volume: Volume) -> _Seen:
     )
 
 
-def _facts(bundle: ModelBundle, seen: _Seen, request: ScanRequest) -> InputFacts:
+def _facts(bundle: BundleParts, seen: _Seen, request: ScanRequest) -> InputFacts:
     volume = seen.prepared.volume
     return InputFacts(
         passed_through=seen.prepared.passed_through,
@@ -280,12 +287,12 @@ def _quality_check(quality: ScanQuality) -> Check:
     )
 
 
-def _density_p(bundle: ModelBundle, features: FloatArray) -> float:
+def _density_p(bundle: BundleParts, features: FloatArray) -> float:
     return float(bundle.contract.density.p_value(features.mean(axis=0)[None])[0])
 
 
 def _attribution(
-    bundle: ModelBundle, seen: _Seen, covariates: Mapping[str, object] | None
+    bundle: BundleParts, seen: _Seen, covariates: Mapping[str, object] | None
 ) -> FloatArray:
     """Split the log-odds over places, beside the average training scan.
 

@@ -12,10 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mri_transfer import __version__
 from mri_transfer.bundle.model import ModelBundle
 from mri_transfer.bundle.storage import demand_free, write_bundle
-from mri_transfer.files import atomic_path, atomic_write_text, write_json
+from mri_transfer.core.files import atomic_path, atomic_write_text, write_json
+from mri_transfer.version import __version__
 
 __all__ = ["write_monai_bundle", "write_onnx"]
 
@@ -103,7 +103,7 @@ def _inference() -> dict[str, Any]:
         "network_def": {"_target_": "mri_transfer.bundle.network.scan_network", "bundle": "@model"},
         "prediction": "$@model.predict(@scan)",
         "writer": {
-            "_target_": "mri_transfer.files.write_json",
+            "_target_": "mri_transfer.core.files.write_json",
             "_mode_": "callable",
         },
         "run": ["$@writer(@output, @prediction.as_dict())"],

@@ -10,21 +10,21 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.bundle.cohort import Cohort
 from mri_transfer.bundle.conformal import ConformalSets
 from mri_transfer.bundle.contract import ContractSpec, TrainingScan
 from mri_transfer.bundle.contract_learning import learn_contract
 from mri_transfer.bundle.materials import LICENCE, model_card, sbom
 from mri_transfer.bundle.model import ModelBundle
 from mri_transfer.bundle.overlap import TrainingMarks
-from mri_transfer.bundle.recipe import Recipe
 from mri_transfer.bundle.reference import ReferenceInputs, make_reference
-from mri_transfer.bundle.refit import BootstrapHeads, BootstrapSpec, Refit
 from mri_transfer.bundle.storage import SCHEMA
 from mri_transfer.errors import ConfigurationError, HeadError
-from mri_transfer.heads import Head
-from mri_transfer.trained import TrainedFold
-from mri_transfer.trunks import Trunk, trunk_digest
+from mri_transfer.models.heads import Head
+from mri_transfer.models.trunks import Trunk, trunk_digest
+from mri_transfer.training.dataset import Cohort
+from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.recipe import Recipe
+from mri_transfer.training.refit import BootstrapHeads, BootstrapSpec, Refit
 from mri_transfer.version import __version__
 
 __all__ = ["Mode", "Study", "expected_performance", "make_bundle", "successor_facts"]

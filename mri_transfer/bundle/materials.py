@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.errors import StoreError
-from mri_transfer.labels import spelt_out
 from mri_transfer.version import __version__
 
 __all__ = ["LICENCE", "model_card", "sbom"]

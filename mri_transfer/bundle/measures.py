@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.preparation.pose import TURN_WORDS
-from mri_transfer.quality import ScanScores
-from mri_transfer.slices import SliceSpec, SliceStack, head_mask
+from mri_transfer.scans.preparation.pose import TURN_WORDS
+from mri_transfer.scans.quality import ScanScores
+from mri_transfer.scans.slices import SliceSpec, SliceStack, head_mask
 
 __all__ = ["MEASURES", "Measure", "grey_distance", "measure_input", "turn_words"]
 

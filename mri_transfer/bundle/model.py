@@ -1,177 +1,22 @@
-"""ModelBundle: a fitted model with everything it needs to be applied to a new scan.
-
-A folder, or a zip of it::
-
-    bundle.json               what it is: version, lineage, recipe, trunk, cohort, performance
-    heads/final.*             the head of all patients; heads/bootstrap_<n>.*: of resampled ones
-    contract.*                what the training data were like
-    conformal.*               scores of held-out patients, without names, and heads/conformal_<n>.*
-    overlap.json              salted hashes of training patients and scans
-    reference.safetensors     phantoms and the scores they must get
-    sbom.json LICENSE.txt model_card.md
-    features.safetensors      training features, only if they were asked for
-    seal.json signature.json  digests of all files, and who signed them
-
-The trunk is not in it: it is named by its digest, and found as for a run.
-`storage` writes and reads it.
-"""
+"""ModelBundle: a fitted model that predicts from a new scan; `BundleParts` is what it holds."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-
-from mri_transfer.bundle.cohort import Cohort
-from mri_transfer.bundle.conformal import ConformalSets
 from mri_transfer.bundle.consistency import demand_one_model
-from mri_transfer.bundle.contract import InputContract
 from mri_transfer.bundle.examination import ScanRequest, examine, scan_name
-from mri_transfer.bundle.overlap import TrainingMarks
+from mri_transfer.bundle.parts import BundleParts
 from mri_transfer.bundle.prediction import Prediction
-from mri_transfer.bundle.recipe import Recipe
-from mri_transfer.bundle.reference import ReferenceInputs
-from mri_transfer.bundle.scoring import score_by
-from mri_transfer.bundle.sealing import Seal
-from mri_transfer.features import ScanFeatures, encode
-from mri_transfer.preparation import PreparedScan, prepare_scan
-from mri_transfer.search import Procedure
-from mri_transfer.slices import cut_slices
-from mri_transfer.trained import TrainedFold
-from mri_transfer.trunks import Trunk, load_trunk
-from mri_transfer.volumes import Volume
 
-__all__ = ["ModelBundle", "Runtime"]
-
-FloatArray = npt.NDArray[np.float32]
-ScoreArray = npt.NDArray[np.float64]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Runtime:
-    """Where a bundle computes, and where it finds the trunk's weights.
-
-    Attributes
-    ----------
-    weights : Path, optional
-        A file to read them from.
-    cache : Path, optional
-        Folder of a converted copy.
-    device : {"auto", "cpu", "cuda"}
-    allow_programs : bool
-        Whether a bundle that nobody trusted has signed may start the program for brain extraction
-        that it names.
-    """
-
-    weights: Path | None = None
-    cache: Path | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    allow_programs: bool = False
+__all__ = ["ModelBundle"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class ModelBundle:
-    """A model that left its study.
-
-    Attributes
-    ----------
-    facts : mapping
-        The content of `bundle.json`.
-    trained : TrainedFold
-        The head of all patients.
-    bootstrap : tuple of TrainedFold
-        The heads of resampled patients.
-    contract : InputContract
-    marks : tuple of TrainingMarks
-        Of every training behind it.
-    reference : ReferenceInputs
-    texts : mapping of str to str
-        Licence, model card and list of software, by file name.
-    conformal : ConformalSets, optional
-        What makes sets of labels; None where no cross-validation of the heads was at hand.
-    features : Cohort, optional
-        Training features, patients numbered; only where the maker asked for them.
-    seal : Seal, optional
-        What verification found; None for a bundle that was not written yet.
-    runtime : Runtime
-    """
-
-    facts: Mapping[str, Any]
-    trained: TrainedFold
-    bootstrap: tuple[TrainedFold, ...]
-    contract: InputContract
-    marks: tuple[TrainingMarks, ...]
-    reference: ReferenceInputs
-    texts: Mapping[str, str]
-    conformal: ConformalSets | None = None
-    features: Cohort | None = None
-    seal: Seal | None = None
-    runtime: Runtime = Runtime()
-
-    @functools.cached_property
-    def recipe(self) -> Recipe:
-        """Every Spec between a scan and a decision."""
-        return Recipe.from_dict(self.facts["recipe"])
-
-    @property
-    def procedure(self) -> Procedure:
-        """What made the heads, and joins what they say of slices."""
-        return Procedure.from_dict(self.facts["procedure"])
-
-    @property
-    def version(self) -> str:
-        """What its maker called this state of the model."""
-        return str(self.facts["version"])
-
-    @property
-    def digest(self) -> str:
-        """Of all files; empty for a bundle that was not written yet."""
-        return "" if self.seal is None else self.seal.digest
-
-    @functools.cached_property
-    def trunk(self) -> Trunk:
-        """The trunk, loaded once and tested on the reference pictures."""
-        spec = self.recipe.features
-        trunk = load_trunk(
-            self.recipe.trunk,
-            precision=spec.precision,
-            device=self.runtime.device,
-            weights_path=self.runtime.weights,
-            cache=self.runtime.cache,
-        )
-        self.reference.check_trunk(trunk, self.trained.pooling)
-        return trunk
-
-    def score(self, features: FloatArray, covariates: pd.DataFrame | None = None) -> ScoreArray:
-        """Score scans, one patient each, by every head.
-
-        Parameters
-        ----------
-        features : ndarray of float32, shape (n, n_slices, n_features)
-        covariates : DataFrame, optional
-            One row a scan: site and what is kept, if the heads harmonise. Without it features
-            are taken as harmonised.
-
-        Returns
-        -------
-        ndarray of float64, shape (1 + n_bootstrap, n)
-            Recalibrated, the final head's first.
-        """
-        return score_by((self.trained, *self.bootstrap), features, covariates)
-
-    def encode(self, volume: Volume) -> tuple[ScanFeatures, PreparedScan]:
-        """Prepare a scan, cut its slices and pass them through the trunk."""
-        recipe = self.recipe
-        prepared = prepare_scan(volume, recipe.preparation)
-        stack = cut_slices(prepared.volume, recipe.slices)
-        spec = dataclasses.replace(recipe.features, pooling=self.procedure.pooling)
-        return encode(stack, self.trunk, spec), prepared
+class ModelBundle(BundleParts):
+    """A fitted model that predicts from a new scan."""
 
     def predict(
         self,

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from mri_transfer.bundle.model import ModelBundle
+from mri_transfer.bundle.parts import BundleParts
 from mri_transfer.errors import ConfigurationError
-from mri_transfer.heads.linear import zone_of_slices
-from mri_transfer.recalibration import Recalibration
-from mri_transfer.recalibration.maps import CLIP, PARAMETERS
-from mri_transfer.trunks.trunk import IMAGENET_MEAN_RGB
+from mri_transfer.models.heads.linear import zone_of_slices
+from mri_transfer.models.recalibration import Recalibration
+from mri_transfer.models.recalibration.maps import CLIP, PARAMETERS
+from mri_transfer.models.trunks.trunk import IMAGENET_MEAN_RGB
 
 __all__ = ["ScanNetwork", "scan_network"]
 
@@ -28,7 +28,7 @@ class ScanNetwork(torch.nn.Module):
 
     Parameters
     ----------
-    bundle : ModelBundle
+    bundle : BundleParts
         Without harmonisation.
 
     Raises
@@ -39,7 +39,7 @@ class ScanNetwork(torch.nn.Module):
 
     rgb_mean: torch.Tensor
 
-    def __init__(self, bundle: ModelBundle) -> None:
+    def __init__(self, bundle: BundleParts) -> None:
         super().__init__()
         if bundle.trained.harmoniser is not None:
             raise ConfigurationError(
@@ -117,7 +117,7 @@ class ScanNetwork(torch.nn.Module):
         return torch.sigmoid((logits * weights).sum(1))
 
 
-def scan_network(bundle: ModelBundle) -> ScanNetwork:
+def scan_network(bundle: BundleParts) -> ScanNetwork:
     """Return a bundle's network, in evaluation mode."""
     return ScanNetwork(bundle).eval()
 

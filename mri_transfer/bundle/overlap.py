@@ -18,8 +18,8 @@ import hmac
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from mri_transfer.core.files import read_json_object, write_json
 from mri_transfer.errors import StoreError
-from mri_transfer.files import read_json_object, write_json
 
 __all__ = ["Overlap", "TrainingMarks", "find_overlap", "read_marks", "write_marks"]
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from mri_transfer.bundle.checks import Check
 from mri_transfer.bundle.overlap import Overlap
-from mri_transfer.evaluation.intervals import normal_quantile
 from mri_transfer.evaluation.notices import Notice
+from mri_transfer.metrics.intervals import normal_quantile
 
 __all__ = ["UNDECIDED", "LabelSet", "Place", "Prediction", "score_interval"]
 

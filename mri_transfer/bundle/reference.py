@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.bundle.density import FeatureDensity
+from mri_transfer.core.tensorfile import read_tensors, write_tensors
 from mri_transfer.errors import StoreError
-from mri_transfer.features import encode_poolings
-from mri_transfer.slices import SliceStack
-from mri_transfer.tensorfile import read_tensors, write_tensors
-from mri_transfer.trunks import Trunk
+from mri_transfer.models.features import encode_poolings
+from mri_transfer.models.trunks import Trunk
+from mri_transfer.scans.slices import SliceStack
 
 __all__ = ["ReferenceInputs", "draw_phantom", "make_reference"]
 

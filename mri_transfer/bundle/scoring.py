@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,18 +11,20 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.bundle.prediction import LabelSet, Place, Prediction, score_interval
-from mri_transfer.trained import Harmoniser, TrainedFold
+from mri_transfer.training.score import harmonising, score_by
 
 if TYPE_CHECKING:
-    from mri_transfer.bundle.model import ModelBundle
+    from mri_transfer.bundle.parts import BundleParts
 
-__all__ = ["harmonising", "say", "score_by"]
+__all__ = [
+    "say",
+]
 
 FloatArray = npt.NDArray[np.float32]
 
 
 def say(
-    bundle: ModelBundle,
+    bundle: BundleParts,
     known: Prediction,
     features: FloatArray,
     covariates: Mapping[str, object] | None,
@@ -31,7 +33,7 @@ def say(
 
     Parameters
     ----------
-    bundle : ModelBundle
+    bundle : BundleParts
     known : Prediction
         With all that is known beside its score.
     features : ndarray of float32, shape (n_slices, n_features)
@@ -61,7 +63,7 @@ def say(
 
 
 def _among_calibration(
-    bundle: ModelBundle, known: Prediction, features: FloatArray, table: pd.DataFrame | None
+    bundle: BundleParts, known: Prediction, features: FloatArray, table: pd.DataFrame | None
 ) -> tuple[LabelSet | None, Place | None]:
     """Return which labels cannot be ruled out, and where the score lies among patients'."""
     sets = bundle.conformal
@@ -84,42 +86,3 @@ def _among_calibration(
         labels=tuple(kept), coverage=sets.coverage, p_positive=p_positive, p_negative=p_negative
     )
     return found, place
-
-
-def score_by(
-    heads: Sequence[TrainedFold], features: FloatArray, covariates: pd.DataFrame | None
-) -> npt.NDArray[np.float64]:
-    """Score scans, one patient each, by several heads.
-
-    Parameters
-    ----------
-    heads : sequence of TrainedFold
-    features : ndarray of float32, shape (n, n_slices, n_features)
-    covariates : DataFrame, optional
-        One row a scan: site and what is kept, if the heads harmonise. Without it features are
-        taken as harmonised.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_heads, n)
-        Recalibrated.
-    """
-    owners = [f"scan{i:06d}" for i in range(len(features))]
-    rows = []
-    for one in heads:
-        head = harmonising(one, covariates, owners)
-        scores = head.patients(head.slices(features, owners), owners)
-        rows.append([scores[owner] for owner in owners])
-    return np.array(rows, dtype=np.float64).reshape(len(heads), len(owners))
-
-
-def harmonising(
-    one: TrainedFold, covariates: pd.DataFrame | None, owners: Sequence[str]
-) -> TrainedFold:
-    """Return a head that knows the covariates of these scans, or does not harmonise."""
-    if one.harmoniser is None or covariates is None:
-        return dataclasses.replace(one, harmoniser=None)
-    known = covariates.set_axis(list(owners), axis=0)
-    return dataclasses.replace(
-        one, harmoniser=Harmoniser(combat=one.harmoniser.combat, covariates=known)
-    )

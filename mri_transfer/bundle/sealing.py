@@ -17,9 +17,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mri_transfer.core.files import sha256_of_file, write_json
+from mri_transfer.core.specs import canonical_json
 from mri_transfer.errors import ConfigurationError, StoreError
-from mri_transfer.files import sha256_of_file, write_json
-from mri_transfer.specs import canonical_json
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -10,24 +10,25 @@ from pathlib import Path
 import pandas as pd
 
 from mri_transfer.bundle.archive import demand_harmless, pack, unpack
-from mri_transfer.bundle.cohort import read_features, write_features
 from mri_transfer.bundle.conformal import ConformalSets
 from mri_transfer.bundle.contract import InputContract
 from mri_transfer.bundle.documents import Document, read_document, read_text
-from mri_transfer.bundle.model import ModelBundle, Runtime
+from mri_transfer.bundle.model import ModelBundle
 from mri_transfer.bundle.overlap import read_marks, write_marks
-from mri_transfer.bundle.recipe import Recipe
+from mri_transfer.bundle.parts import Runtime
 from mri_transfer.bundle.reference import ReferenceInputs
 from mri_transfer.bundle.sealing import Seal, seal_folder, verify_folder
-from mri_transfer.errors import ConfigurationError, StoreError
-from mri_transfer.files import (
+from mri_transfer.core.files import (
     TEMPORARY_PREFIX,
     atomic_write_text,
     read_json_object,
     write_json,
 )
-from mri_transfer.preparation.external import PROGRAMS
-from mri_transfer.trained import TrainedFold
+from mri_transfer.errors import ConfigurationError, StoreError
+from mri_transfer.scans.preparation.external import PROGRAMS
+from mri_transfer.training.dataset import read_features, write_features
+from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.recipe import Recipe
 
 __all__ = ["SCHEMA", "TEXTS", "demand_free", "load_bundle", "write_bundle"]
 

@@ -8,19 +8,19 @@ from mri_transfer.bundle.prediction import Prediction
 from mri_transfer.evaluation.notices import Notice, study_notices
 
 if TYPE_CHECKING:
-    from mri_transfer.bundle.model import ModelBundle
+    from mri_transfer.bundle.parts import BundleParts
 
 __all__ = ["model_notices", "prediction_warnings"]
 
 
-def model_notices(bundle: ModelBundle) -> tuple[Notice, ...]:
+def model_notices(bundle: BundleParts) -> tuple[Notice, ...]:
     """Return what must be read before any prediction of a bundle."""
     return study_notices(
         synthetic=bundle.facts["cohort"]["synthetic"], trunk_weights=bundle.recipe.trunk.weights
     )
 
 
-def prediction_warnings(prediction: Prediction, bundle: ModelBundle) -> tuple[Notice, ...]:
+def prediction_warnings(prediction: Prediction, bundle: BundleParts) -> tuple[Notice, ...]:
     """Return the warnings of a prediction, those of the model first."""
     found = [*model_notices(bundle)]
     if prediction.status == "forced":

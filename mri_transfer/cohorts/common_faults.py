@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mri_transfer.core.specs import suggestion
 from mri_transfer.errors import ConfigurationError, Fault
-from mri_transfer.specs import suggestion
 
 __all__ = [
     "absent_column",

@@ -17,7 +17,7 @@ from mri_transfer.evaluation.baselines import (
     covariate_model,
     score_folds,
 )
-from mri_transfer.evaluation.calibration import CLIP
+from mri_transfer.metrics.calibration import CLIP
 
 __all__ = ["joined_scores"]
 

@@ -7,8 +7,7 @@ scaling, categories and the threshold come from training patients only.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,11 @@ import pandas as pd
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.cohorts.circular_covariates import is_circular, refuse_circular
+from mri_transfer.core.specs import STRICT, suggestion
 from mri_transfer.errors import ConfigurationError, EvaluationError
-from mri_transfer.evaluation.discrimination import youden_threshold
-from mri_transfer.folds import inner_folds
-from mri_transfer.specs import STRICT, suggestion
+from mri_transfer.metrics.discrimination import youden_threshold
+from mri_transfer.training.folds import inner_folds
 
 __all__ = [
     "BaselineSpec",
@@ -29,20 +29,11 @@ __all__ = [
     "covariate_encoder",
     "covariate_model",
     "default_baselines",
-    "refuse_circular",
     "score_folds",
 ]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-#: Names of instruments and fields from which a diagnosis of dementia is made, without blanks and
-#: signs. A covariate whose name starts with one of them (or is one, in `_WHOLE`) is refused.
-_CIRCULAR = (
-    "mmse", "mmscore", "minimental", "cdr", "clinicaldementiarating", "moca", "montrealcognitive",
-    "adas", "dx", "diag", "alzheimer", "demented", "cognitivestatus", "clinicalstatus", "label",
-)  # fmt: skip
-_WHOLE = frozenset({"group", "class", "target", "outcome", "status", "dementia", "converter"})
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -67,33 +58,6 @@ class BaselineSpec:
         return " + ".join(self.covariates)
 
 
-def refuse_circular(covariates: Iterable[str]) -> None:
-    """Refuse covariates that the diagnosis itself is made from.
-
-    Raises
-    ------
-    ConfigurationError
-        If a name is that of the label, or of an instrument that defines it (MMSE, CDR, MoCA,
-        ADAS, a diagnosis).
-    """
-    circular = [name for name in covariates if _is_circular(name)]
-    if circular:
-        raise ConfigurationError(
-            "a covariate that the label is defined by cannot be a baseline",
-            found=", ".join(circular),
-            expected="covariates known without the diagnosis, such as age or a brain volume",
-            remedy="Remove it: scores like MMSE and CDR are part of the reference standard, so "
-            "that predicting the label from them is circular and beats any image",
-        )
-
-
-def _is_circular(name: str) -> bool:
-    parts = [part for part in re.split(r"[^a-z0-9]+", name.lower()) if part]
-    joined = "".join(parts)
-    starts = [*parts, joined]
-    return joined in _WHOLE or any(start.startswith(_CIRCULAR) for start in starts)
-
-
 def default_baselines(
     covariates: Sequence[str], available: Sequence[str], *, n_inner_folds: int = 5
 ) -> tuple[BaselineSpec, ...]:
@@ -116,7 +80,7 @@ def default_baselines(
         If a covariate is circular or not in the table.
     """
     refuse_circular(covariates)
-    columns = [name for name in available if not _is_circular(name)]
+    columns = [name for name in available if not is_circular(name)]
     unknown = [name for name in covariates if name not in columns]
     if unknown:
         raise ConfigurationError(

@@ -12,13 +12,13 @@ import pandas as pd
 
 from mri_transfer.errors import EvaluationError, FoldError
 from mri_transfer.evaluation.baselines import baseline_scores, default_baselines
-from mri_transfer.evaluation.delong import AucDifference, delong_auc, delong_difference
-from mri_transfer.evaluation.discrimination import auc
-from mri_transfer.evaluation.intervals import Estimate, undefined
-from mri_transfer.evaluation.operating_point import confusion, rates
-from mri_transfer.evaluation.paired import bootstrap_difference, corrected_t, mcnemar
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
 from mri_transfer.evaluation.tables import ScoreArrays
+from mri_transfer.metrics.delong import AucDifference, delong_auc, delong_difference
+from mri_transfer.metrics.discrimination import auc
+from mri_transfer.metrics.intervals import Estimate, undefined
+from mri_transfer.metrics.operating_point import confusion, rates
+from mri_transfer.metrics.paired import bootstrap_difference, corrected_t, mcnemar
 
 __all__ = [
     "MAJORITY",

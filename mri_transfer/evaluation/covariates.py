@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.tables import ScoreArrays
 
-__all__ = ["check_order", "covariate_levels", "covariate_numbers", "find_column"]
-
-FloatArray = npt.NDArray[np.float64]
-TextArray = npt.NDArray[np.object_]
+__all__ = [
+    "check_order",
+]
 
 
 def check_order(arrays: ScoreArrays, patients: pd.DataFrame) -> None:
@@ -27,26 +21,3 @@ def check_order(arrays: ScoreArrays, patients: pd.DataFrame) -> None:
             expected=f"the {arrays.n} patients of the scores, indexed by patient_id",
             remedy="Take the rows with patients.loc[list(arrays.patient_ids)]",
         )
-
-
-def find_column(patients: pd.DataFrame, names: Iterable[str]) -> str | None:
-    """Return the first of some columns that the table has, whatever its case; None without."""
-    known = {str(column).lower(): str(column) for column in patients.columns}
-    return next((known[name] for name in names if name in known), None)
-
-
-def covariate_numbers(patients: pd.DataFrame, name: str) -> FloatArray:
-    """Return a column as float64, shape (n,); NaN where missing or not a finite number."""
-    values = pd.to_numeric(patients[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    return np.where(np.isfinite(values), values, np.nan)
-
-
-def covariate_levels(patients: pd.DataFrame, name: str) -> TextArray:
-    """Return a column as texts, shape (n,); empty where missing, whole numbers without a point."""
-
-    def text(value: Any) -> str:
-        if pd.isna(value):
-            return ""
-        return f"{value:g}" if isinstance(value, float) else str(value).strip()
-
-    return np.array([text(value) for value in patients[name]], dtype=object)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mri_transfer.core.files import atomic_write_text
 from mri_transfer.errors import EvaluationError, RunFolderError
-from mri_transfer.files import atomic_write_text
 
 __all__ = ["SCHEMA", "Evaluation", "plain"]
 

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mri_transfer.evaluation.calibration import CLIP
 from mri_transfer.evaluation.covariates import check_order
 from mri_transfer.evaluation.tables import ScoreArrays
+from mri_transfer.metrics.calibration import CLIP
 
 __all__ = ["worst_patients"]
 

@@ -11,14 +11,14 @@ import pandas as pd
 from mri_transfer.errors import EvaluationError, FoldError
 from mri_transfer.evaluation.added_value import joined_scores
 from mri_transfer.evaluation.baselines import BaselineSpec
-from mri_transfer.evaluation.calibration import score_logits
 from mri_transfer.evaluation.comparison import Rival, why_no_bar
-from mri_transfer.evaluation.delong import AucDifference, delong_auc, delong_difference
-from mri_transfer.evaluation.intervals import undefined
 from mri_transfer.evaluation.likelihood_ratio import covariate_matrix, likelihood_ratio_test
-from mri_transfer.evaluation.paired import bootstrap_difference
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
 from mri_transfer.evaluation.tables import ScoreArrays
+from mri_transfer.metrics.calibration import score_logits
+from mri_transfer.metrics.delong import AucDifference, delong_auc, delong_difference
+from mri_transfer.metrics.intervals import undefined
+from mri_transfer.metrics.paired import bootstrap_difference
 
 __all__ = ["image_value"]
 

@@ -17,27 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mri_transfer.evaluation.balancing import (
-    match_pairs,
-    overlap_weights,
-    pair_wins,
-    weighted_auc,
-)
-from mri_transfer.evaluation.covariates import (
-    check_order,
-    covariate_levels,
-    covariate_numbers,
-    find_column,
-)
-from mri_transfer.evaluation.delong import delong_auc
-from mri_transfer.evaluation.discrimination import patient_weights
-from mri_transfer.evaluation.intervals import (
-    Estimate,
-    exact_proportion,
-    patient_bootstrap,
-    undefined,
-)
+from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
+from mri_transfer.evaluation.covariates import check_order
 from mri_transfer.evaluation.tables import ScoreArrays
+from mri_transfer.metrics.balancing import match_pairs, overlap_weights, pair_wins, weighted_auc
+from mri_transfer.metrics.delong import delong_auc
+from mri_transfer.metrics.discrimination import patient_weights
+from mri_transfer.metrics.intervals import Estimate, exact_proportion, patient_bootstrap, undefined
 
 __all__ = ["MIN_PAIRS", "age_matched"]
 

@@ -7,18 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from mri_transfer.evaluation.calibration import brier
-from mri_transfer.evaluation.cox import calibration_intercept, calibration_slope
-from mri_transfer.evaluation.delong import delong_auc
-from mri_transfer.evaluation.discrimination import auc, bootstrap_auc
-from mri_transfer.evaluation.intervals import Estimate
-from mri_transfer.evaluation.operating_point import confusion, rates
-from mri_transfer.evaluation.precision_recall import (
-    average_precision,
-    average_precision_interval,
-)
-from mri_transfer.evaluation.predictive_values import likelihood_ratios
 from mri_transfer.evaluation.tables import ScoreArrays
+from mri_transfer.metrics.calibration import brier
+from mri_transfer.metrics.calibration_slope import calibration_intercept, calibration_slope
+from mri_transfer.metrics.delong import delong_auc
+from mri_transfer.metrics.discrimination import auc, bootstrap_auc
+from mri_transfer.metrics.intervals import Estimate
+from mri_transfer.metrics.operating_point import confusion, rates
+from mri_transfer.metrics.precision_recall import average_precision, average_precision_interval
+from mri_transfer.metrics.predictive_values import likelihood_ratios
 
 __all__ = ["fold_rows", "patient_metrics", "repeat_rows"]
 

@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.comparison import fold_difference
-from mri_transfer.evaluation.delong import delong_auc, delong_difference
 from mri_transfer.evaluation.document import plain
-from mri_transfer.evaluation.intervals import Estimate, patient_bootstrap, undefined
 from mri_transfer.evaluation.notices import Notice
-from mri_transfer.evaluation.paired import bootstrap_difference, mcnemar
 from mri_transfer.evaluation.patient_level import patient_metrics
 from mri_transfer.evaluation.tables import ScoreArrays
+from mri_transfer.metrics.delong import delong_auc, delong_difference
+from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, undefined
+from mri_transfer.metrics.paired import bootstrap_difference, mcnemar
 
 __all__ = ["COMPARISON_SCHEMA", "ComparedRun", "compare_runs"]
 

@@ -12,8 +12,8 @@ import pandas as pd
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from mri_transfer.evaluation.baselines import refuse_circular
-from mri_transfer.specs import STRICT
+from mri_transfer.cohorts.circular_covariates import refuse_circular
+from mri_transfer.core.specs import STRICT
 
 __all__ = ["CohortTables", "EvaluationFacts", "EvaluationSpec", "Evidence"]
 

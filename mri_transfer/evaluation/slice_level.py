@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.errors import PredictionError
-from mri_transfer.evaluation.discrimination import patient_weights
-from mri_transfer.evaluation.intervals import Estimate, patient_bootstrap, undefined
 from mri_transfer.evaluation.tables import ScoreArrays
+from mri_transfer.metrics.discrimination import patient_weights
+from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, undefined
 
 __all__ = ["SLICE_THRESHOLD", "slice_metrics"]
 

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mri_transfer.evaluation.covariates import covariate_levels, covariate_numbers, find_column
-from mri_transfer.evaluation.precision import expected_width
+from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
+from mri_transfer.metrics.precision import expected_width
 
 __all__ = [
     "AGE_BANDS",

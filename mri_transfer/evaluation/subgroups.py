@@ -14,16 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mri_transfer.evaluation.balancing import pair_wins, weighted_auc
 from mri_transfer.evaluation.covariates import check_order
-from mri_transfer.evaluation.delong import delong_auc
-from mri_transfer.evaluation.discrimination import auc, patient_weights
-from mri_transfer.evaluation.intervals import (
-    Estimate,
-    patient_bootstrap,
-    undefined,
-)
-from mri_transfer.evaluation.operating_point import confusion, rates
 from mri_transfer.evaluation.subgroup_levels import (
     AGE_BANDS,
     Subgroup,
@@ -31,6 +22,11 @@ from mri_transfer.evaluation.subgroup_levels import (
     subgroup_size,
 )
 from mri_transfer.evaluation.tables import ScoreArrays
+from mri_transfer.metrics.balancing import pair_wins, weighted_auc
+from mri_transfer.metrics.delong import delong_auc
+from mri_transfer.metrics.discrimination import auc, patient_weights
+from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, undefined
+from mri_transfer.metrics.operating_point import confusion, rates
 
 __all__ = ["subgroup_gaps", "subgroup_rows"]
 

@@ -20,15 +20,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mri_transfer.core.threads import one_core_each
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.scan_maps import ScanMaps
 from mri_transfer.explain.slice_heads import POOL, SliceHead, feature_gradients
-from mri_transfer.slices import SliceStack, head_mask
-from mri_transfer.threads import one_core_each
-from mri_transfer.trained import TrainedFold
+from mri_transfer.scans.slices import SliceStack, head_mask
+from mri_transfer.training.fitted_model import TrainedFold
 
 if TYPE_CHECKING:
-    from mri_transfer.trunks import Trunk
+    from mri_transfer.models.trunks import Trunk
 
 __all__ = ["explain_scan", "inside_cells", "map_of_head", "spread"]
 

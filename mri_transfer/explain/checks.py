@@ -154,7 +154,7 @@ def _judged(
 
 def _mean(values: DoubleArray, *, n_samples: int, seed: int, confidence: float) -> dict[str, Any]:
     """Return the mean of patients' values that are defined."""
-    from mri_transfer.evaluation.intervals import undefined
+    from mri_transfer.metrics.intervals import undefined
 
     kept = values[np.isfinite(values)] if len(values) else values
     if not len(kept):

@@ -18,18 +18,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mri_transfer.core.specs import digest
+from mri_transfer.core.store import TensorStore
+from mri_transfer.core.threads import one_core_each
 from mri_transfer.explain.attribution import map_of_head
 from mri_transfer.explain.patches import cell_edges
 from mri_transfer.explain.slice_heads import POOL, SliceHead
-from mri_transfer.slices import SliceStack, head_mask
-from mri_transfer.specs import digest
-from mri_transfer.store import TensorStore
-from mri_transfer.threads import one_core_each
-from mri_transfer.trained import TrainedFold
+from mri_transfer.scans.slices import SliceStack, head_mask
+from mri_transfer.training.fitted_model import TrainedFold
 
 if TYPE_CHECKING:
     from mri_transfer.explain.spec import ExplanationSpec
-    from mri_transfer.trunks import Trunk
+    from mri_transfer.models.trunks import Trunk
 
 __all__ = ["CloseView", "CloseViewStore", "InputPass", "chosen_slices", "close_key", "look_closely"]
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.explain.scan_maps import ScanMaps
-from mri_transfer.folds import Folds
-from mri_transfer.trained import TrainedFold
+from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.folds import Folds
 
 __all__ = ["CohortMaps", "centred_maps", "own_heads", "patient_means"]
 

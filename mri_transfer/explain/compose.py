@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mri_transfer.cohorts.demo import DemoSpec, planted_atrophy
+from mri_transfer.cohorts.synthetic.cohort import DemoSpec, planted_atrophy
 from mri_transfer.explain.checks import agreement_rows, sanity_rows
 from mri_transfer.explain.choice import ClosePatient
 from mri_transfer.explain.close_view import CloseView
@@ -20,15 +20,10 @@ from mri_transfer.explain.explanation import Explanation
 from mri_transfer.explain.findings import Findings, Space
 from mri_transfer.explain.groups import UNIT_ML, GroupMaps, group_maps, write_group
 from mri_transfer.explain.neighbours import neighbour_agreement
-from mri_transfer.explain.regions import (
-    box_regions,
-    mean_over_patients,
-    mni_regions,
-    region_rows,
-)
+from mri_transfer.explain.regions import box_regions, mean_over_patients, mni_regions, region_rows
 from mri_transfer.explain.spec import ExplanationSpec
 from mri_transfer.explain.truth import planted_cells, score_truth
-from mri_transfer.folds import Folds
+from mri_transfer.training.folds import Folds
 
 __all__ = ["compose", "without_maps"]
 

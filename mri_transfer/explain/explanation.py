@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mri_transfer.core.files import atomic_write_text, write_json
+from mri_transfer.core.tensorfile import read_tensors, write_tensors
 from mri_transfer.errors import RunFolderError
-from mri_transfer.files import atomic_write_text, write_json
-from mri_transfer.tensorfile import read_tensors, write_tensors
 
 __all__ = [
     "DOCUMENT",

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.slices import SliceSpec, SliceStack
-from mri_transfer.volume_header import VolumeSpec, check_header
+from mri_transfer.scans.header import VolumeSpec, check_header
+from mri_transfer.scans.slices import SliceSpec, SliceStack
 
 __all__ = ["SliceGeometry", "slice_geometry"]
 
@@ -23,7 +23,7 @@ class SliceGeometry:
     """How the slices of one scan were cut from its volume, to be inverted.
 
     A picture is the volume's plane turned (rows from front to back, columns from left to right),
-    resized to `target` pixels and padded to a square; `mri_transfer.slices` does it.
+    resized to `target` pixels and padded to a square; `mri_transfer.scans.slices` does it.
 
     Attributes
     ----------

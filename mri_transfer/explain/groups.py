@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.files import atomic_write_bytes, atomic_write_text, gzip_bytes
 from mri_transfer.explain.geometry import SliceGeometry
-from mri_transfer.files import atomic_write_bytes, atomic_write_text, gzip_bytes
 
 __all__ = ["GroupGrid", "GroupMaps", "group_maps", "write_group"]
 

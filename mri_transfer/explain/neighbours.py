@@ -16,10 +16,10 @@ import pandas as pd
 from mri_transfer.explain.cohort_maps import patient_means
 from mri_transfer.explain.explanation import NEIGHBOUR_COLUMNS
 from mri_transfer.explain.regions import mean_over_patients
-from mri_transfer.features import FeatureTable
-from mri_transfer.folds import Folds
-from mri_transfer.heads.head import standardise, training_moments
-from mri_transfer.trained import TrainedFold
+from mri_transfer.models.features import FeatureTable
+from mri_transfer.models.heads.head import standardise, training_moments
+from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.folds import Folds
 
 __all__ = ["nearest_patients", "neighbour_agreement"]
 

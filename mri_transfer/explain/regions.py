@@ -2,7 +2,7 @@
 
 No atlas ships with the libraries that are installed, so regions are boxes by thirds of the head
 and, where the scans lie in MNI space, five structures told by the tissue maps of the MNI152
-template and by the lines that `mri_transfer.cohorts.demo_template` draws along the medial
+template and by the lines that `mri_transfer.cohorts.synthetic.template` draws along the medial
 temporal lobe. A cell of the maps is some 15 mm wide: a small structure shares its cells with its
 neighbours.
 """
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.evaluation.intervals import patient_bootstrap
 from mri_transfer.explain.cohort_maps import patient_means
 from mri_transfer.explain.geometry import SliceGeometry
+from mri_transfer.metrics.intervals import patient_bootstrap
 
 __all__ = ["box_regions", "mean_over_patients", "mni_regions", "region_rows", "volume_at"]
 
@@ -69,7 +69,7 @@ def box_regions(geometry: SliceGeometry, inside: FloatArray) -> Shares:
 
 def mni_regions() -> Callable[[SliceGeometry, tuple[int, int]], Shares]:
     """Return a function that divides slices in MNI space by the template's structures."""
-    from mri_transfer.cohorts.demo_template import FIELD_STEP_MM, load_template
+    from mri_transfer.cohorts.synthetic.template import FIELD_STEP_MM, load_template
 
     template = load_template(spacing_mm=2.0)
     grey, white, mask, _ = template.maps

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.specs import digest
+from mri_transfer.core.store import TensorStore
 from mri_transfer.explain.geometry import SliceGeometry
-from mri_transfer.slices import SliceSpec
-from mri_transfer.specs import digest
-from mri_transfer.store import TensorStore
-from mri_transfer.trained import TrainedFold
+from mri_transfer.scans.slices import SliceSpec
+from mri_transfer.training.fitted_model import TrainedFold
 
 __all__ = ["MapStore", "ScanMaps", "fold_digest", "maps_key"]
 

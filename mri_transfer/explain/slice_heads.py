@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 
 from mri_transfer.errors import HeadError
-from mri_transfer.heads.linear import zone_of_slices
-from mri_transfer.trained import TrainedFold
+from mri_transfer.models.heads.linear import zone_of_slices
+from mri_transfer.training.fitted_model import TrainedFold
 
 __all__ = ["POOL", "SliceHead", "feature_gradients"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from mri_transfer.specs import STRICT
+from mri_transfer.core.specs import STRICT
 
 __all__ = ["ExplanationSpec"]
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.evaluation.intervals import patient_bootstrap
 from mri_transfer.explain.cohort_maps import CohortMaps, patient_means
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.regions import mean_over_patients, volume_at
+from mri_transfer.metrics.intervals import patient_bootstrap
 
 __all__ = ["auc_of", "planted_cells", "score_truth"]
 
@@ -43,7 +43,7 @@ def planted_cells(
     Parameters
     ----------
     loss : ndarray of float32, shape (X, Y, Z)
-        `mri_transfer.cohorts.demo.planted_atrophy`.
+        `mri_transfer.cohorts.synthetic.cohort.planted_atrophy`.
     affine : ndarray of float64, shape (4, 4)
     geometry : SliceGeometry
     inside : ndarray of float32, shape (n_slices, rows, columns)

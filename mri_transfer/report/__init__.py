@@ -1,15 +1,15 @@
 """The report of a run and its quality pages: what they show, and the pages made of it."""
 
-from mri_transfer.report.html import render_report, write_report
-from mri_transfer.report.machine import report_document, write_machine
-from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.pdf import PrintSpec, render_pdf, write_pdf
-from mri_transfer.report.quality_pages import (
-    page_name,
+from mri_transfer.report.blocks.page_names import page_name
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.pages.quality_pages import (
     worst_first,
     write_quality_index,
     write_scan_page,
 )
+from mri_transfer.report.render.html import render_report, write_report
+from mri_transfer.report.render.machine import report_document, write_machine
+from mri_transfer.report.render.pdf import PrintSpec, render_pdf, write_pdf
 
 __all__ = [
     "PrintSpec",

@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.wording import label_of
+from mri_transfer.report.blocks.wording import label_of
+from mri_transfer.report.inputs import ReportInputs
 
 __all__ = ["GRAVITY", "Gravity", "rank_caveats", "run_caveats"]
 

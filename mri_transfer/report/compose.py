@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mri_transfer.report.document import Report, Section
+from mri_transfer.report.blocks.document import Report, Section
 from mri_transfer.report.front import compose_front
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.sections.baseline import baseline_section
 from mri_transfer.report.sections.calibration import calibration_section
 from mri_transfer.report.sections.checklists import checklists_section

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Literal
 
 from mri_transfer.evaluation.notices import Notice, study_notices
+from mri_transfer.report.blocks.document import Banner, Front, Link
 from mri_transfer.report.caveats import rank_caveats, run_caveats
-from mri_transfer.report.document import Banner, Front, Link
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.summary import (
     answer,
     comparison,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mri_transfer.labels import spelt_out
-from mri_transfer.report.audit_tables import outcome
-from mri_transfer.report.cohort import mean_and_sd
-from mri_transfer.report.comparison_tables import best_baseline
-from mri_transfer.report.document import KeyFigure
-from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.wording import estimate, interval, label_of, number, p_value
+from mri_transfer.cohorts.labels import spelt_out
+from mri_transfer.report.blocks.document import KeyFigure
+from mri_transfer.report.blocks.wording import estimate, interval, label_of, number, p_value
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.audit_tables import outcome
+from mri_transfer.report.tables.cohort import mean_and_sd
+from mri_transfer.report.tables.comparison_tables import best_baseline
 
 __all__ = [
     "answer",

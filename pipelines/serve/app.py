@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from mri_transfer.bundle import ModelBundle, model_notices
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.version import __version__
-from pipelines.predict import BundlePlace
+from pipelines.jobs.predict import BundlePlace
 from pipelines.serve.description import complete, predict_extra, refusals
 from pipelines.serve.faults import Refusal, refuse
 from pipelines.serve.guard import Guard

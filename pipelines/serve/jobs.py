@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mri_transfer.errors import StoreError
 from pipelines.child import open_pool
-from pipelines.predict import BundlePlace
+from pipelines.jobs.predict import BundlePlace
 from pipelines.serve.faults import Refusal
 from pipelines.serve.limits import ServiceSpec
 from pipelines.serve.scratch import remove_abandoned

@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.core.specs import STRICT
 from mri_transfer.errors import ConfigurationError
-from mri_transfer.specs import STRICT
 
 __all__ = ["LOOPBACK_NAMES", "ServiceSpec", "allowed_hosts", "demand_token", "read_token"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mri_transfer.bundle import ModelBundle
+from mri_transfer.core.files import sha256_of_file
 from mri_transfer.errors import MachineError, MriTransferError, ScanError, StoreError
-from mri_transfer.files import sha256_of_file
-from mri_transfer.volumes import check_header
-from pipelines.predict import BundlePlace
+from mri_transfer.scans.volumes import check_header
+from pipelines.jobs.predict import BundlePlace
 from pipelines.serve.faults import Refusal, told
 
 __all__ = ["ScanJob", "predict_upload", "warm_up"]

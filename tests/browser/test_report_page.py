@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from mri_transfer.report.compose import compose_report
-from mri_transfer.report.html import write_report
+from mri_transfer.report.render.html import write_report
 from tests.report.whole_inputs import whole_inputs
 
 pytestmark = pytest.mark.browser

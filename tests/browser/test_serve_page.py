@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from pipelines.serve import ServiceSpec
-from tests.service.serving import Service, scan_bytes, serving, write_small_bundle
+from tests.pipelines.serve.serving import Service, scan_bytes, serving, write_small_bundle
 
 pytestmark = pytest.mark.browser
 

@@ -10,26 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mri_transfer.bundle import (
-    BootstrapSpec,
-    Cohort,
-    ModelBundle,
-    Recipe,
-    Study,
-    TrainingScan,
-    bootstrap_heads,
-    make_bundle,
-    refit_on_all,
-)
+from mri_transfer.bundle import ModelBundle, Study, TrainingScan, make_bundle
 from mri_transfer.bundle.measures import MEASURES
-from mri_transfer.features import FeatureSpec
-from mri_transfer.folds import FoldSpec
-from mri_transfer.harmonisation import HarmonisationSpec
-from mri_transfer.heads import LinearHeadSpec
-from mri_transfer.search import SearchSpec
-from mri_transfer.slices import SliceSpec
-from mri_transfer.trained import Harmonise
-from mri_transfer.trunks import Trunk, TrunkSpec, load_trunk
+from mri_transfer.models.features import FeatureSpec
+from mri_transfer.models.harmonisation import HarmonisationSpec
+from mri_transfer.models.heads import LinearHeadSpec
+from mri_transfer.models.trunks import Trunk, TrunkSpec, load_trunk
+from mri_transfer.scans.slices import SliceSpec
+from mri_transfer.training.dataset import Cohort
+from mri_transfer.training.fitted_model import Harmonise
+from mri_transfer.training.folds import FoldSpec
+from mri_transfer.training.recipe import Recipe
+from mri_transfer.training.refit import BootstrapSpec, bootstrap_heads, refit_on_all
+from mri_transfer.training.search import SearchSpec
 from tests.synthetic import feature_table
 
 COMBAT = HarmonisationSpec(kind="combat", preserve=())

@@ -8,7 +8,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mri_transfer.bundle.classifier import PatientClassifier
-from mri_transfer.heads import Fit, LinearHeadSpec, fit_heads
+from mri_transfer.models.heads import Fit, LinearHeadSpec, fit_heads
 from tests.synthetic import feature_table
 
 

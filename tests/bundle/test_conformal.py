@@ -14,8 +14,8 @@ from mri_transfer.bundle.conformal import (
     label_p_values,
     measure_coverage,
 )
-from mri_transfer.crossvalidation import cross_validate
-from mri_transfer.folds import make_folds
+from mri_transfer.training.cross_validation import cross_validate
+from mri_transfer.training.folds import make_folds
 from tests.bundle.bundles import RECIPE, made_up_cohort
 
 

@@ -15,8 +15,8 @@ from mri_transfer.bundle.contract import ContractSpec, InputContract
 from mri_transfer.bundle.contract_learning import learn_contract
 from mri_transfer.bundle.density import compressed, learn_density
 from mri_transfer.bundle.measures import MEASURES, grey_distance, measure_input
-from mri_transfer.quality import ScanScores
-from mri_transfer.slices import SliceSpec, SliceStack
+from mri_transfer.scans.quality import ScanScores
+from mri_transfer.scans.slices import SliceSpec, SliceStack
 from tests.bundle.bundles import training_scan
 
 N_FEATURES = 30

@@ -16,10 +16,10 @@ from mri_transfer.bundle.export import write_monai_bundle, write_onnx
 from mri_transfer.bundle.network import _recalibrate, scan_network
 from mri_transfer.bundle.reference import draw_phantom
 from mri_transfer.errors import ConfigurationError
-from mri_transfer.features import encode_poolings
-from mri_transfer.heads import AttentionHeadSpec, PublishedHeadSpec
-from mri_transfer.recalibration import fit_recalibration
-from mri_transfer.slices import SliceStack
+from mri_transfer.models.features import encode_poolings
+from mri_transfer.models.heads import AttentionHeadSpec, PublishedHeadSpec
+from mri_transfer.models.recalibration import fit_recalibration
+from mri_transfer.scans.slices import SliceStack
 from tests.bundle.bundles import (
     HARMONISED,
     N_SLICES,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mri_transfer.cohorts.bids import read_bids_cohort
+from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
 from mri_transfer.errors import ManifestError
 from tests.phantoms import asymmetric_phantom, store_nifti, write_bids_cohort, write_tsv
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mri_transfer.cohorts.caps import read_caps_cohort
+from mri_transfer.cohorts.readers.caps.reader import read_caps_cohort
 from mri_transfer.errors import ManifestError
 from tests.phantoms import asymmetric_phantom, store_nifti, write_tsv
 

@@ -17,17 +17,9 @@ import numpy.typing as npt
 import pytest
 from pydantic import ValidationError
 
-from mri_transfer.cohorts import demo, read_bids_cohort
-from mri_transfer.cohorts.demo import (
-    SPEC_FILE,
-    DemoPatient,
-    DemoSpec,
-    draw_patients,
-    grow_demo_cohort,
-    planted_atrophy,
-    planted_loads,
-)
-from mri_transfer.cohorts.demo_anatomy import (
+from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
+from mri_transfer.cohorts.synthetic import cohort as demo
+from mri_transfer.cohorts.synthetic.anatomy import (
     Contrast,
     Grid,
     Loads,
@@ -38,7 +30,16 @@ from mri_transfer.cohorts.demo_anatomy import (
     make_grid,
     smooth_noise,
 )
-from mri_transfer.cohorts.demo_template import Template, load_template
+from mri_transfer.cohorts.synthetic.cohort import (
+    SPEC_FILE,
+    DemoPatient,
+    DemoSpec,
+    draw_patients,
+    grow_demo_cohort,
+    planted_atrophy,
+    planted_loads,
+)
+from mri_transfer.cohorts.synthetic.template import Template, load_template
 from mri_transfer.errors import ConfigurationError
 
 SPEC = DemoSpec(n_patients=6, spacing_mm=4.0, two_session_fraction=0.34)

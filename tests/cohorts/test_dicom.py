@@ -17,15 +17,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mri_transfer.cohorts.bids import read_bids_cohort
-from mri_transfer.cohorts.dicom import read_dicom_cohort
-from mri_transfer.cohorts.dicom_privacy import Pseudonyms, age_years, file_salt, technical_fields
-from mri_transfer.cohorts.dicom_rule import T1Spec, kind_of_series
-from mri_transfer.cohorts.dicom_series import DicomSeries, Identity, SliceFile, Technical
-from mri_transfer.cohorts.dicom_series import stack_fault as fault_of
-from mri_transfer.cohorts.reading import CohortReading
+from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
+from mri_transfer.cohorts.readers.dicom.privacy import (
+    Pseudonyms,
+    age_years,
+    file_salt,
+    technical_fields,
+)
+from mri_transfer.cohorts.readers.dicom.reader import read_dicom_cohort
+from mri_transfer.cohorts.readers.dicom.rule import T1Spec, kind_of_series
+from mri_transfer.cohorts.readers.dicom.series import DicomSeries, Identity, SliceFile, Technical
+from mri_transfer.cohorts.readers.dicom.series import stack_fault as fault_of
+from mri_transfer.cohorts.readers.reading import CohortReading
 from mri_transfer.errors import ConfigurationError, ManifestError
-from mri_transfer.volumes import load_volume
+from mri_transfer.scans.volumes import load_volume
 from tests.cohorts.dicom_phantoms import (
     HANS,
     MARK,
@@ -809,7 +814,7 @@ def test_a_volume_that_contradicts_its_headers_is_refused(
         nib.save(nib.Nifti1Image(voxels, affine), path)
         return done
 
-    monkeypatch.setattr("mri_transfer.cohorts.dicom_convert.subprocess.run", spoilt)
+    monkeypatch.setattr("mri_transfer.cohorts.readers.dicom.convert.subprocess.run", spoilt)
     with pytest.raises(ManifestError, match=says):
         _read(tmp_path / "a", tmp_path / "images")
 

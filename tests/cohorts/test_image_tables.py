@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mri_transfer.cohorts.csv import read_csv_cohort
-from mri_transfer.cohorts.mapping import ColumnMapping
+from mri_transfer.cohorts.mapping.mapping import ColumnMapping
+from mri_transfer.cohorts.readers.csv import read_csv_cohort
 from mri_transfer.errors import ManifestError
 from tests.pipelines.conftest import run_command
 

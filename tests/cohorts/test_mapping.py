@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mri_transfer.cohorts.csv import read_csv_cohort
-from mri_transfer.cohorts.label_rule import Condition, LabelCase, LabelRule, same_cell
-from mri_transfer.cohorts.mapping import ColumnMapping, read_mapping, shipped_mappings
-from mri_transfer.cohorts.mapping_table import map_table
-from mri_transfer.cohorts.reading import CohortReading
+from mri_transfer.cohorts.manifest.text_table import TextTable
+from mri_transfer.cohorts.mapping.label_rule import Condition, LabelCase, LabelRule, same_cell
+from mri_transfer.cohorts.mapping.mapping import ColumnMapping, read_mapping, shipped_mappings
+from mri_transfer.cohorts.mapping.mapping_table import map_table
+from mri_transfer.cohorts.readers.csv import read_csv_cohort
+from mri_transfer.cohorts.readers.reading import CohortReading
 from mri_transfer.errors import ConfigurationError, ManifestError
-from mri_transfer.manifest_table import TextTable
 
 STUDIES = ("adni", "adni_search", "aibl", "nacc", "oasis1", "oasis3")
 

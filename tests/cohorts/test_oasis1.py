@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mri_transfer.cohorts.mapping import read_mapping
-from mri_transfer.cohorts.oasis1 import read_oasis1_cohort
-from mri_transfer.cohorts.oasis1_clinical import choose, read_clinical_table
+from mri_transfer.cohorts.mapping.mapping import read_mapping
+from mri_transfer.cohorts.readers.oasis1.clinical import choose, read_clinical_table
+from mri_transfer.cohorts.readers.oasis1.reader import read_oasis1_cohort
 from mri_transfer.errors import ConfigurationError, ManifestError
-from mri_transfer.volumes import check_header, load_volume
+from mri_transfer.scans.volumes import check_header, load_volume
 from tests.phantoms import asymmetric_phantom
 
 #: Small grids: voxels in Talairach space run left-right, to the front, up; raw ones to the front,

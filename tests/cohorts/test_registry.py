@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mri_transfer.cohorts import READERS, CohortReading, cohort_reader
+from mri_transfer.cohorts.readers.reading import CohortReading
+from mri_transfer.cohorts.readers.registry import READERS, cohort_reader
 from mri_transfer.errors import ConfigurationError
 
 

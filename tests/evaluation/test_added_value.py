@@ -9,7 +9,7 @@ import pytest
 from mri_transfer.errors import ConfigurationError, PredictionError
 from mri_transfer.evaluation.added_value import joined_scores
 from mri_transfer.evaluation.baselines import BaselineSpec, baseline_scores
-from mri_transfer.evaluation.discrimination import auc
+from mri_transfer.metrics.discrimination import auc
 
 
 def tables(cohort, *, noise=0.0, seed=0):

@@ -11,17 +11,16 @@ from mri_transfer.evaluation import (
     BaselineSpec,
     EvaluationSpec,
     Evidence,
-    auc,
     baseline_scores,
     compare_rival,
     default_baselines,
     refuse_circular,
     score_arrays,
-    youden_threshold,
 )
 from mri_transfer.evaluation.comparison import find_rivals
 from mri_transfer.evaluation.settings import CohortTables
-from mri_transfer.folds import FoldSpec, make_folds
+from mri_transfer.metrics.discrimination import auc, youden_threshold
+from mri_transfer.training.folds import FoldSpec, make_folds
 
 
 def scores_of(cohort, *covariates, patients=None, folds=None, seed=0):

@@ -16,9 +16,9 @@ from mri_transfer.evaluation.comparison import (
     find_rivals,
     fold_difference,
 )
-from mri_transfer.evaluation.discrimination import auc
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
 from mri_transfer.evaluation.tables import ScoreArrays, score_arrays
+from mri_transfer.metrics.discrimination import auc
 
 SPEC = EvaluationSpec(bootstrap_samples=100, baseline_inner_folds=2)
 

@@ -17,23 +17,28 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from mri_transfer.errors import EvaluationError
-from mri_transfer.evaluation import EvaluationSpec, delong_auc
-from mri_transfer.evaluation.adequacy import observed_to_expected, sample_adequacy
-from mri_transfer.evaluation.aggregate import aggregate_document
-from mri_transfer.evaluation.case_mix import compare_case_mix, describe_case_mix, expected_auc
-from mri_transfer.evaluation.disclosure import is_told, joined_rows, safe_cuts
-from mri_transfer.evaluation.external import ExternalEvaluation, evaluate_external
-from mri_transfer.evaluation.external_settings import ExternalSpec, ModelFacts, NewCohort
-from mri_transfer.evaluation.independent import (
+from mri_transfer.evaluation import EvaluationSpec
+from mri_transfer.evaluation.external.adequacy import observed_to_expected, sample_adequacy
+from mri_transfer.evaluation.external.aggregate import aggregate_document
+from mri_transfer.evaluation.external.case_mix import (
+    compare_case_mix,
+    describe_case_mix,
+    expected_auc,
+)
+from mri_transfer.evaluation.external.disclosure import is_told, joined_rows, safe_cuts
+from mri_transfer.evaluation.external.evaluate import ExternalEvaluation, evaluate_external
+from mri_transfer.evaluation.external.settings import ExternalSpec, ModelFacts, NewCohort
+from mri_transfer.evaluation.external.transport import cross_chosen, rechosen_threshold
+from mri_transfer.metrics.delong import delong_auc
+from mri_transfer.metrics.unpaired import (
     auc_standard_error,
     compare_figures,
     independent_difference,
 )
-from mri_transfer.evaluation.transport import cross_chosen, rechosen_threshold
-from mri_transfer.report.aggregate_report import aggregate_report
-from mri_transfer.report.html import render_report
-from mri_transfer.report.machine import report_document
-from mri_transfer.schemas import schema_of
+from mri_transfer.report.pages.aggregate_report import aggregate_report
+from mri_transfer.report.render.html import render_report
+from mri_transfer.report.render.machine import report_document
+from mri_transfer.report.schemas import schema_of
 
 SETTINGS = EvaluationSpec(bootstrap_samples=100)
 LEFT_OUT = {"check": 2, "prepare": 7}

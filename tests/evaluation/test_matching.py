@@ -10,15 +10,11 @@ import pandas as pd
 import pytest
 
 from mri_transfer.errors import EvaluationError
-from mri_transfer.evaluation import auc, standardised_mean_difference
-from mri_transfer.evaluation.balancing import (
-    match_pairs,
-    overlap_weights,
-    pair_wins,
-    weighted_auc,
-)
+from mri_transfer.evaluation import standardised_mean_difference
 from mri_transfer.evaluation.matching import age_matched
 from mri_transfer.evaluation.tables import ScoreArrays
+from mri_transfer.metrics.balancing import match_pairs, overlap_weights, pair_wins, weighted_auc
+from mri_transfer.metrics.discrimination import auc
 
 
 def scored(positive, scores, **columns):

@@ -8,16 +8,11 @@ import numpy as np
 import pytest
 
 from mri_transfer.errors import EvaluationError
-from mri_transfer.evaluation import (
-    ComparedRun,
-    ScoreArrays,
-    brier,
-    compare_runs,
-    delong_auc,
-    delong_difference,
-)
+from mri_transfer.evaluation import ComparedRun, ScoreArrays, compare_runs
 from mri_transfer.evaluation.notices import study_notices
-from mri_transfer.evaluation.paired import bootstrap_difference
+from mri_transfer.metrics.calibration import brier
+from mri_transfer.metrics.delong import delong_auc, delong_difference
+from mri_transfer.metrics.paired import bootstrap_difference
 
 N, REPEATS = 60, 2
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from mri_transfer.errors import PredictionError
-from mri_transfer.evaluation import auc, exact_proportion, score_arrays, slice_metrics
+from mri_transfer.evaluation import score_arrays, slice_metrics
+from mri_transfer.metrics.discrimination import auc
+from mri_transfer.metrics.intervals import exact_proportion
 
 
 def arrays_of(cohort):
@@ -45,7 +47,7 @@ def test_values_are_those_of_all_slices_of_a_repeat(cohort):
 
 
 def test_intervals_equal_those_of_slices_resampled_by_patient(cohort):
-    from mri_transfer.evaluation import patient_bootstrap
+    from mri_transfer.metrics.intervals import patient_bootstrap
 
     table = cohort.slice_scores
     arrays = arrays_of(cohort)

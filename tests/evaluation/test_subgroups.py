@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from mri_transfer.errors import EvaluationError
-from mri_transfer.evaluation import auc, delong_auc
 from mri_transfer.evaluation.subgroup_levels import expected_half_width
 from mri_transfer.evaluation.subgroups import subgroup_gaps, subgroup_rows
 from mri_transfer.evaluation.tables import ScoreArrays
+from mri_transfer.metrics.delong import delong_auc
+from mri_transfer.metrics.discrimination import auc
 
 
 def scored(n=200, *, effect=1.5, seed=0, **columns):

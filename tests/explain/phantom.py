@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mri_transfer.features import FeatureTable
-from mri_transfer.folds import Folds
-from mri_transfer.harmonisation import HarmonisationSpec
-from mri_transfer.heads import Head
-from mri_transfer.trained import Harmonise, Harmoniser, TrainedFold
+from mri_transfer.models.features import FeatureTable
+from mri_transfer.models.harmonisation import HarmonisationSpec
+from mri_transfer.models.heads import Head
+from mri_transfer.training.fitted_model import Harmonise, Harmoniser, TrainedFold
+from mri_transfer.training.folds import Folds
 
 CHANNELS, SLICES = 6, 5
 KINDS = ("linear", "published", "attention")

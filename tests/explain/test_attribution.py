@@ -12,9 +12,9 @@ from mri_transfer.explain.attribution import explain_scan, spread
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.scan_maps import MapStore, fold_digest, maps_key
 from mri_transfer.explain.slice_heads import POOL, SliceHead, feature_gradients
-from mri_transfer.heads import apply_head
-from mri_transfer.slices import SliceSpec
-from mri_transfer.trained import TrainedFold
+from mri_transfer.models.heads import apply_head
+from mri_transfer.scans.slices import SliceSpec
+from mri_transfer.training.fitted_model import TrainedFold
 from tests.explain.phantom import (
     CHANNELS,
     KINDS,

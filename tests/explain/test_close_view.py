@@ -10,7 +10,7 @@ from mri_transfer.explain.attribution import map_of_head
 from mri_transfer.explain.close_view import CloseViewStore, InputPass, chosen_slices, look_closely
 from mri_transfer.explain.slice_heads import POOL
 from mri_transfer.explain.spec import ExplanationSpec
-from mri_transfer.heads import apply_head
+from mri_transfer.models.heads import apply_head
 from tests.explain.phantom import SLICES, TinyTrunk, make_stack, make_trained
 
 SPEC = ExplanationSpec(close_slices=2, gradient_steps=8, patch_cells=2)

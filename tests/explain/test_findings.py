@@ -20,7 +20,7 @@ from mri_transfer.explain.neighbours import nearest_patients, neighbour_agreemen
 from mri_transfer.explain.patches import cell_means, cell_sums, join_cells
 from mri_transfer.explain.regions import OUTSIDE, box_regions, region_rows, volume_at
 from mri_transfer.explain.truth import auc_of, planted_cells, score_truth
-from mri_transfer.slices import SliceSpec
+from mri_transfer.scans.slices import SliceSpec
 from tests.explain.phantom import make_folds, make_table, make_trained
 from tests.phantoms import ras_affine
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mri_transfer.explain.geometry import SliceGeometry, slice_geometry
-from mri_transfer.slices import SliceSpec, cut_slices
-from mri_transfer.volumes import load_volume
+from mri_transfer.scans.slices import SliceSpec, cut_slices
+from mri_transfer.scans.volumes import load_volume
 from tests.phantoms import ras_affine, store_nifti
 
 

@@ -10,8 +10,8 @@ import torch
 
 from mri_transfer.errors import HeadError
 from mri_transfer.explain.slice_heads import SliceHead, feature_gradients
-from mri_transfer.heads import Head, apply_head
-from mri_transfer.trained import TrainedFold
+from mri_transfer.models.heads import Head, apply_head
+from mri_transfer.training.fitted_model import TrainedFold
 from tests.explain.phantom import CHANNELS, KINDS, SLICES, make_harmoniser, make_head, make_table
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mri_transfer.cohorts import read_bids_cohort
-from mri_transfer.cohorts.demo import DemoSpec, grow_demo_cohort
-from pipelines import cli
+from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
+from mri_transfer.cohorts.synthetic.cohort import DemoSpec, grow_demo_cohort
+from pipelines.commands import cli
 from pipelines.config import RunConfig, read_config
 from pipelines.reporters import SilentReporter
 from pipelines.runner import RunOutcome, begin_run, run_pipeline

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from mri_transfer.features import FeatureStore, FeatureTable
+from mri_transfer.models.features import FeatureStore, FeatureTable
 from pipelines.config import RunConfig, read_config
-from pipelines.duplicates import write_duplicates
 from pipelines.record import StageRecord, file_digests, recorded_specs
 from pipelines.runner import RunOutcome, run_pipeline, stage_named, write_config
+from pipelines.stages.duplicates import write_duplicates
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import SMALL
 

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mri_transfer import image_baselines as library
-from mri_transfer.descriptors import DescriptorStore
-from mri_transfer.image_baselines import RANDOM_TRUNK
-from mri_transfer.predictions import PatientScores
-from pipelines import baselines
-from pipelines.baselines import image_baselines, random_trunk_table
+from mri_transfer.evaluation import image_baselines as library
+from mri_transfer.evaluation.image_baselines import RANDOM_TRUNK
+from mri_transfer.scans.descriptors import DescriptorStore
+from mri_transfer.training.predictions import PatientScores
 from pipelines.config import read_config
-from pipelines.features import read_feature_table
-from pipelines.folds import read_folds
 from pipelines.reporters import SilentReporter
 from pipelines.runner import RunOutcome, begin_run, run_pipeline, stage_named
 from pipelines.stage import Context
+from pipelines.stages import baselines
+from pipelines.stages.baselines import image_baselines, random_trunk_table
+from pipelines.stages.features import read_feature_table
+from pipelines.stages.folds import read_folds
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import SmallJob
 
@@ -71,7 +71,7 @@ def test_what_is_in_the_cache_is_neither_described_nor_encoded_again(
     files = sorted((context.workspace.cache / "descriptors").rglob("*.safetensors"))
     assert len(files) == 10
     monkeypatch.setattr(baselines, "describe", _forbidden)
-    monkeypatch.setattr("pipelines.features.load_trunk", _forbidden)
+    monkeypatch.setattr("pipelines.stages.features.load_trunk", _forbidden)
     second = _scored(context)
     for name, table in first.items():
         assert table.equals(second[name]), name

@@ -14,7 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipelines.cli import app
+from pipelines.commands.cli import app
 from pipelines.names import STAGE_HELP
 from pipelines.runner import STAGES, RunOutcome
 from tests.pipelines.conftest import SmallJob, run_command
@@ -24,7 +24,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 def _run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", *words],
+        [sys.executable, "-m", "pipelines.commands.cli", *words],
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -65,7 +65,7 @@ def test_stages_are_those_that_help_names_in_the_same_order() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys, pipelines.cli\n"
+        "import sys, pipelines.commands.cli\n"
         "heavy = {'torch', 'monai', 'pandas', 'numpy', 'sklearn', 'matplotlib', 'pydantic'}\n"
         "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
     )

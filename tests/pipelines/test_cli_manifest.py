@@ -15,11 +15,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mri_transfer.cohorts import READERS
-from mri_transfer.cohorts.mapping import shipped_mappings
-from mri_transfer.cohorts.oasis1 import Oasis1Selection, Oasis1Volume
-from mri_transfer.manifest import read_manifest
-from pipelines.cli import app, main
+from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.cohorts.mapping.mapping import shipped_mappings
+from mri_transfer.cohorts.readers.oasis1.reader import Oasis1Selection, Oasis1Volume
+from mri_transfer.cohorts.readers.registry import READERS
+from pipelines.commands.cli import app, main
 from tests.cohorts import test_caps as caps_cohort
 from tests.cohorts import test_oasis1 as oasis1_cohort
 from tests.cohorts.dicom_phantoms import HANS, ROSA, write_series

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mri_transfer.errors import ConfigurationError
-from mri_transfer.heads import AttentionHeadSpec, LinearHeadSpec, PublishedHeadSpec
-from mri_transfer.search import SearchSpec
+from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, PublishedHeadSpec
+from mri_transfer.training.search import SearchSpec
 from pipelines.config import CONFIG_FOLDER, RunConfig, config_toml, named_config, read_config
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pipelines.crate import recorded_paths, write_run_crate
 from pipelines.record import StageRecord, file_digests
+from pipelines.stages.crate import recorded_paths, write_run_crate
 from pipelines.workspace import Workspace
 
 

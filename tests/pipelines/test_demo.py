@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.demo import closing_words
+from pipelines.jobs.demo import closing_words
 
 
 def test_in_an_environment_one_is_told_how_to_activate_it(
@@ -21,4 +21,4 @@ def test_in_an_environment_one_is_told_how_to_activate_it(
 
 def test_without_one_the_whole_command_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "prefix", sys.base_prefix)
-    assert f"{sys.executable} -m pipelines.cli" in closing_words()
+    assert f"{sys.executable} -m pipelines.commands.cli" in closing_words()

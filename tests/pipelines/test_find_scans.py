@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mri_transfer.errors import ConfigurationError, ManifestError
-from pipelines.find_scans import find_scans
+from pipelines.jobs.find_scans import find_scans
 from tests.phantoms import asymmetric_phantom, store_nifti, write_bids_cohort, write_tsv
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mri_transfer.cohorts.exclusions import read_exclusions
+from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.errors import MachineError, PreparationError
-from mri_transfer.exclusions import read_exclusions
-from mri_transfer.manifest import read_manifest
-from pipelines import check, prepare, prepare_worker, workspace
+from pipelines import workspace
 from pipelines.runner import RunOutcome, begin_run, run_pipeline, stages_until
+from pipelines.stages import check, prepare, prepare_worker
 from tests.pipelines.conftest import Notes, SmallJob, run_command
 from tests.small_disks import mounted
 
@@ -196,7 +197,7 @@ def _command(words: list[str], **limits: int) -> subprocess.CompletedProcess[str
             resource.setrlimit(getattr(resource, name), (value, value))
 
     return subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", *words],
+        [sys.executable, "-m", "pipelines.commands.cli", *words],
         capture_output=True,
         text=True,
         timeout=300,
@@ -222,7 +223,7 @@ def test_files_that_may_not_be_large_stop_the_run(job: SmallJob, tmp_path: Path)
 
 def test_a_reader_that_has_gone_ends_the_command_quietly() -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "pipelines.cli", "doctor"],
+        [sys.executable, "-m", "pipelines.commands.cli", "doctor"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
@@ -238,7 +239,7 @@ def test_a_reader_that_has_gone_ends_the_command_quietly() -> None:
 def test_an_output_that_is_full_is_told_in_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "pipelines.cli", "doctor"],
+            [sys.executable, "-m", "pipelines.commands.cli", "doctor"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

@@ -14,12 +14,12 @@ import pytest
 from pypdf import PdfReader
 
 from mri_transfer.bundle import ScanRequest, examine, overlap
-from mri_transfer.manifest import read_manifest
-from mri_transfer.report.prediction_page import prediction_lines, prediction_pdf
-from pipelines.find_scans import find_scans
-from pipelines.predict import BundlePlace, predict_scans
+from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.report.pages.prediction_page import prediction_lines, prediction_pdf
+from pipelines.jobs.find_scans import find_scans
+from pipelines.jobs.predict import BundlePlace, predict_scans
+from pipelines.jobs.retrain import Packing, retrain_run
 from pipelines.reporters import SilentReporter
-from pipelines.retrain import Packing, retrain_run
 from pipelines.runner import RunOutcome, open_run
 from tests.phantoms import asymmetric_phantom, store_nifti, write_bids_cohort
 from tests.pipelines.conftest import SmallJob, run_command
@@ -236,7 +236,7 @@ def test_the_attribution_adds_up_to_the_difference_from_the_mean_training_scan(
 
 
 def load(path: Path):
-    from mri_transfer.volumes import load_volume
+    from mri_transfer.scans.volumes import load_volume
 
     return load_volume(path, scan_id="s")
 

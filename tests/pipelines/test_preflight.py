@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
 from mri_transfer.errors import ConfigurationError, WeightsError
-from mri_transfer.manifest import Manifest, read_manifest
 from pipelines import runner
 from pipelines.config import read_config
 from pipelines.preflight import demand_possible, site_notes

@@ -17,10 +17,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mri_transfer.cohorts.exclusions import read_exclusions
 from mri_transfer.errors import RunFolderError
-from mri_transfer.exclusions import read_exclusions
-from mri_transfer.volumes import Volume
-from pipelines import prepare
+from mri_transfer.scans.volumes import Volume
 from pipelines.config import read_config
 from pipelines.runner import (
     RunOutcome,
@@ -31,10 +30,11 @@ from pipelines.runner import (
     stages_until,
     write_config,
 )
+from pipelines.stages import prepare
 from tests.heads_phantom import grow_head, some_brain, some_head, turned_header
 from tests.phantoms import store_nifti
 from tests.pipelines.conftest import run_command
-from tests.quality.damages import damaged
+from tests.scans.quality.damages import damaged
 
 #: Phantoms are coarse, and so is what is asked of them.
 COARSE = ["quality.spacing_mm=[5.0, 8.0]", "slices.n_slices=8", "slices.size_px=64"]
@@ -248,7 +248,14 @@ def test_the_number_of_jobs_changes_no_file(quick: Quick, tmp_path: Path) -> Non
 
 def test_killed_and_begun_again_it_ends_with_the_same_files(quick: Quick, tmp_path: Path) -> None:
     run, cache = tmp_path / "run", tmp_path / "cache"
-    words = [sys.executable, "-m", "pipelines.cli", "run", "--manifest", str(quick.manifest)]
+    words = [
+        sys.executable,
+        "-m",
+        "pipelines.commands.cli",
+        "run",
+        "--manifest",
+        str(quick.manifest),
+    ]
     words += ["--out", str(run), "--cache", str(cache), "--until", "prepare", "--jobs", "1"]
     words += [part for setting in KEPT for part in ("--set", setting)]
     with subprocess.Popen(

@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mri_transfer.audit import check_preprocessing
-from mri_transfer.features import FeatureStore
-from mri_transfer.manifest import read_manifest
-from pipelines import recompute
-from pipelines.features import collect_features
-from pipelines.recompute import recomputed_features
+from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.evaluation.audit import check_preprocessing
+from mri_transfer.models.features import FeatureStore
 from pipelines.reporters import SilentReporter
 from pipelines.runner import RunOutcome
 from pipelines.stage import Context
+from pipelines.stages import recompute
+from pipelines.stages.features import collect_features
+from pipelines.stages.recompute import recomputed_features
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import SmallJob
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pipelines.report import report_inputs
 from pipelines.runner import RunOutcome, open_run
+from pipelines.stages.report import report_inputs
 
 
 def test_patients_and_scans_may_be_called_by_numbers_or_na(

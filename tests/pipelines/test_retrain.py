@@ -9,19 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mri_transfer import load_bundle
 from mri_transfer.bundle import overlap
-from mri_transfer.cohorts import read_bids_cohort
-from mri_transfer.cohorts.demo import DemoSpec, grow_demo_cohort
+from mri_transfer.bundle.storage import load_bundle
+from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
+from mri_transfer.cohorts.synthetic.cohort import DemoSpec, grow_demo_cohort
 from mri_transfer.errors import ConfigurationError, RunFolderError
-from mri_transfer.manifest import read_manifest
-from mri_transfer.volumes import load_volume
+from mri_transfer.scans.volumes import load_volume
 from pipelines.config import RunConfig
-from pipelines.features import read_feature_tables
+from pipelines.jobs.retrain import Packing, recipe_of, retrain_run
+from pipelines.jobs.retrain_update import Update, update_bundle
 from pipelines.reporters import SilentReporter
-from pipelines.retrain import Packing, recipe_of, retrain_run
-from pipelines.retrain_update import Update, update_bundle
 from pipelines.runner import RunOutcome, open_run
+from pipelines.stages.features import read_feature_tables
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import run_command
 

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from mri_transfer.errors import RunFolderError
-from mri_transfer.folds import Folds
-from mri_transfer.heads import Head
+from mri_transfer.models.heads import Head
+from mri_transfer.training.folds import Folds
 from pipelines.config import read_config
 from pipelines.names import STAGE_HELP
 from pipelines.runner import STAGES, RunOutcome, begin_run, open_run, run_pipeline, stage_named
@@ -57,8 +57,8 @@ for _ in sys.stdin:
 IMPORTED = (
     "pipelines.runner",
     "monai.transforms",
-    "mri_transfer.figures.curves",
-    "mri_transfer.preparation.preload",
+    "mri_transfer.report.figures.curves",
+    "mri_transfer.scans.preparation.preload",
     "optuna",
     "sklearn.model_selection",
     "statsmodels.api",

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mri_transfer.audit import Audit
 from mri_transfer.errors import RunFolderError
 from mri_transfer.evaluation import Evaluation
-from pipelines.tables import write_tables
+from mri_transfer.evaluation.audit import Audit
+from pipelines.stages.tables import write_tables
 from pipelines.workspace import Workspace
 from tests.documents import ODD_NAME, audit_document, bare_audit_document, evaluation_document
 

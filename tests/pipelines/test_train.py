@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from mri_transfer.errors import ConfigurationError, HeadError
-from mri_transfer.features import FeatureTable
-from mri_transfer.folds import Folds
-from mri_transfer.heads import Head
+from mri_transfer.models.features import FeatureTable
+from mri_transfer.models.heads import Head
+from mri_transfer.training.folds import Folds
 from pipelines.config import RunConfig
 from pipelines.runner import RunOutcome
-from pipelines.train import read_trained
+from pipelines.stages.train import read_trained
 from tests.pipelines.planted import PLANTED, finish, plant, vouch
 from tests.synthetic import feature_table
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mri_transfer.core.files import sha256_of_file
 from mri_transfer.errors import RunFolderError
-from mri_transfer.files import sha256_of_file
+from pipelines.jobs.retrain import Packing, retrain_run
 from pipelines.names import STAGE_HELP
-from pipelines.prepare import load_prepared, read_prepared_index
 from pipelines.reporters import SilentReporter
-from pipelines.retrain import Packing, retrain_run
-from pipelines.runner import RunOutcome, open_run
+from pipelines.runner import STAGES, RunOutcome, open_run
+from pipelines.stages.prepare import load_prepared, read_prepared_index
 from pipelines.trust import Ledger
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import SmallJob, run_command
@@ -272,7 +272,7 @@ def test_features_of_another_machine_are_not_stale(copied: Workspace) -> None:
     record = json.loads(copied.record("features").read_text())
     record["specs"]["features"]["device"] = "cuda"
     copied.record("features").write_text(json.dumps(record))
-    ledger = Ledger(copied, open_run(copied.root)[1])
+    ledger = Ledger(copied, open_run(copied.root)[1], STAGES)
     ledger.demand([(copied.patient_scores, "train"), (copied.evaluation, "evaluate")])
 
 

@@ -13,16 +13,16 @@ import pytest
 
 from mri_transfer.bundle import overlap, write_bundle
 from mri_transfer.bundle.overlap import TrainingMarks
-from mri_transfer.cohorts import read_bids_cohort
-from mri_transfer.cohorts.demo import DemoSpec, grow_demo_cohort
+from mri_transfer.cohorts.labels import LabelSpec
+from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
+from mri_transfer.cohorts.synthetic.cohort import DemoSpec, grow_demo_cohort
+from mri_transfer.core.files import sha256_of_file
 from mri_transfer.errors import HeadError
-from mri_transfer.files import sha256_of_file
-from mri_transfer.harmonisation import Combat
-from mri_transfer.labels import LabelSpec
-from mri_transfer.manifest import read_manifest
-from mri_transfer.preparation import PreparationSpec
-from mri_transfer.schemas import schema_of
-from pipelines.validate_cohort import demand_known_sites
+from mri_transfer.models.harmonisation import Combat
+from mri_transfer.report.schemas import schema_of
+from mri_transfer.scans.preparation import PreparationSpec
+from pipelines.jobs.validate_cohort import demand_known_sites
 from tests.bundle.bundles import RECIPE, made_up_bundle
 from tests.pipelines.conftest import run_command
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mri_transfer.report.calls import confusion_block, rounding_text, whole_counts
+from mri_transfer.report.tables.calls import confusion_block, rounding_text, whole_counts
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,16 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from mri_transfer.report import ReportInputs
-from mri_transfer.report.cards import data_sheet, model_card, write_data_sheet, write_model_card
-from mri_transfer.report.data_questions import SUPPLY, data_questions
-from mri_transfer.report.document import Row, Table
+from mri_transfer.report.blocks.document import Row, Table
 from mri_transfer.report.front import compose_front
-from mri_transfer.report.markdown import Markdown, escaped, markdown_table
+from mri_transfer.report.pages.cards import (
+    data_sheet,
+    model_card,
+    write_data_sheet,
+    write_model_card,
+)
+from mri_transfer.report.pages.data_questions import SUPPLY, data_questions
+from mri_transfer.report.render.markdown import Markdown, escaped, markdown_table
 from tests.report.documents import entry, make_inputs
 
 EVIL = (

@@ -14,6 +14,7 @@ import pytest
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.explain import Explanation
 from mri_transfer.report import ReportInputs
+from mri_transfer.report.blocks.document import Block, Folded, Heading, Row, Section, Table, Text
 from mri_transfer.report.checklists import (
     CONDITIONS,
     Answer,
@@ -25,15 +26,6 @@ from mri_transfer.report.checklists import (
     read_checklists,
 )
 from mri_transfer.report.compose import SECTIONS
-from mri_transfer.report.document import (
-    Block,
-    Folded,
-    Heading,
-    Row,
-    Section,
-    Table,
-    Text,
-)
 from mri_transfer.report.sections.checklists import checklists_section
 from pipelines.workspace import Workspace
 from tests.report.documents import make_full_audit, make_inputs

@@ -13,8 +13,7 @@ import pandas as pd
 import pytest
 
 from mri_transfer.evaluation.balance import standardised_level_difference
-from mri_transfer.report.cohort import cohort_table, fold_tables, label_names, missing_table
-from mri_transfer.report.document import (
+from mri_transfer.report.blocks.document import (
     Block,
     Bullets,
     Facts,
@@ -26,13 +25,14 @@ from mri_transfer.report.document import (
     Table,
     Text,
 )
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.sections.baseline import baseline_section
 from mri_transfer.report.sections.data import data_section
 from mri_transfer.report.sections.flow import exclusions_by_kind, flow_section
 from mri_transfer.report.sections.preparation import preparation_section
 from mri_transfer.report.sections.reproducibility import reproducibility_section
 from mri_transfer.report.sections.training import training_section
+from mri_transfer.report.tables.cohort import cohort_table, fold_tables, label_names, missing_table
 from tests.report.documents import make_inputs
 
 SECTIONS = (

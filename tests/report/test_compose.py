@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from mri_transfer.report import ReportInputs
-from mri_transfer.report.compose import SECTIONS, compose_report
-from mri_transfer.report.document import (
+from mri_transfer.report.blocks.document import (
     Block,
     Confusion,
     Figure,
@@ -23,6 +22,7 @@ from mri_transfer.report.document import (
     Table,
     Text,
 )
+from mri_transfer.report.compose import SECTIONS, compose_report
 from mri_transfer.report.front import compose_front
 from tests.report.documents import (
     entry,

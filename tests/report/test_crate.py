@@ -16,8 +16,8 @@ import pytest
 from rocrate.rocrate import ROCrate
 
 from mri_transfer.errors import RunFolderError
-from mri_transfer.preparation.store import write_description
-from mri_transfer.report.crate import CRATE_NAME, RecordedStage, run_crate, write_crate
+from mri_transfer.report.pages.crate import CRATE_NAME, RecordedStage, run_crate, write_crate
+from mri_transfer.scans.preparation.store import write_description
 
 FILES = ("config.toml", "source_manifest.csv", "refused.csv", "heads/r0_f0.safetensors",
          "report/index.html", "explanations/group_AD.nii.gz", "odd name #1.json")  # fmt: skip

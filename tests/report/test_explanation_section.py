@@ -11,9 +11,9 @@ import pytest
 
 from mri_transfer.explain import Explanation
 from mri_transfer.explain.explanation import NEIGHBOUR_COLUMNS
-from mri_transfer.report.document import Picture, Section, Table, Text
+from mri_transfer.report.blocks.document import Picture, Section, Table, Text
 from mri_transfer.report.sections.explanation import explanation_section
-from mri_transfer.slices import SliceStack
+from mri_transfer.scans.slices import SliceStack
 from tests.report.documents import entry, make_explanation, make_inputs
 
 SHAPE = (4, 5, 5)

@@ -17,9 +17,7 @@ from typing import Any
 import pytest
 
 from mri_transfer.errors import RunFolderError
-from mri_transfer.report import render_report, write_report
-from mri_transfer.report.compose import compose_report
-from mri_transfer.report.document import (
+from mri_transfer.report.blocks.document import (
     Figure,
     Folded,
     Link,
@@ -29,7 +27,9 @@ from mri_transfer.report.document import (
     Table,
     Text,
 )
-from mri_transfer.report.downloads import FileNames, csv_bytes, resolve_colours
+from mri_transfer.report.compose import compose_report
+from mri_transfer.report.render.downloads import FileNames, csv_bytes, resolve_colours
+from mri_transfer.report.render.html import render_report, write_report
 from tests.report.documents import make_inputs
 from tests.report.tree import every_block, make_figure, make_panel, make_report, make_sheet
 

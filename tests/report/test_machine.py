@@ -12,9 +12,9 @@ import jsonschema
 import numpy as np
 import pytest
 
-from mri_transfer.report import report_document, write_machine
-from mri_transfer.report.document import Facts, Folded, Section
-from mri_transfer.schemas import schema_of
+from mri_transfer.report.blocks.document import Facts, Folded, Section
+from mri_transfer.report.render.machine import report_document, write_machine
+from mri_transfer.report.schemas import schema_of
 from tests.report.tree import (
     HOSTILE,
     SVG,

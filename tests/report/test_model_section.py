@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from mri_transfer.heads import (
+from mri_transfer.models.heads import (
     AnyHeadSpec,
     AttentionHeadSpec,
     Fit,
@@ -19,14 +19,14 @@ from mri_transfer.heads import (
     PublishedHeadSpec,
     fit_heads,
 )
-from mri_transfer.heads.sizes import head_parts
-from mri_transfer.report.document import Figure, Section, Table, Text
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.models.heads.sizes import head_parts
+from mri_transfer.models.trunks import TrunkSpec
+from mri_transfer.models.trunks.layers import layer_table
+from mri_transfer.models.trunks.vgg16 import build_vgg16
+from mri_transfer.models.trunks.weights import random_weights
+from mri_transfer.report.blocks.document import Figure, Section, Table, Text
+from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.sections.model import model_section
-from mri_transfer.trunks import TrunkSpec
-from mri_transfer.trunks.layers import layer_table
-from mri_transfer.trunks.vgg16 import build_vgg16
-from mri_transfer.trunks.weights import random_weights
 from tests.report.documents import make_inputs
 from tests.synthetic import feature_table
 

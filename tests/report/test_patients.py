@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from mri_transfer.errors import StoreError
-from mri_transfer.figures import slice_sheet
-from mri_transfer.report import ReportInputs, page_name, panels
-from mri_transfer.report.document import (
+from mri_transfer.report import ReportInputs
+from mri_transfer.report.blocks.document import (
     Block,
     Bullets,
     PatientPanel,
@@ -25,9 +24,12 @@ from mri_transfer.report.document import (
     Table,
     Text,
 )
-from mri_transfer.report.patient_results import patient_results
+from mri_transfer.report.blocks.page_names import page_name
+from mri_transfer.report.blocks.wording import number
+from mri_transfer.report.figures import slice_sheet
 from mri_transfer.report.sections.patients import patients_section
-from mri_transfer.report.wording import number
+from mri_transfer.report.tables import panels
+from mri_transfer.report.tables.patient_results import patient_results
 from tests.report.documents import make_inputs
 from tests.report.whole_inputs import N_SLICES, whole_inputs
 

@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
-from mri_transfer.report import pdf as module
-from mri_transfer.report import render_pdf, write_pdf
-from mri_transfer.report.document import (
+from mri_transfer.report.blocks.document import (
     Bullets,
     Confusion,
     Facts,
@@ -28,6 +26,8 @@ from mri_transfer.report.document import (
     Table,
     Text,
 )
+from mri_transfer.report.render import pdf as module
+from mri_transfer.report.render.pdf import render_pdf, write_pdf
 from tests.report.test_machine import texts_of
 from tests.report.tree import HOSTILE, SVG, every_block, make_figure, make_report, make_table
 

@@ -15,12 +15,12 @@ import pytest
 
 from mri_transfer.errors import ConfigurationError, RunFolderError
 from mri_transfer.report import ReportInputs
-from mri_transfer.report.document import Front, Link, PatientPanels, Report, Section, Text
-from mri_transfer.report.machine import report_document
-from mri_transfer.report.pseudonym_check import check_report, without_pages
-from mri_transfer.report.pseudonym_key import read_or_make_key
-from mri_transfer.report.pseudonym_names import Pseudonyms, is_word, make_pseudonyms
-from mri_transfer.report.pseudonyms import cohort_pseudonyms, pseudonymise
+from mri_transfer.report.blocks.document import Front, Link, PatientPanels, Report, Section, Text
+from mri_transfer.report.pseudonyms.pseudonym_check import check_report, without_pages
+from mri_transfer.report.pseudonyms.pseudonym_key import read_or_make_key
+from mri_transfer.report.pseudonyms.pseudonym_names import Pseudonyms, is_word, make_pseudonyms
+from mri_transfer.report.pseudonyms.pseudonyms import cohort_pseudonyms, pseudonymise
+from mri_transfer.report.render.machine import report_document
 from mri_transfer.report.sections.failures import failures_section
 from mri_transfer.report.sections.leakage import leakage_section
 from mri_transfer.report.sections.patients import patients_section

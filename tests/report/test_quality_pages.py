@@ -15,13 +15,13 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from mri_transfer.quality.verdicts import JudgedScore, ScanQuality, Verdict, worst
-from mri_transfer.report.quality_pages import (
-    page_name,
+from mri_transfer.report.blocks.page_names import page_name
+from mri_transfer.report.pages.quality_pages import (
     worst_first,
     write_quality_index,
     write_scan_page,
 )
+from mri_transfer.scans.quality.verdicts import JudgedScore, ScanQuality, Verdict, worst
 from tests.report.test_html import HOSTILE, Page
 
 FETCHING = {"src", "href", "xlink:href", "srcset", "action", "poster", "data", "background"}

@@ -12,9 +12,8 @@ import jsonschema
 import pytest
 
 from mri_transfer.report import ReportInputs
-from mri_transfer.report.blocks import how, joined
-from mri_transfer.report.choice_tables import choice_blocks
-from mri_transfer.report.document import (
+from mri_transfer.report.blocks.blocks import how, joined
+from mri_transfer.report.blocks.document import (
     Block,
     Bullets,
     Confusion,
@@ -26,6 +25,7 @@ from mri_transfer.report.document import (
     Table,
     Text,
 )
+from mri_transfer.report.schemas import schema_of
 from mri_transfer.report.sections.calibration import calibration_section
 from mri_transfer.report.sections.comparison import comparison_section
 from mri_transfer.report.sections.discrimination import discrimination_section
@@ -38,7 +38,7 @@ from mri_transfer.report.sections.robustness import robustness_section
 from mri_transfer.report.sections.shortcuts import shortcuts_section
 from mri_transfer.report.sections.subgroups import subgroups_section
 from mri_transfer.report.sections.utility import utility_section
-from mri_transfer.schemas import schema_of
+from mri_transfer.report.tables.choice_tables import choice_blocks
 from tests.report.documents import (
     entry,
     make_audit,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mri_transfer.report.wording import bare_p, count, estimate, number, p_value
+from mri_transfer.report.blocks.wording import bare_p, count, estimate, number, p_value
 
 
 def test_an_estimate_stands_with_its_interval_or_with_why_there_is_none() -> None:

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import get_args, get_type_hints
 
-from mri_transfer.report.document import (
+from mri_transfer.report.blocks.document import (
     Banner,
     Block,
     Bullets,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from mri_transfer.explain import Explanation
 from mri_transfer.report import ReportInputs
-from mri_transfer.slices import SliceStack
+from mri_transfer.scans.slices import SliceStack
 from tests.report.documents import make_explanation, make_inputs
 
 N_SLICES = 32

@@ -7,10 +7,10 @@ import fnmatch
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
+from mri_transfer.report.blocks.document import Block, Folded, Heading, Section, Side, Text
 from mri_transfer.report.checklists.conditions import CONDITIONS
 from mri_transfer.report.checklists.reader import Item
-from mri_transfer.report.document import Block, Folded, Heading, Section, Side, Text
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.inputs import ReportInputs
 
 __all__ = ["Answer", "State", "answer_item", "has_content", "matching"]
 

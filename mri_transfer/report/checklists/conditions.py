@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.inputs import ReportInputs
 
 __all__ = ["CONDITIONS"]
 

@@ -11,9 +11,9 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.core.specs import STRICT, validation_message
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.report.checklists.conditions import CONDITIONS
-from mri_transfer.specs import STRICT, validation_message
 
 __all__ = ["Checklist", "Item", "read_checklist", "read_checklists"]
 

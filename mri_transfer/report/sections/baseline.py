@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mri_transfer.report.blocks import folded, how, missing, section_of
-from mri_transfer.report.cohort import cohort_table, fold_tables, label_names, missing_table
-from mri_transfer.report.document import Section
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.blocks.blocks import folded, how, missing, section_of
+from mri_transfer.report.blocks.document import Section
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.cohort import cohort_table, fold_tables, label_names, missing_table
 
 __all__ = ["baseline_section"]
 

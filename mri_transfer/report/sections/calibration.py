@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from mri_transfer import figures
-from mri_transfer.report.blocks import beside, figure, findings, how, missing, section_of
-from mri_transfer.report.calibration_tables import (
+from mri_transfer.report import figures
+from mri_transfer.report.blocks.blocks import beside, figure, findings, how, missing, section_of
+from mri_transfer.report.blocks.document import Block, Section
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.calibration_tables import (
     brier_table,
     calibration_sentences,
     calibration_table,
     group_points,
     smooth_points,
 )
-from mri_transfer.report.document import Block, Section
-from mri_transfer.report.model import ReportInputs
 
 __all__ = ["calibration_section"]
 

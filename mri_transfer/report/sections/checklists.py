@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from mri_transfer.report.cells import Row, Table
+from mri_transfer.report.blocks.cells import Row, Table
+from mri_transfer.report.blocks.document import Block, Folded, Link, Section, Text
 from mri_transfer.report.checklists import (
     Answer,
     Checklist,
@@ -14,8 +15,7 @@ from mri_transfer.report.checklists import (
     matching,
     read_checklists,
 )
-from mri_transfer.report.document import Block, Folded, Link, Section, Text
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.inputs import ReportInputs
 
 __all__ = ["checklists_section"]
 

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from mri_transfer import figures
-from mri_transfer.report.blocks import figure, findings, folded, how, joined, missing, section_of
-from mri_transfer.report.comparison_tables import (
+from mri_transfer.report import figures
+from mri_transfer.report.blocks.blocks import (
+    figure,
+    findings,
+    folded,
+    how,
+    joined,
+    missing,
+    section_of,
+)
+from mri_transfer.report.blocks.document import Block, Heading, Section, Text
+from mri_transfer.report.blocks.wording import number
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.summary import comparison
+from mri_transfer.report.tables.comparison_tables import (
     auc_table,
     baseline_table,
     image_value_sentences,
@@ -12,10 +24,6 @@ from mri_transfer.report.comparison_tables import (
     mcnemar_table,
     sorted_baselines,
 )
-from mri_transfer.report.document import Block, Heading, Section, Text
-from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.summary import comparison
-from mri_transfer.report.wording import number
 
 __all__ = ["comparison_section"]
 

@@ -7,18 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from mri_transfer.report.blocks import bullets, folded, missing, section_of
-from mri_transfer.report.cells import Row, Table
-from mri_transfer.report.cohort import (
+from mri_transfer.report.blocks.blocks import bullets, folded, missing, section_of
+from mri_transfer.report.blocks.cells import Row, Table
+from mri_transfer.report.blocks.document import Heading, Section, Text
+from mri_transfer.report.blocks.wording import number
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.cohort import (
     as_text,
     is_number,
     label_names,
     median_and_quartiles,
     title_of,
 )
-from mri_transfer.report.document import Heading, Section, Text
-from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.wording import number
 
 __all__ = ["data_section", "tells_label"]
 

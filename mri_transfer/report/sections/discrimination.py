@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from mri_transfer import figures
-from mri_transfer.labels import spelt_out
-from mri_transfer.report import class_tables, tables
-from mri_transfer.report.blocks import (
+from mri_transfer.cohorts.labels import spelt_out
+from mri_transfer.report import figures
+from mri_transfer.report.blocks.blocks import (
     beside,
     figure,
     findings,
@@ -15,11 +14,12 @@ from mri_transfer.report.blocks import (
     missing,
     section_of,
 )
-from mri_transfer.report.calls import confusion_block, rounding_text
-from mri_transfer.report.document import Block, Heading, Section, Text
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.blocks.document import Block, Heading, Section, Text
+from mri_transfer.report.blocks.wording import number
+from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.summary import answer, threshold
-from mri_transfer.report.wording import number
+from mri_transfer.report.tables import class_tables, tables
+from mri_transfer.report.tables.calls import confusion_block, rounding_text
 
 __all__ = ["discrimination_section"]
 

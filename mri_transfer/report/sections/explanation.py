@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from mri_transfer import figures
 from mri_transfer.explain import Explanation
-from mri_transfer.report.blocks import figure, folded, how, missing, section_of
-from mri_transfer.report.document import Block, Heading, Link, Picture, Section, Text
-from mri_transfer.report.explanation_tables import (
+from mri_transfer.report import figures
+from mri_transfer.report.blocks.blocks import figure, folded, how, missing, section_of
+from mri_transfer.report.blocks.document import Block, Heading, Link, Picture, Section, Text
+from mri_transfer.report.blocks.wording import estimate, number
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.explanation_tables import (
     agreement_table,
     check_table,
     close_table,
@@ -21,8 +23,6 @@ from mri_transfer.report.explanation_tables import (
     region_table,
     truth_table,
 )
-from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.wording import estimate, number
 
 __all__ = ["explanation_section"]
 

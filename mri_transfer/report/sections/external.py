@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mri_transfer.report.blocks import findings, how, missing, section_of
-from mri_transfer.report.cells import stacked
-from mri_transfer.report.document import Block, Heading, Row, Section, Table, Text
+from mri_transfer.report.blocks.blocks import findings, how, missing, section_of
+from mri_transfer.report.blocks.cells import stacked
+from mri_transfer.report.blocks.document import Block, Heading, Row, Section, Table, Text
+from mri_transfer.report.blocks.wording import bare_p, label_of, number
 from mri_transfer.report.external_inputs import ExternalInputs
-from mri_transfer.report.wording import bare_p, label_of, number
 
 __all__ = ["expected_section", "expected_sentences", "one_label_section", "recalibration_section"]
 

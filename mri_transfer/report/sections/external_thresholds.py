@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mri_transfer.report.blocks import how, missing, section_of
-from mri_transfer.report.cells import stacked
-from mri_transfer.report.document import Heading, Row, Section, Table
+from mri_transfer.report.blocks.blocks import how, missing, section_of
+from mri_transfer.report.blocks.cells import stacked
+from mri_transfer.report.blocks.document import Heading, Row, Section, Table
+from mri_transfer.report.blocks.wording import label_of, number
 from mri_transfer.report.external_inputs import ExternalInputs
-from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.utility_tables import predictive_table
-from mri_transfer.report.wording import label_of, number
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.utility_tables import predictive_table
 
 __all__ = ["thresholds_section"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mri_transfer.report.blocks import findings, folded, how, joined, missing, section_of
-from mri_transfer.report.document import Block, Heading, Row, Section, Table, Text
+from mri_transfer.report.blocks.blocks import findings, folded, how, joined, missing, section_of
+from mri_transfer.report.blocks.document import Block, Heading, Row, Section, Table, Text
+from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.external_inputs import ExternalInputs
-from mri_transfer.report.tables import exclusion_counts, exclusion_list
-from mri_transfer.report.wording import number
+from mri_transfer.report.tables.tables import exclusion_counts, exclusion_list
 
 __all__ = ["case_mix_section", "size_section", "who_section"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mri_transfer.report.blocks import how, missing, section_of
-from mri_transfer.report.document import Section, Text
-from mri_transfer.report.group_tables import failure_table
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.blocks.blocks import how, missing, section_of
+from mri_transfer.report.blocks.document import Section, Text
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.group_tables import failure_table
 
 __all__ = ["failures_section"]
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from mri_transfer import figures
-from mri_transfer.figures import FlowGroups, FlowStep
-from mri_transfer.quality.rules import RULES
-from mri_transfer.report.blocks import figure, folded, missing, section_of
-from mri_transfer.report.cells import Row, Table
-from mri_transfer.report.cohort import as_text, label_names
-from mri_transfer.report.document import Section, Text
-from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.tables import exclusion_counts, exclusion_list
+from mri_transfer.report import figures
+from mri_transfer.report.blocks.blocks import figure, folded, missing, section_of
+from mri_transfer.report.blocks.cells import Row, Table
+from mri_transfer.report.blocks.document import Section, Text
+from mri_transfer.report.figures import FlowGroups, FlowStep
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.cohort import as_text, label_names
+from mri_transfer.report.tables.tables import exclusion_counts, exclusion_list
+from mri_transfer.scans.quality.rules import RULES
 
 __all__ = ["exclusions_by_kind", "flow_section"]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mri_transfer import figures
-from mri_transfer.report.audit_tables import check_table
-from mri_transfer.report.blocks import (
+from mri_transfer.report import figures
+from mri_transfer.report.blocks.blocks import (
     bullets,
     figure,
     findings,
@@ -16,8 +15,11 @@ from mri_transfer.report.blocks import (
     missing,
     section_of,
 )
-from mri_transfer.report.document import Block, Heading, Section, Text
-from mri_transfer.report.leakage_tables import (
+from mri_transfer.report.blocks.document import Block, Heading, Section, Text
+from mri_transfer.report.blocks.wording import number
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.audit_tables import check_table
+from mri_transfer.report.tables.leakage_tables import (
     accuracy_table,
     identity_table,
     inflation_table,
@@ -29,8 +31,6 @@ from mri_transfer.report.leakage_tables import (
     several_scans_tables,
     similar_pairs,
 )
-from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.wording import number
 
 __all__ = ["leakage_section"]
 

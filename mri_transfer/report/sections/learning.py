@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from mri_transfer import figures
-from mri_transfer.report.blocks import beside, figure, findings, how, missing, section_of
-from mri_transfer.report.document import Section
-from mri_transfer.report.learning_tables import (
+from mri_transfer.report import figures
+from mri_transfer.report.blocks.blocks import beside, figure, findings, how, missing, section_of
+from mri_transfer.report.blocks.document import Section
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.learning_tables import (
     curve_table,
     learning_sentences,
     size_table,
     transfer_table,
 )
-from mri_transfer.report.model import ReportInputs
 
 __all__ = ["learning_section"]
 

@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 
 from mri_transfer.evaluation.subgroup_levels import NOT_RECORDED
-from mri_transfer.report.blocks import bullets, joined, section_of
-from mri_transfer.report.document import Block, Heading, Section, Text
-from mri_transfer.report.group_tables import group_name
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.blocks.blocks import bullets, joined, section_of
+from mri_transfer.report.blocks.document import Block, Heading, Section, Text
+from mri_transfer.report.blocks.wording import number
+from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.sections.data import tells_label
 from mri_transfer.report.summary import setting
-from mri_transfer.report.wording import number
+from mri_transfer.report.tables.group_tables import group_name
 
 __all__ = ["limits_section"]
 

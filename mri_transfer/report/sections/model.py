@@ -8,16 +8,16 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mri_transfer import figures
-from mri_transfer.figures import DrawnBlock, DrawnStep
-from mri_transfer.report.blocks import bullets, figure, how, missing, section_of
-from mri_transfer.report.cells import Row, Table
-from mri_transfer.report.document import Block, Heading, Section, Text
-from mri_transfer.report.model import ReportInputs
-from mri_transfer.specs import validation_message
+from mri_transfer.core.specs import validation_message
+from mri_transfer.report import figures
+from mri_transfer.report.blocks.blocks import bullets, figure, how, missing, section_of
+from mri_transfer.report.blocks.cells import Row, Table
+from mri_transfer.report.blocks.document import Block, Heading, Section, Text
+from mri_transfer.report.figures import DrawnBlock, DrawnStep
+from mri_transfer.report.inputs import ReportInputs
 
 if TYPE_CHECKING:
-    from mri_transfer.report.model_parts import ModelParts
+    from mri_transfer.report.tables.model_parts import ModelParts
 
 __all__ = ["model_section"]
 
@@ -44,7 +44,7 @@ def model_section(inputs: ReportInputs) -> Section:
     """Return the section."""
     from pydantic import ValidationError
 
-    from mri_transfer.report.model_parts import model_parts
+    from mri_transfer.report.tables.model_parts import model_parts
 
     title = "The model: what is frozen and what is trained"
     try:
@@ -188,7 +188,7 @@ def _shape(channels: int, edge: int) -> str:
 
 
 def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
-    from mri_transfer.trunks.trunk import IMAGENET_MEAN_RGB
+    from mri_transfer.models.trunks.trunk import IMAGENET_MEAN_RGB
 
     digest = inputs.provenance.get("trunk weights (sha256)") or "not recorded"
     trunk = parts.trunk

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mri_transfer import figures
-from mri_transfer.report.blocks import bullets, how, missing, section_of
-from mri_transfer.report.document import Block, Heading, PatientPanels, Section, Text
-from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.panels import MAX_SHEETS, patient_panels, sheet_order
-from mri_transfer.report.patient_results import PatientResult, patient_results
-from mri_transfer.report.wording import number
+from mri_transfer.report import figures
+from mri_transfer.report.blocks.blocks import bullets, how, missing, section_of
+from mri_transfer.report.blocks.document import Block, Heading, PatientPanels, Section, Text
+from mri_transfer.report.blocks.wording import number
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.panels import MAX_SHEETS, patient_panels, sheet_order
+from mri_transfer.report.tables.patient_results import PatientResult, patient_results
 
 __all__ = ["patients_section"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mri_transfer.report.blocks import beside, how, missing, section_of
-from mri_transfer.report.document import Section
-from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.precision_tables import precision_table, sample_size_table
+from mri_transfer.report.blocks.blocks import beside, how, missing, section_of
+from mri_transfer.report.blocks.document import Section
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.precision_tables import precision_table, sample_size_table
 
 __all__ = ["precision_section"]
 

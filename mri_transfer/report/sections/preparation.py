@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from mri_transfer.quality.rules import RULES
-from mri_transfer.report.blocks import bullets, folded, missing, section_of
-from mri_transfer.report.cells import Row, Table
-from mri_transfer.report.cohort import as_text, label_names
-from mri_transfer.report.document import Heading, Link, Section, Text
-from mri_transfer.report.leakage_tables import one_id_two_people
-from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.wording import number
+from mri_transfer.report.blocks.blocks import bullets, folded, missing, section_of
+from mri_transfer.report.blocks.cells import Row, Table
+from mri_transfer.report.blocks.document import Heading, Link, Section, Text
+from mri_transfer.report.blocks.wording import number
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.cohort import as_text, label_names
+from mri_transfer.report.tables.leakage_tables import one_id_two_people
+from mri_transfer.scans.quality.rules import RULES
 
 __all__ = ["preparation_section"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mri_transfer.report.blocks import folded, how, missing, section_of
-from mri_transfer.report.cells import Row, Table
-from mri_transfer.report.document import Block, Bullets, Facts, Heading, Section, Text
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.blocks.blocks import folded, how, missing, section_of
+from mri_transfer.report.blocks.cells import Row, Table
+from mri_transfer.report.blocks.document import Block, Bullets, Facts, Heading, Section, Text
+from mri_transfer.report.inputs import ReportInputs
 
 __all__ = ["reproducibility_section"]
 

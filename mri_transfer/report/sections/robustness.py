@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mri_transfer.report.audit_tables import retest_table, robustness_tables
-from mri_transfer.report.blocks import how, missing, section_of
-from mri_transfer.report.document import Block, Heading, Section
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.blocks.blocks import how, missing, section_of
+from mri_transfer.report.blocks.document import Block, Heading, Section
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.audit_tables import retest_table, robustness_tables
 
 __all__ = ["robustness_section"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mri_transfer.report.audit_tables import shortcut_sentences, shortcut_table
-from mri_transfer.report.blocks import bullets, how, missing, section_of
-from mri_transfer.report.document import Section, Text
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.blocks.blocks import bullets, how, missing, section_of
+from mri_transfer.report.blocks.document import Section, Text
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.audit_tables import shortcut_sentences, shortcut_table
 
 __all__ = ["shortcuts_section"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mri_transfer.report.blocks import findings, how, joined, missing, section_of
-from mri_transfer.report.document import Block, Heading, Section, Text
-from mri_transfer.report.group_tables import age_table, gap_table, subgroup_table
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.blocks.blocks import findings, how, joined, missing, section_of
+from mri_transfer.report.blocks.document import Block, Heading, Section, Text
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.group_tables import age_table, gap_table, subgroup_table
 
 __all__ = ["subgroups_section"]
 

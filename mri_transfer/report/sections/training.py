@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mri_transfer.report.blocks import bullets, missing, section_of
-from mri_transfer.report.cells import Row, Table
-from mri_transfer.report.choice_tables import choice_blocks
-from mri_transfer.report.document import Heading, Link, Section, Text
-from mri_transfer.report.model import ReportInputs
+from mri_transfer.report.blocks.blocks import bullets, missing, section_of
+from mri_transfer.report.blocks.cells import Row, Table
+from mri_transfer.report.blocks.document import Heading, Link, Section, Text
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.choice_tables import choice_blocks
 
 __all__ = ["training_section"]
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from mri_transfer import figures
-from mri_transfer.report.blocks import beside, figure, findings, how, joined, missing, section_of
-from mri_transfer.report.document import Block, Heading, Section, Text
-from mri_transfer.report.model import ReportInputs
-from mri_transfer.report.utility_tables import (
+from mri_transfer.report import figures
+from mri_transfer.report.blocks.blocks import (
+    beside,
+    figure,
+    findings,
+    how,
+    joined,
+    missing,
+    section_of,
+)
+from mri_transfer.report.blocks.document import Block, Heading, Section, Text
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.utility_tables import (
     curve_baseline,
     decision_table,
     operating_table,

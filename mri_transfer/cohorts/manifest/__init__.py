@@ -1,0 +1,1 @@
+"""The manifest: one row per scan, read, checked and written."""

@@ -1,0 +1,133 @@
+"""What can be wrong with the files that a manifest names."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mri_transfer.core.files import identical_files
+from mri_transfer.errors import Fault
+
+__all__ = ["content_faults", "path_fault", "resolve_path"]
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+
+def resolve_path(text: str, folder: Path) -> str:
+    """Return the absolute path of a manifest's cell; relative ones start from the folder.
+
+    Links are kept as they are named, so that messages speak of the user's own files.
+    """
+    return os.path.abspath(folder / text)
+
+
+def path_fault(text: str, folder: Path, *, row: int | None, check_files: bool) -> Fault | None:
+    """Return what is wrong with one path, or None.
+
+    A relative path must stay in the cohort's folder, also after symbolic links are followed: a
+    table that came from elsewhere must not make the program read other files. An absolute path
+    is the user's explicit choice and may lead anywhere.
+
+    Parameters
+    ----------
+    text : str
+        The cell as written.
+    folder : Path
+        The cohort's folder.
+    row : int or None
+        The line to name in the fault.
+    check_files : bool
+        Whether the file must be there.
+    """
+    absolute = resolve_path(text, folder)
+    fault = _no_path(text)
+    if fault is None and not os.path.isabs(text):
+        fault = _escape(text, absolute, folder)
+    if fault is None and check_files:
+        fault = _absence(text, absolute)
+    if fault is None:
+        return None
+    what, remedy = fault
+    found = text if text.isprintable() else repr(text)
+    return Fault(what, row=row, column="path", found=found, remedy=remedy)
+
+
+def _no_path(text: str) -> tuple[str, str] | None:
+    """Return why a cell cannot be a path of this system."""
+    if _ADDRESS.match(text):
+        return "an address, not a path", "Download the scan and write where its file lies"
+    if "\0" in text or any(unicodedata.category(letter) == "Cs" for letter in text):
+        # A manifest is UTF-8: such a name could be neither written down nor read back.
+        return "the path is not text in UTF-8", "Rename the file"
+    return None
+
+
+def _inside(path: str, folder: str) -> bool:
+    return os.path.commonpath([path, folder]) == folder
+
+
+def _escape(text: str, absolute: str, folder: Path) -> tuple[str, str] | None:
+    remedy = "Move the file into the folder, or write its absolute path"
+    if not _inside(absolute, os.path.abspath(folder)):
+        return "the path leaves the cohort's folder", remedy
+    # The unnormalised path is followed: after a link, ".." leads somewhere else.
+    if not _inside(os.path.realpath(folder / text), os.path.realpath(folder)):
+        return "the path leaves the cohort's folder through a symbolic link", remedy
+    return None
+
+
+def _absence(text: str, absolute: str) -> tuple[str, str] | None:
+    path = Path(absolute)
+    try:
+        if path.is_file():
+            return None
+        if path.is_dir():
+            return "the path is a folder", "Name the scan's file, not the folder it lies in"
+        if path.is_symlink():
+            return (
+                "the file is missing: the symbolic link leads to nothing",
+                "Fetch the file it stands for (datalad get, git annex get), or delete the row",
+            )
+        if path.exists():
+            return "the path is not a regular file", "Name a NIfTI file"
+    except OSError as error:
+        remedy = "Check the path and the permissions of its folders"
+        return f"the file cannot be reached ({error.strerror})", remedy
+    return "the file is missing", _correction(text, absolute)
+
+
+def _correction(text: str, absolute: str) -> str:
+    if "\\" in text:
+        return "Write / between folders, not a backslash"
+    if text.startswith("~"):
+        return "Write the path of your home folder in full, not ~"
+    for form in ("NFC", "NFD"):
+        if os.path.lexists(unicodedata.normalize(form, absolute)):
+            return f"Its accents are spelt in another way on disk: save the path in Unicode {form}"
+    return "Correct the path, or delete the row"
+
+
+def content_faults(
+    paths: Sequence[str], patient_ids: Sequence[str], lines: Sequence[int | None]
+) -> Iterator[Fault]:
+    """Yield a fault for each file that is listed under two patients, compared by content.
+
+    One person under two names would end up on both sides of a split.
+    """
+    for group in identical_files(paths):
+        first = group[0]
+        for other in group[1:]:
+            if patient_ids[other] != patient_ids[first]:
+                place = "" if lines[first] is None else f"row {lines[first]}, "
+                yield Fault(
+                    "one file under two patients",
+                    row=lines[other],
+                    column="path",
+                    found=f"{paths[other]} of patient {patient_ids[other]} has the content of "
+                    f"{paths[first]} ({place}patient {patient_ids[first]})",
+                    remedy="Find out whose scan it is and delete the other row; "
+                    "if both are one person, give them one patient_id",
+                )

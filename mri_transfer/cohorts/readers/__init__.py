@@ -1,0 +1,1 @@
+"""Readers of cohorts, one per kind of source."""

@@ -1,0 +1,1 @@
+"""Reads a BIDS data set."""

@@ -1,0 +1,244 @@
+"""The images of a BIDS data set: found, told apart by their entities, and filtered by them."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from mri_transfer.cohorts.common_faults import misplaced_image
+from mri_transfer.cohorts.readers.quiet import silenced
+from mri_transfer.cohorts.words import counted, listed
+from mri_transfer.errors import Fault, ManifestError
+
+__all__ = ["BidsImage", "EntityFilters", "find_images", "ignored_by_bids"]
+
+EntityFilters = Mapping[str, str | Sequence[str]]
+
+_EXTENSIONS = (".nii.gz", ".nii")
+#: Folders of a data set that may hold other data sets, or images from before they were sorted.
+_NOT_RAW = frozenset({"code", "derivatives", "rawdata", "sourcedata", "stimuli"})
+#: Entities whose values are numbers: 1 and 01 are the same.
+_COUNTED = frozenset({"chunk", "echo", "flip", "inv", "run", "split"})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BidsImage:
+    """One image.
+
+    Parameters
+    ----------
+    path : str
+        Relative to the data set, with ``/`` between folders.
+    patient_id, session_id : str
+        ``sub-X`` and ``ses-Y``; the session may be missing.
+    scan_id : str
+        The file's name without suffix and extension.
+    entities : mapping
+        What the name says: entity to value, such as ``{"sub": "01", "acq": "mprage"}``.
+    """
+
+    path: str
+    patient_id: str
+    session_id: str | None
+    scan_id: str
+    entities: Mapping[str, str] = dataclasses.field(repr=False)
+
+
+def find_images(
+    root: Path, *, suffix: str, filters: EntityFilters | None = None
+) -> tuple[list[BidsImage], tuple[str, ...]]:
+    """Find the images of a suffix, wherever BIDS puts them.
+
+    Images that ``.bidsignore`` names, and those below folders called derivatives, sourcedata,
+    rawdata, code or stimuli, are left out.
+
+    Parameters
+    ----------
+    root : Path
+        The data set's folder.
+    suffix : str
+        Such as ``T1w``.
+    filters : mapping, optional
+        Entity to the value or values that are wanted, ``{"ses": "01", "run": ["1", "2"]}``; a
+        value may carry its entity (``ses-01``), and an empty one stands for images without the
+        entity.
+
+    Returns
+    -------
+    images : list of BidsImage
+        Sorted by path.
+    notes : tuple of str
+        What was left out.
+
+    Raises
+    ------
+    ManifestError
+        With all faults at once: no images, an image in another patient's folder, a filter that
+        matches nothing.
+    """
+    if not root.is_dir():
+        fault = Fault("there is no such folder", remedy="Name the BIDS data set's folder")
+        raise ManifestError(str(root), [fault])
+    images = sorted(_indexed(root, suffix), key=lambda image: image.path)
+    ignored = ignored_by_bids(root, [image.path for image in images])
+    present = [image for image in images if image.path not in ignored]
+    faults = [*_misplaced(present)]
+    if present:
+        faults += _filter_faults(present, filters or {})
+    else:
+        faults.append(_no_images(suffix, n_ignored=len(ignored)))
+    if faults:
+        raise ManifestError(str(root), faults)
+    kept = [image for image in present if _passes(image, filters or {})]
+    if not kept:
+        raise ManifestError(str(root), [_nothing_passes(present, filters or {})])
+    return kept, (*_ignored_notes(ignored), *_filter_notes(len(present), len(kept)))
+
+
+def _indexed(root: Path, suffix: str) -> Iterator[BidsImage]:
+    import bids2table  # slow: it pulls in pyarrow
+
+    # bids2table takes brackets in the folder's name for a pattern, skips folders with a dot in
+    # their name, and remembers folders it has seen; a fresh, plain name avoids all three.
+    with tempfile.TemporaryDirectory() as folder, silenced("bids2table"):
+        alias = Path(folder) / "dataset"
+        alias.symlink_to(root, target_is_directory=True)
+        columns = ["path", "sub", "ses", "suffix", "ext"]
+        rows = bids2table.index_dataset(alias).select(columns).to_pylist()
+    for row in rows:
+        path = PurePosixPath(Path(row["path"]).as_posix())
+        is_scan = row["suffix"] == suffix and row["ext"] in _EXTENSIONS and row["sub"] is not None
+        if is_scan and not _NOT_RAW.intersection(path.parts[:-1]):
+            special = ("datatype", "suffix", "ext")
+            entities = bids2table.parse_bids_entities(path.name)
+            yield BidsImage(
+                path=str(path),
+                patient_id=f"sub-{row['sub']}",
+                session_id=None if row["ses"] is None else f"ses-{row['ses']}",
+                scan_id=path.name.split(".", 1)[0].removesuffix(f"_{suffix}"),
+                entities={name: entities[name] for name in entities if name not in special},
+            )
+
+
+def ignored_by_bids(root: Path, paths: Sequence[str]) -> frozenset[str]:
+    """Return which of the paths ``.bidsignore`` names, by the rules of ``.gitignore``.
+
+    Parameters
+    ----------
+    root : Path
+        The data set's folder; without the file nothing is ignored.
+    paths : sequence of str
+        Relative to it.
+
+    Raises
+    ------
+    ManifestError
+        If the file holds what is no pattern.
+    """
+    import pathspec
+
+    file = root / ".bidsignore"
+    if not file.is_file():
+        return frozenset()
+    lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    patterns, faults = [], []
+    for number, line in enumerate(lines, start=1):
+        try:
+            pathspec.GitIgnoreSpec.from_lines([line])
+        except ValueError:
+            faults.append(Fault("not a pattern", row=number, found=repr(line)))
+        else:
+            patterns.append(line)
+    if faults:
+        raise ManifestError(str(file), faults)
+    return frozenset(pathspec.GitIgnoreSpec.from_lines(patterns).match_files(paths))
+
+
+def _misplaced(images: Sequence[BidsImage]) -> Iterator[Fault]:
+    for image in images:
+        folders = image.path.split("/")[:-1]
+        session = next((part for part in folders if part.startswith("ses-")), None)
+        if (image.patient_id, image.session_id) != (folders[0], session):
+            yield misplaced_image(image.path)
+
+
+def _no_images(suffix: str, *, n_ignored: int) -> Fault:
+    return Fault(
+        f"the data set holds no {suffix} image",
+        found=f"{n_ignored} that .bidsignore names" if n_ignored else None,
+        expected=f"sub-X/[ses-Y/]anat/sub-X[_ses-Y]_{suffix}.nii.gz, X and Y being "
+        "letters and digits",
+        remedy="Name the folder that holds the sub-X folders",
+    )
+
+
+def _wanted(entity: str, values: str | Sequence[str]) -> tuple[str, ...]:
+    every = (values,) if isinstance(values, str) else values
+    return tuple(value.removeprefix(f"{entity}-") for value in every)
+
+
+def _matches(image: BidsImage, entity: str, value: str) -> bool:
+    own = image.entities.get(entity, "")
+    if entity in _COUNTED and own.isdecimal() and value.isdecimal():
+        return int(own) == int(value)
+    return own == value
+
+
+def _passes(image: BidsImage, filters: EntityFilters) -> bool:
+    return all(
+        any(_matches(image, entity, value) for value in _wanted(entity, values))
+        for entity, values in filters.items()
+    )
+
+
+def _filter_faults(images: Sequence[BidsImage], filters: EntityFilters) -> Iterator[Fault]:
+    """Yield a fault for each value that no image has: most likely it is misspelt."""
+    present = dict.fromkeys(entity for image in images for entity in image.entities)
+    for entity, values in filters.items():
+        for value in _wanted(entity, values):
+            if any(_matches(image, entity, value) for image in images):
+                continue
+            if entity not in present:
+                yield Fault(
+                    "no image has the entity that the filter asks for",
+                    found=entity,
+                    expected=", ".join(sorted(present)),
+                    remedy="Use the entity's short name, as in the files' names",
+                )
+                break
+            yield Fault(
+                "no image has the value that the filter asks for",
+                found=f"{entity}-{value}" if value else f"images without {entity}-",
+                expected=_values(images, entity),
+                remedy="Choose among these values",
+            )
+
+
+def _values(images: Sequence[BidsImage], entity: str) -> str:
+    own = {image.entities.get(entity) for image in images}
+    names = [f"{entity}-{value}" for value in sorted(value for value in own if value is not None)]
+    every = [listed(names, shown=20)] if names else []
+    return ", ".join([*every, *(["images without it"] if None in own else [])])
+
+
+def _nothing_passes(images: Sequence[BidsImage], filters: EntityFilters) -> Fault:
+    return Fault(
+        "every value of the filters occurs, but no image has all of them",
+        found="; ".join(
+            f"{entity}-{' or '.join(_wanted(entity, values))}" for entity, values in filters.items()
+        ),
+        expected="; ".join(_values(images, entity) for entity in filters),
+        remedy="Give fewer filters",
+    )
+
+
+def _ignored_notes(ignored: frozenset[str]) -> Iterator[str]:
+    if ignored:
+        yield f".bidsignore names {counted(len(ignored), 'image')}, left out."
+
+
+def _filter_notes(n_images: int, n_kept: int) -> Iterator[str]:
+    if n_kept < n_images:
+        yield f"The filters leave {n_kept} of {n_images} images."

@@ -1,0 +1,311 @@
+"""Cohorts in a BIDS folder: the images of one suffix, and what the tables say of the patients."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mri_transfer.cohorts.manifest.manifest import BASE_COLUMNS, make_manifest
+from mri_transfer.cohorts.manifest.text_table import TextTable
+from mri_transfer.cohorts.readers.bids.faults import told_by_origin
+from mri_transfer.cohorts.readers.bids.images import BidsImage, EntityFilters, find_images
+from mri_transfer.cohorts.readers.bids.labels import (
+    KnownLabels,
+    known_labels,
+    label_of,
+    unknown_label_faults,
+)
+from mri_transfer.cohorts.readers.bids.levels import SexCodes
+from mri_transfer.cohorts.readers.bids.sidecars import Sidecars, scanner_name, site_name
+from mri_transfer.cohorts.readers.bids.spaces import one_image_a_scan
+from mri_transfer.cohorts.readers.bids.tables import Origin, Phenotypes, read_phenotypes
+from mri_transfer.cohorts.readers.bids.visits import VisitLabels, rival_label_columns, visit_notes
+from mri_transfer.cohorts.readers.reading import CohortReading, label_notes
+from mri_transfer.cohorts.words import listed
+from mri_transfer.core.specs import suggestion
+from mri_transfer.errors import Fault, ManifestError
+
+__all__ = ["LABEL_COLUMNS", "read_bids_cohort"]
+
+#: Columns of the data set's tables that are taken for the label, the first that exists.
+LABEL_COLUMNS = ("diagnosis", "label", "group", "dx")
+
+_PARTICIPANTS = "participants.tsv"
+_ALIASES: Mapping[str, tuple[str, ...]] = {
+    "age": ("age",),
+    "sex": ("sex", "gender"),
+    "site": ("site",),
+    "scanner": ("scanner",),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Roles:
+    """Which column of the data set's tables plays which part in the manifest.
+
+    What no table tells, and the images' sidecars may, is named in `untold`.
+    """
+
+    base: Mapping[str, str]
+    untold: tuple[str, ...]
+    covariates: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def read_bids_cohort(
+    source: str | Path,
+    *,
+    label_column: str | None = None,
+    suffix: str = "T1w",
+    labels: Sequence[str] | Mapping[str, str | None] | None = None,
+    filters: EntityFilters | None = None,
+    space: str | None = None,
+    phenotypes: Sequence[str] | None = None,
+    tables: str | Path | None = None,
+    pad_ids: bool = False,
+    labelled: bool = True,
+) -> CohortReading:
+    """Read a BIDS data set, raw or derived.
+
+    Parameters
+    ----------
+    source : str or Path
+        The data set's folder. Folders derivatives and sourcedata inside it are not read: name
+        such a data set itself.
+    label_column : str, optional
+        Column of the data set's tables that holds the diagnosis. By default the first of
+        `LABEL_COLUMNS` that exists; without any, all labels are missing.
+    suffix : str
+        Which images are scans, such as ``T1w``.
+    labels : sequence of str or mapping, optional
+        The labels that are known, ``("AD", "CN")``, or the values of the label column and the
+        label each stands for, ``{"Dementia": "AD", "Control": "CN", "MCI": None}``; None makes
+        the label missing. Any other value is a fault. By default every value is a label.
+    filters : mapping, optional
+        Which images are scans, by entity: ``{"ses": "01", "run": ["1", "2"], "acq": ""}``. An
+        empty value stands for images without the entity.
+    space : str, optional
+        Images of this space alone, ``native`` for those without the entity. By default, where a
+        scan has images in several spaces, the native one is kept.
+    phenotypes : sequence of str, optional
+        Names of the tables in phenotype/ that are read; by default all.
+    tables : str or Path, optional
+        The data set whose participants.tsv, sessions.tsv and phenotype/ are read. By default
+        the source itself; if it has no participants.tsv and lies in the folder derivatives of a
+        data set that has, that one.
+    pad_ids : bool
+        Take patients and sessions of the tables that differ from an image's only in leading zeros
+        or capitals for the same (``ses-M06``, ``ses-M006``); by default they are a fault.
+    labelled : bool
+        Whether labels are read; scans that are only to be scored need none.
+
+    Returns
+    -------
+    CohortReading
+        patient_id is ``sub-X``, session_id ``ses-Y`` or missing, scan_id the image's name without
+        the suffix, which keeps the runs of a session apart. Age, sex, site, scanner and every
+        column of numbers are taken over, the session's values before the patient's, those of
+        participants.tsv before those of phenotype/. A patient's diagnosis does not hold at a
+        visit if the tables give one at other visits. Without a column of sites or of scanners the
+        images' JSON sidecars tell, by the principle of inheritance (InstitutionName;
+        Manufacturer, ManufacturersModelName and MagneticFieldStrength). Notes name participants
+        without an image, images without a participant, columns and images left out.
+
+    Raises
+    ------
+    ManifestError
+        With all faults at once: no images, a filter that matches nothing, a label column that
+        does not exist, an unknown label, a link that leads out of the data set, two labels for
+        one patient.
+    """
+    root = Path(os.path.abspath(source))
+    found, image_notes = find_images(root, suffix=suffix, filters=filters)
+    images, space_notes = one_image_a_scan(found, space=space, where=str(root))
+    patient_ids = list(dict.fromkeys(image.patient_id for image in images))
+    home = _home_of_tables(root, tables)
+    keys = [(image.patient_id, image.session_id) for image in images]
+    known = read_phenotypes(home, keys, tables=phenotypes, pad_ids=pad_ids)
+    meanings = known_labels(labels)
+    roles = _roles(known, label_column, home, demanded=meanings is not None, labelled=labelled)
+    at_visit = VisitLabels(phenotypes=known, column=roles.base.get("label"))
+    sidecars, sexes = Sidecars(root, suffix), SexCodes(home, roles.base.get("sex"))
+    records = [_record(image, at_visit, roles, sidecars, meanings) for image in images]
+    for image, record in zip(images, records, strict=True):
+        origin = known.origin(image.patient_id, image.session_id, roles.base.get("sex", ""))
+        record["sex"] = sexes.of(image.patient_id, record.get("sex"), origin)
+    # Rows of the messages are those of participants.tsv: there the user can mend them.
+    where = f"{home} (rows of {_PARTICIPANTS})" if known.lines else str(root)
+    faults = [*_label_faults(images, at_visit, meanings)]
+    numbers = range(1, len(images) + 1)
+    table = TextTable.from_records([*BASE_COLUMNS, *roles.covariates], records, numbers)
+    try:
+        manifest = make_manifest(table, source=root, folder=root, where=where)
+    except ManifestError as error:
+        faults += told_by_origin(error, images, known, roles.base).faults
+    if faults:
+        raise ManifestError(where, faults)
+    notes = (
+        *image_notes,
+        *space_notes,
+        *([] if home == root else [f"The tables of {home} are read."]),
+        *known.matched,
+        *_participant_notes(root, known, patient_ids, suffix, filtered=bool(filters)),
+        *visit_notes(known, images),
+        *at_visit.notes(images),
+        *sexes.notes(),
+        *_column_notes(known, roles, records, sidecars),
+        *_absent_label_notes(manifest.labels, meanings),
+        *label_notes(manifest),
+    )
+    return CohortReading(manifest=manifest, notes=notes)
+
+
+def _home_of_tables(root: Path, tables: str | Path | None) -> Path:
+    if tables is not None:
+        home = Path(os.path.abspath(tables))
+        if not home.is_dir():
+            fault = Fault("there is no such folder", remedy="Name the data set with the tables")
+            raise ManifestError(str(home), [fault])
+        return home
+    raw = root.parent.parent
+    is_derived = root.parent.name == "derivatives" and not (root / _PARTICIPANTS).is_file()
+    return raw if is_derived and (raw / _PARTICIPANTS).is_file() else root
+
+
+def _roles(
+    phenotypes: Phenotypes,
+    label_column: str | None,
+    home: Path,
+    *,
+    demanded: bool,
+    labelled: bool,
+) -> _Roles:
+    label = label_column or (phenotypes.column_like(LABEL_COLUMNS) if labelled else None)
+    if label not in phenotypes.columns and (label is not None or demanded):
+        fault = Fault(
+            "there is no such label column" if label_column else "there is no label column",
+            column=label_column,
+            found=", ".join(phenotypes.columns) or f"no {_PARTICIPANTS} with columns",
+            remedy=f"{suggestion(label or '', phenotypes.columns)}Name the column that holds the "
+            "labels (--label-column)",
+        )
+        raise ManifestError(str(home / _PARTICIPANTS), [fault])
+    if label is not None and label_column is None:
+        rivals = [*rival_label_columns(phenotypes, label, LABEL_COLUMNS)]
+        if rivals:
+            raise ManifestError(str(home), rivals)
+    base = {} if label is None else {"label": label}
+    for name, spellings in _ALIASES.items():
+        column = phenotypes.column_like(spellings)
+        if column is not None and column != label:
+            base[name] = column
+    others = [column for column in phenotypes.columns if column not in base.values()]
+    covariates = tuple(
+        column
+        for column in others
+        if phenotypes.is_numeric(column) and column not in (*BASE_COLUMNS, "n_scans")
+    )
+    left_out = tuple(column for column in others if column not in covariates)
+    # A column of the tables wins as a whole: the two may spell the same site differently.
+    untold = tuple(
+        name for name in ("site", "scanner") if not phenotypes.is_filled(base.get(name, ""))
+    )
+    return _Roles(base=base, untold=untold, covariates=covariates, left_out=left_out)
+
+
+def _record(
+    image: BidsImage,
+    at_visit: VisitLabels,
+    roles: _Roles,
+    sidecars: Sidecars,
+    meanings: KnownLabels | None,
+) -> dict[str, str | None]:
+    known = at_visit.phenotypes.of_scan(image.patient_id, image.session_id)
+    columns = {**roles.base, **{name: name for name in roles.covariates}}
+    record: dict[str, str | None] = {ours: known.get(theirs) for ours, theirs in columns.items()}
+    label = record["label"] = at_visit.of(image)
+    if meanings is not None and label is not None:
+        record["label"] = label_of(label, meanings)
+    if roles.untold:
+        sidecar = sidecars.of(image.path, image.entities)
+        told = {"site": site_name(sidecar), "scanner": scanner_name(sidecar)}
+        record.update({name: told[name] for name in roles.untold})
+    ids = ("path", "patient_id", "session_id", "scan_id")
+    return {**record, **{name: getattr(image, name) for name in ids}}
+
+
+def _label_faults(
+    images: Sequence[BidsImage], at_visit: VisitLabels, meanings: KnownLabels | None
+) -> Iterator[Fault]:
+    column = at_visit.column
+    if meanings is None or column is None:
+        return
+    cells: list[tuple[str, Origin | None]] = []
+    for image in images:
+        label = at_visit.of(image)
+        if label is not None:
+            origin = at_visit.phenotypes.origin(image.patient_id, image.session_id, column)
+            cells.append((label, origin))
+    yield from unknown_label_faults(cells, meanings, column=column, rows_of=_PARTICIPANTS)
+
+
+def _participant_notes(
+    root: Path,
+    phenotypes: Phenotypes,
+    patient_ids: Sequence[str],
+    suffix: str,
+    *,
+    filtered: bool,
+) -> Iterator[str]:
+    if not phenotypes.values:
+        yield f"There is no {_PARTICIPANTS}, or nobody in it: nothing is known of the patients."
+    described = {patient_id for patient_id, _ in phenotypes.values}
+    without_scan = sorted(set(phenotypes.lines) - set(patient_ids))
+    kind = f"{suffix} image that passes the filters" if filtered else f"{suffix} image"
+    if without_scan:
+        yield f"Participants without a {kind}, left out: {listed(without_scan)}."
+    undescribed = [patient for patient in patient_ids if patient not in described]
+    if phenotypes.lines and undescribed:
+        yield f"Patients that {_PARTICIPANTS} does not describe: {listed(undescribed)}."
+    known = {*patient_ids, *without_scan}
+    folders = {folder.name for folder in root.glob("sub-*") if folder.is_dir()}
+    unused = sorted(folders - known)
+    if unused:
+        yield (
+            f"Folders in which no {kind} was found, or whose name is not sub- followed by "
+            f"letters and digits: {listed(unused)}."
+        )
+
+
+def _column_notes(
+    phenotypes: Phenotypes,
+    roles: _Roles,
+    records: Sequence[Mapping[str, str | None]],
+    sidecars: Sidecars,
+) -> Iterator[str]:
+    if "label" in roles.base:
+        yield f"Labels are read from the column {roles.base['label']}."
+    for name in roles.untold:
+        if any(record[name] is not None for record in records):
+            yield f"The {name} is read from the images' JSON sidecars."
+    if sidecars.unread:
+        yield f"Sidecars without a JSON object, not read: {listed(sidecars.unread)}."
+    if phenotypes.renamed:
+        yield (
+            "Columns of phenotype/ whose name another table has too are called table.column: "
+            f"{listed(phenotypes.renamed)}."
+        )
+    if roles.left_out:
+        yield f"Columns left out because they are not numbers: {listed(roles.left_out)}."
+
+
+def _absent_label_notes(labels: Sequence[str], meanings: KnownLabels | None) -> Iterator[str]:
+    absent = [
+        label
+        for label in dict.fromkeys((meanings or {}).values())
+        if label is not None and label not in labels
+    ]
+    if absent:
+        yield f"No scan has the label {' or '.join(absent)}."

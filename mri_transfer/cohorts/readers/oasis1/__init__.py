@@ -1,0 +1,1 @@
+"""Reads the discs of OASIS-1."""

@@ -1,0 +1,95 @@
+"""Safetensors files of NumPy arrays, written whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from mri_transfer.core.files import atomic_write_bytes
+from mri_transfer.errors import StoreError
+
+__all__ = [
+    "described_files",
+    "read_marked",
+    "read_tensors",
+    "write_marked",
+    "write_tensors",
+]
+
+Array = npt.NDArray[Any]
+
+
+def described_files(stem: Path) -> tuple[Path, Path]:
+    """Return the two files of arrays with a description: `stem`.safetensors and `stem`.json.
+
+    By adding to the name: a stem may hold a dot of its own.
+    """
+    return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Array], *, schema: str) -> None:
+    """Write arrays to one file, marked with the schema of what they are, atomically."""
+    write_marked(path, tensors, mark={"schema": schema})
+
+
+def read_tensors(path: Path, *, schema: str) -> dict[str, Array]:
+    """Read what `write_tensors` wrote.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, damaged, or of another schema.
+    """
+    mark, tensors = read_marked(path)
+    if mark.get("schema") != schema:
+        raise StoreError(
+            "stored arrays of another kind",
+            where=str(path),
+            found=str(mark.get("schema")),
+            expected=schema,
+        )
+    return tensors
+
+
+def write_marked(path: Path, tensors: Mapping[str, Array], *, mark: Mapping[str, str]) -> None:
+    """Write arrays to one file with a mark of one name and text, atomically.
+
+    Raises
+    ------
+    ValueError
+        If the mark has more than one name: the format keeps marks in a hash map, whose order is
+        not fixed.
+    """
+    import numpy as np
+    from safetensors.numpy import save
+
+    if len(mark) != 1:
+        raise ValueError("one mark alone makes the same bytes every time")
+    contiguous = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    atomic_write_bytes(path, save(contiguous, metadata=dict(mark)))
+
+
+def read_marked(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
+    """Read the mark and the arrays of a file.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return dict(file.metadata() or {}), tensors
+    except (OSError, SafetensorError) as error:
+        raise StoreError(
+            "cannot read the stored arrays",
+            where=str(path),
+            found=str(error),
+            remedy="Delete the file; it is made anew",
+        ) from error

@@ -1,0 +1,235 @@
+"""The arms of the leakage stress test: how slices are dealt, and one cross-validation of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.core.results import ResultStore
+from mri_transfer.core.specs import digest, spec_dict
+from mri_transfer.evaluation.audit.outcomes import Outcome
+from mri_transfer.models.aggregation import Aggregation, join_slices
+from mri_transfer.models.features import FeatureTable
+from mri_transfer.models.heads import AnyHeadSpec, Fit, Head, SliceOutput, apply_head, fit_heads
+from mri_transfer.training.cross_validation import derive_seed
+from mri_transfer.training.folds import Folds, FoldSpec, make_folds
+
+__all__ = ["Arm", "ArmRunner", "Split", "all_arms", "session_split", "slice_split"]
+
+IntArray = npt.NDArray[np.int64]
+
+#: What stays together: the scans of a patient, the slices of a scan, or nothing.
+Split = Literal["patient", "slice", "session"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way to split, with true labels or with labels permuted between patients."""
+
+    split: Split
+    permuted: bool
+
+    @property
+    def name(self) -> str:
+        """The name in `audit.json`."""
+        return f"{self.split}_split_{'permuted' if self.permuted else 'true'}_labels"
+
+
+def slice_split(n_scans: int, n_slices: int, *, n_folds: int, seed: int) -> IntArray:
+    """Deal shuffled slices into folds, whoever they belong to: the leaky split.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_scans, n_slices)
+        The fold that holds each slice out.
+    """
+    order = np.random.default_rng(seed).permutation(n_scans * n_slices)
+    fold = np.empty(n_scans * n_slices, dtype=np.int64)
+    fold[order] = np.arange(len(order)) % n_folds
+    return fold.reshape(n_scans, n_slices)
+
+
+def session_split(owner: IntArray, labels: IntArray, *, n_folds: int, seed: int) -> IntArray:
+    """Deal whole scans into folds, the scans of one patient into different ones.
+
+    Parameters
+    ----------
+    owner : ndarray of int64, shape (n_scans,)
+        Position of each scan's patient.
+    labels : ndarray of int64, shape (n_patients,)
+        Patients are dealt label by label, so that every fold has its share of each.
+    n_folds, seed : int
+
+    Returns
+    -------
+    ndarray of int64, shape (n_scans,)
+        The fold that holds each scan out.
+    """
+    rng = np.random.default_rng(seed)
+    patients = np.concatenate(
+        [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    )
+    order = np.concatenate([rng.permutation(np.flatnonzero(owner == one)) for one in patients])
+    fold = np.empty(len(owner), dtype=np.int64)
+    # A patient's scans follow each other, so that the deal takes them to different folds.
+    fold[order] = np.arange(len(order)) % n_folds
+    return fold
+
+
+class ArmRunner:
+    """Runs one cross-validation of the stress test after another.
+
+    Parameters
+    ----------
+    head_spec : HeadSpec
+    table : FeatureTable
+    folds : Folds
+        The first repeat is the honest split of the true labels.
+    fold_spec : FoldSpec
+    aggregation : Aggregation
+    seed : int
+    results : ResultStore, optional
+        Where finished cross-validations are kept, and looked for before one is run.
+    features_id : str
+        What the features are known by; part of the keys in `results`.
+    """
+
+    def __init__(
+        self,
+        head_spec: AnyHeadSpec,
+        table: FeatureTable,
+        folds: Folds,
+        fold_spec: FoldSpec,
+        aggregation: Aggregation,
+        *,
+        seed: int,
+        results: ResultStore | None,
+        features_id: str,
+    ) -> None:
+        self.head_spec = head_spec
+        self.table = table
+        self.folds = folds
+        self.fold_spec = dataclasses.replace(fold_spec, n_repeats=1)
+        self.aggregation = aggregation
+        self.seed = seed
+        self.results = results
+        self.features_id = features_id
+        position = {name: i for i, name in enumerate(folds.patient_ids)}
+        self.owner = np.array([position[name] for name in table.patient_ids])
+
+    def run(self, arm: Arm, labels: IntArray, *, replicate: int) -> Outcome:
+        """Return what a cross-validation gives, from `results` if it is there.
+
+        Parameters
+        ----------
+        arm : Arm
+        labels : ndarray of int64, shape (n_patients,)
+            1 for the positive label, 0 for the other.
+        replicate : int
+            Counts permutations of the labels.
+        """
+        if self.results is None:
+            return self._cross_validate(arm, labels, replicate)
+        key = self._key(arm, labels, replicate)
+        known = self.results.get(key)
+        if known is None:
+            known = self._cross_validate(arm, labels, replicate).as_dict()
+            self.results.put(key, known)
+        return Outcome.from_dict(known)
+
+    def _key(self, arm: Arm, labels: IntArray, replicate: int) -> str:
+        return digest(
+            {
+                "kind": "leakage stress test/1",
+                "head": spec_dict(self.head_spec),
+                "aggregation": self.aggregation,
+                "n_folds": self.fold_spec.n_folds,
+                "patients": list(self.folds.patient_ids),
+                "folds": self.folds.assignment[0].tolist(),
+                "scans": [list(pair) for pair in zip(*self._names(), strict=True)],
+                "labels": labels.tolist(),
+                "features": self.features_id,
+                "seed": self.seed,
+                "arm": arm.name,
+                "replicate": replicate,
+            }
+        )
+
+    def _names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return self.table.scan_ids, self.table.patient_ids
+
+    def _cross_validate(self, arm: Arm, labels: IntArray, replicate: int) -> Outcome:
+        """Cross-validate once; every slice is scored by the head that held it out."""
+        held = self._held_out(arm, labels, replicate)
+        fits = [
+            Fit(train=held != fold, seed=derive_seed(self.seed, 10, replicate, int(fold)))
+            for fold in np.unique(held)
+        ]
+        logits = np.empty(held.shape, dtype=np.float32)
+        weights = np.empty_like(logits)
+        for i, head in fit_heads(self.head_spec, self.table, labels[self.owner], fits):
+            for scans, scores, importance in _apply_in_parts(head, self.table.features):
+                test = ~fits[i].train[scans]
+                logits[scans][test] = scores[test]
+                weights[scans][test] = importance[test]
+        # Slices of one scan come from several heads under the slice split; weights add up to 1.
+        weights /= weights.sum(axis=1, keepdims=True)
+        return self._outcome(SliceOutput(logits=logits, weights=weights), labels)
+
+    def _held_out(self, arm: Arm, labels: IntArray, replicate: int) -> IntArray:
+        """Return the fold that holds each slice out, shape (n_scans, n_slices)."""
+        n_scans, n_slices, _ = self.table.features.shape
+        n_folds = self.fold_spec.n_folds
+        if arm.split == "slice":
+            place = derive_seed(self.seed, 9, replicate)
+            return slice_split(n_scans, n_slices, n_folds=n_folds, seed=place)
+        if arm.split == "session":
+            place = derive_seed(self.seed, 11, replicate)
+            scans = session_split(self.owner, labels, n_folds=n_folds, seed=place)
+        else:
+            scans = self._patient_folds(labels, permuted=arm.permuted)[self.owner]
+        return np.repeat(scans[:, None], n_slices, axis=1)
+
+    def _patient_folds(self, labels: IntArray, *, permuted: bool) -> IntArray:
+        if not permuted:
+            return np.asarray(self.folds.assignment[0])
+        # Stratified anew: folds balanced for other labels would push permuted AUCs below one half.
+        drawn = make_folds(
+            list(self.folds.patient_ids),
+            [str(label) for label in labels],
+            spec=self.fold_spec,
+            seed=self.seed,
+        )
+        return np.asarray(drawn.assignment[0])
+
+    def _outcome(self, output: SliceOutput, labels: IntArray) -> Outcome:
+        names = self.folds.patient_ids
+        joined = join_slices(output, [names[i] for i in self.owner], self.aggregation)
+        right = (output.logits > 0) == (labels[self.owner][:, None] == 1)
+        members = [self.owner == i for i in range(len(names))]
+        return Outcome(
+            labels=labels,
+            slice_accuracy=np.array([right[own].mean() for own in members]),
+            slice_logits=np.stack([output.logits[own].mean(axis=0) for own in members]),
+            scores=np.array([joined[name] for name in names]),
+        )
+
+
+def _apply_in_parts(
+    head: Head, features: npt.NDArray[np.float32], size: int = 64
+) -> Iterator[tuple[slice, npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+    """Score a few scans at a time; the wide layer of the published head is large."""
+    for start in range(0, len(features), size):
+        part = slice(start, start + size)
+        output = apply_head(head, features[part])
+        yield part, output.logits, output.weights
+
+
+def all_arms(*, sessions: bool) -> list[Arm]:
+    """Return the arms, the honest one first; those of the session split only if asked for."""
+    splits = [split for split in get_args(Split) if sessions or split != "session"]
+    return [Arm(split=split, permuted=permuted) for split in splits for permuted in (False, True)]

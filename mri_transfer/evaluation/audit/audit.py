@@ -1,0 +1,153 @@
+"""Audit: what is checked of a finished cross-validation, and its file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from mri_transfer.core.files import write_json
+from mri_transfer.core.specs import STRICT
+from mri_transfer.errors import EvaluationError
+from mri_transfer.evaluation.audit.checks import Check
+from mri_transfer.evaluation.audit.duplicates import UNLIKE
+from mri_transfer.evaluation.audit.identity import IdentityProbe
+from mri_transfer.evaluation.audit.leakage import StressTest
+from mri_transfer.evaluation.audit.similarity import SimilarityReport
+
+__all__ = ["SCHEMA", "Audit", "AuditSpec", "run_audit"]
+
+#: Name and version of the content of `audit.json`.
+SCHEMA = "mri-transfer/audit/2"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AuditSpec:
+    """How much is audited."""
+
+    n_permutations: int = Field(default=100, ge=1)
+    """Permutations of the patients' labels behind each permuted arm of the stress test."""
+    bootstrap_samples: int = Field(default=2000, ge=100)
+    """Resamples of patients behind each interval."""
+    blinded_folds: int = Field(default=3, ge=1)
+    """Outer folds fitted again, blind to their test patients."""
+    recomputed_patients: int = Field(default=2, ge=0)
+    """Patients whose features are computed again, alone and without their label."""
+    shortcut_permutations: int = Field(default=100, ge=0)
+    """Permutations behind each probe for age, sex, site and scanner; 0 leaves the probes out."""
+    robustness_patients: int = Field(default=0, ge=0)
+    """Patients whose scans are perturbed and pass through the trunk again; 0: nobody's."""
+    learning_curve: bool = False
+    """Whether heads are fitted on growing numbers of training patients."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What the audit found (`audit.json`)."""
+
+    content: dict[str, Any]
+
+    def write(self, path: Path) -> None:
+        """Write `audit.json`."""
+        write_json(path, self.content)
+
+    @classmethod
+    def read(cls, path: Path) -> Audit:
+        """Read `audit.json`.
+
+        Raises
+        ------
+        EvaluationError
+            If it is not one.
+        """
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("schema") != SCHEMA:
+            raise EvaluationError(
+                "not an audit",
+                where=str(path),
+                found=str(content.get("schema")),
+                expected=SCHEMA,
+                remedy="Run the audit stage again",
+            )
+        return cls(content=content)
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """The checks that did not pass."""
+        return [check for check in self.content["checks"] if not check["passed"]]
+
+
+def run_audit(
+    *,
+    stress: StressTest,
+    identity: IdentityProbe,
+    duplicates: Sequence[Mapping[str, Any]],
+    similar: SimilarityReport,
+    checks: Sequence[Mapping[str, Any]],
+    shortcuts: Mapping[str, Any] | None,
+    retest: Mapping[str, Any],
+    robustness: Sequence[Mapping[str, Any]] | None,
+    learning_curve: Mapping[str, Any] | None,
+) -> Audit:
+    """Join the parts of the audit; a part that was not asked for is None.
+
+    Parameters
+    ----------
+    stress : StressTest
+    identity : IdentityProbe
+    duplicates : sequence of mapping
+        Pairs of scans that belong together, as `Duplicate.as_dict` gives them.
+    similar : SimilarityReport
+    checks : sequence of mapping
+        Of provenance, blinding and preprocessing; that no person has two names, and no two
+        people one, joins them.
+    shortcuts, retest, robustness, learning_curve
+        As their functions return them.
+    """
+    pairs = [dict(pair) for pair in duplicates]
+    same_file = [[pair["scan_a"], pair["scan_b"]] for pair in pairs if pair["kind"] == "same file"]
+    return Audit(
+        content={
+            "schema": SCHEMA,
+            "leakage": {**stress.as_dict(), "identity": identity.as_dict()},
+            "duplicates": {
+                "identical_files": same_file,
+                "pairs": pairs,
+                "by_features": similar.as_dict(),
+            },
+            "checks": [*map(dict, checks), _one_name(pairs, similar), _one_person(pairs, similar)],
+            "shortcuts": shortcuts,
+            "retest": retest,
+            "robustness": robustness,
+            "learning_curve": learning_curve,
+        }
+    )
+
+
+def _one_name(pairs: Sequence[Mapping[str, Any]], similar: SimilarityReport) -> dict[str, Any]:
+    names = ("scan_a", "patient_a", "scan_b", "patient_b")
+    across = [pair for pair in pairs if pair["across_patients"]]
+    across += [pair for pair in similar.pairs if not pair["same_patient"]]
+    return Check.of(
+        "one_person_one_name",
+        [{name: pair[name] for name in names} for pair in across],
+        what="scans of different patients that are one file, one brain or as alike as repeats",
+        expected="none",
+        n_checked=similar.n_scans,
+    ).as_dict()
+
+
+def _one_person(pairs: Sequence[Mapping[str, Any]], similar: SimilarityReport) -> dict[str, Any]:
+    names = ("patient_a", "scan_a", "scan_b", "similarity")
+    return Check.of(
+        "one_name_one_person",
+        [{name: pair[name] for name in names} for pair in pairs if pair["kind"] == UNLIKE],
+        what="scans under one patient id that do not look like one brain: two people, perhaps",
+        expected="none",
+        n_checked=similar.n_scans,
+    ).as_dict()

@@ -1,0 +1,224 @@
+"""The proof that a fold's head owes nothing to its test patients: it is fitted again without them.
+
+The test patients' features are replaced by finite garbage and their labels are flipped; then
+everything inside the fold is done again: choices, threshold, recalibration, the head. If the
+result is the same to the last bit, nothing of a test patient can have entered it. A scaler, a
+selection of features, a harmonisation or a threshold that was fitted on all patients changes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.core.specs import canonical_json
+from mri_transfer.evaluation.audit.checks import Check, Found
+from mri_transfer.models.features import FeatureTable
+from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.folds import Folds
+
+__all__ = ["Refit", "blind", "blinded_refit", "head_differences", "reordered"]
+
+Tables: TypeAlias = Mapping[str, FeatureTable]
+#: Fits one outer fold (repeat, fold) from the start, everything that is chosen inside included.
+Refit: TypeAlias = Callable[[Tables, Folds, tuple[int, int]], TrainedFold]
+
+#: How much larger the garbage is than features are; what it touches cannot stay unnoticed.
+_MAGNITUDE = 10.0
+
+
+def blinded_refit(
+    refit: Refit,
+    tables: Tables,
+    folds: Folds,
+    trained: Sequence[TrainedFold],
+    *,
+    labels: tuple[str, str],
+    n_checked: int,
+    seed: int,
+) -> list[dict[str, object]]:
+    """Fit some outer folds again, blind to their test patients, and compare the heads.
+
+    Parameters
+    ----------
+    refit : callable
+        Takes tables, folds and (repeat, fold), and returns that fold's head.
+    tables : mapping of str to FeatureTable
+        As the run had them.
+    folds : Folds
+    trained : sequence of TrainedFold
+        The run's own heads.
+    labels : tuple of str
+        Positive and negative label.
+    n_checked : int
+        Outer folds to draw; each costs one fit, or two where the heads differ.
+    seed : int
+
+    Returns
+    -------
+    list of dict
+        Three checks. `refit_reproduces`: the fold fitted again is the stored one (another machine
+        or library may round differently). `test_patients_blinded`: the blinded head is the one
+        that this machine makes of the true data. `row_order`: nor does it depend on the order of
+        the cohort's rows.
+
+    Raises
+    ------
+    ValueError
+        If there is no trained fold to check.
+    """
+    if not trained:
+        raise ValueError("no trained fold to check")
+    rng = np.random.default_rng(seed)
+    drawn = rng.choice(len(trained), size=min(n_checked, len(trained)), replace=False)
+    sample = [trained[i] for i in sorted(drawn)]
+    unlike: list[Found] = []
+    leaking: list[Found] = []
+    for stored in sample:
+        place = (stored.repeat, stored.fold)
+        blinded = refit(*blind(tables, folds, place, labels=labels, rng=rng), place)
+        if not head_differences(stored, blinded):
+            continue
+        # Either a leak, or this machine does not reproduce the stored head at all.
+        again = refit(tables, folds, place)
+        unlike += _placed(place, head_differences(stored, again))
+        leaking += _placed(place, head_differences(again, blinded))
+    first = sample[0]
+    place = (first.repeat, first.fold)
+    turned = refit(reordered(tables, rng=rng), folds, place)
+    reference = first if not unlike else refit(tables, folds, place)
+    order = _placed(place, head_differences(reference, turned))
+    return [check.as_dict() for check in _checks(unlike, leaking, order, len(sample))]
+
+
+def _checks(
+    unlike: list[Found], leaking: list[Found], order: list[Found], n_checked: int
+) -> list[Check]:
+    return [
+        Check.of(
+            "refit_reproduces",
+            unlike,
+            what="A fold that is fitted again gives the stored head",
+            expected="the same bytes and facts",
+            n_checked=n_checked,
+        ),
+        Check.of(
+            "test_patients_blinded",
+            leaking,
+            what="With garbage for the test patients' features, and their labels flipped, the fold "
+            "gives the same head, threshold, recalibration and choices",
+            expected="the same bytes and facts",
+            n_checked=n_checked,
+        ),
+        Check.of(
+            "row_order",
+            order,
+            what="With the cohort's rows in another order the fold gives the same head",
+            expected="the same bytes and facts",
+            n_checked=1,
+        ),
+    ]
+
+
+def blind(
+    tables: Tables,
+    folds: Folds,
+    place: tuple[int, int],
+    *,
+    labels: tuple[str, str],
+    rng: np.random.Generator,
+) -> tuple[dict[str, FeatureTable], Folds]:
+    """Replace what is known of a fold's test patients.
+
+    Parameters
+    ----------
+    tables : mapping of str to FeatureTable
+    folds : Folds
+    place : tuple of int
+        Repeat and fold.
+    labels : tuple of str
+        Positive and negative label; each becomes the other.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    dict of str to FeatureTable
+        With normal noise of ten times the features' root mean square in place of theirs.
+    Folds
+        With their labels flipped; who is held out when stays.
+    """
+    repeat, fold = place
+    test = folds.assignment[repeat] == fold
+    names = {folds.patient_ids[i] for i in np.flatnonzero(test)}
+    other = {labels[0]: labels[1], labels[1]: labels[0]}
+    flipped = tuple(
+        other.get(label, labels[0]) if held else label
+        for label, held in zip(folds.labels, test, strict=True)
+    )
+    garbled = {}
+    for key, table in tables.items():
+        scans = np.array([name in names for name in table.patient_ids])
+        features = table.features.copy()
+        size = _MAGNITUDE * float(np.sqrt(np.mean(np.square(features[~scans], dtype=np.float64))))
+        features[scans] = size * rng.standard_normal(features[scans].shape, dtype=np.float32)
+        garbled[key] = dataclasses.replace(table, features=features)
+    return garbled, dataclasses.replace(folds, labels=flipped)
+
+
+def reordered(tables: Tables, *, rng: np.random.Generator) -> dict[str, FeatureTable]:
+    """Return the tables with their scans in another order, the same in all of them."""
+    order = rng.permutation(len(next(iter(tables.values())).scan_ids))
+    return {
+        key: FeatureTable(
+            scan_ids=tuple(table.scan_ids[i] for i in order),
+            patient_ids=tuple(table.patient_ids[i] for i in order),
+            scan_sha256=tuple(table.scan_sha256[i] for i in order),
+            features=table.features[order],
+            z_mm=table.z_mm[order],
+        )
+        for key, table in tables.items()
+    }
+
+
+def head_differences(one: TrainedFold, other: TrainedFold) -> list[Found]:
+    """Return in what two heads differ: tensors by their bytes, facts by their JSON.
+
+    Returns
+    -------
+    list of dict
+        `what` differs, with `largest_difference` where two arrays can be subtracted.
+    """
+    found: list[Found] = []
+    if one.head.kind != other.head.kind:
+        found.append({"what": "kind", "values": [one.head.kind, other.head.kind]})
+    a, b = one.head.tensors, other.head.tensors
+    for name in sorted(a.keys() | b.keys()):
+        if name not in a or name not in b or not _same_bytes(a[name], b[name]):
+            found.append({"what": f"tensor {name}", **_distance(a.get(name), b.get(name))})
+    facts, others = one.head.facts, other.head.facts
+    for name in sorted(facts.keys() | others.keys()):
+        known = [canonical_json([side[name]] if name in side else []) for side in (facts, others)]
+        if known[0] != known[1]:
+            found.append({"what": f"fact {name}"})
+    return found
+
+
+def _placed(place: tuple[int, int], differences: list[Found]) -> list[Found]:
+    return [{"repeat": place[0], "fold": place[1], **one} for one in differences]
+
+
+def _same_bytes(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def _distance(
+    a: npt.NDArray[np.float32] | None, b: npt.NDArray[np.float32] | None
+) -> dict[str, float]:
+    if a is None or b is None or a.shape != b.shape:
+        return {}
+    largest = float(np.abs(a.astype(np.float64) - b).max(initial=0.0))
+    return {"largest_difference": largest} if np.isfinite(largest) else {}

@@ -1,0 +1,178 @@
+"""Scores of held-out patients from several tables of features, by the heads of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.errors import EvaluationError
+from mri_transfer.models.features import FeatureTable
+from mri_transfer.models.heads import SliceOutput
+from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.folds import Folds
+
+__all__ = ["HeldOut", "HeldOutPart", "HeldOutScores"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+Tables = Mapping[str, FeatureTable]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeldOutPart:
+    """What one fold's head says of the slices of the patients it held out.
+
+    Attributes
+    ----------
+    fold : TrainedFold
+    scans : ndarray of int64, shape (n_scans,)
+        Their positions in the table.
+    owners : list of str
+        The patient of each scan.
+    output : SliceOutput
+    """
+
+    fold: TrainedFold
+    scans: IntArray
+    owners: list[str]
+    output: SliceOutput
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeldOutScores:
+    """Scores and calls of the same patients.
+
+    Attributes
+    ----------
+    score : ndarray of float64, shape (n_rows, n)
+        Rows are repeats, or draws of repeats.
+    called : ndarray of bool, shape (n_rows, n)
+        Whether the positive label is predicted.
+    """
+
+    score: FloatArray
+    called: BoolArray
+
+    def of(self, columns: IntArray) -> HeldOutScores:
+        """Return some patients."""
+        return HeldOutScores(score=self.score[:, columns], called=self.called[:, columns])
+
+    @classmethod
+    def stacked(cls, parts: Sequence[HeldOutScores]) -> HeldOutScores:
+        """Return the rows of all parts, one below the other."""
+        return cls(
+            score=np.concatenate([one.score for one in parts]),
+            called=np.concatenate([one.called for one in parts]),
+        )
+
+
+class HeldOut:
+    """The heads of a run, and whom each of them held out.
+
+    Parameters
+    ----------
+    trained : sequence of TrainedFold
+        The heads of every outer fold.
+    clean : mapping of str to FeatureTable
+        By pooling: the scans of every patient, as they are.
+    folds : Folds
+    positive_label : str
+    """
+
+    def __init__(
+        self, trained: Sequence[TrainedFold], clean: Tables, folds: Folds, positive_label: str
+    ) -> None:
+        self.trained = trained
+        self.folds = folds
+        self.n_slices = next(iter(clean.values())).features.shape[1]
+        self._scans_of = _scans_by_patient(next(iter(clean.values())))
+        self.n_scans = sum(self._scans_of.values())
+        self.row_of = {repeat: i for i, repeat in enumerate(sorted({t.repeat for t in trained}))}
+        self.positive = np.array([label == positive_label for label in folds.labels])
+        everybody = np.arange(len(folds.patient_ids))
+        self.clean_parts = self.parts(clean, everybody)
+        self.clean = self.scores(self.clean_parts, everybody)
+
+    def complete(self, tables: Tables) -> IntArray:
+        """Return the patients of whom no scan is missing."""
+        found = _scans_by_patient(next(iter(tables.values())))
+        return np.array(
+            [
+                i
+                for i, name in enumerate(self.folds.patient_ids)
+                if found.get(name) == self._scans_of[name]
+            ],
+            dtype=np.int64,
+        )
+
+    def parts(self, tables: Tables, patients: IntArray) -> list[HeldOutPart]:
+        """Apply each head to the patients it held out."""
+        parts = []
+        for one in self.trained:
+            held_out = self.folds.assignment[one.repeat][patients] == one.fold
+            names = {self.folds.patient_ids[i] for i in patients[held_out]}
+            table = tables[one.pooling]
+            scans = np.array(
+                [i for i, name in enumerate(table.patient_ids) if name in names], dtype=np.int64
+            )
+            if len(scans):
+                parts.append(
+                    HeldOutPart(
+                        fold=one,
+                        scans=scans,
+                        owners=[table.patient_ids[i] for i in scans],
+                        output=one.slices(
+                            table.features[scans], [table.patient_ids[i] for i in scans]
+                        ),
+                    )
+                )
+        return parts
+
+    def scores(
+        self, parts: Sequence[HeldOutPart], patients: IntArray, kept: IntArray | None = None
+    ) -> HeldOutScores:
+        """Join slices into patients, by each head's own procedure.
+
+        Parameters
+        ----------
+        parts : sequence of HeldOutPart
+        patients : ndarray of int64, shape (n,)
+        kept : ndarray of int64, shape (n_scans, n_kept), optional
+            The slices of each scan that are not lost.
+        """
+        column = {self.folds.patient_ids[patient]: i for i, patient in enumerate(patients)}
+        score = np.full((len(self.row_of), len(patients)), np.nan)
+        called = np.zeros(score.shape, dtype=np.bool_)
+        for part in parts:
+            output = part.output if kept is None else _without_lost(part.output, kept[part.scans])
+            found = part.fold.patients(output, part.owners)
+            values = np.array(list(found.values()))
+            place = self.row_of[part.fold.repeat], [column[name] for name in found]
+            score[place] = values
+            called[place] = values >= part.fold.threshold
+        if np.isnan(score).any():
+            raise EvaluationError(
+                "a patient was held out by no head",
+                found=f"{int(np.isnan(score).sum())} scores missing of {score.size}",
+                expected="one head for every outer fold of every repeat",
+            )
+        return HeldOutScores(score=score, called=called)
+
+
+def _scans_by_patient(table: FeatureTable) -> dict[str, int]:
+    names, counts = np.unique(np.array(table.patient_ids, dtype=str), return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))
+
+
+def _without_lost(output: SliceOutput, kept: IntArray) -> SliceOutput:
+    """Return what a head says of the slices that are left; their weights add up to 1 again."""
+    weights = np.take_along_axis(output.weights, kept, axis=1)
+    total = weights.sum(axis=1, keepdims=True)
+    return SliceOutput(
+        logits=np.take_along_axis(output.logits, kept, axis=1),
+        weights=weights / np.maximum(total, np.finfo(np.float32).tiny),
+    )

@@ -1,0 +1,298 @@
+"""The leakage stress test: the same head under an honest and under a leaky split.
+
+Splitting by slice puts slices of one patient on both sides. The head then recognises the patient
+and recalls the label, whether or not the label has anything to do with the image (Yagis et al.
+2021). Splitting by session does the same with patients who were scanned more than once. The arms
+make that visible: split by patient, by slice or, where there are patients with several scans, by
+session; true or permuted labels. Only the arm "by patient, true labels" says how good the model
+is, and the arm "by patient, permuted labels" what it would reach by chance.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.core.results import ResultStore
+from mri_transfer.evaluation.audit.arms import Arm, ArmRunner, Split, all_arms
+from mri_transfer.evaluation.audit.outcomes import METRICS, Outcome, outcome_metric
+from mri_transfer.evaluation.audit.replicates import permutation_mean, resampled_figure
+from mri_transfer.metrics.intervals import resample_patients
+from mri_transfer.models.aggregation import Aggregation
+from mri_transfer.models.features import FeatureTable
+from mri_transfer.models.heads import AnyHeadSpec
+from mri_transfer.training.cross_validation import derive_seed
+from mri_transfer.training.folds import Folds, FoldSpec
+
+__all__ = ["ARMS", "SESSION_ARMS", "StressTest", "stress_test"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: The arms of every cohort: how the slices are split, and whether labels are permuted.
+ARMS = tuple(arm.name for arm in all_arms(sessions=False))
+#: Those that need patients with several scans.
+SESSION_ARMS = tuple(arm.name for arm in all_arms(sessions=True) if arm.name not in ARMS)
+
+_INFLATED = ("slice_accuracy", "slice_auc")
+_HONEST, _CHANCE = Arm(split="patient", permuted=False), Arm(split="patient", permuted=True)
+#: Permutations from which their own spread gives the interval of their mean.
+_ENOUGH_PERMUTATIONS = 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StressTest:
+    """Figures of the arms and what they amount to.
+
+    Attributes
+    ----------
+    head : str
+        Kind of the head.
+    n_folds, n_permutations : int
+    arms : dict
+        Figures of each arm over all patients.
+    inflation_points : dict
+        Slice accuracy by slice split minus by patient split, true labels, in points.
+    inflation_by_split : dict
+        The same for each leaky split, true and permuted labels, accuracy and AUC of slices.
+    p_values : dict
+        Of the honest arm's figures, from the permuted labels.
+    several_scans : dict or None
+        Arms and inflation over the patients with several scans; None if there are none.
+    sentence : str
+    """
+
+    head: str
+    n_folds: int
+    n_permutations: int
+    arms: dict[str, dict[str, dict[str, Any]]]
+    inflation_points: dict[str, Any]
+    inflation_by_split: dict[str, Any]
+    p_values: dict[str, dict[str, Any]]
+    several_scans: dict[str, Any] | None
+    sentence: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the entry of `audit.json`."""
+        content = dataclasses.asdict(self)
+        content["inflation_points"] = self.inflation_points["value"]
+        content["inflation"] = self.inflation_points
+        return content
+
+
+def stress_test(
+    head_spec: AnyHeadSpec,
+    table: FeatureTable,
+    folds: Folds,
+    *,
+    fold_spec: FoldSpec,
+    aggregation: Aggregation,
+    positive_label: str,
+    n_permutations: int,
+    bootstrap_samples: int,
+    seed: int,
+    results: ResultStore | None = None,
+    features_id: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> StressTest:
+    """Run the arms.
+
+    Parameters
+    ----------
+    head_spec : HeadSpec
+        Fixed for all arms: a leaky split offers no honest place to choose.
+    table : FeatureTable
+    folds : Folds
+        Patients and their labels; the first repeat is the honest split.
+    fold_spec : FoldSpec
+        `n_folds` is used for every arm.
+    aggregation : Aggregation
+        How slices join into patients.
+    positive_label : str
+    n_permutations, bootstrap_samples, seed : int
+    results : ResultStore, optional
+        Keeps finished cross-validations, so that a killed audit goes on where it stopped. The
+        figures are the same to the last bit with it and without.
+    features_id : str
+        What the features are known by, such as a digest of their keys; needed with `results`.
+    progress : callable, optional
+        Called with cross-validations done and in all.
+
+    Returns
+    -------
+    StressTest
+
+    Raises
+    ------
+    ValueError
+        If `results` is given without `features_id`.
+    """
+    if results is not None and not features_id:
+        raise ValueError("results cannot be kept for features that are not named: features_id")
+    truth = np.array([int(label == positive_label) for label in folds.labels])
+    runner = ArmRunner(
+        head_spec,
+        table,
+        folds,
+        fold_spec,
+        aggregation,
+        seed=seed,
+        results=results,
+        features_id=features_id,
+    )
+    several = np.flatnonzero(np.bincount(runner.owner, minlength=len(truth)) > 1)
+    arms = all_arms(sessions=len(several) > 0)
+    groups = {"all": np.arange(len(truth)), "several": several}
+    tallies = {
+        name: _Tally(truth, members, bootstrap_samples, derive_seed(seed, 8))
+        for name, members in groups.items()
+        if len(members)
+    }
+    done, total = 0, sum(n_permutations if arm.permuted else 1 for arm in arms)
+    for arm in arms:
+        for replicate in range(n_permutations if arm.permuted else 1):
+            labels = _permuted(truth, seed, replicate) if arm.permuted else truth
+            outcome = runner.run(arm, labels, replicate=replicate)
+            for tally in tallies.values():
+                tally.add(arm, outcome)
+            done += 1
+            if progress is not None:
+                progress(done, total)
+    return _stress_test(tallies, head_spec.kind, fold_spec.n_folds, n_permutations)
+
+
+def _permuted(truth: IntArray, seed: int, replicate: int) -> IntArray:
+    """Deal the labels anew; a replicate has the same labels in every arm."""
+    return np.random.default_rng(derive_seed(seed, 7, replicate)).permutation(truth)
+
+
+class _Tally:
+    """Figures of some patients, arm by arm, and the same of resampled patients.
+
+    Only sums over the replicates of an arm are kept, so that a thousand permutations need no
+    more memory than one. All arms share the resamples, so that their differences are paired.
+    """
+
+    def __init__(self, truth: IntArray, members: IntArray, n_samples: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        drawn = members[resample_patients(truth[members], n_samples=n_samples, rng=rng)]
+        self.n = len(members)
+        # The first row is the patients as they are.
+        self.counts = np.zeros((1 + n_samples, len(truth)))
+        self.counts[0, members] = 1.0
+        np.add.at(self.counts, (1 + np.arange(n_samples)[:, None], drawn), 1.0)
+        self.values: dict[tuple[Arm, str], list[float]] = {}
+        self.sums: dict[tuple[Arm, str], FloatArray] = {}
+
+    @property
+    def arms(self) -> list[Arm]:
+        return list(dict.fromkeys(arm for arm, _ in self.sums))
+
+    def add(self, arm: Arm, outcome: Outcome) -> None:
+        for metric in METRICS:
+            rows = outcome_metric(outcome, metric, self.counts)
+            place = (arm, metric)
+            self.values.setdefault(place, []).append(float(rows[0]))
+            self.sums[place] = self.sums.get(place, np.zeros(len(rows))) + rows
+
+    def mean(self, arm: Arm, metric: str) -> FloatArray:
+        """Average over replicates: the patients as they are, then each resample."""
+        mean: FloatArray = self.sums[arm, metric] / len(self.values[arm, metric])
+        return mean
+
+    def figures(self) -> dict[str, dict[str, dict[str, Any]]]:
+        return {arm.name: {name: self.figure(arm, name) for name in METRICS} for arm in self.arms}
+
+    def figure(self, arm: Arm, metric: str) -> dict[str, Any]:
+        if arm.permuted and len(self.values[arm, metric]) >= _ENOUGH_PERMUTATIONS:
+            return permutation_mean(np.array(self.values[arm, metric]), self.n)
+        return resampled_figure(self.mean(arm, metric), self.n)
+
+    def inflation(self, split: Split, *, permuted: bool, metric: str) -> dict[str, Any]:
+        """Return a leaky split's figure minus the honest split's, in points."""
+        arms = [Arm(split=name, permuted=permuted) for name in (split, "patient")]
+        if permuted and len(self.values[arms[0], metric]) >= _ENOUGH_PERMUTATIONS:
+            # A replicate has the same labels in both arms.
+            pairs = (np.array(self.values[arm, metric]) for arm in arms)
+            return permutation_mean(100 * np.subtract(*pairs), self.n)
+        leaky, honest = (self.mean(arm, metric) for arm in arms)
+        return resampled_figure(100 * (leaky - honest), self.n)
+
+    def inflations(self) -> dict[str, Any]:
+        leaky = dict.fromkeys(arm.split for arm in self.arms if arm.split != "patient")
+        return {
+            f"{split}_split": {
+                f"{'permuted' if permuted else 'true'}_labels": {
+                    metric: self.inflation(split, permuted=permuted, metric=metric)
+                    for metric in _INFLATED
+                }
+                for permuted in (False, True)
+            }
+            for split in leaky
+        }
+
+
+def _stress_test(
+    tallies: Mapping[str, _Tally], head: str, n_folds: int, n_permutations: int
+) -> StressTest:
+    whole, several = tallies["all"], tallies.get("several")
+    arms = whole.figures()
+    inflation = whole.inflation("slice", permuted=False, metric="slice_accuracy")
+    return StressTest(
+        head=head,
+        n_folds=n_folds,
+        n_permutations=n_permutations,
+        arms=arms,
+        inflation_points=inflation,
+        inflation_by_split=whole.inflations(),
+        p_values={metric: _p_value(whole, metric) for metric in METRICS},
+        several_scans=None if several is None else _several(several),
+        sentence=_sentence(arms, inflation),
+    )
+
+
+def _several(tally: _Tally) -> dict[str, Any]:
+    return {
+        "n_patients": tally.n,
+        "arms": tally.figures(),
+        "inflation_by_split": tally.inflations(),
+    }
+
+
+def _p_value(tally: _Tally, metric: str) -> dict[str, Any]:
+    """Return how often permuted labels reach the honest arm's figure.
+
+    The true labels count as one of the permutations, so that p is never 0 and the test keeps its
+    level (Phipson and Smyth 2010, Stat Appl Genet Mol Biol 9:39; Ojala and Garriga 2010, JMLR
+    11:1833).
+    """
+    observed = tally.values[_HONEST, metric][0]
+    permuted = np.array(tally.values[_CHANCE, metric])
+    # The same share can be summed in another order.
+    at_least = int((permuted >= observed - 1e-12).sum())
+    return {
+        "value": (1 + at_least) / (1 + len(permuted)),
+        "observed": observed,
+        "permuted_mean": float(permuted.mean()),
+        "n_permutations": len(permuted),
+        "n_at_least": at_least,
+        "method": "labels permuted between patients, folds stratified anew",
+    }
+
+
+def _sentence(
+    arms: Mapping[str, Mapping[str, Mapping[str, Any]]], inflation: Mapping[str, Any]
+) -> str:
+    leaky = 100 * arms["slice_split_true_labels"]["slice_accuracy"]["value"]
+    honest = 100 * arms["patient_split_true_labels"]["slice_accuracy"]["value"]
+    nonsense = 100 * arms["slice_split_permuted_labels"]["slice_accuracy"]["value"]
+    return (
+        f"A study that had split these scans by slice would have claimed a slice accuracy of "
+        f"{leaky:.1f} %; on patients the same head has not seen it reaches {honest:.1f} %, "
+        f"{inflation['value']:.1f} points less. With labels dealt out at random the slice split "
+        f"would still have claimed {nonsense:.1f} %."
+    )

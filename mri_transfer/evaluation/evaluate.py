@@ -1,0 +1,310 @@
+"""The evaluation of a run: from tables of scores to `evaluation.json`."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mri_transfer.evaluation.caveats import find_caveats
+from mri_transfer.evaluation.comparison import Rival, compare_rival, find_rivals
+from mri_transfer.evaluation.document import SCHEMA, Evaluation, plain
+from mri_transfer.evaluation.failures import worst_patients
+from mri_transfer.evaluation.image_value import image_value
+from mri_transfer.evaluation.matching import age_matched
+from mri_transfer.evaluation.patient_level import fold_rows, patient_metrics, repeat_rows
+from mri_transfer.evaluation.settings import CohortTables, EvaluationFacts, EvaluationSpec, Evidence
+from mri_transfer.evaluation.slice_level import slice_metrics
+from mri_transfer.evaluation.subgroups import subgroup_gaps, subgroup_rows
+from mri_transfer.evaluation.tables import ScoreArrays, check_patients, score_arrays
+from mri_transfer.metrics.brier_score import brier_decomposition
+from mri_transfer.metrics.calibration import calibration_curve
+from mri_transfer.metrics.decision_curve import decision_curve
+from mri_transfer.metrics.discrimination import mean_roc_curve
+from mri_transfer.metrics.multiclass import multiclass_metrics
+from mri_transfer.metrics.operating_point import confusion
+from mri_transfer.metrics.operating_targets import operating_points
+from mri_transfer.metrics.precision import precision_summary
+from mri_transfer.metrics.predictive_values import by_prevalence
+from mri_transfer.metrics.smooth_calibration import smooth_calibration
+
+__all__ = ["evaluate"]
+
+Rng = Callable[[str], np.random.Generator]
+
+
+def evaluate(
+    patient_scores: pd.DataFrame,
+    slice_scores: pd.DataFrame | None,
+    *,
+    patients: pd.DataFrame,
+    folds: pd.DataFrame,
+    thresholds: Mapping[tuple[int, int], float],
+    spec: EvaluationSpec,
+    positive_label: str,
+    negative_label: str,
+    seed: int,
+    facts: EvaluationFacts,
+    evidence: Evidence | None = None,
+) -> Evaluation:
+    """Evaluate the cross-validated scores of a cohort.
+
+    Parameters
+    ----------
+    patient_scores : DataFrame
+        Columns repeat, fold, patient_id, label, score, predicted; one row a patient and repeat.
+    slice_scores : DataFrame or None
+        Columns repeat, fold, patient_id, scan_id, slice, z_mm, score.
+    patients : DataFrame
+        Indexed by patient_id: label, covariates and, where known, age, sex and site. Patients
+        without scores are passed over.
+    folds : DataFrame
+        Columns repeat, patient_id, fold, label.
+    thresholds : mapping of (repeat, fold) to float
+        Score from which the head of a fold predicts the positive label.
+    spec : EvaluationSpec
+    positive_label, negative_label : str
+    seed : int
+        Of the resampling and of the baselines' inner folds.
+    facts : EvaluationFacts
+    evidence : Evidence, optional
+        What else the run knows; without it the sections that need it are empty.
+
+    Returns
+    -------
+    Evaluation
+        The same for the same arguments, whatever the order of the rows.
+
+    Raises
+    ------
+    PredictionError
+        If scores contradict each other, the folds, the thresholds or the patient table.
+    EvaluationError
+        If only one label occurs.
+    ConfigurationError
+        If a covariate is not in the patient table.
+    """
+    from threadpoolctl import threadpool_limits
+
+    evidence = evidence or Evidence()
+    arrays = score_arrays(
+        patient_scores,
+        folds=folds,
+        thresholds=thresholds,
+        positive_label=positive_label,
+        negative_label=negative_label,
+    )
+    rows = check_patients(patients, arrays, positive_label, negative_label)
+    cohort = CohortTables(
+        patients=rows, folds=folds, positive_label=positive_label, negative_label=negative_label
+    )
+
+    def rng(name: str) -> np.random.Generator:
+        # By name: adding a figure must not move the draws of the others.
+        return np.random.default_rng([seed, zlib.crc32(name.encode())])
+
+    # Hundreds of tiny fits and products: threads cost more than they bring, most of all on a
+    # busy machine, and one thread sums in the same order on any number of cores.
+    with threadpool_limits(limits=1):
+        rivals = find_rivals(cohort, spec=spec, evidence=evidence, seed=seed)
+        document = {
+            **_heading(arrays, slice_scores, spec, facts, (negative_label, positive_label)),
+            **_figures(arrays, slice_scores, spec, rng),
+            **_operation(arrays, rivals, cohort, spec, evidence, rng),
+            **_groups(arrays, rows, slice_scores, spec, rng),
+            "per_repeat": repeat_rows(arrays),
+            "per_fold": fold_rows(arrays, dict(thresholds)),
+            "choices": _choices(evidence.heads),
+            "classes": _classes(evidence, spec, rng),
+            "baselines": {
+                rival.name: compare_rival(
+                    rival,
+                    arrays,
+                    positive_label=positive_label,
+                    n_samples=spec.bootstrap_samples,
+                    rng=rng,
+                    confidence=spec.confidence,
+                )
+                for rival in rivals
+            },
+            "image_value": image_value(
+                arrays, rivals, cohort, spec=spec, evidence=evidence, seed=seed, rng=rng
+            ),
+        }
+    document["caveats"] = find_caveats(document, rows)
+    return Evaluation(document=plain(document), baseline_scores=_scores_of(rivals))
+
+
+def _scores_of(rivals: Sequence[Rival]) -> pd.DataFrame:
+    tables = [one.table.assign(baseline=one.name) for one in rivals if one.table is not None]
+    columns = ["baseline", "repeat", "fold", "patient_id", "label", "score", "predicted"]
+    return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def _heading(
+    arrays: ScoreArrays,
+    slice_scores: pd.DataFrame | None,
+    spec: EvaluationSpec,
+    facts: EvaluationFacts,
+    labels: tuple[str, str],
+) -> dict[str, Any]:
+    n_scans, n_slices = facts.n_scans, facts.n_slices
+    if slice_scores is not None:
+        slices = slice_scores[["scan_id", "slice"]].drop_duplicates()
+        n_scans = int(slices["scan_id"].nunique()) if n_scans is None else n_scans
+        n_slices = len(slices) if n_slices is None else n_slices
+    return {
+        "schema": SCHEMA,
+        "n_patients": arrays.n,
+        "n_scans": n_scans,
+        "n_slices": n_slices,
+        "n_repeats": len(arrays.repeats),
+        "n_folds": max(len(np.unique(row)) for row in arrays.fold),
+        "negative_label": labels[0],
+        "positive_label": labels[1],
+        "n_positive": int(arrays.positive.sum()),
+        "synthetic": facts.synthetic,
+        "trunk_weights": facts.trunk_weights,
+        "confidence": spec.confidence,
+        "bootstrap_samples": spec.bootstrap_samples,
+        "confusion": {
+            "labels": list(labels),
+            "matrix": confusion(arrays.positive, arrays.predicted).matrix(),
+        },
+    }
+
+
+def _figures(
+    arrays: ScoreArrays, slice_scores: pd.DataFrame | None, spec: EvaluationSpec, rng: Rng
+) -> dict[str, Any]:
+    """Discrimination and calibration."""
+    settings: dict[str, Any] = {
+        "n_samples": spec.bootstrap_samples,
+        "confidence": spec.confidence,
+    }
+    patient = patient_metrics(arrays, rng=rng, **settings)
+    slices = slice_metrics(slice_scores, arrays, rng=rng, **settings)
+    y, scores = arrays.positive, arrays.scores
+    fpr, tpr = mean_roc_curve(y, scores)
+    curve = calibration_curve(y, scores, n_bins=spec.calibration_bins, confidence=spec.confidence)
+    smooth, distances = smooth_calibration(y, scores, rng=rng("smooth calibration"), **settings)
+    parts = brier_decomposition(y, scores, rng=rng("brier parts"), **settings)
+    return {
+        "patient": _entries({**patient, **distances}),
+        "brier_parts": _entries(parts),
+        "slice": _entries(slices),
+        "roc": {"fpr": fpr, "tpr": tpr, "auc": patient["auc"].value},
+        "calibration": {**curve.as_dict(), "smooth": smooth.as_dict()},
+    }
+
+
+def _operation(
+    arrays: ScoreArrays,
+    rivals: Sequence[Rival],
+    cohort: CohortTables,
+    spec: EvaluationSpec,
+    evidence: Evidence,
+    rng: Rng,
+) -> dict[str, Any]:
+    """Say what the scores are good for: decisions, operating points, other prevalences."""
+    y, scores = arrays.positive, arrays.scores
+    covariates = {
+        one.name: one.arrays(arrays, cohort.positive_label)[0]
+        for one in rivals
+        if one.kind == "covariates" and one.table is not None
+    }
+    targets: dict[str, dict[tuple[int, int], float]] = {}
+    for head in evidence.heads:
+        for name, threshold in head.get("target_thresholds", {}).items():
+            targets.setdefault(name, {})[head["repeat"], head["fold"]] = threshold
+    return {
+        "decision_curve": decision_curve(
+            y,
+            scores,
+            n_samples=spec.bootstrap_samples,
+            rng=rng("decision curve"),
+            confidence=spec.confidence,
+            others=covariates,
+        ),
+        "operating_points": operating_points(
+            y,
+            scores,
+            arrays.fold,
+            thresholds=targets,
+            repeats=arrays.repeats,
+            confidence=spec.confidence,
+        ),
+        "predictive_values": by_prevalence(
+            confusion(y, arrays.predicted),
+            prevalences=spec.prevalences,
+            confidence=spec.confidence,
+        ),
+        "precision": precision_summary(
+            y, scores, predicted=arrays.predicted, confidence=spec.confidence
+        ),
+    }
+
+
+def _groups(
+    arrays: ScoreArrays,
+    patients: pd.DataFrame,
+    slice_scores: pd.DataFrame | None,
+    spec: EvaluationSpec,
+    rng: Rng,
+) -> dict[str, Any]:
+    """For whom the scores hold, and for whom they fail."""
+    settings: dict[str, Any] = {
+        "n_samples": spec.bootstrap_samples,
+        "confidence": spec.confidence,
+    }
+    return {
+        "subgroups": {
+            "rows": subgroup_rows(arrays, patients, rng=rng("subgroups"), **settings),
+            "gaps": subgroup_gaps(arrays, patients, rng=rng("gaps"), **settings),
+        },
+        "age_matched": age_matched(
+            arrays,
+            patients,
+            rng=rng("age matched"),
+            caliper_years=spec.age_caliper_years,
+            **settings,
+        ),
+        "failures": worst_patients(arrays, patients, slice_scores, n=spec.worst_patients),
+    }
+
+
+def _entries(estimates: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: estimate.as_dict() for name, estimate in estimates.items()}
+
+
+def _classes(evidence: Evidence, spec: EvaluationSpec, rng: Rng) -> dict[str, Any] | None:
+    """Return the figures of three classes or more; None where two were told apart."""
+    if evidence.class_scores is None:
+        return None
+    return multiclass_metrics(
+        evidence.class_labels,
+        evidence.class_scores,
+        evidence.classes,
+        n_samples=spec.bootstrap_samples,
+        rng=rng,
+        confidence=spec.confidence,
+    )
+
+
+def _choices(heads: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """List what each outer fold chose on its training patients."""
+    names = (
+        "repeat",
+        "fold",
+        "procedure",
+        "trials",
+        "recalibration",
+        "recalibration_log_loss",
+        "threshold",
+        "threshold_from",
+        "target_thresholds",
+    )
+    return [{name: head[name] for name in names} for head in heads]

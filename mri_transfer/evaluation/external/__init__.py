@@ -1,0 +1,1 @@
+"""Evaluation of a fixed model on a new cohort (external testing)."""

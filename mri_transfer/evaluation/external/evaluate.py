@@ -1,0 +1,270 @@
+"""External testing: the full evaluation of a finished model on another cohort, nothing refitted.
+
+`evaluate_external` runs `evaluate` on the one score that the model gives each patient, and sets
+what it finds beside what the model's makers found in internal testing. Patients who were trained on
+are left out; figures are given for all readable patients and for those whom the model's input
+contract admits. A cohort of one label is no error: what one label can tell is told.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mri_transfer.errors import EvaluationError
+from mri_transfer.evaluation.document import Evaluation, plain
+from mri_transfer.evaluation.evaluate import evaluate
+from mri_transfer.evaluation.external.adequacy import (
+    observed_to_expected,
+    one_label_figures,
+    sample_adequacy,
+)
+from mri_transfer.evaluation.external.case_mix import compare_case_mix, describe_case_mix
+from mri_transfer.evaluation.external.settings import ExternalSpec, ModelFacts, NewCohort
+from mri_transfer.evaluation.external.transport import (
+    cross_chosen,
+    recalibration_advice,
+    rechosen_threshold,
+)
+from mri_transfer.evaluation.notices import study_notices
+from mri_transfer.evaluation.settings import EvaluationFacts, EvaluationSpec, Evidence
+from mri_transfer.metrics.unpaired import compare_figures
+
+__all__ = ["EXTERNAL_SCHEMA", "ExternalEvaluation", "evaluate_external"]
+
+EXTERNAL_SCHEMA = "mri-transfer/external/1"
+
+#: Caveats of `evaluate` that are about internal testing.
+_INTERNAL = ("internal_testing_only", "no_baseline")
+
+_CHOICES = (
+    "procedure",
+    "trials",
+    "recalibration",
+    "recalibration_log_loss",
+    "threshold_from",
+    "target_thresholds",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ExternalEvaluation:
+    """What testing on another cohort found.
+
+    Attributes
+    ----------
+    document : dict
+        The content of `external.json`.
+    evaluation : Evaluation or None
+        The content of `evaluation.json`, of all readable patients; None with one label.
+    scores : DataFrame
+        The scores that it is of, with fold and call as they were used.
+    """
+
+    document: dict[str, Any]
+    evaluation: Evaluation | None
+    scores: pd.DataFrame
+
+
+def evaluate_external(
+    cohort: NewCohort, model: ModelFacts, *, spec: ExternalSpec, settings: EvaluationSpec
+) -> ExternalEvaluation:
+    """Test a finished model on another cohort.
+
+    Parameters
+    ----------
+    cohort : NewCohort
+    model : ModelFacts
+    spec : ExternalSpec
+    settings : EvaluationSpec
+        Baselines are not fitted, whatever it says.
+
+    Raises
+    ------
+    EvaluationError
+        If nobody is left to test on, such as where every patient was trained on.
+    """
+    counted = _counted(cohort, spec)
+    inside = counted.only([name for name in counted.patients.index if name not in cohort.faults])
+    tester = _Tester(model=model, spec=spec, settings=settings)
+    everybody, evaluation, scores = tester.test(counted)
+    same = len(inside.patients) == len(counted.patients)
+    admitted = everybody if same else tester.test(inside)[0]
+    document = {
+        "schema": EXTERNAL_SCHEMA,
+        "positive_label": model.positive_label,
+        "negative_label": model.negative_label,
+        "confidence": settings.confidence,
+        "synthetic": cohort.synthetic,
+        "warnings": [
+            one.as_dict()
+            for one in study_notices(
+                synthetic=cohort.synthetic or model.synthetic, trunk_weights=model.trunk_weights
+            )
+        ],
+        "bundle": {
+            "version": model.version,
+            "digest": model.digest,
+            "n_patients": model.n_patients,
+            "performance_from": model.performance_from,
+        },
+        "threshold": {
+            "bundle": model.threshold,
+            "from": str(model.choices.get("threshold_from", "")),
+            "used": spec.threshold,
+        },
+        "cohort": _cohort(cohort, counted, spec),
+        "populations": {"all": everybody, "in_contract": admitted},
+    }
+    return ExternalEvaluation(document=plain(document), evaluation=evaluation, scores=scores)
+
+
+def _counted(cohort: NewCohort, spec: ExternalSpec) -> NewCohort:
+    """Return the cohort without patients who were trained on, unless they are to count."""
+    if spec.allow_overlap or not cohort.overlapping:
+        return cohort
+    left = [name for name in cohort.patients.index if name not in set(cohort.overlapping)]
+    if not left:
+        raise EvaluationError(
+            "every patient of this cohort was trained on: figures would not be a test",
+            found=f"{len(cohort.patients)} patients, all of them known to the bundle",
+            remedy="Test on other patients; to see the figures all the same, marked as no test, "
+            "say --allow-overlap",
+        )
+    return cohort.only(left)
+
+
+def _cohort(cohort: NewCohort, counted: NewCohort, spec: ExternalSpec) -> dict[str, Any]:
+    faults = [cohort.faults.get(str(name), ()) for name in counted.patients.index]
+    names = sorted({fault for one in faults for fault in one})
+    return {
+        "n_readable": len(cohort.patients),
+        "n_overlapping": len(set(cohort.overlapping) & set(cohort.patients.index)),
+        "overlap_counted": spec.allow_overlap,
+        "contract_known": cohort.contract_known,
+        "n_outside_contract": sum(bool(one) for one in faults),
+        "outside_contract": [
+            {"check": name, "n": sum(name in one for one in faults)} for name in names
+        ],
+    }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Tester:
+    model: ModelFacts
+    spec: ExternalSpec
+    settings: EvaluationSpec
+
+    def test(self, cohort: NewCohort) -> tuple[dict[str, Any], Evaluation | None, pd.DataFrame]:
+        """Return the entry of a population, its evaluation, and the scores that it is of."""
+        rows = cohort.scores.sort_values("patient_id", ignore_index=True)
+        labels = (rows["label"] == self.model.positive_label).to_numpy(dtype=bool)
+        scores = rows["score"].to_numpy(dtype=np.float64)
+        entry: dict[str, Any] = {"n": len(rows), "n_positive": int(labels.sum())}
+        if len(rows) == 0:
+            return {**_nothing("no patient is left"), **entry}, None, rows
+        patients = cohort.patients.loc[rows["patient_id"].tolist()]
+        mix = describe_case_mix(patients, scores, labels)
+        entry["case_mix"] = compare_case_mix(self.model.case_mix, mix)
+        if labels.all() or not labels.any():
+            label = self.model.positive_label if labels.all() else self.model.negative_label
+            told = one_label_figures(
+                bool(labels[0]),
+                scores,
+                self.model.threshold,
+                n_samples=self.settings.bootstrap_samples,
+                rng=self._rng("one label"),
+                confidence=self.settings.confidence,
+            )
+            reason = f"every patient is labelled {label}: most figures need both labels"
+            return {**_nothing(reason), **entry, "one_label": told}, None, rows
+        evaluation, used = self._evaluate(rows, cohort, patients)
+        return {**entry, **self._beside(evaluation, labels, scores)}, evaluation, used
+
+    def _rng(self, name: str) -> np.random.Generator:
+        return np.random.default_rng([self.spec.seed, zlib.crc32(name.encode())])
+
+    def _evaluate(
+        self, rows: pd.DataFrame, cohort: NewCohort, patients: pd.DataFrame
+    ) -> tuple[Evaluation, pd.DataFrame]:
+        model = self.model
+        thresholds: Mapping[tuple[int, int], float] = {(0, 0): model.threshold}
+        slices = cohort.slice_scores
+        if self.spec.threshold == "rechosen":
+            labels = rows["label"] == model.positive_label
+            chosen = cross_chosen(labels, rows["score"], seed=self.spec.seed, n_repeats=1)
+            thresholds = chosen.thresholds
+            called = np.where(
+                chosen.called(rows["score"])[0], model.positive_label, model.negative_label
+            )
+            rows = rows.assign(fold=chosen.folds[0], predicted=called)
+            fold_of = dict(zip(rows["patient_id"], rows["fold"], strict=True))
+            slices = slices.assign(fold=slices["patient_id"].map(fold_of))
+        result = evaluate(
+            rows,
+            slices,
+            patients=patients,
+            folds=rows[["repeat", "patient_id", "fold", "label"]],
+            thresholds=thresholds,
+            spec=dataclasses.replace(
+                self.settings, baselines=False, image_baselines=False, random_trunk=False
+            ),
+            positive_label=model.positive_label,
+            negative_label=model.negative_label,
+            seed=self.spec.seed,
+            facts=EvaluationFacts(synthetic=cohort.synthetic, trunk_weights=model.trunk_weights),
+            evidence=Evidence(heads=[self._head(*place) for place in sorted(thresholds.items())]),
+        )
+        caveats = [one for one in result.document["caveats"] if one["code"] not in _INTERNAL]
+        document = {**result.document, "caveats": caveats}
+        return dataclasses.replace(result, document=document), rows
+
+    def _head(self, place: tuple[int, int], threshold: float) -> dict[str, Any]:
+        facts = {name: self.model.choices.get(name) for name in _CHOICES}
+        facts["target_thresholds"] = facts["target_thresholds"] or {}
+        return {**facts, "repeat": place[0], "fold": place[1], "threshold": threshold}
+
+    def _beside(self, evaluation: Evaluation, labels: Any, scores: Any) -> dict[str, Any]:
+        """Return what stands beside the evaluation of a population with both labels."""
+        confidence, seed = self.settings.confidence, self.spec.seed
+        figures = evaluation.document["patient"]
+        internal = self.model.performance
+        compared = compare_figures(figures, internal, confidence=confidence)
+        if self.spec.allow_overlap:
+            compared = [{**one, "p": None} for one in compared]
+        promised = (internal.get("auc") or {}).get("value")
+        found = figures["auc"]["value"]
+        return {
+            "reason": None,
+            "figures": dict(figures),
+            "comparison": compared,
+            "observed_to_expected": observed_to_expected(
+                labels, scores, confidence=confidence
+            ).as_dict(),
+            "rechosen": rechosen_threshold(labels, scores, seed=seed, confidence=confidence),
+            "recalibration": recalibration_advice(labels, scores, seed=seed, confidence=confidence),
+            "sample_size": sample_adequacy(
+                labels,
+                scores,
+                expected_auc=float(promised if promised is not None else found),
+                confidence=confidence,
+            ),
+            "one_label": None,
+        }
+
+
+def _nothing(reason: str) -> dict[str, Any]:
+    """Return the entry of a population of which most cannot be said."""
+    names = ("figures", "observed_to_expected", "rechosen", "recalibration", "sample_size")
+    return {
+        "reason": reason,
+        **dict.fromkeys(names),
+        "comparison": [],
+        "case_mix": None,
+        "one_label": None,
+    }

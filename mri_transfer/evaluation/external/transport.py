@@ -1,0 +1,202 @@
+"""What becomes of a model's threshold and probabilities in a cohort it was not made on.
+
+The threshold that the bundle brings is *transported*: nothing here had a say in it. One that is
+*chosen anew* on the cohort looks better on it than it is, so that beside what it seems to reach
+stands what thresholds reach that were chosen without the patients they are tried on.
+
+Recalibration is told as information and not applied: whoever applies it has a new model, which
+needs patients of its own to be tested.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.errors import EvaluationError, FoldError
+from mri_transfer.metrics.calibration import check_probabilities, score_logits
+from mri_transfer.metrics.calibration_slope import calibration_intercept
+from mri_transfer.metrics.discrimination import check_labels, check_scores, youden_threshold
+from mri_transfer.metrics.operating_point import confusion, rates
+from mri_transfer.models.recalibration import fit_recalibration
+from mri_transfer.training.folds import FoldSpec, make_folds
+
+__all__ = ["CrossChosen", "cross_chosen", "recalibration_advice", "rechosen_threshold"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: Folds and repeats of what is chosen and tried inside the cohort.
+_FOLDS, _REPEATS = 10, 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class CrossChosen:
+    """Folds of a cohort, each with the threshold that the patients outside it choose.
+
+    Attributes
+    ----------
+    folds : ndarray of int64, shape (n_repeats, n)
+    thresholds : mapping of (repeat, fold) to float
+    """
+
+    folds: IntArray
+    thresholds: Mapping[tuple[int, int], float]
+
+    def called(self, scores: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Return who is called positive, shape (n_repeats, n)."""
+        values = np.asarray(scores, dtype=np.float64)
+        limits = np.array(
+            [
+                [self.thresholds[repeat, int(fold)] for fold in row]
+                for repeat, row in enumerate(self.folds)
+            ]
+        )
+        return np.asarray(values >= limits)
+
+
+def cross_chosen(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, *, seed: int, n_repeats: int = _REPEATS
+) -> CrossChosen:
+    """Choose Youden's threshold for each part of a cohort on the rest of it.
+
+    Parameters
+    ----------
+    labels : array_like of {0, 1}, shape (n,)
+    scores : array_like of float, shape (n,)
+    seed : int
+    n_repeats : int
+
+    Raises
+    ------
+    EvaluationError
+        If a label has fewer than three patients.
+    """
+    positive = check_labels(labels)
+    values = check_scores(scores, len(positive))[0]
+    fewest = int(min(positive.sum(), (~positive).sum()))
+    if fewest < 3:
+        raise EvaluationError(
+            "a threshold cannot be chosen on so few patients",
+            found=f"{fewest} of a label",
+            expected="three or more",
+        )
+    assignment = _assignment(positive, seed=seed, n_repeats=n_repeats)
+    thresholds = {
+        (repeat, int(fold)): youden_threshold(positive[row != fold], values[row != fold])
+        for repeat, row in enumerate(assignment)
+        for fold in np.unique(row)
+    }
+    return CrossChosen(folds=assignment, thresholds=thresholds)
+
+
+def rechosen_threshold(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, *, seed: int, confidence: float = 0.95
+) -> dict[str, Any]:
+    """Say which threshold this cohort would choose, what it seems to reach, and what it reaches.
+
+    Parameters
+    ----------
+    labels : array_like of {0, 1}, shape (n,)
+    scores : array_like of float in [0, 1], shape (n,)
+    seed : int
+    confidence : float
+
+    Returns
+    -------
+    dict
+        threshold (Youden's index on all patients); apparent: its rates on the patients that chose
+        it, without intervals; cross_validated: rates of thresholds chosen without the patients
+        they call, repeats averaged. Or `reason` alone, where none can be chosen.
+    """
+    try:
+        chosen = cross_chosen(labels, scores, seed=seed)
+    except (EvaluationError, FoldError) as error:
+        return {"threshold": None, "reason": str(error)}
+    threshold = youden_threshold(labels, scores)
+    values = np.asarray(scores, dtype=np.float64)
+    apparent = rates(confusion(labels, values >= threshold), confidence=confidence)
+    honest = rates(confusion(labels, chosen.called(values)), confidence=confidence)
+    return {
+        "threshold": threshold,
+        "method": f"Youden's index; {_FOLDS} folds or fewer, {_REPEATS} repeats",
+        "apparent": {name: estimate.value for name, estimate in apparent.items()},
+        "cross_validated": {name: estimate.as_dict() for name, estimate in honest.items()},
+    }
+
+
+def recalibration_advice(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, *, seed: int, confidence: float = 0.95
+) -> dict[str, Any]:
+    """Say what recalibrating on this cohort would do; nothing is applied.
+
+    Parameters
+    ----------
+    labels : array_like of {0, 1}, shape (n,)
+    scores : array_like of float in [0, 1], shape (n,)
+    seed : int
+    confidence : float
+
+    Returns
+    -------
+    dict
+        ways: none, intercept (all log-odds shifted) and intercept_and_slope (Platt 1999), each
+        with its parameters and log_loss: mean over patients of what they cost when the map was
+        learned without them; least: the way with the least of it. Or `reason` alone.
+    """
+    positive, rows = check_probabilities(labels, scores)
+    fewest = int(min(positive.sum(), (~positive).sum()))
+    if fewest < 3:
+        return {"ways": [], "least": None, "reason": f"only {fewest} patients of a label"}
+    values = rows[0]
+    shift = calibration_intercept(positive, values, confidence=confidence)
+    platt = fit_recalibration("platt", positive, values)
+    makers: dict[str, tuple[dict[str, Any], Callable[..., FloatArray]]] = {
+        "none": ({}, lambda _labels, _scores, new: new),
+        "intercept": ({"intercept": shift.as_dict()}, _shifted),
+        "intercept_and_slope": (
+            {name: numbers[0] for name, numbers in platt.parameters.items()},
+            lambda known, learned, new: fit_recalibration("platt", known, learned).apply(new),
+        ),
+    }
+    ways: list[dict[str, Any]] = [
+        {"way": way, "parameters": parameters, "log_loss": _held_out(positive, values, make, seed)}
+        for way, (parameters, make) in makers.items()
+    ]
+    return {"ways": ways, "least": min(ways, key=lambda one: one["log_loss"])["way"]}
+
+
+def _shifted(known: npt.NDArray[np.bool_], learned: FloatArray, new: FloatArray) -> FloatArray:
+    from scipy.special import expit
+
+    shift = calibration_intercept(known, learned).value or 0.0
+    return np.asarray(expit(score_logits(new) + shift), dtype=np.float64)
+
+
+def _held_out(
+    positive: npt.NDArray[np.bool_],
+    values: FloatArray,
+    make: Callable[..., FloatArray],
+    seed: int,
+) -> float:
+    losses = []
+    for row in _assignment(positive, seed=seed, n_repeats=1):
+        for fold in np.unique(row):
+            held = row == fold
+            mapped = make(positive[~held], values[~held], values[held])
+            right = np.where(positive[held], mapped, 1.0 - mapped)
+            losses.append(-np.log(np.clip(right, 1e-6, 1.0)))
+    return float(np.concatenate(losses).mean())
+
+
+def _assignment(positive: npt.NDArray[np.bool_], *, seed: int, n_repeats: int) -> IntArray:
+    """Return the fold of each patient, labels spread evenly, shape (n_repeats, n)."""
+    names: Sequence[str] = [f"{i:09d}" for i in range(len(positive))]
+    fewest = int(min(positive.sum(), (~positive).sum()))
+    spec = FoldSpec(n_folds=max(2, min(_FOLDS, fewest)), n_repeats=n_repeats)
+    folds = make_folds(names, [str(int(label)) for label in positive], spec=spec, seed=seed)
+    return np.asarray(folds.assignment, dtype=np.int64)

@@ -1,0 +1,1 @@
+"""Pure functions of labels and scores, with their intervals."""

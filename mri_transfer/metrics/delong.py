@@ -1,0 +1,208 @@
+"""DeLong's variance of an AUC, and the paired difference of two AUCs of the same patients.
+
+E. R. DeLong, D. M. DeLong and D. L. Clarke-Pearson, "Comparing the areas under two or more
+correlated receiver operating characteristic curves: a nonparametric approach", Biometrics 44
+(1988) 837-845.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.metrics.discrimination import delong_placements
+from mri_transfer.metrics.intervals import Estimate, exact_proportion, normal_quantile
+from mri_transfer.metrics.t_intervals import logit_ends, t_quantile, welch_degrees
+
+__all__ = ["AucDifference", "DelongAuc", "delong_auc", "delong_difference"]
+
+FloatArray = npt.NDArray[np.float64]
+
+#: Patients of either label from which the normal quantile stands for Student's t.
+_MANY = 30
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DelongAuc:
+    """An AUC with its DeLong variance (0 where it cannot be had) and interval."""
+
+    estimate: Estimate
+    variance: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AucDifference:
+    """A difference of two AUCs, its interval, and the two-sided p value of no difference."""
+
+    estimate: Estimate
+    p: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the entry of `evaluation.json`."""
+        return {**self.estimate.as_dict(), "p": self.p}
+
+
+def delong_auc(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: float = 0.95
+) -> DelongAuc:
+    """AUC with the variance and interval of DeLong et al. (1988).
+
+    The interval is symmetric on the logit scale and transformed back. On the plain scale the
+    nonparametric interval covers too rarely and passes 1 for high AUCs and small samples;
+    simulations favour the logit (Qin and Hotilovac 2008, Stat Methods Med Res 17:207-221;
+    Kottas, Kuss and Zapf 2014, BMC Med Res Methodol 14:26). With an AUC of exactly 0 or 1 the
+    variance is 0 and says nothing: pairing each patient of the smaller label with another of
+    the larger gives independent trials, all of them ordered alike, and the exact interval of
+    that proportion is reported instead.
+
+    With fewer than 30 patients of a label the quantile is that of Student's t with the degrees of
+    freedom of Welch and Satterthwaite, as the variance is the sum of two that are estimated from
+    few patients; `method` says so. With 12 patients a label and an AUC of .95 the normal quantile
+    covered in 92 per cent of simulations, this one in 95; from 30 on they are within a point.
+
+    Parameters
+    ----------
+    labels : array_like of {0, 1}, shape (n,)
+    scores : array_like of float, shape (n,) or (n_repeats, n)
+        With several repeats: their mean AUC, with placements averaged over repeats.
+    confidence : float
+
+    Raises
+    ------
+    EvaluationError
+        If only one label occurs, shapes differ or a score is not finite.
+    """
+    positive, negative = delong_placements(labels, scores)
+    n = len(positive) + len(negative)
+    value = float(positive.mean())
+    # Complete separation in every repeat must give exactly 0 or 1, not a rounding error beside it.
+    value = float(round(value)) if abs(value - round(value)) < 1e-12 else value
+    if min(len(positive), len(negative)) < 2:
+        reason = "a variance needs two patients of each label"
+        return DelongAuc(estimate=_bare(value, n, reason), variance=0.0)
+    variance = float(positive.var(ddof=1) / len(positive) + negative.var(ddof=1) / len(negative))
+    if value in (0.0, 1.0):
+        return DelongAuc(
+            estimate=_separated(value, len(positive), len(negative), confidence), variance=0.0
+        )
+    if variance < 1e-24:
+        return DelongAuc(
+            estimate=_bare(value, n, "all placements are equal, as with constant scores"),
+            variance=0.0,
+        )
+    degrees = _degrees(positive, negative)
+    low, high = logit_ends(value, _quantile(confidence, degrees) * math.sqrt(variance))
+    estimate = Estimate(
+        value=value, ci_low=low, ci_high=high, n=n, method=_named("DeLong, logit", degrees)
+    )
+    return DelongAuc(estimate=estimate, variance=variance)
+
+
+def _degrees(positive: FloatArray, negative: FloatArray) -> float | None:
+    """Return the degrees of freedom of few patients' variance; None where the normal will do."""
+    groups = (positive, negative)
+    sizes = [len(group) for group in groups]
+    if min(sizes) >= _MANY:
+        return None
+    return welch_degrees([float(group.var(ddof=1)) / len(group) for group in groups], sizes)
+
+
+def _quantile(confidence: float, degrees: float | None) -> float:
+    return normal_quantile(confidence) if degrees is None else t_quantile(confidence, degrees)
+
+
+def _named(method: str, degrees: float | None) -> str:
+    return method if degrees is None else f"{method}, Welch's t"
+
+
+def _bare(value: float, n: int, reason: str) -> Estimate:
+    return Estimate(
+        value=value, ci_low=None, ci_high=None, n=n, method="DeLong, logit", reason=reason
+    )
+
+
+def _separated(value: float, n_positive: int, n_negative: int, confidence: float) -> Estimate:
+    pairs = min(n_positive, n_negative)
+    exact = exact_proportion(value * pairs, pairs, confidence=confidence)
+    return dataclasses.replace(
+        exact,
+        n=n_positive + n_negative,
+        method="Clopper-Pearson exact over disjoint pairs of patients",
+    )
+
+
+def delong_difference(
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    other_scores: npt.ArrayLike,
+    *,
+    confidence: float = 0.95,
+) -> AucDifference:
+    """AUC of `scores` minus AUC of `other_scores` on the same patients, paired.
+
+    The difference of two U-statistics of the same patients is again one: its placements are the
+    differences of the placements, and its variance holds the covariance of the two AUCs.
+
+    Parameters
+    ----------
+    labels : array_like of {0, 1}, shape (n,)
+    scores, other_scores : array_like of float, shape (n,) or (n_repeats, n)
+        The same patients in the same order. With repeats the mean AUCs are compared.
+    confidence : float
+
+    Returns
+    -------
+    AucDifference
+        Wald interval on the plain scale and the p value of the normal test; of Welch's t test
+        with fewer than 30 patients of a label, as in `delong_auc`. Scores that order
+        patients identically differ by 0 with certainty: interval 0 to 0 and a p value of 1.
+
+    Raises
+    ------
+    EvaluationError
+        If only one label occurs, shapes differ or a score is not finite.
+    """
+    first = delong_placements(labels, scores)
+    second = delong_placements(labels, other_scores)
+    positive, negative = first[0] - second[0], first[1] - second[1]
+    n, method = len(positive) + len(negative), "paired DeLong"
+    value = float(first[0].mean() - second[0].mean())
+    if min(len(positive), len(negative)) < 2:
+        reason = "a variance needs two patients of each label"
+        return _without_interval(value, n, reason)
+    variance = float(positive.var(ddof=1) / len(positive) + negative.var(ddof=1) / len(negative))
+    # Placements are sums of simple fractions: what is left below this is rounding.
+    if variance < 1e-24:
+        if abs(value) > 1e-12:
+            return _without_interval(value, n, "all differences of placements are equal")
+        zero = Estimate(value=0.0, ci_low=0.0, ci_high=0.0, n=n, method=method)
+        return AucDifference(estimate=zero, p=1.0)
+    error, degrees = math.sqrt(variance), _degrees(positive, negative)
+    half = _quantile(confidence, degrees) * error
+    estimate = Estimate(
+        value=value,
+        ci_low=value - half,
+        ci_high=value + half,
+        n=n,
+        method=_named(method, degrees),
+    )
+    return AucDifference(estimate=estimate, p=_two_sided(abs(value) / error, degrees))
+
+
+def _two_sided(statistic: float, degrees: float | None) -> float:
+    if degrees is None:
+        return math.erfc(statistic / math.sqrt(2.0))
+    from scipy.stats import t
+
+    return float(2.0 * t.sf(statistic, degrees))
+
+
+def _without_interval(value: float, n: int, reason: str) -> AucDifference:
+    estimate = Estimate(
+        value=value, ci_low=None, ci_high=None, n=n, method="paired DeLong", reason=reason
+    )
+    return AucDifference(estimate=estimate, p=None)

@@ -1,0 +1,1 @@
+"""The model: trunk, head, aggregation of slices, recalibration and harmonisation."""

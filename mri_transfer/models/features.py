@@ -1,0 +1,256 @@
+"""Features: what the frozen trunk makes of a scan's slices, and the store that keeps them.
+
+A feature is a pure function of one scan, so the store is addressed by content: the key holds the
+scan's bytes, every Spec that shaped the slices, the trunk and its weights, and the precision.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic.dataclasses import dataclass
+
+from mri_transfer.core.specs import STRICT, digest, spec_dict
+from mri_transfer.core.store import TensorStore
+from mri_transfer.models.trunks import (
+    Trunk,
+    TrunkSpec,
+    native_precision,
+    resolve_device,
+    trunk_digest,
+)
+from mri_transfer.scans.slices import SliceStack
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "FeatureSpec",
+    "FeatureStore",
+    "FeatureTable",
+    "Pooling",
+    "ScanFeatures",
+    "encode",
+    "encode_poolings",
+    "feature_key",
+    "resolve_features",
+]
+
+FloatArray = npt.NDArray[np.float32]
+Pooling = Literal["max", "average", "flatten"]
+
+_SCHEMA = "mri-transfer/features/1"
+
+#: Feature maps (n_slices, channels, rows, columns) to vectors, by `FeatureSpec.pooling`.
+_POOL: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "max": lambda maps: maps.amax((2, 3)),
+    "average": lambda maps: maps.mean((2, 3)),
+    "flatten": lambda maps: maps.flatten(1),
+}
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FeatureSpec:
+    """How feature maps become a vector per slice, and how the trunk computes."""
+
+    pooling: Pooling = "max"
+    """`flatten` keeps every position of the map (channels x rows x columns numbers)."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto`: bf16 where the device computes it natively, else fp32. Part of the key."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: CUDA if there is one. Part of the key, since devices round differently."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScanFeatures:
+    """One scan's features.
+
+    Attributes
+    ----------
+    scan_id : str
+    features : ndarray of float32, shape (n_slices, n_features)
+    z_mm : ndarray of float32, shape (n_slices,)
+        World height of each slice in millimetres.
+    """
+
+    scan_id: str
+    features: FloatArray
+    z_mm: FloatArray
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureTable:
+    """The features of a cohort, scan by scan. Labels are no part of it.
+
+    Attributes
+    ----------
+    scan_ids, patient_ids, scan_sha256 : tuple of str, length n_scans
+        Each scan, whose it is, and the digest of the file it was read from.
+    features : ndarray of float32, shape (n_scans, n_slices, n_features)
+    z_mm : ndarray of float32, shape (n_scans, n_slices)
+    """
+
+    scan_ids: tuple[str, ...]
+    patient_ids: tuple[str, ...]
+    scan_sha256: tuple[str, ...]
+    features: FloatArray
+    z_mm: FloatArray
+
+    @classmethod
+    def collect(
+        cls, scans: Iterable[ScanFeatures], patient_ids: Sequence[str], scan_sha256: Sequence[str]
+    ) -> FeatureTable:
+        """Stack scans; only one copy of the features is held.
+
+        Parameters
+        ----------
+        scans : iterable of ScanFeatures
+            All with the same number of slices and features.
+        patient_ids, scan_sha256 : sequence of str
+            The patient and the file's digest of each scan, in the same order.
+        """
+        features: FloatArray | None = None
+        names: list[str] = []
+        z_mm: list[FloatArray] = []
+        for i, scan in enumerate(scans):
+            if features is None:
+                features = np.empty((len(patient_ids), *scan.features.shape), dtype=np.float32)
+            features[i] = scan.features
+            names.append(scan.scan_id)
+            z_mm.append(scan.z_mm)
+        if features is None or len(names) != len(patient_ids):
+            raise ValueError(f"{len(names)} scans for {len(patient_ids)} patient ids")
+        return cls(
+            scan_ids=tuple(names),
+            patient_ids=tuple(patient_ids),
+            scan_sha256=tuple(scan_sha256),
+            features=features,
+            z_mm=np.stack(z_mm),
+        )
+
+    def scans(self) -> list[ScanFeatures]:
+        """Return the features of each scan."""
+        return [
+            ScanFeatures(scan_id=scan_id, features=self.features[i], z_mm=self.z_mm[i])
+            for i, scan_id in enumerate(self.scan_ids)
+        ]
+
+    def patient_means(self) -> tuple[tuple[str, ...], FloatArray]:
+        """Return the patients, sorted, and the mean of their slices, (n_patients, n_features)."""
+        names = tuple(sorted(set(self.patient_ids)))
+        owners = np.array(self.patient_ids, dtype=object)
+        means = [self.features[owners == name].mean(axis=(0, 1)) for name in names]
+        return names, np.stack(means)
+
+    def sorted(self) -> FeatureTable:
+        """Return the table by patient and scan; itself if it is in that order already."""
+        keys = list(zip(self.patient_ids, self.scan_ids, strict=True))
+        order = sorted(range(len(keys)), key=lambda i: keys[i])
+        if order == list(range(len(keys))):
+            return self
+        return FeatureTable(
+            scan_ids=tuple(self.scan_ids[i] for i in order),
+            patient_ids=tuple(self.patient_ids[i] for i in order),
+            scan_sha256=tuple(self.scan_sha256[i] for i in order),
+            features=self.features[order],
+            z_mm=self.z_mm[order],
+        )
+
+
+def resolve_features(spec: FeatureSpec) -> FeatureSpec:
+    """Return the spec with `auto` replaced by what this machine has."""
+    if "auto" not in (spec.device, spec.precision):
+        # What was computed elsewhere can be read here.
+        return spec
+    device = resolve_device(spec.device)
+    precision = native_precision(device) if spec.precision == "auto" else spec.precision
+    return dataclasses.replace(spec, device=device, precision=precision)
+
+
+def feature_key(*, slices: str, trunk_spec: TrunkSpec, feature_spec: FeatureSpec) -> str:
+    """Return the key of a scan's features.
+
+    Parameters
+    ----------
+    slices : str
+        The slices' key.
+    trunk_spec : TrunkSpec
+    feature_spec : FeatureSpec
+        Resolved: without `auto`.
+    """
+    if "auto" in (feature_spec.precision, feature_spec.device):
+        raise ValueError("resolve the spec first: a key must not hold 'auto'")
+    trunk = spec_dict(trunk_spec)
+    if trunk_spec.weights != "random":
+        del trunk["seed"]
+    return digest(
+        {
+            "kind": "features/1",
+            "slices": slices,
+            "trunk": trunk,
+            "weights": trunk_digest(trunk_spec),
+            "features": spec_dict(feature_spec),
+        }
+    )
+
+
+def encode(stack: SliceStack, trunk: Trunk, spec: FeatureSpec) -> ScanFeatures:
+    """Pass one scan's slices through the trunk.
+
+    Parameters
+    ----------
+    stack : SliceStack
+    trunk : Trunk
+    spec : FeatureSpec
+
+    Returns
+    -------
+    ScanFeatures
+        float32, whatever the trunk computed in.
+    """
+    return encode_poolings(stack, trunk, [spec.pooling])[spec.pooling]
+
+
+def encode_poolings(
+    stack: SliceStack, trunk: Trunk, poolings: Iterable[str]
+) -> dict[str, ScanFeatures]:
+    """Pass one scan's slices through the trunk once, and pool the maps in several ways.
+
+    Parameters
+    ----------
+    stack : SliceStack
+    trunk : Trunk
+    poolings : iterable
+        Values of `FeatureSpec.pooling`.
+    """
+    import torch
+
+    maps = trunk.forward_slices(torch.from_numpy(stack.pixels))
+    return {
+        pooling: ScanFeatures(
+            scan_id=stack.scan_id,
+            features=_POOL[pooling](maps).cpu().contiguous().numpy(),
+            z_mm=stack.z_mm,
+        )
+        for pooling in poolings
+    }
+
+
+class FeatureStore(TensorStore):
+    """Features, addressed by `feature_key`."""
+
+    kind = "features"
+    schema = _SCHEMA
+
+    def put(self, key: str, scan: ScanFeatures) -> None:
+        """Store a scan's features."""
+        self._write(key, {"features": scan.features, "z_mm": scan.z_mm})
+
+    def get(self, key: str, *, scan_id: str) -> ScanFeatures:
+        """Read a scan's features; raises StoreError if they cannot be trusted."""
+        tensors = self._read(key)
+        return ScanFeatures(scan_id=scan_id, features=tensors["features"], z_mm=tensors["z_mm"])

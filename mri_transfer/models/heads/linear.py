@@ -1,0 +1,185 @@
+"""The regularised linear head: L2 logistic regression on a patient's mean features.
+
+It is fitted on one row a patient, the mean over the training slices, since the label belongs to
+the patient: 32 slices of one brain are not 32 independent cases. The stack may be cut into zones
+of equal height whose means stand side by side, so that the same feature may count differently low
+and high in the brain. Being linear the head gives every slice a log-odds, whose mean over the
+slices is the patient's.
+
+Which penalty is best cannot be told apart on a hundred patients, and choosing one per fold costs
+more than it gains (docs/decisions/0004). So the default averages the heads of all penalties: a
+mean of linear heads is a linear head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from threadpoolctl import threadpool_limits
+
+from mri_transfer.core.specs import STRICT
+from mri_transfer.models.features import FeatureTable
+from mri_transfer.models.heads.head import Fit, Head, SliceOutput
+
+__all__ = ["LinearHeadSpec", "apply_linear", "fit_linear", "patient_rows", "zone_of_slices"]
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LinearHeadSpec:
+    """L2 logistic regression on a patient's mean features."""
+
+    kind: Literal["linear"] = "linear"
+    scaling: Literal["global", "feature"] = "global"
+    """`global`: features are centred and divided by one number, the root of their summed
+    variances, so that those that vary most weigh most; `feature`: each by its own deviation."""
+    inverse_l2: tuple[float, ...] = Field(default=(10.0, 30.0, 100.0), min_length=1)
+    """Scikit-learn's C, one or several: the head is the mean of the heads of all of them. The
+    right size depends on the scaling."""
+    zones: int = Field(default=2, ge=1)
+    """Zones of equal height, from the lowest slice up, each with weights of its own."""
+    balanced: bool = True
+    """Weigh labels inversely to their frequency among the training patients."""
+
+
+def zone_of_slices(n_slices: int, zones: int) -> IntArray:
+    """Return the zone of each slice, shape (n_slices,), from the lowest slice up."""
+    return np.arange(n_slices) * zones // n_slices
+
+
+def patient_rows(
+    table: FeatureTable, labels: IntArray, fit: Fit, *, zones: int
+) -> tuple[DoubleArray, IntArray]:
+    """Average each training patient's slices, zone by zone.
+
+    A patient without a training slice in a zone, which only the deliberate slice split can bring
+    about, is represented there by the mean of its other slices.
+
+    Returns
+    -------
+    rows : ndarray of float64, shape (n_train_patients, zones, n_features)
+    labels : ndarray of int64, shape (n_train_patients,)
+    """
+    owners = np.array(table.patient_ids, dtype=object)
+    zone = zone_of_slices(table.features.shape[1], zones)
+    names = [name for name in dict.fromkeys(table.patient_ids) if fit.train[owners == name].any()]
+    rows = np.empty((len(names), zones, table.features.shape[2]))
+    values = np.empty(len(names), dtype=np.int64)
+    for i, name in enumerate(names):
+        scans = np.flatnonzero(owners == name)
+        values[i] = labels[scans[0]]
+        for k in range(zones):
+            seen = fit.train[scans] & (zone == k)
+            seen = seen if seen.any() else fit.train[scans]
+            rows[i, k] = table.features[scans][seen].mean(axis=0, dtype=np.float64)
+    return rows, values
+
+
+def fit_linear(
+    spec: LinearHeadSpec, table: FeatureTable, labels: IntArray, fits: Sequence[Fit]
+) -> Iterator[tuple[int, Head]]:
+    """Fit one head for each request.
+
+    Yields
+    ------
+    fit : int
+        Position in `fits`.
+    head : Head
+    """
+    n_slices = table.features.shape[1]
+    # A zone's slices carry the zone's weight in the mean over all slices.
+    share = n_slices / np.bincount(zone_of_slices(n_slices, spec.zones), minlength=spec.zones)
+    for i, fit in enumerate(fits):
+        rows, values = patient_rows(table, labels, fit, zones=spec.zones)
+        mean, deviation = rows.mean(axis=0), _deviation(rows, spec.scaling)
+        scaled = ((rows - mean) / deviation).reshape(len(rows), -1)
+        heights = _mean_by_slice(table.features, fit.train)
+        # With an L2 penalty the solution lies in the span of the rows. In a basis of that span
+        # there are no more unknowns than patients, however many features there are.
+        # Threads cost more than they save on a problem this small, and round by their number.
+        with threadpool_limits(limits=1):
+            left, lengths, basis = np.linalg.svd(scaled, full_matrices=False)
+            rotated = left * lengths
+            solved = [_solve(rotated, values, c, balanced=spec.balanced) for c in spec.inverse_l2]
+            weight = (np.mean([w for w, _ in solved], axis=0) @ basis).reshape(mean.shape)
+        raw = share[:, None] * weight / deviation
+        intercept = float(np.mean([b for _, b in solved]))
+        bias = _slice_biases(raw, intercept, mean, heights)
+        tensors = {"weight": raw.astype(np.float32), "bias": bias.astype(np.float32)}
+        yield i, Head(kind="linear", tensors=tensors)
+
+
+def _deviation(rows: DoubleArray, scaling: Literal["global", "feature"]) -> DoubleArray:
+    """Return what centred features are divided by, shape (zones, n_features)."""
+    spread = rows.std(axis=0)
+    if scaling == "global":
+        return np.full(spread.shape, max(float(np.sqrt((spread**2).sum())), 1e-12))
+    return np.where(spread > 1e-6, spread, 1.0)
+
+
+def _mean_by_slice(features: FloatArray, train: npt.NDArray[np.bool_]) -> DoubleArray:
+    """Average the training slices of each position, shape (n_slices, n_features)."""
+    return np.stack(
+        [
+            features[train[:, s] if train[:, s].any() else slice(None), s].mean(
+                axis=0, dtype=np.float64
+            )
+            for s in range(features.shape[1])
+        ]
+    )
+
+
+def _slice_biases(
+    raw: DoubleArray, intercept: float, zone_mean: DoubleArray, slice_mean: DoubleArray
+) -> DoubleArray:
+    """Return a bias a slice, such that an average slice of each height says the intercept.
+
+    Features change with the height in the brain whoever's brain it is. Without this a slice's
+    score would tell its height; the mean over the slices, the patient's, is the same with it.
+    """
+    zone = zone_of_slices(len(slice_mean), len(raw))
+    height = (raw[zone] * slice_mean).sum(axis=1)
+    for k in range(len(raw)):
+        height[zone == k] -= height[zone == k].mean()
+    biases: DoubleArray = intercept - (raw * zone_mean).sum(axis=1)[zone] - height
+    return biases
+
+
+def _solve(
+    coordinates: DoubleArray, values: IntArray, inverse_l2: float, *, balanced: bool
+) -> tuple[DoubleArray, float]:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(
+        C=inverse_l2,
+        class_weight="balanced" if balanced else None,
+        max_iter=5000,
+        tol=1e-6,
+    ).fit(coordinates, values)
+    return model.coef_[0], float(model.intercept_[0])
+
+
+def apply_linear(tensors: Mapping[str, FloatArray], features: FloatArray) -> SliceOutput:
+    """Score slices; every slice of a scan counts the same.
+
+    Parameters
+    ----------
+    tensors : mapping
+        A linear head's parameters.
+    features : ndarray of float32, shape (n_scans, n_slices, n_features)
+    """
+    n_slices = features.shape[1]
+    weight = tensors["weight"].astype(np.float64)
+    zone = zone_of_slices(n_slices, len(weight))
+    logits = np.einsum("nsd,sd->ns", features.astype(np.float64), weight[zone])
+    logits += tensors["bias"].astype(np.float64)
+    weights = np.full(logits.shape, 1 / n_slices, dtype=np.float32)
+    return SliceOutput(logits=logits.astype(np.float32), weights=weights)

@@ -1,0 +1,247 @@
+"""Trunk: a frozen network from slices to feature maps, and the registry of those we know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, field_validator
+from pydantic.dataclasses import dataclass
+
+from mri_transfer.core.specs import STRICT, suggestion
+from mri_transfer.core.threads import one_core_each
+from mri_transfer.errors import ConfigurationError
+from mri_transfer.models.trunks.vgg16 import build_vgg16
+from mri_transfer.models.trunks.weights import (
+    CAFFE_DIGEST,
+    TrunkWeights,
+    find_weights,
+    random_weights,
+)
+
+__all__ = [
+    "FLOAT_PRECISIONS",
+    "Trunk",
+    "TrunkSpec",
+    "load_trunk",
+    "native_precision",
+    "resolve_device",
+    "trunk_digest",
+    "trunk_names",
+]
+
+FloatPrecision = Literal["fp32", "bf16"]
+DeviceName = Literal["cpu", "cuda"]
+
+FLOAT_PRECISIONS: dict[FloatPrecision, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+}
+
+#: Mean of ImageNet's pixels, red, green, blue, on 0..255, as released with the weights.
+IMAGENET_MEAN_RGB = (123.68, 116.779, 103.939)
+
+#: Largest activation of one pass on a processor. From 32 MiB on the C library maps and unmaps
+#: every block anew, and a third of the time goes into page faults.
+_ACTIVATION_BYTES = 26 * 2**20
+
+_BUILDERS: dict[str, Callable[[TrunkWeights, str], torch.nn.Sequential]] = {"vgg16": build_vgg16}
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrunkSpec:
+    """Which trunk, with which weights, read out where."""
+
+    name: str = "vgg16"
+    """A name of the registry (`trunk_names`)."""
+    weights: Literal["imagenet", "random"] = "imagenet"
+    """`imagenet`: as released; `random`: untrained, the control."""
+    layer: Literal["block3_pool", "block4_pool", "block5_pool"] = "block4_pool"
+    """The layer whose maps are the features."""
+    input_scaling: Literal["imagenet_mean", "unit"] = "imagenet_mean"
+    """`imagenet_mean`: 0..255 minus ImageNet's mean, as the weights expect; `unit`: divided by
+    255 without a mean, as Hon and Khan's code did."""
+    seed: int = Field(default=0, ge=0)
+    """Draws the `random` weights; without effect on `imagenet`."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in _BUILDERS:
+            near = suggestion(name, _BUILDERS).strip()
+            known = f"no such trunk; there is {', '.join(_BUILDERS)}"
+            raise ValueError(f"{known}. {near}" if near else known)
+        return name
+
+
+class Trunk:
+    """A frozen network: evaluation mode, no gradients, parameters that never change.
+
+    Parameters
+    ----------
+    spec : TrunkSpec
+    weights : TrunkWeights
+    precision : {"fp32", "bf16"}
+        What the network computes in.
+    device : {"cpu", "cuda"}
+    """
+
+    def __init__(
+        self,
+        spec: TrunkSpec,
+        weights: TrunkWeights,
+        *,
+        precision: FloatPrecision,
+        device: DeviceName,
+    ) -> None:
+        self.spec = spec
+        self.weights_digest = weights.digest
+        self.weights_source = weights.source
+        self.precision = precision
+        self.device = device
+        network = _BUILDERS[spec.name](weights, spec.layer).eval().requires_grad_(False)
+        self.network = network.to(device, FLOAT_PRECISIONS[precision]).to(
+            memory_format=torch.channels_last
+        )
+        self._mean = torch.tensor(IMAGENET_MEAN_RGB, device=device).view(1, 3, 1, 1)
+
+    def forward_slices(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pass slices through the network.
+
+        Parameters
+        ----------
+        pixels : Tensor of uint8, shape (n, height, width)
+            Grey values 0..255; each fills the three channels.
+
+        Returns
+        -------
+        Tensor of float32, shape (n, channels, rows, columns)
+            The maps of `spec.layer`, on the trunk's device.
+        """
+        parts = torch.split(pixels, self.micro_batch(*pixels.shape[1:]))
+        if self.device == "cuda":
+            return torch.cat([self._pass(part) for part in parts])
+        # A core each takes whole parts: no two wait for each other after every layer.
+        with one_core_each(torch.get_num_threads()) as pool:
+            return torch.cat(list(pool.map(self._pass, parts)))
+
+    def _pass(self, pixels: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            maps: torch.Tensor = self.network(self.to_input(pixels)).float()
+            return maps
+
+    def micro_batch(self, height_px: int, width_px: int) -> int:
+        """Return how many slices pass at once.
+
+        It depends on their size and the precision alone, never on how many there are, so that a
+        scan's features cannot depend on what else was in a batch.
+        """
+        if self.device == "cuda":
+            return 32
+        itemsize = FLOAT_PRECISIONS[self.precision].itemsize
+        return max(1, min(8, _ACTIVATION_BYTES // (64 * height_px * width_px * itemsize)))
+
+    def digest(self) -> str:
+        """Return a SHA-256 of the parameters as they are now; it never changes."""
+        import hashlib
+
+        sha = hashlib.sha256()
+        for parameter in self.network.parameters():
+            sha.update(parameter.detach().float().cpu().contiguous().numpy().tobytes())
+        return sha.hexdigest()
+
+    def to_input(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return what the network reads of grey slices: three channels, scaled, in its precision.
+
+        Parameters
+        ----------
+        pixels : Tensor, shape (n, height, width)
+            Grey values 0..255.
+
+        Returns
+        -------
+        Tensor, shape (n, 3, height, width)
+        """
+        grey = pixels.to(self.device, torch.float32)[:, None]
+        if self.spec.input_scaling == "imagenet_mean":
+            scaled = grey - self._mean
+        else:
+            scaled = (grey / 255).expand(-1, 3, -1, -1)
+        return scaled.to(FLOAT_PRECISIONS[self.precision]).contiguous(
+            memory_format=torch.channels_last
+        )
+
+
+def load_trunk(
+    spec: TrunkSpec,
+    *,
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    weights_path: Path | None = None,
+    cache: Path | None = None,
+) -> Trunk:
+    """Build a trunk and load its weights.
+
+    Parameters
+    ----------
+    spec : TrunkSpec
+    precision : {"auto", "fp32", "bf16"}
+        `auto`: bf16 where the device computes it natively, else fp32.
+    device : {"auto", "cpu", "cuda"}
+        `auto`: CUDA if there is one.
+    weights_path : Path, optional
+        A file to read the weights from instead of searching.
+    cache : Path, optional
+        Folder of the converted copy of the weights.
+
+    Raises
+    ------
+    ConfigurationError
+        If the name is unknown, or CUDA is asked for and absent.
+    WeightsError
+        If no source has the weights.
+    """
+    chosen_device = resolve_device(device)
+    if spec.weights == "random":
+        weights = random_weights(spec.seed)
+    else:
+        weights = find_weights(path=weights_path, cache=cache)
+    chosen = native_precision(chosen_device) if precision == "auto" else precision
+    return Trunk(spec, weights, precision=chosen, device=chosen_device)
+
+
+def trunk_names() -> tuple[str, ...]:
+    """Return the names that `TrunkSpec.name` may take."""
+    return tuple(_BUILDERS)
+
+
+def trunk_digest(spec: TrunkSpec) -> str:
+    """Return the digest of the weights a spec names, without looking for a file."""
+    return random_weights(spec.seed).digest if spec.weights == "random" else CAFFE_DIGEST
+
+
+def resolve_device(device: Literal["auto", "cpu", "cuda"]) -> DeviceName:
+    """Return the device to compute on; `auto` prefers CUDA."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError(
+            "CUDA was asked for, but no CUDA device is visible",
+            where="features.device",
+            expected="auto or cpu",
+        )
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def native_precision(device: DeviceName) -> FloatPrecision:
+    """Return bf16 if the device multiplies it in hardware, else fp32."""
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    capabilities: Mapping[str, Any] = torch.cpu.get_capabilities()
+    native = any(
+        capabilities.get(name, False)
+        for name in ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "arm_bf16")
+    )
+    return "bf16" if native else "fp32"

@@ -1,0 +1,1 @@
+"""The blocks that a report is built of, and their wording."""

@@ -1,0 +1,1 @@
+"""Pages beside the report: predictions, quality, external tests, comparisons, cards."""

@@ -1,0 +1,1 @@
+"""Pseudonyms: reports without the names of patients and files."""

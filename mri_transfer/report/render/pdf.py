@@ -1,0 +1,312 @@
+"""The report for print: the same tree as a tagged PDF, set by typst without a system's fonts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import tempfile
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic.dataclasses import dataclass
+
+from mri_transfer.core.files import atomic_write_bytes
+from mri_transfer.core.specs import STRICT
+from mri_transfer.report.blocks.cells import percent
+from mri_transfer.report.blocks.document import (
+    Block,
+    Figure,
+    Folded,
+    PatientPanels,
+    Picture,
+    Report,
+    Row,
+    Side,
+    SliceSheet,
+    Table,
+    Text,
+)
+from mri_transfer.report.blocks.wording import label_of, number
+from mri_transfer.report.figures.tiles import Orientation
+from mri_transfer.report.render.machine import report_document
+
+__all__ = ["Paper", "PrintSpec", "print_pages", "render_pdf", "write_pdf"]
+
+Paper = Literal["a4", "us-letter"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PrintSpec:
+    """How the report shows brain slices, and how it is printed."""
+
+    orientation: Orientation = "neurological"
+    """Which side of the patient is on the left of every brain slice in the report: `neurological`,
+    the left; `radiological`, the right, as clinicians are used to. Letters on each slice say it.
+    Quality pages and viewers keep the left on the left, with letters too."""
+    paper: Paper = "a4"
+    """Size of the pages of `report.pdf`: a4 or us-letter."""
+
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_MAIN = "report.typ"
+#: Accessible PDF, ISO 14289-1. It refuses text that no font can draw and pictures without words.
+_STANDARD: Final = "ua-1"
+#: The fonts in the wheel of typst are the only ones: another machine makes the same bytes.
+_FONT = "Libertinus Serif"
+#: How much larger the letters of a drawing may be set in that narrower font.
+_LETTERS = 1.2
+#: Format characters that text may hold; others could reorder or hide what is read.
+_HARMLESS = frozenset("\u00ad\u200b\u200c\u200d\u2060")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+
+
+def write_pdf(report: Report, path: Path, *, paper: Paper = "a4") -> None:
+    """Write the report for print; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    report : Report
+    path : Path
+        Usually `report/report.pdf` of a run.
+    paper : {'a4', 'us-letter'}
+    """
+    atomic_write_bytes(path, render_pdf(report, paper=paper))
+
+
+def render_pdf(report: Report, *, paper: Paper = "a4") -> bytes:
+    """Return the report as a PDF: tagged (PDF/UA-1), with contents, page numbers and bookmarks.
+
+    What a screen folds away is shown. Of the patients there is the table; their panels are in the
+    page. Long tables of a figure's numbers stand at the end. Fonts are embedded, there is no date,
+    nothing is fetched, and the same report gives the same bytes.
+
+    Parameters
+    ----------
+    report : Report
+        Its texts are data: none is read as markup. A character that the fonts cannot draw, or
+        that cannot be seen, is shown by its number, such as `[U+5B57]`.
+    paper : {'a4', 'us-letter'}
+
+    Returns
+    -------
+    bytes
+    """
+    import typst
+
+    report = dataclasses.replace(
+        report,
+        sections=tuple(
+            dataclasses.replace(section, blocks=_for_print(section.blocks))
+            for section in report.sections
+        ),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        _lay_out(report, root, undrawn=frozenset())
+        try:
+            return _compiled(root, paper)
+        except typst.TypstError as error:
+            if "could not be displayed" not in str(error):
+                raise
+        _lay_out(report, root, undrawn=_undrawn((root / "report.json").read_text("utf-8")))
+        return _compiled(root, paper)
+
+
+def print_pages(
+    template: str, content: Mapping[str, Any], files: Mapping[str, bytes], *, paper: Paper = "a4"
+) -> bytes:
+    """Return other pages than the report's as a PDF, with the same fonts and rules.
+
+    Parameters
+    ----------
+    template : str
+        Name of a typst file among the report's templates; it reads `report.json` beside it.
+    content : mapping
+        JSON values. Texts are data, as in a report.
+    files : mapping of str to bytes
+        Pictures, by the names that the content has them under.
+    paper : {'a4', 'us-letter'}
+    """
+    import typst
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        _copy_templates(root)
+        for name, data in files.items():
+            (root / name).write_bytes(data)
+        text = json.dumps(_visible_tree(content, frozenset()), ensure_ascii=False, allow_nan=False)
+        (root / "report.json").write_text(text, encoding="utf-8")
+        try:
+            return _compiled(root, paper, template)
+        except typst.TypstError as error:
+            if "could not be displayed" not in str(error):
+                raise
+        shown = _visible_tree(content, _undrawn(text))
+        text = json.dumps(shown, ensure_ascii=False, allow_nan=False)
+        (root / "report.json").write_text(text, encoding="utf-8")
+        return _compiled(root, paper, template)
+
+
+def _copy_templates(root: Path) -> None:
+    for template in _TEMPLATES.glob("*.typ"):
+        shutil.copyfile(template, root / template.name)
+
+
+def _compiled(root: Path, paper: Paper, main: str = _MAIN) -> bytes:
+    import typst
+
+    found = typst.compile(
+        root / main,
+        root=root,
+        sys_inputs={"paper": paper},
+        ignore_system_fonts=True,
+        pdf_standards=[_STANDARD],
+    )
+    return bytes(found)
+
+
+def _lay_out(report: Report, root: Path, *, undrawn: frozenset[str]) -> None:
+    """Write templates, texts, drawings and pictures into one folder."""
+    _copy_templates(root)
+    shown = _visible_tree(report_document(report), undrawn)
+    text = json.dumps(shown, ensure_ascii=False, allow_nan=False)
+    (root / "report.json").write_text(text, encoding="utf-8")
+    for section, described in zip(report.sections, shown["sections"], strict=True):
+        drawings = zip(_drawings(section.blocks), _files(described["blocks"]), strict=True)
+        for block, name in drawings:
+            content = block.content if isinstance(block, Picture) else _print_svg(block, undrawn)
+            (root / name).write_bytes(content)
+
+
+def _drawings(blocks: Sequence[Block]) -> Iterator[Figure | Picture]:
+    for block in blocks:
+        if isinstance(block, Figure | Picture):
+            yield block
+        elif isinstance(block, SliceSheet):
+            yield from (one for one in (block.picture, block.overlay) if one is not None)
+        elif isinstance(block, Folded | Side):
+            yield from _drawings(block.blocks)
+
+
+def _files(blocks: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Return the file names that the template asks for, in the order of `_drawings`."""
+    for block in blocks:
+        kind = block["type"]
+        if kind == "figure":
+            yield f"figure-{block['svg_sha256']}.svg"
+        elif kind == "picture":
+            yield f"picture-{block['sha256']}"
+        elif kind == "slice_sheet":
+            yield from _files([one for one in (block["picture"], block["overlay"]) if one])
+        elif kind in ("folded", "side"):
+            yield from _files(block["blocks"])
+
+
+def _print_svg(figure: Figure, undrawn: frozenset[str]) -> bytes:
+    """Return a drawing with the colours of paper and in the font of the print."""
+    svg = re.sub(r"var\(--[\w-]+,\s*([^()]+|[^()]*\([^()]*\))\)", r"\1", figure.svg)
+    svg = re.sub(r"var\(--[\w-]+\)", "#1f2a37", svg)
+    svg = re.sub(r"(\bfont:[^;\"]*?[\d.]+(?:px|pt)?\s+)[^;\"]+", rf"\g<1>'{_FONT}'", svg)
+    svg = re.sub(r"(\bfont-family:\s*)[^;\"]+", rf"\g<1>'{_FONT}'", svg)
+    svg = re.sub(r"(\bfont-family=\")[^\"]+", rf"\g<1>{_FONT}", svg)
+    size = r"(\bfont(?:-size)?(?::|=\")[^;\"]*?)([\d.]+)(?=px|pt|\")"
+    svg = re.sub(size, lambda found: f"{found[1]}{_LETTERS * float(found[2]):g}", svg)
+    return _visible(svg, undrawn).encode()
+
+
+def _undrawn(text: str) -> frozenset[str]:
+    """Return the characters of a text that no font of the print can draw."""
+    import typst
+
+    def drawn(character: str) -> bool:
+        source = (
+            '#set document(title: "probe", date: none)\n#set page(width: 40pt, height: 40pt)\n'
+            f'#text(font: "{_FONT}", sys.inputs.character)'
+        )
+        try:
+            compiler.compile(
+                source.encode(), sys_inputs={"character": character}, pdf_standards=[_STANDARD]
+            )
+        except typst.TypstError:
+            return False
+        return True
+
+    compiler = typst.Compiler(ignore_system_fonts=True)
+    return frozenset(one for one in set(text) if not one.isascii() and not drawn(one))
+
+
+def _visible_tree(value: Any, undrawn: frozenset[str]) -> Any:
+    if isinstance(value, dict):
+        return {_visible(key, undrawn): _visible_tree(one, undrawn) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_visible_tree(one, undrawn) for one in value]
+    return _visible(value, undrawn) if isinstance(value, str) else value
+
+
+def _visible(text: str, undrawn: frozenset[str]) -> str:
+    """Return a text in which nothing is hidden: what cannot be drawn is shown by its number."""
+    if text.isascii() and text.isprintable():
+        return text
+
+    def shown(character: str) -> str:
+        hidden = unicodedata.category(character) in _HIDDEN and character not in _HARMLESS
+        plain = character in "\n\t" or not (hidden or character in undrawn)
+        return character if plain else f"[U+{ord(character):04X}]"
+
+    return "".join(map(shown, text))
+
+
+def _for_print(blocks: Sequence[Block]) -> tuple[Block, ...]:
+    """Return blocks in which the patients' panels are a table."""
+    return tuple(printed for block in blocks for printed in _printed(block))
+
+
+def _printed(block: Block) -> tuple[Block, ...]:
+    if isinstance(block, PatientPanels):
+        where = (
+            "Each patient's slices, scores by repeat and nearest training patients are in the "
+            "page (index.html) and in report.json, beside this file."
+        )
+        return _panel_table(block), Text(text=where, role="note")
+    if isinstance(block, Folded | Side):
+        return (dataclasses.replace(block, blocks=_for_print(block.blocks)),)
+    return (block,)
+
+
+def _panel_table(block: PatientPanels) -> Table:
+    known = (name for panel in block.panels for name, value in panel.covariates.items() if value)
+    names = list(dict.fromkeys(known))
+    rows = [
+        Row(
+            panel.patient_id,
+            (
+                panel.label,
+                number(panel.score, 2),
+                f"{number(panel.score_low, 2)} to {number(panel.score_high, 2)}",
+                f"{panel.called}\nthreshold {panel.threshold}" if panel.threshold else panel.called,
+                percent(panel.share_right),
+                "\n".join(one for one in (panel.quality, panel.quality_note) if one),
+                *(panel.covariates.get(name, "") for name in names),
+            ),
+        )
+        for panel in block.panels
+    ]
+    return Table(
+        caption=block.caption,
+        columns=(
+            "Patient",
+            "Label",
+            "Score",
+            "Over repeats",
+            "Called",
+            "Repeats called rightly",
+            "Quality",
+            *map(label_of, names),
+        ),
+        rows=tuple(rows),
+        wide=("Label", "Called", "Quality"),
+    )

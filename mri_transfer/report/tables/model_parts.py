@@ -1,0 +1,127 @@
+"""The model as the configuration describes it, with the size of every part."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mri_transfer.models.features import FeatureSpec
+from mri_transfer.models.heads import AnyHeadSpec, HeadSpec
+from mri_transfer.models.heads.sizes import HeadPart, head_parts
+from mri_transfer.models.trunks import TrunkSpec
+from mri_transfer.models.trunks.layers import TrunkLayer, layer_table
+from mri_transfer.scans.slices import SliceSpec
+
+if TYPE_CHECKING:
+    from mri_transfer.models.aggregation import Aggregation
+
+__all__ = ["ModelParts", "model_parts"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelParts:
+    """What a slice passes through.
+
+    Attributes
+    ----------
+    slices, trunk, features, head
+        Their settings.
+    aggregation : str
+        As in `PredictionSpec`, never `auto`.
+    harmonised : bool
+        Whether ComBat stands before the head.
+    recalibration : tuple of str
+        Methods of which each fold chooses one; empty where scores stay as they are.
+    classes : tuple of str
+        Three labels or more that are told apart; empty with two.
+    """
+
+    slices: SliceSpec
+    trunk: TrunkSpec
+    features: FeatureSpec
+    head: AnyHeadSpec
+    aggregation: Aggregation
+    harmonised: bool
+    recalibration: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    @property
+    def layers(self) -> tuple[TrunkLayer, ...]:
+        """The layers of the trunk."""
+        return layer_table(self.trunk, self.slices.size_px)
+
+    @property
+    def n_features(self) -> int:
+        """Features of a slice."""
+        last = self.layers[-1]
+        flat = self.features.pooling == "flatten"
+        return last.channels * (last.rows * last.columns if flat else 1)
+
+    @property
+    def head_parts(self) -> tuple[HeadPart, ...]:
+        """The parts of the head."""
+        return head_parts(self.head, self.n_features)
+
+    @property
+    def n_frozen(self) -> int:
+        """Parameters of the trunk."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def n_trained(self) -> int:
+        """Parameters of the head."""
+        return sum(part.parameters for part in self.head_parts)
+
+    def with_procedure(self, procedure: Mapping[str, Any]) -> ModelParts:
+        """Return the model that a fold made by this procedure (`Procedure.as_dict`)."""
+        from mri_transfer.models.aggregation import resolve_aggregation
+
+        head = _head(procedure["head"])
+        return dataclasses.replace(
+            self,
+            features=dataclasses.replace(self.features, pooling=procedure["pooling"]),
+            head=head,
+            aggregation=resolve_aggregation(procedure["aggregation"], head.kind),
+        )
+
+
+def model_parts(config: Mapping[str, Any]) -> ModelParts:
+    """Read the model from a resolved configuration.
+
+    Parameters
+    ----------
+    config : mapping
+        Section by section; a setting that is not there has its default.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a setting of the model does not exist or its value is not allowed.
+    """
+    from mri_transfer.models.aggregation import resolve_aggregation
+    from mri_transfer.training.predictions import PredictionSpec
+
+    def section(name: str) -> Mapping[str, Any]:
+        return config.get(name) or {}
+
+    predictions = PredictionSpec(**section("predictions"))
+    head = _head(section("heads"))
+    methods = predictions.recalibration
+    return ModelParts(
+        slices=SliceSpec(**section("slices")),
+        trunk=TrunkSpec(**section("trunk")),
+        features=FeatureSpec(**section("features")),
+        head=head,
+        aggregation=resolve_aggregation(predictions.aggregation, head.kind),
+        harmonised=section("harmonisation").get("kind", "none") != "none",
+        recalibration=() if methods == ("none",) else methods,
+        classes=tuple(map(str, section("labels").get("classes") or ())),
+    )
+
+
+def _head(settings: Mapping[str, Any]) -> AnyHeadSpec:
+    from pydantic import TypeAdapter
+
+    adapter: TypeAdapter[AnyHeadSpec] = TypeAdapter(HeadSpec)
+    return adapter.validate_python({"kind": "linear", **settings})

@@ -1,0 +1,295 @@
+"""A panel a patient: scores by repeat, slices with what was said of them, quality, neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mri_transfer.errors import StoreError
+from mri_transfer.report import figures
+from mri_transfer.report.blocks.blocks import how, joined, missing
+from mri_transfer.report.blocks.document import (
+    Block,
+    Heading,
+    Link,
+    PatientPanel,
+    Picture,
+    Row,
+    SliceSheet,
+    Table,
+    Text,
+)
+from mri_transfer.report.blocks.page_names import page_name
+from mri_transfer.report.blocks.wording import number
+from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables.patient_results import PatientResult, threshold_spans
+
+__all__ = ["MAX_SHEETS", "patient_panels", "sheet_order"]
+
+#: Scans that get a sheet of slices; a page of more would be too large to open.
+MAX_SHEETS = 500
+#: With more scans than this the slices are drawn smaller.
+_MANY = 250
+_TILE_PX, _SMALL_TILE_PX = 96, 64
+_COLUMNS = 8
+_MAX_NEIGHBOURS = 8
+#: The gravest first.
+_VERDICTS = ("fail", "warn", "pass")
+
+
+def patient_panels(inputs: ReportInputs, results: list[PatientResult]) -> tuple[PatientPanel, ...]:
+    """Return one panel a patient, in the order of the results.
+
+    Slices are read one scan at a time.
+    """
+    builder = _Builder(inputs, results)
+    return tuple(builder.panel(result) for result in results)
+
+
+def sheet_order(inputs: ReportInputs, results: list[PatientResult]) -> list[str]:
+    """Return the scans in the order in which they get a sheet: those called worst come first."""
+    wrong_first = sorted(
+        results, key=lambda one: (one.share_right, -abs(one.score - 0.5), one.patient_id)
+    )
+    scans = _scans_by_patient(inputs)
+    return [scan for one in wrong_first for scan in scans.get(one.patient_id, ())]
+
+
+def _scans_by_patient(inputs: ReportInputs) -> dict[str, list[str]]:
+    table = inputs.scans if inputs.scans is not None else inputs.slice_scores
+    if "scan_id" not in table:
+        return {}
+    pairs = table[["patient_id", "scan_id"]].astype(str).drop_duplicates()
+    return {str(name): list(rows["scan_id"]) for name, rows in pairs.groupby("patient_id")}
+
+
+class _Builder:
+    """What all panels share, looked up once."""
+
+    def __init__(self, inputs: ReportInputs, results: list[PatientResult]) -> None:
+        self.inputs = inputs
+        self.scans = _scans_by_patient(inputs)
+        self.thresholds = threshold_spans(inputs)
+        self.covariates = inputs.patients.set_axis(inputs.patients.index.astype(str))
+        order = sheet_order(inputs, results)
+        self.shown = frozenset(order[:MAX_SHEETS])
+        self.tile_px = _TILE_PX if len(self.shown) <= _MANY else _SMALL_TILE_PX
+        self.quality: dict[str, Any] = {}
+        if inputs.quality is not None:
+            rows = inputs.quality.to_dict("records")
+            self.quality = {str(row["scan_id"]): row for row in rows}
+        self.slice_scores: dict[str, pd.Series[float]] = {}
+        if "scan_id" in inputs.slice_scores:
+            means = inputs.slice_scores.groupby(["scan_id", "slice"])["score"].mean()
+            self.slice_scores = {
+                str(scan): part.droplevel(0) for scan, part in means.groupby(level=0)
+            }
+        explanation = inputs.explanation
+        self.position: dict[str, int] = {}
+        self.neighbours: dict[str, pd.DataFrame] = {}
+        self.limit = 0.0
+        if explanation is not None:
+            self.position = {name: i for i, name in enumerate(explanation.scan_ids)}
+            self.limit = figures.attribution_limit(explanation.maps)
+            grouped = explanation.neighbours.groupby("patient_id")
+            self.neighbours = {str(name): rows for name, rows in grouped}
+
+    def panel(self, result: PatientResult) -> PatientPanel:
+        """Return one patient's panel."""
+        scans = self.scans.get(result.patient_id, [])
+        verdict, note = self._quality(scans)
+        return PatientPanel(
+            patient_id=result.patient_id,
+            label=result.label,
+            score=result.score,
+            score_low=result.low,
+            score_high=result.high,
+            called=result.called,
+            threshold=self.thresholds.get(result.patient_id, ""),
+            share_right=result.share_right,
+            covariates=self._covariates(result.patient_id),
+            quality=verdict,
+            quality_note=note,
+            blocks=joined(
+                *(self._scan_blocks(scan, named=len(scans) > 1) for scan in scans),
+                _repeat_table(result, self.inputs),
+                self._neighbour_blocks(result),
+            ),
+        )
+
+    def _covariates(self, patient_id: str) -> dict[str, str]:
+        if patient_id not in self.covariates.index:
+            return {}
+        row = self.covariates.loc[patient_id]
+        names = [str(name) for name in row.index if name not in ("label", "synthetic")]
+        ordered = sorted(names, key=lambda name: (name != "age", name != "sex", name != "site"))
+        return {name: self._covariate(name, row[name]) for name in ordered}
+
+    def _covariate(self, name: str, value: Any) -> str:
+        if pd.isna(value):
+            return ""
+        if name == "age" and self.inputs.pseudonymous and float(value) >= 90:
+            return "90 or more"
+        return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
+
+    def _quality(self, scans: list[str]) -> tuple[str, str]:
+        """Return the gravest verdict of the patient's scans, and every reason."""
+        rows = [(scan, self.quality[scan]) for scan in scans if scan in self.quality]
+        found = [str(row["verdict"]) for _, row in rows]
+        verdict = next((name for name in _VERDICTS if name in found), "")
+        notes = []
+        for scan, row in rows:
+            reasons = str(row["reasons"]) if row.get("reasons") else ""
+            if str(row.get("kept")) == "True":
+                reasons = f"{reasons}; used all the same, because it was asked to be kept"
+            if reasons:
+                notes.append(f"{scan}: {reasons}" if len(rows) > 1 else reasons.lstrip("; "))
+        return verdict, ". ".join(notes)
+
+    def _scan_blocks(self, scan_id: str, *, named: bool) -> Iterator[Block | None]:
+        if named:
+            yield Heading(text=f"Scan {scan_id}")
+        turn = str(self.quality.get(scan_id, {}).get("turn") or "")
+        yield from self._sheet(scan_id)
+        if turn:
+            yield Text(
+                text=f"The scan's header seems to be wrong: {turn}. The slices are shown as the "
+                "header has them, so sides and directions may be exchanged.",
+                role="fault",
+            )
+        if scan_id in self.quality and not self.inputs.pseudonymous:
+            link = Link(
+                text="Quality of this scan", target=f"../quality/scans/{page_name(scan_id)}"
+            )
+            yield Text(
+                text="The scan as it came and as it was prepared:", role="note", links=(link,)
+            )
+
+    def _sheet(self, scan_id: str) -> Iterator[Block]:
+        if self.inputs.stack_of is None:
+            return
+        if scan_id not in self.shown:
+            yield missing(
+                f"The slices are not shown: a page holds those of {MAX_SHEETS} scans, of the "
+                "patients called wrongly first."
+            )
+            return
+        try:
+            stack = self.inputs.stack_of(scan_id)
+        except StoreError:
+            yield missing(
+                "The slices are not shown: they are no longer in the cache, or damaged there. "
+                "Run the stage 'slices' again."
+            )
+            return
+        means = self.slice_scores.get(scan_id, pd.Series(dtype=float)).to_dict()
+        count = len(stack.pixels)
+        place = self.position.get(scan_id)
+        name = page_name(scan_id).removesuffix(".html").replace(".", "-")
+        overlay: Picture | None = None
+        attributions: tuple[float, ...] = ()
+        if place is not None and self.inputs.explanation is not None:
+            overlay = self._overlay(name, place, scan_id)
+            weights = np.nan_to_num(self.inputs.explanation.slice_weights[place])
+            attributions = tuple(round(float(weight), 4) for weight in weights)
+        low, high = number(float(stack.z_mm.min()), 0), number(float(stack.z_mm.max()), 0)
+        yield SliceSheet(
+            picture=Picture(
+                name=f"slices-{name}",
+                content=figures.slice_sheet(
+                    stack.pixels,
+                    orientation=self.inputs.orientation,
+                    columns=_COLUMNS,
+                    tile_px=self.tile_px,
+                ),
+                media_type="image/webp",
+                alt=f"{count} axial slices of scan {scan_id}, {low} to {high} mm",
+                caption=f"All {count} slices that were scored, from {low} to {high} mm. "
+                f"{figures.convention_text(self.inputs.orientation).partition(' L and R')[0]}",
+            ),
+            columns=_COLUMNS,
+            n_slices=count,
+            z_mm=tuple(round(float(z), 2) for z in stack.z_mm),
+            scores=tuple(_slice_score(means, k) for k in range(count)),
+            overlay=overlay,
+            limit=0.0 if overlay is None else float(f"{self.limit:.2g}"),
+            attributions=attributions,
+        )
+
+    def _overlay(self, name: str, place: int, scan_id: str) -> Picture:
+        assert self.inputs.explanation is not None  # the caller has looked
+        positive = self.inputs.labels[1]
+        return Picture(
+            name=f"attribution-{name}",
+            content=figures.attribution_sheet(
+                self.inputs.explanation.maps[place],
+                limit=self.limit,
+                orientation=self.inputs.orientation,
+                columns=_COLUMNS,
+            ),
+            media_type="image/png",
+            alt=f"Attribution over the slices of scan {scan_id}",
+            caption=f"Log-odds a place of the map: orange speaks for {positive}, blue against it; "
+            "the scale is the same for all patients",
+        )
+
+    def _neighbour_blocks(self, result: PatientResult) -> Iterator[Block]:
+        rows = self.neighbours.get(result.patient_id)
+        if rows is None or rows.empty:
+            return
+        yield _neighbour_table(rows)
+        same = int((rows["label"].astype(str) == result.label).sum())
+        yield how(
+            f"Over all repeats, {same} of the {len(rows)} nearest training patients carry the "
+            f"patient's own label, {result.label}."
+        )
+
+
+def _slice_score(means: Mapping[Any, float], k: int) -> float | None:
+    value = means.get(k)
+    return None if value is None or pd.isna(value) else round(float(value), 4)
+
+
+def _repeat_table(result: PatientResult, inputs: ReportInputs) -> Table:
+    thresholds, positive = result.thresholds(inputs), inputs.labels[1]
+    rows = []
+    for row in result.scores.to_dict("records"):
+        right = str(row["predicted"]) == result.label
+        cells = (
+            str(row.get("fold", "not recorded")),
+            number(float(row["score"])),
+            number(thresholds.get(int(row["repeat"]))),
+            str(row["predicted"]),
+            "yes" if right else "no",
+        )
+        rows.append(Row(str(row["repeat"]), cells))
+    return Table(
+        caption="The score in every repeat, by the head of the fold that held this patient out, "
+        f"and the score from which that head calls {positive}",
+        columns=("Repeat", "Fold", "Score", f"Threshold of {positive}", "Called", "Right"),
+        rows=tuple(rows),
+        wide=("Called", "Right"),
+    )
+
+
+def _neighbour_table(found: pd.DataFrame) -> Table:
+    """Pool the neighbours over repeats: those near in most repeats first, then the nearest."""
+    n_repeats = found["repeat"].nunique()
+    pooled = found.groupby("neighbour_id", sort=True).agg(
+        label=("label", "first"), distance=("distance", "mean"), repeats=("repeat", "nunique")
+    )
+    pooled = pooled.sort_values(["repeats", "distance"], ascending=[False, True], kind="stable")
+    rows = []
+    for name, row in pooled.head(_MAX_NEIGHBOURS).iterrows():
+        distance = number(float(row["distance"]), 2)
+        cells = (str(row["label"]), distance, f"{row['repeats']} of {n_repeats}")
+        rows.append(Row(str(name), cells))
+    return Table(
+        caption="Nearest training patients by feature",
+        columns=("Patient", "Label", "Distance", "Among the nearest, repeats"),
+        rows=tuple(rows),
+        wide=("Label",),
+    )

@@ -1,0 +1,1 @@
+"""Pure functions of one scan: volumes, preparation, quality and slices."""

@@ -1,0 +1,286 @@
+"""Preparation: from a head in any position to a brain on the template's fixed 1 mm grid.
+
+Registration, bias field and brain mask are found at low resolution, where the eye sees no loss
+(`benchmarks/preparation.py` measures it), and applied to the full scan in one interpolation. A scan
+that is prepared already is told by its space and its mask, and passes through untouched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from mri_transfer.core.specs import STRICT, digest, spec_dict
+from mri_transfer.errors import PreparationError
+from mri_transfer.scans.preparation.bias import bias_field
+from mri_transfer.scans.preparation.brain import (
+    MASK_SPACING_MM,
+    brain_mask,
+    empty_share_around,
+    outline_of_stripped,
+    to_grid,
+)
+from mri_transfer.scans.preparation.external import extract_brain
+from mri_transfer.scans.preparation.passthrough import is_slab, lies_in_place, turn_in_place
+from mri_transfer.scans.preparation.registration import Alignment, align, one_thread
+from mri_transfer.scans.preparation.template import (
+    Grid,
+    affine_of_image,
+    array_of_image,
+    image_of_array,
+    image_of_volume,
+    itk_affine,
+    load_template,
+    prepared_grid,
+)
+from mri_transfer.scans.volumes import Volume
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+__all__ = ["PreparationSpec", "PreparedScan", "prepare_scan", "prepared_key"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+#: Raise when the same scan and Spec would give other voxels.
+_VERSION = "prepared/2"
+#: A shell emptier than this has no skull in it.
+_STRIPPED_SHARE = 0.9
+#: The field is estimated inside the template's outline and this rim.
+_BIAS_MARGIN_MM = 4.0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PreparationSpec:
+    """How scans become comparable volumes; each step can be switched off."""
+
+    scans: Literal["auto", "all", "none"] = "auto"
+    """`auto`: scans that are prepared already (brain alone, lying in the template's space) pass
+    through untouched; `all`: every scan is prepared; `none`: you declare that all are ready."""
+    registration: bool = True
+    """Affine registration to the template; without it the header's position is trusted."""
+    bias_field: bool = True
+    """N4 bias field correction."""
+    brain_extraction: Literal["own", "hd-bet", "synthstrip", "none"] = "own"
+    """`own`: watershed from the template's outline; `hd-bet`, `synthstrip`: that program, which
+    you have installed; `none`: the skull stays."""
+    crop: bool = True
+    """Crop to the brain and some millimetres around it; otherwise the template's whole grid."""
+    interpolation: Literal["linear", "bspline"] = "linear"
+    """How the scan is sampled on the 1 mm grid."""
+    timeout_s: int = Field(default=900, ge=1)
+    """Longest time for one scan, in seconds; one that takes longer is excluded."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedScan:
+    """A scan that can be compared with others.
+
+    Parameters
+    ----------
+    volume : Volume
+        The brain on the fixed grid (0 outside the mask), or the scan itself if it passed through.
+    mask : ndarray of bool, shape (X, Y, Z)
+        Brain on the volume's voxels; a whole-head volume of `brain_extraction` "none" has the
+        template's.
+    covered : ndarray of bool, shape (X, Y, Z)
+        Voxels that lie inside the scan's field of view.
+    alignment : Alignment or None
+        None if the scan was not registered.
+    steps : tuple of str
+        What was done, in order; empty if the scan passed through.
+    turn : int
+        How the content lies against the header: position in `pose.TURNS`, 0 if they agree.
+    lead : float
+        How much better that fits than its best rival, in nats of mutual information.
+    """
+
+    volume: Volume
+    mask: BoolArray
+    covered: BoolArray
+    alignment: Alignment | None
+    steps: tuple[str, ...]
+    turn: int
+    lead: float
+
+    @property
+    def passed_through(self) -> bool:
+        """Whether the scan was ready as it came."""
+        return not self.steps
+
+    @classmethod
+    def as_it_is(cls, volume: Volume, *, turn: int, lead: float) -> PreparedScan:
+        """Return a scan that passes through: nothing is done to it."""
+        return cls(
+            volume=volume,
+            mask=outline_of_stripped(image_of_volume(volume)),
+            covered=np.ones(volume.voxels.shape, dtype=np.bool_),
+            alignment=None,
+            steps=(),
+            turn=turn,
+            lead=lead,
+        )
+
+
+def prepared_key(*, scan_sha256: str, spec: PreparationSpec) -> str:
+    """Return the key of a prepared scan: its bytes and what shaped it."""
+    shaping = {name: value for name, value in spec_dict(spec).items() if name != "timeout_s"}
+    return digest({"kind": _VERSION, "scan": scan_sha256, "preparation": shaping})
+
+
+def prepare_scan(volume: Volume, spec: PreparationSpec) -> PreparedScan:
+    """Bring one scan to the template's space, or let it pass if it is there already.
+
+    Parameters
+    ----------
+    volume : Volume
+        The scan in RAS+.
+    spec : PreparationSpec
+
+    Returns
+    -------
+    PreparedScan
+        The same voxels for the same scan, whatever the number of threads.
+
+    Raises
+    ------
+    PreparationError
+        If a step fails on this scan.
+    """
+    with one_thread(), _told_as_faults(volume.scan_id):
+        if spec.scans != "all":
+            in_place = spec.scans == "none" or lies_in_place(volume)
+            if in_place:
+                turn, lead = turn_in_place(volume)
+                # A whole brain that is turned can be put right; a slab cannot be registered.
+                if spec.scans == "none" or turn == 0 or is_slab(volume):
+                    return PreparedScan.as_it_is(volume, turn=turn, lead=lead)
+        return _prepared(volume, spec)
+
+
+@contextlib.contextmanager
+def _told_as_faults(scan_id: str) -> Iterator[None]:
+    """Turn what SimpleITK raises into a PreparationError."""
+    try:
+        yield
+    except RuntimeError as error:
+        # ITK's messages run over lines, and name its makers' folders and places in memory.
+        words = re.sub(r"^.*ITK ERROR: (\w+\(0x\w+\): )?", "", str(error), flags=re.DOTALL)
+        raise PreparationError(
+            "the scan cannot be brought to the template",
+            where=f"scan {scan_id}",
+            found=" ".join(words.split()),
+            remedy="Look at it: a whole head or a whole brain is needed",
+        ) from error
+
+
+def _prepared(volume: Volume, spec: PreparationSpec) -> PreparedScan:
+    image = image_of_volume(volume)
+    grid = prepared_grid(crop=spec.crop)
+    alignment = align(image) if spec.registration else None
+    placement = itk_affine(np.eye(4) if alignment is None else alignment.matrix)
+    steps = ["affine registration"] if spec.registration else []
+    small = _placed(image, grid.image(spacing_mm=MASK_SPACING_MM), placement)
+    seen_small, seen = (
+        _covered(image, grid.image(spacing_mm=mm), placement) for mm in (MASK_SPACING_MM, 1.0)
+    )
+    stripped = empty_share_around(small, seen_small) > _STRIPPED_SHARE
+    voxels = array_of_image(_placed(image, grid.image(), placement, spec.interpolation))
+    if spec.bias_field:
+        field_small = _field(small, stripped=stripped)
+        small = image_of_array(array_of_image(small) / field_small, affine_of_image(small))
+        voxels /= _on_grid(field_small, small, grid)
+        steps.append("N4 bias field correction")
+    # Nothing is known of what lies outside the field of view.
+    mask = seen & _mask(volume, small, grid, placement, spec, stripped=stripped)
+    steps.append("resampling to 1 mm")
+    if spec.brain_extraction != "none":
+        voxels[~mask] = 0.0
+        steps.append(
+            "brain mask as delivered" if stripped else f"brain mask: {spec.brain_extraction}"
+        )
+    turn, lead = (0, 0.0) if alignment is None else (alignment.turn, alignment.lead)
+    return PreparedScan(
+        # A cubic spline rings below zero at sharp edges; signal is not negative.
+        volume=Volume(voxels=np.maximum(voxels, 0), affine=grid.affine, scan_id=volume.scan_id),
+        mask=mask,
+        covered=seen,
+        alignment=alignment,
+        steps=tuple(steps),
+        turn=turn,
+        lead=lead,
+    )
+
+
+def _placed(
+    image: sitk.Image, grid: sitk.Image, placement: Any, interpolation: str = "linear"
+) -> sitk.Image:
+    import SimpleITK as sitk
+
+    how = sitk.sitkBSpline if interpolation == "bspline" else sitk.sitkLinear
+    return sitk.Resample(image, grid, placement, how, 0.0, sitk.sitkFloat32)
+
+
+def _covered(image: sitk.Image, grid: sitk.Image, placement: Any) -> BoolArray:
+    """Return which voxels of the grid lie inside the scan's field of view."""
+    import SimpleITK as sitk
+
+    # Resampling fills with 1 what lies outside of an image of zeros.
+    empty = sitk.Image(image.GetSize(), sitk.sitkUInt8)
+    empty.CopyInformation(image)
+    how = sitk.sitkNearestNeighbor
+    outside = sitk.Resample(empty, grid, placement, how, 1.0, sitk.sitkUInt8)
+    covered: BoolArray = array_of_image(outside) == 0
+    return covered
+
+
+def _field(small: sitk.Image, *, stripped: bool) -> npt.NDArray[np.float32]:
+    inside = (
+        outline_of_stripped(small)
+        if stripped
+        else load_template().mask_on(small, margin_mm=_BIAS_MARGIN_MM)
+    )
+    return bias_field(small, inside)
+
+
+def _on_grid(
+    values: npt.NDArray[np.float32], image: sitk.Image, grid: Grid
+) -> npt.NDArray[np.float32]:
+    import SimpleITK as sitk
+
+    coarse = image_of_array(values, affine_of_image(image))
+    identity = sitk.Transform(3, sitk.sitkIdentity)
+    # The last argument: beyond the outermost centres the nearest value holds.
+    fine = sitk.Resample(
+        coarse, grid.image(), identity, sitk.sitkLinear, 1.0, sitk.sitkFloat32, True
+    )
+    return array_of_image(fine)
+
+
+def _mask(
+    volume: Volume,
+    small: sitk.Image,
+    grid: Grid,
+    placement: Any,
+    spec: PreparationSpec,
+    *,
+    stripped: bool,
+) -> BoolArray:
+    """Find the brain on the grid: by its own outline, by watershed, or by another program."""
+    if stripped:
+        return to_grid(outline_of_stripped(small), small, grid.image())
+    if spec.brain_extraction == "none":
+        return load_template().mask_on(grid.image())
+    if spec.brain_extraction == "own":
+        return to_grid(brain_mask(small), small, grid.image())
+    native = extract_brain(volume, program=spec.brain_extraction)
+    soft = image_of_array(native.astype(np.float32), volume.affine)
+    return array_of_image(_placed(soft, grid.image(), placement)) > 0.5

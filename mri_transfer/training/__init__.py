@@ -1,0 +1,1 @@
+"""Fits models: folds, cross-validation, hyperparameter search, refits and updates."""

@@ -1,0 +1,80 @@
+"""Recipe: every Spec between a scan and a decision, as the evaluated run had them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from mri_transfer.cohorts.labels import LabelSpec
+from mri_transfer.core.specs import STRICT, validation_message
+from mri_transfer.errors import StoreError
+from mri_transfer.models.features import FeatureSpec
+from mri_transfer.models.harmonisation import HarmonisationSpec
+from mri_transfer.models.heads import HEAD_KINDS, HeadSpec, LinearHeadSpec
+from mri_transfer.models.trunks import TrunkSpec
+from mri_transfer.scans.preparation import PreparationSpec
+from mri_transfer.scans.quality import QualitySpec
+from mri_transfer.scans.slices import SliceSpec
+from mri_transfer.scans.volumes import VolumeSpec
+from mri_transfer.training.folds import FoldSpec
+from mri_transfer.training.predictions import PredictionSpec
+from mri_transfer.training.search import Procedure, SearchSpec
+
+__all__ = ["Recipe"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Recipe:
+    """How a scan becomes a score, and how the heads behind it are made."""
+
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Of the run that was evaluated; every fit derives its own from it."""
+    labels: LabelSpec = Field(default_factory=LabelSpec)
+    volumes: VolumeSpec = Field(default_factory=VolumeSpec)
+    preparation: PreparationSpec = Field(default_factory=PreparationSpec)
+    quality: QualitySpec = Field(default_factory=QualitySpec)
+    slices: SliceSpec = Field(default_factory=SliceSpec)
+    trunk: TrunkSpec = Field(default_factory=TrunkSpec)
+    features: FeatureSpec = Field(default_factory=FeatureSpec)
+    """Resolved: with the precision and the device that the training features were computed on."""
+    folds: FoldSpec = Field(default_factory=FoldSpec)
+    harmonisation: HarmonisationSpec = Field(default_factory=HarmonisationSpec)
+    heads: HeadSpec = Field(default_factory=LinearHeadSpec)
+    predictions: PredictionSpec = Field(default_factory=PredictionSpec)
+    search: SearchSpec = Field(default_factory=SearchSpec)
+
+    @property
+    def procedure(self) -> Procedure:
+        """The configured one, which the search may replace."""
+        return Procedure(
+            pooling=self.features.pooling,
+            head=self.heads,
+            aggregation=self.predictions.aggregation,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return content
+
+    @classmethod
+    def from_dict(cls, content: Any) -> Recipe:
+        """Read what `as_dict` wrote.
+
+        Raises
+        ------
+        StoreError
+            If a setting is unknown or has a value this version does not take.
+        """
+        try:
+            return TypeAdapter(cls).validate_python(content)
+        except ValidationError as error:
+            raise StoreError(
+                validation_message(error, of="recipe", model=cls, unnamed=HEAD_KINDS),
+                where="bundle.json",
+                remedy="Use the version of mri-transfer that the bundle names",
+            ) from error

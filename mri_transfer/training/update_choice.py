@@ -1,0 +1,231 @@
+"""Which way of taking in a new cohort is best, by cross-validation over the joined patients.
+
+Four ways, from the least change to the most: leave the bundle `unchanged`; `recalibrate` it;
+`warm`, move its head on the new patients; `refit` on both cohorts. In every fold each way is gone
+anew with the training patients alone, old heads included, and scores the patients held out.
+
+A later way replaces an earlier one only if its log loss is surely lower: the interval of the
+paired difference lies below 0. Small cohorts cannot tell the ways apart, and then the least change
+is the safest (the reasoning of Vergouwe et al. 2017, Stat Med 36:4529-4539).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.errors import FoldError
+from mri_transfer.metrics.calibration import brier
+from mri_transfer.metrics.delong import delong_auc, delong_difference
+from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
+from mri_transfer.training.cross_validation import derive_seed
+from mri_transfer.training.dataset import Cohort
+from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.folds import Folds, FoldSpec, make_folds
+from mri_transfer.training.recipe import Recipe
+from mri_transfer.training.refit import refit_on_all
+from mri_transfer.training.update import patient_scores, recalibrated, warmed
+
+__all__ = ["Way", "WaysCompared", "compare_ways"]
+
+Way = Literal["unchanged", "recalibrate", "warm", "refit"]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_SCHEMA = "mri-transfer/update/1"
+_SAMPLES = 2000
+_CLIP = 1e-6
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class WaysCompared:
+    """Held-out scores by every way, and which way they speak for.
+
+    Attributes
+    ----------
+    patient_ids : tuple of str
+    labels : ndarray of int64, shape (n,)
+        1 for the positive label.
+    is_new : ndarray of bool, shape (n,)
+        Whether a patient is of the new cohort.
+    scores : mapping of str to ndarray of float64, shape (n,)
+        By way, in the order of rising change.
+    document : mapping
+        JSON values: figures of every way, on all patients and on the new ones; the paired
+        differences; the steps of the choice.
+    chosen : str
+    """
+
+    patient_ids: tuple[str, ...]
+    labels: IntArray
+    is_new: npt.NDArray[np.bool_]
+    scores: Mapping[Way, FloatArray]
+    document: Mapping[str, Any]
+    chosen: Way
+
+    def performance(self, way: Way) -> dict[str, Any]:
+        """Return what a bundle made in one of the ways may promise."""
+        figures = self.document["all"][way]
+        return {
+            "from": f"Cross-validation by patient over {figures['n']} joined patients, "
+            f"{self.document['n_folds']} folds, of taking in a cohort by {way} (internal testing)",
+            "figures": {name: figures[name] for name in ("auc", "brier")},
+            "operating_points": [],
+        }
+
+
+def compare_ways(
+    recipe: Recipe,
+    parent: TrainedFold,
+    new: Cohort,
+    *,
+    old: Cohort | None = None,
+    n_folds: int = 5,
+    progress: Callable[[int, int], None] | None = None,
+) -> WaysCompared:
+    """Compare the ways of taking in a new cohort.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Of the old bundle.
+    parent : TrainedFold
+        Its head. With `old` it is made anew in every fold, without the patients held out.
+    new : Cohort
+    old : Cohort, optional
+        The patients of the old bundle. Without them refitting is impossible, and the ways are
+        compared on the new patients alone.
+    n_folds : int
+        Fewer if a label of a cohort has fewer patients.
+    progress : callable, optional
+        Called with the number of folds done and the number in all.
+
+    Raises
+    ------
+    FoldError
+        If a label has fewer than two new patients.
+    """
+    joined = new if old is None else old.joined(new)
+    names = joined.patient_ids
+    is_new = np.array([name in new.labels for name in names])
+    folds = _folds(recipe, joined, is_new, n_folds)
+    position = {name: i for i, name in enumerate(names)}
+    scores: dict[Way, FloatArray] = {}
+    for done, outer in enumerate(folds):
+        train = {names[i] for i in outer.train}
+        test = joined.only([names[i] for i in outer.test])
+        place = (0, outer.fold)
+        for way, trained in _ways(recipe, parent, new, old, train, place):
+            found = scores.setdefault(way, np.full(len(names), np.nan))
+            found[[position[name] for name in test.patient_ids]] = patient_scores(trained, test)
+        if progress is not None:
+            progress(done + 1, int(folds.assignment.max()) + 1)
+    labels = joined.is_positive
+    rng = np.random.default_rng(derive_seed(recipe.seed, 7))
+    chosen, steps = _choose(labels, scores, rng)
+    document = {
+        "schema": _SCHEMA,
+        "n_folds": int(folds.assignment.max()) + 1,
+        "n_old": int((~is_new).sum()),
+        "n_new": int(is_new.sum()),
+        "all": {way: _figures(labels, values) for way, values in scores.items()},
+        "new": {way: _figures(labels[is_new], values[is_new]) for way, values in scores.items()},
+        "steps": steps,
+        "chosen": chosen,
+    }
+    return WaysCompared(
+        patient_ids=names,
+        labels=labels,
+        is_new=is_new,
+        scores=scores,
+        document=document,
+        chosen=chosen,
+    )
+
+
+def _folds(recipe: Recipe, joined: Cohort, is_new: npt.NDArray[np.bool_], n_folds: int) -> Folds:
+    """Split the patients so that every fold has its share of each label of each cohort."""
+    strata = [
+        f"{joined.labels[name]} {'new' if new else 'old'}"
+        for name, new in zip(joined.patient_ids, is_new, strict=True)
+    ]
+    fewest = min(strata.count(name) for name in set(strata))
+    if fewest < 2 or len(set(joined.labels.values())) < 2:
+        raise FoldError(
+            "the new cohort is too small to say which way of taking it in is better",
+            found=", ".join(f"{name}: {strata.count(name)}" for name in sorted(set(strata))),
+            expected="two patients or more of each label",
+        )
+    spec = FoldSpec(n_folds=min(n_folds, fewest), n_repeats=1)
+    return make_folds(joined.patient_ids, strata, spec=spec, seed=recipe.seed)
+
+
+def _ways(
+    recipe: Recipe,
+    parent: TrainedFold,
+    new: Cohort,
+    old: Cohort | None,
+    train: set[str],
+    place: tuple[int, int],
+) -> Iterator[tuple[Way, TrainedFold]]:
+    """Go every way with training patients alone."""
+    fresh = new.only(train)
+    base = parent if old is None else refit_on_all(recipe, old.only(train), place=place).trained
+    yield "unchanged", base
+    yield "recalibrate", recalibrated(recipe, base, fresh).trained
+    if base.head.kind == "linear":
+        yield "warm", warmed(recipe, base, fresh).trained
+    if old is not None:
+        both = old.only(train).joined(fresh)
+        yield "refit", refit_on_all(recipe, both, place=place).trained
+
+
+def _log_losses(labels: IntArray, scores: FloatArray) -> FloatArray:
+    right = np.where(labels == 1, scores, 1.0 - scores)
+    losses: FloatArray = -np.log(np.clip(right, _CLIP, 1.0))
+    return losses
+
+
+def _figures(labels: IntArray, scores: FloatArray) -> dict[str, Any]:
+    return {
+        "auc": delong_auc(labels, scores).estimate.as_dict(),
+        "brier": brier(labels, scores).as_dict(),
+        "log_loss": float(_log_losses(labels, scores).mean()),
+        "mean_score": float(scores.mean()),
+        "share_positive": float(labels.mean()),
+        "n": len(labels),
+    }
+
+
+def _choose(
+    labels: IntArray, scores: Mapping[Way, FloatArray], rng: np.random.Generator
+) -> tuple[Way, list[dict[str, Any]]]:
+    ways = list(scores)
+    chosen, steps = ways[0], []
+    for way in ways[1:]:
+        losses = _log_losses(labels, scores[way]) - _log_losses(labels, scores[chosen])
+        difference = _mean_with_interval(losses, labels, rng)
+        better = difference.ci_high is not None and difference.ci_high < 0
+        steps.append(
+            {
+                "way": way,
+                "against": chosen,
+                "log_loss_difference": difference.as_dict(),
+                "auc_difference": delong_difference(labels, scores[way], scores[chosen]).as_dict(),
+                "surely_better": better,
+            }
+        )
+        chosen = way if better else chosen
+    return chosen, steps
+
+
+def _mean_with_interval(losses: FloatArray, labels: IntArray, rng: np.random.Generator) -> Estimate:
+    def mean(rows: IntArray) -> FloatArray:
+        means: FloatArray = losses[rows].mean(axis=1)
+        return means
+
+    return patient_bootstrap(mean, labels, n_samples=_SAMPLES, rng=rng, batched=True)

@@ -1,0 +1,221 @@
+"""retrain --from: a bundle takes in a new cohort."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from mri_transfer.bundle import (
+    Mode,
+    ModelBundle,
+    Runtime,
+    Seal,
+    Study,
+    demand_free,
+    find_overlap,
+    load_bundle,
+    make_bundle,
+    write_bundle,
+)
+from mri_transfer.core.files import write_json
+from mri_transfer.errors import ConfigurationError
+from mri_transfer.training.dataset import Cohort
+from mri_transfer.training.refit import (
+    BootstrapHeads,
+    BootstrapSpec,
+    Refit,
+    bootstrap_heads,
+    refit_on_all,
+)
+from mri_transfer.training.update import bootstrap_updates, recalibrated, warmed
+from mri_transfer.training.update_choice import WaysCompared, compare_ways
+from pipelines.config import config_of
+from pipelines.jobs.retrain import (
+    COHORT_CACHES,
+    Packing,
+    cohort_files,
+    read_cohort,
+    read_study,
+    recipe_of,
+)
+from pipelines.runner import STAGES, begin_run, open_run, run_pipeline, stages_until
+from pipelines.running import demand_trusted
+from pipelines.stage import Context, Reporter
+from pipelines.workspace import Workspace
+
+__all__ = ["Update", "update_bundle"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Update:
+    """A new cohort for an old bundle."""
+
+    bundle: Path
+    manifest: Path
+    work: Path
+    """Run folder of the new cohort; made if missing."""
+    run: Path | None = None
+    """Run folder that the old bundle was made of, for refitting on both cohorts."""
+    mode: Mode | Literal["auto"] = "auto"
+    """`auto`: what cross-validation speaks for."""
+    trusted_key: str | None = None
+    allow_programs: bool = False
+
+
+def update_bundle(
+    update: Update,
+    packing: Packing,
+    *,
+    cache: Path | None,
+    reporter: Reporter,
+    weights: Path | None = None,
+    jobs: int | None = None,
+) -> tuple[WaysCompared, Seal | None]:
+    """Take a new cohort into a bundle; the old one stays as it is.
+
+    Only scans that the cache does not hold are computed. What cross-validation says of the ways
+    lies in `update.json` of the new cohort's run folder.
+
+    Returns
+    -------
+    compared : WaysCompared
+    seal : Seal or None
+        Of the new bundle; None if the old one is as good, and no way was named.
+
+    Raises
+    ------
+    ConfigurationError
+        If patients of the new cohort were trained on already, or the old patients are needed and
+        not at hand.
+    """
+    demand_free(packing.out, zipped=packing.zipped)
+    runtime = Runtime(allow_programs=update.allow_programs)
+    parent = load_bundle(update.bundle, trusted_key=update.trusted_key, runtime=runtime)
+    workspace, new = _encode(update, parent, cache, reporter, weights, jobs)
+    study = read_study(workspace)
+    _demand_strangers(parent, new, study)
+    old, old_study = _old_patients(update, parent, workspace.cache, reporter)
+    if update.mode == "refit" and old is None:
+        raise ConfigurationError(
+            "refitting needs the old patients' features, which the bundle does not hold",
+            remedy="Name the run it was made of with --run, or choose warm or recalibrate",
+        )
+    compared = compare_ways(
+        parent.recipe,
+        parent.trained,
+        new,
+        old=old,
+        progress=reporter.counter("comparing ways to take in the new cohort"),
+    )
+    write_json(workspace.root / "update.json", compared.document)
+    mode = compared.chosen if update.mode == "auto" else update.mode
+    if mode == "unchanged":
+        return compared, None
+    if mode == "refit" and old is not None:
+        new = old.joined(new)
+        study = study if old_study is None else old_study.joined(study)
+    refit, heads = _fit(parent, new, mode, packing.bootstrap)
+    runtime = Runtime(weights=weights, cache=workspace.weights)
+    bundle = make_bundle(
+        parent.recipe,
+        new,
+        study,
+        trunk=dataclasses.replace(parent, runtime=runtime).trunk,
+        refit=refit,
+        bootstrap=heads,
+        bootstrap_spec=packing.bootstrap,
+        performance=compared.performance(mode),
+        version=packing.version or _next_version(parent.version),
+        mode=mode,
+        parent=parent,
+        with_features=packing.with_features,
+    )
+    seal = write_bundle(bundle, packing.out, sign=packing.sign, zipped=packing.zipped)
+    return compared, seal
+
+
+def _encode(
+    update: Update,
+    parent: ModelBundle,
+    cache: Path | None,
+    reporter: Reporter,
+    weights: Path | None,
+    jobs: int | None,
+) -> tuple[Workspace, Cohort]:
+    """Bring the new cohort to features, as the old one was."""
+    config = config_of(parent.recipe)
+    workspace = begin_run(update.manifest, update.work, config, cache=cache)
+    run_pipeline(
+        workspace,
+        config,
+        stages=stages_until("features"),
+        reporter=reporter,
+        weights=weights,
+        jobs=jobs,
+    )
+    return workspace, read_cohort(workspace, config)
+
+
+def _demand_strangers(parent: ModelBundle, new: Cohort, study: Study) -> None:
+    """Refuse a new cohort with patients or scans that the old bundle was made of."""
+    again = [
+        name
+        for name in new.patient_ids
+        if find_overlap(parent.marks, patient_id=name, scan_digests=())
+    ]
+    scans = find_overlap(parent.marks, patient_id=None, scan_digests=study.scan_digests)
+    if again or scans:
+        by_name = f"{len(again)} patients by name: {', '.join(again[:5])}" if again else ""
+        raise ConfigurationError(
+            "the new cohort holds what the bundle was trained on",
+            found="; ".join(filter(None, (by_name, "scans by content" if scans else ""))),
+            remedy="Leave them out of the manifest; rename patients who only share their name, "
+            "for example with the site in front",
+        )
+
+
+def _old_patients(
+    update: Update, parent: ModelBundle, cache: Path, reporter: Reporter
+) -> tuple[Cohort | None, Study | None]:
+    """Return the patients behind the bundle, from the run or from the bundle, if they are there."""
+    if update.run is None:
+        return parent.features, None
+    workspace, config = open_run(update.run, cache=cache)
+    context = Context(workspace=workspace, config=config, reporter=reporter)
+    demand_trusted(context, cohort_files(workspace), stages=STAGES, caches=COHORT_CACHES)
+    cohort = read_cohort(workspace, config)
+    known = all(
+        find_overlap(parent.marks, patient_id=name, scan_digests=()) for name in cohort.patient_ids
+    )
+    same = known and len(cohort.patient_ids) == parent.facts["cohort"]["n_patients"]
+    if not same or recipe_of(workspace, config) != parent.recipe:
+        raise ConfigurationError(
+            "the bundle was not made of this run",
+            where=str(update.run),
+            found="other settings" if same else "other patients",
+            remedy="Name the run it was made of, unchanged",
+        )
+    return cohort, read_study(workspace)
+
+
+def _fit(
+    parent: ModelBundle, cohort: Cohort, mode: Mode, spec: BootstrapSpec
+) -> tuple[Refit, BootstrapHeads]:
+    recipe = parent.recipe
+    if mode == "refit":
+        refit = refit_on_all(recipe, cohort)
+        return refit, bootstrap_heads(recipe, cohort, refit, spec=spec)
+    refit = (warmed if mode == "warm" else recalibrated)(recipe, parent.trained, cohort)
+    heads = bootstrap_updates(recipe, parent.bootstrap, cohort, refit, warm=mode == "warm")
+    return refit, heads
+
+
+def _next_version(version: str) -> str:
+    if not version.isdecimal():
+        raise ConfigurationError(
+            "what comes after this version is for you to say",
+            found=version,
+            remedy="Name the new one with --version",
+        )
+    return str(int(version) + 1)

@@ -1,0 +1,117 @@
+"""The cohort that a bundle is tested on: its scores, who was trained on, what the bundle says."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import pandas as pd
+
+from mri_transfer.bundle import ModelBundle, find_overlap
+from mri_transfer.cohorts.exclusions import Exclusion
+from mri_transfer.cohorts.labels import why_unused
+from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
+from mri_transfer.evaluation.external.settings import ModelFacts, NewCohort
+from mri_transfer.models.harmonisation import demand_one_site
+from mri_transfer.training.score import score_patients
+from pipelines.config import RunConfig
+from pipelines.jobs.retrain import scan_digests
+from pipelines.stages.features import read_feature_tables
+from pipelines.workspace import Workspace
+
+__all__ = ["demand_known_sites", "find_known", "model_facts", "score_cohort"]
+
+
+def demand_known_sites(manifest: Manifest, bundle: ModelBundle) -> None:
+    """Refuse a cohort that the bundle's heads cannot harmonise, before its scans are prepared.
+
+    Raises
+    ------
+    HeadError
+        If the heads harmonise sites, and a patient's is not told, unknown to them, or one of
+        several; if a column that they keep is missing.
+    """
+    if bundle.trained.harmoniser is None:
+        return
+    combat = bundle.trained.harmoniser.combat
+    labelled = manifest.scans["label"].isin(bundle.recipe.labels.used)
+    scored = manifest.keep(manifest.scans["scan_id"][labelled])
+    demand_one_site(scored.scans, combat.site_column)
+    combat.check(scored.patients())
+
+
+def score_cohort(
+    workspace: Workspace, config: RunConfig, bundle: ModelBundle
+) -> tuple[NewCohort, list[Exclusion]]:
+    """Score every patient that has a label of the task; list the scans of the others."""
+    labels = dataclasses.replace(config.labels, unlabelled="exclude")
+    manifest = read_manifest(workspace.manifest, check_files=False)
+    patients = manifest.patients()
+    reasons = {
+        str(name): why_unused(label if isinstance(label, str) else None, labels)
+        for name, label in patients["label"].items()
+    }
+    unlabelled = [
+        Exclusion(
+            scan_id=scan["scan_id"],
+            patient_id=scan["patient_id"],
+            stage="validate",
+            reason=str(reasons[scan["patient_id"]]),
+        )
+        for scan in manifest.scans.to_dict("records")
+        if reasons[scan["patient_id"]] is not None
+    ]
+    kept = patients[[reasons[str(name)] is None for name in patients.index]]
+    called = kept["label"].map(
+        lambda label: labels.positive if label == labels.positive else labels.others
+    )
+    scores, slices = score_patients(
+        bundle.trained,
+        read_feature_tables(workspace, config),
+        {str(name): str(label) for name, label in called.items()},
+        positive=labels.positive,
+        others=labels.others,
+        covariates=patients.drop(columns="label"),
+    )
+    synthetic = "synthetic" in manifest.covariates
+    return (
+        NewCohort(
+            scores=scores.table,
+            slice_scores=slices.table,
+            patients=kept.assign(label=called),
+            synthetic=synthetic,
+        ),
+        unlabelled,
+    )
+
+
+def find_known(workspace: Workspace, bundle: ModelBundle, names: Sequence[str]) -> pd.DataFrame:
+    """List the patients whose name or scan is among the bundle's training data."""
+    prepared = pd.read_csv(workspace.prepared, dtype=str, keep_default_na=False)
+    rows = []
+    for name in names:
+        digests = scan_digests(workspace, prepared[prepared["patient_id"] == name])
+        found = find_overlap(bundle.marks, patient_id=name, scan_digests=digests)
+        if found:
+            rows.append({"patient_id": name, "by_name": found.patient, "by_scan": found.scan})
+    return pd.DataFrame(rows, columns=["patient_id", "by_name", "by_scan"])
+
+
+def model_facts(bundle: ModelBundle) -> ModelFacts:
+    """Return what a bundle says of itself, as testing needs it."""
+    facts = bundle.facts
+    performance = facts["performance"]
+    return ModelFacts(
+        version=bundle.version,
+        digest=bundle.digest,
+        positive_label=facts["labels"]["positive"],
+        negative_label=facts["labels"]["others"],
+        threshold=bundle.trained.threshold,
+        choices=bundle.trained.head.facts,
+        performance=performance["figures"],
+        performance_from=performance["from"],
+        case_mix=performance.get("case_mix"),
+        n_patients=facts["cohort"]["n_patients"],
+        trunk_weights=facts["recipe"]["trunk"]["weights"],
+        synthetic=facts["cohort"]["synthetic"],
+    )

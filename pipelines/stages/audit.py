@@ -1,0 +1,294 @@
+"""audit: whether the evaluation leaks, what else the features tell, how far the model holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.core.results import ResultStore
+from mri_transfer.core.specs import digest, spec_dict
+from mri_transfer.evaluation.audit import (
+    Audit,
+    LearningCurveSpec,
+    blinded_refit,
+    check_preprocessing,
+    check_provenance,
+    compare_scans,
+    find_shortcuts,
+    identity_probe,
+    learning_curve,
+    retest,
+    robustness_rows,
+    run_audit,
+    scan_scores,
+    stress_test,
+)
+from mri_transfer.models.features import FeatureTable
+from mri_transfer.training.cross_validation import cross_validate
+from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.folds import Folds
+from mri_transfer.training.predictions import InnerScores, PatientScores, SliceScores
+from mri_transfer.training.search import Procedure
+from pipelines.config import RunConfig
+from pipelines.stage import Context, Stage, StageResult
+from pipelines.stages.baselines import random_trunk_table
+from pipelines.stages.duplicates import read_duplicates
+from pipelines.stages.features import read_feature_tables
+from pipelines.stages.folds import read_folds
+from pipelines.stages.recompute import recomputed_features
+from pipelines.stages.robustness import perturbed_tables
+from pipelines.stages.train import TRAIN, harmonise_of, read_trained, trained_files
+from pipelines.workspace import Workspace
+
+__all__ = ["AUDIT", "failed_checks"]
+
+Tables = Mapping[str, FeatureTable]
+
+
+def failed_checks(workspace: Workspace) -> list[dict[str, Any]]:
+    """Return the checks of the run's audit that did not pass."""
+    return Audit.read(workspace.audit).failed
+
+
+def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [
+        (workspace.manifest, "prepare"),
+        (workspace.prepared, "prepare"),
+        (workspace.duplicates, "prepare"),
+        (workspace.features, "features"),
+        (workspace.folds, "folds"),
+        (workspace.patient_scores, "train"),
+        (workspace.slice_scores, "train"),
+        (workspace.inner_scores, "train"),
+        *trained_files(workspace),
+    ]
+
+
+def _usual_procedure(config: RunConfig, trained: Sequence[TrainedFold]) -> Procedure:
+    """Return the procedure that most outer folds chose; of equals the configured one."""
+    chosen = Counter(Procedure.from_dict(one.head.facts["procedure"]) for one in trained)
+    configured = config.procedure.resolved
+    return max(chosen, key=lambda procedure: (chosen[procedure], procedure == configured))
+
+
+def _work(context: Context) -> StageResult:
+    workspace, config = context.workspace, context.config
+    folds = read_folds(workspace, config)
+    trained = read_trained(workspace, config, folds)
+    tables = read_feature_tables(workspace, config)
+    # First, because it says how long it will take: the longest part by far where it is asked for.
+    robustness = _robustness(context, tables, folds, trained)
+    procedure = _usual_procedure(config, trained)
+    table = tables[procedure.pooling]
+    features_id = digest(
+        pd.read_csv(workspace.features, dtype=str, keep_default_na=False).to_dict("records")
+    )
+    results = ResultStore(workspace.cache)
+    stress = stress_test(
+        procedure.head,
+        table,
+        folds,
+        fold_spec=config.folds,
+        aggregation=procedure.joining,
+        positive_label=config.labels.positive,
+        n_permutations=config.audit.n_permutations,
+        bootstrap_samples=config.audit.bootstrap_samples,
+        seed=config.seed,
+        results=results,
+        features_id=f"{features_id} {procedure.pooling}",
+        progress=context.reporter.counter("leakage stress test"),
+    )
+    context.reporter.note("identity, likeness, records, blinding, shortcuts")
+    audit = run_audit(
+        stress=stress,
+        identity=identity_probe(
+            table,
+            dict(zip(folds.patient_ids, folds.labels, strict=True)),
+            bootstrap_samples=config.audit.bootstrap_samples,
+            seed=config.seed,
+        ),
+        duplicates=read_duplicates(workspace),
+        similar=compare_scans(table, folds=folds),
+        checks=_checks(context, tables, folds, trained),
+        shortcuts=_shortcuts(context, table),
+        retest=_retest(context, tables, folds, trained),
+        robustness=robustness,
+        learning_curve=_learning_curve(context, procedure, table, folds, features_id, results),
+    )
+    audit.write(workspace.audit)
+    return StageResult(outputs=[workspace.audit], summary=_summary(audit, stress.sentence))
+
+
+def _summary(audit: Audit, sentence: str) -> str:
+    n = len(audit.content["checks"])
+    return f"{sentence} {n - len(audit.failed)} of {n} checks passed."
+
+
+def _checks(
+    context: Context, tables: Tables, folds: Folds, trained: Sequence[TrainedFold]
+) -> list[dict[str, Any]]:
+    workspace, config = context.workspace, context.config
+    inner = InnerScores.read(workspace.inner_scores).table
+
+    def refit(tables: Tables, folds: Folds, place: tuple[int, int]) -> TrainedFold:
+        result = cross_validate(
+            config.procedure,
+            tables,
+            folds,
+            fold_spec=config.folds,
+            prediction_spec=config.predictions,
+            search_spec=config.search,
+            positive_label=config.labels.positive,
+            negative_label=config.labels.others,
+            seed=config.seed,
+            harmonise=harmonise_of(workspace, config),
+            only={place},
+        )
+        return result.trained[0]
+
+    return [
+        *check_provenance(
+            {(one.repeat, one.fold): one.head.facts for one in trained},
+            folds=folds.table(),
+            features=pd.read_csv(workspace.features, dtype=str, keep_default_na=False),
+            patients=PatientScores.read(workspace.patient_scores).table,
+            slices=SliceScores.read(workspace.slice_scores).table,
+            # Empty where nothing was chosen: then there is nothing to hold against the folds.
+            inner=None if inner.empty else inner,
+        ),
+        *blinded_refit(
+            refit,
+            tables,
+            folds,
+            trained,
+            labels=(config.labels.positive, config.labels.others),
+            n_checked=config.audit.blinded_folds,
+            seed=config.seed,
+        ),
+        *(
+            check_preprocessing(recomputed_features(context))
+            if config.audit.recomputed_patients
+            else ()
+        ),
+    ]
+
+
+def _shortcuts(context: Context, table: FeatureTable) -> dict[str, Any] | None:
+    workspace, config = context.workspace, context.config
+    if not config.audit.shortcut_permutations:
+        return None
+    names, means = table.patient_means()
+    patients = read_manifest(workspace.manifest, check_files=False).patients().loc[list(names)]
+    scores = PatientScores.read(workspace.patient_scores).table
+    wide = scores.pivot(index="repeat", columns="patient_id", values="score")[list(names)]
+    return find_shortcuts(
+        means,
+        patients,
+        seed=config.seed,
+        n_permutations=config.audit.shortcut_permutations,
+        scores=wide.to_numpy(),
+        n_samples=config.audit.bootstrap_samples,
+        confidence=config.evaluation.confidence,
+    )
+
+
+def _retest(
+    context: Context, tables: Tables, folds: Folds, trained: Sequence[TrainedFold]
+) -> dict[str, Any]:
+    config = context.config
+    scores = scan_scores(
+        trained,
+        tables,
+        folds,
+        positive_label=config.labels.positive,
+        negative_label=config.labels.others,
+    )
+    return retest(
+        scores,
+        n_samples=config.audit.bootstrap_samples,
+        seed=config.seed,
+        confidence=config.evaluation.confidence,
+    )
+
+
+def _robustness(
+    context: Context, tables: Tables, folds: Folds, trained: Sequence[TrainedFold]
+) -> list[dict[str, Any]] | None:
+    config = context.config
+    if not config.audit.robustness_patients:
+        return None
+    return robustness_rows(
+        trained,
+        tables,
+        perturbed_tables(context, tables, n_patients=config.audit.robustness_patients),
+        folds,
+        positive_label=config.labels.positive,
+        n_samples=config.audit.bootstrap_samples,
+        seed=config.seed,
+        confidence=config.evaluation.confidence,
+    )
+
+
+def _learning_curve(
+    context: Context,
+    procedure: Procedure,
+    table: FeatureTable,
+    folds: Folds,
+    features_id: str,
+    results: ResultStore,
+) -> dict[str, Any] | None:
+    config = context.config
+    if not config.audit.learning_curve:
+        return None
+    tables = {"trained trunk": table}
+    if config.trunk.weights != "random":
+        tables["random trunk"] = random_trunk_table(context)
+    return learning_curve(
+        procedure.head,
+        tables,
+        folds,
+        aggregation=procedure.joining,
+        positive_label=config.labels.positive,
+        spec=LearningCurveSpec(
+            bootstrap_samples=config.audit.bootstrap_samples,
+            confidence=config.evaluation.confidence,
+        ),
+        seed=config.seed,
+        results=results,
+        identities={name: f"{features_id} {procedure.pooling} {name}" for name in tables},
+        progress=context.reporter.counter("learning curve"),
+    )
+
+
+def _specs(config: RunConfig) -> dict[str, Any]:
+    # It trains the same heads again.
+    return {
+        **TRAIN.specs(config),
+        "trunk": spec_dict(config.trunk),
+        "audit": spec_dict(config.audit),
+        "confidence": config.evaluation.confidence,
+    }
+
+
+def _caches(config: RunConfig) -> tuple[str, ...]:
+    audit = config.audit
+    return (
+        *(("prepare",) if audit.robustness_patients else ()),
+        *(("slices",) if audit.learning_curve else ()),
+        "features",
+    )
+
+
+AUDIT = Stage(
+    name="audit",
+    inputs=_inputs,
+    specs=_specs,
+    work=_work,
+    caches=_caches,
+    after=(TRAIN,),
+)

@@ -1,0 +1,83 @@
+"""Baselines from the same images; a part of the evaluate stage."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pandas as pd
+
+from mri_transfer.evaluation.image_baselines import (
+    RANDOM_TRUNK,
+    descriptor_baselines,
+    random_trunk_baseline,
+)
+from mri_transfer.models.features import FeatureTable, resolve_features
+from mri_transfer.scans.descriptors import (
+    DescriptorStore,
+    ScanDescriptors,
+    describe,
+    descriptor_key,
+)
+from mri_transfer.scans.slices import SliceStore
+from mri_transfer.training.folds import Folds
+from pipelines.stage import Context
+from pipelines.stages.features import collect_features, encode_missing, plan_features
+from pipelines.stages.prepare import load_prepared, read_prepared_index
+
+__all__ = ["image_baselines", "random_trunk_table"]
+
+
+def image_baselines(context: Context, folds: Folds) -> dict[str, pd.DataFrame]:
+    """Score the run's patients by every image baseline that the configuration asks for."""
+    config = context.config
+    found: dict[str, pd.DataFrame] = {}
+    if config.evaluation.image_baselines:
+        patient_ids, descriptors = _descriptors(context)
+        context.reporter.note("baselines from outline, histogram and voxels")
+        found |= descriptor_baselines(
+            descriptors,
+            patient_ids,
+            folds=folds,
+            positive_label=config.labels.positive,
+            negative_label=config.labels.others,
+            seed=config.seed,
+        )
+    if config.evaluation.random_trunk and config.trunk.weights != "random":
+        found[RANDOM_TRUNK] = random_trunk_baseline(
+            config.procedure,
+            random_trunk_table(context),
+            folds,
+            fold_spec=config.folds,
+            prediction_spec=config.predictions,
+            positive_label=config.labels.positive,
+            negative_label=config.labels.others,
+            seed=config.seed,
+        )
+    return found
+
+
+def random_trunk_table(context: Context) -> FeatureTable:
+    """Collect the features of an untrained trunk, computing what the cache lacks."""
+    config = context.config
+    trunk = dataclasses.replace(config.trunk, weights="random", seed=config.seed)
+    spec = resolve_features(config.features)
+    index, todo = plan_features(context.workspace, trunk, spec, [spec.pooling])
+    encode_missing(context, trunk, spec, todo, what="features of the untrained trunk")
+    return collect_features(context.workspace, index, index[spec.pooling].tolist())
+
+
+def _descriptors(context: Context) -> tuple[list[str], list[ScanDescriptors]]:
+    workspace, config = context.workspace, context.config
+    store, slices = DescriptorStore(workspace.cache), SliceStore(workspace.cache)
+    slices_index = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
+    slices_keys = dict(zip(slices_index["scan_id"], slices_index["key"], strict=True))
+    scans = read_prepared_index(workspace)
+    found = []
+    for scan in context.reporter.track(scans, total=len(scans), what="describing scans"):
+        key = descriptor_key(volume_key=scan["volume_key"], slices=config.slices)
+        if key not in store:
+            volume = load_prepared(scan, config.volumes)
+            stack = slices.get(slices_keys[scan["scan_id"]], scan_id=scan["scan_id"])
+            store.put(key, describe(volume, stack, config.slices))
+        found.append(store.get(key))
+    return [scan["patient_id"] for scan in scans], found

@@ -1,0 +1,92 @@
+"""check: which scans can be read and have a label, and why the others cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mri_transfer.cohorts.exclusions import Exclusion, write_exclusions
+from mri_transfer.cohorts.labels import demand_both_labels, why_unused
+from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
+from mri_transfer.core.specs import spec_dict
+from mri_transfer.errors import RunFolderError, ScanError
+from mri_transfer.scans.volumes import load_volume
+from pipelines.config import RunConfig
+from pipelines.stage import Context, Stage, StageResult
+from pipelines.unsettled import refused_state
+from pipelines.workspace import Workspace
+
+__all__ = ["CHECK"]
+
+
+def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [(workspace.source_manifest, "run --manifest M.csv --out")]
+
+
+def _exclusions(
+    context: Context, manifest: Manifest, unsettled: dict[str, str]
+) -> Iterator[Exclusion | None]:
+    """Yield, scan by scan, why it is excluded, or None; note what a later run may take back."""
+    config = context.config
+    for scan in manifest.scans.to_dict("records"):
+        label = scan["label"] if isinstance(scan["label"], str) else None
+        reason = why_unused(label, config.labels)
+        if reason is None:
+            try:
+                load_volume(scan["path"], scan_id=scan["scan_id"], spec=config.volumes)
+            except ScanError as error:
+                reason = str(error)
+                if (state := refused_state(error, scan["path"])) is not None:
+                    unsettled[scan["path"]] = state
+        yield (
+            None
+            if reason is None
+            else Exclusion(
+                scan_id=scan["scan_id"], patient_id=scan["patient_id"], stage="check", reason=reason
+            )
+        )
+
+
+def _work(context: Context) -> StageResult:
+    workspace, config = context.workspace, context.config
+    manifest = read_manifest(workspace.source_manifest)
+    labels = [label if isinstance(label, str) else None for label in manifest.scans["label"]]
+    demand_both_labels(labels, config.labels)
+    total = len(manifest.scans)
+    unsettled: dict[str, str] = {}
+    tracked = context.reporter.track(
+        _exclusions(context, manifest, unsettled), total=total, what="checking scans"
+    )
+    refused = [exclusion for exclusion in tracked if exclusion is not None]
+    write_exclusions(workspace.refused, refused)
+    if len(refused) == total:
+        raise RunFolderError(
+            "no scan can be used",
+            where=str(workspace.source_manifest),
+            remedy=f"See {workspace.refused.name} for the reason of each",
+        )
+    return StageResult(
+        outputs=[workspace.refused],
+        summary=f"{total - len(refused)} of {total} scans can be read and used, "
+        f"{len(refused)} refused",
+        exclusions=len(refused),
+        unsettled=unsettled,
+    )
+
+
+def _specs(config: RunConfig) -> dict[str, Any]:
+    return {
+        "labels": spec_dict(config.labels),
+        "volumes": spec_dict(config.volumes),
+    }
+
+
+CHECK = Stage(
+    name="check",
+    inputs=_inputs,
+    specs=_specs,
+    work=_work,
+    reads_scans=True,
+    excluded=lambda workspace: workspace.refused,
+)

@@ -1,0 +1,312 @@
+"""explain: where in the brain each score comes from, by heads that had not seen the patient."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mri_transfer.cohorts.synthetic.cohort import SPEC_FILE, DemoSpec
+from mri_transfer.core.files import read_json_object
+from mri_transfer.core.specs import digest, spec_dict
+from mri_transfer.explain import Explanation, write_explanation
+from mri_transfer.explain.attribution import explain_scan
+from mri_transfer.explain.choice import ClosePatient, choose_patients
+from mri_transfer.explain.close_view import CloseView, CloseViewStore, close_key, look_closely
+from mri_transfer.explain.cohort_maps import centred_maps, own_heads
+from mri_transfer.explain.compose import compose, without_maps
+from mri_transfer.explain.explanation import DOCUMENT
+from mri_transfer.explain.findings import Findings, Space
+from mri_transfer.explain.geometry import slice_geometry
+from mri_transfer.explain.neighbours import nearest_patients
+from mri_transfer.explain.scan_maps import MapStore, ScanMaps, maps_key
+from mri_transfer.models.features import FeatureTable, resolve_features
+from mri_transfer.models.trunks import Trunk
+from mri_transfer.scans.slices import SliceStack, SliceStore
+from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.folds import Folds
+from mri_transfer.training.predictions import PatientScores
+from pipelines.config import RunConfig
+from pipelines.stage import Context, Stage, StageResult
+from pipelines.stages.features import open_trunk, read_feature_tables
+from pipelines.stages.folds import read_folds
+from pipelines.stages.prepare import read_prepared_index
+from pipelines.stages.train import TRAIN, read_trained, trained_files
+from pipelines.workspace import Workspace
+
+__all__ = ["EXPLAIN"]
+
+
+def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [
+        (workspace.manifest, "prepare"),
+        (workspace.prepared, "prepare"),
+        (workspace.quality, "prepare"),
+        (workspace.slices, "slices"),
+        (workspace.features, "features"),
+        (workspace.folds, "folds"),
+        (workspace.patient_scores, "train"),
+        *trained_files(workspace),
+    ]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What is read once and used throughout."""
+
+    context: Context
+    trained: list[TrainedFold]
+    tables: dict[str, FeatureTable]
+    folds: Folds
+    scans: list[dict[str, str]]
+    """In the order of the tables: scan_id, patient_id, volume, and the keys `slices`, `maps`."""
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's settings."""
+        return self.context.config
+
+    def stack(self, i: int) -> SliceStack:
+        """Return the slices of a scan."""
+        scan = self.scans[i]
+        store = SliceStore(self.context.workspace.cache)
+        return store.get(scan["slices"], scan_id=scan["scan_id"])
+
+
+def _job(context: Context) -> _Job:
+    workspace, config = context.workspace, context.config
+    folds = read_folds(workspace, config)
+    trained = read_trained(workspace, config, folds)
+    tables = read_feature_tables(workspace, config)
+    features = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
+    columns = [str(name) for name in features if str(name).startswith("key")]
+    slices = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
+    slices_key = dict(zip(slices["scan_id"], slices["key"], strict=True))
+    volume = {row["scan_id"]: row["volume"] for row in read_prepared_index(workspace)}
+    scans = []
+    for row in features.to_dict("records"):
+        key = digest([row[name] for name in columns])
+        scans.append(
+            {
+                "scan_id": str(row["scan_id"]),
+                "patient_id": str(row["patient_id"]),
+                "volume": volume[row["scan_id"]],
+                "slices": slices_key[row["scan_id"]],
+                "maps": maps_key(features_key=key, owner=row["patient_id"], trained=trained),
+            }
+        )
+    return _Job(context=context, trained=trained, tables=tables, folds=folds, scans=scans)
+
+
+def _explained(job: _Job, trunk: Trunk, i: int) -> ScanMaps:
+    scan, config = job.scans[i], job.config
+    stack = job.stack(i)
+    used = {one.pooling for one in job.trained}
+    return explain_scan(
+        stack,
+        trunk,
+        job.trained,
+        owner=scan["patient_id"],
+        geometry=slice_geometry(
+            Path(scan["volume"]), stack, spec=config.slices, volumes=config.volumes
+        ),
+        features={name: job.tables[name].features[i] for name in used},
+    )
+
+
+def _maps_of_all(job: _Job, trunk: Trunk) -> bool:
+    """Put every scan's maps into the cache; return whether the first is the same once more."""
+    store, reporter = MapStore(job.context.workspace.cache), job.context.reporter
+    todo = [i for i, scan in enumerate(job.scans) if scan["maps"] not in store]
+    reporter.note(
+        f"maps of {len(job.scans)} scans by {len(job.trained)} heads: "
+        f"{len(job.scans) - len(todo)} in the cache, {len(todo)} to compute"
+    )
+
+    def work() -> Iterator[None]:
+        for i in todo:
+            store.put(job.scans[i]["maps"], _explained(job, trunk, i))
+            yield
+
+    passes = work()
+    # The first pass also warms up; the second tells how long the others take.
+    next(passes, None)
+    started = time.perf_counter()
+    if next(passes, False) is None:
+        seconds = time.perf_counter() - started
+        left = len(todo) - 2
+        reporter.note(f"about {seconds:.1f} s a scan, {seconds * left / 60:.1f} min in all")
+        for _ in reporter.track(passes, total=left, what="maps of slices"):
+            pass
+    return store.get(job.scans[0]["maps"]).same(_explained(job, trunk, 0))
+
+
+def _close_views(job: _Job, trunk: Trunk) -> list[tuple[ClosePatient, str, CloseView]]:
+    context, config = job.context, job.config
+    spec = config.explanation
+    if not spec.close_patients:
+        return []
+    scores = PatientScores.read(context.workspace.patient_scores).table
+    chosen = choose_patients(scores, n=spec.close_patients, positive=config.labels.positive)
+    random = open_trunk(
+        context,
+        dataclasses.replace(config.trunk, weights="random", seed=config.seed),
+        resolve_features(config.features),
+    )
+    context.reporter.note(
+        f"a close look at {len(chosen)} patients, {spec.close_slices} slices each: "
+        f"{spec.gradient_steps} steps of integrated gradients, then occlusion"
+    )
+    tracked = context.reporter.track(chosen, total=len(chosen), what="close views")
+    return [(patient, *_close_view(job, trunk, random, patient)) for patient in tracked]
+
+
+def _close_view(
+    job: _Job, trunk: Trunk, random: Trunk, patient: ClosePatient
+) -> tuple[str, CloseView]:
+    i = next(i for i, s in enumerate(job.scans) if s["patient_id"] == patient.patient_id)
+    scan, spec = job.scans[i], job.config.explanation
+    own = own_heads(job.trained, job.folds)[patient.patient_id]
+    heads = [job.trained[h] for h in own]
+    cache = job.context.workspace.cache
+    store = CloseViewStore(cache)
+    repeats = [(one.repeat, one.fold) for one in heads]
+    seed = {"seed": job.config.seed}
+    key = digest([close_key(maps_key=scan["maps"], repeats=repeats, spec=spec), seed])
+    if key not in store:
+        maps = MapStore(cache).get(scan["maps"])
+        view = look_closely(
+            job.stack(i),
+            trunk,
+            random,
+            heads,
+            owner=patient.patient_id,
+            weights=maps.weights[own],
+            raw=maps.exact[own[0]],
+            spec=spec,
+        )
+        store.put(key, view)
+    return scan["scan_id"], store.get(key)
+
+
+def _demo_spec(workspace: Workspace) -> DemoSpec | None:
+    """Return what the built-in cohort was grown by; None for real patients."""
+    paths = pd.read_csv(workspace.manifest, dtype=str, keep_default_na=False)["path"]
+    folders = Path(paths.iloc[0]).parents if len(paths) else ()
+    for folder in list(folders)[:4]:
+        record = read_json_object(folder / SPEC_FILE)
+        if record is not None:
+            return DemoSpec(**record["spec"])
+    return None
+
+
+def _space(workspace: Workspace, demo: DemoSpec | None) -> Space:
+    came_ready = any(row["path"] for row in read_prepared_index(workspace))
+    quality = pd.read_csv(workspace.quality, dtype=str, keep_default_na=False)
+    used = set(pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)["scan_id"])
+    turns = quality.loc[
+        quality["scan_id"].isin(used) & (quality["passed_through"] == "True"), "turn"
+    ]
+    counts = {str(turn): int(n) for turn, n in turns.value_counts().items() if turn}
+    return Space(mni=demo is not None or not came_ready, turned=counts)
+
+
+def _work(context: Context) -> StageResult:
+    workspace, config = context.workspace, context.config
+    spec, positive = config.explanation, config.labels.positive
+    job = _job(context)
+    own_labels = Folds.read(workspace.folds)
+    neighbours = nearest_patients(job.trained, job.tables, own_labels, n=spec.neighbours)
+    # What an earlier run of the stage left could pass for this one's.
+    (workspace.explanations / DOCUMENT).unlink(missing_ok=True)
+    for pattern in ("group_*", "difference.*"):
+        for file in workspace.explanations.glob(pattern):
+            file.unlink()
+    files: list[Path] = []
+    if spec.maps:
+        found, files = _with_maps(job, neighbours, own_labels)
+    else:
+        found = without_maps(
+            neighbours,
+            own_labels,
+            spec=spec,
+            positive=positive,
+            seed=config.seed,
+            confidence=config.evaluation.confidence,
+        )
+    files += write_explanation(found, workspace.explanations)
+    return StageResult(outputs=files, summary=_summary(found))
+
+
+def _with_maps(
+    job: _Job, neighbours: pd.DataFrame, own_labels: Folds
+) -> tuple[Explanation, list[Path]]:
+    context, config = job.context, job.config
+    workspace = context.workspace
+    trunk = open_trunk(context, config.trunk, resolve_features(config.features))
+    same_again = _maps_of_all(job, trunk)
+    close = _close_views(job, trunk)
+    store = MapStore(workspace.cache)
+    context.reporter.note("checks, groups, regions")
+
+    def read(i: int) -> ScanMaps:
+        return store.get(job.scans[i]["maps"])
+
+    findings = Findings(
+        cohort=centred_maps(
+            [scan["scan_id"] for scan in job.scans],
+            [scan["patient_id"] for scan in job.scans],
+            read,
+            job.trained,
+            own_labels,
+        ),
+        geometries=[read(i).geometry(config.slices) for i in range(len(job.scans))],
+        pictures=lambda i: job.stack(i).pixels,
+        close=close,
+        adds_up=all(one.head.kind != "published" and one.harmoniser is None for one in job.trained),
+        same_again=same_again,
+    )
+    demo = _demo_spec(workspace)
+    return compose(
+        findings,
+        neighbours,
+        own_labels,
+        spec=config.explanation,
+        space=_space(workspace, demo),
+        positive=config.labels.positive,
+        demo=demo,
+        seed=config.seed,
+        confidence=config.evaluation.confidence,
+        folder=workspace.explanations,
+    )
+
+
+def _summary(found: Explanation) -> str:
+    checks: Sequence[dict[str, Any]] = found.document["checks"]
+    failed = [check["check"] for check in checks if check["passed"] is False]
+    text = f"maps of {len(found.scan_ids)} scans, {len(found.document['groups'])} group maps"
+    return text + (f"; sanity checks not met: {', '.join(failed)}" if failed else "")
+
+
+def _specs(config: RunConfig) -> dict[str, Any]:
+    return {
+        **TRAIN.specs(config),
+        "trunk": spec_dict(config.trunk),
+        "features": spec_dict(resolve_features(config.features)),
+        "slices": spec_dict(config.slices),
+        "explanation": spec_dict(config.explanation),
+        "confidence": config.evaluation.confidence,
+    }
+
+
+def _caches(config: RunConfig) -> tuple[str, ...]:
+    return ("prepare", "slices", "features") if config.explanation.maps else ("features",)
+
+
+EXPLAIN = Stage(
+    name="explain", inputs=_inputs, specs=_specs, work=_work, caches=_caches, after=(TRAIN,)
+)

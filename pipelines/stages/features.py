@@ -1,0 +1,248 @@
+"""features: every scan's slices once through the frozen trunk, into the cache."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mri_transfer.core.files import atomic_write_text
+from mri_transfer.core.specs import spec_dict
+from mri_transfer.models.features import (
+    FeatureSpec,
+    FeatureStore,
+    FeatureTable,
+    Pooling,
+    encode_poolings,
+    feature_key,
+    resolve_features,
+)
+from mri_transfer.models.trunks import Trunk, TrunkSpec, load_trunk
+from mri_transfer.scans.slices import SliceStack, SliceStore
+from mri_transfer.training.search import searched_poolings
+from pipelines.config import RunConfig
+from pipelines.stage import Context, Stage, StageResult
+from pipelines.stages.slices import SLICES
+from pipelines.workspace import Workspace
+
+__all__ = [
+    "FEATURES",
+    "ScanToEncode",
+    "collect_features",
+    "encode_missing",
+    "keys_by_pooling",
+    "open_trunk",
+    "plan_features",
+    "read_feature_table",
+    "read_feature_tables",
+]
+
+#: Stacks read ahead of the trunk, so that loading overlaps computing and memory stays bounded.
+_READ_AHEAD = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScanToEncode:
+    """A scan whose features the cache lacks: its slices' key, and a key per pooling."""
+
+    scan_id: str
+    slices_key: str
+    keys: dict[str, str]
+
+
+def read_feature_table(workspace: Workspace, *, column: str = "key") -> FeatureTable:
+    """Collect the features of a run's scans from the cache.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    column : str
+        Column of features.csv that names their keys: `key` for the configured pooling,
+        `key_<pooling>` for one that only the search may choose.
+    """
+    index = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
+    return collect_features(workspace, index, index[column].tolist())
+
+
+def collect_features(workspace: Workspace, index: pd.DataFrame, keys: list[str]) -> FeatureTable:
+    """Collect features by their keys, one a row of the index of scans."""
+    store = FeatureStore(workspace.cache)
+    scans = (
+        store.get(key, scan_id=scan_id) for key, scan_id in zip(keys, index["scan_id"], strict=True)
+    )
+    return FeatureTable.collect(scans, index["patient_id"].tolist(), index["scan_sha256"].tolist())
+
+
+def read_feature_tables(workspace: Workspace, config: RunConfig) -> dict[str, FeatureTable]:
+    """Collect the features of every pooling that the run may use, by its name."""
+    return {
+        pooling: read_feature_table(workspace, column=_column(pooling, config))
+        for pooling in _poolings(config)
+    }
+
+
+def _poolings(config: RunConfig) -> list[Pooling]:
+    return list(
+        dict.fromkeys(
+            [config.features.pooling, *searched_poolings(config.search, config.heads.kind)]
+        )
+    )
+
+
+def _column(pooling: str, config: RunConfig) -> str:
+    return "key" if pooling == config.features.pooling else f"key_{pooling}"
+
+
+def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [(workspace.slices, "slices")]
+
+
+def _read_ahead(
+    store: SliceStore, todo: Sequence[ScanToEncode], pool: ThreadPoolExecutor
+) -> Iterator[tuple[ScanToEncode, SliceStack]]:
+    """Yield each scan with its slices, the next ones being read meanwhile."""
+
+    def submit(i: int) -> Future[SliceStack]:
+        return pool.submit(store.get, todo[i].slices_key, scan_id=todo[i].scan_id)
+
+    pending = [submit(i) for i in range(min(_READ_AHEAD, len(todo)))]
+    for i, scan in enumerate(todo):
+        stack = pending.pop(0).result()
+        if i + _READ_AHEAD < len(todo):
+            pending.append(submit(i + _READ_AHEAD))
+        yield scan, stack
+
+
+def plan_features(
+    workspace: Workspace, trunk_spec: TrunkSpec, spec: FeatureSpec, poolings: Sequence[Pooling]
+) -> tuple[pd.DataFrame, list[ScanToEncode]]:
+    """Return the index of scans with a column of keys per pooling, and what the cache lacks.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    trunk_spec : TrunkSpec
+    spec : FeatureSpec
+        Resolved.
+    poolings : sequence of str
+        Each becomes a column of its name.
+    """
+    slices = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
+    index = slices[["scan_id", "patient_id", "scan_sha256"]].copy()
+    store = FeatureStore(workspace.cache)
+    missing: dict[str, ScanToEncode] = {}
+    keys = [keys_by_pooling(key, trunk_spec, spec, poolings) for key in slices["key"]]
+    for pooling in poolings:
+        index[pooling] = [of_scan[pooling] for of_scan in keys]
+    for scan_id, slices_key, of_scan in zip(index["scan_id"], slices["key"], keys, strict=True):
+        lacking = {pooling: key for pooling, key in of_scan.items() if key not in store}
+        if lacking:
+            missing.setdefault(
+                slices_key, ScanToEncode(scan_id=scan_id, slices_key=slices_key, keys=lacking)
+            )
+    return index, list(missing.values())
+
+
+def keys_by_pooling(
+    slices_key: str, trunk_spec: TrunkSpec, spec: FeatureSpec, poolings: Iterable[Pooling]
+) -> dict[str, str]:
+    """Return the key of a scan's features for each way to pool the trunk's maps."""
+    return {
+        pooling: feature_key(
+            slices=slices_key,
+            trunk_spec=trunk_spec,
+            feature_spec=dataclasses.replace(spec, pooling=pooling),
+        )
+        for pooling in poolings
+    }
+
+
+def open_trunk(context: Context, trunk_spec: TrunkSpec, spec: FeatureSpec) -> Trunk:
+    """Load a trunk as the run computes with it."""
+    return load_trunk(
+        trunk_spec,
+        precision=spec.precision,
+        device=spec.device,
+        weights_path=context.weights,
+        cache=context.workspace.weights,
+    )
+
+
+def encode_missing(
+    context: Context,
+    trunk_spec: TrunkSpec,
+    spec: FeatureSpec,
+    todo: Sequence[ScanToEncode],
+    *,
+    what: str = "features",
+) -> None:
+    """Pass the slices of scans through the trunk and put their features into the cache."""
+    if not todo:
+        return
+    trunk = open_trunk(context, trunk_spec, spec)
+    context.reporter.note(
+        f"trunk {trunk_spec.name}, weights {trunk.weights_digest[:12]} "
+        f"({trunk.weights_source}), {spec.precision} on {spec.device}"
+    )
+    if trunk.weights_source == "random":
+        context.reporter.note("THE TRUNK IS UNTRAINED (trunk.weights = random): a control")
+    slices = SliceStore(context.workspace.cache)
+    features = FeatureStore(context.workspace.cache)
+    with ThreadPoolExecutor(max_workers=1) as reader, ThreadPoolExecutor(max_workers=1) as writer:
+        written: list[Future[None]] = []
+        stacks = _read_ahead(slices, todo, reader)
+        for scan, stack in context.reporter.track(stacks, total=len(todo), what=what):
+            encoded = encode_poolings(stack, trunk, scan.keys)
+            for one in written:
+                one.result()
+            written = [
+                writer.submit(features.put, key, encoded[pooling])
+                for pooling, key in scan.keys.items()
+            ]
+        for one in written:
+            one.result()
+
+
+def _work(context: Context) -> StageResult:
+    workspace, config = context.workspace, context.config
+    spec = resolve_features(config.features)
+    poolings = _poolings(config)
+    index, todo = plan_features(workspace, config.trunk, spec, poolings)
+    encode_missing(context, config.trunk, spec, todo)
+    table = index.rename(columns={name: _column(name, config) for name in poolings})
+    atomic_write_text(workspace.features, table.to_csv(index=False, lineterminator="\n"))
+    return StageResult(
+        outputs=[workspace.features],
+        summary=f"features of {len(table)} scans: {len(todo)} computed, "
+        f"{len(table) - len(todo)} from the cache",
+    )
+
+
+def _intact(workspace: Workspace) -> bool:
+    store = FeatureStore(workspace.cache)
+    index = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
+    columns = [name for name in index if str(name).startswith("key")]
+    return all(key in store for name in columns for key in index[name])
+
+
+def _specs(config: RunConfig) -> dict[str, Any]:
+    return {
+        "trunk": spec_dict(config.trunk),
+        "features": spec_dict(resolve_features(config.features)),
+        "poolings": _poolings(config),
+    }
+
+
+FEATURES = Stage(
+    name="features",
+    inputs=_inputs,
+    specs=_specs,
+    work=_work,
+    intact=_intact,
+    caches=lambda _config: ("slices",),
+    after=(SLICES,),
+)

@@ -1,0 +1,340 @@
+"""prepare: every scan into the template's space, and how far each is to be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mri_transfer.cohorts.exclusions import Exclusion, read_exclusions, write_exclusions
+from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.core.files import atomic_write_text, sha256_of_file
+from mri_transfer.core.specs import spec_dict
+from mri_transfer.errors import RunFolderError, ScanError
+from mri_transfer.report.figures import PictureStore, picture_key
+from mri_transfer.scans.preparation import (
+    PreparedStore,
+    bids_stem,
+    write_derivative,
+    write_description,
+)
+from mri_transfer.scans.preparation.external import PROGRAMS, demand_program
+from mri_transfer.scans.preparation.identity import IdentityStore, identity_key
+from mri_transfer.scans.quality import (
+    ScanQuality,
+    ScoredScan,
+    ScoreStore,
+    judge_cohort,
+    quality_table,
+    score_key,
+)
+from mri_transfer.scans.volumes import Volume, VolumeSpec, load_volume
+from mri_transfer.version import __version__
+from pipelines.config import RunConfig
+from pipelines.pool import default_jobs, run_jobs
+from pipelines.stage import Context, Stage, StageResult
+from pipelines.stages.check import CHECK
+from pipelines.stages.duplicates import across_patients, one_id_two_people, write_duplicates
+from pipelines.stages.prepare_worker import Job, Outcome, found_in_cache, prepare_one
+from pipelines.stages.quality_pages import write_quality_pages
+from pipelines.unsettled import AGAIN
+from pipelines.workspace import Workspace
+
+__all__ = ["PREPARE", "load_prepared", "read_prepared_index"]
+
+Scan = dict[Hashable, Any]
+
+_INDEX_COLUMNS = ["scan_id", "patient_id", "scan_sha256", "key", "volume_key", "path"]
+
+
+def read_prepared_index(workspace: Workspace) -> list[dict[str, str]]:
+    """Return scan_id, patient_id, scan_sha256, volume_key and volume (path) of every scan."""
+    index = pd.read_csv(workspace.prepared, dtype=str, keep_default_na=False)
+    store = PreparedStore(workspace.cache)
+    rows = [
+        {str(name): str(cell) for name, cell in row.items()} for row in index.to_dict("records")
+    ]
+    return [
+        {**row, "volume": row["path"] or str(store.volume_path(row["volume_key"]))} for row in rows
+    ]
+
+
+def load_prepared(scan: Mapping[str, str], spec: VolumeSpec) -> Volume:
+    """Load a scan's prepared volume.
+
+    Parameters
+    ----------
+    scan : mapping
+        A row of `read_prepared_index`.
+    spec : VolumeSpec
+
+    Raises
+    ------
+    RunFolderError
+        If a scan that passed through is no longer the file that was looked at: what is made of it
+        would stand under the key of another.
+    """
+    try:
+        found = sha256_of_file(scan["path"]) if scan["path"] else scan["scan_sha256"]
+        if found == scan["scan_sha256"]:
+            return load_volume(scan["volume"], scan_id=scan["scan_id"], spec=spec)
+    except (ScanError, OSError) as error:
+        found = str(error)
+    raise RunFolderError(
+        "a scan has changed since it was prepared",
+        where=f"{scan['scan_id']} ({scan['volume']})",
+        found=found[:300],
+        expected=f"a file of digest {scan['scan_sha256']}" if scan["path"] else None,
+        remedy="Run again with --from check",
+    )
+
+
+def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [
+        (workspace.source_manifest, "run --manifest M.csv --out"),
+        (workspace.refused, "check"),
+    ]
+
+
+def _prepare(context: Context, scans: Sequence[Scan]) -> list[Outcome]:
+    config = context.config
+    if config.preparation.brain_extraction in PROGRAMS:
+        demand_program(config.preparation.brain_extraction)
+    jobs = [
+        Job(
+            scan_id=scan["scan_id"],
+            path=scan["path"],
+            cache=context.workspace.cache,
+            volumes=config.volumes,
+            preparation=config.preparation,
+            slices=config.slices,
+        )
+        for scan in scans
+    ]
+    known = [found_in_cache(job) for job in jobs]
+    missing = [job for job, outcome in zip(jobs, known, strict=True) if outcome is None]
+    made = run_jobs(
+        prepare_one,
+        missing,
+        processes=context.jobs or default_jobs(),
+        timeout_s=config.preparation.timeout_s,
+        failed=_broken_off,
+    )
+    new = iter(list(context.reporter.track(made, total=len(missing), what="preparing scans")))
+    return [next(new) if outcome is None else outcome for outcome in known]
+
+
+def _broken_off(job: Job, reason: str) -> Outcome:
+    """Return the outcome of a scan that was not done with: the next run tries it again."""
+    return Outcome(
+        reason=f"scan {job.scan_id} ({job.path}): {reason} The next run tries it again.",
+        unsettled=AGAIN,
+    )
+
+
+def _judged(
+    context: Context, scans: Sequence[Scan], outcomes: Sequence[Outcome]
+) -> list[ScanQuality]:
+    workspace, spec = context.workspace, context.config.quality
+    unknown = sorted(set(spec.keep) - {scan["scan_id"] for scan in scans})
+    if unknown:
+        context.reporter.note(f"to keep, but not among the readable scans: {', '.join(unknown)}")
+    prepared, scores = PreparedStore(workspace.cache), ScoreStore(workspace.cache)
+    scored = [
+        ScoredScan(
+            scan_id=scan["scan_id"],
+            patient_id=scan["patient_id"],
+            passed_through=bool(prepared.facts(outcome.key)["passed_through"]),
+            scores=scores.get(score_key(outcome.key)),
+        )
+        for scan, outcome in zip(scans, outcomes, strict=True)
+        if not outcome.reason
+    ]
+    return judge_cohort(scored, spec)
+
+
+def _quality_exclusions(qualities: Sequence[ScanQuality]) -> list[Exclusion]:
+    return [
+        Exclusion(
+            scan_id=quality.scan_id,
+            patient_id=quality.patient_id,
+            stage="prepare",
+            reason=f"quality: {'; '.join(quality.reasons)}. Look at it in quality/index.html; "
+            f"--keep {quality.scan_id} uses it all the same.",
+        )
+        for quality in qualities
+        if quality.verdict == "fail" and not quality.kept
+    ]
+
+
+def _index_rows(
+    context: Context, scans: Sequence[Scan], outcomes: Sequence[Outcome], used: set[str]
+) -> list[dict[str, str]]:
+    store = PreparedStore(context.workspace.cache)
+    rows = []
+    for scan, outcome in zip(scans, outcomes, strict=True):
+        if scan["scan_id"] not in used:
+            continue
+        as_it_came = bool(store.facts(outcome.key)["passed_through"])
+        rows.append(
+            {
+                "scan_id": scan["scan_id"],
+                "patient_id": scan["patient_id"],
+                "scan_sha256": outcome.scan_sha256,
+                "key": outcome.key,
+                # What passed through is the file itself, whatever the settings of preparation.
+                "volume_key": outcome.scan_sha256 if as_it_came else outcome.key,
+                "path": scan["path"] if as_it_came else "",
+            }
+        )
+    return rows
+
+
+def _write_derivatives(
+    context: Context, rows: Sequence[dict[str, str]], scans: Sequence[Scan]
+) -> None:
+    """Write the scans that did not pass through as a BIDS data set."""
+    workspace = context.workspace
+    by_id = {scan["scan_id"]: scan for scan in scans}
+    prepared = [row for row in rows if not row["path"]]
+    if not prepared:
+        return
+    write_description(workspace.derivatives, version=__version__)
+    store = PreparedStore(workspace.cache)
+    for row in prepared:
+        scan = by_id[row["scan_id"]]
+        write_derivative(
+            workspace.derivatives,
+            store,
+            row["key"],
+            stem=bids_stem(
+                scan_id=scan["scan_id"],
+                patient_id=scan["patient_id"],
+                session_id=scan["session_id"] if isinstance(scan["session_id"], str) else None,
+            ),
+            source=scan["path"],
+            scan_sha256=row["scan_sha256"],
+        )
+
+
+def _work(context: Context) -> StageResult:
+    workspace = context.workspace
+    manifest = read_manifest(workspace.source_manifest)
+    refused = read_exclusions(workspace.refused)
+    gone = {exclusion.scan_id for exclusion in refused}
+    scans = [scan for scan in manifest.scans.to_dict("records") if scan["scan_id"] not in gone]
+    outcomes = _prepare(context, scans)
+    unprepared = [
+        Exclusion(
+            scan_id=scan["scan_id"],
+            patient_id=scan["patient_id"],
+            stage="prepare",
+            reason=outcome.reason,
+        )
+        for scan, outcome in zip(scans, outcomes, strict=True)
+        if outcome.reason
+    ]
+    qualities = _judged(context, scans, outcomes)
+    excluded = [*refused, *unprepared, *_quality_exclusions(qualities)]
+    names = {exclusion.scan_id for exclusion in excluded}
+    used = [scan["scan_id"] for scan in scans if scan["scan_id"] not in names]
+    table = quality_table(qualities)
+    atomic_write_text(workspace.quality, table.to_csv(index=False, lineterminator="\n"))
+    write_exclusions(workspace.excluded, excluded)
+    write_quality_pages(
+        workspace.quality_pages,
+        qualities,
+        cache=workspace.cache,
+        keys={scan["scan_id"]: o.key for scan, o in zip(scans, outcomes, strict=True)},
+        paths={scan["scan_id"]: scan["path"] for scan in scans},
+    )
+    rows = _index_rows(context, scans, outcomes, set(used))
+    pairs = write_duplicates(
+        workspace,
+        keys={row["scan_id"]: row["key"] for row in rows},
+        patients={row["scan_id"]: row["patient_id"] for row in rows},
+        spec=context.config.duplicates,
+    )
+    for warning in (across_patients(pairs), one_id_two_people(pairs)):
+        if warning is not None:
+            context.reporter.note(warning)
+    atomic_write_text(
+        workspace.prepared,
+        pd.DataFrame(rows, columns=_INDEX_COLUMNS).to_csv(index=False, lineterminator="\n"),
+    )
+    _write_derivatives(context, rows, scans)
+    if not used:
+        raise RunFolderError(
+            "no scan can be used",
+            where=str(workspace.source_manifest),
+            remedy=f"See {workspace.excluded.name} for the reason of each",
+        )
+    manifest.keep(used).write(workspace.manifest)
+    return StageResult(
+        outputs=[
+            workspace.manifest,
+            workspace.excluded,
+            workspace.prepared,
+            workspace.quality,
+            workspace.duplicates,
+        ],
+        summary=_summary(rows, qualities, len(excluded)),
+        exclusions=len(excluded),
+        unsettled={
+            scan["path"]: outcome.unsettled
+            for scan, outcome in zip(scans, outcomes, strict=True)
+            if outcome.unsettled is not None
+        },
+    )
+
+
+def _summary(
+    rows: Sequence[dict[str, str]], qualities: Sequence[ScanQuality], n_excluded: int
+) -> str:
+    passed = sum(bool(row["path"]) for row in rows)
+    warned = sum(quality.verdict == "warn" for quality in qualities)
+    kept = [quality.scan_id for quality in qualities if quality.kept]
+    parts = [
+        f"{len(rows)} scans to use: {len(rows) - passed} prepared, {passed} ready as they came",
+        f"{warned} with warnings",
+        f"{n_excluded} excluded",
+    ]
+    if kept:
+        parts.append(f"kept although they fail: {', '.join(kept)}")
+    return "; ".join(parts)
+
+
+def _intact(workspace: Workspace) -> bool:
+    cache = workspace.cache
+    prepared, scores = PreparedStore(cache), ScoreStore(cache)
+    pictures, identities = PictureStore(cache), IdentityStore(cache)
+    return all(
+        key in prepared
+        and score_key(key) in scores
+        and picture_key(key) in pictures
+        and identity_key(key) in identities
+        for key in (row["key"] for row in read_prepared_index(workspace))
+    )
+
+
+def _specs(config: RunConfig) -> dict[str, Any]:
+    return {
+        "volumes": spec_dict(config.volumes),
+        "preparation": spec_dict(config.preparation),
+        "quality": spec_dict(config.quality),
+        "duplicates": spec_dict(config.duplicates),
+        "slices": spec_dict(config.slices),
+    }
+
+
+PREPARE = Stage(
+    name="prepare",
+    inputs=_inputs,
+    specs=_specs,
+    work=_work,
+    intact=_intact,
+    reads_scans=True,
+    after=(CHECK,),
+)

@@ -1,0 +1,233 @@
+"""report: the page that people read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mri_transfer.cohorts.exclusions import read_exclusions
+from mri_transfer.cohorts.labels import spelt_out
+from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.core.specs import spec_dict
+from mri_transfer.evaluation import Evaluation
+from mri_transfer.evaluation.audit import Audit
+from mri_transfer.explain import Explanation, read_explanation
+from mri_transfer.explain.explanation import DOCUMENT
+from mri_transfer.models.trunks import trunk_digest
+from mri_transfer.report import ReportInputs
+from mri_transfer.report.blocks.document import Report
+from mri_transfer.report.compose import compose_report
+from mri_transfer.report.pages.cards import write_data_sheet, write_model_card
+from mri_transfer.report.pseudonyms.pseudonym_check import check_report, without_pages
+from mri_transfer.report.pseudonyms.pseudonym_key import read_or_make_key
+from mri_transfer.report.pseudonyms.pseudonyms import cohort_pseudonyms, pseudonymise
+from mri_transfer.report.render.html import write_report
+from mri_transfer.report.render.machine import write_machine
+from mri_transfer.report.render.pdf import write_pdf
+from mri_transfer.scans.slices import SliceStore
+from mri_transfer.training.folds import Folds
+from mri_transfer.training.predictions import PatientScores, SliceScores
+from mri_transfer.version import __version__
+from pipelines.config import RunConfig
+from pipelines.record import StageRecord, file_digests, git_commit, package_versions
+from pipelines.running import demand_trusted
+from pipelines.stage import Context, Stage, StageResult, lineage
+from pipelines.stages.audit import AUDIT
+from pipelines.stages.crate import recorded_paths, write_run_crate
+from pipelines.stages.evaluate import EVALUATE
+from pipelines.stages.tables import write_tables
+from pipelines.workspace import Workspace
+
+__all__ = ["REPORT", "report_inputs", "write_pseudonymous_report"]
+
+
+def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [
+        (workspace.config, "run"),
+        (workspace.manifest, "prepare"),
+        (workspace.excluded, "prepare"),
+        (workspace.quality, "prepare"),
+        (workspace.folds, "folds"),
+        (workspace.slices, "slices"),
+        (workspace.patient_scores, "train"),
+        (workspace.slice_scores, "train"),
+        (workspace.evaluation, "evaluate"),
+        (workspace.audit, "audit"),
+        *_explained(workspace),
+    ]
+
+
+def _explained(workspace: Workspace) -> list[tuple[Path, str]]:
+    # A run of before there were explanations has none; the report then says so.
+    path = workspace.explanations / DOCUMENT
+    there = path.exists() or workspace.record("explain").exists()
+    return [(path, "explain")] if there else []
+
+
+def _provenance(workspace: Workspace, config: RunConfig) -> dict[str, Any]:
+    inputs = [path for path, _ in _inputs(workspace)]
+    record = StageRecord.read(workspace, "features")
+    computed = record.specs.get("features", {}) if record else {}
+    return {
+        "mri-transfer": __version__,
+        "git commit": git_commit() or "installed package",
+        "seed": config.seed,
+        "trunk weights (sha256)": trunk_digest(config.trunk),
+        "features computed on": computed.get("device"),
+        "features computed in": computed.get("precision"),
+        "packages": package_versions(),
+        "artefacts (sha256)": file_digests(workspace, inputs),
+        "commands": [
+            "mri-transfer run --manifest source_manifest.csv --config config.toml --out RUN"
+        ],
+        "verify": [
+            "mri-transfer run --manifest RUN/source_manifest.csv --config RUN/config.toml "
+            "--out AGAIN",
+            "sha256sum RUN/evaluation.json AGAIN/evaluation.json",
+        ],
+    }
+
+
+def report_inputs(workspace: Workspace, config: RunConfig) -> ReportInputs:
+    """Collect what a report shows from a run folder."""
+    scores = PatientScores.read(workspace.patient_scores).table
+    slices = SliceScores.read(workspace.slice_scores).table
+    excluded = [dataclasses.asdict(one) for one in read_exclusions(workspace.excluded)]
+    patients = read_manifest(workspace.manifest, check_files=False).patients()
+    scans = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
+    key_of = dict(zip(scans["scan_id"], scans["key"], strict=True))
+    store = SliceStore(workspace.cache)
+    return ReportInputs(
+        title=f"{spelt_out(config.labels.positive)} against {spelt_out(config.labels.others)} "
+        "from T1 brain MRI",
+        evaluation=Evaluation.read(workspace.evaluation).document,
+        audit=Audit.read(workspace.audit).content,
+        patients=patients.drop(columns=["synthetic", "n_scans"], errors="ignore"),
+        excluded=pd.DataFrame(excluded, columns=["scan_id", "patient_id", "stage", "reason"]),
+        patient_scores=scores,
+        slice_scores=slices,
+        config=json.loads(json.dumps(dataclasses.asdict(config))),
+        provenance=_provenance(workspace, config),
+        quality=_table(workspace.quality),
+        folds=Folds.read(workspace.folds).table(),
+        scans=scans[["scan_id", "patient_id"]],
+        stack_of=lambda scan_id: store.get(key_of[scan_id], scan_id=scan_id),
+        explanation=_explanation(workspace),
+        artefacts=file_digests(workspace, _artefacts(workspace)),
+    )
+
+
+def _artefacts(workspace: Workspace) -> list[Path]:
+    # A set: what the report reads is mostly in the records of the stages that wrote it.
+    return sorted({*recorded_paths(workspace), *(path for path, _ in _inputs(workspace))})
+
+
+def _explanation(workspace: Workspace) -> Explanation | None:
+    return read_explanation(workspace.explanations) if _explained(workspace) else None
+
+
+def _table(path: Path) -> pd.DataFrame | None:
+    if not path.exists():
+        return None
+    # Patients may be called 007 or NA.
+    text = dict.fromkeys(("scan_id", "patient_id"), str)
+    return pd.read_csv(path, dtype=text, keep_default_na=False)
+
+
+def _work(context: Context) -> StageResult:
+    workspace = context.workspace
+    inputs = report_inputs(workspace, context.config)
+    report = compose_report(inputs)
+    folder = workspace.report.parent
+    written = _write(inputs, report, workspace, context.config, folder=folder)
+    written += write_tables(workspace)
+    read = [path for path, _ in _inputs(workspace)]
+    write_run_crate(workspace, title=inputs.title, inputs=read, outputs=written)
+    return StageResult(
+        outputs=[*written, workspace.crate],
+        summary=f"report in {workspace.report}, tables in {workspace.tables}",
+    )
+
+
+def _write(
+    inputs: ReportInputs, report: Report, workspace: Workspace, config: RunConfig, *, folder: Path
+) -> list[Path]:
+    """Write every form of a report into a folder."""
+    page, print_, machine, card, sheet = written = [
+        folder / path.name
+        for path in (
+            workspace.report,
+            workspace.report_pdf,
+            workspace.report_json,
+            workspace.model_card,
+            workspace.data_sheet,
+        )
+    ]
+    write_report(report, page)
+    write_pdf(report, print_, paper=config.report.paper)
+    write_machine(report, machine)
+    write_model_card(inputs, report.front, card)
+    write_data_sheet(inputs, sheet)
+    return written
+
+
+def write_pseudonymous_report(context: Context, key_file: Path) -> Path:
+    """Write the report of a finished run once more, under pseudonyms, so that it can be handed on.
+
+    Parameters
+    ----------
+    context : Context
+    key_file : Path
+        Holds the secret key; made if it is not there. The same key gives the same pseudonyms.
+
+    Returns
+    -------
+    Path
+        The page. Beside it, in `report_pseudonymised/`, stand the other forms of the report.
+
+    Raises
+    ------
+    ConfigurationError
+        If the key lies inside the run folder or is too short.
+    RunFolderError
+        If the run is not finished, or its files were edited or are stale, or a name would be left
+        in the report.
+    """
+    workspace, config = context.workspace, context.config
+    key = read_or_make_key(key_file, apart_from=workspace.root)
+    demand_trusted(
+        context, _inputs(workspace), stages=lineage(REPORT), caches=REPORT.caches(config)
+    )
+    inputs = report_inputs(workspace, config)
+    source = read_manifest(workspace.source_manifest, check_files=False).scans
+    pseudonyms = cohort_pseudonyms(inputs, key=key, source=source)
+    inputs = pseudonymise(inputs, pseudonyms)
+    report = without_pages(compose_report(inputs))
+    check_report(report, pseudonyms)
+    folder = workspace.pseudonymous_report
+    return _write(inputs, report, workspace, config, folder=folder)[0]
+
+
+def _specs(config: RunConfig) -> dict[str, Any]:
+    return {
+        "labels": spec_dict(config.labels),
+        "report": spec_dict(config.report),
+        "git_commit": git_commit(),
+    }
+
+
+REPORT = Stage(
+    name="report",
+    inputs=_inputs,
+    specs=_specs,
+    work=_work,
+    caches=lambda _config: ("slices",),
+    after=(
+        EVALUATE,
+        AUDIT,
+    ),
+)

@@ -1,0 +1,189 @@
+"""Features of perturbed scans, for a sample of patients, into the cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mri_transfer.core.machine import raise_machine_fault
+from mri_transfer.errors import ScanError
+from mri_transfer.evaluation.audit.robustness import sample_patients
+from mri_transfer.models.features import (
+    FeatureSpec,
+    FeatureStore,
+    FeatureTable,
+    encode_poolings,
+    resolve_features,
+)
+from mri_transfer.scans.perturbations import (
+    Perturbation,
+    cut_perturbed,
+    default_perturbations,
+    perturbation_seed,
+    perturbed_key,
+)
+from mri_transfer.scans.slices import slices_key
+from mri_transfer.scans.volumes import Volume
+from pipelines.stage import Context
+from pipelines.stages.features import keys_by_pooling, open_trunk
+from pipelines.stages.folds import read_folds
+from pipelines.stages.prepare import load_prepared, read_prepared_index
+
+__all__ = ["perturbed_tables"]
+
+Scan = dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Pass:
+    """One perturbed scan, and the key of its features by pooling."""
+
+    scan: Scan
+    perturbation: Perturbation
+    seed: int
+    keys: dict[str, str]
+
+
+def perturbed_tables(
+    context: Context,
+    clean: Mapping[str, FeatureTable],
+    *,
+    n_patients: int,
+    perturbations: Sequence[Perturbation] | None = None,
+) -> dict[Perturbation, dict[str, FeatureTable]]:
+    """Perturb the prepared scans of a sample of patients, and pass them through the trunk.
+
+    What the cache holds is not computed again, so that a killed run goes on where it stopped. How
+    many passes are needed is said first, and how long they will take after the first scan's.
+
+    Parameters
+    ----------
+    context : Context
+        Of a run whose features and folds are there.
+    clean : mapping of str to FeatureTable
+        The run's own features, by pooling (`pipelines.stages.features.read_feature_tables`).
+    n_patients : int
+        Size of the sample, stratified by label.
+    perturbations : sequence of Perturbation, optional
+        Instead of `default_perturbations`.
+
+    Returns
+    -------
+    dict of Perturbation to dict of str to FeatureTable
+        By pooling, as `clean`. A scan that a perturbation
+        leaves too few slices of is noted and missing from its tables.
+    """
+    workspace, seed = context.workspace, context.config.seed
+    wanted = default_perturbations() if perturbations is None else perturbations
+    patients = sample_patients(read_folds(workspace, context.config), n=n_patients, seed=seed)
+    scans = [scan for scan in read_prepared_index(workspace) if scan["patient_id"] in patients]
+    spec = resolve_features(context.config.features)
+    passes = [
+        _plan(context, scan, perturbation, spec, list(clean))
+        for scan in scans
+        for perturbation in wanted
+    ]
+    store = FeatureStore(workspace.cache)
+    todo = [one for one in passes if not _is_there(one, store)]
+    context.reporter.note(
+        f"robustness: {len(patients)} patients, {len(scans)} scans, {len(wanted)} perturbations: "
+        f"{len(passes)} passes of the trunk, {len(passes) - len(todo)} of them in the cache, "
+        f"{len(todo)} to compute"
+    )
+    _encode(context, todo, spec, store)
+    return {
+        perturbation: {
+            pooling: _table(
+                [one for one in passes if one.perturbation == perturbation], pooling, table, store
+            )
+            for pooling, table in clean.items()
+        }
+        for perturbation in wanted
+    }
+
+
+def _plan(
+    context: Context,
+    scan: Scan,
+    perturbation: Perturbation,
+    spec: FeatureSpec,
+    poolings: Sequence[Any],
+) -> _Pass:
+    config, volume_key = context.config, scan["volume_key"]
+    volume = perturbed_key(volume_key=volume_key, perturbation=perturbation, seed=config.seed)
+    slices = slices_key(volume_key=volume, spec=config.slices)
+    return _Pass(
+        scan=scan,
+        perturbation=perturbation,
+        seed=perturbation_seed(volume_key=volume_key, perturbation=perturbation, seed=config.seed),
+        keys=keys_by_pooling(slices, config.trunk, spec, poolings),
+    )
+
+
+def _is_there(one: _Pass, store: FeatureStore) -> bool:
+    return all(key in store for key in one.keys.values())
+
+
+def _encode(
+    context: Context, todo: Sequence[_Pass], spec: FeatureSpec, store: FeatureStore
+) -> None:
+    """Compute what is missing; scan by scan, so that each volume is read once."""
+    if not todo:
+        return
+    config = context.config
+    trunk = open_trunk(context, config.trunk, spec)
+
+    scans = {one.scan["scan_id"]: one.scan for one in todo}
+
+    @functools.lru_cache(maxsize=1)
+    def read(scan_id: str) -> Volume:
+        return load_prepared(scans[scan_id], config.volumes)
+
+    def work() -> Iterator[None]:
+        for one in todo:
+            volume = read(one.scan["scan_id"])
+            try:
+                stack = cut_perturbed(volume, one.perturbation, config.slices, seed=one.seed)
+            except ScanError as error:
+                raise_machine_fault(error)
+                context.reporter.note(f"left out under {one.perturbation.name}: {error}")
+            else:
+                for pooling, features in encode_poolings(stack, trunk, one.keys).items():
+                    store.put(one.keys[pooling], features)
+            yield
+
+    passes = work()
+    # The first pass also loads libraries and warms up.
+    next(passes)
+    started = time.perf_counter()
+    next(passes, None)
+    seconds = time.perf_counter() - started
+    left = max(0, len(todo) - 2)
+    context.reporter.note(
+        f"about {seconds:.1f} s a pass on the first scan, {seconds * left / 60:.0f} min in all"
+    )
+    for _ in context.reporter.track(passes, total=left, what="features of perturbed scans"):
+        pass
+
+
+def _table(
+    passes: Sequence[_Pass], pooling: str, like: FeatureTable, store: FeatureStore
+) -> FeatureTable:
+    there = [one for one in passes if one.keys[pooling] in store]
+    if not there:
+        # Slicing keeps the shape of slices and features.
+        return FeatureTable(
+            scan_ids=(),
+            patient_ids=(),
+            scan_sha256=(),
+            features=like.features[:0],
+            z_mm=like.z_mm[:0],
+        )
+    return FeatureTable.collect(
+        (store.get(one.keys[pooling], scan_id=one.scan["scan_id"]) for one in there),
+        [one.scan["patient_id"] for one in there],
+        [one.scan["scan_sha256"] for one in there],
+    )

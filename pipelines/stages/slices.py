@@ -1,0 +1,82 @@
+"""slices: 32 axial slices of every scan, into the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mri_transfer.core.files import atomic_write_text
+from mri_transfer.core.specs import spec_dict
+from mri_transfer.scans.slices import SliceStack, SliceStore, cut_slices, slices_key
+from pipelines.config import RunConfig
+from pipelines.stage import Context, Stage, StageResult
+from pipelines.stages.prepare import PREPARE, load_prepared, read_prepared_index
+from pipelines.workspace import Workspace
+
+__all__ = ["SLICES"]
+
+
+def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [(workspace.prepared, "prepare")]
+
+
+def _stack(context: Context, store: SliceStore, key: str, scan: Mapping[str, str]) -> SliceStack:
+    """Read a scan's stack from the cache; cut it if it is not there or damaged."""
+    if key in store:
+        return store.get(key, scan_id=scan["scan_id"])
+    config = context.config
+    stack = cut_slices(load_prepared(scan, config.volumes), config.slices)
+    store.put(key, stack)
+    return stack
+
+
+def _work(context: Context) -> StageResult:
+    workspace, config = context.workspace, context.config
+    store = SliceStore(workspace.cache)
+    scans = read_prepared_index(workspace)
+    rows = []
+    for scan in context.reporter.track(scans, total=len(scans), what="cutting slices"):
+        key = slices_key(volume_key=scan["volume_key"], spec=config.slices)
+        stack = _stack(context, store, key, scan)
+        rows.append(
+            {
+                "scan_id": scan["scan_id"],
+                "patient_id": scan["patient_id"],
+                "scan_sha256": scan["scan_sha256"],
+                "key": key,
+                "n_slices": len(stack.z_mm),
+                "z_low_mm": round(float(stack.z_mm[0]), 3),
+                "z_high_mm": round(float(stack.z_mm[-1]), 3),
+            }
+        )
+    table = pd.DataFrame(rows)
+    atomic_write_text(workspace.slices, table.to_csv(index=False, lineterminator="\n"))
+    return StageResult(
+        outputs=[workspace.slices], summary=f"{config.slices.n_slices} slices of {len(rows)} scans"
+    )
+
+
+def _intact(workspace: Workspace) -> bool:
+    store = SliceStore(workspace.cache)
+    return all(
+        key in store
+        for key in pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)["key"]
+    )
+
+
+def _specs(config: RunConfig) -> dict[str, Any]:
+    return {"volumes": spec_dict(config.volumes), "slices": spec_dict(config.slices)}
+
+
+SLICES = Stage(
+    name="slices",
+    inputs=_inputs,
+    specs=_specs,
+    work=_work,
+    intact=_intact,
+    caches=lambda _config: ("prepare",),
+    after=(PREPARE,),
+)

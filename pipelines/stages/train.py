@@ -1,0 +1,163 @@
+"""train: a head per outer fold, and the scores of the patients it did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.core.specs import spec_dict
+from mri_transfer.models.features import FeatureTable
+from mri_transfer.models.harmonisation import demand_one_site
+from mri_transfer.training.cross_validation import CrossValidation, cross_validate
+from mri_transfer.training.fitted_model import Harmonise, TrainedFold
+from mri_transfer.training.folds import Folds
+from mri_transfer.training.predictions import ClassScores
+from pipelines.config import RunConfig
+from pipelines.stage import Context, Stage, StageResult
+from pipelines.stages.features import FEATURES, read_feature_tables
+from pipelines.stages.folds import FOLDS
+from pipelines.workspace import Workspace
+
+__all__ = ["TRAIN", "harmonise_of", "read_trained", "trained_files"]
+
+
+def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [
+        (workspace.manifest, "prepare"),
+        (workspace.features, "features"),
+        (workspace.folds, "folds"),
+    ]
+
+
+def _clear_earlier(workspace: Workspace) -> None:
+    """Remove what an earlier scheme of folds or classes left, which would pass for this one's."""
+    workspace.class_scores.unlink(missing_ok=True)
+    for pattern in ("*r*_f*.json", "*r*_f*.safetensors"):
+        for file in workspace.heads.glob(pattern):
+            file.unlink()
+
+
+def harmonise_of(workspace: Workspace, config: RunConfig) -> Harmonise | None:
+    """Return how the run takes sites out of its features; None if it does not."""
+    if config.harmonisation.kind == "none":
+        return None
+    manifest = read_manifest(workspace.manifest, check_files=False)
+    demand_one_site(manifest.scans, config.harmonisation.site_column)
+    covariates = manifest.patients().drop(columns="label")
+    return Harmonise(spec=config.harmonisation, covariates=covariates)
+
+
+def read_trained(workspace: Workspace, config: RunConfig, folds: Folds) -> list[TrainedFold]:
+    """Read the heads of every outer fold."""
+    harmonise = harmonise_of(workspace, config)
+    return [
+        TrainedFold.read(
+            workspace.head(one.repeat, one.fold),
+            repeat=one.repeat,
+            fold=one.fold,
+            covariates=None if harmonise is None else harmonise.covariates,
+        )
+        for one in folds
+    ]
+
+
+def trained_files(workspace: Workspace) -> list[tuple[Path, str]]:
+    """Return the files of the heads of every outer fold, as inputs of a stage that reads them."""
+    files = [*workspace.heads.glob("r*_f*.json"), *workspace.heads.glob("r*_f*.safetensors")]
+    return [(file, "train") for file in sorted(files)]
+
+
+def _work(context: Context) -> StageResult:
+    workspace, config = context.workspace, context.config
+    folds = Folds.read(workspace.folds)
+    tables = read_feature_tables(workspace, config)
+    result = _cross_validate(context, tables, folds, config.labels.positive, config.labels.others)
+    _clear_earlier(workspace)
+    outputs = [workspace.patient_scores, workspace.slice_scores, workspace.inner_scores]
+    for one in result.trained:
+        outputs += one.write(workspace.head(one.repeat, one.fold))
+    result.patients.write(workspace.patient_scores)
+    result.slices.write(workspace.slice_scores)
+    result.inner.write(workspace.inner_scores)
+    if config.labels.classes:
+        outputs += _each_class(context, tables, folds, result)
+    return StageResult(
+        outputs=outputs,
+        summary=f"{len(result.trained)} {config.heads.kind} heads, "
+        f"{len(result.patients.table)} held-out patient scores",
+    )
+
+
+def _cross_validate(
+    context: Context,
+    tables: Mapping[str, FeatureTable],
+    folds: Folds,
+    positive: str,
+    others: str,
+) -> CrossValidation:
+    workspace, config = context.workspace, context.config
+    return cross_validate(
+        config.procedure,
+        tables,
+        folds.against(positive, others),
+        fold_spec=config.folds,
+        prediction_spec=config.predictions,
+        search_spec=config.search,
+        positive_label=positive,
+        negative_label=others,
+        seed=config.seed,
+        harmonise=harmonise_of(workspace, config),
+        progress=context.reporter.counter(
+            f"fitting {config.heads.kind} heads, {positive} against {others}"
+        ),
+    )
+
+
+def _each_class(
+    context: Context,
+    tables: Mapping[str, FeatureTable],
+    folds: Folds,
+    positive: CrossValidation,
+) -> list[Path]:
+    """Predict every class against the rest, on the same folds; return the files."""
+    workspace, labels = context.workspace, context.config.labels
+    outputs = [workspace.class_scores]
+    results = {labels.positive: positive}
+    for number, name in enumerate(labels.classes):
+        if name == labels.positive:
+            continue
+        results[name] = _cross_validate(context, tables, folds, name, f"not {name}")
+        for one in results[name].trained:
+            # A label may hold signs that no file name can.
+            outputs += one.write(workspace.head(one.repeat, one.fold, of_class=number))
+    ClassScores.join(
+        {name: results[name].patients for name in labels.classes},
+        labels=dict(zip(folds.patient_ids, folds.labels, strict=True)),
+    ).write(workspace.class_scores)
+    return outputs
+
+
+def _specs(config: RunConfig) -> dict[str, Any]:
+    return {
+        "labels": spec_dict(config.labels),
+        "folds": spec_dict(config.folds),
+        "harmonisation": spec_dict(config.harmonisation),
+        "heads": spec_dict(config.heads),
+        "predictions": spec_dict(config.predictions),
+        "search": spec_dict(config.search),
+    }
+
+
+TRAIN = Stage(
+    name="train",
+    inputs=_inputs,
+    specs=_specs,
+    work=_work,
+    caches=lambda _config: ("features",),
+    after=(
+        FEATURES,
+        FOLDS,
+    ),
+)

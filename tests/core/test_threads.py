@@ -1,0 +1,70 @@
+"""The pool of threads that compute on one core each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from mri_transfer.core.threads import one_core_each
+
+#: The smallest normal number of float32, which half of is a denormal one.
+TINY = 2.0**-126
+
+
+@pytest.fixture(autouse=True)
+def _three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def _threads_of_a_new_thread() -> int:
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def _half_of_tiny(_: int = 0) -> float:
+    return float((torch.full((64,), TINY) * 0.5)[0])
+
+
+def test_every_thread_of_the_pool_computes_alone_and_the_caller_as_before() -> None:
+    meet = threading.Barrier(4)
+
+    def count(_: int) -> int:
+        meet.wait(timeout=30)  # so that each of the four threads takes one
+        return torch.get_num_threads()
+
+    with one_core_each(4) as pool:
+        assert list(pool.map(count, range(4))) == [1, 1, 1, 1]
+        assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_threads_made_later_do_not_inherit_the_setting(fails: bool) -> None:
+    def use() -> None:
+        with one_core_each(2) as pool:
+            list(pool.map(str, range(4)))
+            if fails:
+                raise RuntimeError
+
+    if fails:
+        with pytest.raises(RuntimeError):
+            use()
+    else:
+        use()
+    assert torch.get_num_threads() == 3
+    assert _threads_of_a_new_thread() == 3
+
+
+def test_denormal_numbers_are_flushed_in_the_pool_alone_and_only_if_asked() -> None:
+    for flush, expected in ((True, 0.0), (False, TINY / 2)):
+        with one_core_each(1, flush_denormals=flush) as pool:
+            assert pool.submit(_half_of_tiny).result() == expected
+    assert _half_of_tiny() == TINY / 2

@@ -1,0 +1,162 @@
+"""A head that is fitted again without its test patients stays the same, or a check says why."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mri_transfer.evaluation.audit.blinding import blind, blinded_refit, head_differences, reordered
+from mri_transfer.models.heads import Head, LinearHeadSpec
+from mri_transfer.training.cross_validation import cross_validate
+from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.folds import FoldSpec
+from mri_transfer.training.predictions import PredictionSpec
+from mri_transfer.training.search import Procedure, SearchSpec
+from tests.audit_records import cohort, failed, procedure
+
+LABELS = ("AD", "CN")
+
+
+def _check(refit, trained, table, folds, n_checked=2):
+    return blinded_refit(
+        refit, {"max": table}, folds, trained, labels=LABELS, n_checked=n_checked, seed=0
+    )
+
+
+def _train(refit, table, folds):
+    return [refit({"max": table}, folds, (one.repeat, one.fold)) for one in folds]
+
+
+def test_blinding_touches_the_test_patients_and_nobody_else() -> None:
+    table, folds = cohort(two_sessions=6)
+    before = table.features.copy()
+    rng = np.random.default_rng(0)
+    garbled, flipped = blind({"max": table}, folds, (0, 1), labels=LABELS, rng=rng)
+    test = {
+        name for name, fold in zip(folds.patient_ids, folds.assignment[0], strict=True) if fold == 1
+    }
+    held = np.array([name in test for name in table.patient_ids])
+    garbage = garbled["max"].features
+    assert np.array_equal(garbage[~held], before[~held])
+    assert np.array_equal(table.features, before)
+    assert np.isfinite(garbage).all()
+    assert (garbage[held] != before[held]).all()
+    assert 5 < np.std(garbage[held]) / np.std(before[~held]) < 20
+    for name, label, other in zip(folds.patient_ids, folds.labels, flipped.labels, strict=True):
+        assert (label != other) == (name in test)
+    assert np.array_equal(flipped.assignment, folds.assignment)
+
+
+def test_an_honest_procedure_passes_and_is_called_once_a_fold() -> None:
+    table, folds = cohort()
+    calls = []
+    refit = procedure()
+
+    def counted(*args):
+        calls.append(args[2])
+        return refit(*args)
+
+    checks = _check(counted, _train(refit, table, folds), table, folds, n_checked=3)
+    assert failed(checks) == set()
+    assert len(calls) == 3 + 1
+    assert len(set(calls[:3])) == 3
+    assert checks[1]["n_checked"] == 3
+
+
+def test_more_folds_than_there_are_means_all_of_them() -> None:
+    table, folds = cohort()
+    refit = procedure()
+    checks = _check(refit, _train(refit, table, folds), table, folds, n_checked=99)
+    assert checks[0]["n_checked"] == 4
+
+
+def test_a_head_of_another_machine_is_told_from_a_leak() -> None:
+    table, folds = cohort()
+    refit = procedure()
+    stored = [
+        dataclasses.replace(
+            one,
+            head=dataclasses.replace(
+                one.head,
+                tensors={"weight": np.nextafter(one.head.tensors["weight"], np.float32(9))},
+            ),
+        )
+        for one in _train(refit, table, folds)
+    ]
+    checks = _check(refit, stored, table, folds)
+    assert failed(checks) == {"refit_reproduces"}
+    assert checks[0]["found"][0]["what"] == "tensor weight"
+
+
+def test_a_procedure_that_minds_the_order_of_rows_is_found() -> None:
+    table, folds = cohort()
+    refit = procedure()
+
+    def by_order(tables, folds, place):
+        one = refit(tables, folds, place)
+        facts = {**one.head.facts, "first": tables["max"].scan_ids[0]}
+        return dataclasses.replace(one, head=dataclasses.replace(one.head, facts=facts))
+
+    checks = _check(by_order, _train(by_order, table, folds), table, folds)
+    assert failed(checks) == {"row_order"}
+    assert checks[2]["found"][0]["what"] == "fact first"
+
+
+def test_reordering_keeps_every_scan_with_what_belongs_to_it() -> None:
+    table, _ = cohort(two_sessions=3)
+    turned = reordered({"a": table, "b": table}, rng=np.random.default_rng(0))
+    assert turned["a"].scan_ids == turned["b"].scan_ids != table.scan_ids
+    for i, scan in enumerate(turned["a"].scan_ids):
+        j = table.scan_ids.index(scan)
+        assert turned["a"].patient_ids[i] == table.patient_ids[j]
+        assert turned["a"].scan_sha256[i] == table.scan_sha256[j]
+        assert np.array_equal(turned["a"].features[i], table.features[j])
+
+
+def test_differences_are_named() -> None:
+    def fold(kind="tiny", facts=None, **tensors):
+        head = Head(kind=kind, tensors=tensors, facts=facts or {"threshold": 0.5})
+        return TrainedFold(repeat=0, fold=0, head=head)
+
+    one = fold(weight=np.array([1.0, -0.0], dtype=np.float32))
+    assert head_differences(one, one) == []
+    zero = fold(weight=np.array([1.0, 0.0], dtype=np.float32))
+    assert head_differences(one, zero) == [{"what": "tensor weight", "largest_difference": 0.0}]
+    other = fold(weight=np.array([1.0, -0.0], dtype=np.float32), facts={"threshold": 0.6, "x": 1})
+    assert [found["what"] for found in head_differences(one, other)] == ["fact threshold", "fact x"]
+    assert [found["what"] for found in head_differences(one, fold(kind="b"))] == [
+        "kind",
+        "tensor weight",
+    ]
+
+
+def test_without_a_trained_fold_nothing_can_be_checked() -> None:
+    table, folds = cohort()
+    with pytest.raises(ValueError, match="no trained fold"):
+        _check(procedure(), [], table, folds)
+
+
+def test_the_librarys_own_cross_validation_owes_nothing_to_test_patients() -> None:
+    table, folds = cohort(two_sessions=4)
+
+    def fit(tables, folds, only):
+        return cross_validate(
+            Procedure(pooling="max", head=LinearHeadSpec(zones=1), aggregation="auto"),
+            tables,
+            folds,
+            fold_spec=FoldSpec(n_folds=4, n_inner_folds=3),
+            prediction_spec=PredictionSpec(),
+            search_spec=SearchSpec(space={"heads.inverse_l2": [[1.0], [100.0]]}, n_trials=2),
+            positive_label="AD",
+            negative_label="CN",
+            seed=0,
+            only=only,
+        ).trained
+
+    def refit(tables, folds, place):
+        return fit(tables, folds, {place})[0]
+
+    checks = _check(refit, fit({"max": table}, folds, None), table, folds)
+    assert failed(checks) <= {"row_order"}

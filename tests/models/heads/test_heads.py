@@ -1,0 +1,250 @@
+"""Heads learn from training slices alone, and reach what their definitions say."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from mri_transfer.errors import HeadError, StoreError
+from mri_transfer.metrics.discrimination import auc
+from mri_transfer.models.heads import (
+    AttentionHeadSpec,
+    Fit,
+    Head,
+    LinearHeadSpec,
+    PublishedHeadSpec,
+    apply_head,
+    fit_heads,
+)
+from mri_transfer.models.heads.published import _glorot
+from tests.synthetic import feature_table
+
+SPECS = [
+    LinearHeadSpec(inverse_l2=(1.0,)),
+    PublishedHeadSpec(hidden=8, epochs=3),
+    AttentionHeadSpec(hidden=4, epochs=10),
+]
+KINDS = [spec.kind for spec in SPECS]
+
+
+def _mask(table, patients) -> np.ndarray:
+    rows = np.isin(np.array(table.patient_ids), patients)
+    return np.repeat(rows[:, None], table.features.shape[1], axis=1)
+
+
+def _halves(table):
+    names = sorted(set(table.patient_ids))
+    return names[: len(names) // 2], names[len(names) // 2 :]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=KINDS)
+def test_what_is_held_out_has_no_influence(spec) -> None:
+    table, labels = feature_table(two_sessions=3)
+    train, test = _halves(table)
+    fit = Fit(train=_mask(table, train), seed=3)
+    ((_, head),) = fit_heads(spec, table, labels, [fit])
+    spoiled = table.features.copy()
+    held = np.isin(np.array(table.patient_ids), test)
+    spoiled[held] = 1e3
+    others = dataclasses.replace(table, features=spoiled)
+    turned = np.where(held, 1 - labels, labels)
+    ((_, again),) = fit_heads(spec, others, turned, [fit])
+    for name, values in head.tensors.items():
+        assert np.array_equal(values, again.tensors[name]), name
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=KINDS)
+def test_fits_do_not_depend_on_which_others_are_asked_for(spec) -> None:
+    table, labels = feature_table()
+    first, second = _halves(table)
+    fits = [Fit(train=_mask(table, first), seed=1), Fit(train=_mask(table, second), seed=2)]
+    together = [head for _, head in fit_heads(spec, table, labels, fits)]
+    ((_, alone),) = fit_heads(spec, table, labels, fits[1:])
+    apart = apply_head(alone, table.features).logits
+    np.testing.assert_allclose(apply_head(together[1], table.features).logits, apart, atol=2e-3)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=KINDS)
+def test_a_planted_signal_is_found_on_patients_held_out(spec) -> None:
+    table, labels = feature_table(n_patients=80, signal=2.0)
+    train, test = _halves(table)
+    if spec.kind == "published":
+        spec = dataclasses.replace(spec, hidden=32, epochs=20)
+    ((_, head),) = fit_heads(spec, table, labels, [Fit(train=_mask(table, train), seed=0)])
+    held = np.isin(np.array(table.patient_ids), test)
+    output = apply_head(head, table.features[held])
+    assert auc(labels[held], (output.logits * output.weights).sum(axis=1)) > 0.85
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=KINDS)
+def test_a_head_reads_back_as_written(spec, tmp_path: Path) -> None:
+    table, labels = feature_table()
+    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
+    ((_, head),) = fit_heads(spec, table, labels, [fit])
+    dataclasses.replace(head, facts={"threshold": 0.25}).write(tmp_path / "r0_f1")
+    again = Head.read(tmp_path / "r0_f1")
+    assert again.kind == spec.kind
+    assert again.facts == {"threshold": 0.25}
+    before, after = apply_head(head, table.features), apply_head(again, table.features)
+    assert np.array_equal(before.logits, after.logits)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=KINDS)
+def test_weights_of_a_scans_slices_add_up_to_one(spec) -> None:
+    table, labels = feature_table()
+    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
+    ((_, head),) = fit_heads(spec, table, labels, [fit])
+    np.testing.assert_allclose(apply_head(head, table.features).weights.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_damaged_head_is_refused(tmp_path: Path) -> None:
+    table, labels = feature_table()
+    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
+    ((_, head),) = fit_heads(SPECS[0], table, labels, [fit])
+    head.write(tmp_path / "head")
+    file = tmp_path / "head.safetensors"
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(StoreError, match=r"head\.safetensors"):
+        Head.read(tmp_path / "head")
+
+
+def test_other_features_are_refused() -> None:
+    table, labels = feature_table()
+    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
+    ((_, head),) = fit_heads(SPECS[0], table, labels, [fit])
+    with pytest.raises(HeadError, match="other features"):
+        apply_head(head, table.features[:, :, :7])
+
+
+def test_a_fit_without_both_labels_is_refused() -> None:
+    table, labels = feature_table()
+    healthy = [name for name, label in zip(table.patient_ids, labels, strict=True) if label == 0]
+    with pytest.raises(HeadError, match="both labels"):
+        fit_heads(SPECS[0], table, labels, [Fit(train=_mask(table, healthy), seed=0)])
+
+
+def test_the_linear_head_is_logistic_regression_on_patient_means() -> None:
+    table, labels = feature_table(n_patients=30, n_features=5)
+    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
+    ((_, head),) = fit_heads(
+        LinearHeadSpec(inverse_l2=(0.3,), zones=1, scaling="feature"), table, labels, [fit]
+    )
+    means = table.features.mean(axis=1, dtype=np.float64)
+    scaled = (means - means.mean(0)) / means.std(0)
+    oracle = LogisticRegression(C=0.3, class_weight="balanced", tol=1e-10, max_iter=10000)
+    oracle.fit(scaled, labels)
+    mine = apply_head(head, table.features).logits.mean(axis=1)
+    np.testing.assert_allclose(mine, oracle.decision_function(scaled), rtol=1e-3, atol=1e-4)
+
+
+def test_zones_have_weights_of_their_own_and_average_to_the_patient() -> None:
+    table, labels = feature_table(n_patients=30, n_slices=7, n_features=5)
+    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
+    ((_, head),) = fit_heads(
+        LinearHeadSpec(inverse_l2=(0.3,), zones=2, scaling="feature"), table, labels, [fit]
+    )
+    low, high = table.features[:, :4].mean(axis=1), table.features[:, 4:].mean(axis=1)
+    both = np.concatenate([low, high], axis=1).astype(np.float64)
+    scaled = (both - both.mean(0)) / both.std(0)
+    oracle = LogisticRegression(C=0.3, class_weight="balanced", tol=1e-10, max_iter=10000)
+    oracle.fit(scaled, labels)
+    output = apply_head(head, table.features)
+    mine = (output.logits * output.weights).sum(axis=1)
+    np.testing.assert_allclose(mine, oracle.decision_function(scaled), rtol=1e-3, atol=1e-4)
+    # The average slice of each height says what the intercept says, so slices can be read alone.
+    np.testing.assert_allclose(output.logits.mean(axis=0), oracle.intercept_[0], atol=1e-3)
+
+
+def test_global_scaling_divides_all_features_by_one_number() -> None:
+    table, labels = feature_table(n_patients=30, n_features=5)
+    table = dataclasses.replace(table, features=table.features * np.float32([1, 1, 9, 1, 0.1]))
+    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
+    ((_, head),) = fit_heads(LinearHeadSpec(inverse_l2=(5.0,), zones=1), table, labels, [fit])
+    means = table.features.mean(axis=1, dtype=np.float64)
+    scaled = (means - means.mean(0)) / np.sqrt(means.var(axis=0).sum())
+    oracle = LogisticRegression(C=5.0, class_weight="balanced", tol=1e-10, max_iter=10000)
+    oracle.fit(scaled, labels)
+    mine = apply_head(head, table.features).logits.mean(axis=1)
+    np.testing.assert_allclose(mine, oracle.decision_function(scaled), rtol=1e-3, atol=1e-4)
+
+
+def test_averaged_penalties_are_the_mean_of_the_single_heads() -> None:
+    table, labels = feature_table()
+    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
+
+    def logits(spec: LinearHeadSpec) -> np.ndarray:
+        ((_, head),) = fit_heads(spec, table, labels, [fit])
+        return apply_head(head, table.features).logits
+
+    apart = [logits(LinearHeadSpec(inverse_l2=(c,))) for c in (1.0, 10.0)]
+    joined = logits(LinearHeadSpec(inverse_l2=(1.0, 10.0)))
+    np.testing.assert_allclose(joined, np.mean(apart, axis=0), atol=1e-4)
+
+
+def test_two_sessions_of_a_patient_count_as_one_patient() -> None:
+    table, labels = feature_table(n_patients=30, two_sessions=1)
+    doubled = dataclasses.replace(
+        table, features=np.concatenate([table.features[:-1], table.features[:1]])
+    )
+    single = dataclasses.replace(
+        table,
+        features=table.features[:-1],
+        scan_ids=table.scan_ids[:-1],
+        patient_ids=table.patient_ids[:-1],
+        z_mm=table.z_mm[:-1],
+    )
+    heads = []
+    for one, values in ((doubled, labels), (single, labels[:-1])):
+        fit = Fit(train=np.ones(one.features.shape[:2], dtype=bool), seed=0)
+        ((_, head),) = fit_heads(LinearHeadSpec(inverse_l2=(0.1,)), one, values, [fit])
+        heads.append(head)
+    np.testing.assert_allclose(heads[0].tensors["weight"], heads[1].tensors["weight"], atol=1e-6)
+
+
+def test_the_published_head_follows_rmsprop_step_by_step() -> None:
+    """Against torch's own RMSprop and autograd, without dropout and with one batch an epoch."""
+    table, labels = feature_table(n_patients=6, n_slices=4, n_features=11)
+    features = np.maximum(table.features, 0)
+    features[:, :, 4] = 0  # a feature that is dead in training must stay as drawn
+    table = dataclasses.replace(table, features=features)
+    spec = PublishedHeadSpec(hidden=5, dropout=0.0, batch_size=24, epochs=7)
+    fit = Fit(train=np.ones((6, 4), dtype=bool), seed=9)
+    ((_, head),) = fit_heads(spec, table, labels, [fit])
+
+    rng = np.random.default_rng(9)
+    net = torch.nn.Sequential(torch.nn.Linear(11, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.from_numpy(_glorot(rng, 5, 11)))
+        net[2].weight.copy_(torch.from_numpy(_glorot(rng, 1, 5)))
+        net[0].bias.zero_()
+        net[2].bias.zero_()
+    optimiser = torch.optim.RMSprop(net.parameters(), lr=1e-3, alpha=0.9, eps=1e-7)
+    x = torch.from_numpy(features.reshape(24, 11))
+    y = torch.from_numpy(np.repeat(labels, 4).astype(np.float32))
+    for _ in range(7):
+        optimiser.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(net(x)[:, 0], y).backward()
+        optimiser.step()
+    np.testing.assert_allclose(head.tensors["kernel"], net[0].weight.detach(), atol=2e-5)
+    np.testing.assert_allclose(head.tensors["last"], net[2].weight.detach()[0], atol=2e-5)
+    np.testing.assert_allclose(
+        apply_head(head, features).logits.ravel(), net(x).detach()[:, 0], atol=2e-4
+    )
+
+
+def test_attention_finds_the_slice_that_matters() -> None:
+    rng = np.random.default_rng(0)
+    table, labels = feature_table(n_patients=120, n_slices=6, n_features=8, signal=0, identity=0)
+    features = rng.standard_normal(table.features.shape).astype(np.float32)
+    features[:, 2, 0] += 6.0  # marks the slice that carries the label
+    features[:, 2, 1] += np.where(labels == 1, 2.0, -2.0)
+    table = dataclasses.replace(table, features=features)
+    fit = Fit(train=np.ones(features.shape[:2], dtype=bool), seed=0)
+    spec = AttentionHeadSpec(hidden=8, learning_rate=1e-2, epochs=300)
+    ((_, head),) = fit_heads(spec, table, labels, [fit])
+    assert apply_head(head, features).weights[:, 2].mean() > 0.5
