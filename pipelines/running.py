@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipelines.record import StageRecord, file_digests, recorded_specs
 from pipelines.scan_index import scan_digests
-from pipelines.stage import Context, Stage, lineage
+from pipelines.stage import Context, Stage, earlier_stages
 from pipelines.trust import Ledger
 from pipelines.unsettled import unchanged
 
@@ -42,7 +42,7 @@ def run_stage(stage: Stage, context: Context, *, force: bool = False) -> tuple[S
     """
     workspace, config = context.workspace, context.config
     ledger = demand_trusted(
-        context, stage.inputs(workspace), stages=lineage(stage), caches=stage.caches(config)
+        context, stage.inputs(workspace), stages=earlier_stages(stage), caches=stage.caches(config)
     )
     inputs = [path for path, _ in stage.inputs(workspace)]
     earlier = StageRecord.read(workspace, stage.name)

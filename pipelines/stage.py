@@ -15,7 +15,7 @@ __all__ = [
     "Reporter",
     "Stage",
     "StageResult",
-    "lineage",
+    "earlier_stages",
 ]
 
 Item = TypeVar("Item")
@@ -104,7 +104,7 @@ class Stage:
     after: tuple[Stage, ...] = ()
 
 
-def lineage(stage: Stage) -> tuple[Stage, ...]:
-    """Return a stage and all those it rests on, each after those it reads from."""
-    before = [earlier for one in stage.after for earlier in lineage(one)]
-    return (*{one.name: one for one in before}.values(), stage)
+def earlier_stages(stage: Stage) -> tuple[Stage, ...]:
+    """Return all stages that a stage rests on, each after those it reads from."""
+    found = [earlier for one in stage.after for earlier in (*earlier_stages(one), one)]
+    return tuple({one.name: one for one in found}.values())

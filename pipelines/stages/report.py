@@ -35,7 +35,7 @@ from mri_transfer.version import __version__
 from pipelines.config import RunConfig
 from pipelines.record import StageRecord, file_digests, git_commit, package_versions
 from pipelines.running import demand_trusted
-from pipelines.stage import Context, Stage, StageResult, lineage
+from pipelines.stage import Context, Stage, StageResult, earlier_stages
 from pipelines.stages.audit import AUDIT
 from pipelines.stages.crate import recorded_paths, write_run_crate
 from pipelines.stages.evaluate import EVALUATE
@@ -200,7 +200,7 @@ def write_pseudonymous_report(context: Context, key_file: Path) -> Path:
     workspace, config = context.workspace, context.config
     key = read_or_make_key(key_file, apart_from=workspace.root)
     demand_trusted(
-        context, _inputs(workspace), stages=lineage(REPORT), caches=REPORT.caches(config)
+        context, _inputs(workspace), stages=earlier_stages(REPORT), caches=REPORT.caches(config)
     )
     inputs = report_inputs(workspace, config)
     source = read_manifest(workspace.source_manifest, check_files=False).scans

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipelines.commands import cli
 from pipelines.config import RunConfig, read_config
 from pipelines.reporters import SilentReporter
 from pipelines.runner import RunOutcome, begin_run, run_pipeline
+from pipelines.workspace import Workspace
 
 #: Settings that make a run small, not different in kind.
 SMALL = [
@@ -96,6 +98,21 @@ def small_job(tmp_path_factory: pytest.TempPathFactory) -> SmallJob:
 
 @pytest.fixture(scope="session")
 def finished(small_job: SmallJob, tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
-    """A finished run; tests must not change it."""
+    """A finished run; tests must not change it, and may add to its cache."""
     folder = tmp_path_factory.mktemp("finished")
-    return small_job.run(folder / "run", folder / "cache")
+    outcome = small_job.run(folder / "run", folder / "cache")
+    shutil.copytree(folder / "cache", _untouched(outcome))
+    return outcome
+
+
+@pytest.fixture
+def own(finished: RunOutcome, tmp_path: Path) -> Workspace:
+    """A copy of the finished run, and of its cache as the run left it."""
+    workspace = Workspace(root=tmp_path / "run", cache=tmp_path / "cache")
+    shutil.copytree(finished.workspace.root, workspace.root)
+    shutil.copytree(_untouched(finished), workspace.cache)
+    return workspace
+
+
+def _untouched(finished: RunOutcome) -> Path:
+    return finished.workspace.cache.with_name("untouched_cache")

@@ -112,7 +112,7 @@ def test_processes_that_cannot_start_are_a_fault_of_the_machine(
 _PARENT = """
 from tests.pipelines.pool_jobs import do
 from pipelines.pool import run_jobs
-from pipelines import cli
+from pipelines.commands import cli
 cli.app = lambda: list(run_jobs(do, {jobs!r}, processes=2, timeout_s=600, failed=str))
 cli.main()
 """

@@ -39,7 +39,7 @@ RESIDENT = """
 import importlib, os, sys
 for name in sys.argv[1].split(","):
     importlib.import_module(name)
-from pipelines import cli
+from pipelines.commands import cli
 sys.argv[1:] = sys.argv[2:]
 for _ in sys.stdin:
     child = os.fork()

@@ -401,15 +401,6 @@ def test_commands_on_the_folder_do_not_stand_in_the_way_of_the_run(
 # The cache.
 
 
-@pytest.fixture
-def own(finished: RunOutcome, tmp_path: Path) -> Workspace:
-    """A copy of the finished run and of its cache."""
-    workspace = Workspace(root=tmp_path / "run", cache=tmp_path / "cache")
-    shutil.copytree(finished.workspace.root, workspace.root)
-    shutil.copytree(finished.workspace.cache, workspace.cache)
-    return workspace
-
-
 def _flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-3] ^= 4
