@@ -21,9 +21,10 @@ import numpy.typing as npt
 import torch
 
 from mri_transfer.core.threads import one_core_each
+from mri_transfer.explain.fold_model import feature_gradients, fold_model
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.scan_maps import ScanMaps
-from mri_transfer.explain.slice_heads import POOL, SliceHead, feature_gradients
+from mri_transfer.models.pooling import PoolMaps
 from mri_transfer.scans.slices import SliceStack, head_mask
 from mri_transfer.training.fitted_model import TrainedFold
 
@@ -64,7 +65,7 @@ def explain_scan(
         The run's own features by pooling, to be compared.
     """
     maps = trunk.forward_slices(torch.from_numpy(stack.pixels)).cpu()
-    pooled = {name: POOL[name](maps).contiguous().numpy() for name in features}
+    pooled = {name: PoolMaps(name)(maps).contiguous().numpy() for name in features}
     gaps = [
         float(np.abs(pooled[name] - given).max() / max(float(np.abs(given).max()), 1e-12))
         for name, given in features.items()
@@ -100,8 +101,7 @@ def _of_heads(
     gradients, logits, weights = [], [], []
     for one in trained:
         given = pooled[one.pooling]
-        head = SliceHead(one, owner, n_slices=len(given), n_features=given.shape[1])
-        gradients.append(feature_gradients(head, given))
+        gradients.append(feature_gradients(fold_model(one, owner), given))
         output = one.slices(given[None], [owner])
         logits.append(output.logits[0])
         weights.append(output.weights[0])
@@ -149,9 +149,8 @@ def map_of_head(
         How much each slice counts.
     """
     maps = trunk.forward_slices(torch.from_numpy(stack.pixels)).cpu()
-    pooled = POOL[one.pooling](maps).contiguous().numpy()
-    head = SliceHead(one, owner, n_slices=len(pooled), n_features=pooled.shape[1])
-    gradient = feature_gradients(head, pooled) * weights[:, None]
+    pooled = PoolMaps(one.pooling)(maps).contiguous().numpy()
+    gradient = feature_gradients(fold_model(one, owner), pooled) * weights[:, None]
     found: FloatArray = spread(maps, gradient[None].astype(np.float32), one.pooling)[0]
     return found
 
