@@ -21,7 +21,7 @@ import torch
 
 from benchmarks._common import Target, argument_parser, finish, median_ratio, show_table
 from mri_transfer.models.trunks import TrunkSpec, load_trunk, native_precision
-from mri_transfer.models.trunks.weights import VGG16_BLOCKS, conv_names, random_weights
+from mri_transfer.models.trunks.vgg16_weights import VGG16_BLOCKS, conv_names, random_weights
 from mri_transfer.scans.slices import SliceSpec
 
 __all__ = ["main"]

@@ -13,7 +13,7 @@ from mri_transfer.cohorts.manifest.manifest import Manifest
 from mri_transfer.errors import ConfigurationError, MriTransferError
 from mri_transfer.evaluation.baselines import covariate_design, default_baselines
 from mri_transfer.models.harmonisation import check_combat, demand_one_site
-from mri_transfer.models.trunks.weights import find_weights
+from mri_transfer.models.trunks import TRUNKS
 from mri_transfer.scans.preparation.external import PROGRAMS, demand_program
 from mri_transfer.training.folds import demand_enough
 from pipelines.config import RunConfig
@@ -106,7 +106,7 @@ def demand_weights(workspace: Workspace, config: RunConfig, weights: Path | None
         If no source has them.
     """
     if config.trunk.weights == "imagenet" and not workspace.features.exists():
-        find_weights(path=weights, cache=workspace.weights)
+        TRUNKS[config.trunk.name].find_weights(path=weights, cache=workspace.weights)
 
 
 def site_notes(manifest: Manifest) -> Iterator[str]:

@@ -30,4 +30,10 @@ def scan_network(bundle: BundleParts) -> PatientModel:
             remedy="Use the bundle itself: the scan's site has to be known",
         )
     trunk = copy.deepcopy(bundle.trunk.network)
-    return PatientModel.of_head(bundle.trained.head, trunk=trunk).float().cpu().eval()
+    return (
+        PatientModel.of_head(bundle.trained.head, trunk=trunk)
+        .float()
+        .cpu()
+        .eval()
+        .requires_grad_(False)
+    )

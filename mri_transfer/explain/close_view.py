@@ -122,7 +122,7 @@ def input_network(trunk: Trunk) -> TrunkNetwork:
     network = copy.deepcopy(trunk.network).float()
     for module in network.modules():
         if hasattr(module, "inplace"):
-            module.inplace = False
+            setattr(module, "inplace", False)  # noqa: B010 - no attribute of a plain Module
     return network
 
 

@@ -29,7 +29,7 @@ def fold_model(one: TrainedFold, owner: str) -> PatientModel:
         If the head is of an unknown kind.
     """
     shift = None if one.harmoniser is None else _shift(one, owner)
-    return PatientModel.of_head(one.head, harmonisation=shift).double().eval()
+    return PatientModel.of_head(one.head, harmonisation=shift).double().eval().requires_grad_(False)
 
 
 def feature_gradients(model: PatientModel, features: FloatArray) -> npt.NDArray[np.float64]:

@@ -26,6 +26,7 @@ __all__ = [
     "AttentionHeadSpec",
     "Fit",
     "Head",
+    "HeadEntry",
     "HeadModule",
     "HeadPart",
     "HeadSpec",

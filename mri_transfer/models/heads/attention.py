@@ -9,7 +9,7 @@ epochs is chosen inside training patients.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +45,7 @@ class AttentionHeadSpec:
 class _Attention(HeadModule):
     """Standardised features; a gated network weighs slices, a linear one scores them."""
 
-    shapes = {
+    shapes: ClassVar = {
         "value": ("hidden", "features"),
         "value_bias": ("hidden",),
         "gate": ("hidden", "features"),
@@ -56,7 +56,16 @@ class _Attention(HeadModule):
         "mean": ("features",),
         "deviation": ("features",),
     }
-    moments = ("mean", "deviation")
+    moments: ClassVar = ("mean", "deviation")
+    value: torch.Tensor
+    value_bias: torch.Tensor
+    gate: torch.Tensor
+    gate_bias: torch.Tensor
+    attention: torch.Tensor
+    weight: torch.Tensor
+    bias: torch.Tensor
+    mean: torch.Tensor
+    deviation: torch.Tensor
 
     def slice_logits(self, features: torch.Tensor, slices: torch.Tensor) -> torch.Tensor:
         return self._scored(self.standardised(features))

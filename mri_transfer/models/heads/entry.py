@@ -169,19 +169,19 @@ def _lengths(
         )
     lengths: dict[str, int] = {"one": 1}
     for name, axes in shapes.items():
-        shape = np.shape(tensors[name])
-        known = tuple(lengths.get(axis, -1) for axis in axes)
-        if len(shape) != len(axes) or any(
-            k not in (-1, n) for k, n in zip(known, shape, strict=True)
-        ):
+        values = np.asarray(tensors[name])
+        known = [lengths.get(axis) for axis in axes]
+        fits = len(values.shape) == len(axes) and all(
+            length in (None, n) for length, n in zip(known, values.shape, strict=True)
+        )
+        if not fits or values.dtype.kind != "f":
+            wanted = (axis if n is None else str(n) for axis, n in zip(axes, known, strict=True))
             raise HeadError(
-                "a tensor of the head has a shape that does not fit",
+                "a tensor of the head does not fit the others",
                 where=name,
-                found=str(shape),
-                expected=", ".join(
-                    axis if n < 0 else str(n) for axis, n in zip(axes, known, strict=True)
-                ),
+                found=f"{values.dtype} of shape {values.shape}",
+                expected=f"real numbers of shape ({', '.join(wanted)})",
                 remedy="Train the heads again",
             )
-        lengths |= dict(zip(axes, shape, strict=True))
+        lengths |= dict(zip(axes, values.shape, strict=True))
     return lengths

@@ -14,7 +14,7 @@ mean of linear heads is a linear head.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +61,9 @@ def zone_of_slices(n_slices: int, zones: int) -> IntArray:
 class _Linear(HeadModule):
     """Weights for each zone of heights, a bias for each slice."""
 
-    shapes = {"weight": ("zones", "features"), "bias": ("slices",)}
+    shapes: ClassVar = {"weight": ("zones", "features"), "bias": ("slices",)}
+    weight: torch.Tensor
+    bias: torch.Tensor
 
     def slice_logits(self, features: torch.Tensor, slices: torch.Tensor) -> torch.Tensor:
         n_slices, n_zones = self.lengths["slices"], self.lengths["zones"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -52,12 +52,16 @@ class PublishedHeadSpec:
 class _Published(HeadModule):
     """Dense, ReLU, dense; dropout is a matter of training alone."""
 
-    shapes = {
+    shapes: ClassVar = {
         "kernel": ("hidden", "features"),
         "bias": ("hidden",),
         "last": ("hidden",),
-        "last_bias": (),
+        "last_bias": ("one",),
     }
+    kernel: torch.Tensor
+    bias: torch.Tensor
+    last: torch.Tensor
+    last_bias: torch.Tensor
 
     def slice_logits(self, features: torch.Tensor, slices: torch.Tensor) -> torch.Tensor:
         hidden = torch.relu(torch.nn.functional.linear(features, self.kernel, self.bias))

@@ -91,7 +91,8 @@ class Recalibration:
         """
         values = check_scores(scores)
         with torch.inference_mode():
-            return RecalibrationMap(self)(torch.from_numpy(values)).numpy()
+            mapped: FloatArray = RecalibrationMap(self)(torch.from_numpy(values)).numpy()
+        return mapped
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values: method, parameters."""

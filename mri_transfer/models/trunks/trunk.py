@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT, suggestion
@@ -41,7 +41,7 @@ FLOAT_PRECISIONS: dict[FloatPrecision, torch.dtype] = {
 _ACTIVATION_BYTES = 26 * 2**20
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(**STRICT, validate_default=True))
 class TrunkSpec:
     """Which trunk, with which weights, read out where."""
 
@@ -49,9 +49,9 @@ class TrunkSpec:
     """A name of the registry (`trunk_names`)."""
     weights: Literal["imagenet", "random"] = "imagenet"
     """`imagenet`: as released; `random`: untrained, the control."""
-    layer: str = Field(default="", validate_default=True)
+    layer: str = ""
     """The layer whose maps are the features."""
-    input_scaling: str = Field(default="", validate_default=True)
+    input_scaling: str = ""
     """`imagenet_mean`: 0..255 minus ImageNet's mean, as the weights expect; `unit`: divided by
     255 without a mean, as Hon and Khan's code did."""
     seed: int = Field(default=0, ge=0)
