@@ -30,10 +30,5 @@ def scan_network(bundle: BundleParts) -> PatientModel:
             remedy="Use the bundle itself: the scan's site has to be known",
         )
     trunk = copy.deepcopy(bundle.trunk.network)
-    return (
-        PatientModel.of_head(bundle.trained.head, trunk=trunk)
-        .float()
-        .cpu()
-        .eval()
-        .requires_grad_(False)
-    )
+    model = PatientModel.of_head(bundle.trained.head, trunk=trunk)
+    return model.float().cpu().eval().requires_grad_(False)
