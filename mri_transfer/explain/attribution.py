@@ -175,20 +175,22 @@ def spread(
     -------
     ndarray of float32, shape (n_heads, n_slices, rows, columns)
     """
-    given = torch.from_numpy(gradients)
-    rows, columns = maps.shape[2:]
+    given, pool_maps = torch.from_numpy(gradients), PoolMaps(pooling)
+    channels, rows, columns = maps.shape[1:]
 
     def one_slice(s: int) -> torch.Tensor:
-        values = maps[s].flatten(1)
-        if pooling == "flatten":
-            own = given[:, s].reshape(len(given), *values.shape)
-            if classic:
-                own = own.mean(2, keepdim=True)
-            return (own * values).sum(1)
-        if classic or pooling == "average":
-            return given[:, s] @ (values / values.shape[1])
-        largest = values == values.amax(1, keepdim=True)
-        return given[:, s] @ (values * (largest / largest.sum(1, keepdim=True)))
+        # A copy, since no gradient may be asked of what was computed without.
+        own = maps[s : s + 1].clone().requires_grad_()
+        pooled = pool_maps(own)
+        (share,) = torch.autograd.grad(pooled.sum(), own)
+        values, share = own.detach()[0].flatten(1), share[0].flatten(1)
+        if pooled.shape[1] == channels:
+            share = share.mean(1, keepdim=True) if classic else share
+            return given[:, s] @ (values * share)
+        by_place = given[:, s].reshape(len(given), *values.shape) * share
+        if classic:
+            by_place = by_place.mean(2, keepdim=True)
+        return (by_place * values).sum(1)
 
     # A core each: products that threads share round by the number of threads.
     with one_core_each(torch.get_num_threads()) as pool:
