@@ -17,7 +17,8 @@ LayerKind = Literal["convolution", "normalisation", "pooling", "dense"]
 
 _CONVOLUTIONS = (torch.nn.Conv2d,)
 _NORMALISATIONS = (torch.nn.BatchNorm2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
-_POOLINGS = (torch.nn.MaxPool2d, torch.nn.AvgPool2d, torch.nn.AdaptiveAvgPool2d)
+#: What is taken of each window.
+_POOLINGS = {torch.nn.MaxPool2d: "largest", torch.nn.AvgPool2d: "mean"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,8 @@ class TrunkLayer:
         Shape of its output.
     parameters : int
         Weights and biases; moments of a normalisation are not counted.
+    rule : str
+        What a pooling takes, such as "largest of 2 × 2"; empty for other layers.
     """
 
     name: str
@@ -48,6 +51,7 @@ class TrunkLayer:
     rows: int
     columns: int
     parameters: int
+    rule: str
 
 
 def layer_table(spec: TrunkSpec, size_px: int) -> tuple[TrunkLayer, ...]:
@@ -110,6 +114,7 @@ def _note(
             rows=rows,
             columns=columns,
             parameters=sum(p.numel() for p in layer.parameters(recurse=False)),
+            rule=_rule(layer),
         )
     )
 
@@ -119,6 +124,15 @@ def _kind(layer: torch.nn.Module) -> LayerKind | None:
         return "convolution"
     if isinstance(layer, _NORMALISATIONS):
         return "normalisation"
-    if isinstance(layer, _POOLINGS):
+    if type(layer) in _POOLINGS:
         return "pooling"
     return "dense" if isinstance(layer, torch.nn.Linear) else None
+
+
+def _rule(layer: torch.nn.Module) -> str:
+    taken = _POOLINGS.get(type(layer))
+    if taken is None:
+        return ""
+    size: Any = layer.kernel_size
+    rows, columns = size if isinstance(size, tuple) else (size, size)
+    return f"{taken} of {rows} \u00d7 {columns}"

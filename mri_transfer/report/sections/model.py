@@ -82,12 +82,13 @@ def _blocks(parts: ModelParts) -> list[DrawnBlock]:
         layers = [layer for layer in parts.layers if layer.block == block]
         convolutions = [layer for layer in layers if layer.kind == "convolution"]
         first, last = layers[0], layers[-1]
+        ended = "pooled" if last.kind == "pooling" else "brought"
         n_parameters = sum(layer.parameters for layer in layers)
         lines = (
             f"Block {block}",
             f"{len(convolutions)} convolutions",
             f"{first.rows} \u00d7 {first.columns} \u00d7 {first.channels}",
-            f"pooled to {last.rows} \u00d7 {last.columns}",
+            f"{ended} to {last.rows} \u00d7 {last.columns}",
             f"{_many(n_parameters)} parameters",
             "frozen",
         )
@@ -142,7 +143,7 @@ def _layer_table(parts: ModelParts) -> Table:
             (
                 _shape(layer.channels, layer.rows),
                 _many(layer.parameters),
-                "frozen" if layer.parameters else "fixed: largest of 2 \u00d7 2",
+                "frozen" if layer.parameters else f"fixed: {layer.rule or layer.kind}",
             ),
         )
         for layer in parts.layers
