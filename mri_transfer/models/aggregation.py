@@ -15,53 +15,46 @@ from mri_transfer.models.heads.entry import Aggregation
 __all__ = [
     "AGGREGATIONS",
     "Aggregation",
-    "AggregationEntry",
     "JoinSlices",
     "join_slices",
     "resolve_aggregation",
 ]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AggregationEntry:
+@dataclasses.dataclass(frozen=True)
+class _Entry:
     """One way of joining slices.
 
     Attributes
     ----------
-    join : callable
-        Log-odds and weights of slices, both (n_scans, n_slices), to one number a scan.
-    in_log_odds : bool
-        Whether that number is a log-odds, whose mean over a patient's scans becomes a
-        probability; otherwise it is a probability or a share already.
     words : str
         What is joined.
+    in_log_odds : bool
+        Whether a scan's number is a log-odds, whose mean over a patient's scans becomes a
+        probability; otherwise it is a probability or a share already.
+    join : callable
+        Log-odds and weights of slices, both (n_scans, n_slices), to one number a scan.
     """
 
-    join: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    in_log_odds: bool
     words: str
+    in_log_odds: bool
+    join: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-AGGREGATIONS: dict[str, AggregationEntry] = {
-    "mean_probability": AggregationEntry(
-        join=lambda logits, weights: torch.sigmoid(logits).mean(1),
-        in_log_odds=False,
-        words="mean probability of the slices",
+AGGREGATIONS = {
+    "mean_probability": _Entry(
+        "mean probability of the slices", False, lambda logits, _: torch.sigmoid(logits).mean(1)
     ),
-    "mean_logit": AggregationEntry(
-        join=lambda logits, weights: logits.mean(1),
-        in_log_odds=True,
-        words="mean log-odds of the slices",
+    "mean_logit": _Entry("mean log-odds of the slices", True, lambda logits, _: logits.mean(1)),
+    "majority": _Entry(
+        "share of slices above one half",
+        False,
+        lambda logits, _: (logits > 0).to(logits.dtype).mean(1),
     ),
-    "majority": AggregationEntry(
-        join=lambda logits, weights: (logits > 0).to(logits.dtype).mean(1),
-        in_log_odds=False,
-        words="share of slices above one half",
-    ),
-    "attention": AggregationEntry(
-        join=lambda logits, weights: (logits * weights).sum(1),
-        in_log_odds=True,
-        words="log-odds of the slices, weighed by the head",
+    "attention": _Entry(
+        "log-odds of the slices, weighed by the head",
+        True,
+        lambda logits, weights: (logits * weights).sum(1),
     ),
 }
 assert tuple(AGGREGATIONS) == get_args(Aggregation)

@@ -8,46 +8,23 @@ from typing import Literal, get_args
 
 import torch
 
-__all__ = ["POOLINGS", "PoolMaps", "Pooling", "PoolingEntry"]
+__all__ = ["POOLINGS", "PoolMaps", "Pooling", "count_features"]
 
 Pooling = Literal["max", "average", "flatten"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PoolingEntry:
-    """One way of pooling.
-
-    Attributes
-    ----------
-    pool : callable
-        Maps (n, channels, rows, columns) to features (n, n_features).
-    n_features : callable
-        Channels, rows and columns of the maps to features of a slice.
-    words : str
-        What a feature is.
-    """
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """One way of pooling: maps (n, channels, rows, columns) to features, and what a feature is."""
 
     pool: Callable[[torch.Tensor], torch.Tensor]
-    n_features: Callable[[int, int, int], int]
     words: str
 
 
-POOLINGS: dict[str, PoolingEntry] = {
-    "max": PoolingEntry(
-        pool=lambda maps: maps.amax((2, 3)),
-        n_features=lambda channels, rows, columns: channels,
-        words="largest value of each map",
-    ),
-    "average": PoolingEntry(
-        pool=lambda maps: maps.mean((2, 3)),
-        n_features=lambda channels, rows, columns: channels,
-        words="mean of each map",
-    ),
-    "flatten": PoolingEntry(
-        pool=lambda maps: maps.flatten(1),
-        n_features=lambda channels, rows, columns: channels * rows * columns,
-        words="every position of each map",
-    ),
+POOLINGS = {
+    "max": _Entry(lambda maps: maps.amax((2, 3)), "largest value of each map"),
+    "average": _Entry(lambda maps: maps.mean((2, 3)), "mean of each map"),
+    "flatten": _Entry(lambda maps: maps.flatten(1), "every position of each map"),
 }
 assert tuple(POOLINGS) == get_args(Pooling)
 
@@ -69,3 +46,9 @@ class PoolMaps(torch.nn.Module):
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Return features (n, n_features) of maps (n, channels, rows, columns)."""
         return self._pool(maps)
+
+
+def count_features(method: str, *, channels: int, rows: int, columns: int) -> int:
+    """Return how many features a slice has whose maps have this shape."""
+    maps = torch.zeros(1, channels, rows, columns, device="meta")
+    return int(PoolMaps(method)(maps).shape[1])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mri_transfer.models.features import FeatureSpec
 from mri_transfer.models.heads import HEADS, AnyHeadSpec, HeadEntry, HeadPart, HeadSpec
-from mri_transfer.models.pooling import POOLINGS
+from mri_transfer.models.pooling import count_features
 from mri_transfer.models.trunks import TRUNKS, TrunkEntry, TrunkSpec
 from mri_transfer.models.trunks.layers import TrunkLayer, layer_table
 from mri_transfer.scans.slices import SliceSpec
@@ -55,8 +55,9 @@ class ModelParts:
     def n_features(self) -> int:
         """Features of a slice."""
         last = self.layers[-1]
-        count = POOLINGS[self.features.pooling].n_features
-        return count(last.channels, last.rows, last.columns)
+        return count_features(
+            self.features.pooling, channels=last.channels, rows=last.rows, columns=last.columns
+        )
 
     @property
     def trunk_entry(self) -> TrunkEntry:
