@@ -85,11 +85,7 @@ class WinogradConv(torch.nn.Module):
     def __init__(self, convolution: torch.nn.Conv2d, *, pooled: bool) -> None:
         super().__init__()
         assert convolution.bias is not None
-        transform = torch.tensor(_KERNEL, dtype=torch.float64)
-        found = torch.einsum(
-            "ai,bj,ocij->abco", transform, transform, convolution.weight.detach().double()
-        )
-        self.register_buffer("kernels", found.flatten(0, 1).float().contiguous())
+        self.register_buffer("kernels", _transformed(convolution.weight.detach()))
         self.register_buffer("bias", convolution.bias.detach().float().clone())
         self.pooled = pooled
         self.channels = (convolution.in_channels, convolution.out_channels)
@@ -150,6 +146,16 @@ class WinogradConv(torch.nn.Module):
         self.write(source, target, block, Scratch())
         inside = target[:, 1 : height // step + 1, 1 : width // step + 1]
         return inside.permute(0, 3, 1, 2)
+
+
+def _transformed(kernels: torch.Tensor) -> torch.Tensor:
+    """Return kernels (out, in, 3, 3) as the factors of the 36 products, (36, in, out)."""
+    numbers = kernels.double().permute(2, 3, 1, 0)
+    for _ in range(2):
+        # Plain sums: a matrix product could round differently with another number of threads.
+        a, b, c = numbers
+        numbers = torch.stack([x * a + y * b + z * c for x, y, z in _KERNEL]).transpose(0, 1)
+    return numbers.flatten(0, 1).float().contiguous()
 
 
 def _tiles_to_products(

@@ -20,7 +20,7 @@ import torch
 from mri_transfer.trunks.spans import Rectangle, Spans
 from mri_transfer.trunks.winograd import TILE_PX, Block, Scratch, WinogradConv
 
-__all__ = ["Convolution", "WinogradPass", "winograd_layers"]
+__all__ = ["WinogradPass", "winograd_layers"]
 
 #: Fewer channels in leave too little to be saved.
 _MIN_CHANNELS = 16
@@ -36,7 +36,7 @@ _EARLY_NUMBERS = 2**14
 _DEEP_NUMBERS = 2**17
 
 
-class DirectConv:
+class _DirectConv:
     """A convolution, with ReLU, that is left direct.
 
     Parameters
@@ -69,10 +69,10 @@ class DirectConv:
         torch.clamp_min(found, 0, out=place)
 
 
-Convolution = DirectConv | WinogradConv
+_Convolution = _DirectConv | WinogradConv
 
 
-def winograd_layers(network: torch.nn.Sequential) -> list[Convolution]:
+def winograd_layers(network: torch.nn.Sequential) -> list[_Convolution]:
     """Return a network's convolutions, each with the ReLU and the pooling that follow it.
 
     Parameters
@@ -81,14 +81,14 @@ def winograd_layers(network: torch.nn.Sequential) -> list[Convolution]:
         `Conv2d` of 3 x 3 pixels, padded, each followed by `ReLU` and perhaps by `MaxPool2d` of 2.
     """
     modules = list(network)
-    found: list[Convolution] = []
+    found: list[_Convolution] = []
     for i, module in enumerate(modules):
         if isinstance(module, torch.nn.Conv2d):
             pooled = any(isinstance(m, torch.nn.MaxPool2d) for m in modules[i + 2 : i + 3])
             if module.in_channels >= _MIN_CHANNELS:
                 found.append(WinogradConv(module, pooled=pooled))
             else:
-                found.append(DirectConv(module))
+                found.append(_DirectConv(module))
     return found
 
 
@@ -98,12 +98,12 @@ class _Layer:
 
     Attributes
     ----------
-    step : Convolution
+    step : convolution
     rows, columns : int
         Of its input, and of its output before pooling.
     """
 
-    step: Convolution
+    step: _Convolution
     rows: int
     columns: int
 
@@ -177,7 +177,7 @@ class WinogradPass:
 
     Parameters
     ----------
-    steps : sequence of Convolution
+    steps : sequence of convolutions
         Of `winograd_layers`.
     size_px : (int, int)
         Height and width of the slices.
@@ -198,7 +198,7 @@ class WinogradPass:
 
     def __init__(
         self,
-        steps: Sequence[Convolution],
+        steps: Sequence[_Convolution],
         size_px: tuple[int, int],
         to_input: Callable[[torch.Tensor], torch.Tensor],
     ) -> None:
