@@ -12,6 +12,7 @@ from mri_transfer.models.trunks.trunk import (
     load_trunk,
     native_precision,
     resolve_device,
+    trunk_arithmetic,
     trunk_digest,
     trunk_names,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "load_trunk",
     "native_precision",
     "resolve_device",
+    "trunk_arithmetic",
     "trunk_digest",
     "trunk_names",
 ]

@@ -58,6 +58,9 @@ class TrunkEntry:
         By their names in `TrunkSpec.input_scaling`, the first being the default.
     activations_per_pixel : int
         Numbers of the largest activation, for each pixel of the input.
+    winograd : bool
+        Whether every stage is a row of padded convolutions of 3 x 3 pixels, each followed by a
+        ReLU and perhaps by the largest of 2 x 2 pixels, as `winograd_pass` computes them.
     digest : str
         Of the released weights (`TrunkWeights.digest`).
     find_weights : callable
@@ -85,6 +88,7 @@ class TrunkEntry:
     input_px: int
     scalings: Mapping[str, InputScaling]
     activations_per_pixel: int
+    winograd: bool
     digest: str
     find_weights: _FindWeights
     random_weights: Callable[[int], TrunkWeights]

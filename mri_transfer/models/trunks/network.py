@@ -71,6 +71,15 @@ class TrunkNetwork(torch.nn.Module):
         maps: torch.Tensor = self.tail(self.prefix(self.to_input(pixels)))
         return maps if maps.dtype == torch.float64 else maps.float()
 
+    def layers(self) -> list[torch.nn.Module]:
+        """Return the layers of trunks whose stages are plain rows of layers, one after another."""
+        return [
+            layer
+            for part in (self.prefix, self.tail)
+            for stage in part
+            for layer in stage.children()
+        ]
+
     def to_input(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return what the first stage reads: three channels, scaled, in the network's precision.
 

@@ -80,6 +80,7 @@ VGG16 = TrunkEntry(
         ),
     },
     activations_per_pixel=64,
+    winograd=True,
     digest=CAFFE_DIGEST,
     find_weights=find_weights,
     random_weights=random_weights,

@@ -156,6 +156,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> TrunkEntry:
         input_px=16,
         scalings={"minus_one_to_one": SCALING},
         activations_per_pixel=4,
+        winograd=False,
         digest="0" * 64,
         find_weights=lambda *, path, cache: _random(0),
         random_weights=_random,
