@@ -372,7 +372,7 @@ def _affine(
 
 
 def _nearest_turn(matrix: Matrix) -> tuple[int, float]:
-    """Return the rotation of `TURNS` nearest to a matrix's, and the angle between them (degrees)."""
+    """Return the index into `TURNS` nearest to a matrix's rotation, and the angle in degrees."""
     from scipy.linalg import polar
     from scipy.spatial.transform import Rotation
 
