@@ -101,8 +101,8 @@ def test_runs_of_one_session_are_scans_of_their_own(tmp_path: Path) -> None:
 def test_without_tables_all_labels_are_missing(caps: Path) -> None:
     reading = read_caps_cohort(caps)
     assert reading.manifest.scans["label"].isna().all()
-    assert _noted(reading.notes, "No table of labels")
-    assert not _noted(reading.notes, "describes")
+    assert _noted(reading.notes, "No label table")
+    assert not _noted(reading.notes, "not in the label tables")
 
 
 def test_a_folder_of_tables_is_read_whole(caps: Path, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_sessions_and_rows_that_do_not_meet_are_named(caps: Path, tmp_path: Path
     ]
     reading = read_caps_cohort(caps, labels=write_tsv(tmp_path / "t.tsv", COLUMNS, rows))
     assert _noted(reading.notes, "without an image, left out: sub-C1 ses-M024, sub-X.")
-    assert _noted(reading.notes, "no table of labels describes: sub-C2_ses-M000.")
+    assert _noted(reading.notes, "Images that are not in the label tables: sub-C2_ses-M000.")
     assert _noted(reading.notes, "1 of 4 scans have no label")
 
 
@@ -161,7 +161,7 @@ def test_another_column_can_hold_the_label(caps: Path, tmp_path: Path) -> None:
         (["subject", "diagnosis"], [["sub-A1", "AD"]], "the column is missing"),
         (COLUMNS[:3], [*[row[:3] for row in ROWS[:1]] * 2], "two rows about one session"),
         (COLUMNS[:3], [["n/a", "ses-M000", "AD"]], "the cell is empty"),
-        (COLUMNS[:3], [["sub-A1", "ses-M000"]], "as many cells"),
+        (COLUMNS[:3], [["sub-A1", "ses-M000"]], "different numbers of cells"),
         (
             COLUMNS[:3],
             [["sub-A1", "ses-M000", "CN"], ["sub-A1", "ses-M012", "AD"]],
@@ -198,7 +198,7 @@ def test_a_folder_that_is_no_caps_is_refused(tmp_path: Path, labels: Path) -> No
     with pytest.raises(ManifestError, match="holds no table of labels"):
         read_caps_cohort(write_caps(tmp_path / "other", ["A1 M000"]), labels=tmp_path / "tables")
     only = write_caps(tmp_path / "uncropped", ["A1 M000"], [UNCROPPED])
-    with pytest.raises(ManifestError, match="Ask for the uncropped images"):
+    with pytest.raises(ManifestError, match="Use the uncropped images"):
         read_caps_cohort(only)
 
 

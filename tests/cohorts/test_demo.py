@@ -172,7 +172,7 @@ def test_a_deleted_scan_is_grown_again(tmp_path: Path) -> None:
 
 def test_a_cohort_of_another_spec_is_refused_and_kept(cohort: Path) -> None:
     before = tree(cohort)
-    with pytest.raises(ConfigurationError, match="another specification"):
+    with pytest.raises(ConfigurationError, match="different settings"):
         grow_demo_cohort(cohort, spec=DemoSpec(n_patients=6, spacing_mm=4.0, seed=99))
     assert tree(cohort) == before
 

@@ -176,7 +176,7 @@ class TestSections:
                 "d,a.nii,LMCI,70",
             )
         text = str(caught.value)
-        assert "row 2, column DX: the mapping's labels say nothing of this value" in text
+        assert "row 2, column DX: no label of the mapping covers this value" in text
         assert "'EMCI' in 2 rows" in text
         assert "'LMCI' in 1 row" in text
         assert "age is out of range" in text
@@ -244,7 +244,7 @@ class TestSections:
             "a,a.nii,A,0.7,1,2",
         )
         assert reading.manifest.covariates == ("age", "sex", "site", "scanner", "nwbv")
-        assert reading.notes[0] == "Columns that the mapping does not name are left out: x, y."
+        assert reading.notes[0] == "Columns that the mapping does not use are left out: x, y."
 
     def test_optional_columns_may_be_absent_and_do_no_harm(self, tmp_path: Path) -> None:
         _scan(tmp_path, "a.nii")
@@ -379,20 +379,20 @@ class TestReading:
     @pytest.mark.parametrize(
         ("text", "says"),
         [
-            ("[split]\nA = '(?P<x>'", "is no regular expression"),
+            ("[split]\nA = '(?P<x>'", "is not a regular expression"),
             ("[split]\nA = 'x'", "has no named group"),
-            ('[compose]\npath = "{A"', "is no template"),
-            ('[compose]\npath = "{}"', "without the name of a column"),
-            ('[compose]\npath = "{A:d}"', "is no template"),
+            ('[compose]\npath = "{A"', "is not a template"),
+            ('[compose]\npath = "{}"', "without a column name"),
+            ('[compose]\npath = "{A:d}"', "is not a template"),
             (
                 '[columns]\nA = "label"\n[labels]\ncases = [{ label = "x", when = { D = 1 } }]',
                 "both labels and another section",
             ),
             (
                 '[labels]\ncases = [{ label = "x", when = { D = { matches = "(" } } }]',
-                "is no regular expression",
+                "is not a regular expression",
             ),
-            ("[labels]\ncases = [{ label = 'x', when = { D = {} } }]", "name values, a pattern"),
+            ("[labels]\ncases = [{ label = 'x', when = { D = {} } }]", "give values, a pattern"),
             ("[columns\n", "not TOML"),
             ("[columns]\nA = 3", "columns.A"),
         ],

@@ -246,7 +246,7 @@ class TestBadInput:
         path = store_nifti(tmp_path / "z.nii", sign * np.where(inside, scores, 0), AFFINE)
         with pytest.raises(IntensityError, match="z-scoring") as refused:
             _load(path)
-        assert "brings its darkest voxel above the background" in str(refused.value)
+        assert "its darkest voxel is above the background" in str(refused.value)
         lifted = np.where(inside, scores - scores.min() + 1, 0)
         _load(store_nifti(tmp_path / "lifted.nii", lifted, AFFINE))
 
