@@ -377,8 +377,8 @@ _BAD_HEADERS = {
     "magic of a pair": _unreadable(_patched("magic", "4s", b"ni1\0"), "a NIfTI pair"),
     "Analyze": _unreadable(_patched("magic", "4s", bytes(4)), "Analyze", "left and right"),
     "wrong header size": _unreadable(_patched("sizeof_hdr", "<i", 384), "not a NIfTI file"),
-    "one axis": _unsupported(_patched("dim", "<h", 1), "a picture, not a volume"),
-    "picture": _unsupported(_array(_PLAIN[:, :, 0]), "a picture, not a volume", "21 x 24"),
+    "one axis": _unsupported(_patched("dim", "<h", 1), "a 2-D image, not a volume"),
+    "picture": _unsupported(_array(_PLAIN[:, :, 0]), "a 2-D image, not a volume", "21 x 24"),
     "picture with a third axis": _unsupported(_array(_PLAIN[:, :, :1]), "too few voxels"),
     "too thin": _unsupported(_array(_PLAIN[:, :, :15]), "21 x 24 x 15", "at least 16"),
     "two frames": _unsupported(
@@ -427,13 +427,13 @@ _BAD_HEADERS = {
 }
 
 _BAD_PLACES = {
-    "size zero": _unsupported(_patched("pixdim", "<4f", 1, 0, 1, 1), "no head scan has", "0 x 1"),
-    "size negative": _unsupported(_patched("pixdim", "<4f", 1, 1, -1, 1), "no head scan has"),
+    "size zero": _unsupported(_patched("pixdim", "<4f", 1, 0, 1, 1), "implausible voxel sizes", "0 x 1"),
+    "size negative": _unsupported(_patched("pixdim", "<4f", 1, 1, -1, 1), "implausible voxel sizes"),
     "size negative, and only a qform": _unsupported(
-        _after(_patched("pixdim", "<4f", 1, 1, -1, 1), _NO_SFORM), "no head scan has"
+        _after(_patched("pixdim", "<4f", 1, 1, -1, 1), _NO_SFORM), "implausible voxel sizes"
     ),
-    "size NaN": _unsupported(_patched("pixdim", "<4f", 1, 1, 1, np.nan), "no head scan has"),
-    "size infinite": _unsupported(_patched("pixdim", "<4f", 1, np.inf, 1, 1), "no head scan has"),
+    "size NaN": _unsupported(_patched("pixdim", "<4f", 1, 1, 1, np.nan), "implausible voxel sizes"),
+    "size infinite": _unsupported(_patched("pixdim", "<4f", 1, np.inf, 1, 1), "implausible voxel sizes"),
     "size in micrometres": _unsupported(
         _forms(_moved(stretch=1000), _moved(stretch=1000)), "1000 x 1500", "unit (millimetres)"
     ),
@@ -444,7 +444,7 @@ _BAD_PLACES = {
         _forms(_moved(stretch=1000)), "mm by the affine"
     ),
     "size and affine contradict": _unsupported(
-        _forms(_moved(stretch=2)), "contradicts itself about the size", "2 x 3 x 4 mm by"
+        _forms(_moved(stretch=2)), "contradicts itself about the voxel size", "2 x 3 x 4 mm by"
     ),
     "no orientation": _unsupported(
         _after(store_phantom, _NO_SFORM, _NO_QFORM), "the orientation", "from DICOM"
@@ -453,13 +453,13 @@ _BAD_PLACES = {
         _patched("qform_code", "<hh", -1, -1), "does not define the orientation"
     ),
     "qform no rotation": _unreadable(
-        _after(_patched("quatern_b", "<3f", 3, 3, 3), _NO_SFORM), "qform is no rotation", "[3.0"
+        _after(_patched("quatern_b", "<3f", 3, 3, 3), _NO_SFORM), "qform is not a rotation", "[3.0"
     ),
     "qform beyond floating point": _unreadable(
-        _after(_patched("quatern_b", "<3f", 1e30, 0, 0), _NO_SFORM), "qform is no rotation"
+        _after(_patched("quatern_b", "<3f", 1e30, 0, 0), _NO_SFORM), "qform is not a rotation"
     ),
     "qform NaN": _unreadable(
-        _after(_patched("quatern_b", "<3f", 0, np.nan, 0), _NO_SFORM), "qform is no rotation"
+        _after(_patched("quatern_b", "<3f", 0, np.nan, 0), _NO_SFORM), "qform is not a rotation"
     ),
     "sform flat": _unsupported(_patched("srow_z", "<4f", 0, 1.5, 0, 0), "three directions"),
     "sform zero": _unsupported(_patched("srow_x", "<12f", *[0.0] * 12), "three directions"),
@@ -755,9 +755,9 @@ _BAD_CELLS = {
     "missing file": _cell("path", "scans/none.nii", "the file is missing", "scans/none.nii"),
     "missing absolute file": _cell("path", "/none/a.nii", "the file is missing"),
     "missing file behind a link": _cell("path", "scans/dangling.nii", "leads to", "datalad"),
-    "link to itself": _cell("path", "scans/loop.nii", "leads to nothing"),
+    "link to itself": _cell("path", "scans/loop.nii", "is broken"),
     "path of another system": _cell(
-        "path", "C:\\scans\\a.nii", "the file is missing", "not a backslash"
+        "path", "C:\\scans\\a.nii", "the file is missing", "not with a backslash"
     ),
     "path in another Unicode form": _cell(
         "path", "scans/é.nii", "the file is missing", "in Unicode NFD"
@@ -780,13 +780,13 @@ _BAD_CELLS = {
     "age below range": _cell("age", "-1", "out of range"),
     "sex as a code": _cell("sex", "1", "'1'", "F or M", "numeric codes"),
     "sex unknown": _cell("sex", "unknown", "unknown value", "leave the cell empty"),
-    "patient like a path": _cell("patient_id", "a/b", "part of a file's name", "'a/b'"),
-    "patient like a folder": _cell("patient_id", "..", "part of a file's name"),
-    "patient with a control character": _cell("patient_id", "a\x07b", "part of a file's name"),
-    "patient with a line break": _cell("patient_id", "a\nb", "part of a file's name", "'a\\nb'"),
+    "patient like a path": _cell("patient_id", "a/b", "part of a file name", "'a/b'"),
+    "patient like a folder": _cell("patient_id", "..", "part of a file name"),
+    "patient with a control character": _cell("patient_id", "a\x07b", "part of a file name"),
+    "patient with a line break": _cell("patient_id", "a\nb", "part of a file name", "'a\\nb'"),
     "patient with a long name": _cell("patient_id", "p" * 101, "up to 100 characters"),
-    "session like a path": _cell("session_id", "1\\2", "part of a file's name"),
-    "scan like a drive": _cell("scan_id", "c:s", "part of a file's name"),
+    "session like a path": _cell("session_id", "1\\2", "part of a file name"),
+    "scan like a drive": _cell("scan_id", "c:s", "part of a file name"),
     "patient by a formula": _cell("patient_id", "=A2&B2", "a formula", "'=A2&B2'", "Export"),
     "label that a spreadsheet lacks": _cell("label", "#N/A", "spreadsheet error", "'#N/A'"),
     "site that a spreadsheet lost": _cell("site", "#REF!", "spreadsheet error"),
@@ -804,7 +804,7 @@ _BAD_FORMS = {
     "UTF-16": _form_of(_TWO_ROWS.encode("utf-16"), "text in UTF-16", "encoding UTF-8"),
     "Excel workbook": _form_of(b"PK\x03\x04" + bytes(range(256)), "an Excel workbook"),
     "old Excel workbook": _form_of(b"\xd0\xcf\x11\xe0\xa1\xb1", "old Excel workbook (.xls)"),
-    "compressed": _form_of(gzip.compress(_TWO_ROWS.encode()), "compressed with gzip"),
+    "compressed": _form_of(gzip.compress(_TWO_ROWS.encode()), "gzip-compressed"),
 }
 
 #: What may be handed over in place of a manifest.

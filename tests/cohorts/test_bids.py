@@ -448,7 +448,7 @@ def test_images_are_filtered_by_entity(
         ({"acq": ["fast", "slow"]}, "found acq-slow; expected acq-fast, images without it)"),
         ({"run": ""}, "found images without run-; expected run-02, run-1, run-2)"),
         ({"session": "01"}, "found session; expected acq, run, ses, sub)"),
-        ({"ses": "01", "acq": "fast"}, "no image has all of them (found ses-01; acq-fast;"),
+        ({"ses": "01", "acq": "fast"}, "no image matches all filters (found ses-01; acq-fast;"),
     ],
 )
 def test_a_filter_that_matches_nothing_is_refused_with_what_there_is(

@@ -63,7 +63,7 @@ def test_a_visit_that_its_own_table_calls_ad_is_never_written_as_cn(tmp_path: Pa
     assert "--pad-ids" in said
     reading = read_bids_cohort(root, pad_ids=True)
     assert reading.manifest.labels == ("AD",)
-    assert any("taken for the same" in note and "ses-M06" in note for note in reading.notes)
+    assert any("ids matched" in note and "ses-M06" in note for note in reading.notes)
 
 
 def test_the_diagnosis_at_a_visit_wins_and_that_at_entry_is_not_used_in_its_place(

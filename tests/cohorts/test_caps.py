@@ -72,8 +72,8 @@ def test_sessions_labels_and_covariates(caps: Path, labels: Path) -> None:
     assert scans["MMSE"].isna().tolist() == [False, False, False, True]
     assert scans["path"].str.endswith(CROPPED).all()
     assert _noted(reading.notes, "read from the column diagnosis")
-    assert _noted(reading.notes, "not numbers: examination_date")
-    assert not _noted(reading.notes, "left out, since")
+    assert _noted(reading.notes, "Non-numeric columns left out: examination_date")
+    assert not _noted(reading.notes, "left out, as only")
 
 
 def test_the_uncropped_images_can_be_asked_for(caps: Path, labels: Path) -> None:
@@ -150,7 +150,7 @@ def test_another_column_can_hold_the_label(caps: Path, tmp_path: Path) -> None:
     )
     reading = read_caps_cohort(caps, labels=table, label_column="group")
     assert reading.manifest.labels == ("sAD",)
-    assert _noted(reading.notes, "not numbers: diagnosis")
+    assert _noted(reading.notes, "Non-numeric columns left out: diagnosis")
     with pytest.raises(ManifestError, match=r"no such label column .*found diagnosis, group"):
         read_caps_cohort(caps, labels=table, label_column="dx")
 
@@ -189,13 +189,13 @@ def test_tables_that_contradict_each_other_are_refused(caps: Path, tmp_path: Pat
 def test_a_folder_that_is_no_caps_is_refused(tmp_path: Path, labels: Path) -> None:
     with pytest.raises(ManifestError, match="no folder subjects"):
         read_caps_cohort(tmp_path)
-    with pytest.raises(ManifestError, match="there is no such folder"):
+    with pytest.raises(ManifestError, match="no such folder"):
         read_caps_cohort(tmp_path / "none")
     (tmp_path / "CAPS" / "subjects").mkdir(parents=True)
     with pytest.raises(ManifestError, match="no cropped image"):
         read_caps_cohort(tmp_path / "CAPS")
     (tmp_path / "tables").mkdir()
-    with pytest.raises(ManifestError, match="holds no table of labels"):
+    with pytest.raises(ManifestError, match="has no label table"):
         read_caps_cohort(write_caps(tmp_path / "other", ["A1 M000"]), labels=tmp_path / "tables")
     only = write_caps(tmp_path / "uncropped", ["A1 M000"], [UNCROPPED])
     with pytest.raises(ManifestError, match="Use the uncropped images"):
@@ -228,7 +228,7 @@ def test_sessions_that_nearly_match_are_proposed_not_guessed(caps: Path, tmp_pat
     assert "--pad-ids" in str(refused.value)
     reading = read_caps_cohort(caps, labels=table, pad_ids=True)
     assert reading.manifest.scans["label"].tolist() == ["AD", "AD", "CN", "CN"]
-    assert _noted(reading.notes, "taken for the same", "ses-M12")
+    assert _noted(reading.notes, "ids matched", "ses-M12")
 
 
 def test_a_diagnosis_at_entry_does_not_hold_at_a_visit_without_one(

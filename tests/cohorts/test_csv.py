@@ -138,7 +138,7 @@ def test_a_workbook_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     for name, says in (
         ("empty.xlsx", "the workbook cannot be read"),
         ("old.xls", "old Excel format"),
-        ("none.xlsx", "there is no such table"),
+        ("none.xlsx", "no such table"),
     ):
         path = tmp_path / name
         if "none" not in name:

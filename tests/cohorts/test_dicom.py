@@ -416,8 +416,8 @@ def test_incomplete_stacks_are_told(series: DicomSeries, fault: str | None) -> N
 @pytest.mark.parametrize(
     ("other", "says"),
     [
-        (Place(row=(0, 0.96, 0.28), column=(0, 0.28, -0.96), first=(-50, -10, 30)), "turned"),
-        (Place(row=(0.28, 0.96, 0), first=(-50, -10, 30)), "tilted"),
+        (Place(row=(0, 0.96, 0.28), column=(0, 0.28, -0.96), first=(-50, -10, 30)), "parallel"),
+        (Place(row=(0.28, 0.96, 0), first=(-50, -10, 30)), "parallel"),
         (Place(first=(-50, -7, 30)), "shifted"),
         (Place(first=(-19.95, -10, 30)), "several images at one position"),
     ],
@@ -513,7 +513,7 @@ def test_no_folder_at_all_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("source", "images"), [("a", "a/b"), ("a/b", "a"), ("a", "a")])
 def test_images_do_not_lie_among_the_dicom_files(tmp_path: Path, source: str, images: str) -> None:
     (tmp_path / source).mkdir(parents=True)
-    with pytest.raises(ConfigurationError, match="one in the other"):
+    with pytest.raises(ConfigurationError, match="must not contain each other"):
         _read(tmp_path / source, tmp_path / images)
 
 
@@ -690,13 +690,13 @@ def test_ids_that_lost_their_zeros_are_proposed_by_row_not_guessed(tmp_path: Pat
     with pytest.raises(ManifestError) as caught:
         _read(tmp_path / "a", tmp_path / "images", labels_table=table)
     said = str(caught.value)
-    assert "row 3, column patient_id: patients whose ids differ" in said
+    assert "row 3, column patient_id: patient ids differ" in said
     assert "--pad-ids" in said
     assert "7312" not in said
     assert not (tmp_path / "images").exists()
     reading = _read(tmp_path / "a", tmp_path / "images", labels_table=table, pad_ids=True)
     assert reading.manifest.labels == ("AD",)
-    _note(reading, "labels.csv: taken for patients of the headers")
+    _note(reading, "labels.csv: ids matched to the headers")
     assert not any("7312" in note for note in reading.notes)
 
 
@@ -794,7 +794,7 @@ def test_a_conversion_that_fails_or_hangs_stops_nothing(
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ("shape", "another shape"),
+        ("shape", "different shapes"),
         ("place", "different positions"),
         ("flipped", "different positions"),
     ],

@@ -26,7 +26,7 @@ def test_of_three_classes_all_are_used_and_the_rest_is_not_the_positive() -> Non
     [
         ({"positive": "AD", "negative": "AD"}, "must differ"),
         ({"classes": ("CN", "AD")}, "three or more"),
-        ({"classes": ("CN", "AD", "AD")}, "each once"),
+        ({"classes": ("CN", "AD", "AD")}, "distinct"),
         ({"classes": ("CN", "MCI", "FTD")}, r"labels\.positive"),
         ({"classes": ("MCI", "AD", "FTD")}, r"labels\.negative"),
     ],

@@ -211,7 +211,7 @@ class TestSections:
         assert _columns(reading, "patient_id", "session_id", "month", "DX") == [
             ["sub-7", "ses-M006", 6.0, "x"]
         ]
-        with pytest.raises(ManifestError, match="row 2, column visit: the cell does not have"):
+        with pytest.raises(ManifestError, match="row 2, column visit: the cell does not match"):
             _read(tmp_path, "[split]\nvisit = '(?P<n>x)'", "patient_id,visit,path", "a,y,b")
 
     def test_a_column_of_the_table_comes_before_a_template(self, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ class TestSections:
         columns = "patient_id,session_id,path,AGE,Years_bl"
         reading = _read(tmp_path, text, columns, "a,1,a.nii,70.5,1.25", "a,2,a.nii,70,")
         assert _columns(reading, "age") == [[71.75], [None]]
-        with pytest.raises(ManifestError, match="column AGE: a number is needed"):
+        with pytest.raises(ManifestError, match="column AGE: a column to sum is not a number"):
             _read(tmp_path, text, columns, "a,1,a.nii,89+,1")
 
     def test_columns_that_are_not_named_can_be_left_out(self, tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ class TestRows:
 
     def test_a_row_with_a_fault_is_reported_and_not_left_out(self, tmp_path: Path) -> None:
         _scan(tmp_path, "7.nii")
-        with pytest.raises(ManifestError, match="row 3, column ID: the cell does not have"):
+        with pytest.raises(ManifestError, match="row 3, column ID: the cell does not match"):
             _read(
                 tmp_path,
                 "without_image = \"leave out\"\n[split]\nID = 'P(?P<patient_id>.+)'\n"

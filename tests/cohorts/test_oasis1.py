@@ -219,8 +219,8 @@ class TestManifest:
         ("row", "says"),
         [
             ("OAS1_0001_MR1,F,R,74,,,,0,1,1,1,", "two rows about one session"),
-            ("OAS1_77,F,R,74,,,,0,1,1,1,", "does not have the form"),
-            (",F,R,74,,,,0,1,1,1,", "does not say which patient"),
+            ("OAS1_77,F,R,74,,,,0,1,1,1,", "does not match"),
+            (",F,R,74,,,,0,1,1,1,", "has no patient and session"),
             ("OAS1_0009_MR1,F,R,74,,,,demented,1,1,1,", "'demented' in 1 row"),
             ("OAS1_0009_MR1,F,R", "different numbers of cells"),
         ],
@@ -292,7 +292,7 @@ class TestBadSessions:
         ("spoil", "says"),
         [
             (lambda hdr, img: hdr.unlink(), "masked_gfc.hdr is missing"),
-            (lambda hdr, img: (hdr.unlink(), img.unlink()), "there is no file *_111_t88_masked"),
+            (lambda hdr, img: (hdr.unlink(), img.unlink()), "no file *_111_t88_masked"),
             (lambda hdr, img: _cut(hdr, 100), "truncated (found 100 bytes"),
             (lambda hdr, img: _cut(img, 100), "truncated (found 100 bytes; expected 13680)"),
             (lambda hdr, img: _patch(hdr, 0, b"\0\0\0\0"), "is not an Analyze header"),
@@ -316,7 +316,7 @@ class TestBadSessions:
                     file.rename(file.with_name(file.name.replace("0001", "0002")))
                     for file in (hdr, img)
                 ],
-                "there is no file",
+                "no file",
             ),
         ],
     )
@@ -480,7 +480,7 @@ class TestSelection:
         assert numbers == {*range(1, 101), *range(300, 399), 201}
         assert len(chosen) == 200
         assert _noted(notes, "age of 60 years", "(OAS1_0201_MR1)", "OAS1_0202_MR1, OAS1_0203_MR1")
-        assert not _noted(notes, "not the whole one")
+        assert not _noted(notes, "the table is incomplete")
 
     def test_a_part_of_the_table_is_told(self, discs: Path) -> None:
         reading = read_oasis1_cohort(discs, selection="hon_khan_2017")
@@ -489,7 +489,7 @@ class TestSelection:
             "OAS1_0002_MR1",
             "OAS1_0042_MR1",
         ]
-        assert _noted(reading.notes, "the table is not the whole one")
+        assert _noted(reading.notes, "the table is incomplete")
         assert _noted(reading.notes, "of the selection that are not in the folder: OAS1_0050_MR1.")
 
     @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ class TestOasis1:
         options = ["--selection", "hon_khan_2017", "--mapping", "own.toml"]
         output = _manifest(cli, "oasis1", "discs", *options)
         assert _column("label") == ["CN", "impaired"]
-        assert "the table is not the whole one" in output
+        assert "the table is incomplete" in output
 
 
 class TestCaps:

@@ -148,7 +148,7 @@ class TestBadInput:
         # Not by chmod alone: an administrator may read everything.
         path.chmod(0)
         monkeypatch.setattr(Path, "open", refuse)
-        with pytest.raises(UnreadableScanError, match="may not be read") as caught:
+        with pytest.raises(UnreadableScanError, match="no permission to read") as caught:
             _load(path)
         assert "permission" in str(caught.value.remedy)
 
