@@ -101,7 +101,7 @@ def test_a_label_column_that_does_not_exist_is_refused_with_those_that_do(
 def test_without_a_participants_table_everything_is_missing(tmp_path: Path) -> None:
     reading = read_bids_cohort(_two_patients(tmp_path / "d"))
     assert reading.manifest.scans["label"].isna().all()
-    assert any("no participants.tsv" in note for note in reading.notes)
+    assert any("participants.tsv is missing or empty" in note for note in reading.notes)
 
 
 def test_participants_and_scans_that_do_not_meet_are_noted(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_sessions_with_the_other_image_only_are_named(tmp_path: Path) -> None:
     (tmp_path / "more" / "subjects" / "sub-C1").rename(root / "subjects" / "sub-C1")
     reading = read_caps_cohort(root)
     assert reading.manifest.scans["patient_id"].tolist() == ["sub-A1"]
-    assert _noted(reading.notes, "only the uncropped image: sub-C1_ses-M000.")
+    assert _noted(reading.notes, "only the uncropped image exists: sub-C1_ses-M000.")
 
 
 def test_runs_of_one_session_are_scans_of_their_own(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_folder_that_is_no_caps_is_refused(tmp_path: Path, labels: Path) -> No
     with pytest.raises(ManifestError, match="no such folder"):
         read_caps_cohort(tmp_path / "none")
     (tmp_path / "CAPS" / "subjects").mkdir(parents=True)
-    with pytest.raises(ManifestError, match="no cropped image"):
+    with pytest.raises(ManifestError, match="no cropped t1-linear image"):
         read_caps_cohort(tmp_path / "CAPS")
     (tmp_path / "tables").mkdir()
     with pytest.raises(ManifestError, match="has no label table"):
