@@ -427,13 +427,19 @@ _BAD_HEADERS = {
 }
 
 _BAD_PLACES = {
-    "size zero": _unsupported(_patched("pixdim", "<4f", 1, 0, 1, 1), "implausible voxel sizes", "0 x 1"),
-    "size negative": _unsupported(_patched("pixdim", "<4f", 1, 1, -1, 1), "implausible voxel sizes"),
+    "size zero": _unsupported(
+        _patched("pixdim", "<4f", 1, 0, 1, 1), "implausible voxel sizes", "0 x 1"
+    ),
+    "size negative": _unsupported(
+        _patched("pixdim", "<4f", 1, 1, -1, 1), "implausible voxel sizes"
+    ),
     "size negative, and only a qform": _unsupported(
         _after(_patched("pixdim", "<4f", 1, 1, -1, 1), _NO_SFORM), "implausible voxel sizes"
     ),
     "size NaN": _unsupported(_patched("pixdim", "<4f", 1, 1, 1, np.nan), "implausible voxel sizes"),
-    "size infinite": _unsupported(_patched("pixdim", "<4f", 1, np.inf, 1, 1), "implausible voxel sizes"),
+    "size infinite": _unsupported(
+        _patched("pixdim", "<4f", 1, np.inf, 1, 1), "implausible voxel sizes"
+    ),
     "size in micrometres": _unsupported(
         _forms(_moved(stretch=1000), _moved(stretch=1000)), "1000 x 1500", "unit (millimetres)"
     ),
