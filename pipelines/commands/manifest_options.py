@@ -40,8 +40,8 @@ ImagesFolder = Annotated[
 ]
 MAPPING = typer.Option(
     metavar="FILE|NAME",
-    help="Column mapping: a TOML file, or one of the shipped mappings adni, adni_search, aibl, "
-    "nacc, oasis1 and oasis3.",
+    help="Column mapping: a TOML file, or one of adni, adni_search, aibl, nacc, oasis1 and oasis3, "
+    "shipped with the package.",
 )
 LabelColumn = Annotated[
     str | None,
