@@ -29,10 +29,10 @@ from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.scans.volumes import VolumeSpec
 from mri_transfer.training.folds import FoldSpec
 from mri_transfer.training.predictions import PredictionSpec
-from mri_transfer.training.search import Procedure, SearchSpec, check_space
+from mri_transfer.training.search import Hyperparameters, SearchSpec, check_space
 
 if TYPE_CHECKING:
-    from mri_transfer.training.recipe import Recipe
+    from mri_transfer.training.model_config import ModelConfig
 
 __all__ = ["RunConfig", "config_of", "config_toml", "named_config", "parse_override", "read_config"]
 
@@ -67,16 +67,16 @@ class RunConfig:
     report: PrintSpec = Field(default_factory=PrintSpec)
 
     @property
-    def procedure(self) -> Procedure:
+    def procedure(self) -> Hyperparameters:
         """How heads are made, unless the search finds better."""
-        return Procedure(
+        return Hyperparameters(
             pooling=self.features.pooling,
             head=self.heads,
             aggregation=self.predictions.aggregation,
         )
 
 
-def config_of(recipe: Recipe) -> RunConfig:
+def config_of(recipe: ModelConfig) -> RunConfig:
     """Return the settings of a run that a bundle was made with; the others keep their defaults."""
     shared = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
     return RunConfig(**shared)

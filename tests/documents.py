@@ -34,7 +34,7 @@ from mri_transfer.scans.perturbations import Perturbation
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate
 from mri_transfer.training.folds import FoldSpec
 from mri_transfer.training.predictions import PredictionSpec
-from mri_transfer.training.search import Procedure, SearchSpec
+from mri_transfer.training.search import Hyperparameters, SearchSpec
 from tests.audit_records import cohort as audit_cohort
 from tests.audit_records import records
 from tests.evaluation.conftest import Cohort, make_cohort
@@ -78,7 +78,7 @@ def _as_json(content: dict[str, Any]) -> dict[str, Any]:
 def _trained() -> CrossValidation:
     table, labels = feature_table(n_patients=40, n_slices=6, n_features=12, two_sessions=12)
     return cross_validate(
-        Procedure(pooling="max", head=HEAD, aggregation="auto"),
+        Hyperparameters(pooling="max", head=HEAD, aggregation="auto"),
         {"max": table},
         folds_of(table, labels, **SPLIT),
         fold_spec=FoldSpec(n_folds=2, n_inner_folds=2),

@@ -30,7 +30,7 @@ from mri_transfer.core.specs import STRICT
 from mri_transfer.core.tensorfile import described_files, read_tensors, write_tensors
 from mri_transfer.errors import StoreError
 from mri_transfer.metrics.intervals import exact_proportion
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 
 __all__ = [
     "ConformalSets",
@@ -61,7 +61,7 @@ class ConformalSets:
 
     Attributes
     ----------
-    heads : tuple of TrainedFold
+    heads : tuple of FittedModel
         One a fold.
     scores : ndarray of float64, shape (n_calibration,)
         Of patients, by the head of the fold that held them out.
@@ -73,7 +73,7 @@ class ConformalSets:
         JSON values: coverage, and `measured`, the coverage found by cross-validation, or None.
     """
 
-    heads: tuple[TrainedFold, ...]
+    heads: tuple[FittedModel, ...]
     scores: FloatArray
     fold: IntArray
     positive: IntArray
@@ -131,7 +131,7 @@ class ConformalSets:
         if facts.pop("schema", None) != _SCHEMA:
             raise StoreError("not conformal sets this version reads", where=description.name)
         heads = tuple(
-            TrainedFold.read(_stem(folder, number), repeat=0, fold=number, covariates=covariates)
+            FittedModel.read(_stem(folder, number), repeat=0, fold=number, covariates=covariates)
             for number in range(int(facts.pop("n_heads")))
         )
         return cls(heads=heads, facts=facts, **read_tensors(arrays, schema=_SCHEMA))
@@ -146,7 +146,7 @@ _PUBLIC = ("procedure", "recalibration", "threshold")
 
 
 def calibrate(
-    trained: Sequence[TrainedFold],
+    trained: Sequence[FittedModel],
     scores: pd.DataFrame,
     *,
     positive: str,
@@ -157,7 +157,7 @@ def calibrate(
 
     Parameters
     ----------
-    trained : sequence of TrainedFold
+    trained : sequence of FittedModel
         Of one repeat or more; the first repeat's are used.
     scores : DataFrame
         `repeat, fold, patient_id, label, score`, as `PatientScores` has it.
@@ -186,7 +186,7 @@ def calibrate(
     )
 
 
-def _nameless(one: TrainedFold) -> TrainedFold:
+def _nameless(one: FittedModel) -> FittedModel:
     facts = {name: one.head.facts[name] for name in _PUBLIC}
     return dataclasses.replace(one, head=dataclasses.replace(one.head, facts=facts))
 

@@ -23,7 +23,7 @@ from mri_transfer.scans.descriptors import ScanDescriptors
 from mri_transfer.training.cross_validation import cross_validate
 from mri_transfer.training.folds import Folds, FoldSpec
 from mri_transfer.training.predictions import PredictionSpec
-from mri_transfer.training.search import Procedure, SearchSpec
+from mri_transfer.training.search import Hyperparameters, SearchSpec
 
 __all__ = ["RANDOM_TRUNK", "descriptor_baselines", "random_trunk_baseline"]
 
@@ -102,7 +102,7 @@ def _part(
 
 
 def random_trunk_baseline(
-    procedure: Procedure,
+    procedure: Hyperparameters,
     table: FeatureTable,
     folds: Folds,
     *,

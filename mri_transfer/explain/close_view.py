@@ -25,7 +25,7 @@ from mri_transfer.explain.attribution import map_of_head
 from mri_transfer.explain.patches import cell_edges
 from mri_transfer.explain.slice_heads import POOL, SliceHead
 from mri_transfer.scans.slices import SliceStack, head_mask
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 
 if TYPE_CHECKING:
     from mri_transfer.explain.spec import ExplanationSpec
@@ -133,7 +133,7 @@ def look_closely(
     stack: SliceStack,
     trunk: Trunk,
     random_trunk: Trunk,
-    own: Sequence[TrainedFold],
+    own: Sequence[FittedModel],
     *,
     owner: str,
     weights: FloatArray,
@@ -149,7 +149,7 @@ def look_closely(
         As the run computes; occlusion uses it as it is, gradients in single precision.
     random_trunk : Trunk
         The same with random weights.
-    own : sequence of TrainedFold
+    own : sequence of FittedModel
         The heads that had not seen the patient, one a repeat.
     owner : str
     weights : ndarray of float32, shape (n_own, n_slices)
@@ -188,7 +188,7 @@ class _Heads:
     """A slice's part in the log-odds, mean over the heads of all repeats."""
 
     def __init__(
-        self, own: Sequence[TrainedFold], owner: str, weights: FloatArray, *, n_slices: int
+        self, own: Sequence[FittedModel], owner: str, weights: FloatArray, *, n_slices: int
     ) -> None:
         self.own, self.owner, self.n_slices = own, owner, n_slices
         self.weights = torch.from_numpy(weights.astype(np.float64))

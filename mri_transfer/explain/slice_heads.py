@@ -10,7 +10,7 @@ import torch
 
 from mri_transfer.errors import HeadError
 from mri_transfer.models.heads.linear import zone_of_slices
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 
 __all__ = ["POOL", "SliceHead", "feature_gradients"]
 
@@ -32,7 +32,7 @@ class SliceHead(torch.nn.Module):
 
     Parameters
     ----------
-    one : TrainedFold
+    one : FittedModel
     owner : str
         The patient.
     n_slices : int
@@ -45,7 +45,7 @@ class SliceHead(torch.nn.Module):
         If the head is of an unknown kind.
     """
 
-    def __init__(self, one: TrainedFold, owner: str, *, n_slices: int, n_features: int) -> None:
+    def __init__(self, one: FittedModel, owner: str, *, n_slices: int, n_features: int) -> None:
         super().__init__()
         kinds = {"linear": self._linear, "published": self._published, "attention": self._attention}
         if one.head.kind not in kinds:
@@ -94,7 +94,7 @@ def _doubles(tensors: Mapping[str, FloatArray]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(values.astype(np.float64)) for name, values in tensors.items()}
 
 
-def _harmonised(one: TrainedFold, owner: str, n_features: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _harmonised(one: FittedModel, owner: str, n_features: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what harmonisation multiplies a patient's features by, and what it adds."""
     if one.harmoniser is None:
         return torch.ones(n_features).double(), torch.zeros(n_features).double()

@@ -23,7 +23,7 @@ from mri_transfer.models.aggregation import join_slices
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import Fit, Head, apply_head, fit_heads
 from mri_transfer.models.recalibration import Recalibration, choose_recalibration, fit_recalibration
-from mri_transfer.training.fitted_model import Harmonise, Harmoniser, TrainedFold, predict_folds
+from mri_transfer.training.fitted_model import FittedModel, Harmonise, Harmoniser, predict_folds
 from mri_transfer.training.folds import Folds, FoldSpec, OuterFold, inner_folds
 from mri_transfer.training.predictions import (
     InnerScores,
@@ -32,7 +32,7 @@ from mri_transfer.training.predictions import (
     SliceScores,
     parse_target,
 )
-from mri_transfer.training.search import FoldSearch, Procedure, SearchSpec
+from mri_transfer.training.search import FoldSearch, Hyperparameters, SearchSpec
 
 __all__ = ["CrossValidation", "Harmonise", "cross_validate", "derive_seed"]
 
@@ -45,7 +45,7 @@ Tables = Mapping[str, FeatureTable]
 class CrossValidation:
     """Heads, held-out scores of every outer fold, and the inner scores of its training patients."""
 
-    trained: tuple[TrainedFold, ...]
+    trained: tuple[FittedModel, ...]
     patients: PatientScores
     slices: SliceScores
     inner: InnerScores
@@ -58,7 +58,7 @@ def derive_seed(seed: int, *place: int) -> int:
 
 
 def cross_validate(
-    procedure: Procedure,
+    procedure: Hyperparameters,
     tables: Tables,
     folds: Folds,
     *,
@@ -76,7 +76,7 @@ def cross_validate(
 
     Parameters
     ----------
-    procedure : Procedure
+    procedure : Hyperparameters
         The configured one, which the search may replace.
     tables : mapping of str to FeatureTable
         By pooling: features of the scans of every patient in `folds`.
@@ -120,11 +120,11 @@ class _Plan:
     """One outer fold: how its training patients are split, and what that leads to."""
 
     outer: OuterFold
-    base: Procedure
+    base: Hyperparameters
     assignment: IntArray
     fits: list[Fit]
     search: FoldSearch | None
-    scores: dict[Procedure, FloatArray] = dataclasses.field(default_factory=dict)
+    scores: dict[Hyperparameters, FloatArray] = dataclasses.field(default_factory=dict)
 
     @property
     def train(self) -> IntArray:
@@ -140,7 +140,7 @@ class _Plan:
         """Which training patients each inner fold holds out."""
         return [self.assignment == inner for inner in np.unique(self.assignment)]
 
-    def chosen(self) -> Procedure:
+    def chosen(self) -> Hyperparameters:
         """Return what the search found, or what was configured."""
         if self.search is None:
             return self.base
@@ -196,7 +196,7 @@ class _Job:
         scans = np.isin(self.owner, patients)
         return np.repeat(scans[:, None], self.scans.features.shape[1], axis=1)
 
-    def plan(self, outer: OuterFold, base: Procedure) -> _Plan:
+    def plan(self, outer: OuterFold, base: Hyperparameters) -> _Plan:
         """Split the training patients, if there is anything to choose inside them."""
         plan = _Plan(
             outer=outer, base=base, assignment=np.zeros(0, dtype=np.int64), fits=[], search=None
@@ -222,7 +222,7 @@ class _Job:
         return plan
 
     def fitted(
-        self, procedure: Procedure, fits: Sequence[Fit]
+        self, procedure: Hyperparameters, fits: Sequence[Fit]
     ) -> Iterator[tuple[int, Head, Harmoniser | None]]:
         """Fit heads; with harmonisation one by one, since each has features of its own."""
         table = self.tables[procedure.pooling]
@@ -244,7 +244,7 @@ class _Job:
     def search(self, plans: Sequence[_Plan], counter: _Counter) -> None:
         """Let every fold try procedures, in step, so that folds that agree are fitted together."""
         for turn in range(max((plan.n_rounds for plan in plans), default=0)):
-            asked: dict[Procedure, list[_Plan]] = {}
+            asked: dict[Hyperparameters, list[_Plan]] = {}
             for plan in plans:
                 if turn < plan.n_rounds:
                     procedure = plan.search.ask() if plan.search else plan.base
@@ -257,7 +257,9 @@ class _Job:
                     if plan.search is not None:
                         plan.search.tell(procedure, self._inner_aucs(plan, procedure))
 
-    def _score_inner(self, procedure: Procedure, plans: Sequence[_Plan], counter: _Counter) -> None:
+    def _score_inner(
+        self, procedure: Hyperparameters, plans: Sequence[_Plan], counter: _Counter
+    ) -> None:
         """Fit a procedure on the inner folds of some plans and score who they hold out."""
         place = [(plan, k) for plan in plans for k in range(len(plan.fits))]
         fits = [fit for plan in plans for fit in plan.fits]
@@ -279,7 +281,7 @@ class _Job:
             ]
             counter.add(1)
 
-    def _inner_aucs(self, plan: _Plan, procedure: Procedure) -> list[float]:
+    def _inner_aucs(self, plan: _Plan, procedure: Hyperparameters) -> list[float]:
         """AUC of each inner fold.
 
         Not the pooled AUC: strong penalties shift whole folds against each other, which the
@@ -288,12 +290,12 @@ class _Job:
         labels, scores = self.patient_labels[plan.train], plan.scores[procedure]
         return [float(auc(labels[held], scores[held])) for held in plan.held_out()]
 
-    def fit_outer(self, plans: Sequence[_Plan], counter: _Counter) -> tuple[TrainedFold, ...]:
+    def fit_outer(self, plans: Sequence[_Plan], counter: _Counter) -> tuple[FittedModel, ...]:
         """Fit each fold's chosen procedure on all its training patients."""
-        groups: dict[Procedure, list[_Plan]] = {}
+        groups: dict[Hyperparameters, list[_Plan]] = {}
         for plan in plans:
             groups.setdefault(plan.chosen(), []).append(plan)
-        trained: dict[tuple[int, int], TrainedFold] = {}
+        trained: dict[tuple[int, int], FittedModel] = {}
         for procedure, group in groups.items():
             fits = [
                 Fit(
@@ -305,7 +307,7 @@ class _Job:
             for i, head, harmoniser in self.fitted(procedure, fits):
                 facts = self._facts(group[i], procedure)
                 place = (group[i].outer.repeat, group[i].outer.fold)
-                trained[place] = TrainedFold(
+                trained[place] = FittedModel(
                     repeat=place[0],
                     fold=place[1],
                     head=dataclasses.replace(head, facts=facts),
@@ -315,7 +317,7 @@ class _Job:
         return tuple(trained[plan.outer.repeat, plan.outer.fold] for plan in plans)
 
     def _recalibrated(
-        self, plan: _Plan, procedure: Procedure
+        self, plan: _Plan, procedure: Hyperparameters
     ) -> tuple[Recalibration, dict[str, float], FloatArray]:
         """Choose and fit the recalibration; return the inner scores it leads to."""
         methods = self.prediction_spec.recalibration
@@ -331,7 +333,7 @@ class _Job:
             )
         return recalibration, losses, recalibration.apply(scores)
 
-    def inner_rows(self, plan: _Plan, trained: TrainedFold) -> pd.DataFrame:
+    def inner_rows(self, plan: _Plan, trained: FittedModel) -> pd.DataFrame:
         """Rows of `predictions/inner.csv` of one outer fold; none if nothing was chosen in it."""
         scores = np.zeros(0)
         if plan.fits:
@@ -346,7 +348,7 @@ class _Job:
             }
         )
 
-    def _facts(self, plan: _Plan, procedure: Procedure) -> dict[str, Any]:
+    def _facts(self, plan: _Plan, procedure: Hyperparameters) -> dict[str, Any]:
         """Return what is written beside a head."""
         seen = np.flatnonzero(np.isin(self.owner, plan.train))
         recalibration, losses, scores = self._recalibrated(plan, procedure)
@@ -364,7 +366,7 @@ class _Job:
         }
         return facts
 
-    def _trials(self, plan: _Plan, chosen: Procedure) -> list[dict[str, Any]]:
+    def _trials(self, plan: _Plan, chosen: Hyperparameters) -> list[dict[str, Any]]:
         """Every procedure that was tried, in the order of trying."""
         return [
             {

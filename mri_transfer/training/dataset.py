@@ -1,4 +1,4 @@
-"""Cohort: the features of labelled patients, as heads are fitted on them."""
+"""LabelledFeatures: the features of labelled patients, as heads are fitted on them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mri_transfer.errors import HeadError, StoreError
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.fitted_model import Harmonise
 
-__all__ = ["FEATURES_FILE", "Cohort", "read_features", "write_features"]
+__all__ = ["FEATURES_FILE", "LabelledFeatures", "read_features", "write_features"]
 
 #: Of a bundle; only where its maker asked for it.
 FEATURES_FILE = "features.safetensors"
@@ -26,7 +26,7 @@ IntArray = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Cohort:
+class LabelledFeatures:
     """Labelled patients and their features.
 
     Attributes
@@ -69,7 +69,7 @@ class Cohort:
         """1 for the positive label, in the order of `patient_ids`, shape (n_patients,)."""
         return np.array([int(self.labels[name] == self.positive) for name in self.patient_ids])
 
-    def only(self, patient_ids: Collection[str]) -> Cohort:
+    def only(self, patient_ids: Collection[str]) -> LabelledFeatures:
         """Return the cohort of some of the patients."""
         wanted = set(patient_ids)
         rows = [i for i, name in enumerate(self._scans.patient_ids) if name in wanted]
@@ -79,7 +79,7 @@ class Cohort:
             labels={name: label for name, label in self.labels.items() if name in wanted},
         )
 
-    def joined(self, other: Cohort) -> Cohort:
+    def joined(self, other: LabelledFeatures) -> LabelledFeatures:
         """Return both cohorts as one; no patient may be in both.
 
         Raises
@@ -110,7 +110,7 @@ class Cohort:
             harmonise=harmonise,
         )
 
-    def resampled(self, positions: Sequence[int] | IntArray) -> Cohort:
+    def resampled(self, positions: Sequence[int] | IntArray) -> LabelledFeatures:
         """Return a resample of patients; one drawn twice counts as two patients.
 
         Parameters
@@ -160,7 +160,7 @@ def _stacked(one: FeatureTable, other: FeatureTable) -> FeatureTable:
     )
 
 
-def write_features(folder: Path, cohort: Cohort) -> None:
+def write_features(folder: Path, cohort: LabelledFeatures) -> None:
     """Write a cohort's features and labels without naming anyone.
 
     Raises
@@ -184,7 +184,7 @@ def write_features(folder: Path, cohort: Cohort) -> None:
     write_tensors(folder / FEATURES_FILE, tensors, schema=_SCHEMA)
 
 
-def read_features(folder: Path, *, positive: str, others: str) -> Cohort | None:
+def read_features(folder: Path, *, positive: str, others: str) -> LabelledFeatures | None:
     """Read what `write_features` wrote, patients numbered; None if nothing was."""
     path = folder / FEATURES_FILE
     if not path.exists():
@@ -207,4 +207,4 @@ def read_features(folder: Path, *, positive: str, others: str) -> Cohort | None:
     labels = {
         f"training{i:06d}": positive if one else others for i, one in enumerate(tensors["positive"])
     }
-    return Cohort(tables=tables, labels=labels, positive=positive)
+    return LabelledFeatures(tables=tables, labels=labels, positive=positive)

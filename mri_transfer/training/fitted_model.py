@@ -20,7 +20,7 @@ from mri_transfer.models.recalibration import Recalibration
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import PatientScores, SliceScores
 
-__all__ = ["Harmonise", "Harmoniser", "TrainedFold", "predict_folds"]
+__all__ = ["Harmonise", "Harmoniser", "FittedModel", "predict_folds"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -71,7 +71,7 @@ class Harmoniser:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainedFold:
+class FittedModel:
     """The head of one outer fold; `head.facts` holds what was chosen and who was seen."""
 
     repeat: int
@@ -132,7 +132,7 @@ class TrainedFold:
     @classmethod
     def read(
         cls, stem: Path, *, repeat: int, fold: int, covariates: pd.DataFrame | None = None
-    ) -> TrainedFold:
+    ) -> FittedModel:
         """Read what `write` wrote.
 
         Parameters
@@ -154,7 +154,7 @@ def _harmoniser_stem(stem: Path) -> Path:
 
 
 def predict_folds(
-    trained: Sequence[TrainedFold],
+    trained: Sequence[FittedModel],
     tables: Mapping[str, FeatureTable],
     folds: Folds,
     *,
@@ -197,7 +197,7 @@ def predict_folds(
 
 
 def _slice_rows(
-    one: TrainedFold, table: FeatureTable, scans: IntArray, scores: npt.NDArray[np.float64]
+    one: FittedModel, table: FeatureTable, scans: IntArray, scores: npt.NDArray[np.float64]
 ) -> pd.DataFrame:
     n_slices = scores.shape[1]
     return pd.DataFrame(

@@ -23,11 +23,11 @@ from mri_transfer.metrics.intervals import resample_patients
 from mri_transfer.models.heads import Fit, fit_heads
 from mri_transfer.models.recalibration import Recalibration, fit_recalibration
 from mri_transfer.training.cross_validation import cross_validate, derive_seed
-from mri_transfer.training.dataset import Cohort
-from mri_transfer.training.fitted_model import Harmoniser, TrainedFold
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.fitted_model import FittedModel, Harmoniser
 from mri_transfer.training.folds import Folds, OuterFold
-from mri_transfer.training.recipe import Recipe
-from mri_transfer.training.search import Procedure, SearchSpec
+from mri_transfer.training.model_config import ModelConfig
+from mri_transfer.training.search import Hyperparameters, SearchSpec
 
 __all__ = [
     "BootstrapHeads",
@@ -61,7 +61,7 @@ class Refit:
 
     Attributes
     ----------
-    trained : TrainedFold
+    trained : FittedModel
         Its facts hold procedure, recalibration and thresholds, and name no patient.
     inner : ndarray of float64, shape (n_patients,) or (0,)
         Each patient's score before recalibration by an inner head that had not seen that patient,
@@ -70,21 +70,21 @@ class Refit:
         What the seeds were derived from.
     """
 
-    trained: TrainedFold
+    trained: FittedModel
     inner: FloatArray
     place: tuple[int, int]
 
     @property
-    def procedure(self) -> Procedure:
+    def procedure(self) -> Hyperparameters:
         """What the search found, or what was configured."""
-        return Procedure.from_dict(self.trained.head.facts["procedure"])
+        return Hyperparameters.from_dict(self.trained.head.facts["procedure"])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class BootstrapHeads:
     """Heads of resampled patients, and why some could not be fitted."""
 
-    heads: tuple[TrainedFold, ...]
+    heads: tuple[FittedModel, ...]
     faults: tuple[str, ...] = ()
 
 
@@ -100,7 +100,7 @@ class _Everybody(Folds):
         )
 
     @classmethod
-    def of(cls, cohort: Cohort, place: tuple[int, int]) -> _Everybody:
+    def of(cls, cohort: LabelledFeatures, place: tuple[int, int]) -> _Everybody:
         """Return the one fold at a place; no patient's test fold is its number."""
         names = cohort.patient_ids
         return cls(
@@ -115,8 +115,8 @@ class _Everybody(Folds):
 
 
 def refit_on_all(
-    recipe: Recipe,
-    cohort: Cohort,
+    recipe: ModelConfig,
+    cohort: LabelledFeatures,
     *,
     place: tuple[int, int] = (0, 0),
     progress: Callable[[int, int], None] | None = None,
@@ -125,8 +125,8 @@ def refit_on_all(
 
     Parameters
     ----------
-    recipe : Recipe
-    cohort : Cohort
+    recipe : ModelConfig
+    cohort : LabelledFeatures
         With the features of every pooling that the search may choose.
     place : (int, int)
         Repeat and fold that seeds are derived from. On the training patients of an outer fold,
@@ -153,7 +153,7 @@ def refit_on_all(
             ),
             search=SearchSpec(space="none"),
         )
-        chosen = Procedure.from_dict(trained.head.facts["procedure"])
+        chosen = Hyperparameters.from_dict(trained.head.facts["procedure"])
         _, inner = _run(bare, cohort, place=place, procedure=chosen)
     head = trained.head
     facts = {name: value for name, value in head.facts.items() if name not in _PRIVATE}
@@ -161,7 +161,7 @@ def refit_on_all(
     return Refit(trained=named, inner=inner, place=place)
 
 
-def _demand_harmonised(recipe: Recipe, cohort: Cohort) -> None:
+def _demand_harmonised(recipe: ModelConfig, cohort: LabelledFeatures) -> None:
     found = None if cohort.harmonise is None else cohort.harmonise.spec
     wanted = None if recipe.harmonisation.kind == "none" else recipe.harmonisation
     if found != wanted:
@@ -171,13 +171,13 @@ def _demand_harmonised(recipe: Recipe, cohort: Cohort) -> None:
 
 
 def _run(
-    recipe: Recipe,
-    cohort: Cohort,
+    recipe: ModelConfig,
+    cohort: LabelledFeatures,
     *,
     place: tuple[int, int],
-    procedure: Procedure | None = None,
+    procedure: Hyperparameters | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[TrainedFold, FloatArray]:
+) -> tuple[FittedModel, FloatArray]:
     others = next(label for label in cohort.labels.values() if label != cohort.positive)
     result = cross_validate(
         procedure or recipe.procedure,
@@ -200,7 +200,7 @@ def _run(
 
 
 def bootstrap_heads(
-    recipe: Recipe, cohort: Cohort, refit: Refit, *, spec: BootstrapSpec
+    recipe: ModelConfig, cohort: LabelledFeatures, refit: Refit, *, spec: BootstrapSpec
 ) -> BootstrapHeads:
     """Fit the chosen procedure on resamples of the patients, drawn inside each label.
 
@@ -210,8 +210,8 @@ def bootstrap_heads(
 
     Parameters
     ----------
-    recipe : Recipe
-    cohort : Cohort
+    recipe : ModelConfig
+    cohort : LabelledFeatures
         That of `refit`.
     refit : Refit
     spec : BootstrapSpec
@@ -240,7 +240,7 @@ def bootstrap_heads(
     return BootstrapHeads(heads=tuple(heads), faults=tuple(faults))
 
 
-def with_facts(trained: TrainedFold, facts: dict[str, Any]) -> TrainedFold:
+def with_facts(trained: FittedModel, facts: dict[str, Any]) -> FittedModel:
     """Return a head with other facts beside it."""
     return dataclasses.replace(trained, head=dataclasses.replace(trained.head, facts=facts))
 
@@ -254,7 +254,9 @@ def _facts(refit: Refit, recalibration: Recalibration) -> dict[str, Any]:
     }
 
 
-def _fit_once(procedure: Procedure, cohort: Cohort, *, seed: int, number: int) -> TrainedFold:
+def _fit_once(
+    procedure: Hyperparameters, cohort: LabelledFeatures, *, seed: int, number: int
+) -> FittedModel:
     """Fit one head, without any choice, on all scans of a cohort."""
     table = cohort.tables[procedure.pooling]
     labels = np.array([int(cohort.labels[name] == cohort.positive) for name in table.patient_ids])
@@ -265,4 +267,4 @@ def _fit_once(procedure: Procedure, cohort: Cohort, *, seed: int, number: int) -
         table = dataclasses.replace(table, features=features)
     train = np.ones(table.features.shape[:2], dtype=np.bool_)
     _, head = next(fit_heads(procedure.head, table, labels, [Fit(train=train, seed=seed)]))
-    return TrainedFold(repeat=0, fold=number, head=head, harmoniser=harmoniser)
+    return FittedModel(repeat=0, fold=number, head=head, harmoniser=harmoniser)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.training.fitted_model import Harmoniser, TrainedFold, predict_folds
+from mri_transfer.training.fitted_model import FittedModel, Harmoniser, predict_folds
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import PatientScores, SliceScores
 
@@ -18,7 +18,7 @@ __all__ = ["harmonising", "score_by", "score_patients"]
 
 
 def score_patients(
-    trained: TrainedFold,
+    trained: FittedModel,
     tables: Mapping[str, FeatureTable],
     labels: Mapping[str, str],
     *,
@@ -30,7 +30,7 @@ def score_patients(
 
     Parameters
     ----------
-    trained : TrainedFold
+    trained : FittedModel
         Of a bundle.
     tables : mapping of str to FeatureTable
         By pooling.
@@ -61,13 +61,13 @@ def score_patients(
 
 
 def score_by(
-    heads: Sequence[TrainedFold], features: npt.NDArray[np.float32], covariates: pd.DataFrame | None
+    heads: Sequence[FittedModel], features: npt.NDArray[np.float32], covariates: pd.DataFrame | None
 ) -> npt.NDArray[np.float64]:
     """Score scans, one patient each, by several heads.
 
     Parameters
     ----------
-    heads : sequence of TrainedFold
+    heads : sequence of FittedModel
     features : ndarray of float32, shape (n, n_slices, n_features)
     covariates : DataFrame, optional
         One row a scan: site and what is kept, if the heads harmonise. Without it features are
@@ -88,8 +88,8 @@ def score_by(
 
 
 def harmonising(
-    one: TrainedFold, covariates: pd.DataFrame | None, owners: Sequence[str]
-) -> TrainedFold:
+    one: FittedModel, covariates: pd.DataFrame | None, owners: Sequence[str]
+) -> FittedModel:
     """Return a head that knows the covariates of these scans, or does not harmonise."""
     if one.harmoniser is None or covariates is None:
         return dataclasses.replace(one, harmoniser=None)

@@ -1,6 +1,6 @@
 """The search for hyper-parameters inside training patients.
 
-A `Procedure` is everything a fold's head is made by: which pooling of the feature maps, which
+A `Hyperparameters` is everything a fold's head is made by: which pooling of the feature maps, which
 head with which settings, how slices join. The configuration gives one procedure and, under
 `search.space`, values to try instead. `FoldSearch` is the search of one outer fold: Optuna asks
 for procedures, the caller tells how well each ranks the inner folds of the training patients.
@@ -34,7 +34,7 @@ from mri_transfer.models.heads import HEAD_KINDS, AnyHeadSpec, HeadSpec
 
 __all__ = [
     "FoldSearch",
-    "Procedure",
+    "Hyperparameters",
     "SearchSpec",
     "check_space",
     "searched_poolings",
@@ -97,7 +97,7 @@ class SearchSpec:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Procedure:
+class Hyperparameters:
     """What makes a head, and joins what it says of slices.
 
     Attributes
@@ -127,17 +127,17 @@ class Procedure:
         }
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Procedure:
+    def from_dict(cls, content: Mapping[str, Any]) -> Hyperparameters:
         """Return the procedure that `as_dict` wrote down."""
         head: AnyHeadSpec = TypeAdapter(HeadSpec).validate_python(content["head"])
         return cls(pooling=content["pooling"], head=head, aggregation=content["aggregation"])
 
     @property
-    def resolved(self) -> Procedure:
+    def resolved(self) -> Hyperparameters:
         """The procedure with `auto` spelled out, as files hold it."""
         return dataclasses.replace(self, aggregation=self.joining)
 
-    def with_settings(self, settings: Mapping[str, Any]) -> Procedure:
+    def with_settings(self, settings: Mapping[str, Any]) -> Hyperparameters:
         """Return the procedure with some settings replaced.
 
         Raises
@@ -162,7 +162,7 @@ class Procedure:
                 error, of="search space", model=HeadSpec, unnamed=HEAD_KINDS
             )
             raise ConfigurationError(message, where="search.space") from error
-        return Procedure(pooling=pooling, head=spec, aggregation=aggregation)
+        return Hyperparameters(pooling=pooling, head=spec, aggregation=aggregation)
 
 
 def searched_poolings(spec: SearchSpec, head_kind: str) -> tuple[Pooling, ...]:
@@ -173,13 +173,13 @@ def searched_poolings(spec: SearchSpec, head_kind: str) -> tuple[Pooling, ...]:
     return tuple(pooling for pooling in _POOLINGS if pooling in found)
 
 
-def check_space(spec: SearchSpec, base: Procedure) -> None:
+def check_space(spec: SearchSpec, base: Hyperparameters) -> None:
     """Refuse a space that names what cannot be searched, or values that are not allowed.
 
     Parameters
     ----------
     spec : SearchSpec
-    base : Procedure
+    base : Hyperparameters
         The configured one, whose settings the values would replace.
 
     Raises
@@ -204,7 +204,7 @@ class FoldSearch:
     Parameters
     ----------
     spec : SearchSpec
-    base : Procedure
+    base : Hyperparameters
         The configured one; it is tried first.
     seed : int
 
@@ -214,7 +214,7 @@ class FoldSearch:
         As `check_space`.
     """
 
-    def __init__(self, spec: SearchSpec, base: Procedure, *, seed: int) -> None:
+    def __init__(self, spec: SearchSpec, base: Hyperparameters, *, seed: int) -> None:
         import optuna
 
         check_space(spec, base)
@@ -238,9 +238,9 @@ class FoldSearch:
         for values in itertools.islice(combinations, n_combinations if whole else 1):
             self._study.enqueue_trial(dict(zip(self._choices, values, strict=True)))
         self._asked: list[Any] = []
-        self.tried: dict[Procedure, list[float]] = {}
+        self.tried: dict[Hyperparameters, list[float]] = {}
 
-    def ask(self) -> Procedure:
+    def ask(self) -> Hyperparameters:
         """Return the next procedure to try; it may have been tried before."""
         trial = self._study.ask()
         self._asked.append(trial)
@@ -251,12 +251,12 @@ class FoldSearch:
                 settings[name] = json.loads(str(chosen))
         return self._base.with_settings(settings)
 
-    def tell(self, procedure: Procedure, fold_aucs: Sequence[float]) -> None:
+    def tell(self, procedure: Hyperparameters, fold_aucs: Sequence[float]) -> None:
         """Say how well the procedure asked for last ranks each inner fold."""
         self.tried.setdefault(procedure, list(fold_aucs))
         self._study.tell(self._asked.pop(), float(np.mean(self.tried[procedure])))
 
-    def choose(self, *, n_train: int, n_test: int) -> Procedure:
+    def choose(self, *, n_train: int, n_test: int) -> Hyperparameters:
         """Return the procedure to use: the best, if it is clearly better than the configured one.
 
         Parameters

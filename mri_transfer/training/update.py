@@ -26,13 +26,13 @@ from mri_transfer.models.heads import Fit, Head, LinearHeadSpec, apply_head
 from mri_transfer.models.heads.linear import patient_rows, zone_of_slices
 from mri_transfer.models.recalibration import Recalibration, choose_recalibration, fit_recalibration
 from mri_transfer.training.cross_validation import derive_seed
-from mri_transfer.training.dataset import Cohort
-from mri_transfer.training.fitted_model import Harmoniser, TrainedFold
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.fitted_model import FittedModel, Harmoniser
 from mri_transfer.training.folds import inner_folds
+from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.predictions import parse_target
-from mri_transfer.training.recipe import Recipe
 from mri_transfer.training.refit import BootstrapHeads, Refit, with_facts
-from mri_transfer.training.search import Procedure
+from mri_transfer.training.search import Hyperparameters
 
 __all__ = ["bootstrap_updates", "patient_scores", "recalibrated", "warmed"]
 
@@ -40,26 +40,26 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
-def patient_scores(trained: TrainedFold, cohort: Cohort) -> FloatArray:
+def patient_scores(trained: FittedModel, cohort: LabelledFeatures) -> FloatArray:
     """Score a cohort's patients, recalibrated, in the order of its `patient_ids`."""
     return trained.recalibration.apply(_raw_scores(trained, cohort))
 
 
-def recalibrated(recipe: Recipe, trained: TrainedFold, cohort: Cohort) -> Refit:
+def recalibrated(recipe: ModelConfig, trained: FittedModel, cohort: LabelledFeatures) -> Refit:
     """Learn recalibration and threshold of a head anew, on patients it has not seen.
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : ModelConfig
         Where it recalibrates by nothing, Platt's method may replace that here.
-    trained : TrainedFold
-    cohort : Cohort
+    trained : FittedModel
+    cohort : LabelledFeatures
         The new patients.
     """
     return _decided(recipe, trained, cohort, _raw_scores(trained, cohort))
 
 
-def warmed(recipe: Recipe, trained: TrainedFold, cohort: Cohort) -> Refit:
+def warmed(recipe: ModelConfig, trained: FittedModel, cohort: LabelledFeatures) -> Refit:
     """Move a linear head to fit new patients, starting from where it is.
 
     Recalibration and threshold come from inner folds of the new patients: each is scored by an
@@ -67,10 +67,10 @@ def warmed(recipe: Recipe, trained: TrainedFold, cohort: Cohort) -> Refit:
 
     Parameters
     ----------
-    recipe : Recipe
-    trained : TrainedFold
+    recipe : ModelConfig
+    trained : FittedModel
         With a linear head.
-    cohort : Cohort
+    cohort : LabelledFeatures
         The new patients.
 
     Raises
@@ -89,16 +89,21 @@ def warmed(recipe: Recipe, trained: TrainedFold, cohort: Cohort) -> Refit:
 
 
 def bootstrap_updates(
-    recipe: Recipe, parents: tuple[TrainedFold, ...], cohort: Cohort, refit: Refit, *, warm: bool
+    recipe: ModelConfig,
+    parents: tuple[FittedModel, ...],
+    cohort: LabelledFeatures,
+    refit: Refit,
+    *,
+    warm: bool,
 ) -> BootstrapHeads:
     """Update each bootstrap head of the old bundle on a resample of the new patients.
 
     Parameters
     ----------
-    recipe : Recipe
-    parents : tuple of TrainedFold
+    recipe : ModelConfig
+    parents : tuple of FittedModel
         The old bundle's bootstrap heads.
-    cohort : Cohort
+    cohort : LabelledFeatures
         The new patients.
     refit : Refit
         What `recalibrated` or `warmed` made of the old bundle's final head.
@@ -127,7 +132,7 @@ def bootstrap_updates(
     return BootstrapHeads(heads=tuple(heads), faults=tuple(faults))
 
 
-def _inner(recipe: Recipe, cohort: Cohort) -> IntArray:
+def _inner(recipe: ModelConfig, cohort: LabelledFeatures) -> IntArray:
     return inner_folds(
         cohort.is_positive,
         n_folds=recipe.folds.n_inner_folds,
@@ -135,7 +140,7 @@ def _inner(recipe: Recipe, cohort: Cohort) -> IntArray:
     )
 
 
-def _table(trained: TrainedFold, cohort: Cohort) -> FeatureTable:
+def _table(trained: FittedModel, cohort: LabelledFeatures) -> FeatureTable:
     """Return the features that the head reads, harmonised if it harmonises."""
     table = cohort.tables[trained.pooling]
     if trained.harmoniser is None:
@@ -149,7 +154,7 @@ def _table(trained: TrainedFold, cohort: Cohort) -> FeatureTable:
     return dataclasses.replace(table, features=features)
 
 
-def _raw_scores(trained: TrainedFold, cohort: Cohort) -> FloatArray:
+def _raw_scores(trained: FittedModel, cohort: LabelledFeatures) -> FloatArray:
     """Score patients before recalibration."""
     table = _table(trained, cohort)
     joining = trained.head.facts["procedure"]["aggregation"]
@@ -157,7 +162,9 @@ def _raw_scores(trained: TrainedFold, cohort: Cohort) -> FloatArray:
     return np.array([joined[name] for name in cohort.patient_ids])
 
 
-def _decided(recipe: Recipe, trained: TrainedFold, cohort: Cohort, raw: FloatArray) -> Refit:
+def _decided(
+    recipe: ModelConfig, trained: FittedModel, cohort: LabelledFeatures, raw: FloatArray
+) -> Refit:
     """Choose recalibration and thresholds on scores of patients that the head had not seen."""
     spec, labels = recipe.predictions, cohort.is_positive
     methods = spec.recalibration if spec.recalibration != ("none",) else ("none", "platt")
@@ -176,7 +183,7 @@ def _decided(recipe: Recipe, trained: TrainedFold, cohort: Cohort, raw: FloatArr
 
 
 def _thresholds(
-    recipe: Recipe, labels: IntArray, recalibration: Recalibration, raw: FloatArray
+    recipe: ModelConfig, labels: IntArray, recalibration: Recalibration, raw: FloatArray
 ) -> dict[str, Any]:
     spec, scores = recipe.predictions, recalibration.apply(raw)
     targets = {}
@@ -191,9 +198,9 @@ def _thresholds(
     return {"threshold": threshold, "threshold_from": source, "target_thresholds": targets}
 
 
-def _moved(trained: TrainedFold, cohort: Cohort) -> TrainedFold:
+def _moved(trained: FittedModel, cohort: LabelledFeatures) -> FittedModel:
     """Return the head, with a linear head of the new patients added to it."""
-    spec = Procedure.from_dict(trained.head.facts["procedure"]).head
+    spec = Hyperparameters.from_dict(trained.head.facts["procedure"]).head
     if not isinstance(spec, LinearHeadSpec):
         raise ConfigurationError(
             "a warm start is defined for the linear head alone",

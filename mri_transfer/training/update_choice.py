@@ -23,16 +23,16 @@ from mri_transfer.metrics.calibration import brier
 from mri_transfer.metrics.delong import delong_auc, delong_difference
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
 from mri_transfer.training.cross_validation import derive_seed
-from mri_transfer.training.dataset import Cohort
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds, FoldSpec, make_folds
-from mri_transfer.training.recipe import Recipe
+from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import refit_on_all
 from mri_transfer.training.update import patient_scores, recalibrated, warmed
 
-__all__ = ["Way", "WaysCompared", "compare_ways"]
+__all__ = ["UpdateStrategy", "StrategyComparison", "compare_strategies"]
 
-Way = Literal["unchanged", "recalibrate", "warm", "refit"]
+UpdateStrategy = Literal["unchanged", "recalibrate", "warm", "refit"]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -42,7 +42,7 @@ _CLIP = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class WaysCompared:
+class StrategyComparison:
     """Held-out scores by every way, and which way they speak for.
 
     Attributes
@@ -63,11 +63,11 @@ class WaysCompared:
     patient_ids: tuple[str, ...]
     labels: IntArray
     is_new: npt.NDArray[np.bool_]
-    scores: Mapping[Way, FloatArray]
+    scores: Mapping[UpdateStrategy, FloatArray]
     document: Mapping[str, Any]
-    chosen: Way
+    chosen: UpdateStrategy
 
-    def performance(self, way: Way) -> dict[str, Any]:
+    def performance(self, way: UpdateStrategy) -> dict[str, Any]:
         """Return what a bundle made in one of the ways may promise."""
         figures = self.document["all"][way]
         return {
@@ -78,25 +78,25 @@ class WaysCompared:
         }
 
 
-def compare_ways(
-    recipe: Recipe,
-    parent: TrainedFold,
-    new: Cohort,
+def compare_strategies(
+    recipe: ModelConfig,
+    parent: FittedModel,
+    new: LabelledFeatures,
     *,
-    old: Cohort | None = None,
+    old: LabelledFeatures | None = None,
     n_folds: int = 5,
     progress: Callable[[int, int], None] | None = None,
-) -> WaysCompared:
+) -> StrategyComparison:
     """Compare the ways of taking in a new cohort.
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : ModelConfig
         Of the old bundle.
-    parent : TrainedFold
+    parent : FittedModel
         Its head. With `old` it is made anew in every fold, without the patients held out.
-    new : Cohort
-    old : Cohort, optional
+    new : LabelledFeatures
+    old : LabelledFeatures, optional
         The patients of the old bundle. Without them refitting is impossible, and the ways are
         compared on the new patients alone.
     n_folds : int
@@ -114,7 +114,7 @@ def compare_ways(
     is_new = np.array([name in new.labels for name in names])
     folds = _folds(recipe, joined, is_new, n_folds)
     position = {name: i for i, name in enumerate(names)}
-    scores: dict[Way, FloatArray] = {}
+    scores: dict[UpdateStrategy, FloatArray] = {}
     for done, outer in enumerate(folds):
         train = {names[i] for i in outer.train}
         test = joined.only([names[i] for i in outer.test])
@@ -137,7 +137,7 @@ def compare_ways(
         "steps": steps,
         "chosen": chosen,
     }
-    return WaysCompared(
+    return StrategyComparison(
         patient_ids=names,
         labels=labels,
         is_new=is_new,
@@ -147,7 +147,9 @@ def compare_ways(
     )
 
 
-def _folds(recipe: Recipe, joined: Cohort, is_new: npt.NDArray[np.bool_], n_folds: int) -> Folds:
+def _folds(
+    recipe: ModelConfig, joined: LabelledFeatures, is_new: npt.NDArray[np.bool_], n_folds: int
+) -> Folds:
     """Split the patients so that every fold has its share of each label of each cohort."""
     strata = [
         f"{joined.labels[name]} {'new' if new else 'old'}"
@@ -165,13 +167,13 @@ def _folds(recipe: Recipe, joined: Cohort, is_new: npt.NDArray[np.bool_], n_fold
 
 
 def _ways(
-    recipe: Recipe,
-    parent: TrainedFold,
-    new: Cohort,
-    old: Cohort | None,
+    recipe: ModelConfig,
+    parent: FittedModel,
+    new: LabelledFeatures,
+    old: LabelledFeatures | None,
     train: set[str],
     place: tuple[int, int],
-) -> Iterator[tuple[Way, TrainedFold]]:
+) -> Iterator[tuple[UpdateStrategy, FittedModel]]:
     """Go every way with training patients alone."""
     fresh = new.only(train)
     base = parent if old is None else refit_on_all(recipe, old.only(train), place=place).trained
@@ -202,8 +204,8 @@ def _figures(labels: IntArray, scores: FloatArray) -> dict[str, Any]:
 
 
 def _choose(
-    labels: IntArray, scores: Mapping[Way, FloatArray], rng: np.random.Generator
-) -> tuple[Way, list[dict[str, Any]]]:
+    labels: IntArray, scores: Mapping[UpdateStrategy, FloatArray], rng: np.random.Generator
+) -> tuple[UpdateStrategy, list[dict[str, Any]]]:
     ways = list(scores)
     chosen, steps = ways[0], []
     for way in ways[1:]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mri_transfer.bundle import Seal
-    from mri_transfer.training.update_choice import WaysCompared
+    from mri_transfer.training.update_choice import StrategyComparison
     from pipelines.jobs.retrain import Packing
 
 __all__ = ["export", "retrain"]
@@ -186,7 +186,7 @@ def _demand_one_source(
         )
 
 
-def _show_ways(console: Console, compared: WaysCompared) -> None:
+def _show_ways(console: Console, compared: StrategyComparison) -> None:
     """Say what cross-validation found about the ways of taking in a cohort."""
     document = compared.document
     console.print(

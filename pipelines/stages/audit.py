@@ -30,10 +30,10 @@ from mri_transfer.evaluation.audit import (
 )
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.cross_validation import cross_validate
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import InnerScores, PatientScores, SliceScores
-from mri_transfer.training.search import Procedure
+from mri_transfer.training.search import Hyperparameters
 from pipelines.config import RunConfig
 from pipelines.stage import Context, Stage, StageResult
 from pipelines.stages.baselines import random_trunk_table
@@ -69,9 +69,9 @@ def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
     ]
 
 
-def _usual_procedure(config: RunConfig, trained: Sequence[TrainedFold]) -> Procedure:
+def _usual_procedure(config: RunConfig, trained: Sequence[FittedModel]) -> Hyperparameters:
     """Return the procedure that most outer folds chose; of equals the configured one."""
-    chosen = Counter(Procedure.from_dict(one.head.facts["procedure"]) for one in trained)
+    chosen = Counter(Hyperparameters.from_dict(one.head.facts["procedure"]) for one in trained)
     configured = config.procedure.resolved
     return max(chosen, key=lambda procedure: (chosen[procedure], procedure == configured))
 
@@ -130,12 +130,12 @@ def _summary(audit: Audit, sentence: str) -> str:
 
 
 def _checks(
-    context: Context, tables: Tables, folds: Folds, trained: Sequence[TrainedFold]
+    context: Context, tables: Tables, folds: Folds, trained: Sequence[FittedModel]
 ) -> list[dict[str, Any]]:
     workspace, config = context.workspace, context.config
     inner = InnerScores.read(workspace.inner_scores).table
 
-    def refit(tables: Tables, folds: Folds, place: tuple[int, int]) -> TrainedFold:
+    def refit(tables: Tables, folds: Folds, place: tuple[int, int]) -> FittedModel:
         result = cross_validate(
             config.procedure,
             tables,
@@ -198,7 +198,7 @@ def _shortcuts(context: Context, table: FeatureTable) -> dict[str, Any] | None:
 
 
 def _retest(
-    context: Context, tables: Tables, folds: Folds, trained: Sequence[TrainedFold]
+    context: Context, tables: Tables, folds: Folds, trained: Sequence[FittedModel]
 ) -> dict[str, Any]:
     config = context.config
     scores = scan_scores(
@@ -217,7 +217,7 @@ def _retest(
 
 
 def _robustness(
-    context: Context, tables: Tables, folds: Folds, trained: Sequence[TrainedFold]
+    context: Context, tables: Tables, folds: Folds, trained: Sequence[FittedModel]
 ) -> list[dict[str, Any]] | None:
     config = context.config
     if not config.audit.robustness_patients:
@@ -236,7 +236,7 @@ def _robustness(
 
 def _learning_curve(
     context: Context,
-    procedure: Procedure,
+    procedure: Hyperparameters,
     table: FeatureTable,
     folds: Folds,
     features_id: str,

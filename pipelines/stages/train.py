@@ -11,7 +11,7 @@ from mri_transfer.core.specs import spec_dict
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.harmonisation import demand_one_site
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate
-from mri_transfer.training.fitted_model import Harmonise, TrainedFold
+from mri_transfer.training.fitted_model import FittedModel, Harmonise
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import ClassScores
 from pipelines.config import RunConfig
@@ -49,11 +49,11 @@ def harmonise_of(workspace: Workspace, config: RunConfig) -> Harmonise | None:
     return Harmonise(spec=config.harmonisation, covariates=covariates)
 
 
-def read_trained(workspace: Workspace, config: RunConfig, folds: Folds) -> list[TrainedFold]:
+def read_trained(workspace: Workspace, config: RunConfig, folds: Folds) -> list[FittedModel]:
     """Read the heads of every outer fold."""
     harmonise = harmonise_of(workspace, config)
     return [
-        TrainedFold.read(
+        FittedModel.read(
             workspace.head(one.repeat, one.fold),
             repeat=one.repeat,
             fold=one.fold,

@@ -22,7 +22,7 @@ from mri_transfer.models.heads import LinearHeadSpec
 from mri_transfer.scans.descriptors import ScanDescriptors
 from mri_transfer.training.folds import Folds, FoldSpec, make_folds
 from mri_transfer.training.predictions import PatientScores, PredictionSpec
-from mri_transfer.training.search import Procedure
+from mri_transfer.training.search import Hyperparameters
 from tests.synthetic import feature_table, folds_of
 
 NAMES = (OUTLINE, HISTOGRAM, VOXELS)
@@ -176,7 +176,7 @@ def test_the_untrained_trunks_features_are_read_by_the_configured_head() -> None
     table, labels = feature_table(signal=3.0)
     folds = folds_of(table, labels)
     spec = FoldSpec(n_folds=4, n_repeats=1, n_inner_folds=3)
-    procedure = Procedure(pooling="max", head=LinearHeadSpec(zones=1), aggregation="auto")
+    procedure = Hyperparameters(pooling="max", head=LinearHeadSpec(zones=1), aggregation="auto")
 
     def scored(signal: float) -> float:
         grown, _ = feature_table(signal=signal)

@@ -12,7 +12,7 @@ import torch
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import Head
-from mri_transfer.training.fitted_model import Harmonise, Harmoniser, TrainedFold
+from mri_transfer.training.fitted_model import FittedModel, Harmonise, Harmoniser
 from mri_transfer.training.folds import Folds
 
 CHANNELS, SLICES = 6, 5
@@ -48,7 +48,7 @@ def make_trained(kind: str = "linear", *, n_repeats: int = 2, n_folds: int = 2, 
     for repeat, fold in np.ndindex(n_repeats, n_folds):
         head = make_head(kind, seed=10 * repeat + fold)
         head.facts["procedure"]["pooling"] = pooling
-        trained.append(TrainedFold(repeat=repeat, fold=fold, head=head))
+        trained.append(FittedModel(repeat=repeat, fold=fold, head=head))
     return trained
 
 

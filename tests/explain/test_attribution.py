@@ -14,7 +14,7 @@ from mri_transfer.explain.scan_maps import MapStore, fold_digest, maps_key
 from mri_transfer.explain.slice_heads import POOL, SliceHead, feature_gradients
 from mri_transfer.models.heads import apply_head
 from mri_transfer.scans.slices import SliceSpec
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 from tests.explain.phantom import (
     CHANNELS,
     KINDS,
@@ -37,7 +37,7 @@ def _maps() -> torch.Tensor:
 def _through(kind: str, pooling: str):
     maps = _maps()
     n_features = CHANNELS * (ROWS * COLUMNS if pooling == "flatten" else 1)
-    one = TrainedFold(repeat=0, fold=0, head=make_head(kind, n_features))
+    one = FittedModel(repeat=0, fold=0, head=make_head(kind, n_features))
     head = SliceHead(one, "p", n_slices=SLICES, n_features=n_features)
     return maps, head, feature_gradients(head, POOL[pooling](maps).numpy()).astype(np.float32)
 

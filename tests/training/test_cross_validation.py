@@ -15,10 +15,10 @@ from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, PublishedHeadSpec
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate, derive_seed
-from mri_transfer.training.fitted_model import Harmonise, TrainedFold, predict_folds
+from mri_transfer.training.fitted_model import FittedModel, Harmonise, predict_folds
 from mri_transfer.training.folds import Folds, FoldSpec
 from mri_transfer.training.predictions import PredictionSpec
-from mri_transfer.training.search import Procedure, SearchSpec
+from mri_transfer.training.search import Hyperparameters, SearchSpec
 from tests.synthetic import feature_table, folds_of
 
 SPEC = FoldSpec(n_folds=4, n_repeats=1, n_inner_folds=3)
@@ -39,7 +39,7 @@ def _run(
     **prediction,
 ) -> CrossValidation:
     return cross_validate(
-        Procedure(pooling="max", head=head, aggregation="auto"),
+        Hyperparameters(pooling="max", head=head, aggregation="auto"),
         {"max": table},
         folds,
         fold_spec=SPEC,
@@ -283,7 +283,7 @@ def test_the_search_may_choose_another_pooling_and_the_fold_is_scored_with_it() 
     table, labels = feature_table(signal=2.0)
     folds = folds_of(table, labels)
     result = cross_validate(
-        Procedure(pooling="max", head=LINEAR, aggregation="auto"),
+        Hyperparameters(pooling="max", head=LINEAR, aggregation="auto"),
         {"max": noise, "average": table},
         folds,
         fold_spec=SPEC,
@@ -384,7 +384,7 @@ def test_a_harmonised_fold_reads_back_and_predicts_the_same(tmp_path: Path) -> N
         assert sorted(files) == sorted(tmp_path.glob(f"{stem.name}*"))
         assert len(files) == 4
         again.append(
-            TrainedFold.read(
+            FittedModel.read(
                 stem, repeat=one.repeat, fold=one.fold, covariates=harmonise.covariates
             )
         )
@@ -399,11 +399,11 @@ def test_a_fold_without_harmonisation_has_two_files(tmp_path: Path) -> None:
     table, labels = feature_table()
     one = _run(table, folds_of(table, labels)).trained[1]
     assert sorted(one.write(tmp_path / "r0_f1")) == sorted(tmp_path.iterdir())
-    again = TrainedFold.read(tmp_path / "r0_f1", repeat=0, fold=1)
+    again = FittedModel.read(tmp_path / "r0_f1", repeat=0, fold=1)
     assert again.head.facts == one.head.facts
     assert again.harmoniser is None
     with pytest.raises(Exception, match="r0_f1_combat"):
-        TrainedFold.read(tmp_path / "r0_f1", repeat=0, fold=1, covariates=pd.DataFrame())
+        FittedModel.read(tmp_path / "r0_f1", repeat=0, fold=1, covariates=pd.DataFrame())
 
 
 def test_a_site_that_no_training_patient_is_from_is_refused_by_name() -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mri_transfer.errors import EvaluationError
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import SliceOutput
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 
 __all__ = ["HeldOut", "HeldOutPart", "HeldOutScores"]
@@ -28,7 +28,7 @@ class HeldOutPart:
 
     Attributes
     ----------
-    fold : TrainedFold
+    fold : FittedModel
     scans : ndarray of int64, shape (n_scans,)
         Their positions in the table.
     owners : list of str
@@ -36,7 +36,7 @@ class HeldOutPart:
     output : SliceOutput
     """
 
-    fold: TrainedFold
+    fold: FittedModel
     scans: IntArray
     owners: list[str]
     output: SliceOutput
@@ -75,7 +75,7 @@ class HeldOut:
 
     Parameters
     ----------
-    trained : sequence of TrainedFold
+    trained : sequence of FittedModel
         The heads of every outer fold.
     clean : mapping of str to FeatureTable
         By pooling: the scans of every patient, as they are.
@@ -84,7 +84,7 @@ class HeldOut:
     """
 
     def __init__(
-        self, trained: Sequence[TrainedFold], clean: Tables, folds: Folds, positive_label: str
+        self, trained: Sequence[FittedModel], clean: Tables, folds: Folds, positive_label: str
     ) -> None:
         self.trained = trained
         self.folds = folds

@@ -10,10 +10,10 @@ import pytest
 from mri_transfer.evaluation.audit.blinding import blind, blinded_refit, head_differences, reordered
 from mri_transfer.models.heads import Head, LinearHeadSpec
 from mri_transfer.training.cross_validation import cross_validate
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import FoldSpec
 from mri_transfer.training.predictions import PredictionSpec
-from mri_transfer.training.search import Procedure, SearchSpec
+from mri_transfer.training.search import Hyperparameters, SearchSpec
 from tests.audit_records import cohort, failed, procedure
 
 LABELS = ("AD", "CN")
@@ -118,7 +118,7 @@ def test_reordering_keeps_every_scan_with_what_belongs_to_it() -> None:
 def test_differences_are_named() -> None:
     def fold(kind="tiny", facts=None, **tensors):
         head = Head(kind=kind, tensors=tensors, facts=facts or {"threshold": 0.5})
-        return TrainedFold(repeat=0, fold=0, head=head)
+        return FittedModel(repeat=0, fold=0, head=head)
 
     one = fold(weight=np.array([1.0, -0.0], dtype=np.float32))
     assert head_differences(one, one) == []
@@ -143,7 +143,7 @@ def test_the_librarys_own_cross_validation_owes_nothing_to_test_patients() -> No
 
     def fit(tables, folds, only):
         return cross_validate(
-            Procedure(pooling="max", head=LinearHeadSpec(zones=1), aggregation="auto"),
+            Hyperparameters(pooling="max", head=LinearHeadSpec(zones=1), aggregation="auto"),
             tables,
             folds,
             fold_spec=FoldSpec(n_folds=4, n_inner_folds=3),
