@@ -67,7 +67,7 @@ class RunConfig:
     report: PrintSpec = Field(default_factory=PrintSpec)
 
     @property
-    def procedure(self) -> Hyperparameters:
+    def hyperparameters(self) -> Hyperparameters:
         """How heads are made, unless the search finds better."""
         return Hyperparameters(
             pooling=self.features.pooling,
@@ -118,7 +118,7 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     except ValidationError as error:
         message = validation_message(error, of="configuration", model=RunConfig, unnamed=HEAD_KINDS)
         raise ConfigurationError(message, where=where) from error
-    check_space(config.search, config.procedure)
+    check_space(config.search, config.hyperparameters)
     return config
 
 

@@ -48,7 +48,7 @@ class ModelConfig:
     search: SearchSpec = Field(default_factory=SearchSpec)
 
     @property
-    def procedure(self) -> Hyperparameters:
+    def hyperparameters(self) -> Hyperparameters:
         """The configured one, which the search may replace."""
         return Hyperparameters(
             pooling=self.features.pooling,

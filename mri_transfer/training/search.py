@@ -37,6 +37,7 @@ __all__ = [
     "Hyperparameters",
     "SearchSpec",
     "check_space",
+    "count_trials",
     "searched_poolings",
 ]
 
@@ -198,6 +199,19 @@ def check_space(spec: SearchSpec, base: Hyperparameters) -> None:
                 base.with_settings({**head, name: value})
 
 
+def count_trials(spec: SearchSpec, base: Hyperparameters) -> int:
+    """Return how many procedures a search tries, the configured one among them."""
+    n_combinations = _n_combinations(spec, base)
+    # A sampler that draws would try some of a small space twice and some of it never.
+    whole = spec.sampler == "grid" or n_combinations <= spec.n_trials
+    return n_combinations if whole else spec.n_trials
+
+
+def _n_combinations(spec: SearchSpec, base: Hyperparameters) -> int:
+    """Count the combinations of values to try, each setting also as it is configured."""
+    return math.prod(1 + len(values) for values in spec.for_head(base.head.kind).values())
+
+
 class FoldSearch:
     """The search of one outer fold: ask for a procedure, tell its inner AUC, take the best.
 
@@ -230,12 +244,10 @@ class FoldSearch:
         self._study = optuna.create_study(
             direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed % 2**32)
         )
-        n_combinations = math.prod(map(len, self._choices.values()))
-        # A sampler that draws would try some of a small space twice and some of it never.
-        whole = spec.sampler == "grid" or n_combinations <= spec.n_trials
-        self.n_trials = n_combinations if whole else spec.n_trials
+        self.n_trials = count_trials(spec, base)
         combinations = itertools.product(*self._choices.values())
-        for values in itertools.islice(combinations, n_combinations if whole else 1):
+        whole = _n_combinations(spec, base) == self.n_trials
+        for values in itertools.islice(combinations, self.n_trials if whole else 1):
             self._study.enqueue_trial(dict(zip(self._choices, values, strict=True)))
         self._asked: list[Any] = []
         self.tried: dict[Hyperparameters, list[float]] = {}

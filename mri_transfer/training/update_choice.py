@@ -22,13 +22,12 @@ from mri_transfer.errors import FoldError
 from mri_transfer.metrics.calibration import brier
 from mri_transfer.metrics.delong import delong_auc, delong_difference
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
-from mri_transfer.training.cross_validation import derive_seed
 from mri_transfer.training.dataset import LabelledFeatures
-from mri_transfer.training.fitted_model import FittedModel
-from mri_transfer.training.folds import Folds, FoldSpec, make_folds
+from mri_transfer.training.fitted_model import FittedModel, patient_scores
+from mri_transfer.training.folds import Folds, FoldSpec, derive_seed, make_folds
 from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import refit_on_all
-from mri_transfer.training.update import patient_scores, recalibrated, warmed
+from mri_transfer.training.update import recalibrated, warmed
 
 __all__ = ["UpdateStrategy", "StrategyComparison", "compare_strategies"]
 

@@ -43,7 +43,7 @@ from pipelines.stage import Context, Reporter
 from pipelines.stages.features import open_trunk, read_feature_tables
 from pipelines.stages.folds import read_folds
 from pipelines.stages.prepare import read_prepared_index
-from pipelines.stages.train import harmonise_of, read_trained, trained_files
+from pipelines.stages.train import covariates_of, read_trained, trained_files
 from pipelines.workspace import Workspace
 
 __all__ = [
@@ -116,7 +116,7 @@ def read_cohort(workspace: Workspace, config: RunConfig) -> LabelledFeatures:
             for name, label in patients.items()
         },
         positive=labels.positive,
-        harmonise=harmonise_of(workspace, config),
+        covariates=covariates_of(workspace, config),
     )
 
 

@@ -1,0 +1,441 @@
+"""The engine: one fit on the patients that a view shows, and the same fit for every fold.
+
+Whatever is chosen in a fit is chosen inside its view. The training patients are split again;
+their inner scores, made by heads that had not seen them, choose the hyperparameters (`search`),
+the recalibration and the decision threshold; then the head is fitted on all of them. Whoever the
+view does not show takes part in none of this.
+
+Cross-validation, the arms of the leakage stress test, the learning curve, refits on all patients
+and on resamples all pass through here (docs/decisions/0010).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+from threadpoolctl import threadpool_limits
+
+from mri_transfer.core.threads import one_core_each, torch_threads
+from mri_transfer.errors import ConfigurationError
+from mri_transfer.metrics.discrimination import auc
+from mri_transfer.models.features import FeatureTable
+from mri_transfer.models.harmonisation import HarmonisationSpec, fit_combat
+from mri_transfer.models.heads import Fit, Head, fit_heads
+from mri_transfer.models.recalibration import Recalibration
+from mri_transfer.training.dataset import LabelledFeatures, TrainingView
+from mri_transfer.training.decision import decide
+from mri_transfer.training.fit_record import FitRecord
+from mri_transfer.training.fitted_model import (
+    FittedModel,
+    Harmoniser,
+    Inference,
+    infer,
+    patient_scores,
+)
+from mri_transfer.training.folds import OuterFold, derive_seed, inner_folds
+from mri_transfer.training.predictions import PredictionSpec
+from mri_transfer.training.search import FoldSearch, Hyperparameters, SearchSpec, count_trials
+
+__all__ = [
+    "FitRequest",
+    "FitResult",
+    "FoldResult",
+    "Run",
+    "fit_folds",
+    "fit_model",
+    "workers",
+]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Run(Protocol):
+    """`map`, or the same on several threads; results come in order."""
+
+    def __call__(self, function: Callable[[T], U], items: Iterable[T], /) -> Iterable[U]:
+        """Apply a function to every item."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitRequest:
+    """How a model is fitted, and what may be chosen on the way.
+
+    Attributes
+    ----------
+    hyperparameters : Hyperparameters
+        The configured ones, which the search may replace.
+    predictions : PredictionSpec
+    search : SearchSpec
+    harmonisation : HarmonisationSpec
+    n_inner_folds : int
+    seed : int
+        Of the run.
+    place : tuple of int
+        What tells this fit's seeds from those of others, such as its repeat and fold.
+    """
+
+    hyperparameters: Hyperparameters
+    predictions: PredictionSpec
+    search: SearchSpec = dataclasses.field(default_factory=lambda: SearchSpec(space="none"))
+    harmonisation: HarmonisationSpec = dataclasses.field(default_factory=HarmonisationSpec)
+    n_inner_folds: int = 5
+    seed: int = 0
+    place: tuple[int, ...] = ()
+
+    @property
+    def searches(self) -> bool:
+        """Whether other hyperparameters are tried."""
+        return bool(self.search.for_head(self.hyperparameters.head.kind))
+
+    @property
+    def chooses(self) -> bool:
+        """Whether anything is chosen inside training patients."""
+        return self.searches or self.predictions.needs_inner_scores
+
+    def seed_of(self, *step: int) -> int:
+        """Return the seed of a step of this fit."""
+        return derive_seed(self.seed, *self.place, *step)
+
+    def n_fits(self, labels: IntArray) -> int:
+        """Return how many heads are fitted on training patients with these labels."""
+        if not self.chooses:
+            return 1
+        n_inner = min(self.n_inner_folds, int(np.bincount(labels, minlength=2).min()))
+        return 1 + n_inner * (
+            count_trials(self.search, self.hyperparameters) if self.searches else 1
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class FitResult:
+    """A fitted model, and the inner scores that its choices rest on.
+
+    Attributes
+    ----------
+    model : FittedModel
+    patient_ids : tuple of str
+        The training patients, sorted.
+    inner_folds : ndarray of int64, shape (n_patients,) or (0,)
+        Which inner fold held each of them out; empty where nothing was chosen.
+    inner_scores : ndarray of float64, of the same shape
+        By the heads that had not seen them; not recalibrated.
+    """
+
+    model: FittedModel
+    patient_ids: tuple[str, ...]
+    inner_folds: IntArray
+    inner_scores: FloatArray
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class FoldResult:
+    """One fold: its fit, and what the model says of the patients held out."""
+
+    outer: OuterFold
+    fit: FitResult
+    held_out: Inference
+
+
+class Estimator(Protocol):
+    """What is fitted fold by fold: `TransferClassifier`, or whatever else fits to a view."""
+
+    result_: FitResult
+
+    @property
+    def trains_networks(self) -> bool:
+        """Whether fits take long enough to be spread over threads."""
+
+    def n_fits(self, labels: IntArray) -> int:
+        """Return how many heads a fit on patients with these labels takes."""
+
+    def fit_view(
+        self,
+        view: TrainingView,
+        *,
+        seed: int,
+        place: tuple[int, ...],
+        run: Run = map,
+        fitted: Callable[[int], None] = ...,
+    ) -> Self:
+        """Fit to a view and keep the result."""
+
+
+def fit_folds(
+    estimator: Estimator,
+    data: LabelledFeatures,
+    folds: Iterable[OuterFold],
+    *,
+    seed: int,
+    place: Callable[[OuterFold], tuple[int, ...]] = lambda outer: (outer.repeat, outer.fold),
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[FoldResult]:
+    """Fit an estimator on the training patients of every fold, and apply it to those held out.
+
+    Parameters
+    ----------
+    estimator : Estimator
+        Cloned for every fold.
+    data : LabelledFeatures
+    folds : iterable of OuterFold
+        Positions in `data.patient_ids`; a fold may hold nobody out.
+    seed : int
+    place : callable
+        What the seeds of a fold are derived from, besides `seed`.
+    progress : callable, optional
+        Called with the number of heads fitted and the number in all.
+
+    Yields
+    ------
+    FoldResult
+        In the order of `folds`.
+    """
+    outer = list(folds)
+    names, labels = np.array(data.patient_ids, dtype=object), data.is_positive
+    counter = _Counter(sum(estimator.n_fits(labels[fold.train]) for fold in outer), progress)
+
+    def fit(fold: OuterFold) -> FoldResult:
+        one = clone(estimator)
+        one.fit_view(
+            data.view(names[fold.train]),
+            seed=seed,
+            place=place(fold),
+            run=run,
+            fitted=counter.add,
+        )
+        return _fold_result(fold, one.result_, data, names[fold.test])
+
+    with workers(estimator) as run, _side_by_side(run) as over_folds:
+        yield from over_folds(fit, outer)
+
+
+def _fold_result(
+    outer: OuterFold, result: FitResult, data: LabelledFeatures, test: npt.NDArray[np.object_]
+) -> FoldResult:
+    record = dataclasses.replace(result.model.record, repeat=outer.repeat, fold=outer.fold)
+    model = dataclasses.replace(
+        result.model.with_record(record).with_covariates(data.covariates),
+        repeat=outer.repeat,
+        fold=outer.fold,
+    )
+    return FoldResult(
+        outer=outer,
+        fit=dataclasses.replace(result, model=model),
+        held_out=infer(model, data.tables, test),
+    )
+
+
+class _Counter:
+    """Counts fits over all threads."""
+
+    def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+        self._lock = threading.Lock()
+
+    def add(self, n: int) -> None:
+        with self._lock:
+            self._done += n
+            if self._progress is not None:
+                self._progress(self._done, self._total)
+
+
+@contextlib.contextmanager
+def workers(estimator: Estimator) -> Iterator[Run]:
+    """Give what runs the fits of heads: `map`, or threads of one core each where torch trains.
+
+    A linear head is solved faster than threads are woken; and a step of a network is too short to
+    be shared between threads, so that every core trains a network of its own.
+    """
+    if not estimator.trains_networks:
+        yield map
+        return
+    # Read first: the limits below count for torch as well.
+    with one_core_each(torch_threads()) as pool, threadpool_limits(limits=1):
+        yield pool.map
+
+
+@contextlib.contextmanager
+def _side_by_side(run: Run) -> Iterator[Run]:
+    """Give what runs whole folds, each waiting for its fits; few, as each holds a view."""
+    if run is map:
+        yield map
+        return
+    with ThreadPoolExecutor(torch_threads() + 1) as pool:
+        yield pool.map
+
+
+def fit_model(
+    view: TrainingView,
+    request: FitRequest,
+    *,
+    run: Run = map,
+    fitted: Callable[[int], None] = lambda _: None,
+) -> FitResult:
+    """Choose and fit a model on the patients of a view.
+
+    Parameters
+    ----------
+    view : TrainingView
+    request : FitRequest
+    run : Run
+        Runs the fits of heads; `map` where nothing else is given.
+    fitted : callable
+        Told how many heads have been fitted since the last call.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    HeadError, FoldError
+        If the patients cannot support what is asked for.
+    ConfigurationError
+        If sites are to be harmonised and the view has no covariates.
+    """
+    inner = _InnerFits(view, request, run, fitted) if request.chooses else None
+    chosen = request.hyperparameters if inner is None else inner.choose()
+    head, harmoniser = next(
+        iter(run(lambda seed: _fit_head(view, chosen, request, seed), [request.seed_of()]))
+    )
+    fitted(1)
+    scores = np.zeros(0) if inner is None else inner.scores[chosen]
+    assignment = np.zeros(0, dtype=np.int64) if inner is None else inner.assignment
+    decision = decide(
+        request.predictions,
+        view.is_positive,
+        scores,
+        assignment,
+        whose="inner scores of the training patients",
+    )
+    record = FitRecord(
+        hyperparameters=chosen,
+        trials=[] if inner is None else inner.trials(chosen),
+        training_patients=list(view.patient_ids),
+        training_scans=dict(zip(view.scans.scan_ids, view.scans.scan_sha256, strict=True)),
+        **vars(decision),
+    )
+    model = FittedModel(repeat=0, fold=0, head=head, harmoniser=harmoniser).with_record(record)
+    return FitResult(
+        model=model,
+        patient_ids=view.patient_ids,
+        inner_folds=assignment,
+        inner_scores=scores,
+    )
+
+
+def _fit_head(
+    view: TrainingView, chosen: Hyperparameters, request: FitRequest, seed: int
+) -> tuple[Head, Harmoniser | None]:
+    """Fit harmonisation and head on all that a view shows; nothing is chosen."""
+    table, harmoniser = view.tables[chosen.pooling], None
+    if request.harmonisation.kind != "none":
+        harmoniser = _fit_harmoniser(view, table, request.harmonisation)
+        features = harmoniser.apply(table.features, table.patient_ids)
+        features[~view.slices] = 0.0
+        table = dataclasses.replace(table, features=features)
+    fit = Fit(train=view.slices, seed=seed)
+    ((_, head),) = fit_heads(chosen.head, table, view.scan_is_positive, [fit])
+    return head, harmoniser
+
+
+def _fit_harmoniser(view: TrainingView, table: FeatureTable, spec: HarmonisationSpec) -> Harmoniser:
+    if view.covariates is None:
+        raise ConfigurationError(
+            "sites are to be harmonised, and the covariates of the patients are not known",
+            where="harmonisation.kind",
+            found=spec.kind,
+            expected="features with covariates, or `none`",
+        )
+    known = view.covariates.loc[list(table.patient_ids)]
+    features: npt.NDArray[np.floating[Any]] = table.features
+    if not view.slices.all():
+        # ComBat is fitted on each scan's mean: that of the slices that may be seen.
+        features = features.mean(axis=1, dtype=np.float64, where=view.slices[..., None])
+    return Harmoniser(combat=fit_combat(features, known, spec=spec), covariates=view.covariates)
+
+
+class _InnerFits:
+    """Fits on folds inside a view, and the scores of the patients that each holds out."""
+
+    def __init__(
+        self, view: TrainingView, request: FitRequest, run: Run, fitted: Callable[[int], None]
+    ) -> None:
+        self.view, self.request, self.run, self.fitted = view, request, run, fitted
+        self.names = np.array(view.patient_ids, dtype=object)
+        self.labels = view.is_positive
+        self.assignment = inner_folds(
+            self.labels, n_folds=request.n_inner_folds, seed=request.seed_of(0) % 2**32
+        )
+        self.folds = np.unique(self.assignment).tolist()
+        #: Of every training patient, by what was tried, in the order of trying.
+        self.scores: dict[Hyperparameters, FloatArray] = {}
+
+    def choose(self) -> Hyperparameters:
+        """Return what the search finds, or what is configured; its scores are known then."""
+        configured = self.request.hyperparameters
+        if not self.request.searches:
+            self._try(configured)
+            return configured
+        search = FoldSearch(self.request.search, configured, seed=self.request.seed_of(2))
+        for _ in range(search.n_trials):
+            asked = search.ask()
+            self._try(asked)
+            search.tell(asked, self._aucs(asked))
+        n_test = len(self.names) // len(self.folds)
+        return search.choose(n_train=len(self.names) - n_test, n_test=n_test)
+
+    def _try(self, tried: Hyperparameters) -> None:
+        if tried in self.scores:
+            # It costs nothing again.
+            self.fitted(len(self.folds))
+            return
+        scores = np.full(len(self.names), np.nan)
+        for fold, found in zip(
+            self.folds, self.run(lambda fold: self._held_out(tried, fold), self.folds), strict=True
+        ):
+            scores[self.assignment == fold] = found
+            self.fitted(1)
+        self.scores[tried] = scores
+
+    def _held_out(self, tried: Hyperparameters, fold: int) -> FloatArray:
+        """Fit without one inner fold and score its patients."""
+        held = self.assignment == fold
+        view = self.view.view(self.names[~held])
+        head, harmoniser = _fit_head(view, tried, self.request, self.request.seed_of(1, fold))
+        unchanged = FitRecord(
+            hyperparameters=tried, recalibration=Recalibration("none", {}), threshold=0.5
+        )
+        model = FittedModel(repeat=0, fold=fold, head=head, harmoniser=harmoniser)
+        return patient_scores(model.with_record(unchanged), self.view.only(self.names[held]))
+
+    def _aucs(self, tried: Hyperparameters) -> list[float]:
+        """AUC of each inner fold.
+
+        Not the pooled AUC: strong penalties shift whole folds against each other, which the
+        pooled figure would read as poor ranking.
+        """
+        held = [self.assignment == fold for fold in self.folds]
+        return [float(auc(self.labels[own], self.scores[tried][own])) for own in held]
+
+    def trials(self, chosen: Hyperparameters) -> list[dict[str, Any]]:
+        """Return everything that was tried, in the order of trying."""
+        return [
+            {
+                "procedure": tried.as_dict(),
+                "inner_auc": self._aucs(tried),
+                "configured": tried == self.request.hyperparameters,
+                "chosen": tried == chosen,
+            }
+            for tried in self.scores
+        ]
