@@ -40,7 +40,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     head : HeadSpec, optional
-        Linear where nothing is given.
+        The default linear head where nothing is given, with no more zones than slices.
     pooling : str
         Which table of features is read first; in a notebook a name and nothing more.
     aggregation : str
@@ -91,10 +91,15 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.classifier_tags.multi_class = False
         return tags
 
-    def request(self, *, seed: int = 0, place: tuple[int, ...] = ()) -> FitRequest:
-        """Return what the parameters ask of a fit."""
+    def request(
+        self, *, seed: int = 0, place: tuple[int, ...] = (), n_slices: int | None = None
+    ) -> FitRequest:
+        """Return what the parameters ask of a fit on scans of so many slices."""
+        default = LinearHeadSpec()
+        if n_slices is not None:
+            default = LinearHeadSpec(zones=min(default.zones, n_slices))
         hyperparameters = Hyperparameters(
-            pooling=self.pooling, head=self.head or LinearHeadSpec(), aggregation=self.aggregation
+            pooling=self.pooling, head=self.head or default, aggregation=self.aggregation
         )
         return FitRequest(
             hyperparameters=hyperparameters,
@@ -149,7 +154,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         run, fitted
             As in `engine.fit_model`.
         """
-        request = self.request(seed=seed, place=place)
+        n_slices = view.scans.features.shape[1]
+        request = self.request(seed=seed, place=place, n_slices=n_slices)
         self.result_: FitResult = fit_model(view, request, run=run, fitted=fitted)
         return self
 

@@ -18,7 +18,6 @@ from mri_transfer.models.heads import LinearHeadSpec
 from mri_transfer.models.trunks import Trunk, TrunkSpec, load_trunk
 from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.training.dataset import LabelledFeatures
-from mri_transfer.training.fitted_model import Harmonise
 from mri_transfer.training.folds import FoldSpec
 from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import BootstrapSpec, bootstrap_heads, refit_on_all
@@ -50,17 +49,18 @@ def made_up_cohort(
     )
     owners = tuple(prefix + name for name in table.patient_ids)
     words = {name: "AD" if label else "CN" for name, label in zip(owners, labels, strict=True)}
-    harmonise = None
+    covariates = None
     if sites:
         names = sorted(words)
         covariates = pd.DataFrame(
             {"site": [f"site{i // 2 % 2}" for i in range(len(names))]}, index=names
         )
-        harmonise = Harmonise(spec=COMBAT, covariates=covariates)
     table = dataclasses.replace(
         table, patient_ids=owners, scan_ids=tuple(prefix + name for name in table.scan_ids)
     )
-    return LabelledFeatures(tables={"max": table}, labels=words, positive="AD", harmonise=harmonise)
+    return LabelledFeatures(
+        tables={"max": table}, labels=words, positive="AD", covariates=covariates
+    )
 
 
 def study_of(cohort: LabelledFeatures) -> Study:

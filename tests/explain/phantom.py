@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.harmonisation import HarmonisationSpec
+from mri_transfer.models.harmonisation import HarmonisationSpec, fit_combat
 from mri_transfer.models.heads import Head
-from mri_transfer.training.fitted_model import FittedModel, Harmonise, Harmoniser
+from mri_transfer.training.fitted_model import FittedModel, Harmoniser
 from mri_transfer.training.folds import Folds
 
 CHANNELS, SLICES = 6, 5
@@ -38,7 +38,11 @@ def make_head(kind: str, n_features: int = CHANNELS, *, seed: int = 0) -> Head:
             "bias": draw(1), "mean": draw(n_features), "deviation": np.abs(draw(n_features)) + 1,
         },
     }  # fmt: skip
-    facts = {"procedure": {"pooling": "max"}}
+    facts = {
+        "procedure": {"pooling": "max", "head": {"kind": kind}, "aggregation": "mean_logit"},
+        "recalibration": {"method": "none", "parameters": {}},
+        "threshold": 0.5,
+    }
     return Head(kind=kind, tensors=tensors[kind], facts=facts)
 
 
@@ -62,8 +66,9 @@ def make_harmoniser(table: FeatureTable) -> Harmoniser:
         },
         index=pd.Index(names, name="patient_id"),
     )  # fmt: skip
-    harmonise = Harmonise(spec=HarmonisationSpec(kind="combat"), covariates=covariates)
-    return Harmoniser.fit(harmonise, table, np.arange(len(table.scan_ids)))
+    known = covariates.loc[list(table.patient_ids)]
+    combat = fit_combat(table.features, known, spec=HarmonisationSpec(kind="combat"))
+    return Harmoniser(combat=combat, covariates=covariates)
 
 
 def make_table(n_patients: int = 8, *, seed: int = 3) -> FeatureTable:

@@ -12,8 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from mri_transfer.errors import ConfigurationError, FoldError, HeadError
 from mri_transfer.models.heads import AttentionHeadSpec
 from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.fitted_model import patient_scores
 from mri_transfer.training.refit import refit_on_all
-from mri_transfer.training.update import _inner, _solve, patient_scores, recalibrated, warmed
+from mri_transfer.training.update import _inner, _solve, recalibrated, warmed
 from mri_transfer.training.update_choice import _folds, compare_strategies
 from tests.bundle.bundles import RECIPE, made_up_cohort
 

@@ -47,7 +47,11 @@ def _trained(table: FeatureTable, folds: Folds, head=None) -> list[FittedModel]:
     trained = []
     for i, fitted in fit_heads(head, table, labels, fits):
         facts = {
-            "procedure": {"pooling": "max", "aggregation": joining},
+            "procedure": {
+                "pooling": "max",
+                "head": {"kind": fitted.kind},
+                "aggregation": joining,
+            },
             "recalibration": PLATT,
             "threshold": THRESHOLDS[outer[i].fold],
         }
