@@ -13,13 +13,12 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from mri_transfer.errors import ConfigurationError, HeadError
 from mri_transfer.metrics.intervals import resample_patients
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import Fit, Head, LinearHeadSpec, apply_head
-from mri_transfer.models.heads.linear import patient_rows, zone_of_slices
+from mri_transfer.models.heads.linear import patient_rows, solve_rows, zone_of_slices
 from mri_transfer.models.recalibration import fit_recalibration
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
 from mri_transfer.training.decision import decide
@@ -158,10 +157,9 @@ def _moved(trained: FittedModel, view: TrainingView) -> FittedModel:
     fit = Fit(train=view.slices, seed=0)
     rows, values = patient_rows(table, view.scan_is_positive, fit, zones=zones)
     offsets = _offsets(trained.head, table)
-    weight, intercept = _update(rows, values, offsets, spec)
-    zone = zone_of_slices(table.features.shape[1], zones)
-    share = len(zone) / np.bincount(zone, minlength=zones)
-    raw = share[:, None] * weight
+    n_slices = table.features.shape[1]
+    raw, intercept = solve_rows(rows, values, spec, n_slices=n_slices, offsets=offsets)
+    zone = zone_of_slices(n_slices, zones)
     heights = _slice_means(table)
     moved = {
         "weight": (tensors["weight"] + raw).astype(np.float32),
@@ -200,53 +198,3 @@ def _slice_means(table: FeatureTable) -> FloatArray:
     for name in names:
         sums += table.features[owners == name].mean(axis=0, dtype=np.float64)
     return sums / len(names)
-
-
-def _update(
-    rows: FloatArray, labels: IntArray, offsets: FloatArray, spec: LinearHeadSpec
-) -> tuple[FloatArray, float]:
-    """Fit what is added to a linear head: weights (zones, n_features) and an intercept.
-
-    The intercept holds for rows at the patients' mean.
-    """
-    mean, spread = rows.mean(axis=0), rows.std(axis=0)
-    deviation = np.where(spread > 1e-6, spread, 1.0)
-    if spec.scaling == "global":
-        deviation = np.full(spread.shape, max(float(np.sqrt((spread**2).sum())), 1e-12))
-    scaled = ((rows - mean) / deviation).reshape(len(rows), -1)
-    counts = np.bincount(labels, minlength=2)
-    weights = len(labels) / (2 * counts[labels]) if spec.balanced else np.ones(len(labels))
-    # The solution lies in the span of the rows.
-    with threadpool_limits(limits=1):
-        left, lengths, basis = np.linalg.svd(scaled, full_matrices=False)
-        solved = [
-            _solve(left * lengths, labels, offsets, weights * inverse)
-            for inverse in spec.inverse_l2
-        ]
-        slopes = np.mean([slope for slope, _ in solved], axis=0) @ basis
-    return slopes.reshape(mean.shape) / deviation, float(np.mean([b for _, b in solved]))
-
-
-def _solve(
-    coordinates: FloatArray, labels: IntArray, offsets: FloatArray, weights: FloatArray
-) -> tuple[FloatArray, float]:
-    """Minimise half the squared slopes plus the weighted log loss; the intercept is free."""
-    from scipy.optimize import minimize
-    from scipy.special import expit
-
-    design = np.column_stack([coordinates, np.ones(len(labels))])
-    penalised = np.append(np.ones(coordinates.shape[1]), 0.0)
-
-    def loss(beta: FloatArray) -> tuple[float, FloatArray]:
-        odds = offsets + design @ beta
-        value = (
-            0.5 * (penalised * beta**2).sum()
-            + (weights * (np.logaddexp(0.0, odds) - labels * odds)).sum()
-        )
-        return float(value), penalised * beta + design.T @ (weights * (expit(odds) - labels))
-
-    start = np.zeros(design.shape[1])
-    found = minimize(
-        loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 5000, "gtol": 1e-8}
-    ).x
-    return found[:-1], float(found[-1])

@@ -7,14 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.special import expit, logit
-from sklearn.linear_model import LogisticRegression
 
 from mri_transfer.errors import ConfigurationError, FoldError, HeadError
-from mri_transfer.models.heads import AttentionHeadSpec
+from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec
+from mri_transfer.models.heads.linear import solve_rows
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.fitted_model import patient_scores
 from mri_transfer.training.refit import refit_on_all
-from mri_transfer.training.update import _inner, _solve, recalibrated, warmed
+from mri_transfer.training.update import _inner, recalibrated, warmed
 from mri_transfer.training.update_choice import _folds, compare_strategies
 from tests.bundle.bundles import RECIPE, made_up_cohort
 
@@ -22,13 +22,15 @@ OLD = made_up_cohort()
 NEW = made_up_cohort(n_patients=16, prefix="new-")
 
 
-def test_without_an_offset_the_update_is_the_logistic_regression_of_scikit_learn() -> None:
+@pytest.mark.parametrize("balanced", [True, False])
+def test_without_an_offset_the_update_is_the_linear_head(balanced: bool) -> None:
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((30, 4)), np.arange(30) % 3 == 0
-    slopes, intercept = _solve(x, y.astype(int), np.zeros(30), np.full(30, 2.0))
-    model = LogisticRegression(C=2.0, tol=1e-10, max_iter=5000).fit(x, y)
-    np.testing.assert_allclose(slopes, model.coef_[0], atol=1e-4)
-    np.testing.assert_allclose(intercept, model.intercept_[0], atol=1e-4)
+    rows, labels = rng.standard_normal((30, 2, 4)), (np.arange(30) % 3 == 0).astype(int)
+    spec = LinearHeadSpec(inverse_l2=(2.0, 5.0), balanced=balanced)
+    fitted = solve_rows(rows, labels, spec, n_slices=8)
+    beside = solve_rows(rows, labels, spec, n_slices=8, offsets=np.zeros(30))
+    for one, other in zip(fitted, beside, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_a_patients_log_odds_move_by_what_was_fitted_for_that_patient() -> None:
