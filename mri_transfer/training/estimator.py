@@ -204,7 +204,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         table = _table(rows, groups)
         data = LabelledFeatures(
-            tables={self.pooling: table},
+            tables={self.request().hyperparameters.pooling: table},
             labels=_patient_labels(table, positive),
             positive=_POSITIVE,
             covariates=covariates,
