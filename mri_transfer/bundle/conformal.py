@@ -141,10 +141,6 @@ def _stem(folder: Path, number: int) -> Path:
     return folder / "heads" / f"conformal_{number:03d}"
 
 
-#: Of a head's description: what must not carry patients out of the hospital.
-_PUBLIC = ("procedure", "recalibration", "threshold")
-
-
 def calibrate(
     trained: Sequence[FittedModel],
     scores: pd.DataFrame,
@@ -178,17 +174,12 @@ def calibrate(
     if inner is not None and len(inner):
         measured = measure_coverage(scores, inner, positive=positive, spec=spec)
     return ConformalSets(
-        heads=tuple(_nameless(one) for one in heads),
+        heads=tuple(one.with_record(one.record.essential) for one in heads),
         scores=own["score"].to_numpy(dtype=np.float64),
         fold=np.array([number[fold] for fold in own["fold"]], dtype=np.int64),
         positive=(own["label"] == positive).to_numpy().astype(np.int64),
         facts={"coverage": spec.coverage, "n_calibration": len(own), "measured": measured},
     )
-
-
-def _nameless(one: FittedModel) -> FittedModel:
-    facts = {name: one.head.facts[name] for name in _PUBLIC}
-    return dataclasses.replace(one, head=dataclasses.replace(one.head, facts=facts))
 
 
 def label_p_values(calibration: FloatArray, positive: BoolArray, new: FloatArray) -> FloatArray:

@@ -1,7 +1,7 @@
 """TransferClassifier: everything right of the features, as an estimator of scikit-learn.
 
 The object that cross-validation, audit and refits fit fold by fold (`fit_view`) is the one that a
-notebook fits to arrays (`fit`): both run `engine.fit_model`.
+notebook fits to arrays (`fit`): both run `one_fit.fit_model`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from mri_transfer.models.features import FeatureTable, Pooling
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import AnyHeadSpec, LinearHeadSpec
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
-from mri_transfer.training.engine import FitRequest, FitResult, Run, fit_model
 from mri_transfer.training.fitted_model import FittedModel, patient_scores
 from mri_transfer.training.folds import FoldSpec
+from mri_transfer.training.one_fit import FitRequest, FitResult, Run, fit_model
 from mri_transfer.training.predictions import PredictionSpec
 from mri_transfer.training.search import Hyperparameters, SearchSpec
 
@@ -152,7 +152,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         seed, place
             As in `FitRequest`.
         run, fitted
-            As in `engine.fit_model`.
+            As in `one_fit.fit_model`.
         """
         n_slices = view.scans.features.shape[1]
         request = self.request(seed=seed, place=place, n_slices=n_slices)

@@ -55,7 +55,7 @@ class FitRecord:
 
     @property
     def essential(self) -> FitRecord:
-        """The record of what a score needs, and nothing else."""
+        """What a score needs and nothing else; nobody is named, so that it may leave."""
         return FitRecord(
             hyperparameters=self.hyperparameters,
             recalibration=self.recalibration,

@@ -21,11 +21,12 @@ from mri_transfer.errors import HeadError
 from mri_transfer.metrics.intervals import resample_patients
 from mri_transfer.models.recalibration import fit_recalibration
 from mri_transfer.training.dataset import LabelledFeatures
-from mri_transfer.training.engine import fit_folds, fit_model
+from mri_transfer.training.engine import fit_folds
 from mri_transfer.training.estimator import configured_estimator
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import OuterFold, derive_seed
 from mri_transfer.training.model_config import ModelConfig
+from mri_transfer.training.one_fit import fit_model
 
 __all__ = [
     "BootstrapHeads",

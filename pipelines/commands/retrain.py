@@ -133,7 +133,7 @@ def retrain(
     )
     _show_ways(console, compared)
     if new_seal is None:
-        console.print("\nNo new bundle: no way of taking in the cohort is surely better.")
+        console.print("\nNo new bundle: no update is significantly better.")
     else:
         _show_bundle(console, packing, new_seal)
 
@@ -203,7 +203,7 @@ def _show_ways(console: Console, compared: StrategyComparison) -> None:
             if found["ci_low"] is None
             else f"{found['ci_low']:+.3f} to {found['ci_high']:+.3f}"
         )
-        verdict = "surely better" if step["surely_better"] else "not surely better"
+        verdict = "significantly better" if step["surely_better"] else "not significantly better"
         console.print(
             f"  {step['way']} against {step['against']}: log loss {found['value']:+.3f} "
             f"({interval}), {verdict}"

@@ -18,9 +18,9 @@ from mri_transfer.models.aggregation import join_slices
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import Fit, LinearHeadSpec, apply_head, fit_heads
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
-from mri_transfer.training.engine import fit_model
 from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.folds import Folds, FoldSpec, make_folds
+from mri_transfer.training.one_fit import fit_model
 from tests.synthetic import feature_table, folds_of
 
 HEAD = LinearHeadSpec(inverse_l2=(10.0,), zones=1)
