@@ -1,8 +1,8 @@
 """Which strategy for a new cohort is best, by cross-validation over the joined patients.
 
 Four strategies, from the least change to the most: leave the bundle `unchanged`; `recalibrate` it;
-`warm`, move its head on the new patients; `refit` on both cohorts. In every fold each of them is
-followed anew with the training patients alone, old heads included, and scores the patients held out.
+`warm`, move its head on the new patients; `refit` on both cohorts. In every fold each is followed
+anew with the training patients alone, old heads included, and scores the patients held out.
 
 A later one replaces an earlier one only if its log loss is significantly lower: the interval of
 the paired difference lies below 0. Small cohorts cannot tell them apart, and then the least change
@@ -71,7 +71,8 @@ class StrategyComparison:
         figures = self.document["all"][strategy]
         return {
             "from": f"Cross-validation by patient over {figures['n']} joined patients, "
-            f"{self.document['n_folds']} folds, of taking in a cohort by {strategy} (internal testing)",
+            f"{self.document['n_folds']} folds, of taking in a cohort by {strategy} "
+            "(internal testing)",
             "figures": {name: figures[name] for name in ("auc", "brier")},
             "operating_points": [],
         }
@@ -131,7 +132,7 @@ def compare_strategies(
         "n_folds": int(folds.assignment.max()) + 1,
         "n_old": int((~is_new).sum()),
         "n_new": int(is_new.sum()),
-        "all": {strategy: _figures(labels, values) for strategy, values in scores.items()},
+        "all": {name: _figures(labels, values) for name, values in scores.items()},
         "new": {
             strategy: _figures(labels[is_new], values[is_new])
             for strategy, values in scores.items()
