@@ -19,6 +19,9 @@ from mri_transfer.models.features import FeatureTable, encode, resolve_features
 from mri_transfer.models.trunks import load_trunk
 from mri_transfer.scans.slices import SliceStack
 from mri_transfer.training.cross_validation import cross_validate
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.engine import fit_folds
+from mri_transfer.training.estimator import configured_estimator
 from mri_transfer.training.folds import Folds, FoldSpec, make_folds
 from pipelines.config import RunConfig, named_config, read_config
 
