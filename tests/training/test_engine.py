@@ -260,3 +260,22 @@ def test_threads_are_left_as_they_were() -> None:
     with workers(TransferClassifier(head=AttentionHeadSpec())) as run:
         assert list(run(lambda _: torch.get_num_threads(), range(3))) == [1, 1, 1]
     assert torch.get_num_threads() == before
+
+
+def test_an_inner_score_owes_nothing_to_those_held_out_with_it() -> None:
+    """With another patient of the same inner fold spoilt, it is the same to the last bit."""
+    data, _ = _data()
+    spoilt = data.scans.features.copy()
+    spoilt[[name == "p002" for name in data.scans.patient_ids]] += 9.0
+    other = dataclasses.replace(
+        data, tables={"max": dataclasses.replace(data.scans, features=spoilt)}
+    )
+    before, after = (
+        TransferClassifier(n_inner_folds=3).fit_view(one.view(one.patient_ids), seed=0, place=())
+        for one in (data, other)
+    )
+    fold, where = before.result_.inner_folds, data.patient_ids.index("p002")
+    scores, changed = before.result_.inner_scores, after.result_.inner_scores
+    beside = (fold == fold[where]) & (np.arange(40) != where)
+    np.testing.assert_array_equal(changed[beside], scores[beside])
+    assert not np.array_equal(changed[fold != fold[where]], scores[fold != fold[where]])
