@@ -16,10 +16,12 @@ import torch
 
 from benchmarks._common import Target, argument_parser, finish, show_table
 from mri_transfer.models.features import FeatureTable, encode, resolve_features
-from mri_transfer.models.heads import Fit, fit_heads
 from mri_transfer.models.trunks import load_trunk
 from mri_transfer.scans.slices import SliceStack
 from mri_transfer.training.cross_validation import cross_validate
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.engine import fit_folds
+from mri_transfer.training.estimator import configured_estimator
 from mri_transfer.training.folds import Folds, FoldSpec, make_folds
 from pipelines.config import RunConfig, named_config, read_config
 
@@ -59,7 +61,13 @@ def made_up_table(n_patients: int, n_features: int, *, alive: float, firing: flo
         features[i][:, used] = np.where(rng.random(values.shape) < firing, values, 0)
     names = tuple(f"p{i:03d}" for i in range(n_patients))
     z_mm = np.tile(np.arange(32, dtype=np.float32), (n_patients, 1))
-    return FeatureTable(scan_ids=names, patient_ids=names, features=features, z_mm=z_mm)
+    return FeatureTable(
+        scan_ids=names,
+        patient_ids=names,
+        scan_sha256=("",) * n_patients,
+        features=features,
+        z_mm=z_mm,
+    )
 
 
 def trunk_rate(config: RunConfig) -> float:
@@ -91,17 +99,8 @@ def time_default(n_patients: int) -> Timing:
         fits[0] = total
 
     begin = time.perf_counter()
-    cross_validate(
-        config.heads,
-        table,
-        folds,
-        fold_spec=FOLDS,
-        prediction_spec=config.predictions,
-        positive_label="AD",
-        negative_label="CN",
-        seed=0,
-        progress=count,
-    )
+    data = LabelledFeatures.of_folds({config.features.pooling: table}, folds, "AD")
+    cross_validate(configured_estimator(config), data, folds, seed=0, progress=count)
     seconds = time.perf_counter() - begin
     n_outer = FOLDS.n_folds * FOLDS.n_repeats
     n_train = n_patients * (FOLDS.n_folds - 1) / FOLDS.n_folds
@@ -122,14 +121,13 @@ def time_published(n_patients: int, *, n_measured: int | None) -> Timing:
     """Train the published head for all its epochs, on some of the folds or on all."""
     config = read_config(named_config("hon_khan_2017"))
     table = made_up_table(n_patients, 8192, alive=ALIVE, firing=FIRING)
-    outer = list(_folds(table))
-    labels = np.arange(n_patients) % 2
-    fits = []
-    for i, fold in enumerate(outer[:n_measured]):
-        scans = np.isin(np.arange(n_patients), fold.train)
-        fits.append(Fit(train=np.repeat(scans[:, None], 32, axis=1), seed=i))
+    folds = _folds(table)
+    outer = list(folds)
+    data = LabelledFeatures.of_folds({config.features.pooling: table}, folds, "AD")
+    estimator = configured_estimator(config).without_choices()
+    fits = outer[:n_measured]
     begin = time.perf_counter()
-    for _ in fit_heads(config.heads, table, labels, fits):
+    for _ in fit_folds(estimator, data, fits, seed=0):
         pass
     seconds = (time.perf_counter() - begin) * len(outer) / len(fits)
     epochs = int(getattr(config.heads, "epochs", 1))

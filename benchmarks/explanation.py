@@ -19,7 +19,7 @@ from mri_transfer.explain.spec import ExplanationSpec
 from mri_transfer.models.heads import Head
 from mri_transfer.models.trunks import TrunkSpec, load_trunk
 from mri_transfer.scans.slices import SliceSpec, SliceStack
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 
 CHANNELS, HEADS, PATIENTS = 512, 15, 140
 
@@ -74,7 +74,7 @@ def _stack(spec: SliceSpec, rng: np.random.Generator) -> SliceStack:
     return stack
 
 
-def _fold(number: int, n_slices: int, rng: np.random.Generator) -> TrainedFold:
+def _fold(number: int, n_slices: int, rng: np.random.Generator) -> FittedModel:
     tensors = {
         "weight": rng.normal(size=(2, CHANNELS)).astype(np.float32),
         "bias": np.zeros(n_slices, dtype=np.float32),
@@ -84,7 +84,7 @@ def _fold(number: int, n_slices: int, rng: np.random.Generator) -> TrainedFold:
         "recalibration": {"method": "none", "parameters": {}},
     }
     head = Head(kind="linear", tensors=tensors, facts=facts)
-    return TrainedFold(repeat=number // 5, fold=number % 5, head=head)
+    return FittedModel(repeat=number // 5, fold=number % 5, head=head)
 
 
 def _seconds(work: Callable[[], None], times: int) -> float:

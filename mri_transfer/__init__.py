@@ -7,7 +7,8 @@
 `load_volume`, `prepare_scan`,              from a NIfTI file to slices
 `cut_slices`
 `load_trunk`, `encode`, `encode_scan`       from slices to features
-`make_folds`, `cross_validate`              folds by patient, and a head per fold
+`make_folds`, `LabelledFeatures`,           folds by patient, and a model per fold
+`TransferClassifier`, `cross_validate`
 `evaluate`, `delong_auc`, `roc_curve`,      figures of labels and scores
 `calibration_curve`, `decision_curve`
 `plot_roc`, `plot_calibration`,             figures on matplotlib's axes
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from mri_transfer.scans.slices import SliceSpec, cut_slices
     from mri_transfer.scans.volumes import load_volume
     from mri_transfer.training.cross_validation import cross_validate
+    from mri_transfer.training.dataset import LabelledFeatures
+    from mri_transfer.training.estimator import TransferClassifier
     from mri_transfer.training.folds import FoldSpec, make_folds
     from pipelines.api import load_run, run
     from pipelines.config import read_config
@@ -53,10 +56,12 @@ __all__ = [
     "EvaluationSpec",
     "FeatureSpec",
     "FoldSpec",
+    "LabelledFeatures",
     "Manifest",
     "MriTransferError",
     "PreparationSpec",
     "SliceSpec",
+    "TransferClassifier",
     "TrunkSpec",
     "__version__",
     "calibration_curve",
@@ -98,6 +103,8 @@ _MODULES = {
     "mri_transfer.scans.slices": ("SliceSpec", "cut_slices"),
     "mri_transfer.scans.volumes": ("load_volume",),
     "mri_transfer.training.cross_validation": ("cross_validate",),
+    "mri_transfer.training.dataset": ("LabelledFeatures",),
+    "mri_transfer.training.estimator": ("TransferClassifier",),
     "mri_transfer.training.folds": ("FoldSpec", "make_folds"),
     "pipelines.api": ("load_run", "run"),
     "pipelines.config": ("read_config",),

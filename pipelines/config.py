@@ -29,10 +29,10 @@ from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.scans.volumes import VolumeSpec
 from mri_transfer.training.folds import FoldSpec
 from mri_transfer.training.predictions import PredictionSpec
-from mri_transfer.training.search import Procedure, SearchSpec, check_space
+from mri_transfer.training.search import Hyperparameters, SearchSpec, check_space
 
 if TYPE_CHECKING:
-    from mri_transfer.training.recipe import Recipe
+    from mri_transfer.training.model_config import ModelConfig
 
 __all__ = ["RunConfig", "config_of", "config_toml", "named_config", "parse_override", "read_config"]
 
@@ -67,16 +67,16 @@ class RunConfig:
     report: PrintSpec = Field(default_factory=PrintSpec)
 
     @property
-    def procedure(self) -> Procedure:
+    def hyperparameters(self) -> Hyperparameters:
         """The default hyperparameters, unless the search finds better ones."""
-        return Procedure(
+        return Hyperparameters(
             pooling=self.features.pooling,
             head=self.heads,
             aggregation=self.predictions.aggregation,
         )
 
 
-def config_of(recipe: Recipe) -> RunConfig:
+def config_of(recipe: ModelConfig) -> RunConfig:
     """Return a bundle's settings as a RunConfig; all other settings have their defaults."""
     shared = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
     return RunConfig(**shared)
@@ -118,7 +118,7 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     except ValidationError as error:
         message = validation_message(error, of="configuration", model=RunConfig, unnamed=HEAD_KINDS)
         raise ConfigurationError(message, where=where) from error
-    check_space(config.search, config.procedure)
+    check_space(config.search, config.hyperparameters)
     return config
 
 

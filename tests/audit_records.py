@@ -14,7 +14,7 @@ import pandas as pd
 from mri_transfer.metrics.discrimination import youden_threshold
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import Head
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 from tests.synthetic import feature_table, folds_of
 
@@ -30,11 +30,11 @@ def cohort(*, two_sessions: int = 0) -> tuple[FeatureTable, Folds]:
     return table, folds_of(table, labels)
 
 
-def procedure(leak: str | None = None) -> Callable[..., TrainedFold]:
+def procedure(leak: str | None = None) -> Callable[..., FittedModel]:
     """Return a refit function: harmonise, scale, select features, weigh, choose a threshold."""
     assert leak is None or leak in STEPS
 
-    def refit(tables, folds: Folds, place: tuple[int, int]) -> TrainedFold:
+    def refit(tables, folds: Folds, place: tuple[int, int]) -> FittedModel:
         table = tables["max"]
         labels = np.array([int(label == "AD") for label in folds.labels])
         train = folds.assignment[place[0]] != place[1]
@@ -70,7 +70,7 @@ def procedure(leak: str | None = None) -> Callable[..., TrainedFold]:
             },
         }
         head = Head(kind="tiny", tensors={"weight": weight.astype(np.float32)}, facts=facts)
-        return TrainedFold(repeat=place[0], fold=place[1], head=head)
+        return FittedModel(repeat=place[0], fold=place[1], head=head)
 
     return refit
 

@@ -32,9 +32,10 @@ from mri_transfer.evaluation.audit import (
 from mri_transfer.models.heads import LinearHeadSpec
 from mri_transfer.scans.perturbations import Perturbation
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.folds import FoldSpec
-from mri_transfer.training.predictions import PredictionSpec
-from mri_transfer.training.search import Procedure, SearchSpec
+from mri_transfer.training.search import SearchSpec
 from tests.audit_records import cohort as audit_cohort
 from tests.audit_records import records
 from tests.evaluation.conftest import Cohort, make_cohort
@@ -77,15 +78,13 @@ def _as_json(content: dict[str, Any]) -> dict[str, Any]:
 @functools.cache
 def _trained() -> CrossValidation:
     table, labels = feature_table(n_patients=40, n_slices=6, n_features=12, two_sessions=12)
+    folds = folds_of(table, labels, **SPLIT)
+    search = SearchSpec(space={"heads.zones": [2]}, sampler="grid")
     return cross_validate(
-        Procedure(pooling="max", head=HEAD, aggregation="auto"),
-        {"max": table},
-        folds_of(table, labels, **SPLIT),
-        fold_spec=FoldSpec(n_folds=2, n_inner_folds=2),
-        prediction_spec=PredictionSpec(),
-        search_spec=SearchSpec(space={"heads.zones": [2]}, sampler="grid"),
+        TransferClassifier(head=HEAD, search=search, n_inner_folds=2),
+        LabelledFeatures.of_folds({"max": table}, folds, LABELS["positive_label"]),
+        folds,
         seed=0,
-        **LABELS,
     )
 
 
@@ -168,12 +167,10 @@ def _parts() -> dict[str, Any]:
     drawn = {"n_samples": _SAMPLES, "seed": 0}
     boots = {"bootstrap_samples": _SAMPLES, "seed": 0}
     stress = stress_test(
-        HEAD,
-        table,
+        TransferClassifier(head=HEAD),
+        LabelledFeatures.of_folds({"max": table}, folds, "AD"),
         folds,
         fold_spec=FoldSpec(n_folds=2),
-        aggregation="mean_logit",
-        positive_label="AD",
         n_permutations=2,
         **boots,
     )
@@ -233,12 +230,14 @@ def _learning_curve(table: Any, folds: Any) -> dict[str, Any]:
     other, _ = feature_table(
         n_patients=40, n_slices=6, n_features=12, two_sessions=12, signal=0.3, seed=1
     )
+    tables = {"trained trunk": table, "random trunk": other}
     return learning_curve(
-        HEAD,
-        {"trained trunk": table, "random trunk": other},
+        TransferClassifier(head=HEAD),
+        {
+            name: LabelledFeatures.of_folds({"max": one}, folds, "AD")
+            for name, one in tables.items()
+        },
         folds,
-        aggregation="mean_logit",
-        positive_label="AD",
         spec=LearningCurveSpec(sizes=(8, 10, 12, 16, 400), n_draws=1, bootstrap_samples=_SAMPLES),
         seed=0,
     )

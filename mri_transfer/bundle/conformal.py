@@ -30,7 +30,7 @@ from mri_transfer.core.specs import STRICT
 from mri_transfer.core.tensorfile import described_files, read_tensors, write_tensors
 from mri_transfer.errors import StoreError
 from mri_transfer.metrics.intervals import exact_proportion
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 
 __all__ = [
     "ConformalSets",
@@ -61,7 +61,7 @@ class ConformalSets:
 
     Attributes
     ----------
-    heads : tuple of TrainedFold
+    heads : tuple of FittedModel
         One a fold.
     scores : ndarray of float64, shape (n_calibration,)
         Of patients, by the head of the fold that held them out.
@@ -73,7 +73,7 @@ class ConformalSets:
         JSON values: coverage, and `measured`, the coverage found by cross-validation, or None.
     """
 
-    heads: tuple[TrainedFold, ...]
+    heads: tuple[FittedModel, ...]
     scores: FloatArray
     fold: IntArray
     positive: IntArray
@@ -131,7 +131,7 @@ class ConformalSets:
         if facts.pop("schema", None) != _SCHEMA:
             raise StoreError("not conformal sets this version reads", where=description.name)
         heads = tuple(
-            TrainedFold.read(_stem(folder, number), repeat=0, fold=number, covariates=covariates)
+            FittedModel.read(_stem(folder, number), repeat=0, fold=number, covariates=covariates)
             for number in range(int(facts.pop("n_heads")))
         )
         return cls(heads=heads, facts=facts, **read_tensors(arrays, schema=_SCHEMA))
@@ -141,12 +141,8 @@ def _stem(folder: Path, number: int) -> Path:
     return folder / "heads" / f"conformal_{number:03d}"
 
 
-#: Of a head's description: what must not carry patients out of the hospital.
-_PUBLIC = ("procedure", "recalibration", "threshold")
-
-
 def calibrate(
-    trained: Sequence[TrainedFold],
+    trained: Sequence[FittedModel],
     scores: pd.DataFrame,
     *,
     positive: str,
@@ -157,7 +153,7 @@ def calibrate(
 
     Parameters
     ----------
-    trained : sequence of TrainedFold
+    trained : sequence of FittedModel
         Of one repeat or more; the first repeat's are used.
     scores : DataFrame
         `repeat, fold, patient_id, label, score`, as `PatientScores` has it.
@@ -178,17 +174,12 @@ def calibrate(
     if inner is not None and len(inner):
         measured = measure_coverage(scores, inner, positive=positive, spec=spec)
     return ConformalSets(
-        heads=tuple(_nameless(one) for one in heads),
+        heads=tuple(one.with_record(one.record.essential) for one in heads),
         scores=own["score"].to_numpy(dtype=np.float64),
         fold=np.array([number[fold] for fold in own["fold"]], dtype=np.int64),
         positive=(own["label"] == positive).to_numpy().astype(np.int64),
         facts={"coverage": spec.coverage, "n_calibration": len(own), "measured": measured},
     )
-
-
-def _nameless(one: TrainedFold) -> TrainedFold:
-    facts = {name: one.head.facts[name] for name in _PUBLIC}
-    return dataclasses.replace(one, head=dataclasses.replace(one.head, facts=facts))
 
 
 def label_p_values(calibration: FloatArray, positive: BoolArray, new: FloatArray) -> FloatArray:

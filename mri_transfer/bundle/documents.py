@@ -135,7 +135,7 @@ class _Bundle(_Closed):
     mode: Literal["refit", "warm", "recalibrate"]
     lineage: list[_Ancestor]
     labels: _Labels
-    #: `Recipe.from_dict` reads it.
+    #: `ModelConfig.from_dict` reads it.
     recipe: dict[str, Any]
     procedure: _Procedure
     recalibration: _Recalibration

@@ -40,7 +40,6 @@ from mri_transfer.scans.quality import (
 )
 from mri_transfer.scans.slices import SliceStack, cut_slices
 from mri_transfer.scans.volumes import Volume, load_volume
-from mri_transfer.training.score import harmonising
 
 if TYPE_CHECKING:
     from mri_transfer.bundle.parts import BundleParts
@@ -301,8 +300,8 @@ def _attribution(
     sum is the gradient times the difference from training scans' mean feature of that slice.
     Exact for linear heads.
     """
-    table = None if covariates is None else pd.DataFrame([dict(covariates)])
-    head = harmonising(bundle.trained, table, ["scan"])
+    table = None if covariates is None else pd.DataFrame([dict(covariates)], index=["scan"])
+    head = bundle.trained.with_covariates(table)
     pooled, means = seen.features, bundle.contract.slice_means
     weights = head.slices(pooled[None], ["scan"]).weights[0]
     gradient = feature_gradients(fold_model(head, "scan"), pooled) * weights[:, None]

@@ -21,9 +21,9 @@ from mri_transfer.bundle.storage import SCHEMA
 from mri_transfer.errors import ConfigurationError, HeadError
 from mri_transfer.models.heads import Head
 from mri_transfer.models.trunks import Trunk, trunk_digest
-from mri_transfer.training.dataset import Cohort
-from mri_transfer.training.fitted_model import TrainedFold
-from mri_transfer.training.recipe import Recipe
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.fitted_model import FittedModel
+from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import BootstrapHeads, BootstrapSpec, Refit
 from mri_transfer.version import __version__
 
@@ -92,8 +92,8 @@ def expected_performance(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def make_bundle(
-    recipe: Recipe,
-    cohort: Cohort,
+    recipe: ModelConfig,
+    cohort: LabelledFeatures,
     study: Study,
     *,
     trunk: Trunk,
@@ -112,8 +112,8 @@ def make_bundle(
 
     Parameters
     ----------
-    recipe : Recipe
-    cohort : Cohort
+    recipe : ModelConfig
+    cohort : LabelledFeatures
         What `refit` was fitted on; with `parent` and a mode other than `refit`, the new patients.
     study : Study
         Of the cohort.
@@ -195,7 +195,7 @@ def make_bundle(
     return dataclasses.replace(bare, reference=_reference(bare, trunk))
 
 
-def _demand_trunk(recipe: Recipe, trunk: Trunk) -> None:
+def _demand_trunk(recipe: ModelConfig, trunk: Trunk) -> None:
     """Refuse a trunk that is not the one the recipe names."""
     found = (trunk.spec, trunk.precision)
     if found != (recipe.trunk, recipe.features.precision):
@@ -218,7 +218,7 @@ def successor_facts(parent: ModelBundle) -> list[dict[str, Any]]:
     return [*facts["lineage"], own]
 
 
-def _decision(trained: TrainedFold) -> dict[str, Any]:
+def _decision(trained: FittedModel) -> dict[str, Any]:
     names = (
         "procedure",
         "recalibration",
@@ -229,7 +229,7 @@ def _decision(trained: TrainedFold) -> dict[str, Any]:
     return {name: trained.head.facts[name] for name in names}
 
 
-def _trunk(recipe: Recipe) -> dict[str, Any]:
+def _trunk(recipe: ModelConfig) -> dict[str, Any]:
     return {
         "name": recipe.trunk.name,
         "layer": recipe.trunk.layer,
@@ -239,7 +239,7 @@ def _trunk(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _cohort(cohort: Cohort, study: Study, parent: ModelBundle | None) -> dict[str, Any]:
+def _cohort(cohort: LabelledFeatures, study: Study, parent: ModelBundle | None) -> dict[str, Any]:
     labels = list(cohort.labels.values())
     counts = {label: labels.count(label) for label in sorted(set(labels))}
     n_patients, n_scans = len(labels), len(next(iter(cohort.tables.values())).scan_ids)

@@ -38,11 +38,11 @@ from mri_transfer.models.trunks import Trunk, load_trunk
 from mri_transfer.scans.preparation import PreparedScan, prepare_scan
 from mri_transfer.scans.slices import cut_slices
 from mri_transfer.scans.volumes import Volume
-from mri_transfer.training.dataset import Cohort
-from mri_transfer.training.fitted_model import TrainedFold
-from mri_transfer.training.recipe import Recipe
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.fitted_model import FittedModel
+from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.score import score_by
-from mri_transfer.training.search import Procedure
+from mri_transfer.training.search import Hyperparameters
 
 __all__ = ["BundleParts", "Runtime"]
 
@@ -80,9 +80,9 @@ class BundleParts:
     ----------
     facts : mapping
         The content of `bundle.json`.
-    trained : TrainedFold
+    trained : FittedModel
         The head of all patients.
-    bootstrap : tuple of TrainedFold
+    bootstrap : tuple of FittedModel
         The heads of resampled patients.
     contract : InputContract
     marks : tuple of TrainingMarks
@@ -92,7 +92,7 @@ class BundleParts:
         Licence, model card and list of software, by file name.
     conformal : ConformalSets, optional
         What makes sets of labels; None where no cross-validation of the heads was at hand.
-    features : Cohort, optional
+    features : LabelledFeatures, optional
         Training features, patients numbered; only where the maker asked for them.
     seal : Seal, optional
         What verification found; None for a bundle that was not written yet.
@@ -100,26 +100,26 @@ class BundleParts:
     """
 
     facts: Mapping[str, Any]
-    trained: TrainedFold
-    bootstrap: tuple[TrainedFold, ...]
+    trained: FittedModel
+    bootstrap: tuple[FittedModel, ...]
     contract: InputContract
     marks: tuple[TrainingMarks, ...]
     reference: ReferenceInputs
     texts: Mapping[str, str]
     conformal: ConformalSets | None = None
-    features: Cohort | None = None
+    features: LabelledFeatures | None = None
     seal: Seal | None = None
     runtime: Runtime = Runtime()
 
     @functools.cached_property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> ModelConfig:
         """Every Spec between a scan and a decision."""
-        return Recipe.from_dict(self.facts["recipe"])
+        return ModelConfig.from_dict(self.facts["recipe"])
 
     @property
-    def procedure(self) -> Procedure:
+    def procedure(self) -> Hyperparameters:
         """What made the heads, and joins what they say of slices."""
-        return Procedure.from_dict(self.facts["procedure"])
+        return Hyperparameters.from_dict(self.facts["procedure"])
 
     @property
     def version(self) -> str:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.bundle.prediction import LabelSet, Place, Prediction, score_interval
-from mri_transfer.training.score import harmonising, score_by
+from mri_transfer.training.score import score_by
 
 if TYPE_CHECKING:
     from mri_transfer.bundle.parts import BundleParts
@@ -42,11 +42,11 @@ def say(
     """
     from scipy.special import expit
 
-    table = None if covariates is None else pd.DataFrame([dict(covariates)])
+    table = None if covariates is None else pd.DataFrame([dict(covariates)], index=["scan"])
     scores = bundle.score(features[None], table)[:, 0]
     score, confidence = float(scores[0]), bundle.facts["bootstrap"]["confidence"]
     low, high = score_interval(score, scores[1:], confidence=confidence)
-    head = harmonising(bundle.trained, table, ["scan"])
+    head = bundle.trained.with_covariates(table)
     slices = expit(head.slices(features[None], ["scan"]).logits[0].astype(np.float64))
     is_positive = score >= bundle.trained.threshold
     labels, place = _among_calibration(bundle, known, features, table)

@@ -27,8 +27,8 @@ from mri_transfer.core.files import (
 from mri_transfer.errors import ConfigurationError, StoreError
 from mri_transfer.scans.preparation.external import PROGRAMS
 from mri_transfer.training.dataset import read_features, write_features
-from mri_transfer.training.fitted_model import TrainedFold
-from mri_transfer.training.recipe import Recipe
+from mri_transfer.training.fitted_model import FittedModel
+from mri_transfer.training.model_config import ModelConfig
 
 __all__ = ["SCHEMA", "TEXTS", "demand_free", "load_bundle", "write_bundle"]
 
@@ -168,16 +168,16 @@ def _read(
 def _of_documents(folder: Path, seal: Seal, runtime: Runtime) -> ModelBundle:
     _demand_documents(folder)
     facts = read_document(folder / "bundle.json", "bundle")
-    recipe = Recipe.from_dict(facts["recipe"])
+    recipe = ModelConfig.from_dict(facts["recipe"])
     _demand_harmless_program(recipe, seal, runtime)
     heads = folder / "heads"
     known = pd.DataFrame() if recipe.harmonisation.kind != "none" else None
     labels = facts["labels"]
     return ModelBundle(
         facts=facts,
-        trained=TrainedFold.read(heads / "final", repeat=0, fold=0, covariates=known),
+        trained=FittedModel.read(heads / "final", repeat=0, fold=0, covariates=known),
         bootstrap=tuple(
-            TrainedFold.read(
+            FittedModel.read(
                 heads / f"bootstrap_{number:03d}", repeat=0, fold=number, covariates=known
             )
             for number in range(facts["bootstrap"]["n_heads"])
@@ -211,7 +211,7 @@ def _demand_documents(folder: Path) -> None:
         read_document(path, "combat" if path.stem.endswith("_combat") else "head")
 
 
-def _demand_harmless_program(recipe: Recipe, seal: Seal, runtime: Runtime) -> None:
+def _demand_harmless_program(recipe: ModelConfig, seal: Seal, runtime: Runtime) -> None:
     """Refuse to start a program because somebody unknown names it."""
     program = recipe.preparation.brain_extraction
     if program in PROGRAMS and not (seal.trusted or runtime.allow_programs):

@@ -6,7 +6,14 @@ import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["one_core_each"]
+__all__ = ["one_core_each", "torch_threads"]
+
+
+def torch_threads() -> int:
+    """Return how many threads torch computes with."""
+    import torch
+
+    return int(torch.get_num_threads())
 
 
 @contextlib.contextmanager

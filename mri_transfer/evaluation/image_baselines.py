@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from mri_transfer.evaluation.baselines import score_folds
-from mri_transfer.models.features import FeatureTable
 from mri_transfer.scans.descriptors import ScanDescriptors
 from mri_transfer.training.cross_validation import cross_validate
-from mri_transfer.training.folds import Folds, FoldSpec
-from mri_transfer.training.predictions import PredictionSpec
-from mri_transfer.training.search import Procedure, SearchSpec
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.estimator import TransferClassifier
+from mri_transfer.training.folds import Folds
 
 __all__ = ["RANDOM_TRUNK", "descriptor_baselines", "random_trunk_baseline"]
 
@@ -102,35 +102,26 @@ def _part(
 
 
 def random_trunk_baseline(
-    procedure: Procedure,
-    table: FeatureTable,
-    folds: Folds,
-    *,
-    fold_spec: FoldSpec,
-    prediction_spec: PredictionSpec,
-    positive_label: str,
-    negative_label: str,
-    seed: int,
+    estimator: TransferClassifier, data: LabelledFeatures, folds: Folds, *, seed: int
 ) -> pd.DataFrame:
     """Score every patient by the configured head on features of an untrained trunk.
+
+    Parameters
+    ----------
+    estimator : TransferClassifier
+        The configured one; it is fitted without its search.
+    data : LabelledFeatures
+        Of the untrained trunk.
+    folds : Folds
+    seed : int
 
     Returns
     -------
     DataFrame
         The columns of `predictions/patients.csv`.
     """
-    result = cross_validate(
-        procedure,
-        {procedure.pooling: table},
-        folds,
-        fold_spec=fold_spec,
-        prediction_spec=prediction_spec,
-        search_spec=SearchSpec(space="none"),
-        positive_label=positive_label,
-        negative_label=negative_label,
-        seed=seed,
-    )
-    return result.patients.table
+    unsearched = clone(estimator).set_params(search=None)
+    return cross_validate(unsearched, data, folds, seed=seed).patients.table
 
 
 def _binary(folds: Folds, positive_label: str, negative_label: str) -> pd.DataFrame:

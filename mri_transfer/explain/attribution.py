@@ -26,7 +26,7 @@ from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.scan_maps import ScanMaps
 from mri_transfer.models.pooling import PoolMaps
 from mri_transfer.scans.slices import SliceStack, head_mask
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 
 if TYPE_CHECKING:
     from mri_transfer.models.trunks import Trunk
@@ -43,7 +43,7 @@ _SHUFFLE_SEED = 20180831
 def explain_scan(
     stack: SliceStack,
     trunk: Trunk,
-    trained: Sequence[TrainedFold],
+    trained: Sequence[FittedModel],
     *,
     owner: str,
     geometry: SliceGeometry,
@@ -56,7 +56,7 @@ def explain_scan(
     stack : SliceStack
     trunk : Trunk
         As the features were computed with.
-    trained : sequence of TrainedFold
+    trained : sequence of FittedModel
         Every outer fold of every repeat.
     owner : str
         The patient.
@@ -96,7 +96,7 @@ def explain_scan(
 
 
 def _of_heads(
-    trained: Sequence[TrainedFold], pooled: dict[str, FloatArray], owner: str
+    trained: Sequence[FittedModel], pooled: dict[str, FloatArray], owner: str
 ) -> tuple[list[DoubleArray], FloatArray, FloatArray]:
     gradients, logits, weights = [], [], []
     for one in trained:
@@ -108,7 +108,7 @@ def _of_heads(
     return gradients, np.stack(logits), np.stack(weights)
 
 
-def _dealt(one: TrainedFold, gradient: DoubleArray) -> DoubleArray:
+def _dealt(one: FittedModel, gradient: DoubleArray) -> DoubleArray:
     """Deal the gradient's channels anew, as if the head's weights belonged to other channels."""
     rng = np.random.default_rng([_SHUFFLE_SEED, one.repeat, one.fold])
     dealt: DoubleArray = gradient[:, rng.permutation(gradient.shape[1])]
@@ -121,7 +121,7 @@ def _times(gradients: Sequence[DoubleArray], weights: FloatArray) -> list[Double
 
 def _joined(
     maps: torch.Tensor,
-    heads: Sequence[TrainedFold],
+    heads: Sequence[FittedModel],
     gradients: Sequence[DoubleArray],
     *,
     classic: bool,
@@ -135,7 +135,7 @@ def _joined(
 
 
 def map_of_head(
-    stack: SliceStack, trunk: Trunk, one: TrainedFold, *, owner: str, weights: FloatArray
+    stack: SliceStack, trunk: Trunk, one: FittedModel, *, owner: str, weights: FloatArray
 ) -> FloatArray:
     """Return one head's map of a scan through any trunk, shape (n_slices, rows, columns).
 
@@ -143,7 +143,7 @@ def map_of_head(
     ----------
     stack : SliceStack
     trunk : Trunk
-    one : TrainedFold
+    one : FittedModel
     owner : str
     weights : ndarray of float32, shape (n_slices,)
         How much each slice counts.

@@ -25,7 +25,7 @@ from mri_transfer.explain.attribution import map_of_head
 from mri_transfer.explain.fold_model import fold_model
 from mri_transfer.explain.patches import cell_edges
 from mri_transfer.scans.slices import SliceStack, head_mask
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 
 if TYPE_CHECKING:
     from mri_transfer.explain.spec import ExplanationSpec
@@ -130,7 +130,7 @@ def look_closely(
     stack: SliceStack,
     trunk: Trunk,
     random_trunk: Trunk,
-    own: Sequence[TrainedFold],
+    own: Sequence[FittedModel],
     *,
     owner: str,
     weights: FloatArray,
@@ -146,7 +146,7 @@ def look_closely(
         As the run computes; occlusion uses it as it is, gradients in single precision.
     random_trunk : Trunk
         The same with random weights.
-    own : sequence of TrainedFold
+    own : sequence of FittedModel
         The heads that had not seen the patient, one a repeat.
     owner : str
     weights : ndarray of float32, shape (n_own, n_slices)
@@ -186,7 +186,7 @@ def look_closely(
 class _Heads:
     """A slice's part in the log-odds, mean over the heads of all repeats."""
 
-    def __init__(self, own: Sequence[TrainedFold], owner: str, weights: FloatArray) -> None:
+    def __init__(self, own: Sequence[FittedModel], owner: str, weights: FloatArray) -> None:
         self._models = [fold_model(one, owner) for one in own]
         self._weights = torch.from_numpy(weights.astype(np.float64))
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.explain.scan_maps import ScanMaps
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 
 __all__ = ["CohortMaps", "centred_maps", "own_heads", "patient_means"]
@@ -62,7 +62,7 @@ class CohortMaps:
         return found
 
 
-def own_heads(trained: Sequence[TrainedFold], folds: Folds) -> dict[str, list[int]]:
+def own_heads(trained: Sequence[FittedModel], folds: Folds) -> dict[str, list[int]]:
     """Return, for each patient, the positions of the heads that had not seen the patient."""
     position = {(one.repeat, one.fold): i for i, one in enumerate(trained)}
     return {
@@ -75,7 +75,7 @@ def centred_maps(
     scan_ids: Sequence[str],
     patient_ids: Sequence[str],
     read: Callable[[int], ScanMaps],
-    trained: Sequence[TrainedFold],
+    trained: Sequence[FittedModel],
     folds: Folds,
 ) -> CohortMaps:
     """Choose each patient's own heads and subtract their average training patient.
@@ -85,7 +85,7 @@ def centred_maps(
     scan_ids, patient_ids : sequence of str, length n_scans
     read : callable
         Returns the maps of a scan by its position; called twice for each.
-    trained : sequence of TrainedFold
+    trained : sequence of FittedModel
         In the order of the heads of `ScanMaps`.
     folds : Folds
     """
@@ -120,7 +120,7 @@ def centred_maps(
 def _training_means(
     patient_ids: Sequence[str],
     read: Callable[[int], ScanMaps],
-    trained: Sequence[TrainedFold],
+    trained: Sequence[FittedModel],
     own: dict[str, list[int]],
 ) -> dict[str, DoubleArray]:
     """Average every head's view of its training patients, each patient counting the same."""

@@ -7,19 +7,19 @@ import numpy.typing as npt
 import torch
 
 from mri_transfer.models.model import FeatureShift, PatientModel
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 
 __all__ = ["feature_gradients", "fold_model"]
 
 FloatArray = npt.NDArray[np.float32]
 
 
-def fold_model(one: TrainedFold, owner: str) -> PatientModel:
+def fold_model(one: FittedModel, owner: str) -> PatientModel:
     """Return the model of a fold for one patient, whom harmonisation asks for site and covariates.
 
     Parameters
     ----------
-    one : TrainedFold
+    one : FittedModel
     owner : str
         The patient.
 
@@ -53,7 +53,7 @@ def feature_gradients(model: PatientModel, features: FloatArray) -> npt.NDArray[
     return found
 
 
-def _shift(one: TrainedFold, owner: str) -> FeatureShift:
+def _shift(one: FittedModel, owner: str) -> FeatureShift:
     """Return what harmonisation does to a patient's features: it is the same for every scan."""
     assert one.harmoniser is not None
     combat = one.harmoniser.combat

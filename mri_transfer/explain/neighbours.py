@@ -18,20 +18,20 @@ from mri_transfer.explain.explanation import NEIGHBOUR_COLUMNS
 from mri_transfer.explain.regions import mean_over_patients
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads.head import training_moments
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 
 __all__ = ["nearest_patients", "neighbour_agreement"]
 
 
 def nearest_patients(
-    trained: Sequence[TrainedFold], tables: Mapping[str, FeatureTable], folds: Folds, *, n: int
+    trained: Sequence[FittedModel], tables: Mapping[str, FeatureTable], folds: Folds, *, n: int
 ) -> pd.DataFrame:
     """Find the training patients nearest to each held-out patient, repeat by repeat.
 
     Parameters
     ----------
-    trained : sequence of TrainedFold
+    trained : sequence of FittedModel
     tables : mapping of str to FeatureTable
         By pooling.
     folds : Folds
@@ -62,7 +62,7 @@ def nearest_patients(
 
 
 def _patients(
-    one: TrainedFold, table: FeatureTable
+    one: FittedModel, table: FeatureTable
 ) -> tuple[tuple[str, ...], npt.NDArray[np.float32]]:
     features = table.features
     if one.harmoniser is not None:

@@ -14,7 +14,7 @@ from mri_transfer.core.specs import digest
 from mri_transfer.core.store import TensorStore
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.scans.slices import SliceSpec
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 
 __all__ = ["MapStore", "ScanMaps", "fold_digest", "maps_key"]
 
@@ -93,7 +93,7 @@ class MapStore(TensorStore):
         return ScanMaps(**tensors)
 
 
-def fold_digest(one: TrainedFold) -> str:
+def fold_digest(one: FittedModel) -> str:
     """Return the SHA-256 of what a fold computes with: head, harmonisation, pooling."""
     parts = [one.head.kind, one.pooling, str(one.repeat), str(one.fold)]
     sha = hashlib.sha256("\n".join(parts).encode())
@@ -106,7 +106,7 @@ def fold_digest(one: TrainedFold) -> str:
     return sha.hexdigest()
 
 
-def maps_key(*, features_key: str, owner: str, trained: Sequence[TrainedFold]) -> str:
+def maps_key(*, features_key: str, owner: str, trained: Sequence[FittedModel]) -> str:
     """Return the key of a scan's maps.
 
     Parameters
@@ -115,7 +115,7 @@ def maps_key(*, features_key: str, owner: str, trained: Sequence[TrainedFold]) -
         Of the scan's features: it holds slices, trunk and precision.
     owner : str
         The patient, whom harmonisation asks for site and covariates.
-    trained : sequence of TrainedFold
+    trained : sequence of FittedModel
     """
     heads = [fold_digest(one) for one in trained]
     harmonised = [_covariates(one, owner) for one in trained]
@@ -124,7 +124,7 @@ def maps_key(*, features_key: str, owner: str, trained: Sequence[TrainedFold]) -
     )
 
 
-def _covariates(one: TrainedFold, owner: str) -> list[str]:
+def _covariates(one: FittedModel, owner: str) -> list[str]:
     if one.harmoniser is None:
         return []
     known = one.harmoniser.covariates.loc[[owner]]

@@ -1,10 +1,16 @@
-"""Cohort: the features of labelled patients, as heads are fitted on them."""
+"""Features of labelled patients: of a cohort, and of the patients that one fit may see.
+
+A fit is handed a `TrainingView`: the features, labels and covariates of its training patients,
+in arrays of its own. There is no table of everybody beside a mask that says whom to look at, so a
+fit that looks at a test patient cannot be written down (docs/decisions/0010).
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,20 +19,21 @@ import pandas as pd
 from mri_transfer.core.tensorfile import read_tensors, write_tensors
 from mri_transfer.errors import HeadError, StoreError
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.training.fitted_model import Harmonise
+from mri_transfer.training.folds import Folds
 
-__all__ = ["FEATURES_FILE", "Cohort", "read_features", "write_features"]
+__all__ = ["FEATURES_FILE", "LabelledFeatures", "TrainingView", "read_features", "write_features"]
 
 #: Of a bundle; only where its maker asked for it.
 FEATURES_FILE = "features.safetensors"
 
 _SCHEMA = "mri-transfer/bundle-features/1"
 
+BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Cohort:
+class LabelledFeatures:
     """Labelled patients and their features.
 
     Attributes
@@ -37,17 +44,17 @@ class Cohort:
         The label of every patient in the tables, two different ones in all.
     positive : str
         The label whose probability is asked for.
-    harmonise : Harmonise, optional
-        Takes sites out of the features; its covariates hold every patient.
+    covariates : DataFrame, optional
+        Indexed by patient_id: the site, and what harmonisation keeps, of every patient.
     """
 
     tables: Mapping[str, FeatureTable]
     labels: Mapping[str, str]
     positive: str
-    harmonise: Harmonise | None = None
+    covariates: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
-        owners = set(self._scans.patient_ids)
+        owners = set(self.scans.patient_ids)
         if owners != set(self.labels):
             raise HeadError(
                 "features and labels are not of the same patients",
@@ -55,8 +62,22 @@ class Cohort:
                 f"{len(owners & set(self.labels))} with both",
             )
 
+    @classmethod
+    def of_folds(
+        cls,
+        tables: Mapping[str, FeatureTable],
+        folds: Folds,
+        positive: str,
+        *,
+        covariates: pd.DataFrame | None = None,
+    ) -> LabelledFeatures:
+        """Return the features of the patients of some folds, with their labels there."""
+        labels = dict(zip(folds.patient_ids, folds.labels, strict=True))
+        return cls(tables=tables, labels=labels, positive=positive, covariates=covariates)
+
     @property
-    def _scans(self) -> FeatureTable:
+    def scans(self) -> FeatureTable:
+        """One of the tables; what is said of scans is the same in all of them."""
         return next(iter(self.tables.values()))
 
     @property
@@ -65,21 +86,54 @@ class Cohort:
         return tuple(sorted(self.labels))
 
     @property
+    def negative(self) -> str:
+        """The other label."""
+        return next(label for label in self.labels.values() if label != self.positive)
+
+    @property
     def is_positive(self) -> IntArray:
         """1 for the positive label, in the order of `patient_ids`, shape (n_patients,)."""
         return np.array([int(self.labels[name] == self.positive) for name in self.patient_ids])
 
-    def only(self, patient_ids: Collection[str]) -> Cohort:
-        """Return the cohort of some of the patients."""
-        wanted = set(patient_ids)
-        rows = [i for i, name in enumerate(self._scans.patient_ids) if name in wanted]
-        return dataclasses.replace(
-            self,
-            tables={pooling: _rows(table, rows) for pooling, table in self.tables.items()},
-            labels={name: label for name, label in self.labels.items() if name in wanted},
+    @property
+    def scan_is_positive(self) -> IntArray:
+        """The same for every scan, in the order of the tables, shape (n_scans,)."""
+        return np.array(
+            [int(self.labels[name] == self.positive) for name in self.scans.patient_ids]
         )
 
-    def joined(self, other: Cohort) -> Cohort:
+    def view(self, patient_ids: Collection[str]) -> TrainingView:
+        """Return what a fit on some of the patients may see, scans in the order of their names."""
+        return TrainingView.copied(self, self._rows_of(patient_ids))
+
+    def view_of_slices(self, slices: BoolArray) -> TrainingView:
+        """Return what a fit on some of the slices may see, whoever they belong to.
+
+        For the leakage stress test, which splits patients on purpose; nothing else may ask for it.
+
+        Parameters
+        ----------
+        slices : ndarray of bool, shape (n_scans, n_slices)
+            In the order of the tables. The features of the others are left out: they are 0.
+        """
+        return TrainingView.copied(self, np.flatnonzero(slices.any(axis=1)).tolist(), slices=slices)
+
+    def only(self, patient_ids: Collection[str]) -> LabelledFeatures:
+        """Return the features of some of the patients."""
+        wanted = set(patient_ids)
+        rows = self._rows_of(wanted)
+        return LabelledFeatures(
+            tables={pooling: _rows(table, rows) for pooling, table in self.tables.items()},
+            labels={name: label for name, label in self.labels.items() if name in wanted},
+            positive=self.positive,
+            covariates=self.covariates,
+        )
+
+    def _rows_of(self, patient_ids: Collection[str]) -> list[int]:
+        wanted = set(patient_ids)
+        return [i for i, name in enumerate(self.scans.patient_ids) if name in wanted]
+
+    def joined(self, other: LabelledFeatures) -> LabelledFeatures:
         """Return both cohorts as one; no patient may be in both.
 
         Raises
@@ -95,22 +149,21 @@ class Cohort:
                 remedy="Leave out what was trained on already; rename patients who only share "
                 "their name, for example with the site in front",
             )
-        harmonise = self.harmonise
-        if harmonise is not None and other.harmonise is not None:
-            covariates = pd.concat([harmonise.covariates, other.harmonise.covariates])
-            harmonise = dataclasses.replace(harmonise, covariates=covariates)
-        return dataclasses.replace(
-            self,
+        covariates = self.covariates
+        if covariates is not None and other.covariates is not None:
+            covariates = pd.concat([covariates, other.covariates])
+        return LabelledFeatures(
             tables={
                 pooling: _stacked(table, other.tables[pooling])
                 for pooling, table in self.tables.items()
                 if pooling in other.tables
             },
             labels={**self.labels, **other.labels},
-            harmonise=harmonise,
+            positive=self.positive,
+            covariates=covariates,
         )
 
-    def resampled(self, positions: Sequence[int] | IntArray) -> Cohort:
+    def resampled(self, positions: Sequence[int] | IntArray) -> LabelledFeatures:
         """Return a resample of patients; one drawn twice counts as two patients.
 
         Parameters
@@ -120,24 +173,87 @@ class Cohort:
         """
         drawn = [(f"draw{i:06d}", self.patient_ids[at]) for i, at in enumerate(positions)]
         scans_of: dict[str, list[int]] = {}
-        for row, name in enumerate(self._scans.patient_ids):
+        for row, name in enumerate(self.scans.patient_ids):
             scans_of.setdefault(name, []).append(row)
         rows = [row for _, name in drawn for row in scans_of[name]]
         owners = tuple(new for new, name in drawn for _ in scans_of[name])
-        harmonise = self.harmonise
-        if harmonise is not None:
-            covariates = harmonise.covariates.loc[[name for _, name in drawn]]
+        covariates = self.covariates
+        if covariates is not None:
+            covariates = covariates.loc[[name for _, name in drawn]]
             covariates = covariates.set_axis([new for new, _ in drawn], axis=0)
-            harmonise = dataclasses.replace(harmonise, covariates=covariates)
-        return dataclasses.replace(
-            self,
+        return LabelledFeatures(
             tables={
                 pooling: dataclasses.replace(_rows(table, rows), patient_ids=owners)
                 for pooling, table in self.tables.items()
             },
             labels={new: self.labels[name] for new, name in drawn},
-            harmonise=harmonise,
+            positive=self.positive,
+            covariates=covariates,
         )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingView(LabelledFeatures):
+    """The training patients of one fit, and nothing else.
+
+    Made by `LabelledFeatures.view`. A view of a view serves the folds inside training patients.
+
+    Attributes
+    ----------
+    slices : ndarray of bool, shape (n_scans, n_slices)
+        Which slices may be trained on: all of them, except in the leakage stress test.
+
+    Raises
+    ------
+    ValueError
+        If an array is a window into a larger one, through which others could be reached.
+    """
+
+    slices: BoolArray
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        arrays = [self.slices, *(table.features for table in self.tables.values())]
+        if any(array.base is not None for array in arrays):
+            raise ValueError("a view's arrays must be its own; use LabelledFeatures.view")
+
+    def view(self, patient_ids: Collection[str]) -> TrainingView:
+        """Return what a fit on some of these patients may see."""
+        return TrainingView.copied(self, self._rows_of(patient_ids), slices=self.slices)
+
+    @classmethod
+    def copied(
+        cls, source: LabelledFeatures, rows: Sequence[int], *, slices: BoolArray | None = None
+    ) -> Self:
+        """Copy some scans of a source, in the order of patients and scans.
+
+        Sums over scans then do not depend on the order of a manifest's rows.
+        """
+        scans = source.scans
+        order = sorted(rows, key=lambda row: (scans.patient_ids[row], scans.scan_ids[row]))
+        wanted = {scans.patient_ids[row] for row in order}
+        seen = np.ones((len(order), scans.features.shape[1]), dtype=np.bool_)
+        if slices is not None:
+            seen = slices.take(order, axis=0)
+        covariates = source.covariates
+        if covariates is not None:
+            covariates = covariates.loc[covariates.index.isin(wanted)].copy()
+        return cls(
+            tables={
+                pooling: _hidden(_rows(table, order), seen)
+                for pooling, table in source.tables.items()
+            },
+            labels={name: label for name, label in source.labels.items() if name in wanted},
+            positive=source.positive,
+            covariates=covariates,
+            slices=seen,
+        )
+
+
+def _hidden(table: FeatureTable, slices: BoolArray) -> FeatureTable:
+    """Clear the slices that may not be seen, in the table's own array."""
+    table.features[~slices] = 0.0
+    return table
 
 
 def _rows(table: FeatureTable, rows: Sequence[int]) -> FeatureTable:
@@ -145,9 +261,14 @@ def _rows(table: FeatureTable, rows: Sequence[int]) -> FeatureTable:
         scan_ids=tuple(table.scan_ids[i] for i in rows),
         patient_ids=tuple(table.patient_ids[i] for i in rows),
         scan_sha256=tuple(table.scan_sha256[i] for i in rows),
-        features=table.features[list(rows)],
-        z_mm=table.z_mm[list(rows)],
+        features=_taken(table.features, rows),
+        z_mm=_taken(table.z_mm, rows),
     )
+
+
+def _taken(array: npt.NDArray[np.float32], rows: Sequence[int]) -> npt.NDArray[np.float32]:
+    # Of a plain array, also where features are memory-mapped: the copy holds on to no file.
+    return np.take(np.asarray(array), np.asarray(rows, dtype=np.intp), axis=0)
 
 
 def _stacked(one: FeatureTable, other: FeatureTable) -> FeatureTable:
@@ -160,7 +281,7 @@ def _stacked(one: FeatureTable, other: FeatureTable) -> FeatureTable:
     )
 
 
-def write_features(folder: Path, cohort: Cohort) -> None:
+def write_features(folder: Path, cohort: LabelledFeatures) -> None:
     """Write a cohort's features and labels without naming anyone.
 
     Raises
@@ -168,7 +289,7 @@ def write_features(folder: Path, cohort: Cohort) -> None:
     HeadError
         If the features are harmonised: what ComBat needs of the patients is not written.
     """
-    if cohort.harmonise is not None:
+    if cohort.covariates is not None:
         raise HeadError(
             "features cannot go into a bundle whose heads harmonise sites",
             remedy="Do without --with-features, and keep the run for later refits",
@@ -184,7 +305,7 @@ def write_features(folder: Path, cohort: Cohort) -> None:
     write_tensors(folder / FEATURES_FILE, tensors, schema=_SCHEMA)
 
 
-def read_features(folder: Path, *, positive: str, others: str) -> Cohort | None:
+def read_features(folder: Path, *, positive: str, others: str) -> LabelledFeatures | None:
     """Read what `write_features` wrote, patients numbered; None if nothing was."""
     path = folder / FEATURES_FILE
     if not path.exists():
@@ -207,4 +328,4 @@ def read_features(folder: Path, *, positive: str, others: str) -> Cohort | None:
     labels = {
         f"training{i:06d}": positive if one else others for i, one in enumerate(tensors["positive"])
     }
-    return Cohort(tables=tables, labels=labels, positive=positive)
+    return LabelledFeatures(tables=tables, labels=labels, positive=positive)

@@ -1,9 +1,10 @@
-"""A trained fold: its head, and what it says of patients it has not seen."""
+"""A fitted model: its head, and what it says of patients it has not seen."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,55 +13,45 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.core.tensorfile import described_files
+from mri_transfer.errors import HeadError
 from mri_transfer.models.aggregation import join_slices
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.harmonisation import Combat, HarmonisationSpec, fit_combat
+from mri_transfer.models.harmonisation import Combat
 from mri_transfer.models.heads import Head, SliceOutput, apply_head
 from mri_transfer.models.recalibration import Recalibration
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.fit_record import FitRecord
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import PatientScores, SliceScores
 
-__all__ = ["Harmonise", "Harmoniser", "TrainedFold", "predict_folds"]
+__all__ = [
+    "FittedModel",
+    "Harmoniser",
+    "Inference",
+    "infer",
+    "patient_scores",
+    "predict_folds",
+    "prediction_tables",
+]
 
+FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Harmonise:
-    """How sites are taken out of the features, and what is known of the patients for it.
-
-    Attributes
-    ----------
-    spec : HarmonisationSpec
-        Of kind `combat`.
-    covariates : DataFrame
-        Indexed by patient_id: the site and the columns that are kept, of every patient.
-    """
-
-    spec: HarmonisationSpec
-    covariates: pd.DataFrame
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Harmoniser:
-    """Harmonisation as it was fitted on a fold's training patients, and what it needs of others.
+    """Harmonisation as it was fitted on training patients, and what it needs of others.
 
     Attributes
     ----------
     combat : Combat
     covariates : DataFrame
-        Indexed by patient_id: the site and the columns that are kept, of every patient.
+        Indexed by patient_id: the site and the columns that are kept, of every patient whose
+        features are to be harmonised.
     """
 
     combat: Combat
     covariates: pd.DataFrame
-
-    @classmethod
-    def fit(cls, harmonise: Harmonise, table: FeatureTable, scans: IntArray) -> Harmoniser:
-        """Fit it on some scans of a table."""
-        known = harmonise.covariates.loc[[table.patient_ids[i] for i in scans]]
-        combat = fit_combat(table.features[scans], known, spec=harmonise.spec)
-        return cls(combat=combat, covariates=harmonise.covariates)
 
     def apply(
         self, features: npt.NDArray[np.float32], owners: Sequence[str]
@@ -71,28 +62,52 @@ class Harmoniser:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainedFold:
-    """The head of one outer fold; `head.facts` holds what was chosen and who was seen."""
+class FittedModel:
+    """A head fitted on some patients; `head.facts` is the `record` as files hold it."""
 
     repeat: int
     fold: int
     head: Head
     harmoniser: Harmoniser | None = None
 
+    @functools.cached_property
+    def record(self) -> FitRecord:
+        """What was chosen and who was seen."""
+        return FitRecord.from_dict(self.head.facts)
+
     @property
     def threshold(self) -> float:
         """Score from which the positive label is predicted."""
-        return float(self.head.facts["threshold"])
+        return self.record.threshold
 
     @property
     def recalibration(self) -> Recalibration:
         """What turns joined slices into a probability."""
-        return Recalibration.from_dict(self.head.facts["recalibration"])
+        return self.record.recalibration
 
     @property
     def pooling(self) -> str:
         """The pooling of the features that the head reads."""
-        return str(self.head.facts["procedure"]["pooling"])
+        return self.record.hyperparameters.pooling
+
+    def with_record(self, record: FitRecord) -> FittedModel:
+        """Return the model with another record."""
+        return dataclasses.replace(
+            self, head=dataclasses.replace(self.head, facts=record.as_dict())
+        )
+
+    def with_covariates(self, covariates: pd.DataFrame | None) -> FittedModel:
+        """Return the model with the covariates of the patients it is to score.
+
+        Parameters
+        ----------
+        covariates : DataFrame, optional
+            As in `Harmoniser`. Without it features are taken as harmonised.
+        """
+        if self.harmoniser is None or covariates is None:
+            return dataclasses.replace(self, harmoniser=None)
+        known = dataclasses.replace(self.harmoniser, covariates=covariates)
+        return dataclasses.replace(self, harmoniser=known)
 
     def slices(self, features: npt.NDArray[np.float32], owners: Sequence[str]) -> SliceOutput:
         """Say what the head makes of slices.
@@ -116,9 +131,13 @@ class TrainedFold:
             Of `slices`.
         owners : sequence of str, length n_scans
         """
-        joined = join_slices(output, owners, self.head.facts["procedure"]["aggregation"])
+        joined = self.joined(output, owners)
         values = self.recalibration.apply(np.array(list(joined.values())))
         return dict(zip(joined, values.tolist(), strict=True))
+
+    def joined(self, output: SliceOutput, owners: Sequence[str]) -> dict[str, float]:
+        """Join slices into patients' scores, as the head gives them: not recalibrated."""
+        return join_slices(output, owners, self.record.hyperparameters.joining)
 
     def write(self, stem: Path) -> list[Path]:
         """Write the head, and the harmonisation beside it; return the files."""
@@ -132,7 +151,7 @@ class TrainedFold:
     @classmethod
     def read(
         cls, stem: Path, *, repeat: int, fold: int, covariates: pd.DataFrame | None = None
-    ) -> TrainedFold:
+    ) -> FittedModel:
         """Read what `write` wrote.
 
         Parameters
@@ -153,41 +172,125 @@ def _harmoniser_stem(stem: Path) -> Path:
     return stem.with_name(f"{stem.name}_combat")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Inference:
+    """What a model says of the slices of some patients.
+
+    Attributes
+    ----------
+    model : FittedModel
+    table : FeatureTable
+        Of the pooling that the model reads.
+    scans : ndarray of int64, shape (n_scans,)
+        Positions in the table.
+    output : SliceOutput
+    """
+
+    model: FittedModel
+    table: FeatureTable
+    scans: IntArray
+    output: SliceOutput
+
+    @property
+    def owners(self) -> list[str]:
+        """The patient of each scan."""
+        return [self.table.patient_ids[i] for i in self.scans]
+
+
+def infer(
+    model: FittedModel, tables: Mapping[str, FeatureTable], patient_ids: Collection[str]
+) -> Inference:
+    """Apply a model to all scans of some patients.
+
+    Parameters
+    ----------
+    model : FittedModel
+    tables : mapping of str to FeatureTable
+        By pooling.
+    patient_ids : collection of str
+    """
+    table, wanted = tables[model.pooling], set(patient_ids)
+    scans = np.array(
+        [i for i, name in enumerate(table.patient_ids) if name in wanted], dtype=np.int64
+    )
+    owners = [table.patient_ids[i] for i in scans]
+    output = model.slices(table.features[scans], owners)
+    return Inference(model=model, table=table, scans=scans, output=output)
+
+
+def patient_scores(
+    model: FittedModel, data: LabelledFeatures, *, recalibrated: bool = True
+) -> FloatArray:
+    """Score patients, in the order of their names.
+
+    Parameters
+    ----------
+    model : FittedModel
+    data : LabelledFeatures
+        With covariates if the model harmonises.
+    recalibrated : bool
+        Or as the head gives them.
+
+    Raises
+    ------
+    HeadError
+        If the model harmonises and the covariates are missing.
+    """
+    if model.harmoniser is not None and data.covariates is None:
+        raise HeadError("the head harmonises sites, and those of the cohort are not known")
+    found = infer(model.with_covariates(data.covariates), data.tables, data.labels)
+    join = model.patients if recalibrated else model.joined
+    scores = join(found.output, found.owners)
+    return np.array([scores[name] for name in data.patient_ids])
+
+
 def predict_folds(
-    trained: Sequence[TrainedFold],
+    trained: Sequence[FittedModel],
     tables: Mapping[str, FeatureTable],
     folds: Folds,
     *,
     positive_label: str,
     negative_label: str,
 ) -> tuple[PatientScores, SliceScores]:
-    """Score each outer fold's test patients with its head.
+    """Score each outer fold's test patients with its model.
 
     A slice's score is the head's own probability; a patient's is joined and recalibrated.
     """
-    from scipy.special import expit
+    held_out = [
+        infer(
+            one,
+            tables,
+            [
+                name
+                for name, fold in zip(folds.patient_ids, folds.assignment[one.repeat], strict=True)
+                if fold == one.fold
+            ],
+        )
+        for one in trained
+    ]
+    labels = dict(zip(folds.patient_ids, folds.labels, strict=True))
+    return prediction_tables(
+        held_out, labels, positive_label=positive_label, negative_label=negative_label
+    )
 
-    label_of = dict(zip(folds.patient_ids, folds.labels, strict=True))
+
+def prediction_tables(
+    held_out: Sequence[Inference],
+    labels: Mapping[str, str],
+    *,
+    positive_label: str,
+    negative_label: str,
+) -> tuple[PatientScores, SliceScores]:
+    """Write down what models say of the patients that they held out."""
     patients: list[tuple[Any, ...]] = []
-    slices: list[pd.DataFrame] = []
-    for one in trained:
-        table = tables[one.pooling]
-        owners = np.array(table.patient_ids, dtype=object)
-        held_out = {
-            name
-            for name, fold in zip(folds.patient_ids, folds.assignment[one.repeat], strict=True)
-            if fold == one.fold
-        }
-        scans = np.flatnonzero([owner in held_out for owner in owners])
-        output = one.slices(table.features[scans], owners[scans].tolist())
-        scores = one.patients(output, owners[scans].tolist())
-        for name, score in sorted(scores.items()):
-            n_slices = int((owners[scans] == name).sum()) * table.features.shape[1]
-            label = positive_label if label_of[name] == positive_label else negative_label
-            predicted = positive_label if score >= one.threshold else negative_label
-            patients.append((one.repeat, one.fold, name, label, score, predicted, n_slices))
-        slices.append(_slice_rows(one, table, scans, expit(output.logits.astype(np.float64))))
-    slice_table = pd.concat(slices, ignore_index=True)
+    for part in held_out:
+        model, owners = part.model, part.owners
+        for name, score in sorted(model.patients(part.output, owners).items()):
+            n_slices = owners.count(name) * part.table.features.shape[1]
+            label = positive_label if labels[name] == positive_label else negative_label
+            predicted = positive_label if score >= model.threshold else negative_label
+            patients.append((model.repeat, model.fold, name, label, score, predicted, n_slices))
+    slice_table = pd.concat([_slice_rows(part) for part in held_out], ignore_index=True)
     order = ["repeat", "fold", "patient_id", "scan_id", "slice"]
     patient_table = pd.DataFrame(patients, columns=list(PatientScores.columns))
     return (
@@ -196,15 +299,17 @@ def predict_folds(
     )
 
 
-def _slice_rows(
-    one: TrainedFold, table: FeatureTable, scans: IntArray, scores: npt.NDArray[np.float64]
-) -> pd.DataFrame:
+def _slice_rows(part: Inference) -> pd.DataFrame:
+    from scipy.special import expit
+
+    table, scans = part.table, part.scans
+    scores = expit(part.output.logits.astype(np.float64))
     n_slices = scores.shape[1]
     return pd.DataFrame(
         {
-            "repeat": one.repeat,
-            "fold": one.fold,
-            "patient_id": np.repeat([table.patient_ids[i] for i in scans], n_slices),
+            "repeat": part.model.repeat,
+            "fold": part.model.fold,
+            "patient_id": np.repeat(part.owners, n_slices),
             "scan_id": np.repeat([table.scan_ids[i] for i in scans], n_slices),
             "slice": np.tile(np.arange(n_slices), len(scans)),
             "z_mm": table.z_mm[scans].ravel().astype(np.float64),

@@ -20,7 +20,15 @@ from mri_transfer.core.files import atomic_write_text
 from mri_transfer.core.specs import STRICT
 from mri_transfer.errors import FoldError
 
-__all__ = ["FoldSpec", "Folds", "OuterFold", "demand_enough", "inner_folds", "make_folds"]
+__all__ = [
+    "FoldSpec",
+    "Folds",
+    "OuterFold",
+    "demand_enough",
+    "derive_seed",
+    "inner_folds",
+    "make_folds",
+]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -142,6 +150,12 @@ class Folds:
             labels=tuple(values[0] for values in labels.loc[wide.index]),
             assignment=wide.to_numpy(dtype=np.int64).T.copy(),
         )
+
+
+def derive_seed(seed: int, *place: int) -> int:
+    """Return a seed of its own for a place (repeat, fold, ...) under the run's seed."""
+    state = np.random.SeedSequence([seed, *place]).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))
 
 
 def make_folds(

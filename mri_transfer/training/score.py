@@ -10,15 +10,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.training.fitted_model import Harmoniser, TrainedFold, predict_folds
+from mri_transfer.training.fitted_model import FittedModel, predict_folds
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import PatientScores, SliceScores
 
-__all__ = ["harmonising", "score_by", "score_patients"]
+__all__ = ["score_by", "score_patients"]
 
 
 def score_patients(
-    trained: TrainedFold,
+    trained: FittedModel,
     tables: Mapping[str, FeatureTable],
     labels: Mapping[str, str],
     *,
@@ -30,7 +30,7 @@ def score_patients(
 
     Parameters
     ----------
-    trained : TrainedFold
+    trained : FittedModel
         Of a bundle.
     tables : mapping of str to FeatureTable
         By pooling.
@@ -54,20 +54,19 @@ def score_patients(
         assignment=np.zeros((1, len(names)), dtype=np.int64),
     )
     one = dataclasses.replace(trained, repeat=0, fold=0)
-    if one.harmoniser is not None and covariates is not None:
-        known = Harmoniser(combat=one.harmoniser.combat, covariates=covariates)
-        one = dataclasses.replace(one, harmoniser=known)
+    if covariates is not None:
+        one = one.with_covariates(covariates)
     return predict_folds([one], tables, everybody, positive_label=positive, negative_label=others)
 
 
 def score_by(
-    heads: Sequence[TrainedFold], features: npt.NDArray[np.float32], covariates: pd.DataFrame | None
+    heads: Sequence[FittedModel], features: npt.NDArray[np.float32], covariates: pd.DataFrame | None
 ) -> npt.NDArray[np.float64]:
     """Score scans, one patient each, by several heads.
 
     Parameters
     ----------
-    heads : sequence of TrainedFold
+    heads : sequence of FittedModel
     features : ndarray of float32, shape (n, n_slices, n_features)
     covariates : DataFrame, optional
         One row a scan: site and what is kept, if the heads harmonise. Without it features are
@@ -79,21 +78,10 @@ def score_by(
         Recalibrated.
     """
     owners = [f"scan{i:06d}" for i in range(len(features))]
+    known = None if covariates is None else covariates.set_axis(owners, axis=0)
     rows = []
     for one in heads:
-        head = harmonising(one, covariates, owners)
+        head = one.with_covariates(known)
         scores = head.patients(head.slices(features, owners), owners)
         rows.append([scores[owner] for owner in owners])
     return np.array(rows, dtype=np.float64).reshape(len(heads), len(owners))
-
-
-def harmonising(
-    one: TrainedFold, covariates: pd.DataFrame | None, owners: Sequence[str]
-) -> TrainedFold:
-    """Return a head that knows the covariates of these scans, or does not harmonise."""
-    if one.harmoniser is None or covariates is None:
-        return dataclasses.replace(one, harmoniser=None)
-    known = covariates.set_axis(list(owners), axis=0)
-    return dataclasses.replace(
-        one, harmoniser=Harmoniser(combat=one.harmoniser.combat, covariates=known)
-    )

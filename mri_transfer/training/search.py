@@ -1,6 +1,6 @@
 """The search for hyper-parameters inside training patients.
 
-A `Procedure` is everything a fold's head is made by: which pooling of the feature maps, which
+A `Hyperparameters` is everything a fold's head is made by: which pooling of the feature maps, which
 head with which settings, how slices join. The configuration gives one procedure and, under
 `search.space`, values to try instead. `FoldSearch` is the search of one outer fold: Optuna asks
 for procedures, the caller tells how well each ranks the inner folds of the training patients.
@@ -34,9 +34,10 @@ from mri_transfer.models.heads import HEAD_KINDS, HEADS, AnyHeadSpec, HeadSpec
 
 __all__ = [
     "FoldSearch",
-    "Procedure",
+    "Hyperparameters",
     "SearchSpec",
     "check_space",
+    "count_trials",
     "searched_poolings",
 ]
 
@@ -85,7 +86,7 @@ class SearchSpec:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Procedure:
+class Hyperparameters:
     """What makes a head, and joins what it says of slices.
 
     Attributes
@@ -115,17 +116,17 @@ class Procedure:
         }
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Procedure:
+    def from_dict(cls, content: Mapping[str, Any]) -> Hyperparameters:
         """Return the procedure that `as_dict` wrote down."""
         head: AnyHeadSpec = TypeAdapter(HeadSpec).validate_python(content["head"])
         return cls(pooling=content["pooling"], head=head, aggregation=content["aggregation"])
 
     @property
-    def resolved(self) -> Procedure:
+    def resolved(self) -> Hyperparameters:
         """The procedure with `auto` spelled out, as files hold it."""
         return dataclasses.replace(self, aggregation=self.joining)
 
-    def with_settings(self, settings: Mapping[str, Any]) -> Procedure:
+    def with_settings(self, settings: Mapping[str, Any]) -> Hyperparameters:
         """Return the procedure with some settings replaced.
 
         Raises
@@ -150,7 +151,7 @@ class Procedure:
                 error, of="search space", model=HeadSpec, unnamed=HEAD_KINDS
             )
             raise ConfigurationError(message, where="search.space") from error
-        return Procedure(pooling=pooling, head=spec, aggregation=aggregation)
+        return Hyperparameters(pooling=pooling, head=spec, aggregation=aggregation)
 
 
 def searched_poolings(spec: SearchSpec, head_kind: str) -> tuple[Pooling, ...]:
@@ -161,13 +162,13 @@ def searched_poolings(spec: SearchSpec, head_kind: str) -> tuple[Pooling, ...]:
     return tuple(pooling for pooling in _POOLINGS if pooling in found)
 
 
-def check_space(spec: SearchSpec, base: Procedure) -> None:
+def check_space(spec: SearchSpec, base: Hyperparameters) -> None:
     """Refuse a space that names what cannot be searched, or values that are not allowed.
 
     Parameters
     ----------
     spec : SearchSpec
-    base : Procedure
+    base : Hyperparameters
         The configured one, whose settings the values would replace.
 
     Raises
@@ -186,13 +187,26 @@ def check_space(spec: SearchSpec, base: Procedure) -> None:
                 base.with_settings({**head, name: value})
 
 
+def count_trials(spec: SearchSpec, base: Hyperparameters) -> int:
+    """Return how many procedures a search tries, the configured one among them."""
+    n_combinations = _n_combinations(spec, base)
+    # A sampler that draws would try some of a small space twice and some of it never.
+    whole = spec.sampler == "grid" or n_combinations <= spec.n_trials
+    return n_combinations if whole else spec.n_trials
+
+
+def _n_combinations(spec: SearchSpec, base: Hyperparameters) -> int:
+    """Count the combinations of values to try, each setting also as it is configured."""
+    return math.prod(1 + len(values) for values in spec.for_head(base.head.kind).values())
+
+
 class FoldSearch:
     """The search of one outer fold: ask for a procedure, tell its inner AUC, take the best.
 
     Parameters
     ----------
     spec : SearchSpec
-    base : Procedure
+    base : Hyperparameters
         The configured one; it is tried first.
     seed : int
 
@@ -202,7 +216,7 @@ class FoldSearch:
         As `check_space`.
     """
 
-    def __init__(self, spec: SearchSpec, base: Procedure, *, seed: int) -> None:
+    def __init__(self, spec: SearchSpec, base: Hyperparameters, *, seed: int) -> None:
         import optuna
 
         check_space(spec, base)
@@ -218,17 +232,15 @@ class FoldSearch:
         self._study = optuna.create_study(
             direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed % 2**32)
         )
-        n_combinations = math.prod(map(len, self._choices.values()))
-        # A sampler that draws would try some of a small space twice and some of it never.
-        whole = spec.sampler == "grid" or n_combinations <= spec.n_trials
-        self.n_trials = n_combinations if whole else spec.n_trials
+        self.n_trials = count_trials(spec, base)
         combinations = itertools.product(*self._choices.values())
-        for values in itertools.islice(combinations, n_combinations if whole else 1):
+        whole = _n_combinations(spec, base) == self.n_trials
+        for values in itertools.islice(combinations, self.n_trials if whole else 1):
             self._study.enqueue_trial(dict(zip(self._choices, values, strict=True)))
         self._asked: list[Any] = []
-        self.tried: dict[Procedure, list[float]] = {}
+        self.tried: dict[Hyperparameters, list[float]] = {}
 
-    def ask(self) -> Procedure:
+    def ask(self) -> Hyperparameters:
         """Return the next procedure to try; it may have been tried before."""
         trial = self._study.ask()
         self._asked.append(trial)
@@ -239,12 +251,12 @@ class FoldSearch:
                 settings[name] = json.loads(str(chosen))
         return self._base.with_settings(settings)
 
-    def tell(self, procedure: Procedure, fold_aucs: Sequence[float]) -> None:
+    def tell(self, procedure: Hyperparameters, fold_aucs: Sequence[float]) -> None:
         """Say how well the procedure asked for last ranks each inner fold."""
         self.tried.setdefault(procedure, list(fold_aucs))
         self._study.tell(self._asked.pop(), float(np.mean(self.tried[procedure])))
 
-    def choose(self, *, n_train: int, n_test: int) -> Procedure:
+    def choose(self, *, n_train: int, n_test: int) -> Hyperparameters:
         """Return the procedure to use: the best, if it is clearly better than the configured one.
 
         Parameters

@@ -10,56 +10,44 @@ machines, Yang, Yan and Hauptmann 2007, ACM Multimedia 188-197, for logistic reg
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from mri_transfer.errors import ConfigurationError, HeadError
-from mri_transfer.metrics.discrimination import youden_threshold
 from mri_transfer.metrics.intervals import resample_patients
-from mri_transfer.metrics.operating_targets import threshold_for
-from mri_transfer.models.aggregation import join_slices
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import Fit, Head, LinearHeadSpec, apply_head
-from mri_transfer.models.heads.linear import patient_rows, zone_of_slices
-from mri_transfer.models.recalibration import Recalibration, choose_recalibration, fit_recalibration
-from mri_transfer.training.cross_validation import derive_seed
-from mri_transfer.training.dataset import Cohort
-from mri_transfer.training.fitted_model import Harmoniser, TrainedFold
-from mri_transfer.training.folds import inner_folds
-from mri_transfer.training.predictions import parse_target
-from mri_transfer.training.recipe import Recipe
-from mri_transfer.training.refit import BootstrapHeads, Refit, with_facts
-from mri_transfer.training.search import Procedure
+from mri_transfer.models.heads.linear import patient_rows, solve_rows, zone_of_slices
+from mri_transfer.models.recalibration import fit_recalibration
+from mri_transfer.training.dataset import LabelledFeatures, TrainingView
+from mri_transfer.training.decision import decide
+from mri_transfer.training.fitted_model import FittedModel, patient_scores
+from mri_transfer.training.folds import derive_seed, inner_folds
+from mri_transfer.training.model_config import ModelConfig
+from mri_transfer.training.refit import BootstrapHeads, Refit
 
-__all__ = ["bootstrap_updates", "patient_scores", "recalibrated", "warmed"]
+__all__ = ["bootstrap_updates", "recalibrated", "warmed"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
-def patient_scores(trained: TrainedFold, cohort: Cohort) -> FloatArray:
-    """Score a cohort's patients, recalibrated, in the order of its `patient_ids`."""
-    return trained.recalibration.apply(_raw_scores(trained, cohort))
-
-
-def recalibrated(recipe: Recipe, trained: TrainedFold, cohort: Cohort) -> Refit:
+def recalibrated(recipe: ModelConfig, trained: FittedModel, cohort: LabelledFeatures) -> Refit:
     """Learn recalibration and threshold of a head anew, on patients it has not seen.
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : ModelConfig
         Where it recalibrates by nothing, Platt's method may replace that here.
-    trained : TrainedFold
-    cohort : Cohort
+    trained : FittedModel
+    cohort : LabelledFeatures
         The new patients.
     """
-    return _decided(recipe, trained, cohort, _raw_scores(trained, cohort))
+    return _decided(recipe, trained, cohort, patient_scores(trained, cohort, recalibrated=False))
 
 
-def warmed(recipe: Recipe, trained: TrainedFold, cohort: Cohort) -> Refit:
+def warmed(recipe: ModelConfig, trained: FittedModel, cohort: LabelledFeatures) -> Refit:
     """Move a linear head to fit new patients, starting from where it is.
 
     Recalibration and threshold come from inner folds of the new patients: each is scored by an
@@ -67,10 +55,10 @@ def warmed(recipe: Recipe, trained: TrainedFold, cohort: Cohort) -> Refit:
 
     Parameters
     ----------
-    recipe : Recipe
-    trained : TrainedFold
+    recipe : ModelConfig
+    trained : FittedModel
         With a linear head.
-    cohort : Cohort
+    cohort : LabelledFeatures
         The new patients.
 
     Raises
@@ -83,22 +71,27 @@ def warmed(recipe: Recipe, trained: TrainedFold, cohort: Cohort) -> Refit:
     scores = np.empty(len(names))
     for fold in np.unique(assignment):
         held = assignment == fold
-        moved = _moved(trained, cohort.only(names[~held]))
-        scores[held] = _raw_scores(moved, cohort.only(names[held]))
-    return _decided(recipe, _moved(trained, cohort), cohort, scores)
+        moved = _moved(trained, cohort.view(names[~held]))
+        scores[held] = patient_scores(moved, cohort.only(names[held]), recalibrated=False)
+    return _decided(recipe, _moved(trained, cohort.view(names)), cohort, scores)
 
 
 def bootstrap_updates(
-    recipe: Recipe, parents: tuple[TrainedFold, ...], cohort: Cohort, refit: Refit, *, warm: bool
+    recipe: ModelConfig,
+    parents: tuple[FittedModel, ...],
+    cohort: LabelledFeatures,
+    refit: Refit,
+    *,
+    warm: bool,
 ) -> BootstrapHeads:
     """Update each bootstrap head of the old bundle on a resample of the new patients.
 
     Parameters
     ----------
-    recipe : Recipe
-    parents : tuple of TrainedFold
+    recipe : ModelConfig
+    parents : tuple of FittedModel
         The old bundle's bootstrap heads.
-    cohort : Cohort
+    cohort : LabelledFeatures
         The new patients.
     refit : Refit
         What `recalibrated` or `warmed` made of the old bundle's final head.
@@ -108,26 +101,23 @@ def bootstrap_updates(
     labels = cohort.is_positive
     rng = np.random.default_rng(derive_seed(recipe.seed, *refit.place, 5))
     draws = resample_patients(labels, n_samples=len(parents), rng=rng)
-    facts, heads, faults = refit.trained.head.facts, [], []
+    record, heads, faults = refit.trained.record, [], []
     for number, (parent, draw) in enumerate(zip(parents, draws, strict=True)):
+        drawn = cohort.resampled(draw)
         try:
-            head = _moved(parent, cohort.resampled(draw)) if warm else parent
+            head = _moved(parent, drawn.view(drawn.labels)) if warm else parent
             # A moved head knows the patients drawn; what held-out patients score stands for it.
-            raw = refit.inner if warm else _raw_scores(parent, cohort)
-            learned = fit_recalibration(refit.trained.recalibration.method, labels[draw], raw[draw])
+            raw = refit.inner if warm else patient_scores(parent, cohort, recalibrated=False)
+            learned = fit_recalibration(record.recalibration.method, labels[draw], raw[draw])
         except HeadError as error:
             faults.append(f"head {number}: {error}")
             continue
-        own = {
-            "procedure": facts["procedure"],
-            "recalibration": learned.as_dict(),
-            "threshold": facts["threshold"],
-        }
-        heads.append(with_facts(head, own))
+        own = dataclasses.replace(record.essential, recalibration=learned)
+        heads.append(head.with_record(own))
     return BootstrapHeads(heads=tuple(heads), faults=tuple(faults))
 
 
-def _inner(recipe: Recipe, cohort: Cohort) -> IntArray:
+def _inner(recipe: ModelConfig, cohort: LabelledFeatures) -> IntArray:
     return inner_folds(
         cohort.is_positive,
         n_folds=recipe.folds.n_inner_folds,
@@ -135,82 +125,41 @@ def _inner(recipe: Recipe, cohort: Cohort) -> IntArray:
     )
 
 
-def _table(trained: TrainedFold, cohort: Cohort) -> FeatureTable:
-    """Return the features that the head reads, harmonised if it harmonises."""
-    table = cohort.tables[trained.pooling]
-    if trained.harmoniser is None:
-        return table
-    if cohort.harmonise is None:
-        raise HeadError("the head harmonises sites, and those of the cohort are not known")
-    harmoniser = Harmoniser(
-        combat=trained.harmoniser.combat, covariates=cohort.harmonise.covariates
-    )
-    features = harmoniser.apply(table.features, table.patient_ids)
-    return dataclasses.replace(table, features=features)
-
-
-def _raw_scores(trained: TrainedFold, cohort: Cohort) -> FloatArray:
-    """Score patients before recalibration."""
-    table = _table(trained, cohort)
-    joining = trained.head.facts["procedure"]["aggregation"]
-    joined = join_slices(apply_head(trained.head, table.features), table.patient_ids, joining)
-    return np.array([joined[name] for name in cohort.patient_ids])
-
-
-def _decided(recipe: Recipe, trained: TrainedFold, cohort: Cohort, raw: FloatArray) -> Refit:
+def _decided(
+    recipe: ModelConfig, trained: FittedModel, cohort: LabelledFeatures, raw: FloatArray
+) -> Refit:
     """Choose recalibration and thresholds on scores of patients that the head had not seen."""
-    spec, labels = recipe.predictions, cohort.is_positive
-    methods = spec.recalibration if spec.recalibration != ("none",) else ("none", "platt")
-    with threadpool_limits(limits=1):
-        recalibration, losses = choose_recalibration(
-            labels, raw, _inner(recipe, cohort), methods=methods
-        )
-    facts = {
-        **trained.head.facts,
-        "trials": [],
-        "recalibration": recalibration.as_dict(),
-        "recalibration_log_loss": losses,
-        **_thresholds(recipe, labels, recalibration, raw),
-    }
-    return Refit(trained=with_facts(trained, facts), inner=raw, place=(0, 0))
+    methods = recipe.predictions.recalibration
+    decision = decide(
+        recipe.predictions,
+        cohort.is_positive,
+        raw,
+        _inner(recipe, cohort),
+        whose="scores of new patients that the head had not seen",
+        methods=methods if methods != ("none",) else ("none", "platt"),
+    )
+    record = dataclasses.replace(trained.record, trials=[], **vars(decision))
+    return Refit(trained=trained.with_record(record), inner=raw, place=(0, 0))
 
 
-def _thresholds(
-    recipe: Recipe, labels: IntArray, recalibration: Recalibration, raw: FloatArray
-) -> dict[str, Any]:
-    spec, scores = recipe.predictions, recalibration.apply(raw)
-    targets = {}
-    for name in spec.targets:
-        target, at = parse_target(name)
-        targets[name] = float(threshold_for(labels, scores, target=target, at=at))
-    if isinstance(spec.threshold, float):
-        threshold, source = spec.threshold, "fixed by the configuration"
-    else:
-        threshold = float(youden_threshold(labels, scores))
-        source = "Youden's index on scores of new patients that the head had not seen"
-    return {"threshold": threshold, "threshold_from": source, "target_thresholds": targets}
-
-
-def _moved(trained: TrainedFold, cohort: Cohort) -> TrainedFold:
-    """Return the head, with a linear head of the new patients added to it."""
-    spec = Procedure.from_dict(trained.head.facts["procedure"]).head
+def _moved(trained: FittedModel, view: TrainingView) -> FittedModel:
+    """Return the head, with a linear head of the patients of a view added to it."""
+    spec = trained.record.hyperparameters.head
     if not isinstance(spec, LinearHeadSpec):
         raise ConfigurationError(
             "a warm start is defined for the linear head alone",
             found=f"a head of kind {spec.kind}",
             remedy="Choose --mode recalibrate, or refit with --run",
         )
-    table = _table(trained, cohort)
+    table = _harmonised(trained, view)
     tensors = trained.head.tensors
     zones = len(tensors["weight"])
-    labels = np.array([int(cohort.labels[name] == cohort.positive) for name in table.patient_ids])
-    train = np.ones(table.features.shape[:2], dtype=np.bool_)
-    rows, values = patient_rows(table, labels, Fit(train=train, seed=0), zones=zones)
+    fit = Fit(train=view.slices, seed=0)
+    rows, values = patient_rows(table, view.scan_is_positive, fit, zones=zones)
     offsets = _offsets(trained.head, table)
-    weight, intercept = _update(rows, values, offsets, spec)
-    zone = zone_of_slices(table.features.shape[1], zones)
-    share = len(zone) / np.bincount(zone, minlength=zones)
-    raw = share[:, None] * weight
+    n_slices = table.features.shape[1]
+    raw, intercept = solve_rows(rows, values, spec, n_slices=n_slices, offsets=offsets)
+    zone = zone_of_slices(n_slices, zones)
     heights = _slice_means(table)
     moved = {
         "weight": (tensors["weight"] + raw).astype(np.float32),
@@ -221,6 +170,17 @@ def _moved(trained: TrainedFold, cohort: Cohort) -> TrainedFold:
     }
     head = Head(kind="linear", tensors=moved, facts=trained.head.facts)
     return dataclasses.replace(trained, head=head)
+
+
+def _harmonised(trained: FittedModel, view: TrainingView) -> FeatureTable:
+    """Return the features that the head reads."""
+    table, known = view.tables[trained.pooling], trained.with_covariates(view.covariates)
+    if trained.harmoniser is None:
+        return table
+    if known.harmoniser is None:
+        raise HeadError("the head harmonises sites, and those of the cohort are not known")
+    features = known.harmoniser.apply(table.features, table.patient_ids)
+    return dataclasses.replace(table, features=features)
 
 
 def _offsets(head: Head, table: FeatureTable) -> FloatArray:
@@ -238,53 +198,3 @@ def _slice_means(table: FeatureTable) -> FloatArray:
     for name in names:
         sums += table.features[owners == name].mean(axis=0, dtype=np.float64)
     return sums / len(names)
-
-
-def _update(
-    rows: FloatArray, labels: IntArray, offsets: FloatArray, spec: LinearHeadSpec
-) -> tuple[FloatArray, float]:
-    """Fit what is added to a linear head: weights (zones, n_features) and an intercept.
-
-    The intercept holds for rows at the patients' mean.
-    """
-    mean, spread = rows.mean(axis=0), rows.std(axis=0)
-    deviation = np.where(spread > 1e-6, spread, 1.0)
-    if spec.scaling == "global":
-        deviation = np.full(spread.shape, max(float(np.sqrt((spread**2).sum())), 1e-12))
-    scaled = ((rows - mean) / deviation).reshape(len(rows), -1)
-    counts = np.bincount(labels, minlength=2)
-    weights = len(labels) / (2 * counts[labels]) if spec.balanced else np.ones(len(labels))
-    # The solution lies in the span of the rows.
-    with threadpool_limits(limits=1):
-        left, lengths, basis = np.linalg.svd(scaled, full_matrices=False)
-        solved = [
-            _solve(left * lengths, labels, offsets, weights * inverse)
-            for inverse in spec.inverse_l2
-        ]
-        slopes = np.mean([slope for slope, _ in solved], axis=0) @ basis
-    return slopes.reshape(mean.shape) / deviation, float(np.mean([b for _, b in solved]))
-
-
-def _solve(
-    coordinates: FloatArray, labels: IntArray, offsets: FloatArray, weights: FloatArray
-) -> tuple[FloatArray, float]:
-    """Minimise half the squared slopes plus the weighted log loss; the intercept is free."""
-    from scipy.optimize import minimize
-    from scipy.special import expit
-
-    design = np.column_stack([coordinates, np.ones(len(labels))])
-    penalised = np.append(np.ones(coordinates.shape[1]), 0.0)
-
-    def loss(beta: FloatArray) -> tuple[float, FloatArray]:
-        odds = offsets + design @ beta
-        value = (
-            0.5 * (penalised * beta**2).sum()
-            + (weights * (np.logaddexp(0.0, odds) - labels * odds)).sum()
-        )
-        return float(value), penalised * beta + design.T @ (weights * (expit(odds) - labels))
-
-    start = np.zeros(design.shape[1])
-    found = minimize(
-        loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 5000, "gtol": 1e-8}
-    ).x
-    return found[:-1], float(found[-1])

@@ -1,11 +1,11 @@
-"""Which way of taking in a new cohort is best, by cross-validation over the joined patients.
+"""Which strategy for a new cohort is best, by cross-validation over the joined patients.
 
-Four ways, from the least change to the most: leave the bundle `unchanged`; `recalibrate` it;
-`warm`, move its head on the new patients; `refit` on both cohorts. In every fold each way is gone
+Four strategies, from the least change to the most: leave the bundle `unchanged`; `recalibrate` it;
+`warm`, move its head on the new patients; `refit` on both cohorts. In every fold each is followed
 anew with the training patients alone, old heads included, and scores the patients held out.
 
-A later way replaces an earlier one only if its log loss is surely lower: the interval of the
-paired difference lies below 0. Small cohorts cannot tell the ways apart, and then the least change
+A later one replaces an earlier one only if its log loss is significantly lower: the interval of
+the paired difference lies below 0. Small cohorts cannot tell them apart, and then the least change
 is the safest (the reasoning of Vergouwe et al. 2017, Stat Med 36:4529-4539).
 """
 
@@ -22,17 +22,16 @@ from mri_transfer.errors import FoldError
 from mri_transfer.metrics.calibration import brier
 from mri_transfer.metrics.delong import delong_auc, delong_difference
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
-from mri_transfer.training.cross_validation import derive_seed
-from mri_transfer.training.dataset import Cohort
-from mri_transfer.training.fitted_model import TrainedFold
-from mri_transfer.training.folds import Folds, FoldSpec, make_folds
-from mri_transfer.training.recipe import Recipe
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.fitted_model import FittedModel, patient_scores
+from mri_transfer.training.folds import Folds, FoldSpec, derive_seed, make_folds
+from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import refit_on_all
-from mri_transfer.training.update import patient_scores, recalibrated, warmed
+from mri_transfer.training.update import recalibrated, warmed
 
-__all__ = ["Way", "WaysCompared", "compare_ways"]
+__all__ = ["UpdateStrategy", "StrategyComparison", "compare_strategies"]
 
-Way = Literal["unchanged", "recalibrate", "warm", "refit"]
+UpdateStrategy = Literal["unchanged", "recalibrate", "warm", "refit"]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -42,8 +41,8 @@ _CLIP = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class WaysCompared:
-    """Held-out scores by every way, and which way they speak for.
+class StrategyComparison:
+    """Held-out scores by every strategy, and which of them they speak for.
 
     Attributes
     ----------
@@ -53,9 +52,9 @@ class WaysCompared:
     is_new : ndarray of bool, shape (n,)
         Whether a patient is of the new cohort.
     scores : mapping of str to ndarray of float64, shape (n,)
-        By way, in the order of rising change.
+        By strategy, in the order of rising change.
     document : mapping
-        JSON values: figures of every way, on all patients and on the new ones; the paired
+        JSON values: figures of every strategy, on all patients and on the new ones; the paired
         differences; the steps of the choice.
     chosen : str
     """
@@ -63,41 +62,42 @@ class WaysCompared:
     patient_ids: tuple[str, ...]
     labels: IntArray
     is_new: npt.NDArray[np.bool_]
-    scores: Mapping[Way, FloatArray]
+    scores: Mapping[UpdateStrategy, FloatArray]
     document: Mapping[str, Any]
-    chosen: Way
+    chosen: UpdateStrategy
 
-    def performance(self, way: Way) -> dict[str, Any]:
-        """Return what a bundle made in one of the ways may promise."""
-        figures = self.document["all"][way]
+    def performance(self, strategy: UpdateStrategy) -> dict[str, Any]:
+        """Return what a bundle made by one of them may promise."""
+        figures = self.document["all"][strategy]
         return {
             "from": f"Cross-validation by patient over {figures['n']} joined patients, "
-            f"{self.document['n_folds']} folds, of taking in a cohort by {way} (internal testing)",
+            f"{self.document['n_folds']} folds, of taking in a cohort by {strategy} "
+            "(internal testing)",
             "figures": {name: figures[name] for name in ("auc", "brier")},
             "operating_points": [],
         }
 
 
-def compare_ways(
-    recipe: Recipe,
-    parent: TrainedFold,
-    new: Cohort,
+def compare_strategies(
+    recipe: ModelConfig,
+    parent: FittedModel,
+    new: LabelledFeatures,
     *,
-    old: Cohort | None = None,
+    old: LabelledFeatures | None = None,
     n_folds: int = 5,
     progress: Callable[[int, int], None] | None = None,
-) -> WaysCompared:
-    """Compare the ways of taking in a new cohort.
+) -> StrategyComparison:
+    """Compare the strategies for a new cohort.
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : ModelConfig
         Of the old bundle.
-    parent : TrainedFold
+    parent : FittedModel
         Its head. With `old` it is made anew in every fold, without the patients held out.
-    new : Cohort
-    old : Cohort, optional
-        The patients of the old bundle. Without them refitting is impossible, and the ways are
+    new : LabelledFeatures
+    old : LabelledFeatures, optional
+        The patients of the old bundle. Without them refitting is impossible, and the others are
         compared on the new patients alone.
     n_folds : int
         Fewer if a label of a cohort has fewer patients.
@@ -114,13 +114,13 @@ def compare_ways(
     is_new = np.array([name in new.labels for name in names])
     folds = _folds(recipe, joined, is_new, n_folds)
     position = {name: i for i, name in enumerate(names)}
-    scores: dict[Way, FloatArray] = {}
+    scores: dict[UpdateStrategy, FloatArray] = {}
     for done, outer in enumerate(folds):
         train = {names[i] for i in outer.train}
         test = joined.only([names[i] for i in outer.test])
         place = (0, outer.fold)
-        for way, trained in _ways(recipe, parent, new, old, train, place):
-            found = scores.setdefault(way, np.full(len(names), np.nan))
+        for strategy, trained in _followed(recipe, parent, new, old, train, place):
+            found = scores.setdefault(strategy, np.full(len(names), np.nan))
             found[[position[name] for name in test.patient_ids]] = patient_scores(trained, test)
         if progress is not None:
             progress(done + 1, int(folds.assignment.max()) + 1)
@@ -132,12 +132,15 @@ def compare_ways(
         "n_folds": int(folds.assignment.max()) + 1,
         "n_old": int((~is_new).sum()),
         "n_new": int(is_new.sum()),
-        "all": {way: _figures(labels, values) for way, values in scores.items()},
-        "new": {way: _figures(labels[is_new], values[is_new]) for way, values in scores.items()},
+        "all": {name: _figures(labels, values) for name, values in scores.items()},
+        "new": {
+            strategy: _figures(labels[is_new], values[is_new])
+            for strategy, values in scores.items()
+        },
         "steps": steps,
         "chosen": chosen,
     }
-    return WaysCompared(
+    return StrategyComparison(
         patient_ids=names,
         labels=labels,
         is_new=is_new,
@@ -147,7 +150,9 @@ def compare_ways(
     )
 
 
-def _folds(recipe: Recipe, joined: Cohort, is_new: npt.NDArray[np.bool_], n_folds: int) -> Folds:
+def _folds(
+    recipe: ModelConfig, joined: LabelledFeatures, is_new: npt.NDArray[np.bool_], n_folds: int
+) -> Folds:
     """Split the patients so that every fold has its share of each label of each cohort."""
     strata = [
         f"{joined.labels[name]} {'new' if new else 'old'}"
@@ -156,7 +161,7 @@ def _folds(recipe: Recipe, joined: Cohort, is_new: npt.NDArray[np.bool_], n_fold
     fewest = min(strata.count(name) for name in set(strata))
     if fewest < 2 or len(set(joined.labels.values())) < 2:
         raise FoldError(
-            "the new cohort is too small to say which way of taking it in is better",
+            "the new cohort is too small to say which strategy is better",
             found=", ".join(f"{name}: {strata.count(name)}" for name in sorted(set(strata))),
             expected="two patients or more of each label",
         )
@@ -164,15 +169,15 @@ def _folds(recipe: Recipe, joined: Cohort, is_new: npt.NDArray[np.bool_], n_fold
     return make_folds(joined.patient_ids, strata, spec=spec, seed=recipe.seed)
 
 
-def _ways(
-    recipe: Recipe,
-    parent: TrainedFold,
-    new: Cohort,
-    old: Cohort | None,
+def _followed(
+    recipe: ModelConfig,
+    parent: FittedModel,
+    new: LabelledFeatures,
+    old: LabelledFeatures | None,
     train: set[str],
     place: tuple[int, int],
-) -> Iterator[tuple[Way, TrainedFold]]:
-    """Go every way with training patients alone."""
+) -> Iterator[tuple[UpdateStrategy, FittedModel]]:
+    """Follow every strategy with training patients alone."""
     fresh = new.only(train)
     base = parent if old is None else refit_on_all(recipe, old.only(train), place=place).trained
     yield "unchanged", base
@@ -202,24 +207,26 @@ def _figures(labels: IntArray, scores: FloatArray) -> dict[str, Any]:
 
 
 def _choose(
-    labels: IntArray, scores: Mapping[Way, FloatArray], rng: np.random.Generator
-) -> tuple[Way, list[dict[str, Any]]]:
-    ways = list(scores)
-    chosen, steps = ways[0], []
-    for way in ways[1:]:
-        losses = _log_losses(labels, scores[way]) - _log_losses(labels, scores[chosen])
+    labels: IntArray, scores: Mapping[UpdateStrategy, FloatArray], rng: np.random.Generator
+) -> tuple[UpdateStrategy, list[dict[str, Any]]]:
+    strategies = list(scores)
+    chosen, steps = strategies[0], []
+    for strategy in strategies[1:]:
+        losses = _log_losses(labels, scores[strategy]) - _log_losses(labels, scores[chosen])
         difference = _mean_with_interval(losses, labels, rng)
         better = difference.ci_high is not None and difference.ci_high < 0
         steps.append(
             {
-                "way": way,
+                "way": strategy,
                 "against": chosen,
                 "log_loss_difference": difference.as_dict(),
-                "auc_difference": delong_difference(labels, scores[way], scores[chosen]).as_dict(),
+                "auc_difference": delong_difference(
+                    labels, scores[strategy], scores[chosen]
+                ).as_dict(),
                 "surely_better": better,
             }
         )
-        chosen = way if better else chosen
+        chosen = strategy if better else chosen
     return chosen, steps
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mri_transfer.bundle import Seal
-    from mri_transfer.training.update_choice import WaysCompared
+    from mri_transfer.training.update_choice import StrategyComparison
     from pipelines.jobs.retrain import Packing
 
 __all__ = ["export", "retrain"]
@@ -188,7 +188,7 @@ def _demand_one_source(
         )
 
 
-def _show_updates(console: Console, compared: WaysCompared) -> None:
+def _show_updates(console: Console, compared: StrategyComparison) -> None:
     """Print the cross-validated comparison of the updates."""
     document = compared.document
     console.print(

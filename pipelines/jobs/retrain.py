@@ -30,9 +30,9 @@ from mri_transfer.scans.preparation.identity import IdentityStore, identity_key
 from mri_transfer.scans.quality import ScoreStore, score_key
 from mri_transfer.scans.slices import SliceStore
 from mri_transfer.scans.volumes import check_header
-from mri_transfer.training.dataset import Cohort
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.predictions import InnerScores, PatientScores
-from mri_transfer.training.recipe import Recipe
 from mri_transfer.training.refit import BootstrapSpec, bootstrap_heads, refit_on_all
 from pipelines.config import RunConfig, read_config
 from pipelines.lock import locked
@@ -43,7 +43,7 @@ from pipelines.stage import Context, Reporter
 from pipelines.stages.features import open_trunk, read_feature_tables
 from pipelines.stages.folds import read_folds
 from pipelines.stages.prepare import read_prepared_index
-from pipelines.stages.train import harmonise_of, read_trained, trained_files
+from pipelines.stages.train import covariates_of, read_trained, trained_files
 from pipelines.workspace import Workspace
 
 __all__ = [
@@ -85,7 +85,7 @@ def cohort_files(workspace: Workspace) -> list[tuple[Path, str]]:
     ]
 
 
-def recipe_of(workspace: Workspace, config: RunConfig) -> Recipe:
+def recipe_of(workspace: Workspace, config: RunConfig) -> ModelConfig:
     """Return a run's settings from scan to decision, with what its features were computed on."""
     record = StageRecord.read(workspace, "features")
     if record is None:
@@ -94,7 +94,7 @@ def recipe_of(workspace: Workspace, config: RunConfig) -> Recipe:
             where=str(workspace.root),
             remedy="Run `mri-transfer features` on this folder again",
         )
-    names = {field.name for field in dataclasses.fields(Recipe)}
+    names = {field.name for field in dataclasses.fields(ModelConfig)}
     shared = {name: value for name, value in vars(config).items() if name in names}
     resolved = {name: record.specs["features"][name] for name in ("precision", "device")}
     changed = {
@@ -102,21 +102,21 @@ def recipe_of(workspace: Workspace, config: RunConfig) -> Recipe:
         # What is kept is named by scan: nobody's name leaves.
         "quality": dataclasses.replace(config.quality, keep=()),
     }
-    return Recipe(**{**shared, **changed})
+    return ModelConfig(**{**shared, **changed})
 
 
-def read_cohort(workspace: Workspace, config: RunConfig) -> Cohort:
+def read_cohort(workspace: Workspace, config: RunConfig) -> LabelledFeatures:
     """Read the features and labels of a run's patients."""
     labels = config.labels
     patients = read_manifest(workspace.manifest, check_files=False).patients()["label"]
-    return Cohort(
+    return LabelledFeatures(
         tables=read_feature_tables(workspace, config),
         labels={
             str(name): labels.positive if label == labels.positive else labels.others
             for name, label in patients.items()
         },
         positive=labels.positive,
-        harmonise=harmonise_of(workspace, config),
+        covariates=covariates_of(workspace, config),
     )
 
 

@@ -20,7 +20,7 @@ from mri_transfer.bundle import (
 )
 from mri_transfer.core.files import write_json
 from mri_transfer.errors import ConfigurationError
-from mri_transfer.training.dataset import Cohort
+from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.refit import (
     BootstrapHeads,
     BootstrapSpec,
@@ -29,7 +29,7 @@ from mri_transfer.training.refit import (
     refit_on_all,
 )
 from mri_transfer.training.update import bootstrap_updates, recalibrated, warmed
-from mri_transfer.training.update_choice import WaysCompared, compare_ways
+from mri_transfer.training.update_choice import StrategyComparison, compare_strategies
 from pipelines.config import config_of
 from pipelines.jobs.retrain import (
     COHORT_CACHES,
@@ -71,7 +71,7 @@ def update_bundle(
     reporter: Reporter,
     weights: Path | None = None,
     jobs: int | None = None,
-) -> tuple[WaysCompared, Seal | None]:
+) -> tuple[StrategyComparison, Seal | None]:
     """Take a new cohort into a bundle; the old one stays as it is.
 
     Only scans that the cache does not hold are computed. What cross-validation says of the ways
@@ -79,7 +79,7 @@ def update_bundle(
 
     Returns
     -------
-    compared : WaysCompared
+    compared : StrategyComparison
     seal : Seal or None
         Of the new bundle; None if the old one is as good, and no way was named.
 
@@ -101,7 +101,7 @@ def update_bundle(
             "refitting needs the old patients' features, which the bundle does not hold",
             remedy="Name the run it was made of with --run, or choose warm or recalibrate",
         )
-    compared = compare_ways(
+    compared = compare_strategies(
         parent.recipe,
         parent.trained,
         new,
@@ -142,7 +142,7 @@ def _encode(
     reporter: Reporter,
     weights: Path | None,
     jobs: int | None,
-) -> tuple[Workspace, Cohort]:
+) -> tuple[Workspace, LabelledFeatures]:
     """Bring the new cohort to features, as the old one was."""
     config = config_of(parent.recipe)
     workspace = begin_run(update.manifest, update.work, config, cache=cache)
@@ -157,7 +157,7 @@ def _encode(
     return workspace, read_cohort(workspace, config)
 
 
-def _demand_strangers(parent: ModelBundle, new: Cohort, study: Study) -> None:
+def _demand_strangers(parent: ModelBundle, new: LabelledFeatures, study: Study) -> None:
     """Refuse a new cohort with patients or scans that the old bundle was made of."""
     again = [
         name
@@ -177,7 +177,7 @@ def _demand_strangers(parent: ModelBundle, new: Cohort, study: Study) -> None:
 
 def _old_patients(
     update: Update, parent: ModelBundle, cache: Path, reporter: Reporter
-) -> tuple[Cohort | None, Study | None]:
+) -> tuple[LabelledFeatures | None, Study | None]:
     """Return the patients behind the bundle, from the run or from the bundle, if they are there."""
     if update.run is None:
         return parent.features, None
@@ -200,7 +200,7 @@ def _old_patients(
 
 
 def _fit(
-    parent: ModelBundle, cohort: Cohort, mode: Mode, spec: BootstrapSpec
+    parent: ModelBundle, cohort: LabelledFeatures, mode: Mode, spec: BootstrapSpec
 ) -> tuple[Refit, BootstrapHeads]:
     recipe = parent.recipe
     if mode == "refit":

@@ -30,10 +30,11 @@ from mri_transfer.evaluation.audit import (
 )
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.cross_validation import cross_validate
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.estimator import TransferClassifier, configured_estimator
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import InnerScores, PatientScores, SliceScores
-from mri_transfer.training.search import Procedure
+from mri_transfer.training.search import Hyperparameters
 from pipelines.config import RunConfig
 from pipelines.stage import Context, Stage, StageResult
 from pipelines.stages.baselines import random_trunk_table
@@ -42,7 +43,7 @@ from pipelines.stages.features import read_feature_tables
 from pipelines.stages.folds import read_folds
 from pipelines.stages.recompute import recomputed_features
 from pipelines.stages.robustness import perturbed_tables
-from pipelines.stages.train import TRAIN, harmonise_of, read_trained, trained_files
+from pipelines.stages.train import TRAIN, labelled_features, read_trained, trained_files
 from pipelines.workspace import Workspace
 
 __all__ = ["AUDIT", "failed_checks"]
@@ -69,11 +70,11 @@ def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
     ]
 
 
-def _usual_procedure(config: RunConfig, trained: Sequence[TrainedFold]) -> Procedure:
-    """Return the procedure that most outer folds chose; of equals the configured one."""
-    chosen = Counter(Procedure.from_dict(one.head.facts["procedure"]) for one in trained)
-    configured = config.procedure.resolved
-    return max(chosen, key=lambda procedure: (chosen[procedure], procedure == configured))
+def _usual_hyperparameters(config: RunConfig, trained: Sequence[FittedModel]) -> Hyperparameters:
+    """Return those that most outer folds chose; of equals the configured one."""
+    chosen = Counter(one.record.hyperparameters for one in trained)
+    configured = config.hyperparameters.resolved
+    return max(chosen, key=lambda one: (chosen[one], one == configured))
 
 
 def _work(context: Context) -> StageResult:
@@ -83,19 +84,18 @@ def _work(context: Context) -> StageResult:
     tables = read_feature_tables(workspace, config)
     # First, because it says how long it will take: the longest part by far where it is asked for.
     robustness = _robustness(context, tables, folds, trained)
-    procedure = _usual_procedure(config, trained)
+    procedure = _usual_hyperparameters(config, trained)
     table = tables[procedure.pooling]
     features_id = digest(
         pd.read_csv(workspace.features, dtype=str, keep_default_na=False).to_dict("records")
     )
     results = ResultStore(workspace.cache)
+    estimator = configured_estimator(config).with_hyperparameters(procedure)
     stress = stress_test(
-        procedure.head,
-        table,
+        estimator,
+        labelled_features(context, {procedure.pooling: table}, folds),
         folds,
         fold_spec=config.folds,
-        aggregation=procedure.joining,
-        positive_label=config.labels.positive,
         n_permutations=config.audit.n_permutations,
         bootstrap_samples=config.audit.bootstrap_samples,
         seed=config.seed,
@@ -118,7 +118,7 @@ def _work(context: Context) -> StageResult:
         shortcuts=_shortcuts(context, table),
         retest=_retest(context, tables, folds, trained),
         robustness=robustness,
-        learning_curve=_learning_curve(context, procedure, table, folds, features_id, results),
+        learning_curve=_learning_curve(context, estimator, table, folds, features_id, results),
     )
     audit.write(workspace.audit)
     return StageResult(outputs=[workspace.audit], summary=_summary(audit, stress.sentence))
@@ -130,24 +130,15 @@ def _summary(audit: Audit, sentence: str) -> str:
 
 
 def _checks(
-    context: Context, tables: Tables, folds: Folds, trained: Sequence[TrainedFold]
+    context: Context, tables: Tables, folds: Folds, trained: Sequence[FittedModel]
 ) -> list[dict[str, Any]]:
     workspace, config = context.workspace, context.config
     inner = InnerScores.read(workspace.inner_scores).table
 
-    def refit(tables: Tables, folds: Folds, place: tuple[int, int]) -> TrainedFold:
+    def refit(tables: Tables, folds: Folds, place: tuple[int, int]) -> FittedModel:
+        data = labelled_features(context, tables, folds)
         result = cross_validate(
-            config.procedure,
-            tables,
-            folds,
-            fold_spec=config.folds,
-            prediction_spec=config.predictions,
-            search_spec=config.search,
-            positive_label=config.labels.positive,
-            negative_label=config.labels.others,
-            seed=config.seed,
-            harmonise=harmonise_of(workspace, config),
-            only={place},
+            configured_estimator(config), data, folds, seed=config.seed, only={place}
         )
         return result.trained[0]
 
@@ -198,7 +189,7 @@ def _shortcuts(context: Context, table: FeatureTable) -> dict[str, Any] | None:
 
 
 def _retest(
-    context: Context, tables: Tables, folds: Folds, trained: Sequence[TrainedFold]
+    context: Context, tables: Tables, folds: Folds, trained: Sequence[FittedModel]
 ) -> dict[str, Any]:
     config = context.config
     scores = scan_scores(
@@ -217,7 +208,7 @@ def _retest(
 
 
 def _robustness(
-    context: Context, tables: Tables, folds: Folds, trained: Sequence[TrainedFold]
+    context: Context, tables: Tables, folds: Folds, trained: Sequence[FittedModel]
 ) -> list[dict[str, Any]] | None:
     config = context.config
     if not config.audit.robustness_patients:
@@ -236,7 +227,7 @@ def _robustness(
 
 def _learning_curve(
     context: Context,
-    procedure: Procedure,
+    estimator: TransferClassifier,
     table: FeatureTable,
     folds: Folds,
     features_id: str,
@@ -249,18 +240,19 @@ def _learning_curve(
     if config.trunk.weights != "random":
         tables["random trunk"] = random_trunk_table(context)
     return learning_curve(
-        procedure.head,
-        tables,
+        estimator,
+        {
+            name: labelled_features(context, {estimator.pooling: one}, folds)
+            for name, one in tables.items()
+        },
         folds,
-        aggregation=procedure.joining,
-        positive_label=config.labels.positive,
         spec=LearningCurveSpec(
             bootstrap_samples=config.audit.bootstrap_samples,
             confidence=config.evaluation.confidence,
         ),
         seed=config.seed,
         results=results,
-        identities={name: f"{features_id} {procedure.pooling} {name}" for name in tables},
+        identities={name: f"{features_id} {estimator.pooling} {name}" for name in tables},
         progress=context.reporter.counter("learning curve"),
     )
 

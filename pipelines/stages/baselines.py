@@ -19,10 +19,12 @@ from mri_transfer.scans.descriptors import (
     descriptor_key,
 )
 from mri_transfer.scans.slices import SliceStore
+from mri_transfer.training.estimator import configured_estimator
 from mri_transfer.training.folds import Folds
 from pipelines.stage import Context
 from pipelines.stages.features import collect_features, encode_missing, plan_features
 from pipelines.stages.prepare import load_prepared, read_prepared_index
+from pipelines.stages.train import labelled_features
 
 __all__ = ["image_baselines", "random_trunk_table"]
 
@@ -44,13 +46,11 @@ def image_baselines(context: Context, folds: Folds) -> dict[str, pd.DataFrame]:
         )
     if config.evaluation.random_trunk and config.trunk.weights != "random":
         found[RANDOM_TRUNK] = random_trunk_baseline(
-            config.procedure,
-            random_trunk_table(context),
+            configured_estimator(config),
+            labelled_features(
+                context, {config.features.pooling: random_trunk_table(context)}, folds
+            ),
             folds,
-            fold_spec=config.folds,
-            prediction_spec=config.predictions,
-            positive_label=config.labels.positive,
-            negative_label=config.labels.others,
             seed=config.seed,
         )
     return found

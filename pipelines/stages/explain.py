@@ -28,7 +28,7 @@ from mri_transfer.models.features import FeatureTable, resolve_features
 from mri_transfer.models.heads import HEADS
 from mri_transfer.models.trunks import Trunk
 from mri_transfer.scans.slices import SliceStack, SliceStore
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import PatientScores
 from pipelines.config import RunConfig
@@ -60,7 +60,7 @@ class _Job:
     """What is read once and used throughout."""
 
     context: Context
-    trained: list[TrainedFold]
+    trained: list[FittedModel]
     tables: dict[str, FeatureTable]
     folds: Folds
     scans: list[dict[str, str]]

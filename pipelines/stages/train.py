@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.specs import spec_dict
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.harmonisation import demand_one_site
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate
-from mri_transfer.training.fitted_model import Harmonise, TrainedFold
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.estimator import configured_estimator
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import ClassScores
 from pipelines.config import RunConfig
@@ -20,7 +24,7 @@ from pipelines.stages.features import FEATURES, read_feature_tables
 from pipelines.stages.folds import FOLDS
 from pipelines.workspace import Workspace
 
-__all__ = ["TRAIN", "harmonise_of", "read_trained", "trained_files"]
+__all__ = ["TRAIN", "covariates_of", "labelled_features", "read_trained", "trained_files"]
 
 
 def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
@@ -39,25 +43,34 @@ def _clear_earlier(workspace: Workspace) -> None:
             file.unlink()
 
 
-def harmonise_of(workspace: Workspace, config: RunConfig) -> Harmonise | None:
-    """Return how the run takes sites out of its features; None if it does not."""
+def covariates_of(workspace: Workspace, config: RunConfig) -> pd.DataFrame | None:
+    """Return what harmonisation needs of the patients; None if the run does not harmonise."""
     if config.harmonisation.kind == "none":
         return None
     manifest = read_manifest(workspace.manifest, check_files=False)
     demand_one_site(manifest.scans, config.harmonisation.site_column)
-    covariates = manifest.patients().drop(columns="label")
-    return Harmonise(spec=config.harmonisation, covariates=covariates)
+    return manifest.patients().drop(columns="label")
 
 
-def read_trained(workspace: Workspace, config: RunConfig, folds: Folds) -> list[TrainedFold]:
+def labelled_features(
+    context: Context, tables: Mapping[str, FeatureTable], folds: Folds
+) -> LabelledFeatures:
+    """Return what the run's models are fitted on; `folds` have two labels."""
+    workspace, config = context.workspace, context.config
+    return LabelledFeatures.of_folds(
+        tables, folds, config.labels.positive, covariates=covariates_of(workspace, config)
+    )
+
+
+def read_trained(workspace: Workspace, config: RunConfig, folds: Folds) -> list[FittedModel]:
     """Read the heads of every outer fold."""
-    harmonise = harmonise_of(workspace, config)
+    covariates = covariates_of(workspace, config)
     return [
-        TrainedFold.read(
+        FittedModel.read(
             workspace.head(one.repeat, one.fold),
             repeat=one.repeat,
             fold=one.fold,
-            covariates=None if harmonise is None else harmonise.covariates,
+            covariates=covariates,
         )
         for one in folds
     ]
@@ -98,17 +111,13 @@ def _cross_validate(
     others: str,
 ) -> CrossValidation:
     workspace, config = context.workspace, context.config
+    two = folds.against(positive, others)
+    covariates = covariates_of(workspace, config)
     return cross_validate(
-        config.procedure,
-        tables,
-        folds.against(positive, others),
-        fold_spec=config.folds,
-        prediction_spec=config.predictions,
-        search_spec=config.search,
-        positive_label=positive,
-        negative_label=others,
+        configured_estimator(config),
+        LabelledFeatures.of_folds(tables, two, positive, covariates=covariates),
+        two,
         seed=config.seed,
-        harmonise=harmonise_of(workspace, config),
         progress=context.reporter.counter(
             f"fitting {config.heads.kind} heads, {positive} against {others}"
         ),

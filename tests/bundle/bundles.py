@@ -17,10 +17,9 @@ from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import LinearHeadSpec
 from mri_transfer.models.trunks import Trunk, TrunkSpec, load_trunk
 from mri_transfer.scans.slices import SliceSpec
-from mri_transfer.training.dataset import Cohort
-from mri_transfer.training.fitted_model import Harmonise
+from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.folds import FoldSpec
-from mri_transfer.training.recipe import Recipe
+from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import BootstrapSpec, bootstrap_heads, refit_on_all
 from mri_transfer.training.search import SearchSpec
 from tests.synthetic import feature_table
@@ -30,7 +29,7 @@ N_SLICES = 4
 #: Channels of the trunk's third block.
 N_FEATURES = 256
 
-RECIPE = Recipe(
+RECIPE = ModelConfig(
     slices=SliceSpec(n_slices=N_SLICES, size_px=32),
     trunk=TrunkSpec(weights="random", layer="block3_pool"),
     features=FeatureSpec(precision="fp32", device="cpu"),
@@ -43,27 +42,28 @@ HARMONISED = dataclasses.replace(RECIPE, harmonisation=COMBAT)
 
 def made_up_cohort(
     *, n_patients: int = 24, seed: int = 0, prefix: str = "", sites: bool = False, **signal: Any
-) -> Cohort:
+) -> LabelledFeatures:
     """Grow a cohort; patients are named p000 and so on, behind a prefix."""
     table, labels = feature_table(
         n_patients=n_patients, n_slices=N_SLICES, n_features=N_FEATURES, seed=seed, **signal
     )
     owners = tuple(prefix + name for name in table.patient_ids)
     words = {name: "AD" if label else "CN" for name, label in zip(owners, labels, strict=True)}
-    harmonise = None
+    covariates = None
     if sites:
         names = sorted(words)
         covariates = pd.DataFrame(
             {"site": [f"site{i // 2 % 2}" for i in range(len(names))]}, index=names
         )
-        harmonise = Harmonise(spec=COMBAT, covariates=covariates)
     table = dataclasses.replace(
         table, patient_ids=owners, scan_ids=tuple(prefix + name for name in table.scan_ids)
     )
-    return Cohort(tables={"max": table}, labels=words, positive="AD", harmonise=harmonise)
+    return LabelledFeatures(
+        tables={"max": table}, labels=words, positive="AD", covariates=covariates
+    )
 
 
-def study_of(cohort: Cohort) -> Study:
+def study_of(cohort: LabelledFeatures) -> Study:
     """Return what would be known of a cohort's scans."""
     table = cohort.tables["max"]
     return Study(
@@ -84,7 +84,7 @@ def training_scan(patient_id: str, number: int = 0, **changes: Any) -> TrainingS
 
 
 def made_up_bundle(
-    cohort: Cohort | None = None, recipe: Recipe = RECIPE, **changes: Any
+    cohort: LabelledFeatures | None = None, recipe: ModelConfig = RECIPE, **changes: Any
 ) -> ModelBundle:
     """Fit and pack a cohort."""
     cohort = cohort or made_up_cohort()

@@ -15,6 +15,7 @@ from mri_transfer.bundle.conformal import (
     measure_coverage,
 )
 from mri_transfer.training.cross_validation import cross_validate
+from mri_transfer.training.estimator import configured_estimator
 from mri_transfer.training.folds import make_folds
 from tests.bundle.bundles import RECIPE, made_up_cohort
 
@@ -86,17 +87,7 @@ def validated(**signal):
     cohort = made_up_cohort(n_patients=36, **signal)
     names = cohort.patient_ids
     folds = make_folds(names, [cohort.labels[n] for n in names], spec=RECIPE.folds, seed=5)
-    result = cross_validate(
-        RECIPE.procedure,
-        cohort.tables,
-        folds,
-        fold_spec=RECIPE.folds,
-        prediction_spec=RECIPE.predictions,
-        search_spec=RECIPE.search,
-        positive_label="AD",
-        negative_label="CN",
-        seed=0,
-    )
+    result = cross_validate(configured_estimator(RECIPE), cohort, folds, seed=0)
     return result, cohort
 
 

@@ -20,9 +20,10 @@ from mri_transfer.evaluation.image_baselines import (
 from mri_transfer.metrics.discrimination import auc
 from mri_transfer.models.heads import LinearHeadSpec
 from mri_transfer.scans.descriptors import ScanDescriptors
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.folds import Folds, FoldSpec, make_folds
-from mri_transfer.training.predictions import PatientScores, PredictionSpec
-from mri_transfer.training.search import Procedure
+from mri_transfer.training.predictions import PatientScores
 from tests.synthetic import feature_table, folds_of
 
 NAMES = (OUTLINE, HISTOGRAM, VOXELS)
@@ -175,21 +176,12 @@ def test_an_empty_scan_is_no_reason_to_divide_by_zero() -> None:
 def test_the_untrained_trunks_features_are_read_by_the_configured_head() -> None:
     table, labels = feature_table(signal=3.0)
     folds = folds_of(table, labels)
-    spec = FoldSpec(n_folds=4, n_repeats=1, n_inner_folds=3)
-    procedure = Procedure(pooling="max", head=LinearHeadSpec(zones=1), aggregation="auto")
+    estimator = TransferClassifier(head=LinearHeadSpec(zones=1), n_inner_folds=3)
 
     def scored(signal: float) -> float:
         grown, _ = feature_table(signal=signal)
-        found = random_trunk_baseline(
-            procedure,
-            grown,
-            folds,
-            fold_spec=spec,
-            prediction_spec=PredictionSpec(),
-            positive_label="AD",
-            negative_label="CN",
-            seed=0,
-        )
+        data = LabelledFeatures.of_folds({"max": grown}, folds, "AD")
+        found = random_trunk_baseline(estimator, data, folds, seed=0)
         assert sorted(found["patient_id"]) == list(folds.patient_ids)
         return _auc(found)
 

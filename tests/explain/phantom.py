@@ -12,10 +12,10 @@ import torch
 
 from mri_transfer.models.aggregation import resolve_aggregation
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.harmonisation import HarmonisationSpec
+from mri_transfer.models.harmonisation import HarmonisationSpec, fit_combat
 from mri_transfer.models.heads import Head
 from mri_transfer.models.trunks import InputScaling, TrunkNetwork
-from mri_transfer.training.fitted_model import Harmonise, Harmoniser, TrainedFold
+from mri_transfer.training.fitted_model import FittedModel, Harmoniser
 from mri_transfer.training.folds import Folds
 
 CHANNELS, SLICES = 6, 5
@@ -43,8 +43,9 @@ def make_head(kind: str, n_features: int = CHANNELS, *, seed: int = 0) -> Head:
     }  # fmt: skip
     aggregation = resolve_aggregation("auto", kind)
     facts = {
-        "procedure": {"pooling": "max", "aggregation": aggregation},
+        "procedure": {"pooling": "max", "head": {"kind": kind}, "aggregation": aggregation},
         "recalibration": {"method": "none", "parameters": {}},
+        "threshold": 0.5,
     }
     return Head(kind=kind, tensors=tensors[kind], facts=facts)
 
@@ -55,7 +56,7 @@ def make_trained(kind: str = "linear", *, n_repeats: int = 2, n_folds: int = 2, 
     for repeat, fold in np.ndindex(n_repeats, n_folds):
         head = make_head(kind, seed=10 * repeat + fold)
         head.facts["procedure"]["pooling"] = pooling
-        trained.append(TrainedFold(repeat=repeat, fold=fold, head=head))
+        trained.append(FittedModel(repeat=repeat, fold=fold, head=head))
     return trained
 
 
@@ -69,8 +70,9 @@ def make_harmoniser(table: FeatureTable) -> Harmoniser:
         },
         index=pd.Index(names, name="patient_id"),
     )  # fmt: skip
-    harmonise = Harmonise(spec=HarmonisationSpec(kind="combat"), covariates=covariates)
-    return Harmoniser.fit(harmonise, table, np.arange(len(table.scan_ids)))
+    known = covariates.loc[list(table.patient_ids)]
+    combat = fit_combat(table.features, known, spec=HarmonisationSpec(kind="combat"))
+    return Harmoniser(combat=combat, covariates=covariates)
 
 
 def make_table(n_patients: int = 8, *, seed: int = 3) -> FeatureTable:

@@ -15,7 +15,7 @@ from mri_transfer.explain.scan_maps import MapStore, fold_digest, maps_key
 from mri_transfer.models.heads import apply_head
 from mri_transfer.models.pooling import PoolMaps
 from mri_transfer.scans.slices import SliceSpec
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 from tests.explain.phantom import (
     CHANNELS,
     KINDS,
@@ -38,7 +38,7 @@ def _maps() -> torch.Tensor:
 def _through(kind: str, pooling: str):
     maps = _maps()
     n_features = CHANNELS * (ROWS * COLUMNS if pooling == "flatten" else 1)
-    one = TrainedFold(repeat=0, fold=0, head=make_head(kind, n_features))
+    one = FittedModel(repeat=0, fold=0, head=make_head(kind, n_features))
     model = fold_model(one, "p")
     gradients = feature_gradients(model, PoolMaps(pooling)(maps).numpy())
     return maps, model, gradients.astype(np.float32)

@@ -14,15 +14,18 @@ from mri_transfer.metrics.discrimination import auc
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, PublishedHeadSpec
-from mri_transfer.training.cross_validation import CrossValidation, cross_validate, derive_seed
-from mri_transfer.training.fitted_model import Harmonise, TrainedFold, predict_folds
-from mri_transfer.training.folds import Folds, FoldSpec
+from mri_transfer.training.cross_validation import CrossValidation, cross_validate
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.estimator import TransferClassifier
+from mri_transfer.training.fitted_model import FittedModel, predict_folds
+from mri_transfer.training.folds import Folds, FoldSpec, derive_seed
 from mri_transfer.training.predictions import PredictionSpec
-from mri_transfer.training.search import Procedure, SearchSpec
+from mri_transfer.training.search import SearchSpec
 from tests.synthetic import feature_table, folds_of
 
 SPEC = FoldSpec(n_folds=4, n_repeats=1, n_inner_folds=3)
 LINEAR = LinearHeadSpec(inverse_l2=(1.0,), zones=1)
+COMBAT = HarmonisationSpec(kind="combat", preserve=("age",))
 SPACE = {"heads.inverse_l2": [[0.001], [10.0]], "heads.zones": [2]}
 
 
@@ -35,23 +38,18 @@ def _run(
     only: set[tuple[int, int]] | None = None,
     margin_se: float = 0.0,
     progress=None,
-    harmonise: Harmonise | None = None,
+    covariates: pd.DataFrame | None = None,
     **prediction,
 ) -> CrossValidation:
-    return cross_validate(
-        Procedure(pooling="max", head=head, aggregation="auto"),
-        {"max": table},
-        folds,
-        fold_spec=SPEC,
-        prediction_spec=PredictionSpec(**prediction),
-        search_spec=SearchSpec(space=space, n_trials=4, margin_se=margin_se),
-        positive_label="AD",
-        negative_label="CN",
-        seed=0,
-        only=only,
-        progress=progress,
-        harmonise=harmonise,
+    estimator = TransferClassifier(
+        head=head,
+        predictions=PredictionSpec(**prediction),
+        search=SearchSpec(space=space, n_trials=4, margin_se=margin_se),
+        harmonisation=None if covariates is None else COMBAT,
+        n_inner_folds=SPEC.n_inner_folds,
     )
+    data = LabelledFeatures.of_folds({"max": table}, folds, "AD", covariates=covariates)
+    return cross_validate(estimator, data, folds, seed=0, only=only, progress=progress)
 
 
 def _auc(result: CrossValidation) -> float:
@@ -282,15 +280,11 @@ def test_the_search_may_choose_another_pooling_and_the_fold_is_scored_with_it() 
     noise, _ = feature_table(signal=0)
     table, labels = feature_table(signal=2.0)
     folds = folds_of(table, labels)
+    search = SearchSpec(space={"features.pooling": ["average"]}, margin_se=0.0)
     result = cross_validate(
-        Procedure(pooling="max", head=LINEAR, aggregation="auto"),
-        {"max": noise, "average": table},
+        TransferClassifier(head=LINEAR, search=search, n_inner_folds=SPEC.n_inner_folds),
+        LabelledFeatures.of_folds({"max": noise, "average": table}, folds, "AD"),
         folds,
-        fold_spec=SPEC,
-        prediction_spec=PredictionSpec(),
-        search_spec=SearchSpec(space={"features.pooling": ["average"]}, margin_se=0.0),
-        positive_label="AD",
-        negative_label="CN",
         seed=0,
     )
     assert {one.pooling for one in result.trained} == {"average"}
@@ -321,15 +315,12 @@ def _two_sites(n_patients: int = 80, *, offset: float = 6.0, signal: float = 1.0
         {"site": np.where(site == 1, "south", "north"), "age": 70.0 + np.arange(n_patients) % 9},
         index=pd.Index(table.patient_ids, name="patient_id"),
     )
-    spec = HarmonisationSpec(kind="combat", preserve=("age",))
-    harmonise = Harmonise(spec=spec, covariates=covariates)
-    return dataclasses.replace(table, features=features), folds_of(table, labels), harmonise
+    return dataclasses.replace(table, features=features), folds_of(table, labels), covariates
 
 
 def test_combat_takes_a_sites_shift_out_of_slices_and_patients() -> None:
-    table, folds, harmonise = _two_sites()
-    covariates = harmonise.covariates
-    before, after = _run(table, folds), _run(table, folds, harmonise=harmonise)
+    table, folds, covariates = _two_sites()
+    before, after = _run(table, folds), _run(table, folds, covariates=covariates)
     site = before.slices.table["patient_id"].map(covariates["site"]) == "south"
     logit = [
         np.log(one.slices.table["score"] / (1 - one.slices.table["score"]))
@@ -341,29 +332,29 @@ def test_combat_takes_a_sites_shift_out_of_slices_and_patients() -> None:
 
 
 def test_without_a_difference_between_sites_combat_changes_little() -> None:
-    table, folds, harmonise = _two_sites(offset=0.0)
-    before, after = _run(table, folds), _run(table, folds, harmonise=harmonise)
+    table, folds, covariates = _two_sites(offset=0.0)
+    before, after = _run(table, folds), _run(table, folds, covariates=covariates)
     assert abs(_auc(after) - _auc(before)) < 0.05
 
 
 def test_harmonisation_of_a_fold_does_not_depend_on_its_test_patients() -> None:
-    table, folds, harmonise = _two_sites(n_patients=40)
+    table, folds, covariates = _two_sites(n_patients=40)
     held = folds.assignment[0] == 2
     features = table.features.copy()
     features[held] = 7.0
-    covariates = harmonise.covariates.copy()
+    covariates = covariates.copy()
     covariates.loc[held, "age"] += 40
     covariates.loc[held, "site"] = "north"
     labels = tuple(
         {"AD": "CN", "CN": "AD"}[label] if out else label
         for label, out in zip(folds.labels, held, strict=True)
     )
-    before = _run(table, folds, space=SPACE, harmonise=harmonise, only={(0, 2)}).trained[0]
+    before = _run(table, folds, space=SPACE, covariates=covariates, only={(0, 2)}).trained[0]
     after = _run(
         dataclasses.replace(table, features=features),
         dataclasses.replace(folds, labels=labels),
         space=SPACE,
-        harmonise=dataclasses.replace(harmonise, covariates=covariates),
+        covariates=covariates,
         only={(0, 2)},
     ).trained[0]
     assert before.head.facts == after.head.facts
@@ -375,8 +366,8 @@ def test_harmonisation_of_a_fold_does_not_depend_on_its_test_patients() -> None:
 
 
 def test_a_harmonised_fold_reads_back_and_predicts_the_same(tmp_path: Path) -> None:
-    table, folds, harmonise = _two_sites(n_patients=40)
-    result = _run(table, folds, harmonise=harmonise, recalibration=("platt",))
+    table, folds, covariates = _two_sites(n_patients=40)
+    result = _run(table, folds, covariates=covariates, recalibration=("platt",))
     again = []
     for one in result.trained:
         stem = tmp_path / f"r{one.repeat}_f{one.fold}"
@@ -384,9 +375,7 @@ def test_a_harmonised_fold_reads_back_and_predicts_the_same(tmp_path: Path) -> N
         assert sorted(files) == sorted(tmp_path.glob(f"{stem.name}*"))
         assert len(files) == 4
         again.append(
-            TrainedFold.read(
-                stem, repeat=one.repeat, fold=one.fold, covariates=harmonise.covariates
-            )
+            FittedModel.read(stem, repeat=one.repeat, fold=one.fold, covariates=covariates)
         )
     patients, slices = predict_folds(
         again, {"max": table}, folds, positive_label="AD", negative_label="CN"
@@ -399,23 +388,23 @@ def test_a_fold_without_harmonisation_has_two_files(tmp_path: Path) -> None:
     table, labels = feature_table()
     one = _run(table, folds_of(table, labels)).trained[1]
     assert sorted(one.write(tmp_path / "r0_f1")) == sorted(tmp_path.iterdir())
-    again = TrainedFold.read(tmp_path / "r0_f1", repeat=0, fold=1)
+    again = FittedModel.read(tmp_path / "r0_f1", repeat=0, fold=1)
     assert again.head.facts == one.head.facts
     assert again.harmoniser is None
     with pytest.raises(Exception, match="r0_f1_combat"):
-        TrainedFold.read(tmp_path / "r0_f1", repeat=0, fold=1, covariates=pd.DataFrame())
+        FittedModel.read(tmp_path / "r0_f1", repeat=0, fold=1, covariates=pd.DataFrame())
 
 
 def test_a_site_that_no_training_patient_is_from_is_refused_by_name() -> None:
-    table, folds, harmonise = _two_sites(n_patients=40)
-    covariates = harmonise.covariates.copy()
+    table, folds, covariates = _two_sites(n_patients=40)
+    covariates = covariates.copy()
     held = folds.assignment[0] == 1
     covariates.loc[held, "site"] = "elsewhere"
     with pytest.raises(HeadError, match=r"no training patient is from.*elsewhere"):
         _run(
             table,
             folds,
-            harmonise=dataclasses.replace(harmonise, covariates=covariates),
+            covariates=covariates,
             only={(0, 1)},
         )
 

@@ -13,13 +13,13 @@ from mri_transfer.metrics.paired import corrected_standard_error
 from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, PublishedHeadSpec
 from mri_transfer.training.search import (
     FoldSearch,
-    Procedure,
+    Hyperparameters,
     SearchSpec,
     check_space,
     searched_poolings,
 )
 
-BASE = Procedure(pooling="max", head=LinearHeadSpec(), aggregation="auto")
+BASE = Hyperparameters(pooling="max", head=LinearHeadSpec(), aggregation="auto")
 SPACE = {
     "features.pooling": ["average"],
     "heads.zones": [1, 4],
@@ -27,7 +27,9 @@ SPACE = {
 }
 
 
-def _asked(spec: SearchSpec, base: Procedure = BASE, *, seed: int = 0) -> list[Procedure]:
+def _asked(
+    spec: SearchSpec, base: Hyperparameters = BASE, *, seed: int = 0
+) -> list[Hyperparameters]:
     """Let a search run whose figures favour more zones and the average."""
     search = FoldSearch(spec, base, seed=seed)
     asked = []
@@ -73,7 +75,7 @@ def test_the_same_seed_asks_the_same_and_another_seed_does_not() -> None:
     assert len({tuple(_asked(spec, seed=seed)) for seed in range(4)}) > 1
 
 
-def _told(base: list[float], other: list[float], *, margin_se: float) -> Procedure:
+def _told(base: list[float], other: list[float], *, margin_se: float) -> Hyperparameters:
     spec = SearchSpec(space={"heads.zones": [4]}, sampler="grid", margin_se=margin_se)
     search = FoldSearch(spec, BASE, seed=0)
     for aucs in (base, other):
@@ -144,7 +146,7 @@ def test_a_table_in_a_table_means_the_setting_of_that_name() -> None:
     "head", [LinearHeadSpec(), AttentionHeadSpec(), PublishedHeadSpec()], ids=lambda head: head.kind
 )
 def test_what_suits_a_head_can_be_searched_and_nothing_is_searched_for_the_published(head) -> None:
-    spec, base = SearchSpec(), Procedure(pooling="max", head=head, aggregation="auto")
+    spec, base = SearchSpec(), Hyperparameters(pooling="max", head=head, aggregation="auto")
     check_space(spec, base)
     assert bool(spec.for_head(head.kind)) == (head.kind != "published")
     assert SearchSpec(space="none").for_head(head.kind) == {}
@@ -175,7 +177,7 @@ def test_a_procedure_reads_back_with_auto_spelled_out() -> None:
     content = found.as_dict()
     assert content["aggregation"] == "mean_logit"
     assert content["head"]["inverse_l2"] == [1.0, 3.0]
-    again = Procedure.from_dict(content)
+    again = Hyperparameters.from_dict(content)
     assert again == found.resolved != found
     assert again.as_dict() == content
 

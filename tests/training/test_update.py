@@ -7,27 +7,30 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.special import expit, logit
-from sklearn.linear_model import LogisticRegression
 
 from mri_transfer.errors import ConfigurationError, FoldError, HeadError
-from mri_transfer.models.heads import AttentionHeadSpec
-from mri_transfer.training.dataset import Cohort
+from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec
+from mri_transfer.models.heads.linear import solve_rows
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.fitted_model import patient_scores
 from mri_transfer.training.refit import refit_on_all
-from mri_transfer.training.update import _inner, _solve, patient_scores, recalibrated, warmed
-from mri_transfer.training.update_choice import _folds, compare_ways
+from mri_transfer.training.update import _inner, recalibrated, warmed
+from mri_transfer.training.update_choice import _folds, compare_strategies
 from tests.bundle.bundles import RECIPE, made_up_cohort
 
 OLD = made_up_cohort()
 NEW = made_up_cohort(n_patients=16, prefix="new-")
 
 
-def test_without_an_offset_the_update_is_the_logistic_regression_of_scikit_learn() -> None:
+@pytest.mark.parametrize("balanced", [True, False])
+def test_without_an_offset_the_update_is_the_linear_head(balanced: bool) -> None:
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((30, 4)), np.arange(30) % 3 == 0
-    slopes, intercept = _solve(x, y.astype(int), np.zeros(30), np.full(30, 2.0))
-    model = LogisticRegression(C=2.0, tol=1e-10, max_iter=5000).fit(x, y)
-    np.testing.assert_allclose(slopes, model.coef_[0], atol=1e-4)
-    np.testing.assert_allclose(intercept, model.intercept_[0], atol=1e-4)
+    rows, labels = rng.standard_normal((30, 2, 4)), (np.arange(30) % 3 == 0).astype(int)
+    spec = LinearHeadSpec(inverse_l2=(2.0, 5.0), balanced=balanced)
+    fitted = solve_rows(rows, labels, spec, n_slices=8)
+    beside = solve_rows(rows, labels, spec, n_slices=8, offsets=np.zeros(30))
+    for one, other in zip(fitted, beside, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_a_patients_log_odds_move_by_what_was_fitted_for_that_patient() -> None:
@@ -88,7 +91,7 @@ def test_a_shifted_cohort_is_worth_a_recalibration() -> None:
     tensors = {**old.head.tensors, "bias": old.head.tensors["bias"] + np.float32(4)}
     off = dataclasses.replace(old, head=dataclasses.replace(old.head, tensors=tensors))
     new = made_up_cohort(n_patients=40, prefix="new-", signal=2.0)
-    compared = compare_ways(RECIPE, off, new)
+    compared = compare_strategies(RECIPE, off, new)
     assert list(compared.scores) == ["unchanged", "recalibrate", "warm"]
     assert compared.document["steps"][0]["surely_better"]
     assert compared.chosen != "unchanged"
@@ -98,7 +101,7 @@ def test_a_shifted_cohort_is_worth_a_recalibration() -> None:
 def test_every_way_scores_everybody_held_out_and_noise_changes_nothing() -> None:
     new = made_up_cohort(n_patients=12, prefix="new-")
     old = refit_on_all(RECIPE, OLD).trained
-    compared = compare_ways(RECIPE, old, new, old=OLD, n_folds=3)
+    compared = compare_strategies(RECIPE, old, new, old=OLD, n_folds=3)
     assert list(compared.scores) == ["unchanged", "recalibrate", "warm", "refit"]
     assert all(np.isfinite(values).all() for values in compared.scores.values())
     assert compared.document["n_old"] == 24
@@ -114,8 +117,8 @@ def test_no_way_sees_those_it_scores(victim: str) -> None:
     names = old.joined(new).patient_ids
     is_new = np.array([name in new.labels for name in names])
     fold = _folds(RECIPE, old.joined(new), is_new, 2).assignment[0]
-    before = compare_ways(RECIPE, parent, new, old=old, n_folds=2)
-    after = compare_ways(
+    before = compare_strategies(RECIPE, parent, new, old=old, n_folds=2)
+    after = compare_strategies(
         RECIPE, parent, _spoiled(new, victim), old=_spoiled(old, victim), n_folds=2
     )
     own = fold == fold[names.index(victim)]
@@ -125,7 +128,7 @@ def test_no_way_sees_those_it_scores(victim: str) -> None:
     assert not np.array_equal(after.scores["refit"][~own], before.scores["refit"][~own])
 
 
-def _spoiled(cohort: Cohort, victim: str) -> Cohort:
+def _spoiled(cohort: LabelledFeatures, victim: str) -> LabelledFeatures:
     """Return the cohort with other features of one patient, if that patient is in it."""
     table = cohort.tables["max"]
     features = table.features.copy()
@@ -155,4 +158,4 @@ def test_a_new_cohort_of_one_label_cannot_say_anything() -> None:
     old = refit_on_all(RECIPE, OLD).trained
     healthy = NEW.only([name for name, label in NEW.labels.items() if label == "CN"])
     with pytest.raises(FoldError, match="too small"):
-        compare_ways(RECIPE, old, healthy)
+        compare_strategies(RECIPE, old, healthy)

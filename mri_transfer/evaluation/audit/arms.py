@@ -1,26 +1,46 @@
-"""The arms of the leakage stress test: how slices are dealt, and one cross-validation of each."""
+"""The arms of the leakage stress test: how slices are dealt, and one cross-validation of each.
+
+A leaky split cannot be written down as folds of patients. So every arm, the honest one too, names
+the slices of each fit (`LabelledFeatures.view_of_slices`); the fit itself is that of any fold,
+harmonisation included.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import clone
 
 from mri_transfer.core.results import ResultStore
 from mri_transfer.core.specs import digest, spec_dict
 from mri_transfer.evaluation.audit.outcomes import Outcome
-from mri_transfer.models.aggregation import Aggregation, join_slices
-from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.heads import AnyHeadSpec, Fit, Head, SliceOutput, apply_head, fit_heads
-from mri_transfer.training.cross_validation import derive_seed
-from mri_transfer.training.folds import Folds, FoldSpec, make_folds
+from mri_transfer.models.aggregation import join_slices
+from mri_transfer.models.heads import SliceOutput
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.engine import workers
+from mri_transfer.training.estimator import TransferClassifier
+from mri_transfer.training.fitted_model import FittedModel
+from mri_transfer.training.folds import Folds, FoldSpec, derive_seed, make_folds
 
-__all__ = ["Arm", "ArmRunner", "Split", "all_arms", "session_split", "slice_split"]
+__all__ = [
+    "Arm",
+    "ArmRunner",
+    "Split",
+    "all_arms",
+    "harmonisation_key",
+    "session_split",
+    "slice_split",
+]
 
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float32]
+
+#: The wide layer of the published head is large.
+_SCANS_AT_ONCE = 64
 
 #: What stays together: the scans of a patient, the slices of a scan, or nothing.
 Split = Literal["patient", "slice", "session"]
@@ -85,12 +105,12 @@ class ArmRunner:
 
     Parameters
     ----------
-    head_spec : HeadSpec
-    table : FeatureTable
+    estimator : TransferClassifier
+        Nothing is chosen in it: a leaky split offers no honest place to choose.
+    data : LabelledFeatures
     folds : Folds
         The first repeat is the honest split of the true labels.
     fold_spec : FoldSpec
-    aggregation : Aggregation
     seed : int
     results : ResultStore, optional
         Where finished cross-validations are kept, and looked for before one is run.
@@ -100,26 +120,26 @@ class ArmRunner:
 
     def __init__(
         self,
-        head_spec: AnyHeadSpec,
-        table: FeatureTable,
+        estimator: TransferClassifier,
+        data: LabelledFeatures,
         folds: Folds,
         fold_spec: FoldSpec,
-        aggregation: Aggregation,
         *,
         seed: int,
         results: ResultStore | None,
         features_id: str,
     ) -> None:
-        self.head_spec = head_spec
-        self.table = table
+        self.estimator = estimator
+        self.hyperparameters = estimator.request().hyperparameters
+        self.data = data
+        self.table = data.tables[estimator.pooling]
         self.folds = folds
         self.fold_spec = dataclasses.replace(fold_spec, n_repeats=1)
-        self.aggregation = aggregation
         self.seed = seed
         self.results = results
         self.features_id = features_id
         position = {name: i for i, name in enumerate(folds.patient_ids)}
-        self.owner = np.array([position[name] for name in table.patient_ids])
+        self.owner = np.array([position[name] for name in self.table.patient_ids])
 
     def run(self, arm: Arm, labels: IntArray, *, replicate: int) -> Outcome:
         """Return what a cross-validation gives, from `results` if it is there.
@@ -142,22 +162,21 @@ class ArmRunner:
         return Outcome.from_dict(known)
 
     def _key(self, arm: Arm, labels: IntArray, replicate: int) -> str:
-        return digest(
-            {
-                "kind": "leakage stress test/1",
-                "head": spec_dict(self.head_spec),
-                "aggregation": self.aggregation,
-                "n_folds": self.fold_spec.n_folds,
-                "patients": list(self.folds.patient_ids),
-                "folds": self.folds.assignment[0].tolist(),
-                "scans": [list(pair) for pair in zip(*self._names(), strict=True)],
-                "labels": labels.tolist(),
-                "features": self.features_id,
-                "seed": self.seed,
-                "arm": arm.name,
-                "replicate": replicate,
-            }
-        )
+        named = {
+            "kind": "leakage stress test/1",
+            "head": spec_dict(self.hyperparameters.head),
+            "aggregation": self.hyperparameters.joining,
+            "n_folds": self.fold_spec.n_folds,
+            "patients": list(self.folds.patient_ids),
+            "folds": self.folds.assignment[0].tolist(),
+            "scans": [list(pair) for pair in zip(*self._names(), strict=True)],
+            "labels": labels.tolist(),
+            "features": self.features_id,
+            "seed": self.seed,
+            "arm": arm.name,
+            "replicate": replicate,
+        }
+        return digest({**named, **harmonisation_key(self.estimator, self.data)})
 
     def _names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return self.table.scan_ids, self.table.patient_ids
@@ -165,20 +184,40 @@ class ArmRunner:
     def _cross_validate(self, arm: Arm, labels: IntArray, replicate: int) -> Outcome:
         """Cross-validate once; every slice is scored by the head that held it out."""
         held = self._held_out(arm, labels, replicate)
-        fits = [
-            Fit(train=held != fold, seed=derive_seed(self.seed, 10, replicate, int(fold)))
-            for fold in np.unique(held)
-        ]
+        data = self._labelled(labels)
         logits = np.empty(held.shape, dtype=np.float32)
         weights = np.empty_like(logits)
-        for i, head in fit_heads(self.head_spec, self.table, labels[self.owner], fits):
-            for scans, scores, importance in _apply_in_parts(head, self.table.features):
-                test = ~fits[i].train[scans]
-                logits[scans][test] = scores[test]
-                weights[scans][test] = importance[test]
+
+        def fit(fold: int) -> FittedModel:
+            view = data.view_of_slices(held != fold)
+            one: TransferClassifier = clone(self.estimator)
+            one.fit_view(view, seed=self.seed, place=(10, replicate, fold))
+            return one.model_.with_covariates(data.covariates)
+
+        with workers(self.estimator) as run:
+            folds = np.unique(held).tolist()
+            for fold, model in zip(folds, run(fit, folds), strict=True):
+                self._score(model, held == fold, logits, weights)
         # Slices of one scan come from several heads under the slice split; weights add up to 1.
         weights /= weights.sum(axis=1, keepdims=True)
         return self._outcome(SliceOutput(logits=logits, weights=weights), labels)
+
+    def _labelled(self, labels: IntArray) -> LabelledFeatures:
+        """Return the features with the labels of this cross-validation."""
+        words = np.array([self.data.negative, self.data.positive], dtype=object)[labels]
+        return dataclasses.replace(
+            self.data, labels=dict(zip(self.folds.patient_ids, words.tolist(), strict=True))
+        )
+
+    def _score(
+        self, model: FittedModel, test: BoolArray, logits: FloatArray, weights: FloatArray
+    ) -> None:
+        """Write down what a model says of the slices held out, a few scans at a time."""
+        for start in range(0, len(test), _SCANS_AT_ONCE):
+            part = slice(start, start + _SCANS_AT_ONCE)
+            output = model.slices(self.table.features[part], self.table.patient_ids[part])
+            logits[part][test[part]] = output.logits[test[part]]
+            weights[part][test[part]] = output.weights[test[part]]
 
     def _held_out(self, arm: Arm, labels: IntArray, replicate: int) -> IntArray:
         """Return the fold that holds each slice out, shape (n_scans, n_slices)."""
@@ -208,7 +247,7 @@ class ArmRunner:
 
     def _outcome(self, output: SliceOutput, labels: IntArray) -> Outcome:
         names = self.folds.patient_ids
-        joined = join_slices(output, [names[i] for i in self.owner], self.aggregation)
+        joined = join_slices(output, [names[i] for i in self.owner], self.hyperparameters.joining)
         right = (output.logits > 0) == (labels[self.owner][:, None] == 1)
         members = [self.owner == i for i in range(len(names))]
         return Outcome(
@@ -219,14 +258,13 @@ class ArmRunner:
         )
 
 
-def _apply_in_parts(
-    head: Head, features: npt.NDArray[np.float32], size: int = 64
-) -> Iterator[tuple[slice, npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
-    """Score a few scans at a time; the wide layer of the published head is large."""
-    for start in range(0, len(features), size):
-        part = slice(start, start + size)
-        output = apply_head(head, features[part])
-        yield part, output.logits, output.weights
+def harmonisation_key(estimator: TransferClassifier, data: LabelledFeatures) -> dict[str, Any]:
+    """Return what tells results of harmonised features from others; nothing if they are not."""
+    spec = estimator.request().harmonisation
+    if spec.kind == "none" or data.covariates is None:
+        return {}
+    columns = data.covariates[[spec.site_column, *spec.preserve]].sort_index()
+    return {"harmonisation": spec_dict(spec), "covariates": columns.to_csv()}
 
 
 def all_arms(*, sessions: bool) -> list[Arm]:

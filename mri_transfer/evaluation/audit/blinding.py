@@ -18,14 +18,14 @@ import numpy.typing as npt
 from mri_transfer.core.specs import canonical_json
 from mri_transfer.evaluation.audit.checks import Check, Found
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 
 __all__ = ["Refit", "blind", "blinded_refit", "head_differences", "reordered"]
 
 Tables: TypeAlias = Mapping[str, FeatureTable]
 #: Fits one outer fold (repeat, fold) from the start, everything that is chosen inside included.
-Refit: TypeAlias = Callable[[Tables, Folds, tuple[int, int]], TrainedFold]
+Refit: TypeAlias = Callable[[Tables, Folds, tuple[int, int]], FittedModel]
 
 #: How much larger the garbage is than features are; what it touches cannot stay unnoticed.
 _MAGNITUDE = 10.0
@@ -35,7 +35,7 @@ def blinded_refit(
     refit: Refit,
     tables: Tables,
     folds: Folds,
-    trained: Sequence[TrainedFold],
+    trained: Sequence[FittedModel],
     *,
     labels: tuple[str, str],
     n_checked: int,
@@ -50,7 +50,7 @@ def blinded_refit(
     tables : mapping of str to FeatureTable
         As the run had them.
     folds : Folds
-    trained : sequence of TrainedFold
+    trained : sequence of FittedModel
         The run's own heads.
     labels : tuple of str
         Positive and negative label.
@@ -184,7 +184,7 @@ def reordered(tables: Tables, *, rng: np.random.Generator) -> dict[str, FeatureT
     }
 
 
-def head_differences(one: TrainedFold, other: TrainedFold) -> list[Found]:
+def head_differences(one: FittedModel, other: FittedModel) -> list[Found]:
     """Return in what two heads differ: tensors by their bytes, facts by their JSON.
 
     Returns

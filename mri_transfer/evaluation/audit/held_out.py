@@ -11,35 +11,15 @@ import numpy.typing as npt
 from mri_transfer.errors import EvaluationError
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import SliceOutput
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel, Inference, infer
 from mri_transfer.training.folds import Folds
 
-__all__ = ["HeldOut", "HeldOutPart", "HeldOutScores"]
+__all__ = ["HeldOut", "HeldOutScores"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 Tables = Mapping[str, FeatureTable]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class HeldOutPart:
-    """What one fold's head says of the slices of the patients it held out.
-
-    Attributes
-    ----------
-    fold : TrainedFold
-    scans : ndarray of int64, shape (n_scans,)
-        Their positions in the table.
-    owners : list of str
-        The patient of each scan.
-    output : SliceOutput
-    """
-
-    fold: TrainedFold
-    scans: IntArray
-    owners: list[str]
-    output: SliceOutput
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +55,7 @@ class HeldOut:
 
     Parameters
     ----------
-    trained : sequence of TrainedFold
+    trained : sequence of FittedModel
         The heads of every outer fold.
     clean : mapping of str to FeatureTable
         By pooling: the scans of every patient, as they are.
@@ -84,7 +64,7 @@ class HeldOut:
     """
 
     def __init__(
-        self, trained: Sequence[TrainedFold], clean: Tables, folds: Folds, positive_label: str
+        self, trained: Sequence[FittedModel], clean: Tables, folds: Folds, positive_label: str
     ) -> None:
         self.trained = trained
         self.folds = folds
@@ -109,37 +89,24 @@ class HeldOut:
             dtype=np.int64,
         )
 
-    def parts(self, tables: Tables, patients: IntArray) -> list[HeldOutPart]:
+    def parts(self, tables: Tables, patients: IntArray) -> list[Inference]:
         """Apply each head to the patients it held out."""
         parts = []
         for one in self.trained:
             held_out = self.folds.assignment[one.repeat][patients] == one.fold
-            names = {self.folds.patient_ids[i] for i in patients[held_out]}
-            table = tables[one.pooling]
-            scans = np.array(
-                [i for i, name in enumerate(table.patient_ids) if name in names], dtype=np.int64
-            )
-            if len(scans):
-                parts.append(
-                    HeldOutPart(
-                        fold=one,
-                        scans=scans,
-                        owners=[table.patient_ids[i] for i in scans],
-                        output=one.slices(
-                            table.features[scans], [table.patient_ids[i] for i in scans]
-                        ),
-                    )
-                )
+            names = [self.folds.patient_ids[i] for i in patients[held_out]]
+            if not set(names).isdisjoint(tables[one.pooling].patient_ids):
+                parts.append(infer(one, tables, names))
         return parts
 
     def scores(
-        self, parts: Sequence[HeldOutPart], patients: IntArray, kept: IntArray | None = None
+        self, parts: Sequence[Inference], patients: IntArray, kept: IntArray | None = None
     ) -> HeldOutScores:
         """Join slices into patients, by each head's own procedure.
 
         Parameters
         ----------
-        parts : sequence of HeldOutPart
+        parts : sequence of Inference
         patients : ndarray of int64, shape (n,)
         kept : ndarray of int64, shape (n_scans, n_kept), optional
             The slices of each scan that are not lost.
@@ -149,11 +116,11 @@ class HeldOut:
         called = np.zeros(score.shape, dtype=np.bool_)
         for part in parts:
             output = part.output if kept is None else _without_lost(part.output, kept[part.scans])
-            found = part.fold.patients(output, part.owners)
+            found = part.model.patients(output, part.owners)
             values = np.array(list(found.values()))
-            place = self.row_of[part.fold.repeat], [column[name] for name in found]
+            place = self.row_of[part.model.repeat], [column[name] for name in found]
             score[place] = values
-            called[place] = values >= part.fold.threshold
+            called[place] = values >= part.model.threshold
         if np.isnan(score).any():
             raise EvaluationError(
                 "a patient was held out by no head",

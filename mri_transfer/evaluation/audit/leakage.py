@@ -22,11 +22,9 @@ from mri_transfer.evaluation.audit.arms import Arm, ArmRunner, Split, all_arms
 from mri_transfer.evaluation.audit.outcomes import METRICS, Outcome, outcome_metric
 from mri_transfer.evaluation.audit.replicates import permutation_mean, resampled_figure
 from mri_transfer.metrics.intervals import resample_patients
-from mri_transfer.models.aggregation import Aggregation
-from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.heads import AnyHeadSpec
-from mri_transfer.training.cross_validation import derive_seed
-from mri_transfer.training.folds import Folds, FoldSpec
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.estimator import TransferClassifier
+from mri_transfer.training.folds import Folds, FoldSpec, derive_seed
 
 __all__ = ["ARMS", "SESSION_ARMS", "StressTest", "stress_test"]
 
@@ -85,13 +83,11 @@ class StressTest:
 
 
 def stress_test(
-    head_spec: AnyHeadSpec,
-    table: FeatureTable,
+    estimator: TransferClassifier,
+    data: LabelledFeatures,
     folds: Folds,
     *,
     fold_spec: FoldSpec,
-    aggregation: Aggregation,
-    positive_label: str,
     n_permutations: int,
     bootstrap_samples: int,
     seed: int,
@@ -103,16 +99,14 @@ def stress_test(
 
     Parameters
     ----------
-    head_spec : HeadSpec
-        Fixed for all arms: a leaky split offers no honest place to choose.
-    table : FeatureTable
+    estimator : TransferClassifier
+        Fixed for all arms: a leaky split offers no honest place to choose, so that neither its
+        search nor its recalibration is run.
+    data : LabelledFeatures
     folds : Folds
         Patients and their labels; the first repeat is the honest split.
     fold_spec : FoldSpec
         `n_folds` is used for every arm.
-    aggregation : Aggregation
-        How slices join into patients.
-    positive_label : str
     n_permutations, bootstrap_samples, seed : int
     results : ResultStore, optional
         Keeps finished cross-validations, so that a killed audit goes on where it stopped. The
@@ -133,13 +127,13 @@ def stress_test(
     """
     if results is not None and not features_id:
         raise ValueError("results cannot be kept for features that are not named: features_id")
-    truth = np.array([int(label == positive_label) for label in folds.labels])
+    truth = data.is_positive
+    estimator = estimator.without_choices()
     runner = ArmRunner(
-        head_spec,
-        table,
+        estimator,
+        data,
         folds,
         fold_spec,
-        aggregation,
         seed=seed,
         results=results,
         features_id=features_id,
@@ -162,7 +156,9 @@ def stress_test(
             done += 1
             if progress is not None:
                 progress(done, total)
-    return _stress_test(tallies, head_spec.kind, fold_spec.n_folds, n_permutations)
+    return _stress_test(
+        tallies, runner.hyperparameters.head.kind, fold_spec.n_folds, n_permutations
+    )
 
 
 def _permuted(truth: IntArray, seed: int, replicate: int) -> IntArray:

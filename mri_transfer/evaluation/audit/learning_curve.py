@@ -8,6 +8,7 @@ features, so that a trunk and its untrained control learn from the same people.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,12 +20,12 @@ from pydantic.dataclasses import dataclass
 from mri_transfer.core.results import ResultStore
 from mri_transfer.core.specs import STRICT, digest, spec_dict
 from mri_transfer.errors import EvaluationError
+from mri_transfer.evaluation.audit.arms import harmonisation_key
 from mri_transfer.evaluation.audit.learning_figures import CurveFigures
-from mri_transfer.models.aggregation import Aggregation, join_slices
-from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.heads import AnyHeadSpec, Fit, apply_head, fit_heads
-from mri_transfer.training.cross_validation import derive_seed
-from mri_transfer.training.folds import Folds, OuterFold
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.engine import fit_folds
+from mri_transfer.training.estimator import TransferClassifier
+from mri_transfer.training.folds import Folds, OuterFold, derive_seed
 
 __all__ = ["LearningCurveSpec", "learning_curve"]
 
@@ -52,12 +53,10 @@ class LearningCurveSpec:
 
 
 def learning_curve(
-    head_spec: AnyHeadSpec,
-    tables: Mapping[str, FeatureTable],
+    estimator: TransferClassifier,
+    cohorts: Mapping[str, LabelledFeatures],
     folds: Folds,
     *,
-    aggregation: Aggregation,
-    positive_label: str,
     spec: LearningCurveSpec,
     seed: int,
     results: ResultStore | None = None,
@@ -68,18 +67,17 @@ def learning_curve(
 
     Parameters
     ----------
-    head_spec : HeadSpec
-    tables : mapping of str to FeatureTable
+    estimator : TransferClassifier
+        Neither its search nor its recalibration is run.
+    cohorts : mapping of str to LabelledFeatures
         By name: the main features first, then those of controls, such as of a random trunk.
     folds : Folds
-    aggregation : Aggregation
-    positive_label : str
     spec : LearningCurveSpec
     seed : int
     results : ResultStore, optional
         Keeps the scores of every draw, so that what was computed is not computed again.
     identities : mapping of str to str, optional
-        What identifies the content of each table, such as a digest of its keys; needed with
+        What identifies the features of each, such as a digest of their keys; needed with
         `results`.
     progress : callable, optional
         Called with cross-validations done and the number in all.
@@ -99,22 +97,22 @@ def learning_curve(
     EvaluationError
         If there is no table, or results are kept and a table has no identity.
     """
-    if not tables or (results is not None and set(identities or {}) != set(tables)):
+    if not cohorts or (results is not None and set(identities or {}) != set(cohorts)):
         raise EvaluationError(
             "a learning curve needs tables, and to keep results an identity for each",
-            found=f"tables {', '.join(tables) or 'none'}",
+            found=f"tables {', '.join(cohorts) or 'none'}",
             expected=f"identities of these, not {', '.join(identities or {}) or 'none'}",
         )
-    plan = _Plan(folds, positive_label, spec, seed)
-    runner = _Runner(head_spec, folds, plan, aggregation, results)
-    total = len(tables) * sum(plan.n_draws(size) for size in plan.sizes)
-    scores: dict[str, dict[int | None, FloatArray]] = {name: {} for name in tables}
+    plan = _Plan(folds, next(iter(cohorts.values())).is_positive, spec, seed)
+    runner = _Runner(estimator.without_choices(), folds, plan, results)
+    total = len(cohorts) * sum(plan.n_draws(size) for size in plan.sizes)
+    scores: dict[str, dict[int | None, FloatArray]] = {name: {} for name in cohorts}
     done = 0
     for size in plan.sizes:
-        for name, table in tables.items():
+        for name, data in cohorts.items():
             rows = []
             for draw in range(plan.n_draws(size)):
-                rows.append(runner.run(table, (identities or {}).get(name, ""), size, draw))
+                rows.append(runner.run(data, (identities or {}).get(name, ""), size, draw))
                 done += 1
                 if progress is not None:
                     progress(done, total)
@@ -128,10 +126,10 @@ def learning_curve(
         seed=seed,
     )
     return {
-        "head": head_spec.kind,
+        "head": runner.hyperparameters.head.kind,
         "n_patients": len(folds.patient_ids),
         "n_draws": spec.n_draws,
-        "tables": {name: figures.curve(name, scores[name]) for name in tables},
+        "tables": {name: figures.curve(name, scores[name]) for name in cohorts},
         "transfer": figures.transfer(scores),
         "sizes_left_out": plan.left_out,
     }
@@ -140,11 +138,9 @@ def learning_curve(
 class _Plan:
     """Which sizes are possible, and whom each draw takes."""
 
-    def __init__(
-        self, folds: Folds, positive_label: str, spec: LearningCurveSpec, seed: int
-    ) -> None:
+    def __init__(self, folds: Folds, labels: IntArray, spec: LearningCurveSpec, seed: int) -> None:
         self.folds, self.spec, self.seed = folds, spec, seed
-        self.labels: IntArray = np.array([int(label == positive_label) for label in folds.labels])
+        self.labels = labels
         self.outer = list(folds)
         self.n_train = float(np.mean([len(fold.train) for fold in self.outer]))
         self.sizes: list[int | None] = []
@@ -191,60 +187,56 @@ class _Runner:
 
     def __init__(
         self,
-        head_spec: AnyHeadSpec,
+        estimator: TransferClassifier,
         folds: Folds,
         plan: _Plan,
-        aggregation: Aggregation,
         results: ResultStore | None,
     ) -> None:
-        self.head_spec, self.folds, self.plan = head_spec, folds, plan
-        self.aggregation, self.results = aggregation, results
+        self.estimator, self.folds, self.plan, self.results = estimator, folds, plan, results
+        self.hyperparameters = estimator.request().hyperparameters
         self.position = {name: i for i, name in enumerate(folds.patient_ids)}
 
-    def run(self, table: FeatureTable, identity: str, size: int | None, draw: int) -> FloatArray:
+    def run(self, data: LabelledFeatures, identity: str, size: int | None, draw: int) -> FloatArray:
         """Return the scores of every patient, held out, shape (n_repeats, n_patients)."""
         if self.results is None:
-            return self._computed(table, size, draw)
-        key = self._key(identity, size, draw)
+            return self._computed(data, size, draw)
+        key = self._key(data, identity, size, draw)
         known = self.results.get(key)
         if known is None:
-            known = {"scores": self._computed(table, size, draw).tolist()}
+            known = {"scores": self._computed(data, size, draw).tolist()}
             self.results.put(key, known)
         return np.array(known["scores"], dtype=np.float64)
 
-    def _key(self, identity: str, size: int | None, draw: int) -> str:
-        return digest(
-            {
-                "kind": _VERSION,
-                "features": identity,
-                "head": spec_dict(self.head_spec),
-                "aggregation": self.aggregation,
-                "patients": list(self.folds.patient_ids),
-                "labels": self.plan.labels.tolist(),
-                "folds": self.folds.assignment.tolist(),
-                "seed": self.plan.seed,
-                "size": size,
-                "draw": draw,
-            }
-        )
+    def _key(self, data: LabelledFeatures, identity: str, size: int | None, draw: int) -> str:
+        named = {
+            "kind": _VERSION,
+            "features": identity,
+            "head": spec_dict(self.hyperparameters.head),
+            "aggregation": self.hyperparameters.joining,
+            "patients": list(self.folds.patient_ids),
+            "labels": self.plan.labels.tolist(),
+            "folds": self.folds.assignment.tolist(),
+            "seed": self.plan.seed,
+            "size": size,
+            "draw": draw,
+        }
+        return digest({**named, **harmonisation_key(self.estimator, data)})
 
-    def _computed(self, table: FeatureTable, size: int | None, draw: int) -> FloatArray:
-        owner = np.array([self.position[name] for name in table.patient_ids])
-        n_slices = table.features.shape[1]
-        fits = [
-            Fit(
-                train=np.repeat(
-                    np.isin(owner, self.plan.drawn(fold, size, draw))[:, None], n_slices, axis=1
-                ),
-                seed=derive_seed(self.plan.seed, 21, fold.repeat, fold.fold, draw),
-            )
+    def _computed(self, data: LabelledFeatures, size: int | None, draw: int) -> FloatArray:
+        drawn = [
+            dataclasses.replace(fold, train=self.plan.drawn(fold, size, draw))
             for fold in self.plan.outer
         ]
+        results = fit_folds(
+            self.estimator,
+            data,
+            drawn,
+            seed=self.plan.seed,
+            place=lambda fold: (21, fold.repeat, fold.fold, draw),
+        )
         scores = np.full(self.folds.assignment.shape, np.nan)
-        for i, head in fit_heads(self.head_spec, table, self.plan.labels[owner], fits):
-            fold = self.plan.outer[i]
-            scans = np.flatnonzero(np.isin(owner, fold.test))
-            names = [table.patient_ids[scan] for scan in scans]
-            joined = join_slices(apply_head(head, table.features[scans]), names, self.aggregation)
-            scores[fold.repeat, [self.position[name] for name in joined]] = list(joined.values())
+        for one in results:
+            found = one.fit.model.patients(one.held_out.output, one.held_out.owners)
+            columns = [self.position[name] for name in found]
+            scores[one.outer.repeat, columns] = list(found.values())
         return scores

@@ -23,7 +23,7 @@ from mri_transfer.evaluation.audit.agreement import (
 )
 from mri_transfer.metrics.intervals import exact_proportion, patient_bootstrap, undefined
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 
 __all__ = ["retest", "scan_scores"]
@@ -45,7 +45,7 @@ _NAMES = (
 
 
 def scan_scores(
-    trained: Sequence[TrainedFold],
+    trained: Sequence[FittedModel],
     tables: Mapping[str, FeatureTable],
     folds: Folds,
     *,

@@ -23,7 +23,7 @@ from mri_transfer.metrics.operating_point import confusion, rates
 from mri_transfer.metrics.paired import bootstrap_difference
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.scans.perturbations import Perturbation
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 
 __all__ = ["robustness_rows", "sample_patients"]
@@ -76,7 +76,7 @@ def sample_patients(folds: Folds, *, n: int, seed: int) -> tuple[str, ...]:
 
 
 def robustness_rows(
-    trained: Sequence[TrainedFold],
+    trained: Sequence[FittedModel],
     clean: Tables,
     perturbed: Mapping[Perturbation, Tables],
     folds: Folds,
@@ -90,7 +90,7 @@ def robustness_rows(
 
     Parameters
     ----------
-    trained : sequence of TrainedFold
+    trained : sequence of FittedModel
         The heads of every outer fold.
     clean : mapping of str to FeatureTable
         By pooling: the scans of every patient.

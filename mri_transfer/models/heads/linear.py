@@ -29,7 +29,7 @@ from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads.entry import HeadEntry, HeadModule, HeadPart
 from mri_transfer.models.heads.head import Fit, Head
 
-__all__ = ["LINEAR", "LinearHeadSpec", "patient_rows", "zone_of_slices"]
+__all__ = ["LINEAR", "LinearHeadSpec", "patient_rows", "solve_rows", "zone_of_slices"]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
@@ -110,23 +110,11 @@ def _fit(
     """Fit one head for each request, by scikit-learn, which computes on the processor."""
     del device
     n_slices = table.features.shape[1]
-    # A zone's slices carry the zone's weight in the mean over all slices.
-    share = n_slices / np.bincount(zone_of_slices(n_slices, spec.zones), minlength=spec.zones)
     for i, fit in enumerate(fits):
         rows, values = patient_rows(table, labels, fit, zones=spec.zones)
-        mean, deviation = rows.mean(axis=0), _deviation(rows, spec.scaling)
-        scaled = ((rows - mean) / deviation).reshape(len(rows), -1)
         heights = _mean_by_slice(table.features, fit.train)
-        # With an L2 penalty the solution lies in the span of the rows. In a basis of that span
-        # there are no more unknowns than patients, however many features there are.
-        # Threads cost more than they save on a problem this small, and round by their number.
-        with threadpool_limits(limits=1):
-            left, lengths, basis = np.linalg.svd(scaled, full_matrices=False)
-            rotated = left * lengths
-            solved = [_solve(rotated, values, c, balanced=spec.balanced) for c in spec.inverse_l2]
-            weight = (np.mean([w for w, _ in solved], axis=0) @ basis).reshape(mean.shape)
-        raw = share[:, None] * weight / deviation
-        intercept = float(np.mean([b for _, b in solved]))
+        raw, intercept = solve_rows(rows, values, spec, n_slices=n_slices)
+        mean = rows.mean(axis=0)
         bias = _slice_biases(raw, intercept, mean, heights)
         tensors = {"weight": raw.astype(np.float32), "bias": bias.astype(np.float32)}
         yield i, Head(kind="linear", tensors=tensors)
@@ -171,6 +159,52 @@ def _slice_biases(
     return biases
 
 
+def solve_rows(
+    rows: DoubleArray,
+    labels: IntArray,
+    spec: LinearHeadSpec,
+    *,
+    n_slices: int,
+    offsets: DoubleArray | None = None,
+) -> tuple[DoubleArray, float]:
+    """Fit the logistic regression of patients, averaged over the penalties.
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (n_patients, zones, n_features)
+        Of `patient_rows`.
+    labels : ndarray of {0, 1}, shape (n_patients,)
+    spec : LinearHeadSpec
+    n_slices : int
+    offsets : ndarray of float64, shape (n_patients,), optional
+        Log-odds that are there already; what is fitted comes on top of them.
+
+    Returns
+    -------
+    weight : ndarray of float64, shape (zones, n_features)
+        Of one slice: a zone's slices carry the zone's weight in the mean over all slices.
+    intercept : float
+        For patients at the mean of `rows`.
+    """
+    mean, deviation = rows.mean(axis=0), _deviation(rows, spec.scaling)
+    scaled = ((rows - mean) / deviation).reshape(len(rows), -1)
+    share = n_slices / np.bincount(zone_of_slices(n_slices, rows.shape[1]), minlength=rows.shape[1])
+    # With an L2 penalty the solution lies in the span of the rows. In a basis of that span
+    # there are no more unknowns than patients, however many features there are.
+    # Threads cost more than they save on a problem this small, and round by their number.
+    with threadpool_limits(limits=1):
+        left, lengths, basis = np.linalg.svd(scaled, full_matrices=False)
+        rotated = left * lengths
+        solved = [
+            _solve(rotated, labels, inverse_l2, balanced=spec.balanced)
+            if offsets is None
+            else _solve_beside(rotated, labels, offsets, inverse_l2, balanced=spec.balanced)
+            for inverse_l2 in spec.inverse_l2
+        ]
+        weight = (np.mean([w for w, _ in solved], axis=0) @ basis).reshape(mean.shape)
+    return share[:, None] * weight / deviation, float(np.mean([b for _, b in solved]))
+
+
 def _solve(
     coordinates: DoubleArray, values: IntArray, inverse_l2: float, *, balanced: bool
 ) -> tuple[DoubleArray, float]:
@@ -183,6 +217,43 @@ def _solve(
         tol=1e-6,
     ).fit(coordinates, values)
     return model.coef_[0], float(model.intercept_[0])
+
+
+def _solve_beside(
+    coordinates: DoubleArray,
+    values: IntArray,
+    offsets: DoubleArray,
+    inverse_l2: float,
+    *,
+    balanced: bool,
+) -> tuple[DoubleArray, float]:
+    """Solve the same problem with log-odds that are given, which scikit-learn cannot be told of.
+
+    Half the squared slopes plus the weighted log loss; the intercept is free.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
+    counts = np.bincount(values, minlength=2)
+    weights = np.full(len(values), inverse_l2)
+    if balanced:
+        weights *= len(values) / (2 * counts[values])
+    design = np.column_stack([coordinates, np.ones(len(values))])
+    penalised = np.append(np.ones(coordinates.shape[1]), 0.0)
+
+    def loss(beta: DoubleArray) -> tuple[float, DoubleArray]:
+        odds = offsets + design @ beta
+        value = (
+            0.5 * (penalised * beta**2).sum()
+            + (weights * (np.logaddexp(0.0, odds) - values * odds)).sum()
+        )
+        return float(value), penalised * beta + design.T @ (weights * (expit(odds) - values))
+
+    start = np.zeros(design.shape[1])
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 5000, "gtol": 1e-8}
+    ).x
+    return found[:-1], float(found[-1])
 
 
 def _parts(spec: LinearHeadSpec, n_features: int) -> tuple[HeadPart, ...]:

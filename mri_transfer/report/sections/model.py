@@ -228,7 +228,7 @@ def _procedure_blocks(inputs: ReportInputs, parts: ModelParts) -> tuple[Block, .
         Text(text="The search inside the training patients chose other settings in some folds."),
         Table(
             caption="Procedures by the number of folds that used them",
-            columns=("Procedure", "Head", "Folds", "Features a slice", "Parameters trained"),
+            columns=("Hyperparameters", "Head", "Folds", "Features a slice", "Parameters trained"),
             rows=tuple(rows),
             wide=("Head",),
         ),

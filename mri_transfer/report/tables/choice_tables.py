@@ -49,7 +49,7 @@ def choice_table(inputs: ReportInputs) -> Table | None:
         caption="What each fold chose on its training patients",
         columns=(
             "Repeat, fold",
-            "Procedure",
+            "Hyperparameters",
             "Inner AUC, configured",
             "Inner AUC, chosen",
             "Tried",
@@ -58,7 +58,7 @@ def choice_table(inputs: ReportInputs) -> Table | None:
             *(f"Threshold for {name}" for name in targets),
         ),
         rows=tuple(rows),
-        wide=("Procedure",),
+        wide=("Hyperparameters",),
     )
 
 

@@ -85,7 +85,7 @@ class ModelParts:
         return sum(part.parameters for part in self.head_parts)
 
     def with_procedure(self, procedure: Mapping[str, Any]) -> ModelParts:
-        """Return the model that a fold made by this procedure (`Procedure.as_dict`)."""
+        """Return the model that a fold made by this procedure (`Hyperparameters.as_dict`)."""
         from mri_transfer.models.aggregation import resolve_aggregation
 
         head = _head(procedure["head"])

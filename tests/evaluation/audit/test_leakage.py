@@ -4,30 +4,61 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+import pandas as pd
 import pytest
+from sklearn.base import clone
 
 from mri_transfer.core.results import ResultStore
-from mri_transfer.evaluation.audit import arms as arms_module
 from mri_transfer.evaluation.audit import stress_test
+from mri_transfer.evaluation.audit.arms import ArmRunner
 from mri_transfer.evaluation.audit.leakage import ARMS, SESSION_ARMS
+from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import LinearHeadSpec
-from mri_transfer.training.folds import FoldSpec
+from mri_transfer.training.cross_validation import cross_validate
+from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.estimator import TransferClassifier
+from mri_transfer.training.folds import Folds, FoldSpec
 from tests.synthetic import feature_table, folds_of
 
 SETTINGS = {
     "fold_spec": FoldSpec(n_folds=4),
-    "aggregation": "mean_logit",
-    "positive_label": "AD",
     "n_permutations": 4,
     "bootstrap_samples": 200,
     "seed": 0,
 }
 HEAD = LinearHeadSpec(inverse_l2=(100.0,), zones=1)
+ESTIMATOR = TransferClassifier(head=HEAD)
 
 
 def _stress(*, settings=None, n_patients=40, **table_settings):
     table, labels = feature_table(n_patients=n_patients, n_features=60, **table_settings)
-    return stress_test(HEAD, table, folds_of(table, labels), **{**SETTINGS, **(settings or {})})
+    folds = folds_of(table, labels)
+    data = LabelledFeatures.of_folds({"max": table}, folds, "AD")
+    return stress_test(ESTIMATOR, data, folds, **{**SETTINGS, **(settings or {})})
+
+
+def _sites(folds: Folds) -> pd.DataFrame:
+    """Say of every patient which of two scanners was used, whatever the label."""
+    site = np.arange(len(folds.patient_ids)) // 2 % 2
+    names = pd.Index(folds.patient_ids, name="patient_id")
+    return pd.DataFrame({"site": np.where(site == 1, "south", "north")}, index=names)
+
+
+def test_the_honest_arm_takes_out_sites_as_cross_validation_does() -> None:
+    table, labels = feature_table(n_features=60, signal=0.5)
+    folds = folds_of(table, labels)
+    data = LabelledFeatures.of_folds({"max": table}, folds, "AD", covariates=_sites(folds))
+    found = {}
+    for kind in ("none", "combat"):
+        spec = HarmonisationSpec(kind=kind, preserve=())
+        estimator = clone(ESTIMATOR).set_params(harmonisation=spec)
+        arms = stress_test(estimator, data, folds, **SETTINGS).arms
+        rows = cross_validate(estimator.without_choices(), data, folds, seed=0).slices.table
+        positive = rows["patient_id"].map(data.labels) == "AD"
+        found[kind] = ((rows["score"] > 0.5) == positive).mean()
+        assert arms["patient_split_true_labels"]["slice_accuracy"]["value"] == found[kind]
+    assert found["none"] != found["combat"]
 
 
 def test_slices_that_betray_their_patient_inflate_the_slice_split_only() -> None:
@@ -132,8 +163,10 @@ def test_a_killed_test_goes_on_and_ends_with_the_same_bits(tmp_path, monkeypatch
     with pytest.raises(_KilledError):
         _stress(n_patients=16, two_sessions=5, settings={**kept, "progress": killed_after_six})
     fitted = []
-    plain = arms_module.fit_heads
-    monkeypatch.setattr(arms_module, "fit_heads", lambda *args: fitted.append(1) or plain(*args))
+    plain = ArmRunner._cross_validate
+    monkeypatch.setattr(
+        ArmRunner, "_cross_validate", lambda *args: fitted.append(1) or plain(*args)
+    )
     assert _stress(n_patients=16, two_sessions=5, settings=kept).as_dict() == whole
     assert len(fitted) == 15 - 6
     assert _stress(n_patients=16, two_sessions=5, settings=kept).as_dict() == whole
@@ -151,24 +184,30 @@ def test_a_damaged_result_is_computed_again(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "settings"),
+    ("changed", "settings"),
     [
-        (HEAD, {"seed": 1}),
-        (HEAD, {"features_id": "other features"}),
-        (HEAD, {"aggregation": "mean_probability"}),
-        (HEAD, {"fold_spec": FoldSpec(n_folds=5)}),
-        (HEAD, {"positive_label": "CN"}),
-        (dataclasses.replace(HEAD, zones=2), {}),
+        ({}, {"seed": 1}),
+        ({}, {"features_id": "other features"}),
+        ({"aggregation": "mean_probability"}, {}),
+        ({}, {"fold_spec": FoldSpec(n_folds=5)}),
+        ({"positive": "CN"}, {}),
+        ({"head": dataclasses.replace(HEAD, zones=2)}, {}),
+        ({"harmonisation": HarmonisationSpec(kind="combat", preserve=())}, {}),
     ],
 )
-def test_nothing_is_taken_from_a_test_that_was_set_up_otherwise(tmp_path, head, settings) -> None:
+def test_nothing_is_taken_from_a_test_that_was_set_up_otherwise(
+    tmp_path, changed, settings
+) -> None:
     table, labels = feature_table(n_patients=20)
     folds = folds_of(table, labels)
     kept = {**SETTINGS, "n_permutations": 1, "results": ResultStore(tmp_path)}
     kept["features_id"] = "some features"
-    stress_test(HEAD, table, folds, **kept)
+    data = LabelledFeatures.of_folds({"max": table}, folds, "AD", covariates=_sites(folds))
+    stress_test(ESTIMATOR, data, folds, **kept)
     n_files = len(list(tmp_path.rglob("*.json")))
-    stress_test(head, table, folds, **{**kept, **settings})
+    data = dataclasses.replace(data, positive=changed.pop("positive", "AD"))
+    estimator = clone(ESTIMATOR).set_params(**changed)
+    stress_test(estimator, data, folds, **{**kept, **settings})
     assert len(list(tmp_path.rglob("*.json"))) == 2 * n_files
 
 

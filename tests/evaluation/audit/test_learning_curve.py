@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import itertools
 import json
 from pathlib import Path
@@ -18,11 +17,12 @@ from mri_transfer.evaluation.audit.learning_curve import LearningCurveSpec, lear
 from mri_transfer.models.aggregation import join_slices
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import Fit, LinearHeadSpec, apply_head, fit_heads
+from mri_transfer.training.dataset import LabelledFeatures, TrainingView
+from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.folds import Folds, FoldSpec, make_folds
+from mri_transfer.training.one_fit import fit_model
 from tests.synthetic import feature_table, folds_of
 
-#: The package exports a function of this name, which would hide the module.
-MODULE = importlib.import_module("mri_transfer.evaluation.audit.learning_curve")
 HEAD = LinearHeadSpec(inverse_l2=(10.0,), zones=1)
 #: With so few sizes no curve is fitted, which would take most of the time.
 SPEC = LearningCurveSpec(sizes=(8, 16, 24), n_draws=2, bootstrap_samples=100)
@@ -33,51 +33,51 @@ def _tables(**settings) -> tuple[dict[str, FeatureTable], Folds]:
     return {"imagenet": table}, folds_of(table, labels, n_repeats=2)
 
 
+def _data(tables: dict[str, FeatureTable], folds: Folds) -> dict[str, LabelledFeatures]:
+    return {
+        name: LabelledFeatures.of_folds({"max": table}, folds, "AD")
+        for name, table in tables.items()
+    }
+
+
 def _curve(tables, folds, spec=SPEC, **settings):
+    estimator = TransferClassifier(head=HEAD)
     return learning_curve(
-        HEAD,
-        tables,
-        folds,
-        aggregation="mean_logit",
-        positive_label="AD",
-        spec=spec,
-        **{"seed": 0, **settings},
+        estimator, _data(tables, folds), folds, spec=spec, **{"seed": 0, **settings}
     )
 
 
 @pytest.fixture
-def fits(monkeypatch: pytest.MonkeyPatch) -> list[Fit]:
-    """Every request for a head, as it is made."""
-    asked: list[Fit] = []
+def views(monkeypatch: pytest.MonkeyPatch) -> list[TrainingView]:
+    """What every fit is handed, in the order of the fits."""
+    handed: list[TrainingView] = []
 
-    def spy(spec, table, labels, requests):
-        asked.extend(requests)
-        return fit_heads(spec, table, labels, requests)
+    def spy(view: TrainingView, *args, **settings):
+        handed.append(view)
+        return fit_model(view, *args, **settings)
 
-    monkeypatch.setattr(MODULE, "fit_heads", spy)
-    return asked
-
-
-def _patients(fit: Fit, table: FeatureTable) -> set[str]:
-    return {name for name, seen in zip(table.patient_ids, fit.train, strict=True) if seen.any()}
+    monkeypatch.setattr("mri_transfer.training.estimator.fit_model", spy)
+    return handed
 
 
-def test_draws_are_of_the_size_stratified_nested_and_never_tested(fits) -> None:
+def test_draws_are_of_the_size_stratified_nested_and_never_tested(views) -> None:
     tables, folds = _tables(two_sessions=5)
     _curve(tables, folds)
     table, outer = tables["imagenet"], list(folds)
-    assert len(fits) == len(outer) * (3 * 2 + 1)
+    assert len(views) == len(outer) * (3 * 2 + 1)
     label_of = dict(zip(folds.patient_ids, folds.labels, strict=True))
     by_draw: dict[tuple[int, int], list[set[str]]] = {}
-    for i, fit in enumerate(fits):
+    for i, view in enumerate(views):
         place, run = i % len(outer), i // len(outer)
-        patients = _patients(fit, table)
+        patients = set(view.patient_ids)
         held_out = {folds.patient_ids[k] for k in outer[place].test}
         assert not patients & held_out
         # All slices of all scans of a patient, or none.
-        assert (fit.train.all(axis=1) == fit.train.any(axis=1)).all()
-        assert all(
-            fit.train[k].all() == (name in patients) for k, name in enumerate(table.patient_ids)
+        assert view.slices.all()
+        assert sorted(view.scans.scan_ids) == sorted(
+            scan
+            for scan, owner in zip(table.scan_ids, table.patient_ids, strict=True)
+            if owner in patients
         )
         size = [*SPEC.sizes, 30][run // 2]
         assert len(patients) == size
@@ -173,39 +173,39 @@ def test_sizes_that_are_too_small_or_too_large_are_left_out_with_a_reason() -> N
     assert "2 sizes" in found["tables"]["imagenet"]["extrapolation"]["reason"]
 
 
-def test_what_was_computed_is_not_computed_again(tmp_path: Path, fits) -> None:
+def test_what_was_computed_is_not_computed_again(tmp_path: Path, views) -> None:
     tables, folds = _tables()
     tables["control"] = _tables(seed=5)[0]["imagenet"]
     kept = {"results": ResultStore(tmp_path), "identities": {"imagenet": "a", "control": "b"}}
     plain = _curve(tables, folds)
-    fits.clear()
+    views.clear()
     first = _curve(tables, folds, **kept)
-    n_all = len(fits)
+    n_all = len(views)
     assert n_all == 8 * 7 * 2
     files = sorted(path for path in tmp_path.rglob("*.json"))
     assert len(files) == 7 * 2
-    fits.clear()
+    views.clear()
     assert _curve(tables, folds, **kept) == first == plain
-    assert fits == []
+    assert views == []
     files[3].unlink()
     assert _curve(tables, folds, **kept) == first
-    assert len(fits) == 8
+    assert len(views) == 8
 
 
 @pytest.mark.parametrize("change", ["seed", "identity", "head", "folds", "aggregation"])
-def test_results_of_another_question_are_not_taken(tmp_path: Path, fits, change: str) -> None:
+def test_results_of_another_question_are_not_taken(tmp_path: Path, views, change: str) -> None:
     tables, folds = _tables()
     results = ResultStore(tmp_path)
     spec = dataclasses.replace(SPEC, sizes=(8,), n_draws=1)
 
     def run(head=HEAD, folds=folds, aggregation="mean_logit", seed=0, identity="a"):
         return learning_curve(
-            head, tables, folds, aggregation=aggregation, positive_label="AD", spec=spec,
-            seed=seed, results=results, identities={"imagenet": identity},
+            TransferClassifier(head=head, aggregation=aggregation), _data(tables, folds), folds,
+            spec=spec, seed=seed, results=results, identities={"imagenet": identity},
         )  # fmt: skip
 
     run()
-    fits.clear()
+    views.clear()
     other_folds = Folds(
         patient_ids=folds.patient_ids, labels=folds.labels, assignment=folds.assignment[::-1].copy()
     )
@@ -216,7 +216,7 @@ def test_results_of_another_question_are_not_taken(tmp_path: Path, fits, change:
         "folds": {"folds": other_folds},
         "aggregation": {"aggregation": "mean_probability"},
     }[change])  # fmt: skip
-    assert len(fits) == 16
+    assert len(views) == 16
 
 
 def test_progress_counts_to_the_end() -> None:

@@ -17,7 +17,7 @@ from mri_transfer.evaluation.audit.robustness import robustness_rows, sample_pat
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import AttentionHeadSpec, Fit, LinearHeadSpec, apply_head, fit_heads
 from mri_transfer.scans.perturbations import Perturbation
-from mri_transfer.training.fitted_model import TrainedFold
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds, FoldSpec, make_folds
 from tests.synthetic import feature_table, folds_of
 
@@ -32,7 +32,7 @@ PLATT = {"method": "platt", "parameters": {"slope": [0.5], "intercept": [-0.4]}}
 THRESHOLDS = (0.3, 0.4, 0.45, 0.5)
 
 
-def _trained(table: FeatureTable, folds: Folds, head=None) -> list[TrainedFold]:
+def _trained(table: FeatureTable, folds: Folds, head=None) -> list[FittedModel]:
     head = head or LinearHeadSpec(inverse_l2=(10.0,), zones=2)
     label_of = dict(zip(folds.patient_ids, folds.labels, strict=True))
     labels = np.array([int(label_of[name] == "AD") for name in table.patient_ids])
@@ -47,12 +47,16 @@ def _trained(table: FeatureTable, folds: Folds, head=None) -> list[TrainedFold]:
     trained = []
     for i, fitted in fit_heads(head, table, labels, fits):
         facts = {
-            "procedure": {"pooling": "max", "aggregation": joining},
+            "procedure": {
+                "pooling": "max",
+                "head": {"kind": fitted.kind},
+                "aggregation": joining,
+            },
             "recalibration": PLATT,
             "threshold": THRESHOLDS[outer[i].fold],
         }
         trained.append(
-            TrainedFold(
+            FittedModel(
                 repeat=outer[i].repeat,
                 fold=outer[i].fold,
                 head=dataclasses.replace(fitted, facts=facts),
@@ -75,7 +79,7 @@ def _part(table: FeatureTable, scans: np.ndarray, shift: float = 0.0) -> Feature
 
 
 @pytest.fixture(scope="module")
-def case() -> tuple[list[TrainedFold], FeatureTable, Folds]:
+def case() -> tuple[list[FittedModel], FeatureTable, Folds]:
     table, labels = feature_table(signal=0.7, two_sessions=3)
     folds = folds_of(table, labels, n_repeats=2)
     return _trained(table, folds), table, folds

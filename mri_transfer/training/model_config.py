@@ -1,4 +1,4 @@
-"""Recipe: every Spec between a scan and a decision, as the evaluated run had them."""
+"""ModelConfig: every Spec between a scan and a decision, as the evaluated run had them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.scans.volumes import VolumeSpec
 from mri_transfer.training.folds import FoldSpec
 from mri_transfer.training.predictions import PredictionSpec
-from mri_transfer.training.search import Procedure, SearchSpec
+from mri_transfer.training.search import Hyperparameters, SearchSpec
 
-__all__ = ["Recipe"]
+__all__ = ["ModelConfig"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Recipe:
+class ModelConfig:
     """How a scan becomes a score, and how the heads behind it are made."""
 
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -48,9 +48,9 @@ class Recipe:
     search: SearchSpec = Field(default_factory=SearchSpec)
 
     @property
-    def procedure(self) -> Procedure:
+    def hyperparameters(self) -> Hyperparameters:
         """The configured one, which the search may replace."""
-        return Procedure(
+        return Hyperparameters(
             pooling=self.features.pooling,
             head=self.heads,
             aggregation=self.predictions.aggregation,
@@ -62,7 +62,7 @@ class Recipe:
         return content
 
     @classmethod
-    def from_dict(cls, content: Any) -> Recipe:
+    def from_dict(cls, content: Any) -> ModelConfig:
         """Read what `as_dict` wrote.
 
         Raises

@@ -1,0 +1,91 @@
+"""What is written beside a fitted head: what was chosen, from whom, and what it means."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mri_transfer.models.recalibration import Recalibration
+from mri_transfer.training.search import Hyperparameters
+
+__all__ = ["FitRecord"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitRecord:
+    """What is written beside a fitted head. A field that is None is not written.
+
+    Attributes
+    ----------
+    hyperparameters : Hyperparameters
+        Those the head was fitted with; under the key `procedure` in files.
+    recalibration : Recalibration
+    threshold : float
+    threshold_from : str, optional
+    target_thresholds : mapping of str to float, optional
+    recalibration_log_loss : mapping of str to float, optional
+        Of the methods that were tried.
+    trials : sequence of mapping, optional
+        Every procedure that was tried, in the order of trying.
+    repeat, fold : int, optional
+    training_patients : sequence of str, optional
+    training_scans : mapping of str to str, optional
+        Each scan's SHA-256.
+    """
+
+    hyperparameters: Hyperparameters
+    recalibration: Recalibration
+    threshold: float
+    threshold_from: str | None = None
+    target_thresholds: Mapping[str, float] | None = None
+    recalibration_log_loss: Mapping[str, float] | None = None
+    trials: Sequence[Mapping[str, Any]] | None = None
+    repeat: int | None = None
+    fold: int | None = None
+    training_patients: Sequence[str] | None = None
+    training_scans: Mapping[str, str] | None = None
+
+    @property
+    def nameless(self) -> FitRecord:
+        """The record as it may leave the hospital: without those who were trained on."""
+        return dataclasses.replace(
+            self, training_patients=None, training_scans=None, repeat=None, fold=None
+        )
+
+    @property
+    def essential(self) -> FitRecord:
+        """What a score needs and nothing else; nobody is named, so that it may leave."""
+        return FitRecord(
+            hyperparameters=self.hyperparameters,
+            recalibration=self.recalibration,
+            threshold=self.threshold,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        content = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) is not None
+        }
+        del content["hyperparameters"]
+        return {
+            **content,
+            "procedure": self.hyperparameters.as_dict(),
+            "recalibration": self.recalibration.as_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> FitRecord:
+        """Read what `as_dict` wrote; what other versions wrote beside it is passed over."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        plain = {name: value for name, value in content.items() if name in known}
+        return cls(
+            **{
+                **plain,
+                "hyperparameters": Hyperparameters.from_dict(content["procedure"]),
+                "recalibration": Recalibration.from_dict(content["recalibration"]),
+                "threshold": float(content["threshold"]),
+            }
+        )
