@@ -64,6 +64,7 @@ def test_every_baseline_scores_every_patient_once_a_repeat(context: Context) -> 
         assert set(table["label"]) == {"AD", "CN"}
 
 
+@pytest.mark.slow
 def test_what_is_in_the_cache_is_neither_described_nor_encoded_again(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:

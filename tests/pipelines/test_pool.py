@@ -118,6 +118,7 @@ cli.main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_process_outlives_the_one_it_works_for(number: int, tmp_path: Path) -> None:
     pids = [tmp_path / name for name in ("worker", "program")]

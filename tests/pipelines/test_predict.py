@@ -174,6 +174,7 @@ def test_a_phantom_is_not_scored(place: BundlePlace, tmp_path: Path) -> None:
     assert prediction.reasons
 
 
+@pytest.mark.slow
 def test_two_at_a_time_say_the_same_as_one_by_one(
     place: BundlePlace, scan: Path, tmp_path: Path
 ) -> None:

@@ -436,6 +436,7 @@ def test_a_run_makes_damaged_entries_again_and_ends_with_the_same_bytes(
     assert _results(own.root) == _results(finished.workspace.root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_single_stage_makes_the_damaged_entries_that_it_reads_again(
     damage: str, own: Workspace, finished: RunOutcome, capsys: pytest.CaptureFixture[str]

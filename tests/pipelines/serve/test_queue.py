@@ -65,6 +65,7 @@ def test_whoever_finds_no_place_is_told_when_to_come_again(
     assert queue.taken == 0
 
 
+@pytest.mark.slow
 def test_a_worker_that_fails_is_replaced_and_the_next_scan_is_scored(
     place: BundlePlace, tmp_path: Path, scan: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ def _kill_server(_: Service) -> None:
     os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", [_kill_worker, _kill_server])
 @pytest.mark.parametrize("wait_s", [0.0, 1.5])
 def test_a_process_that_is_killed_while_idle_costs_no_scan(
@@ -76,6 +77,7 @@ def test_a_process_that_is_killed_while_idle_costs_no_scan(
     assert frail.leftovers() == []
 
 
+@pytest.mark.slow
 def test_a_scan_whose_process_is_killed_is_worked_on_once_more(
     frail: Service, scan: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +93,7 @@ def test_a_scan_whose_process_is_killed_is_worked_on_once_more(
     assert (tmp_path / "died").exists()
 
 
+@pytest.mark.slow
 def test_processes_that_do_not_start_are_told_and_started_when_they_can_be(
     frail: Service, scan: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +116,7 @@ def _place(service: Service) -> tuple[str, int]:
     return str(parts.hostname), int(parts.port or 0)
 
 
+@pytest.mark.slow
 def test_more_connections_than_are_allowed_are_turned_away(frail: Service) -> None:
     with contextlib.ExitStack() as stack:
         idle = [
@@ -130,6 +134,7 @@ def test_more_connections_than_are_allowed_are_turned_away(frail: Service) -> No
     assert httpx.get(f"{frail.url}/health").status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "begin",
     [b"", b"GET", b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "],
@@ -177,6 +182,7 @@ server.run()
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_a_service_that_is_killed(place: BundlePlace, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
