@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from mri_transfer.bundle import overlap
 from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
 from mri_transfer.cohorts.synthetic.cohort import DemoSpec, grow_demo_cohort
 from pipelines.commands import cli
 from pipelines.config import RunConfig, read_config
+from pipelines.jobs.retrain import Packing, retrain_run
 from pipelines.reporters import SilentReporter
-from pipelines.runner import RunOutcome, begin_run, run_pipeline
+from pipelines.runner import RunOutcome, begin_run, open_run, run_pipeline
 from pipelines.workspace import Workspace
 from tests.made_once import made_once
 
@@ -121,6 +123,36 @@ def finished(
     """
     mine = _copied(pristine, tmp_path_factory.mktemp("finished"))
     return small_job.run(mine.root, mine.cache)
+
+
+@pytest.fixture(scope="session")
+def packed(finished: RunOutcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the finished run, its zip beside it; tests must not change them."""
+
+    def pack(folder: Path) -> None:
+        workspace, config = open_run(finished.workspace.root, cache=finished.workspace.cache)
+        with pytest.MonkeyPatch.context() as patch:
+            # What hashes cost is stored in the bundle, and tested elsewhere.
+            patch.setattr(overlap, "_COST", 4)
+            packing = Packing(out=folder / "b", zipped=True)
+            retrain_run(workspace, config, packing, reporter=SilentReporter())
+
+    return made_once(tmp_path_factory, "packed", pack) / "b"
+
+
+@pytest.fixture(scope="session")
+def strangers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Manifest of 8 synthetic patients of whom no run and no bundle knows, a scan each."""
+
+    def grow(folder: Path) -> None:
+        spec = DemoSpec(n_patients=8, spacing_mm=5, two_session_fraction=0, seed=9)
+        manifest = read_bids_cohort(grow_demo_cohort(folder / "cohort", spec=spec)).manifest
+        # Demo patients are numbered; these are others, with names that occur nowhere else.
+        for column in ("patient_id", "scan_id"):
+            manifest.scans[column] = "secret-" + manifest.scans[column]
+        manifest.write(folder / "new.csv")
+
+    return made_once(tmp_path_factory, "strangers", grow) / "new.csv"
 
 
 @pytest.fixture
