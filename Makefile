@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 # One process a core, each on a part of the tests: what is expensive they share (tests/made_once.py).
-PYTEST = $(RUN) -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+PYTEST = $(RUN) -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 PIP := -m pip --disable-pip-version-check install -qq --no-deps
 PYTHON_IS_FIT = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	{ echo "mri-transfer needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is none of these:" \
