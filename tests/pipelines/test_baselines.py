@@ -105,6 +105,7 @@ def test_a_run_on_an_untrained_trunk_is_its_own_control(
     assert RANDOM_TRUNK not in _scored(dataclasses.replace(context, config=config))
 
 
+@pytest.mark.slow
 def test_the_untrained_trunk_gives_other_features_of_the_same_scans(context: Context) -> None:
     trained = read_feature_table(context.workspace)
     untrained = random_trunk_table(context)
@@ -113,6 +114,7 @@ def test_the_untrained_trunk_gives_other_features_of_the_same_scans(context: Con
     assert not np.allclose(untrained.features, trained.features)
 
 
+@pytest.mark.slow
 def test_the_evaluation_compares_the_model_with_each_of_them(
     context: Context, small_job: SmallJob, finished: RunOutcome, tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ def test_more_jobs_than_a_process_does_are_all_done() -> None:
     assert _run(jobs) == [f"number {i}" for i in range(60)]
 
 
+@pytest.mark.slow
 def test_a_job_that_takes_too_long_is_killed_and_the_others_are_done(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     outcomes = _run([("sleep", "0.1"), ("hang", str(pid)), ("number", "3")], timeout_s=5)
@@ -67,6 +68,7 @@ def test_a_job_that_takes_too_long_is_killed_and_the_others_are_done(tmp_path: P
     assert _is_gone(int(pid.read_text()))
 
 
+@pytest.mark.slow
 def test_jobs_that_wait_for_a_process_are_not_taken_for_slow_ones() -> None:
     jobs = [("sleep", "1.5") for _ in range(4)]
     assert _run(jobs, processes=1, timeout_s=5) == ["sleep 1.5"] * 4

@@ -36,6 +36,8 @@ from tests.phantoms import store_nifti
 from tests.pipelines.conftest import run_command
 from tests.scans.quality.damages import damaged
 
+pytestmark = pytest.mark.slow
+
 #: Phantoms are coarse, and so is what is asked of them.
 COARSE = ["quality.spacing_mm=[5.0, 8.0]", "slices.n_slices=8", "slices.size_px=64"]
 #: Without registration and bias field preparing a scan takes a second.
@@ -110,7 +112,6 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
     return _run(manifest, folder / "run", folder / "cache", settings, jobs=2)
 
 
-@pytest.mark.slow
 def test_what_can_be_used_is_used(mixed: RunOutcome) -> None:
     workspace = mixed.workspace
     assert pd.read_csv(workspace.manifest)["scan_id"].tolist() == ["good", "ready"]
@@ -126,7 +127,6 @@ def test_what_can_be_used_is_used(mixed: RunOutcome) -> None:
         assert Path(scan["volume"]).is_file()
 
 
-@pytest.mark.slow
 def test_every_scan_that_is_left_out_has_its_stage_and_its_reason(mixed: RunOutcome) -> None:
     left_out = {e.scan_id: e for e in read_exclusions(mixed.workspace.excluded)}
     assert {name: e.stage for name, e in left_out.items()} == {
@@ -146,7 +146,6 @@ def test_every_scan_that_is_left_out_has_its_stage_and_its_reason(mixed: RunOutc
     assert mixed.records[-1].exclusions == len(left_out)
 
 
-@pytest.mark.slow
 def test_every_scan_that_was_prepared_has_a_row_of_scores(mixed: RunOutcome) -> None:
     table = pd.read_csv(mixed.workspace.quality, keep_default_na=False).set_index("scan_id")
     assert table.index.tolist() == ["good", "upside-down", "lost slices", "ready"]
@@ -160,7 +159,6 @@ def test_every_scan_that_was_prepared_has_a_row_of_scores(mixed: RunOutcome) -> 
     assert not table["kept"].astype(str).eq("True").any()
 
 
-@pytest.mark.slow
 def test_prepared_scans_are_written_as_bids_derivatives(mixed: RunOutcome) -> None:
     folder = mixed.workspace.derivatives
     assert (folder / "dataset_description.json").is_file()
@@ -176,7 +174,6 @@ def _again(mixed: RunOutcome, tmp_path: Path) -> Path:
     return run
 
 
-@pytest.mark.slow
 def test_the_command_ends_with_3_and_a_scan_to_keep_is_kept_on_record(
     mixed: RunOutcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,7 +197,6 @@ def test_the_command_ends_with_3_and_a_scan_to_keep_is_kept_on_record(
     assert run_pipeline(workspace, config, stages=stages_until("prepare")).records[-1].exclusions
 
 
-@pytest.mark.slow
 def test_a_scan_to_keep_that_is_not_there_is_mentioned(
     mixed: RunOutcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,7 +239,6 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Quick:
 KEPT = [*QUICK, "labels.unlabelled=keep"]
 
 
-@pytest.mark.slow
 def test_the_number_of_jobs_changes_no_file(quick: Quick, tmp_path: Path) -> None:
     other = _run(quick.manifest, tmp_path / "run", tmp_path / "cache", KEPT, jobs=2)
     expected = _files(quick.outcome.workspace.root)
@@ -253,7 +248,6 @@ def test_the_number_of_jobs_changes_no_file(quick: Quick, tmp_path: Path) -> Non
     assert caches[0] == caches[1]
 
 
-@pytest.mark.slow
 def test_killed_and_begun_again_it_ends_with_the_same_files(quick: Quick, tmp_path: Path) -> None:
     run, cache = tmp_path / "run", tmp_path / "cache"
     words = [
@@ -375,7 +369,6 @@ def test_a_cohort_of_which_no_scan_can_be_used_is_an_error_that_says_where_to_lo
     assert len(read_exclusions(tmp_path / "run" / "excluded.csv")) == 3
 
 
-@pytest.mark.slow
 def test_a_scan_that_takes_too_long_is_left_out_and_the_others_are_not(
     quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,6 +131,7 @@ def test_a_second_test_does_nothing_and_another_folder_gets_the_same_bytes(
         assert (again / name).read_bytes() == (tested / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_training_cohort_gives_figures_only_when_asked(
     job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
