@@ -1,32 +1,33 @@
 """Features: what the frozen trunk makes of a scan's slices, and the store that keeps them.
 
 A feature is a pure function of one scan, so the store is addressed by content: the key holds the
-scan's bytes, every Spec that shaped the slices, the trunk and its weights, and the precision.
+scan's bytes, every Spec that shaped the slices, the trunk and its weights, the precision and how
+convolutions are computed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT, digest, spec_dict
 from mri_transfer.core.store import TensorStore
+from mri_transfer.models.pooling import Pooling, PoolMaps
 from mri_transfer.models.trunks import (
     Trunk,
     TrunkSpec,
     native_precision,
     resolve_device,
+    trunk_arithmetic,
     trunk_digest,
 )
 from mri_transfer.scans.slices import SliceStack
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = [
     "FeatureSpec",
@@ -41,16 +42,8 @@ __all__ = [
 ]
 
 FloatArray = npt.NDArray[np.float32]
-Pooling = Literal["max", "average", "flatten"]
 
 _SCHEMA = "mri-transfer/features/1"
-
-#: Feature maps (n_slices, channels, rows, columns) to vectors, by `FeatureSpec.pooling`.
-_POOL: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "max": lambda maps: maps.amax((2, 3)),
-    "average": lambda maps: maps.mean((2, 3)),
-    "flatten": lambda maps: maps.flatten(1),
-}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -182,20 +175,25 @@ def feature_key(*, slices: str, trunk_spec: TrunkSpec, feature_spec: FeatureSpec
     feature_spec : FeatureSpec
         Resolved: without `auto`.
     """
-    if "auto" in (feature_spec.precision, feature_spec.device):
+    if feature_spec.precision == "auto" or feature_spec.device == "auto":
         raise ValueError("resolve the spec first: a key must not hold 'auto'")
     trunk = spec_dict(trunk_spec)
     if trunk_spec.weights != "random":
         del trunk["seed"]
-    return digest(
-        {
-            "kind": "features/1",
-            "slices": slices,
-            "trunk": trunk,
-            "weights": trunk_digest(trunk_spec),
-            "features": spec_dict(feature_spec),
-        }
+    parts = {
+        "kind": "features/1",
+        "slices": slices,
+        "trunk": trunk,
+        "weights": trunk_digest(trunk_spec),
+        "features": spec_dict(feature_spec),
+    }
+    arithmetic = trunk_arithmetic(
+        trunk_spec, precision=feature_spec.precision, device=feature_spec.device
     )
+    # Keys of what is computed directly stay as they were before there was another way.
+    if arithmetic != "direct":
+        parts["arithmetic"] = arithmetic
+    return digest(parts)
 
 
 def encode(stack: SliceStack, trunk: Trunk, spec: FeatureSpec) -> ScanFeatures:
@@ -227,13 +225,11 @@ def encode_poolings(
     poolings : iterable
         Values of `FeatureSpec.pooling`.
     """
-    import torch
-
     maps = trunk.forward_slices(torch.from_numpy(stack.pixels))
     return {
         pooling: ScanFeatures(
             scan_id=stack.scan_id,
-            features=_POOL[pooling](maps).cpu().contiguous().numpy(),
+            features=PoolMaps(pooling)(maps).cpu().contiguous().numpy(),
             z_mm=stack.z_mm,
         )
         for pooling in poolings

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mri_transfer.cohorts.labels import spelt_out
+from mri_transfer.models.heads import HEADS
 from mri_transfer.report.blocks.document import KeyFigure
 from mri_transfer.report.blocks.wording import estimate, interval, label_of, number, p_value
 from mri_transfer.report.inputs import ReportInputs
@@ -24,11 +25,6 @@ __all__ = [
     "threshold",
 ]
 
-_HEADS = {
-    "linear": "a regularised linear head",
-    "published": "the published fully connected head",
-    "attention": "an attention head over a patient's slices",
-}
 _UNITS = (("n_scans", "scans"), ("n_slices", "slices"))
 
 
@@ -38,7 +34,7 @@ def studied(inputs: ReportInputs) -> str:
     negative, positive = inputs.labels
     trunk = setting(inputs.config, "trunk", "name") or "convolutional"
     kind = setting(inputs.config, "head", "kind")
-    head = _HEADS.get(str(kind), f"a {kind} head" if kind else "a small head")
+    head = HEADS[str(kind)].title if kind in HEADS else f"a {kind or 'small'} head"
     n_slices = setting(inputs.config, "slice", "n_slices") or 32
     weights = evaluation.get("trunk_weights")
     pretrained = "untrained" if weights == "random" else "pretrained on ImageNet"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mri_transfer.models.heads import HEADS
 from mri_transfer.report.blocks.blocks import bullets, missing, section_of
 from mri_transfer.report.blocks.cells import Row, Table
 from mri_transfer.report.blocks.document import Heading, Link, Section, Text
@@ -104,62 +105,18 @@ def _span(numbers: list[int]) -> str:
 
 def _head(head: Mapping[str, Any]) -> list[str]:
     kind = head.get("kind")
-    if kind not in _HEADS:
+    if kind not in HEADS:
         return [f"Head: {kind}."] if kind else []
-    sentences = _HEADS[str(kind)](head)
+    entry = HEADS[str(kind)]
+    sentences = entry.optimisation(head)
     if head.get("balanced"):
         sentences.append(
             "Class weights: patients of a label count inversely to its frequency among the "
             "training patients."
         )
-    elif "balanced" in head or kind == "published":
+    elif "balanced" in head or "balanced" not in entry.spec.__dataclass_fields__:
         sentences.append("No class weights: all count the same.")
     return sentences
-
-
-def _linear(head: Mapping[str, Any]) -> list[str]:
-    strengths = ", ".join(f"{value:g}" for value in head.get("inverse_l2") or ())
-    scaled = {
-        "global": "centred and divided by one number, the root of their summed variances",
-        "feature": "each centred and divided by its own standard deviation",
-    }.get(str(head.get("scaling")), str(head.get("scaling")))
-    zones = head.get("zones", 1)
-    rows = (
-        "mean over the slices" if zones == 1 else f"mean over the slices of each of {zones} zones"
-    )
-    return [
-        f"Linear head: logistic regression with an L2 penalty on one row a patient, the {rows}. "
-        "Trained by patient, not by slice.",
-        f"Features are {scaled}; the moments are those of the training patients.",
-        f"Penalty: C = {strengths}; of several, the head is the mean of the heads of all. The "
-        "problem is convex and solved to convergence: no epochs, no early stopping, no chance.",
-    ]
-
-
-def _published(head: Mapping[str, Any]) -> list[str]:
-    return [
-        f"Published head (Hon and Khan 2017): dense layer of {head.get('hidden')} with ReLU, "
-        f"dropout {head.get('dropout')}, one sigmoid. Trained slice by slice with the label of the "
-        "patient.",
-        f"Optimiser: RMSprop, learning rate {head.get('learning_rate')}, batches of "
-        f"{head.get('batch_size')}, {head.get('epochs')} epochs, the last one kept; loss: binary "
-        "cross-entropy; no augmentation.",
-    ]
-
-
-def _attention(head: Mapping[str, Any]) -> list[str]:
-    return [
-        f"Attention head (gated attention over a scan's slices, width {head.get('hidden')}; Ilse, "
-        "Tomczak and Welling 2018) with a linear classifier; trained on the label of the patient.",
-        f"Optimiser: AdamW, learning rate {head.get('learning_rate')}, weight decay "
-        f"{head.get('weight_decay')}, full batches, {head.get('epochs')} epochs; loss: binary "
-        "cross-entropy; no augmentation.",
-        "Features are each centred and divided by their standard deviation among the training "
-        "slices.",
-    ]
-
-
-_HEADS = {"linear": _linear, "published": _published, "attention": _attention}
 
 
 def _search(inputs: ReportInputs) -> list[str]:
