@@ -8,12 +8,14 @@ PACKAGES := $(VENV)/.packages
 STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
+# One process a core, each on a part of the tests: what is expensive they share (tests/made_once.py).
+PYTEST = $(RUN) -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 PIP := -m pip --disable-pip-version-check install -qq --no-deps
 PYTHON_IS_FIT = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	{ echo "mri-transfer needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is none of these:" \
 	"name one with 'make PYTHON=python3.12 $(MAKECMDGOALS)'" >&2; exit 1; }
 
-.PHONY: demo example check-example test checks unit bench lock clean
+.PHONY: demo example check-example test test-all checks unit slow bench lock clean
 
 demo: $(STAMP)
 	$(RUN) -m pipelines.commands.cli demo --out demo
@@ -25,7 +27,10 @@ example: demo
 check-example: demo
 	$(RUN) .ci/example.py check demo/run
 
+# Goals named together are made once each: `make test test-all` runs no test twice.
 test: checks unit
+
+test-all: test slow
 
 checks: $(STAMP)
 	$(RUN) -m ruff check .
@@ -34,7 +39,11 @@ checks: $(STAMP)
 	$(VENV)/bin/lint-imports
 
 unit: $(STAMP)
-	$(RUN) -m pytest
+	$(PYTEST) -m "not slow"
+
+# Simulations, kills in every stage, faults of the machine, the browser, real heads.
+slow: $(STAMP)
+	$(PYTEST) -m slow
 
 # Stamps are written last, so that an interrupted set-up is done again. Only a new lock makes the
 # environment anew; a change of pyproject.toml alone takes seconds.

@@ -1,12 +1,26 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share, and how processes that test side by side behave."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.phantoms import write_bids_cohort
+
+# How long an example takes says nothing on a machine that does other things as well.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let each process of pytest-xdist compute on one core, or they would wait for each other."""
+    if config.getoption("numprocesses", None):
+        # Libraries read these when they are imported, and processes inherit them.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

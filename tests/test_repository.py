@@ -205,7 +205,7 @@ def test_git_ignores_what_a_run_leaves_behind(name: str) -> None:
 def test_ci_runs_the_command_of_the_readme() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    assert script.read_text(encoding="utf-8").splitlines()[-1] == "make test"
+    assert script.read_text(encoding="utf-8").splitlines()[-1] == "make test test-all"
     subprocess.run(["bash", "-n", str(script)], check=True)
 
 
@@ -258,11 +258,13 @@ def _fake_python(folder: Path, *, fit: bool) -> Path:
     return fake
 
 
-def test_make_test_runs_every_check(clone: Path) -> None:
-    plan = _make(clone, "--dry-run", "test")
+@pytest.mark.parametrize("goals", [["test"], ["test-all"], ["test", "test-all"]], ids=" ".join)
+def test_make_runs_every_check_and_every_test_once(clone: Path, goals: list[str]) -> None:
+    plan = _make(clone, "--dry-run", *goals)
     assert plan.returncode == 0, plan.stderr
-    for part in ("ruff check", "ruff format --check", "mypy", "lint-imports", "pytest"):
-        assert part in plan.stdout
+    for part in ("ruff check", "ruff format --check", "mypy", "lint-imports", '-m "not slow"'):
+        assert plan.stdout.count(part) == 1, part
+    assert plan.stdout.count("-m slow") == ("test-all" in goals)
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])

@@ -15,7 +15,7 @@ from mri_transfer.report.compose import compose_report
 from mri_transfer.report.render.html import write_report
 from tests.report.whole_inputs import whole_inputs
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 N_PATIENTS = 12

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from pipelines.serve import ServiceSpec
 from tests.pipelines.serve.serving import Service, scan_bytes, serving, write_small_bundle
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PATIENCE_MS = 60_000

@@ -113,6 +113,7 @@ def test_what_few_training_scans_had_counts_as_unknown() -> None:
     assert "turn" not in failures(contract, scan_like_training(turn="odd", passed_through=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_patients_of_the_training_kind_are_seldom_turned_away(seed) -> None:
     contract = contract_of(100, seed=seed)
@@ -125,6 +126,7 @@ def test_patients_of_the_training_kind_are_seldom_turned_away(seed) -> None:
     assert np.mean([bool(one) for one in away]) < 0.05
 
 
+@pytest.mark.slow
 def test_ranges_are_widened_until_few_patients_are_turned_away() -> None:
     """Numbers with tails so heavy that the narrowest rule turns many away."""
     rng = np.random.default_rng(1)

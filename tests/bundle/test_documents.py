@@ -118,6 +118,7 @@ def _use(bundle: ModelBundle) -> None:
     assert bundle.facts["cohort"]["n_patients"] >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

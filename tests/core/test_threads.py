@@ -38,7 +38,7 @@ def test_every_thread_of_the_pool_computes_alone_and_the_caller_as_before() -> N
     meet = threading.Barrier(4)
 
     def count(_: int) -> int:
-        meet.wait(timeout=30)  # so that each of the four threads takes one
+        meet.wait(timeout=120)  # so that each of the four threads takes one
         return torch.get_num_threads()
 
     with one_core_each(4) as pool:

@@ -61,6 +61,7 @@ def test_only_the_richest_sets_of_covariates_are_asked(cohort) -> None:
     }
 
 
+@pytest.mark.slow
 def test_an_image_that_knows_more_than_age_and_sex_adds(cohort_factory) -> None:
     entry = _value(cohort_factory(30, effect=3.0))["age + sex"]
     assert entry["joined_minus_covariates"]["ci_low"] > 0.1
@@ -80,6 +81,7 @@ def test_an_image_that_only_repeats_age_adds_nothing(cohort_factory) -> None:
     assert abs(difference["value"]) < 0.05
 
 
+@pytest.mark.slow
 def test_noise_is_not_taken_for_an_addition(cohort_factory) -> None:
     found = []
     for seed in range(4):
@@ -108,6 +110,7 @@ def test_rivals_without_scores_and_rivals_from_images_are_not_joined(cohort) -> 
     assert _value(cohort, rivals=rivals) == {}
 
 
+@pytest.mark.slow
 def test_the_joined_model_differs_from_the_image_by_what_covariates_add(cohort_factory) -> None:
     """Covariates that tell the label lift a weak image; the difference to the image says so."""
     cohort = cohort_factory(30, effect=0.3)

@@ -112,6 +112,7 @@ def test_a_precision_next_to_1_of_many_patients_keeps_its_interval():
     assert 0.999 < found.ci_low < found.value < found.ci_high < 1
 
 
+@pytest.mark.slow
 def test_the_truth_is_covered_on_few_patients():
     """30 and 30 patients, AUC .78: the percentile bootstrap covers in 89 per cent."""
     rng = np.random.default_rng(7)

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from mri_transfer.bundle import overlap
 from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
 from mri_transfer.cohorts.synthetic.cohort import DemoSpec, grow_demo_cohort
 from pipelines.commands import cli
 from pipelines.config import RunConfig, read_config
+from pipelines.jobs.retrain import Packing, retrain_run
 from pipelines.reporters import SilentReporter
-from pipelines.runner import RunOutcome, begin_run, run_pipeline
+from pipelines.runner import RunOutcome, begin_run, open_run, run_pipeline
 from pipelines.workspace import Workspace
+from tests.made_once import made_once
 
 #: Settings that make a run small, not different in kind.
 SMALL = [
@@ -89,30 +92,77 @@ class SmallJob:
 @pytest.fixture(scope="session")
 def small_job(tmp_path_factory: pytest.TempPathFactory) -> SmallJob:
     """8 synthetic patients at 5 mm, 10 scans."""
-    folder = tmp_path_factory.mktemp("small")
-    spec = DemoSpec(n_patients=8, spacing_mm=5, two_session_fraction=0.25)
-    cohort = grow_demo_cohort(folder / "cohort", spec=spec)
-    read_bids_cohort(cohort).manifest.write(folder / "manifest.csv")
-    return SmallJob(cohort, folder / "manifest.csv", read_config(None, SMALL), SMALL)
+
+    def grow(folder: Path) -> None:
+        spec = DemoSpec(n_patients=8, spacing_mm=5, two_session_fraction=0.25)
+        cohort = grow_demo_cohort(folder / "cohort", spec=spec)
+        read_bids_cohort(cohort).manifest.write(folder / "manifest.csv")
+
+    folder = made_once(tmp_path_factory, "small", grow)
+    return SmallJob(folder / "cohort", folder / "manifest.csv", read_config(None, SMALL), SMALL)
 
 
 @pytest.fixture(scope="session")
-def finished(small_job: SmallJob, tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
-    """A finished run; tests must not change it, and may add to its cache."""
-    folder = tmp_path_factory.mktemp("finished")
-    outcome = small_job.run(folder / "run", folder / "cache")
-    shutil.copytree(folder / "cache", _untouched(outcome))
-    return outcome
+def pristine(small_job: SmallJob, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A finished run and its cache, as the run left them; to be copied, never to be opened."""
+    folder = made_once(
+        tmp_path_factory,
+        "finished",
+        lambda folder: small_job.run(folder / "run", folder / "cache"),
+    )
+    return Workspace(root=folder / "run", cache=folder / "cache")
+
+
+@pytest.fixture(scope="session")
+def finished(
+    small_job: SmallJob, pristine: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> RunOutcome:
+    """A finished run; tests must not change it, and may add to its cache.
+
+    Each process has a copy, since a run's folder is locked by whoever works on it.
+    """
+    mine = _copied(pristine, tmp_path_factory.mktemp("finished"))
+    return small_job.run(mine.root, mine.cache)
+
+
+@pytest.fixture(scope="session")
+def packed(finished: RunOutcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the finished run, its zip beside it; tests must not change them."""
+
+    def pack(folder: Path) -> None:
+        workspace, config = open_run(finished.workspace.root, cache=finished.workspace.cache)
+        with pytest.MonkeyPatch.context() as patch:
+            # What hashes cost is stored in the bundle, and tested elsewhere.
+            patch.setattr(overlap, "_COST", 4)
+            packing = Packing(out=folder / "b", zipped=True)
+            retrain_run(workspace, config, packing, reporter=SilentReporter())
+
+    return made_once(tmp_path_factory, "packed", pack) / "b"
+
+
+@pytest.fixture(scope="session")
+def strangers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Manifest of 8 synthetic patients of whom no run and no bundle knows, a scan each."""
+
+    def grow(folder: Path) -> None:
+        spec = DemoSpec(n_patients=8, spacing_mm=5, two_session_fraction=0, seed=9)
+        manifest = read_bids_cohort(grow_demo_cohort(folder / "cohort", spec=spec)).manifest
+        # Demo patients are numbered; these are others, with names that occur nowhere else.
+        for column in ("patient_id", "scan_id"):
+            manifest.scans[column] = "secret-" + manifest.scans[column]
+        manifest.write(folder / "new.csv")
+
+    return made_once(tmp_path_factory, "strangers", grow) / "new.csv"
 
 
 @pytest.fixture
-def own(finished: RunOutcome, tmp_path: Path) -> Workspace:
+def own(pristine: Workspace, tmp_path: Path) -> Workspace:
     """A copy of the finished run, and of its cache as the run left it."""
-    workspace = Workspace(root=tmp_path / "run", cache=tmp_path / "cache")
-    shutil.copytree(finished.workspace.root, workspace.root)
-    shutil.copytree(_untouched(finished), workspace.cache)
-    return workspace
+    return _copied(pristine, tmp_path)
 
 
-def _untouched(finished: RunOutcome) -> Path:
-    return finished.workspace.cache.with_name("untouched_cache")
+def _copied(workspace: Workspace, folder: Path) -> Workspace:
+    copy = Workspace(root=folder / "run", cache=folder / "cache")
+    shutil.copytree(workspace.root, copy.root)
+    shutil.copytree(workspace.cache, copy.cache)
+    return copy

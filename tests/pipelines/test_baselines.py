@@ -64,6 +64,7 @@ def test_every_baseline_scores_every_patient_once_a_repeat(context: Context) -> 
         assert set(table["label"]) == {"AD", "CN"}
 
 
+@pytest.mark.slow
 def test_what_is_in_the_cache_is_neither_described_nor_encoded_again(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_run_on_an_untrained_trunk_is_its_own_control(
     assert RANDOM_TRUNK not in _scored(dataclasses.replace(context, config=config))
 
 
+@pytest.mark.slow
 def test_the_untrained_trunk_gives_other_features_of_the_same_scans(context: Context) -> None:
     trained = read_feature_table(context.workspace)
     untrained = random_trunk_table(context)
@@ -112,6 +114,7 @@ def test_the_untrained_trunk_gives_other_features_of_the_same_scans(context: Con
     assert not np.allclose(untrained.features, trained.features)
 
 
+@pytest.mark.slow
 def test_the_evaluation_compares_the_model_with_each_of_them(
     context: Context, small_job: SmallJob, finished: RunOutcome, tmp_path: Path
 ) -> None:

@@ -156,6 +156,7 @@ def test_excluded_scans_are_printed_and_end_with_3(
     assert "of the audit failed" not in said
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_run(
     small_job: SmallJob,
     finished: RunOutcome,

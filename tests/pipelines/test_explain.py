@@ -50,6 +50,7 @@ def _bytes(workspace: Workspace) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in workspace.explanations.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(
     finished: RunOutcome,
     explained: Workspace,

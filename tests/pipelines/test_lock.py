@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,7 +15,6 @@ import pytest
 
 from mri_transfer.errors import RunFolderError
 from pipelines.lock import locked
-from pipelines.runner import RunOutcome
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import SmallJob, run_command
 
@@ -71,11 +71,13 @@ def test_a_second_command_says_at_once_who_holds_the_folder(
 def test_every_command_that_works_in_a_run_folder_asks(
     words: list[str],
     small_job: SmallJob,
-    finished: RunOutcome,
+    pristine: Workspace,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    root, cache = str(finished.workspace.root), str(finished.workspace.cache)
+    # A copy: whoever is killed leaves his name in the folder's lock.
+    root = str(shutil.copytree(pristine.root, tmp_path / "run"))
+    cache = str(tmp_path / "cache")
     settings = [part for setting in small_job.settings for part in ("--set", setting)]
     out = str(tmp_path / "out")
     more = {

@@ -47,6 +47,7 @@ def _run(job: SmallJob, folder: Path, notes: Notes | None = None) -> RunOutcome:
     return run_pipeline(place, job.config, stages=stages_until("slices"), reporter=notes, jobs=1)
 
 
+@pytest.mark.slow
 def test_a_cache_that_fills_up_stops_the_run_and_nobody_stays_out(
     job: SmallJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,6 +137,7 @@ def _one(job: SmallJob, cache: Path) -> prepare_worker.Job:
     )
 
 
+@pytest.mark.slow
 def test_a_scan_whose_work_was_broken_off_is_tried_again_by_the_next_run(
     job: SmallJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +160,7 @@ def test_a_scan_whose_work_was_broken_off_is_tried_again_by_the_next_run(
     assert notes.notes == ["current, nothing to do"] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["damaged", "unreachable"])
 def test_a_scan_that_is_there_again_takes_part_again(
     job: SmallJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
@@ -206,6 +209,7 @@ def _command(words: list[str], **limits: int) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.slow
 def test_too_little_memory_is_told_without_a_traceback(job: SmallJob, tmp_path: Path) -> None:
     done = _command(_words(job, tmp_path / "run", tmp_path / "cache"), RLIMIT_AS=2_500_000_000)
     assert done.returncode == 1
@@ -214,6 +218,7 @@ def test_too_little_memory_is_told_without_a_traceback(job: SmallJob, tmp_path: 
     assert not (tmp_path / "run" / "excluded.csv").exists()
 
 
+@pytest.mark.slow
 def test_files_that_may_not_be_large_stop_the_run(job: SmallJob, tmp_path: Path) -> None:
     done = _command(_words(job, tmp_path / "run", tmp_path / "cache"), RLIMIT_FSIZE=60_000)
     assert done.returncode == 1
@@ -236,6 +241,7 @@ def test_a_reader_that_has_gone_ends_the_command_quietly() -> None:
     assert code == 141
 
 
+@pytest.mark.slow
 def test_an_output_that_is_full_is_told_in_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(

@@ -34,7 +34,7 @@ def _run(jobs: Sequence[Job], *, processes: int = 2, timeout_s: int = 60) -> lis
 
 
 def _is_gone(pid: int) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             os.kill(pid, 0)
@@ -57,19 +57,21 @@ def test_more_jobs_than_a_process_does_are_all_done() -> None:
     assert _run(jobs) == [f"number {i}" for i in range(60)]
 
 
+@pytest.mark.slow
 def test_a_job_that_takes_too_long_is_killed_and_the_others_are_done(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    outcomes = _run([("sleep", "0.1"), ("hang", str(pid)), ("number", "3")], timeout_s=2)
+    outcomes = _run([("sleep", "0.1"), ("hang", str(pid)), ("number", "3")], timeout_s=5)
     assert outcomes[0] == "sleep 0.1"
     assert outcomes[2] == "number 3"
-    assert outcomes[1].startswith("FAILED hang: stopped after 2 s")
+    assert outcomes[1].startswith("FAILED hang: stopped after 5 s")
     assert "preparation.timeout_s" in outcomes[1]
     assert _is_gone(int(pid.read_text()))
 
 
+@pytest.mark.slow
 def test_jobs_that_wait_for_a_process_are_not_taken_for_slow_ones() -> None:
-    jobs = [("sleep", "0.7") for _ in range(4)]
-    assert _run(jobs, processes=1, timeout_s=2) == ["sleep 0.7"] * 4
+    jobs = [("sleep", "1.5") for _ in range(4)]
+    assert _run(jobs, processes=1, timeout_s=5) == ["sleep 1.5"] * 4
 
 
 @pytest.mark.parametrize(("kind", "value"), [("exit", "3"), ("kill", "")])
@@ -118,6 +120,7 @@ cli.main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_process_outlives_the_one_it_works_for(number: int, tmp_path: Path) -> None:
     pids = [tmp_path / name for name in ("worker", "program")]
@@ -125,13 +128,13 @@ def test_no_process_outlives_the_one_it_works_for(number: int, tmp_path: Path) -
     with subprocess.Popen(
         [sys.executable, "-c", _PARENT.format(jobs=jobs)], stderr=subprocess.PIPE
     ) as parent:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not all(pid.exists() and pid.read_text() for pid in pids):
             assert time.monotonic() < deadline
             assert parent.poll() is None
             time.sleep(0.05)
         parent.send_signal(number)
-        _, said = parent.communicate(timeout=30)
+        _, said = parent.communicate(timeout=120)
     assert parent.returncode == (143 if number == signal.SIGTERM else -signal.SIGKILL)
     assert b"Traceback" not in said
     assert all(_is_gone(int(pid.read_text())) for pid in pids)
@@ -156,7 +159,7 @@ def test_an_interrupt_ends_the_pool_and_its_processes(tmp_path: Path) -> None:
             _run([("hang", str(pid)) for pid in pids])
     finally:
         signal.signal(signal.SIGINT, before)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 120
     assert all(_is_gone(int(pid.read_text())) for pid in pids)
 
 

@@ -18,9 +18,8 @@ from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.report.pages.prediction_page import prediction_lines, prediction_pdf
 from pipelines.jobs.find_scans import find_scans
 from pipelines.jobs.predict import BundlePlace, predict_scans
-from pipelines.jobs.retrain import Packing, retrain_run
 from pipelines.reporters import SilentReporter
-from pipelines.runner import RunOutcome, open_run
+from pipelines.runner import RunOutcome
 from tests.phantoms import asymmetric_phantom, store_nifti, write_bids_cohort
 from tests.pipelines.conftest import SmallJob, run_command
 
@@ -33,12 +32,9 @@ def _cheap_hashes():
 
 
 @pytest.fixture(scope="module")
-def place(finished: RunOutcome, tmp_path_factory: pytest.TempPathFactory) -> BundlePlace:
+def place(packed: Path) -> BundlePlace:
     """A bundle of the small run; tests must not change it."""
-    out = tmp_path_factory.mktemp("bundle") / "b"
-    workspace, config = open_run(finished.workspace.root, cache=finished.workspace.cache)
-    retrain_run(workspace, config, Packing(out=out), reporter=SilentReporter())
-    return BundlePlace(path=out)
+    return BundlePlace(path=packed)
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +170,7 @@ def test_a_phantom_is_not_scored(place: BundlePlace, tmp_path: Path) -> None:
     assert prediction.reasons
 
 
+@pytest.mark.slow
 def test_two_at_a_time_say_the_same_as_one_by_one(
     place: BundlePlace, scan: Path, tmp_path: Path
 ) -> None:

@@ -36,6 +36,8 @@ from tests.phantoms import store_nifti
 from tests.pipelines.conftest import run_command
 from tests.scans.quality.damages import damaged
 
+pytestmark = pytest.mark.slow
+
 #: Phantoms are coarse, and so is what is asked of them.
 COARSE = ["quality.spacing_mm=[5.0, 8.0]", "slices.n_slices=8", "slices.size_px=64"]
 #: Without registration and bias field preparing a scan takes a second.

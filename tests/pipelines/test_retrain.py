@@ -12,8 +12,6 @@ import pytest
 from mri_transfer.bundle import overlap
 from mri_transfer.bundle.storage import load_bundle
 from mri_transfer.cohorts.manifest.manifest import read_manifest
-from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
-from mri_transfer.cohorts.synthetic.cohort import DemoSpec, grow_demo_cohort
 from mri_transfer.errors import ConfigurationError, RunFolderError
 from mri_transfer.scans.volumes import load_volume
 from pipelines.config import RunConfig
@@ -38,32 +36,11 @@ def opened(finished: RunOutcome) -> tuple[Workspace, RunConfig]:
     return open_run(finished.workspace.root, cache=finished.workspace.cache)
 
 
-@pytest.fixture(scope="module")
-def bundle(opened: tuple[Workspace, RunConfig], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of the small run, and its zip; tests must not change them."""
-    out = tmp_path_factory.mktemp("bundles") / "b"
-    retrain_run(*opened, Packing(out=out, zipped=True), reporter=SilentReporter())
-    return out
-
-
-@pytest.fixture(scope="module")
-def strangers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Manifest of 8 other synthetic patients."""
-    folder = tmp_path_factory.mktemp("strangers")
-    spec = DemoSpec(n_patients=8, spacing_mm=5, seed=9)
-    manifest = read_bids_cohort(grow_demo_cohort(folder / "cohort", spec=spec)).manifest
-    # Demo patients are numbered; these are others.
-    for column in ("patient_id", "scan_id"):
-        manifest.scans[column] = "other-" + manifest.scans[column]
-    manifest.write(folder / "new.csv")
-    return folder / "new.csv"
-
-
 def test_a_scan_of_the_run_gets_the_features_of_the_run(
-    opened: tuple[Workspace, RunConfig], bundle: Path
+    opened: tuple[Workspace, RunConfig], packed: Path
 ) -> None:
     workspace, config = opened
-    loaded = load_bundle(bundle.with_name("b.zip"))
+    loaded = load_bundle(packed.with_name("b.zip"))
     scan = read_manifest(workspace.manifest).scans.iloc[3]
     table = read_feature_tables(workspace, config)[loaded.trained.pooling]
     volume = load_volume(scan["path"], scan_id=scan["scan_id"])
@@ -80,34 +57,34 @@ def test_a_scan_of_the_run_gets_the_features_of_the_run(
 
 
 def test_a_stranger_is_scored_without_a_label_and_without_overlap(
-    bundle: Path, strangers: Path
+    packed: Path, strangers: Path
 ) -> None:
     scan = read_manifest(strangers).scans.iloc[0]
-    predicted = load_bundle(bundle).predict(scan["path"], patient_id=scan["patient_id"], force=True)
+    predicted = load_bundle(packed).predict(scan["path"], patient_id=scan["patient_id"], force=True)
     assert not predicted.overlap
     assert predicted.label in ("AD", "CN")
     assert predicted.as_dict()["score"] == predicted.score
 
 
 def test_a_copy_of_a_training_scan_under_another_name_is_found(
-    opened: tuple[Workspace, RunConfig], bundle: Path, tmp_path: Path
+    opened: tuple[Workspace, RunConfig], packed: Path, tmp_path: Path
 ) -> None:
     import gzip
 
     path = Path(read_manifest(opened[0].manifest).scans.iloc[0]["path"])
     (tmp_path / "x.nii").write_bytes(gzip.decompress(path.read_bytes()))
-    predicted = load_bundle(bundle).predict(tmp_path / "x.nii", patient_id="nobody", force=True)
+    predicted = load_bundle(packed).predict(tmp_path / "x.nii", patient_id="nobody", force=True)
     assert predicted.overlap.scan
     assert not predicted.overlap.patient
 
 
 def test_a_bundle_promises_what_was_measured(
-    opened: tuple[Workspace, RunConfig], bundle: Path
+    opened: tuple[Workspace, RunConfig], packed: Path
 ) -> None:
     import json
 
     workspace, config = opened
-    loaded = load_bundle(bundle)
+    loaded = load_bundle(packed)
     document = json.loads(workspace.evaluation.read_text())
     for name, figure in loaded.facts["performance"]["figures"].items():
         assert figure == document["patient"][name]
@@ -141,12 +118,12 @@ def test_a_run_that_was_not_evaluated_makes_no_bundle(
 
 @pytest.mark.parametrize("mode", ["refit", "warm", "recalibrate"])
 def test_a_bundle_takes_in_a_cohort_and_stays_as_it_is(
-    mode, opened: tuple[Workspace, RunConfig], bundle: Path, strangers: Path, tmp_path: Path
+    mode, opened: tuple[Workspace, RunConfig], packed: Path, strangers: Path, tmp_path: Path
 ) -> None:
     workspace, _ = opened
-    before = load_bundle(bundle)
+    before = load_bundle(packed)
     update = Update(
-        bundle=bundle,
+        bundle=packed,
         manifest=strangers,
         work=tmp_path / "run",
         run=workspace.root if mode == "refit" else None,
@@ -159,7 +136,7 @@ def test_a_bundle_takes_in_a_cohort_and_stays_as_it_is(
     after = load_bundle(tmp_path / "b2")
     assert seal is not None
     assert after.digest == seal.digest
-    assert load_bundle(bundle).digest == before.digest
+    assert load_bundle(packed).digest == before.digest
     assert after.version == "2"
     assert after.facts["lineage"] == [
         {"version": "1", "digest": before.digest, "n_patients": 8, "mode": "refit"}
@@ -181,19 +158,19 @@ def test_a_bundle_takes_in_a_cohort_and_stays_as_it_is(
 
 
 def test_a_cohort_that_was_trained_on_is_refused(
-    opened: tuple[Workspace, RunConfig], bundle: Path, tmp_path: Path
+    opened: tuple[Workspace, RunConfig], packed: Path, tmp_path: Path
 ) -> None:
     workspace, _ = opened
-    update = Update(bundle=bundle, manifest=workspace.manifest, work=tmp_path / "run")
+    update = Update(bundle=packed, manifest=workspace.manifest, work=tmp_path / "run")
     packing = Packing(out=tmp_path / "b2")
     with pytest.raises(ConfigurationError, match="8 patients by name"):
         update_bundle(update, packing, cache=workspace.cache, reporter=SilentReporter())
 
 
 def test_a_refit_without_the_old_patients_is_refused(
-    opened: tuple[Workspace, RunConfig], bundle: Path, strangers: Path, tmp_path: Path
+    opened: tuple[Workspace, RunConfig], packed: Path, strangers: Path, tmp_path: Path
 ) -> None:
-    update = Update(bundle=bundle, manifest=strangers, work=tmp_path / "run", mode="refit")
+    update = Update(bundle=packed, manifest=strangers, work=tmp_path / "run", mode="refit")
     packing = Packing(out=tmp_path / "b2")
     with pytest.raises(ConfigurationError, match="--run"):
         update_bundle(update, packing, cache=opened[0].cache, reporter=SilentReporter())
@@ -224,10 +201,10 @@ def test_a_bundle_is_made_of_one_source(
 
 
 def test_a_bundle_is_exported_by_command(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_command("export", str(bundle)) == 2
+    assert run_command("export", str(packed)) == 2
     assert "--onnx" in capsys.readouterr().err
-    assert run_command("export", str(bundle), "--monai", str(tmp_path / "m")) == 0
+    assert run_command("export", str(packed), "--monai", str(tmp_path / "m")) == 0
     inner = tmp_path / "m" / "models" / "bundle"
-    assert load_bundle(inner).digest == load_bundle(bundle).digest
+    assert load_bundle(inner).digest == load_bundle(packed).digest

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from mri_transfer.training.folds import Folds
 from pipelines.config import read_config
 from pipelines.names import STAGE_HELP
 from pipelines.runner import STAGES, RunOutcome, begin_run, open_run, run_pipeline, stage_named
+from pipelines.workspace import Workspace
 from tests.pipelines.conftest import SmallJob
 
 #: What must be the same bytes on every run; records hold times and are not among them.
@@ -184,6 +186,7 @@ def test_a_changed_setting_reruns_what_depends_on_it_and_no_more(
     assert changed == {"evaluate", "report"}
 
 
+@pytest.mark.slow
 def test_a_lost_cache_is_made_anew(
     small_job: SmallJob, finished: RunOutcome, tmp_path: Path
 ) -> None:
@@ -261,38 +264,66 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         open_run(tmp_path)
 
 
+def test_killed_and_resumed_it_ends_with_the_same_bytes(
+    small_job: SmallJob, pristine: Workspace, tmp_path: Path
+) -> None:
+    ended = _killed_and_resumed(small_job, pristine, tmp_path, after=["features"])
+    assert ended == [-signal.SIGKILL, 0]
+
+
 @pytest.mark.slow
 def test_killed_in_every_stage_and_resumed_it_ends_with_the_same_bytes(
-    small_job: SmallJob, finished: RunOutcome, tmp_path: Path
+    small_job: SmallJob, pristine: Workspace, tmp_path: Path
 ) -> None:
+    *before_the_last, _ = STAGE_HELP
+    ended = _killed_and_resumed(small_job, pristine, tmp_path, after=[None, *before_the_last])
+    # A stage may have ended before it could be killed.
+    assert ended.count(-signal.SIGKILL) >= len(STAGE_HELP) - 2
+    assert set(ended) <= {-signal.SIGKILL, 0}
+    assert ended[-1] == 0
+
+
+def _killed_and_resumed(
+    job: SmallJob, pristine: Workspace, folder: Path, *, after: Sequence[str | None]
+) -> list[int]:
+    """Kill a run as soon as each of the stages has ended (None: as soon as it has begun).
+
+    Returns
+    -------
+    list of int
+        How each run ended; the last one was not killed, and left the bytes of the run that was
+        never broken off.
+    """
     # Most scans have been prepared: test_prepare.py is about those that have not.
-    run, cache = tmp_path / "run", tmp_path / "cache"
+    run, cache = folder / "run", folder / "cache"
     lost = shutil.ignore_patterns("slices", "features", "results")
-    shutil.copytree(finished.workspace.cache, cache, ignore=lost)
+    shutil.copytree(pristine.cache, cache, ignore=lost)
     sorted((cache / "prepared").rglob("*.json"))[0].unlink()
     command = [sys.executable, "-c", RESIDENT, ",".join(IMPORTED)]
-    command += ["run", "--manifest", str(small_job.manifest), "--out", str(run)]
-    command += ["--cache", str(cache)]
-    command += [part for setting in small_job.settings for part in ("--set", setting)]
-    names, ended = list(STAGE_HELP), []
+    command += ["run", "--manifest", str(job.manifest), "--out", str(run), "--cache", str(cache)]
+    command += [part for setting in job.settings for part in ("--set", setting)]
+    ended = []
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as resident:
         assert resident.stdin is not None
         assert resident.stdout is not None
-        for previous in [None, *names]:
+        for stage in [*after, "never"]:
             resident.stdin.write("run\n")
             resident.stdin.flush()
             child = int(resident.stdout.readline())
-            if previous != names[-1]:
-                begun = "config.toml" if previous is None else f"records/{previous}.json"
-                while not (run / begun).exists():
-                    time.sleep(0.002)
+            if stage != "never":
+                _wait_for(run / ("config.toml" if stage is None else f"records/{stage}.json"))
                 os.kill(child, signal.SIGKILL)
             ended.append(int(resident.stdout.readline()))
         resident.stdin.close()
-    assert ended.count(-signal.SIGKILL) >= len(names) - 2
-    assert set(ended) <= {-signal.SIGKILL, 0}
-    assert ended[-1] == 0
-    assert _results(run) == _results(finished.workspace.root)
+    assert _results(run) == _results(pristine.root)
     assert not [path for path in run.rglob("*") if path.name.startswith((".", "tmp"))]
+    return ended
+
+
+def _wait_for(path: Path, *, seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} does not come"
+        time.sleep(0.002)

@@ -421,8 +421,17 @@ DAMAGES: dict[str, Callable[[Path, Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ["prepared", "scores", "pictures", "identities", "slices",
-                                  "features"])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("prepared", marks=pytest.mark.slow),
+        pytest.param("scores", marks=pytest.mark.slow),
+        pytest.param("identities", marks=pytest.mark.slow),
+        "pictures",
+        "slices",
+        "features",
+    ],
+)
 def test_a_run_makes_damaged_entries_again_and_ends_with_the_same_bytes(
     kind: str,
     own: Workspace,
@@ -441,6 +450,7 @@ def test_a_run_makes_damaged_entries_again_and_ends_with_the_same_bytes(
     assert _results(own.root) == _results(finished.workspace.root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_single_stage_makes_the_damaged_entries_that_it_reads_again(
     damage: str, own: Workspace, finished: RunOutcome, capsys: pytest.CaptureFixture[str]

@@ -15,8 +15,6 @@ from mri_transfer.bundle import overlap, write_bundle
 from mri_transfer.bundle.overlap import TrainingMarks
 from mri_transfer.cohorts.labels import LabelSpec
 from mri_transfer.cohorts.manifest.manifest import read_manifest
-from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
-from mri_transfer.cohorts.synthetic.cohort import DemoSpec, grow_demo_cohort
 from mri_transfer.core.files import sha256_of_file
 from mri_transfer.errors import HeadError
 from mri_transfer.models.harmonisation import Combat
@@ -60,17 +58,11 @@ class Job:
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+def job(strangers: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     """8 synthetic patients at 5 mm, with names that occur nowhere else."""
     folder = tmp_path_factory.mktemp("job")
-    spec = DemoSpec(n_patients=N, spacing_mm=5, two_session_fraction=0, seed=9)
-    read_bids_cohort(grow_demo_cohort(folder / "cohort", spec=spec)).manifest.write(
-        folder / "plain.csv"
-    )
-    scans = pd.read_csv(folder / "plain.csv", dtype=str, keep_default_na=False)
-    for column in ("patient_id", "scan_id"):
-        scans[column] = "secret-" + scans[column]
-    scans["path"] = [str(folder / path) for path in scans["path"]]
+    scans = pd.read_csv(strangers, dtype=str, keep_default_na=False)
+    scans["path"] = [str(strangers.parent / path) for path in scans["path"]]
     scans.to_csv(folder / "manifest.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(overlap, "_COST", 4)
@@ -139,6 +131,7 @@ def test_a_second_test_does_nothing_and_another_folder_gets_the_same_bytes(
         assert (again / name).read_bytes() == (tested / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_training_cohort_gives_figures_only_when_asked(
     job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -122,6 +122,7 @@ def test_all_training_patients_give_the_plain_cross_validation() -> None:
     assert found["draws"]["sd"] == pytest.approx(np.std(areas, ddof=1))
 
 
+@pytest.mark.slow
 def test_more_patients_teach_more_and_nothing_is_learned_from_noise() -> None:
     tables, folds = _tables(n_patients=80, n_features=30, signal=0.9)
     noise, _ = _tables(n_patients=80, n_features=30, signal=0.0, seed=1)

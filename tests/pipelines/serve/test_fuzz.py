@@ -22,6 +22,8 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.pipelines.serve.serving import FAULT_FIELDS, Service
 
+pytestmark = pytest.mark.slow
+
 CHECKS = [
     content_type_conformance,
     negative_data_rejection,

@@ -65,10 +65,11 @@ def test_whoever_finds_no_place_is_told_when_to_come_again(
     assert queue.taken == 0
 
 
+@pytest.mark.slow
 def test_a_worker_that_fails_is_replaced_and_the_next_scan_is_scored(
     place: BundlePlace, tmp_path: Path, scan: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = ServiceSpec(max_megabytes=2, timeout_s=1, places=4)
+    spec = ServiceSpec(max_megabytes=2, timeout_s=5, places=4)
     (tmp_path / "scratch").mkdir()
     with serving(place, tmp_path / "scratch", spec, token=TOKEN, hosts=()) as service:
         url, files = f"{service.url}/predict", {"file": ("a.nii.gz", scan)}

@@ -38,6 +38,7 @@ def test_the_brain_of_a_head_is_found() -> None:
     assert not (found & skin & ~head.brain).any()
 
 
+@pytest.mark.slow
 def test_the_brain_of_a_head_in_another_pose_is_found_after_registration() -> None:
     prepared = prepared_head()
     template = load_template().mask_on(prepared_grid(crop=True).image())

@@ -61,7 +61,9 @@ def test_the_placement_of_a_made_head_is_recovered() -> None:
     assert found.tilt_deg == pytest.approx(11, abs=1.5)  # 9, -4 and 5 degrees about x, y, z
 
 
-@pytest.mark.parametrize(("threads", "axcodes"), [(2, "RAS"), (4, "PIL")])
+@pytest.mark.parametrize(
+    ("threads", "axcodes"), [pytest.param(2, "RAS", marks=pytest.mark.slow), (4, "PIL")]
+)
 def test_neither_threads_nor_the_order_of_axes_on_disk_change_a_byte(
     threads: int, axcodes: str, tmp_path: Path
 ) -> None:
@@ -81,7 +83,11 @@ def test_neither_threads_nor_the_order_of_axes_on_disk_change_a_byte(
 
 
 @pytest.mark.parametrize(
-    ("turned", "turn"), [(turned_header, UPSIDE_DOWN), (turned_content, ON_THE_SIDE)]
+    ("turned", "turn"),
+    [
+        pytest.param(turned_header, UPSIDE_DOWN, marks=pytest.mark.slow),
+        (turned_content, ON_THE_SIDE),
+    ],
 )
 def test_a_turned_head_is_noticed_and_put_right(
     turned: Callable[[Volume, Matrix], Volume], turn: int
@@ -156,6 +162,7 @@ def test_where_all_trials_end_in_one_orientation_there_is_no_rival() -> None:
     assert rival.merit == 0
 
 
+@pytest.mark.slow
 def test_a_head_of_which_the_scalp_outshines_the_brain_is_registered() -> None:
     """Fat three times as bright as the brain, as in scans of thick slices."""
     head = some_head()
