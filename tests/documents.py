@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mri_transfer.evaluation import EvaluationFacts, EvaluationSpec, Evidence, evaluate
+from mri_transfer.evaluation import (
+    EvaluationDocument,
+    EvaluationFacts,
+    EvaluationSpec,
+    Evidence,
+    evaluate,
+)
 from mri_transfer.evaluation.audit import (
     Duplicate,
     LearningCurveSpec,
@@ -51,6 +57,27 @@ SPLIT = {"n_folds": 2, "n_repeats": 2}
 def evaluation_document() -> dict[str, Any]:
     """Return the content of `evaluation.json`, of 40 patients, with figures of three classes."""
     return copy.deepcopy(_evaluation())
+
+
+def evaluation_with(changes: dict[str, Any]) -> EvaluationDocument:
+    """Return that evaluation with some of its values exchanged, each where it stands.
+
+    Baselines are replaced as a whole; what one does not say is that of a baseline of covariates.
+    Of a figure its value and limits are enough.
+    """
+    base = evaluation_document()
+    if "baselines" in changes:
+        age = base["baselines"]["age"]
+        base["baselines"] = {name: copy.deepcopy(age) for name in changes["baselines"]}
+    return EvaluationDocument.model_validate(_exchanged(base, changes))
+
+
+def _exchanged(base: Any, changes: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(changes, dict):
+        return changes
+    if "method" in base and None in changes.values():
+        return {**base, "reason": "not defined", **changes}
+    return {**base, **{name: _exchanged(base.get(name), one) for name, one in changes.items()}}
 
 
 def audit_document() -> dict[str, Any]:
@@ -151,7 +178,7 @@ def _evaluation() -> dict[str, Any]:
         ),
         **LABELS,
     )
-    return _as_json(result.document)
+    return result.document.plain()
 
 
 @functools.cache

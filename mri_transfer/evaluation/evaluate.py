@@ -11,11 +11,20 @@ import pandas as pd
 
 from mri_transfer.evaluation.caveats import find_caveats
 from mri_transfer.evaluation.comparison import Rival, compare_rival, find_rivals
-from mri_transfer.evaluation.document import SCHEMA, Evaluation, plain
+from mri_transfer.evaluation.document import Evaluation, EvaluationDocument
 from mri_transfer.evaluation.failures import worst_patients
+from mri_transfer.evaluation.fold_results import Choice
 from mri_transfer.evaluation.image_value import image_value
 from mri_transfer.evaluation.matching import age_matched
 from mri_transfer.evaluation.patient_level import fold_rows, patient_metrics, repeat_rows
+from mri_transfer.evaluation.results import (
+    BrierParts,
+    Calibration,
+    ConfusionTable,
+    PatientFigures,
+    SliceFigures,
+    Subgroups,
+)
 from mri_transfer.evaluation.settings import CohortTables, EvaluationFacts, EvaluationSpec, Evidence
 from mri_transfer.evaluation.slice_level import slice_metrics
 from mri_transfer.evaluation.subgroups import subgroup_gaps, subgroup_rows
@@ -29,6 +38,7 @@ from mri_transfer.metrics.operating_point import confusion
 from mri_transfer.metrics.operating_targets import operating_points
 from mri_transfer.metrics.precision import precision_summary
 from mri_transfer.metrics.predictive_values import by_prevalence
+from mri_transfer.metrics.results import ClassFigures, RocCurve
 from mri_transfer.metrics.smooth_calibration import smooth_calibration
 
 __all__ = ["evaluate"]
@@ -110,16 +120,16 @@ def evaluate(
     # busy machine, and one thread sums in the same order on any number of cores.
     with threadpool_limits(limits=1):
         rivals = find_rivals(cohort, spec=spec, evidence=evidence, seed=seed)
-        document = {
+        document = EvaluationDocument(
             **_heading(arrays, slice_scores, spec, facts, (negative_label, positive_label)),
             **_figures(arrays, slice_scores, spec, rng),
             **_operation(arrays, rivals, cohort, spec, evidence, rng),
             **_groups(arrays, rows, slice_scores, spec, rng),
-            "per_repeat": repeat_rows(arrays),
-            "per_fold": fold_rows(arrays, dict(thresholds)),
-            "choices": _choices(evidence.heads),
-            "classes": _classes(evidence, spec, rng),
-            "baselines": {
+            per_repeat=repeat_rows(arrays),
+            per_fold=fold_rows(arrays, dict(thresholds)),
+            choices=_choices(evidence.heads),
+            classes=_classes(evidence, spec, rng),
+            baselines={
                 rival.name: compare_rival(
                     rival,
                     arrays,
@@ -130,12 +140,12 @@ def evaluate(
                 )
                 for rival in rivals
             },
-            "image_value": image_value(
+            image_value=image_value(
                 arrays, rivals, cohort, spec=spec, evidence=evidence, seed=seed, rng=rng
             ),
-        }
-    document["caveats"] = find_caveats(document, rows)
-    return Evaluation(document=plain(document), baseline_scores=_scores_of(rivals))
+        )
+    document = document.model_copy(update={"caveats": find_caveats(document, rows)})
+    return Evaluation(document=document, baseline_scores=_scores_of(rivals))
 
 
 def _scores_of(rivals: Sequence[Rival]) -> pd.DataFrame:
@@ -157,7 +167,6 @@ def _heading(
         n_scans = int(slices["scan_id"].nunique()) if n_scans is None else n_scans
         n_slices = len(slices) if n_slices is None else n_slices
     return {
-        "schema": SCHEMA,
         "n_patients": arrays.n,
         "n_scans": n_scans,
         "n_slices": n_slices,
@@ -170,10 +179,9 @@ def _heading(
         "trunk_weights": facts.trunk_weights,
         "confidence": spec.confidence,
         "bootstrap_samples": spec.bootstrap_samples,
-        "confusion": {
-            "labels": list(labels),
-            "matrix": confusion(arrays.positive, arrays.predicted).matrix(),
-        },
+        "confusion": ConfusionTable(
+            labels=labels, matrix=confusion(arrays.positive, arrays.predicted).matrix()
+        ),
     }
 
 
@@ -189,15 +197,17 @@ def _figures(
     slices = slice_metrics(slice_scores, arrays, rng=rng, **settings)
     y, scores = arrays.positive, arrays.scores
     fpr, tpr = mean_roc_curve(y, scores)
+    area = patient["auc"].value
+    assert area is not None  # of both labels
     curve = calibration_curve(y, scores, n_bins=spec.calibration_bins, confidence=spec.confidence)
     smooth, distances = smooth_calibration(y, scores, rng=rng("smooth calibration"), **settings)
     parts = brier_decomposition(y, scores, rng=rng("brier parts"), **settings)
     return {
-        "patient": _entries({**patient, **distances}),
-        "brier_parts": _entries(parts),
-        "slice": _entries(slices),
-        "roc": {"fpr": fpr, "tpr": tpr, "auc": patient["auc"].value},
-        "calibration": {**curve.as_dict(), "smooth": smooth.as_dict()},
+        "patient": PatientFigures(**patient, **distances),
+        "brier_parts": BrierParts(**parts),
+        "slice": SliceFigures(**slices),
+        "roc": RocCurve(fpr=tuple(fpr), tpr=tuple(tpr), auc=area),
+        "calibration": Calibration(**dict(curve), smooth=smooth),
     }
 
 
@@ -261,10 +271,10 @@ def _groups(
         "confidence": spec.confidence,
     }
     return {
-        "subgroups": {
-            "rows": subgroup_rows(arrays, patients, rng=rng("subgroups"), **settings),
-            "gaps": subgroup_gaps(arrays, patients, rng=rng("gaps"), **settings),
-        },
+        "subgroups": Subgroups(
+            rows=subgroup_rows(arrays, patients, rng=rng("subgroups"), **settings),
+            gaps=subgroup_gaps(arrays, patients, rng=rng("gaps"), **settings),
+        ),
         "age_matched": age_matched(
             arrays,
             patients,
@@ -276,11 +286,7 @@ def _groups(
     }
 
 
-def _entries(estimates: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: estimate.as_dict() for name, estimate in estimates.items()}
-
-
-def _classes(evidence: Evidence, spec: EvaluationSpec, rng: Rng) -> dict[str, Any] | None:
+def _classes(evidence: Evidence, spec: EvaluationSpec, rng: Rng) -> ClassFigures | None:
     """Return the figures of three classes or more; None where two were told apart."""
     if evidence.class_scores is None:
         return None
@@ -294,17 +300,8 @@ def _classes(evidence: Evidence, spec: EvaluationSpec, rng: Rng) -> dict[str, An
     )
 
 
-def _choices(heads: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _choices(heads: Sequence[Mapping[str, Any]]) -> tuple[Choice, ...]:
     """List what each outer fold chose on its training patients."""
-    names = (
-        "repeat",
-        "fold",
-        "procedure",
-        "trials",
-        "recalibration",
-        "recalibration_log_loss",
-        "threshold",
-        "threshold_from",
-        "target_thresholds",
+    return tuple(
+        Choice.model_validate({name: head[name] for name in Choice.model_fields}) for head in heads
     )
-    return [{name: head[name] for name in names} for head in heads]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,13 @@ import numpy.typing as npt
 
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.comparison import fold_difference
-from mri_transfer.evaluation.document import plain
 from mri_transfer.evaluation.notices import Notice
 from mri_transfer.evaluation.patient_level import patient_metrics
+from mri_transfer.evaluation.plain import plain
 from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.delong import delong_auc, delong_difference
-from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, undefined
+from mri_transfer.metrics.estimates import FoldDifference, undefined_fold_difference
+from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
 from mri_transfer.metrics.paired import bootstrap_difference, mcnemar
 
 __all__ = ["COMPARISON_SCHEMA", "ComparedRun", "compare_runs"]
@@ -225,7 +226,7 @@ def _pair(
             rng=_rng(seed, f"auc {name} {other_name}"),
             confidence=confidence,
         ).as_dict(),
-        "auc_difference_folds": _by_fold(first, second, same_folds, confidence),
+        "auc_difference_folds": _by_fold(first, second, same_folds, confidence).as_dict(),
         "brier_difference": _brier_difference(
             first,
             second,
@@ -233,7 +234,7 @@ def _pair(
             rng=_rng(seed, f"brier {name} {other_name}"),
             confidence=confidence,
         ).as_dict(),
-        "mcnemar": mcnemar(y, first.predicted, second.predicted) if as_often else None,
+        "mcnemar": mcnemar(y, first.predicted, second.predicted).model_dump() if as_often else None,
     }
 
 
@@ -249,16 +250,10 @@ def _same_folds(first: ScoreArrays, second: ScoreArrays) -> bool:
 
 def _by_fold(
     first: ScoreArrays, second: ScoreArrays, same_folds: bool, confidence: float
-) -> Mapping[str, Any]:
+) -> FoldDifference:
     if same_folds:
         return fold_difference(first, second.scores, confidence=confidence)
-    reason = "the runs cut the common patients into different folds"
-    return {
-        **undefined(reason, n=0, method="none").as_dict(),
-        "t": None,
-        "df": None,
-        "p": None,
-    }
+    return undefined_fold_difference("the runs cut the common patients into different folds", n=0)
 
 
 def _brier_difference(

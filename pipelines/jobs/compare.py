@@ -12,7 +12,7 @@ import pandas as pd
 
 from mri_transfer.core.files import write_json
 from mri_transfer.errors import ConfigurationError
-from mri_transfer.evaluation import ComparedRun, Evaluation, compare_runs, score_arrays
+from mri_transfer.evaluation import ComparedRun, EvaluationDocument, compare_runs, score_arrays
 from mri_transfer.evaluation.notices import study_notices
 from mri_transfer.report.pages.run_comparison import RunComparison, comparison_report
 from mri_transfer.report.render.html import write_report
@@ -131,10 +131,8 @@ def _run(name: str, context: Context) -> ComparedRun:
         (workspace.evaluation, "evaluate"),
     ]
     demand_trusted(context, files, stages=STAGES)
-    evaluation = Evaluation.read(workspace.evaluation).document
-    thresholds = {
-        (row["repeat"], row["fold"]): float(row["threshold"]) for row in evaluation["per_fold"]
-    }
+    evaluation = EvaluationDocument.read(workspace.evaluation, stage="evaluate")
+    thresholds = {(row.repeat, row.fold): row.threshold for row in evaluation.per_fold}
     labels = {
         "positive_label": config.labels.positive,
         "negative_label": config.labels.others,
@@ -145,9 +143,7 @@ def _run(name: str, context: Context) -> ComparedRun:
         thresholds=thresholds,
         **labels,
     )
-    notices = study_notices(
-        synthetic=evaluation["synthetic"], trunk_weights=evaluation["trunk_weights"]
-    )
+    notices = study_notices(synthetic=evaluation.synthetic, trunk_weights=evaluation.trunk_weights)
     return ComparedRun(name=name, arrays=arrays, notices=notices, **labels)
 
 

@@ -13,7 +13,7 @@ from mri_transfer.cohorts.exclusions import read_exclusions
 from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.specs import spec_dict
-from mri_transfer.evaluation import Evaluation
+from mri_transfer.evaluation import EvaluationDocument
 from mri_transfer.evaluation.audit import Audit
 from mri_transfer.explain import Explanation, read_explanation
 from mri_transfer.explain.explanation import DOCUMENT
@@ -104,7 +104,7 @@ def report_inputs(workspace: Workspace, config: RunConfig) -> ReportInputs:
     return ReportInputs(
         title=f"{spelt_out(config.labels.positive)} against {spelt_out(config.labels.others)} "
         "from T1 brain MRI",
-        evaluation=Evaluation.read(workspace.evaluation).document,
+        evaluation=EvaluationDocument.read(workspace.evaluation, stage="evaluate"),
         audit=Audit.read(workspace.audit).content,
         patients=patients.drop(columns=["synthetic", "n_scans"], errors="ignore"),
         excluded=pd.DataFrame(excluded, columns=["scan_id", "patient_id", "stage", "reason"]),

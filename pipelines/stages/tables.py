@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from mri_transfer.core.files import atomic_write_text
-from mri_transfer.evaluation import Evaluation
+from mri_transfer.evaluation import EvaluationDocument
 from mri_transfer.evaluation.audit import Audit
 from mri_transfer.report.schemas import describe, describe_names
 from mri_transfer.report.tidy import (
@@ -82,9 +82,10 @@ def write_tables(workspace: Workspace) -> list[Path]:
     EvaluationError
         If the audit is of another version.
     """
-    evaluation = Evaluation.read(workspace.demand(workspace.evaluation, made_by="evaluate"))
+    path = workspace.demand(workspace.evaluation, made_by="evaluate")
+    evaluation = EvaluationDocument.read(path, stage="evaluate")
     audit = Audit.read(workspace.audit).content if workspace.audit.exists() else None
-    tables = tidy(evaluation.document, audit)
+    tables = tidy(evaluation.plain(), audit)
     columns = pd.DataFrame(
         [row for name, table in tables.items() for row in _columns(name, table)],
         columns=["table", "column", "type", "description"],

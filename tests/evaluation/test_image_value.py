@@ -12,6 +12,7 @@ from mri_transfer.evaluation.comparison import Rival, find_rivals
 from mri_transfer.evaluation.image_value import image_value
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
 from mri_transfer.evaluation.tables import score_arrays
+from tests.plain import plain
 
 SPEC = EvaluationSpec(bootstrap_samples=100, baseline_inner_folds=2)
 
@@ -42,14 +43,16 @@ def _value(cohort, *, inner: pd.DataFrame | None = None, rivals=None, **settings
     evidence = Evidence(inner_scores=_inner(cohort) if inner is None else inner)
     if rivals is None:
         rivals = find_rivals(tables, spec=spec, evidence=evidence, seed=0)
-    return image_value(
-        arrays,
-        rivals,
-        tables,
-        spec=spec,
-        evidence=evidence,
-        seed=0,
-        rng=lambda _name: np.random.default_rng(0),
+    return plain(
+        image_value(
+            arrays,
+            rivals,
+            tables,
+            spec=spec,
+            evidence=evidence,
+            seed=0,
+            rng=lambda _name: np.random.default_rng(0),
+        )
     )
 
 

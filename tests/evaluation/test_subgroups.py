@@ -14,6 +14,7 @@ from mri_transfer.evaluation.subgroups import subgroup_gaps, subgroup_rows
 from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.delong import delong_auc
 from mri_transfer.metrics.discrimination import auc
+from tests.plain import plain
 
 
 def scored(n=200, *, effect=1.5, seed=0, **columns):
@@ -42,13 +43,13 @@ def halves(n=200):
 
 def rows_of(arrays, patients, **settings):
     rng = np.random.default_rng(1)
-    rows = subgroup_rows(arrays, patients, n_samples=300, rng=rng, **settings)
+    rows = plain(subgroup_rows(arrays, patients, n_samples=300, rng=rng, **settings))
     return {(row["group"], row["level"]): row for row in rows}
 
 
 def gaps_of(arrays, patients, n_samples=300):
     rng = np.random.default_rng(1)
-    found = subgroup_gaps(arrays, patients, n_samples=n_samples, rng=rng)
+    found = plain(subgroup_gaps(arrays, patients, n_samples=n_samples, rng=rng))
     return {(row["group"], row["measure"]): row for row in found["rows"]}, found["note"]
 
 

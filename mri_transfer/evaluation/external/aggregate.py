@@ -16,7 +16,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
-from mri_transfer.evaluation.document import plain
 from mri_transfer.evaluation.external.disclosure import (
     SMALLEST,
     is_told,
@@ -26,6 +25,7 @@ from mri_transfer.evaluation.external.disclosure import (
 )
 from mri_transfer.evaluation.external.evaluate import ExternalEvaluation
 from mri_transfer.evaluation.external.settings import NewCohort
+from mri_transfer.evaluation.plain import plain
 from mri_transfer.metrics.operating_point import Confusion, confusion, rates
 from mri_transfer.metrics.predictive_values import by_prevalence, likelihood_ratios
 
@@ -266,9 +266,9 @@ def _at(
         "figures": {name: _bare(found[name].as_dict()) for name in names},
         "by_prevalence": [
             {
-                "prevalence": row["prevalence"],
-                "ppv": _bare(row["ppv"]),
-                "npv": _bare(row["npv"]),
+                "prevalence": row.prevalence,
+                "ppv": _bare(row.ppv.as_dict()),
+                "npv": _bare(row.npv.as_dict()),
             }
             for row in (by_prevalence(counts, confidence=confidence) if both else ())
         ],

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from mri_transfer.errors import EvaluationError
-from mri_transfer.evaluation.document import Evaluation, plain
+from mri_transfer.evaluation.document import Evaluation
 from mri_transfer.evaluation.evaluate import evaluate
 from mri_transfer.evaluation.external.adequacy import (
     observed_to_expected,
@@ -32,6 +32,7 @@ from mri_transfer.evaluation.external.transport import (
     rechosen_threshold,
 )
 from mri_transfer.evaluation.notices import study_notices
+from mri_transfer.evaluation.plain import plain
 from mri_transfer.evaluation.settings import EvaluationFacts, EvaluationSpec, Evidence
 from mri_transfer.metrics.unpaired import compare_figures
 
@@ -220,8 +221,8 @@ class _Tester:
             facts=EvaluationFacts(synthetic=cohort.synthetic, trunk_weights=model.trunk_weights),
             evidence=Evidence(heads=[self._head(*place) for place in sorted(thresholds.items())]),
         )
-        caveats = [one for one in result.document["caveats"] if one["code"] not in _INTERNAL]
-        document = {**result.document, "caveats": caveats}
+        caveats = tuple(one for one in result.document.caveats if one.code not in _INTERNAL)
+        document = result.document.model_copy(update={"caveats": caveats})
         return dataclasses.replace(result, document=document), rows
 
     def _head(self, place: tuple[int, int], threshold: float) -> dict[str, Any]:
@@ -232,7 +233,7 @@ class _Tester:
     def _beside(self, evaluation: Evaluation, labels: Any, scores: Any) -> dict[str, Any]:
         """Return what stands beside the evaluation of a population with both labels."""
         confidence, seed = self.settings.confidence, self.spec.seed
-        figures = evaluation.document["patient"]
+        figures = evaluation.document.patient.model_dump(mode="json")
         internal = self.model.performance
         compared = compare_figures(figures, internal, confidence=confidence)
         if self.spec.allow_overlap:

@@ -20,6 +20,7 @@ from mri_transfer.metrics.discrimination import auc
 from mri_transfer.models.features import FeatureTable, ScanFeatures
 from mri_transfer.training.folds import Folds, FoldSpec, make_folds
 from tests.audit_records import STEPS, cohort, failed, procedure, records
+from tests.documents import evaluation_with
 from tests.synthetic import feature_table, folds_of
 
 
@@ -212,9 +213,12 @@ def _baseline_caveats(covariate: np.ndarray) -> set[str]:
             "calibration_intercept": fitted,
             "calibration_slope": fitted,
         },
-        "baselines": {"scanner_code": {"auc": {"value": value}, "auc_difference": difference}},
+        "baselines": {
+            "scanner_code": {"auc": {**known, "value": value}, "auc_difference": difference}
+        },
     }
-    return {caveat["code"] for caveat in find_caveats(document, patients.assign(label="AD"))}
+    found = find_caveats(evaluation_with(document), patients.assign(label="AD"))
+    return {caveat.code for caveat in found}
 
 
 def test_a_covariate_that_encodes_the_label_under_another_name_is_flagged() -> None:
