@@ -93,7 +93,7 @@ def audit_parts() -> dict[str, Any]:
 def bare_audit_document() -> dict[str, Any]:
     """Return the same without what is only made on demand."""
     parts = _parts() | {"shortcuts": None, "robustness": None, "learning_curve": None}
-    return _as_json(run_audit(**parts).content)
+    return run_audit(**parts).plain()
 
 
 def _as_json(content: dict[str, Any]) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def _evaluation() -> dict[str, Any]:
 
 @functools.cache
 def _audit() -> dict[str, Any]:
-    return _as_json(run_audit(**_parts()).content)
+    return run_audit(**_parts()).plain()
 
 
 @functools.cache

@@ -11,10 +11,20 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mri_transfer.core.files import atomic_write_text
+from mri_transfer.core.files import write_json
 from mri_transfer.errors import RunFolderError
 
-__all__ = ["RESULT", "Count", "Document", "OptionalText", "PValue", "Part", "Share", "absent"]
+__all__ = [
+    "RESULT",
+    "Amount",
+    "Count",
+    "Document",
+    "OptionalText",
+    "PValue",
+    "Part",
+    "Share",
+    "absent",
+]
 
 #: Pydantic configuration of every part of a document.
 RESULT = ConfigDict(
@@ -27,6 +37,8 @@ RESULT = ConfigDict(
 )
 
 Count = Annotated[int, Field(ge=0)]
+#: 0 or more; stays whole in the file where it is whole.
+Amount = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PValue = Annotated[Share | None, Field(description="A p value; null where it is undefined.")]
 
@@ -63,16 +75,9 @@ class Document(Part):
         """Return the values of JSON, as they are written."""
         return self.model_dump(mode="json")
 
-    def text(self) -> str:
-        """Return the JSON: keys sorted, floats in full, the same bytes for the same content."""
-        return (
-            json.dumps(self.plain(), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-            + "\n"
-        )
-
     def write(self, path: Path) -> None:
-        """Write the JSON in one step."""
-        atomic_write_text(path, self.text())
+        """Write the JSON in one step, the same bytes for the same content."""
+        write_json(path, self.plain())
 
     @classmethod
     def read(cls, path: Path, *, stage: str) -> Self:

@@ -58,7 +58,8 @@ class _Within:
             if not low - _ROUNDING <= number <= high + _ROUNDING:
                 raise ValueError(f"{name} must lie between {low} and {high}, found {number}")
             mended[name] = min(max(number, low), high)
-        return dataclasses.replace(estimate, **mended) if mended else estimate
+        changes: Any = mended
+        return dataclasses.replace(estimate, **changes) if mended else estimate
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler

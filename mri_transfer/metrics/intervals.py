@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from mri_transfer.core.documents import OptionalText
+from mri_transfer.core.documents import Amount, OptionalText
 from mri_transfer.errors import EvaluationError
 
 __all__ = [
@@ -86,7 +86,7 @@ class Estimate:
         ),
     ]
     n: Annotated[
-        Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0)],
+        Amount,
         Field(
             description="Units behind the value: patients, unless said otherwise. Not whole where "
             "a denominator was averaged over repeats."

@@ -91,27 +91,28 @@ def validate(
 
 def _show(console: Console, found: Validation, *, aggregate_only: bool) -> None:
     document, files = found.document, found.files
-    everybody, cohort = document["populations"]["all"], document["cohort"]
+    everybody, cohort = document.populations.all, document.cohort
     console.print()
-    if cohort["n_overlapping"]:
-        what = "COUNTED: THIS IS NO TEST" if cohort["overlap_counted"] else "left out"
-        n = cohort["n_overlapping"]
+    if cohort.n_overlapping:
+        what = "COUNTED: THIS IS NO TEST" if cohort.overlap_counted else "left out"
+        n = cohort.n_overlapping
         who = "1 patient was" if n == 1 else f"{n} patients were"
         console.print(f"{who} trained on: {what}", markup=False)
     console.print(
-        f"{everybody['n']} patients, {everybody['n_positive']} {document['positive_label']}; "
-        f"{cohort['n_outside_contract']} outside the input contract",
+        f"{everybody.n} patients, {everybody.n_positive} {document.positive_label}; "
+        f"{cohort.n_outside_contract} outside the input contract",
         markup=False,
     )
-    if everybody["figures"] is None:
-        console.print(f"  most figures are not defined: {everybody['reason']}", markup=False)
-        told = everybody["one_label"] or {}
+    if everybody.figures is None:
+        console.print(f"  most figures are not defined: {everybody.reason}", markup=False)
+        told = everybody.one_label
         for name in ("sensitivity", "specificity"):
-            if name in told:
-                console.print(f"  {name:<22} {estimate_text(told[name])}", markup=False)
-    for one in everybody["comparison"]:
-        external, internal = estimate_text(one["external"]), estimate_text(one["internal"])
-        console.print(f"  {one['figure']:<22} {external}; internal {internal}", markup=False)
+            rate = getattr(told, name, None)
+            if rate is not None:
+                console.print(f"  {name:<22} {estimate_text(rate)}", markup=False)
+    for one in everybody.comparison:
+        external, internal = estimate_text(one.external), estimate_text(one.internal)
+        console.print(f"  {one.figure:<22} {external}; internal {internal}", markup=False)
     if found.left_out:
         count = "1 scan" if len(found.left_out) == 1 else f"{len(found.left_out)} scans"
         console.print(f"\n{count} left out ({files.left_out})", markup=False)

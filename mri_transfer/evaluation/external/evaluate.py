@@ -25,6 +25,7 @@ from mri_transfer.evaluation.external.adequacy import (
     sample_adequacy,
 )
 from mri_transfer.evaluation.external.case_mix import compare_case_mix, describe_case_mix
+from mri_transfer.evaluation.external.document import ExternalDocument
 from mri_transfer.evaluation.external.settings import ExternalSpec, ModelFacts, NewCohort
 from mri_transfer.evaluation.external.transport import (
     cross_chosen,
@@ -36,9 +37,7 @@ from mri_transfer.evaluation.plain import plain
 from mri_transfer.evaluation.settings import EvaluationFacts, EvaluationSpec, Evidence
 from mri_transfer.metrics.unpaired import compare_figures
 
-__all__ = ["EXTERNAL_SCHEMA", "ExternalEvaluation", "evaluate_external"]
-
-EXTERNAL_SCHEMA = "mri-transfer/external/1"
+__all__ = ["ExternalEvaluation", "evaluate_external"]
 
 #: Caveats of `evaluate` that are about internal testing.
 _INTERNAL = ("internal_testing_only", "no_baseline")
@@ -59,7 +58,7 @@ class ExternalEvaluation:
 
     Attributes
     ----------
-    document : dict
+    document : ExternalDocument
         The content of `external.json`.
     evaluation : Evaluation or None
         The content of `evaluation.json`, of all readable patients; None with one label.
@@ -67,7 +66,7 @@ class ExternalEvaluation:
         The scores that it is of, with fold and call as they were used.
     """
 
-    document: dict[str, Any]
+    document: ExternalDocument
     evaluation: Evaluation | None
     scores: pd.DataFrame
 
@@ -97,7 +96,6 @@ def evaluate_external(
     same = len(inside.patients) == len(counted.patients)
     admitted = everybody if same else tester.test(inside)[0]
     document = {
-        "schema": EXTERNAL_SCHEMA,
         "positive_label": model.positive_label,
         "negative_label": model.negative_label,
         "confidence": settings.confidence,
@@ -122,7 +120,11 @@ def evaluate_external(
         "cohort": _cohort(cohort, counted, spec),
         "populations": {"all": everybody, "in_contract": admitted},
     }
-    return ExternalEvaluation(document=plain(document), evaluation=evaluation, scores=scores)
+    return ExternalEvaluation(
+        document=ExternalDocument.model_validate(plain(document)),
+        evaluation=evaluation,
+        scores=scores,
+    )
 
 
 def _counted(cohort: NewCohort, spec: ExternalSpec) -> NewCohort:

@@ -19,7 +19,7 @@ DOCUMENTS = ("evaluation", "audit")
 
 #: Documents that have a schema too, but nest to any depth or become no tables: `describe` knows
 #: nothing of their places.
-NESTED = ("aggregate", "external", "report")
+NESTED = ("aggregate", "explanation", "external", "report")
 
 
 def schema_text(document: str) -> str:

@@ -11,12 +11,22 @@ from pydantic_core import core_schema
 
 from mri_transfer.core.documents import Document
 from mri_transfer.core.files import atomic_write_text
+from mri_transfer.evaluation.audit.document import AuditDocument
 from mri_transfer.evaluation.document import EvaluationDocument
+from mri_transfer.evaluation.external.aggregate_document import AggregateDocument
+from mri_transfer.evaluation.external.document import ExternalDocument
+from mri_transfer.explain.document import ExplanationDocument
 
 __all__ = ["MODELS", "generated_text"]
 
 #: The model of each document.
-MODELS: dict[str, type[Document]] = {"evaluation": EvaluationDocument}
+MODELS: dict[str, type[Document]] = {
+    "evaluation": EvaluationDocument,
+    "audit": AuditDocument,
+    "explanation": ExplanationDocument,
+    "external": ExternalDocument,
+    "aggregate": AggregateDocument,
+}
 
 #: The mark of a field that is left out of the file where there is nothing.
 _ABSENT = "serialization_exclude_if"

@@ -19,7 +19,7 @@ __all__ = ["calibration_section"]
 
 def calibration_section(inputs: ReportInputs) -> Section:
     """Return the calibration plot, its measures, and the parts of the Brier score."""
-    drawn = bool((inputs.evaluation.get("calibration") or {}).get("predicted"))
+    drawn = bool(inputs.evaluation.calibration.predicted)
     measures = calibration_table(inputs)
     if not drawn and measures is None:
         parts: tuple[Block | None, ...] = (
@@ -59,7 +59,7 @@ def _plot(inputs: ReportInputs, *, drawn: bool) -> Block:
 
 
 def _reading(inputs: ReportInputs) -> Block:
-    positive = inputs.labels[1]
+    positive = inputs.task.positive
     return how(
         "Points and curve on the dotted line mean that a score can be read as a probability: of "
         f"patients scored near 0.7, about 7 in 10 carry the label {positive}. Below the line "
