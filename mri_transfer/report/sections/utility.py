@@ -42,8 +42,6 @@ def utility_section(inputs: ReportInputs) -> Section:
 
 def _decision(inputs: ReportInputs) -> tuple[Block, ...]:
     curve = inputs.evaluation.decision_curve
-    if not curve.thresholds:
-        return (missing("No decision curve was computed."),)
     baseline = curve_baseline(inputs)
     caption = (
         "Net benefit by threshold. Blue: this model with its band. Grey: treat everybody. Dotted: "
