@@ -15,6 +15,7 @@ __all__ = [
     "GroupRow",
     "Height",
     "MethodAgreement",
+    "Neighbours",
     "SanityCheck",
     "Truth",
     "TruthFigure",

@@ -36,7 +36,7 @@ def _run(name: str, *, seed: int, signal: float, n: int = N, folds_seed: int = 0
 
 
 def _compare(*runs: ComparedRun) -> dict:
-    return compare_runs(runs, n_samples=200, seed=0)
+    return compare_runs(runs, n_samples=200, seed=0).plain()
 
 
 def test_each_figure_is_the_one_that_its_own_function_gives_on_the_common_patients() -> None:

@@ -110,7 +110,7 @@ def test_no_caveat_is_lost_and_an_unknown_one_is_read_among_the_rest() -> None:
 
 
 def test_a_text_that_stands_twice_is_shown_once() -> None:
-    twice = [{"code": "small_sample", "text": "few"}, {"code": "wide_interval", "text": "few"}]
+    twice = [Caveat(code=code, text="few") for code in ("small_sample", "wide_interval")]
     assert rank_caveats(twice) == (("few",), ())
 
 

@@ -199,7 +199,6 @@ def test_what_a_section_shows() -> None:
 def _without(name: str) -> ReportInputs:
     """Return inputs in which one condition does not hold."""
     full = full_inputs()
-    none = {"rows": [], "gaps": {"rows": [], "note": ""}}
     patients, config, evaluation = full.patients, full.settings.every, full.evaluation.plain()
     changes: dict[str, dict[str, Any]] = {
         "age_or_sex_known": {"patients": patients.assign(age=float("nan"), sex="")},

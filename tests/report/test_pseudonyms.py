@@ -23,7 +23,7 @@ from mri_transfer.report.render.machine import report_document
 from mri_transfer.report.sections.failures import failures_section
 from mri_transfer.report.sections.leakage import leakage_section
 from mri_transfer.report.sections.patients import patients_section
-from tests.report.documents import replaced
+from tests.report.documents import entry, replaced
 from tests.report.whole_inputs import whole_inputs
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
@@ -133,7 +133,7 @@ def everything(inputs: ReportInputs) -> str:
     )
     found = inputs.explanation
     assert found is not None
-    more = [found.neighbours.to_csv(), *found.scan_ids, json.dumps(found.document)]
+    more = [found.neighbours.to_csv(), *found.scan_ids, json.dumps(found.document.plain())]
     texts = [json.dumps(one, ensure_ascii=False) for one in (*documents, inputs.artefacts)]
     return "\n".join([inputs.title, *tables, *texts, *more])
 
@@ -164,8 +164,8 @@ def test_where_an_id_stands_even_a_word_is_replaced(hidden: ReportInputs) -> Non
             if column in frame:
                 assert frame[column].str.fullmatch(r"[PS]-[A-Z2-7]{8}").all()
     assert hidden.patients.index.str.fullmatch(r"P-[A-Z2-7]{8}").all()
-    for entry in hidden.evaluation.plain()["failures"]:
-        assert re.fullmatch(r"P-[A-Z2-7]{8}", entry["patient_id"])
+    for one in hidden.evaluation.failures:
+        assert re.fullmatch(r"P-[A-Z2-7]{8}", one.patient_id)
     assert hidden.audit.plain() is not None
     for found in hidden.audit.plain()["checks"][0]["found"]:
         assert all(re.fullmatch(r"[PS]-[A-Z2-7]{8}", name) for name in found.values())
@@ -177,7 +177,7 @@ def test_where_an_id_stands_even_a_word_is_replaced(hidden: ReportInputs) -> Non
 def test_words_that_are_also_ids_keep_their_meaning(
     inputs: ReportInputs, hidden: ReportInputs
 ) -> None:
-    assert hidden.labels == ("CN", "AD")
+    assert hidden.task.labels == ("CN", "AD")
     assert hidden.evaluation.plain()["patient"] == inputs.evaluation.plain()["patient"]
     assert set(hidden.patients["label"]) == {"CN", "AD"}
     assert hidden.evaluation.keys() == inputs.evaluation.keys()
@@ -281,17 +281,18 @@ def test_a_site_of_one_letter_is_found_where_sites_are_meant() -> None:
 
 
 def test_levels_of_a_site_are_numbered_in_records_about_sites(inputs: ReportInputs) -> None:
-    row = {"group": "site", "level": "WashU", "note": "x"}
-    other = {"group": "sex", "level": "F"}
-    evaluation = {**inputs.evaluation.plain(), "subgroups": {"rows": [row, other]}}
-    probe = {"covariate": "site", "within": {"AD": {"recall": {"WashU": 0.5}}}}
-    audit = {**inputs.audit.plain(), "shortcuts": {"covariates": [probe]}}
+    evaluation, audit = inputs.evaluation.plain(), inputs.audit.plain()
+    rows = evaluation["subgroups"]["rows"]
+    rows[0] |= {"group": "site", "level": "WashU"}
+    probe = audit["shortcuts"]["covariates"][1]
+    assert probe["covariate"] == "site"
+    probe["score"] = {"AD": {"mean_score": {"WashU": entry(0.5)}}}
     changed = replaced(inputs, evaluation=evaluation, audit=audit)
     found = pseudonymise(changed, names_of(changed))
-    assert found.evaluation.plain()["subgroups"]["rows"] == [{**row, "level": "Site 1"}, other]
-    assert found.audit.plain() is not None
-    within = found.audit.plain()["shortcuts"]["covariates"][0]["within"]
-    assert within == {"AD": {"recall": {"Site 1": 0.5}}}
+    assert [row.level for row in found.evaluation.subgroups.rows] == ["Site 1", rows[1]["level"]]
+    assert found.audit is not None
+    (score,) = found.audit.shortcuts.covariates[1].score.values()
+    assert list(score.mean_score) == ["Site 1"]
 
 
 @pytest.mark.parametrize(
