@@ -5,10 +5,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import cross_validation, features_overhead, memory, preparation, trunk
+from benchmarks import (
+    cross_validation,
+    features_overhead,
+    memory,
+    preparation,
+    trunk,
+    trunk_layers,
+)
 
 BENCHMARKS = {
     "trunk": trunk.main,
+    "trunk_layers": trunk_layers.main,
     "cross_validation": cross_validation.main,
     "features_overhead": features_overhead.main,
     "memory": memory.main,

@@ -24,7 +24,7 @@ _BLOCKS = (2, 2, 3, 3, 3)
 _BATCH = {"keras": 32, "onnx": 8}
 
 
-def _keras_engine(weights: dict[str, Any], threads: int) -> Callable[[Any], Any]:
+def _keras_engine(weights: dict[str, Any], threads: int, n_blocks: int) -> Callable[[Any], Any]:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import keras
     import tensorflow as tf
@@ -36,6 +36,7 @@ def _keras_engine(weights: dict[str, Any], threads: int) -> Callable[[Any], Any]
     for number, layer in enumerate(convolutions):
         kernel = weights[f"kernel{number}"].transpose(2, 3, 1, 0)
         layer.set_weights([kernel, weights[f"bias{number}"]])
+    model = keras.Model(model.inputs, model.get_layer(f"block{n_blocks}_pool").output)
 
     def run(x: Any) -> Any:
         return model.predict(x, batch_size=_BATCH["keras"], verbose=0).transpose(0, 3, 1, 2)
@@ -43,13 +44,13 @@ def _keras_engine(weights: dict[str, Any], threads: int) -> Callable[[Any], Any]
     return run
 
 
-def _onnx_engine(weights: dict[str, Any], threads: int) -> Callable[[Any], Any]:
+def _onnx_engine(weights: dict[str, Any], threads: int, n_blocks: int) -> Callable[[Any], Any]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(
-        _onnx_model(weights), options, providers=["CPUExecutionProvider"]
+        _onnx_model(weights, n_blocks), options, providers=["CPUExecutionProvider"]
     )
 
     def run(x: Any) -> Any:
@@ -60,12 +61,12 @@ def _onnx_engine(weights: dict[str, Any], threads: int) -> Callable[[Any], Any]:
     return run
 
 
-def _onnx_model(weights: dict[str, Any]) -> bytes:
+def _onnx_model(weights: dict[str, Any], n_blocks: int) -> bytes:
     from onnx import TensorProto, checker, helper, numpy_helper
 
     nodes, tensors = [], []
     last, number = "x", 0
-    for block, convolutions in enumerate(_BLOCKS, start=1):
+    for block, convolutions in enumerate(_BLOCKS[:n_blocks], start=1):
         for _ in range(convolutions):
             names = [f"kernel{number}", f"bias{number}"]
             tensors += [numpy_helper.from_array(weights[name], name) for name in names]
@@ -100,16 +101,17 @@ def main() -> None:
     parser.add_argument("engine", choices=["keras", "onnx"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("threads", type=int)
+    parser.add_argument("n_blocks", type=int, help="of the network, from the first")
     arguments = parser.parse_args()
     with np.load(arguments.folder / "network.npz") as stored:
         weights = {name: stored[name] for name in stored.files}
     # The network's input is made outside the measured time, in the layout the engine likes best.
     x = np.load(arguments.folder / "input.npy")
     if arguments.engine == "keras":
-        run = _keras_engine(weights, arguments.threads)
+        run = _keras_engine(weights, arguments.threads, arguments.n_blocks)
         x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
     else:
-        run = _onnx_engine(weights, arguments.threads)
+        run = _onnx_engine(weights, arguments.threads, arguments.n_blocks)
     np.save(arguments.folder / f"{arguments.engine}.npy", run(x))
     print("ready", flush=True)
     clock = time.perf_counter if arguments.threads > 1 else time.process_time

@@ -1,7 +1,8 @@
 """Features: what the frozen trunk makes of a scan's slices, and the store that keeps them.
 
 A feature is a pure function of one scan, so the store is addressed by content: the key holds the
-scan's bytes, every Spec that shaped the slices, the trunk and its weights, and the precision.
+scan's bytes, every Spec that shaped the slices, the trunk and its weights, the precision and how
+convolutions are computed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mri_transfer.models.trunks import (
     TrunkSpec,
     native_precision,
     resolve_device,
+    trunk_arithmetic,
     trunk_digest,
 )
 from mri_transfer.scans.slices import SliceStack
@@ -182,20 +184,23 @@ def feature_key(*, slices: str, trunk_spec: TrunkSpec, feature_spec: FeatureSpec
     feature_spec : FeatureSpec
         Resolved: without `auto`.
     """
-    if "auto" in (feature_spec.precision, feature_spec.device):
+    if feature_spec.precision == "auto" or feature_spec.device == "auto":
         raise ValueError("resolve the spec first: a key must not hold 'auto'")
     trunk = spec_dict(trunk_spec)
     if trunk_spec.weights != "random":
         del trunk["seed"]
-    return digest(
-        {
-            "kind": "features/1",
-            "slices": slices,
-            "trunk": trunk,
-            "weights": trunk_digest(trunk_spec),
-            "features": spec_dict(feature_spec),
-        }
-    )
+    parts = {
+        "kind": "features/1",
+        "slices": slices,
+        "trunk": trunk,
+        "weights": trunk_digest(trunk_spec),
+        "features": spec_dict(feature_spec),
+    }
+    arithmetic = trunk_arithmetic(precision=feature_spec.precision, device=feature_spec.device)
+    # Keys of what is computed directly stay as they were before there was another way.
+    if arithmetic != "direct":
+        parts["arithmetic"] = arithmetic
+    return digest(parts)
 
 
 def encode(stack: SliceStack, trunk: Trunk, spec: FeatureSpec) -> ScanFeatures:

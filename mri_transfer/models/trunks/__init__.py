@@ -9,6 +9,7 @@ from mri_transfer.models.trunks.trunk import (
     load_trunk,
     native_precision,
     resolve_device,
+    trunk_arithmetic,
     trunk_digest,
     trunk_names,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "native_precision",
     "resolve_device",
     "tensors_digest",
+    "trunk_arithmetic",
     "trunk_digest",
     "trunk_names",
 ]

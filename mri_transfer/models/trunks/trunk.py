@@ -20,6 +20,7 @@ from mri_transfer.models.trunks.weights import (
     find_weights,
     random_weights,
 )
+from mri_transfer.models.trunks.winograd_pass import WinogradPass, winograd_layers
 
 __all__ = [
     "FLOAT_PRECISIONS",
@@ -28,12 +29,14 @@ __all__ = [
     "load_trunk",
     "native_precision",
     "resolve_device",
+    "trunk_arithmetic",
     "trunk_digest",
     "trunk_names",
 ]
 
 FloatPrecision = Literal["fp32", "bf16"]
 DeviceName = Literal["cpu", "cuda"]
+Arithmetic = Literal["direct", "winograd/1"]
 
 FLOAT_PRECISIONS: dict[FloatPrecision, torch.dtype] = {
     "fp32": torch.float32,
@@ -106,6 +109,8 @@ class Trunk:
             memory_format=torch.channels_last
         )
         self._mean = torch.tensor(IMAGENET_MEAN_RGB, device=device).view(1, 3, 1, 1)
+        self.arithmetic = trunk_arithmetic(precision=precision, device=device)
+        self._winograd: WinogradPass | None = None
 
     def forward_slices(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pass slices through the network.
@@ -120,19 +125,33 @@ class Trunk:
         Tensor of float32, shape (n, channels, rows, columns)
             The maps of `spec.layer`, on the trunk's device.
         """
-        parts = torch.split(pixels, self.micro_batch(*pixels.shape[1:]))
+        height_px, width_px = pixels.shape[1:]
+        if self.arithmetic == "winograd/1":
+            winograd = self._winograd_pass(height_px, width_px)
+            parts, forward = torch.split(pixels, winograd.n_slices), winograd.forward
+        else:
+            parts = torch.split(pixels, self._micro_batch(height_px, width_px))
+            forward = self._forward
         if self.device == "cuda":
-            return torch.cat([self._pass(part) for part in parts])
+            return torch.cat([forward(part) for part in parts])
         # A core each takes whole parts: no two wait for each other after every layer.
         with one_core_each(torch.get_num_threads()) as pool:
-            return torch.cat(list(pool.map(self._pass, parts)))
+            return torch.cat(list(pool.map(forward, parts)))
 
-    def _pass(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
             maps: torch.Tensor = self.network(self.to_input(pixels)).float()
             return maps
 
-    def micro_batch(self, height_px: int, width_px: int) -> int:
+    def _winograd_pass(self, height_px: int, width_px: int) -> WinogradPass:
+        """Return the pass for slices of that size; that of the last size is kept."""
+        size_px, kept = (height_px, width_px), self._winograd
+        if kept is None or kept.size_px != size_px:
+            steps = kept.steps if kept else winograd_layers(self.network)
+            kept = self._winograd = WinogradPass(steps, size_px, self.to_input)
+        return kept
+
+    def _micro_batch(self, height_px: int, width_px: int) -> int:
         """Return how many slices pass at once.
 
         It depends on their size and the precision alone, never on how many there are, so that a
@@ -220,6 +239,16 @@ def trunk_names() -> tuple[str, ...]:
 def trunk_digest(spec: TrunkSpec) -> str:
     """Return the digest of the weights a spec names, without looking for a file."""
     return random_weights(spec.seed).digest if spec.weights == "random" else CAFFE_DIGEST
+
+
+def trunk_arithmetic(*, precision: FloatPrecision, device: DeviceName) -> Arithmetic:
+    """Return how convolutions are computed, by rule: results differ in rounding.
+
+    `winograd/1`: `mri_transfer.models.trunks.winograd_pass`, in float32 on a processor. Elsewhere the
+    library's own, since reduced precision would not bear the transforms. Part of a feature's key:
+    a change of the method that changes bytes needs another name.
+    """
+    return "winograd/1" if (precision, device) == ("fp32", "cpu") else "direct"
 
 
 def resolve_device(device: Literal["auto", "cpu", "cuda"]) -> DeviceName:

@@ -24,7 +24,14 @@ from mri_transfer.scans.preparation.template import (
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-__all__ = ["MASK_SPACING_MM", "brain_mask", "empty_share_around", "outline_of_stripped", "to_grid"]
+__all__ = [
+    "MASK_SPACING_MM",
+    "brain_mask",
+    "empty_share_around",
+    "largest_part",
+    "outline_of_stripped",
+    "to_grid",
+]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -66,7 +73,9 @@ def outline_of_stripped(image: sitk.Image) -> BoolArray:
     """Return the filled outline of what a stripped scan holds."""
     from scipy import ndimage
 
-    outline: BoolArray = ndimage.binary_fill_holes(_largest(_holds_signal(array_of_image(image))))
+    outline: BoolArray = ndimage.binary_fill_holes(
+        largest_part(_holds_signal(array_of_image(image)))
+    )
     return outline
 
 
@@ -103,12 +112,13 @@ def brain_mask(image: sitk.Image) -> BoolArray:
     basin = flood(-np.minimum(signal, median), sources) == 1
     ball = ndimage.generate_binary_structure(3, 1)
     core = ndimage.binary_opening(basin & (signal > _DARK * median), ball, iterations=2)
-    closed = ndimage.binary_closing(_largest(core | certain), ball, iterations=4)
+    closed = ndimage.binary_closing(largest_part(core | certain), ball, iterations=4)
     mask: BoolArray = ndimage.binary_fill_holes(closed & basin)
     return mask
 
 
-def _largest(mask: BoolArray) -> BoolArray:
+def largest_part(mask: BoolArray) -> BoolArray:
+    """Return the largest connected part of a mask (face neighbours); an empty mask as it is."""
     from scipy import ndimage
 
     parts, count = ndimage.label(mask)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.scans.preparation.brain import largest_part
 from mri_transfer.scans.preparation.template import (
     affine_of_image,
     array_of_image,
@@ -87,13 +88,8 @@ def head_mask(image: sitk.Image) -> BoolArray:
     room = 4
     head = np.pad(signal > 0.5 * float(otsu(np.minimum(signal, bright).ravel())), room)
     closed = ndimage.binary_fill_holes(ndimage.binary_closing(head, iterations=2))
-    parts, count = ndimage.label(closed[room:-room, room:-room, room:-room])
-    if count == 0:
-        return np.ones(signal.shape, dtype=np.bool_)
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    largest: BoolArray = parts == int(sizes.argmax())
-    return largest
+    mask: BoolArray = closed[room:-room, room:-room, room:-room]
+    return largest_part(mask) if mask.any() else np.ones_like(mask)
 
 
 def _slow_variation(image: sitk.Image) -> sitk.Image:

@@ -46,6 +46,7 @@ __all__ = [
     "Pose",
     "Probe",
     "crown_poses",
+    "head_positions_mm",
     "find_poses",
     "slide",
 ]
@@ -218,13 +219,19 @@ def find_poses(image: sitk.Image) -> list[Pose]:
     return [pose for _, pose in sorted(found, key=lambda pair: -pair[0])]
 
 
-def crown_poses(image: sitk.Image, turn: int) -> list[Pose]:
+def head_positions_mm(image: sitk.Image) -> Matrix:
+    """Return the centres of the head's voxels, RAS mm, shape (n, 3)."""
+    affine = affine_of_image(image)
+    return np.argwhere(head_mask(image)) @ affine[:3, :3].T + affine[:3, 3]
+
+
+def crown_poses(head_mm: Matrix, turn: int) -> list[Pose]:
     """Place the template below the crown of the head, which a turn says where to look for.
 
     Parameters
     ----------
-    image : SimpleITK.Image
-        The scan at `SEARCH_SPACING_MM`.
+    head_mm : ndarray of float64, shape (n, 3)
+        Positions inside the head (`head_positions_mm`), at `SEARCH_SPACING_MM`.
     turn : int
         Position in `TURNS`.
 
@@ -233,9 +240,7 @@ def crown_poses(image: sitk.Image, turn: int) -> list[Pose]:
     list of Pose
         One a scale and nod.
     """
-    affine = affine_of_image(image)
-    inside_mm = np.argwhere(head_mask(image)) @ affine[:3, :3].T + affine[:3, 3]
-    upright_mm = inside_mm @ TURNS[turn]
+    upright_mm = head_mm @ TURNS[turn]
     crown_mm = float(np.percentile(upright_mm[:, 2], 99.8)) + SEARCH_SPACING_MM / 2
     upper = upright_mm[upright_mm[:, 2] > crown_mm - _WIDEST_MM, :2]
     middle_mm = np.percentile(upper, (1, 99), axis=0).mean(axis=0)

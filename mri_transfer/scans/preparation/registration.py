@@ -35,6 +35,7 @@ from mri_transfer.scans.preparation.pose import (
     Pose,
     crown_poses,
     find_poses,
+    head_positions_mm,
 )
 from mri_transfer.scans.preparation.template import (
     CENTRE_LPS_MM,
@@ -167,6 +168,11 @@ class _Pyramid:
     middle: sitk.Image
     fine: sitk.Image
 
+    @functools.cached_property
+    def head_mm(self) -> Matrix:
+        """Positions inside the head, for the starts below its crown."""
+        return head_positions_mm(self.coarse)
+
     @classmethod
     def of(cls, image: sitk.Image) -> _Pyramid:
         fine = level(image)
@@ -231,7 +237,7 @@ def _search_further(images: _Pyramid, poses: list[Pose], known: list[Trial]) -> 
 def _starts(images: _Pyramid, poses: list[Pose], turn: int) -> list[Pose]:
     """Return the poses of an orientation: the likeliest positions and the crown's, alternating."""
     slid = [pose for pose in poses if pose.turn == turn]
-    crown = crown_poses(images.coarse, turn)
+    crown = crown_poses(images.head_mm, turn)
     both = [pose for pair in zip(slid, crown, strict=False) for pose in pair]
     return both + slid[len(crown) :]
 

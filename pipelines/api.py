@@ -1,0 +1,200 @@
+"""Runs from Python: `run` makes one, `load_run` opens one, `Run` gives its results as tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
+from mri_transfer.errors import ConfigurationError
+from pipelines.config import RunConfig, read_config
+from pipelines.reporters import SilentReporter
+from pipelines.runner import STAGES, begin_run, open_run, run_pipeline
+from pipelines.running import demand_trusted
+from pipelines.stage import Context
+from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mri_transfer.evaluation.document import Evaluation
+    from mri_transfer.models.features import FeatureTable
+
+__all__ = ["Run", "load_run", "run"]
+
+
+def run(
+    manifest: str | Path,
+    out: str | Path,
+    *,
+    config: str | Path | RunConfig | None = None,
+    settings: Sequence[str] = (),
+    cache: str | Path | None = None,
+    jobs: int | None = None,
+) -> Run:
+    """Run every stage on a cohort, from scans to the report.
+
+    A stage whose result is current is skipped, so that the same call goes on where it was stopped.
+
+    Parameters
+    ----------
+    manifest : str or Path
+        A table with one row per scan.
+    out : str or Path
+        The run folder.
+    config : str, Path or RunConfig, optional
+        A configuration file, or its content; the defaults if not given.
+    settings : sequence of str
+        Single settings such as ``heads.kind=attention``, as `--set` takes them. Not together with
+        a RunConfig.
+    cache : str or Path, optional
+        Where prepared scans, slices and features are kept; the user's cache folder by default.
+    jobs : int, optional
+        Scans prepared at the same time; as many as cores and memory allow by default.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    MriTransferError
+        If the manifest, the configuration or a stage fails. Single bad scans are left out and
+        listed in `Run.excluded`.
+    """
+    if not isinstance(config, RunConfig):
+        config = read_config(None if config is None else Path(config), list(settings))
+    elif settings:
+        raise ConfigurationError(
+            "single settings change a configuration file, not a RunConfig",
+            found=", ".join(settings),
+            remedy="Change the RunConfig itself, with dataclasses.replace",
+        )
+    workspace = begin_run(
+        Path(manifest), Path(out), config, cache=None if cache is None else Path(cache)
+    )
+    run_pipeline(workspace, config, jobs=jobs)
+    return Run(workspace=workspace, config=config)
+
+
+def load_run(folder: str | Path, *, cache: str | Path | None = None) -> Run:
+    """Open the folder of a run.
+
+    Parameters
+    ----------
+    folder : str or Path
+    cache : str or Path, optional
+        Where its features lie, if not in the user's cache folder.
+
+    Raises
+    ------
+    RunFolderError
+        If it is no run folder.
+    """
+    workspace, config = open_run(Path(folder), cache=None if cache is None else Path(cache))
+    return Run(workspace=workspace, config=config)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """The results of a run.
+
+    Every result is checked before it is read: a file that was edited, or that other settings made,
+    raises RunFolderError.
+
+    Attributes
+    ----------
+    workspace : Workspace
+        Where its files are.
+    config : RunConfig
+        Its settings.
+    """
+
+    workspace: Workspace
+    config: RunConfig
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.workspace.root
+
+    @property
+    def report(self) -> Path:
+        """The report's page."""
+        return self._trusted(self.workspace.report, "report")
+
+    @functools.cached_property
+    def manifest(self) -> Manifest:
+        """The scans that were used."""
+        path = self._trusted(self.workspace.manifest, "prepare")
+        return read_manifest(path, check_files=False)
+
+    @functools.cached_property
+    def evaluation(self) -> Evaluation:
+        """The figures, as in `evaluation.json`."""
+        from mri_transfer.evaluation.document import Evaluation
+
+        return Evaluation.read(self._trusted(self.workspace.evaluation, "evaluate"))
+
+    def excluded(self) -> pd.DataFrame:
+        """Return the scans that were left out, each with stage and reason."""
+        return _table(self._trusted(self.workspace.excluded, "prepare"))
+
+    def folds(self) -> pd.DataFrame:
+        """Return repeat, patient_id, fold and label of every patient."""
+        return _table(self._trusted(self.workspace.folds, "folds"))
+
+    def predictions(self, level: Literal["patients", "slices"] = "patients") -> pd.DataFrame:
+        """Return the scores of held-out patients, or of their slices.
+
+        Parameters
+        ----------
+        level : {"patients", "slices"}
+
+        Returns
+        -------
+        DataFrame
+            A row per repeat and patient, or per repeat, scan and slice. `score` is the probability
+            of the positive label, 0 to 1.
+        """
+        workspace = self.workspace
+        path = workspace.patient_scores if level == "patients" else workspace.slice_scores
+        return _table(self._trusted(path, "train"))
+
+    def features(self) -> FeatureTable:
+        """Return the features of every scan, shape (n_scans, n_slices, n_features)."""
+        from pipelines.stages.features import read_feature_table
+
+        self._trusted(self.workspace.features, "features")
+        return read_feature_table(self.workspace)
+
+    def _trusted(self, path: Path, stage: str) -> Path:
+        context = Context(workspace=self.workspace, config=self.config, reporter=SilentReporter())
+        demand_trusted(context, [(path, stage)], stages=STAGES)
+        return path
+
+    def _repr_html_(self) -> str:
+        rows = {"folder": str(self.folder)}
+        if self.workspace.evaluation.is_file():
+            document = self.evaluation.document
+            auc = document["patient"]["auc"]
+            rows["patients"] = str(document["n_patients"])
+            rows["patient AUC"] = (
+                f"{auc['value']:.3f} ({auc['ci_low']:.3f} to {auc['ci_high']:.3f})"
+            )
+        cells = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
+            for name, text in rows.items()
+        )
+        return f"<table>{cells}</table>"
+
+
+def _table(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    text = dict.fromkeys(("patient_id", "scan_id", "label", "predicted", "stage", "reason"), str)
+    return pd.read_csv(path, dtype=text, keep_default_na=False)
