@@ -13,7 +13,7 @@ PYTHON_IS_FIT = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_in
 	{ echo "mri-transfer needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is none of these:" \
 	"name one with 'make PYTHON=python3.12 $(MAKECMDGOALS)'" >&2; exit 1; }
 
-.PHONY: demo example check-example test checks unit bench lock clean
+.PHONY: demo example check-example schemas test checks unit bench lock clean
 
 demo: $(STAMP)
 	$(RUN) -m pipelines.commands.cli demo --out demo
@@ -24,6 +24,10 @@ example: demo
 
 check-example: demo
 	$(RUN) .ci/example.py check demo/run
+
+# The JSON schemas of the documents follow from their models; a test asks whether they are current.
+schemas: $(STAMP)
+	$(RUN) -m mri_transfer.report.schemas.write
 
 test: checks unit
 

@@ -14,6 +14,7 @@ from mri_transfer.explain import Explanation, read_explanation, write_explanatio
 from mri_transfer.explain.checks import likeness, repeat_agreement, sanity_rows
 from mri_transfer.explain.choice import choose_patients
 from mri_transfer.explain.cohort_maps import CohortMaps
+from mri_transfer.explain.document import ExplanationDocument, Neighbours
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.groups import UNIT_ML, GroupGrid, group_maps, write_group
 from mri_transfer.explain.neighbours import nearest_patients, neighbour_agreement
