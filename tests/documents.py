@@ -35,6 +35,7 @@ from mri_transfer.evaluation.audit import (
     scan_scores,
     stress_test,
 )
+from mri_transfer.metrics.task import Task
 from mri_transfer.models.heads import LinearHeadSpec
 from mri_transfer.scans.perturbations import Perturbation
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate
@@ -176,7 +177,7 @@ def _evaluation() -> dict[str, Any]:
             image_baselines={"histogram, coarse": tables["patient_scores"]},
             **classes,
         ),
-        **LABELS,
+        task=Task(positive="AD", negative="CN"),
     )
     return result.document.plain()
 

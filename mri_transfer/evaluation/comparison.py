@@ -62,13 +62,13 @@ class Rival:
     table: pd.DataFrame | None = None
     reason: str = ""
 
-    def arrays(self, model: ScoreArrays, positive_label: str) -> tuple[FloatArray, BoolArray]:
+    def arrays(self, model: ScoreArrays) -> tuple[FloatArray, BoolArray]:
         """Return scores and calls in the order of the model's, both (n_repeats, n)."""
         assert self.table is not None
         wide = self.table.pivot(index="repeat", columns="patient_id", values=["score", "predicted"])
         place = (list(model.repeats), list(model.patient_ids))
         scores = wide["score"].loc[place].to_numpy(dtype=np.float64)
-        return scores, wide["predicted"].loc[place].to_numpy() == positive_label
+        return scores, wide["predicted"].loc[place].to_numpy() == model.task.positive
 
 
 def find_rivals(
@@ -107,7 +107,7 @@ def find_rivals(
         rival = Rival(name=one.name, kind="covariates", covariates=one.covariates)
         try:
             table = baseline_scores(
-                one, patients=cohort.patients, folds=cohort.folds, seed=seed, **cohort.labels
+                one, patients=cohort.patients, folds=cohort.folds, task=cohort.task, seed=seed
             )
         except (EvaluationError, FoldError) as error:
             found.append(dataclasses.replace(rival, reason=str(error)))
@@ -125,8 +125,8 @@ def _majority(cohort: CohortTables) -> pd.DataFrame:
     folds, parts = cohort.folds, []
     for (repeat, fold), test in folds.groupby(["repeat", "fold"]):
         train = folds[(folds["repeat"] == repeat) & (folds["fold"] != fold)]
-        share = float((train["label"] == cohort.positive_label).mean())
-        called = cohort.positive_label if share >= 0.5 else cohort.negative_label
+        share = float((train["label"] == cohort.task.positive).mean())
+        called = cohort.task.positive if share >= 0.5 else cohort.task.negative
         parts.append(test.assign(score=float(share >= 0.5), predicted=called, n_slices=0))
     table = pd.concat(parts, ignore_index=True)
     return table[["repeat", "fold", "patient_id", "label", "score", "predicted", "n_slices"]]
@@ -136,7 +136,6 @@ def compare_rival(
     rival: Rival,
     arrays: ScoreArrays,
     *,
-    positive_label: str,
     n_samples: int,
     rng: Callable[[str], np.random.Generator],
     confidence: float = 0.95,
@@ -148,7 +147,6 @@ def compare_rival(
     rival : Rival
     arrays : ScoreArrays
         The model's scores.
-    positive_label : str
     n_samples : int
         Resamples of patients.
     rng : callable
@@ -166,7 +164,7 @@ def compare_rival(
         nothing = undefined(why, n=arrays.n, method="none")
         return _not_compared(rival, nothing, nothing, why, n=arrays.n)
     y = arrays.positive
-    scores, called = rival.arrays(arrays, positive_label)
+    scores, called = rival.arrays(arrays)
     area = delong_auc(y, scores, confidence=confidence).estimate
     balanced = rates(confusion(y, called), confidence=confidence)["balanced_accuracy"]
     if reason := why_no_bar(area):

@@ -40,6 +40,7 @@ from mri_transfer.metrics.precision import precision_summary
 from mri_transfer.metrics.predictive_values import by_prevalence
 from mri_transfer.metrics.results import ClassFigures, RocCurve
 from mri_transfer.metrics.smooth_calibration import smooth_calibration
+from mri_transfer.metrics.task import Task
 
 __all__ = ["evaluate"]
 
@@ -54,8 +55,7 @@ def evaluate(
     folds: pd.DataFrame,
     thresholds: Mapping[tuple[int, int], float],
     spec: EvaluationSpec,
-    positive_label: str,
-    negative_label: str,
+    task: Task,
     seed: int,
     facts: EvaluationFacts,
     evidence: Evidence | None = None,
@@ -76,7 +76,7 @@ def evaluate(
     thresholds : mapping of (repeat, fold) to float
         Score from which the head of a fold predicts the positive label.
     spec : EvaluationSpec
-    positive_label, negative_label : str
+    task : Task
     seed : int
         Of the resampling and of the baselines' inner folds.
     facts : EvaluationFacts
@@ -104,13 +104,10 @@ def evaluate(
         patient_scores,
         folds=folds,
         thresholds=thresholds,
-        positive_label=positive_label,
-        negative_label=negative_label,
+        task=task,
     )
-    rows = check_patients(patients, arrays, positive_label, negative_label)
-    cohort = CohortTables(
-        patients=rows, folds=folds, positive_label=positive_label, negative_label=negative_label
-    )
+    rows = check_patients(patients, arrays)
+    cohort = CohortTables(patients=rows, folds=folds, task=task)
 
     def rng(name: str) -> np.random.Generator:
         # By name: adding a figure must not move the draws of the others.
@@ -121,7 +118,7 @@ def evaluate(
     with threadpool_limits(limits=1):
         rivals = find_rivals(cohort, spec=spec, evidence=evidence, seed=seed)
         document = EvaluationDocument(
-            **_heading(arrays, slice_scores, spec, facts, (negative_label, positive_label)),
+            **_heading(arrays, slice_scores, spec, facts),
             **_figures(arrays, slice_scores, spec, rng),
             **_operation(arrays, rivals, cohort, spec, evidence, rng),
             **_groups(arrays, rows, slice_scores, spec, rng),
@@ -133,7 +130,6 @@ def evaluate(
                 rival.name: compare_rival(
                     rival,
                     arrays,
-                    positive_label=positive_label,
                     n_samples=spec.bootstrap_samples,
                     rng=rng,
                     confidence=spec.confidence,
@@ -159,7 +155,6 @@ def _heading(
     slice_scores: pd.DataFrame | None,
     spec: EvaluationSpec,
     facts: EvaluationFacts,
-    labels: tuple[str, str],
 ) -> dict[str, Any]:
     n_scans, n_slices = facts.n_scans, facts.n_slices
     if slice_scores is not None:
@@ -172,15 +167,15 @@ def _heading(
         "n_slices": n_slices,
         "n_repeats": len(arrays.repeats),
         "n_folds": max(len(np.unique(row)) for row in arrays.fold),
-        "negative_label": labels[0],
-        "positive_label": labels[1],
+        "negative_label": arrays.task.negative,
+        "positive_label": arrays.task.positive,
         "n_positive": int(arrays.positive.sum()),
         "synthetic": facts.synthetic,
         "trunk_weights": facts.trunk_weights,
         "confidence": spec.confidence,
         "bootstrap_samples": spec.bootstrap_samples,
         "confusion": ConfusionTable(
-            labels=labels, matrix=confusion(arrays.positive, arrays.predicted).matrix()
+            labels=arrays.task.labels, matrix=confusion(arrays.positive, arrays.predicted).matrix()
         ),
     }
 
@@ -222,7 +217,7 @@ def _operation(
     """Say what the scores are good for: decisions, operating points, other prevalences."""
     y, scores = arrays.positive, arrays.scores
     covariates = {
-        one.name: one.arrays(arrays, cohort.positive_label)[0]
+        one.name: one.arrays(arrays)[0]
         for one in rivals
         if one.kind == "covariates" and one.table is not None
     }

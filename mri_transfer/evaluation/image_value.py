@@ -71,7 +71,7 @@ def image_value(
         except (EvaluationError, FoldError) as error:
             entry = {"reason": f"no joined model: {error}"}
         else:
-            entry = _differences(joined, rival, arrays, cohort.positive_label, spec, rng)
+            entry = _differences(joined, rival, arrays, spec, rng)
         # Last, as its p value holds under more assumptions than the difference of two AUCs.
         test = likelihood_ratio_test(
             arrays.positive,
@@ -117,7 +117,7 @@ def _joined(
         patients=cohort.patients,
         folds=cohort.folds,
         seed=seed,
-        **cohort.labels,
+        task=cohort.task,
     )
     return Rival(name=f"{rival.name} + image", kind="image", table=table)
 
@@ -126,14 +126,13 @@ def _differences(
     joined: Rival,
     rival: Rival,
     arrays: ScoreArrays,
-    positive_label: str,
     spec: EvaluationSpec,
     rng: Callable[[str], np.random.Generator],
 ) -> dict[str, Any]:
     y, confidence = arrays.positive, spec.confidence
-    scores, _ = joined.arrays(arrays, positive_label)
+    scores, _ = joined.arrays(arrays)
     entry: dict[str, Any] = {"joined_auc": delong_auc(y, scores, confidence=confidence).estimate}
-    alone = rival.arrays(arrays, positive_label)[0]
+    alone = rival.arrays(arrays)[0]
     for name, other in (("covariates", alone), ("image", arrays.scores)):
         reason = why_no_bar(delong_auc(y, other, confidence=confidence).estimate)
         if reason and name == "covariates":

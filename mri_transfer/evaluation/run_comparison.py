@@ -41,15 +41,12 @@ class ComparedRun:
     name : str
         What the run is called; different for each.
     arrays : ScoreArrays
-    positive_label, negative_label : str
     notices : tuple of Notice
         What must be read before its figures.
     """
 
     name: str
     arrays: ScoreArrays
-    positive_label: str
-    negative_label: str
     notices: tuple[Notice, ...] = ()
 
 
@@ -89,8 +86,8 @@ def compare_runs(
     ]
     return ComparisonDocument(
         confidence=confidence,
-        positive_label=runs[0].positive_label,
-        negative_label=runs[0].negative_label,
+        positive_label=runs[0].arrays.task.positive,
+        negative_label=runs[0].arrays.task.negative,
         warnings=_joint_notices(runs),
         n_common=len(common),
         n_positive=int(shared[0].positive.sum()),
@@ -119,11 +116,11 @@ def _common_patients(runs: Sequence[ComparedRun]) -> list[str]:
         raise EvaluationError(
             "a comparison needs two runs or more, each with its own name", found=", ".join(names)
         )
-    labels = {(run.positive_label, run.negative_label) for run in runs}
-    if len(labels) > 1:
+    tasks = {run.arrays.task for run in runs}
+    if len(tasks) > 1:
         raise EvaluationError(
             "the runs tell different labels apart",
-            found="; ".join(f"{run.name}: {run.positive_label}" for run in runs),
+            found="; ".join(f"{run.name}: {run.arrays.task.positive}" for run in runs),
             remedy="Compare runs that were made with the same labels",
         )
     common = sorted(set.intersection(*(set(run.arrays.patient_ids) for run in runs)))

@@ -13,6 +13,7 @@ from mri_transfer.errors import ConfigurationError
 from mri_transfer.evaluation import ComparedRun, EvaluationDocument, compare_runs, score_arrays
 from mri_transfer.evaluation.comparison_document import ComparisonDocument
 from mri_transfer.evaluation.notices import study_notices
+from mri_transfer.metrics.task import Task
 from mri_transfer.report.pages.run_comparison import RunComparison, comparison_report
 from mri_transfer.report.render.html import write_report
 from mri_transfer.training.predictions import PatientScores
@@ -131,18 +132,14 @@ def _run(name: str, context: Context) -> ComparedRun:
     demand_trusted(context, files, stages=STAGES)
     evaluation = EvaluationDocument.read(workspace.evaluation, stage="evaluate")
     thresholds = {(row.repeat, row.fold): row.threshold for row in evaluation.per_fold}
-    labels = {
-        "positive_label": config.labels.positive,
-        "negative_label": config.labels.others,
-    }
     arrays = score_arrays(
         PatientScores.read(workspace.patient_scores).table,
         folds=read_folds(workspace, config).table(),
         thresholds=thresholds,
-        **labels,
+        task=Task(positive=config.labels.positive, negative=config.labels.others),
     )
     notices = study_notices(synthetic=evaluation.synthetic, trunk_weights=evaluation.trunk_weights)
-    return ComparedRun(name=name, arrays=arrays, notices=notices, **labels)
+    return ComparedRun(name=name, arrays=arrays, notices=notices)
 
 
 def _differing(configs: Mapping[str, RunConfig]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.files import atomic_write_text
 from mri_transfer.core.specs import spec_dict
 from mri_transfer.evaluation import EvaluationDocument, EvaluationFacts, Evidence, evaluate
+from mri_transfer.metrics.task import Task
 from mri_transfer.training.predictions import ClassScores, InnerScores, PatientScores, SliceScores
 from pipelines.config import RunConfig
 from pipelines.console import estimate_text
@@ -85,8 +86,7 @@ def _work(context: Context) -> StageResult:
         folds=folds.table(),
         thresholds=thresholds,
         spec=config.evaluation,
-        positive_label=config.labels.positive,
-        negative_label=config.labels.others,
+        task=Task(positive=config.labels.positive, negative=config.labels.others),
         seed=config.seed,
         facts=EvaluationFacts(
             synthetic="synthetic" in manifest.covariates, trunk_weights=config.trunk.weights

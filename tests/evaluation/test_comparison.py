@@ -19,6 +19,7 @@ from mri_transfer.evaluation.comparison import (
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
 from mri_transfer.evaluation.tables import ScoreArrays, score_arrays
 from mri_transfer.metrics.discrimination import auc
+from mri_transfer.metrics.task import Task
 from tests.plain import plain
 
 SPEC = EvaluationSpec(bootstrap_samples=100, baseline_inner_folds=2)
@@ -26,7 +27,7 @@ SPEC = EvaluationSpec(bootstrap_samples=100, baseline_inner_folds=2)
 
 def _tables(cohort) -> CohortTables:
     return CohortTables(
-        patients=cohort.patients, folds=cohort.folds, positive_label="AD", negative_label="CN"
+        patients=cohort.patients, folds=cohort.folds, task=Task(positive="AD", negative="CN")
     )
 
 
@@ -35,8 +36,7 @@ def _arrays(cohort) -> ScoreArrays:
         cohort.patient_scores,
         folds=cohort.folds,
         thresholds=cohort.thresholds,
-        positive_label="AD",
-        negative_label="CN",
+        task=Task(positive="AD", negative="CN"),
     )
 
 
@@ -174,6 +174,7 @@ def test_the_difference_is_the_models_auc_minus_the_rivals(cohort_factory) -> No
 def _by_hand(positive: list[int], fold: list[int], scores: list[float]) -> ScoreArrays:
     n = len(positive)
     return ScoreArrays(
+        task=Task(positive="AD", negative="CN"),
         patient_ids=tuple(f"p{i}" for i in range(n)),
         repeats=(0,),
         positive=np.array(positive, dtype=bool),

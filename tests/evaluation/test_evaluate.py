@@ -19,6 +19,7 @@ from mri_transfer.evaluation import (
 )
 from mri_transfer.evaluation.plain import plain
 from mri_transfer.metrics.discrimination import auc
+from mri_transfer.metrics.task import Task
 from mri_transfer.report.schemas import schema_of
 
 FACTS = EvaluationFacts(synthetic=False, trunk_weights="imagenet")
@@ -36,8 +37,7 @@ def run(cohort, **changes):
         "folds": cohort.folds,
         "thresholds": cohort.thresholds,
         "spec": SPEC,
-        "positive_label": "AD",
-        "negative_label": "CN",
+        "task": Task(positive="AD", negative="CN"),
         "seed": 0,
         "facts": FACTS,
         "patient_scores": cohort.patient_scores,
@@ -371,8 +371,7 @@ def test_swapping_the_labels_mirrors_the_figures(cohort):
         cohort,
         patient_scores=swapped,
         slice_scores=slices,
-        positive_label="CN",
-        negative_label="AD",
+        task=Task(positive="CN", negative="AD"),
         spec=EvaluationSpec(bootstrap_samples=100, baselines=False),
     ).document.plain()
     one, two = document["patient"], mirror["patient"]

@@ -30,6 +30,7 @@ from mri_transfer.evaluation.external.evaluate import ExternalEvaluation, evalua
 from mri_transfer.evaluation.external.settings import ExternalSpec, ModelFacts, NewCohort
 from mri_transfer.evaluation.external.transport import cross_chosen, rechosen_threshold
 from mri_transfer.metrics.delong import delong_auc
+from mri_transfer.metrics.task import Task
 from mri_transfer.metrics.unpaired import (
     auc_standard_error,
     compare_figures,
@@ -94,8 +95,7 @@ def make_model(**changes: Any) -> ModelFacts:
     facts: dict[str, Any] = {
         "version": "7",
         "digest": "ab" * 32,
-        "positive_label": "AD",
-        "negative_label": "CN",
+        "task": Task(positive="AD", negative="CN"),
         "threshold": 0.5,
         "choices": {
             "procedure": {

@@ -11,6 +11,7 @@ import pytest
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.failures import worst_patients
 from mri_transfer.evaluation.tables import ScoreArrays, score_arrays
+from mri_transfer.metrics.task import Task
 from tests.plain import plain
 
 
@@ -19,6 +20,7 @@ def hand():
     """Four patients, two repeats; losses by hand."""
     scores = np.array([[0.9, 0.8, 0.4, 0.0], [0.7, 0.6, 0.1, 0.5]])
     arrays = ScoreArrays(
+        task=Task(positive="AD", negative="CN"),
         patient_ids=("a", "b", "c", "d"),
         repeats=(0, 1),
         positive=np.array([True, False, True, True]),
@@ -84,8 +86,7 @@ def test_as_many_patients_as_asked_for_in_a_settled_order(cohort):
         cohort.patient_scores,
         folds=cohort.folds,
         thresholds=cohort.thresholds,
-        positive_label="AD",
-        negative_label="CN",
+        task=Task(positive="AD", negative="CN"),
     )
     patients = cohort.patients.loc[list(arrays.patient_ids)]
     rows = plain(worst_patients(arrays, patients, cohort.slice_scores, n=7))

@@ -13,6 +13,7 @@ from mri_transfer.evaluation.notices import study_notices
 from mri_transfer.metrics.calibration import brier
 from mri_transfer.metrics.delong import delong_auc, delong_difference
 from mri_transfer.metrics.paired import bootstrap_difference
+from mri_transfer.metrics.task import Task
 
 N, REPEATS = 60, 2
 
@@ -25,6 +26,7 @@ def _run(name: str, *, seed: int, signal: float, n: int = N, folds_seed: int = 0
         np.tile(np.arange(n) % 3, (REPEATS, 1)), axis=1
     )
     arrays = ScoreArrays(
+        task=Task(positive="AD", negative="CN"),
         patient_ids=tuple(f"p{i:03d}" for i in range(n)),
         repeats=tuple(range(REPEATS)),
         positive=positive,
@@ -32,7 +34,7 @@ def _run(name: str, *, seed: int, signal: float, n: int = N, folds_seed: int = 0
         predicted=scores >= 0.5,
         fold=folds.astype(np.int64),
     )
-    return ComparedRun(name=name, arrays=arrays, positive_label="AD", negative_label="CN")
+    return ComparedRun(name=name, arrays=arrays)
 
 
 def _compare(*runs: ComparedRun) -> dict:

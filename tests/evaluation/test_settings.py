@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
+from mri_transfer.metrics.task import Task
 
 
 @pytest.mark.parametrize(
@@ -36,8 +37,8 @@ def test_what_defines_the_label_is_no_covariate(name: str) -> None:
 
 def test_labels_are_passed_on_by_name() -> None:
     empty = pd.DataFrame()
-    cohort = CohortTables(patients=empty, folds=empty, positive_label="AD", negative_label="CN")
-    assert cohort.labels == {"positive_label": "AD", "negative_label": "CN"}
+    cohort = CohortTables(patients=empty, folds=empty, task=Task(positive="AD", negative="CN"))
+    assert cohort.labels == {"task": Task(positive="AD", negative="CN")}
 
 
 def test_without_evidence_there_is_none() -> None:

@@ -14,6 +14,7 @@ from mri_transfer.evaluation.subgroups import subgroup_gaps, subgroup_rows
 from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.delong import delong_auc
 from mri_transfer.metrics.discrimination import auc
+from mri_transfer.metrics.task import Task
 from tests.plain import plain
 
 
@@ -25,6 +26,7 @@ def scored(n=200, *, effect=1.5, seed=0, **columns):
     scores = 1 / (1 + np.exp(-logit - 0.2 * rng.standard_normal((2, n))))
     ids = tuple(f"p{i:03d}" for i in range(n))
     arrays = ScoreArrays(
+        task=Task(positive="AD", negative="CN"),
         patient_ids=ids,
         repeats=(0, 1),
         positive=positive,

@@ -96,8 +96,8 @@ def evaluate_external(
     same = len(inside.patients) == len(counted.patients)
     admitted = everybody if same else tester.test(inside)[0]
     document = {
-        "positive_label": model.positive_label,
-        "negative_label": model.negative_label,
+        "positive_label": model.task.positive,
+        "negative_label": model.task.negative,
         "confidence": settings.confidence,
         "synthetic": cohort.synthetic,
         "warnings": [
@@ -166,7 +166,7 @@ class _Tester:
     def test(self, cohort: NewCohort) -> tuple[dict[str, Any], Evaluation | None, pd.DataFrame]:
         """Return the entry of a population, its evaluation, and the scores that it is of."""
         rows = cohort.scores.sort_values("patient_id", ignore_index=True)
-        labels = (rows["label"] == self.model.positive_label).to_numpy(dtype=bool)
+        labels = (rows["label"] == self.model.task.positive).to_numpy(dtype=bool)
         scores = rows["score"].to_numpy(dtype=np.float64)
         entry: dict[str, Any] = {"n": len(rows), "n_positive": int(labels.sum())}
         if len(rows) == 0:
@@ -175,7 +175,7 @@ class _Tester:
         mix = describe_case_mix(patients, scores, labels)
         entry["case_mix"] = compare_case_mix(self.model.case_mix, mix)
         if labels.all() or not labels.any():
-            label = self.model.positive_label if labels.all() else self.model.negative_label
+            label = self.model.task.positive if labels.all() else self.model.task.negative
             told = one_label_figures(
                 bool(labels[0]),
                 scores,
@@ -199,11 +199,11 @@ class _Tester:
         thresholds: Mapping[tuple[int, int], float] = {(0, 0): model.threshold}
         slices = cohort.slice_scores
         if self.spec.threshold == "rechosen":
-            labels = rows["label"] == model.positive_label
+            labels = rows["label"] == model.task.positive
             chosen = cross_chosen(labels, rows["score"], seed=self.spec.seed, n_repeats=1)
             thresholds = chosen.thresholds
             called = np.where(
-                chosen.called(rows["score"])[0], model.positive_label, model.negative_label
+                chosen.called(rows["score"])[0], model.task.positive, model.task.negative
             )
             rows = rows.assign(fold=chosen.folds[0], predicted=called)
             fold_of = dict(zip(rows["patient_id"], rows["fold"], strict=True))
@@ -217,8 +217,7 @@ class _Tester:
             spec=dataclasses.replace(
                 self.settings, baselines=False, image_baselines=False, random_trunk=False
             ),
-            positive_label=model.positive_label,
-            negative_label=model.negative_label,
+            task=model.task,
             seed=self.spec.seed,
             facts=EvaluationFacts(synthetic=cohort.synthetic, trunk_weights=model.trunk_weights),
             evidence=Evidence(heads=[self._head(*place) for place in sorted(thresholds.items())]),

@@ -17,6 +17,7 @@ from mri_transfer.evaluation.audit.preprocessing import check_preprocessing
 from mri_transfer.evaluation.audit.provenance import check_provenance
 from mri_transfer.evaluation.audit.similarity import similar_scans
 from mri_transfer.metrics.discrimination import auc
+from mri_transfer.metrics.task import Task
 from mri_transfer.models.features import FeatureTable, ScanFeatures
 from mri_transfer.training.folds import Folds, FoldSpec, make_folds
 from tests.audit_records import STEPS, cohort, failed, procedure, records
@@ -193,8 +194,7 @@ def _baseline_caveats(covariate: np.ndarray) -> set[str]:
         BaselineSpec(covariates=("scanner_code",)),
         patients=patients,
         folds=folds.table(),
-        positive_label="AD",
-        negative_label="CN",
+        task=Task(positive="AD", negative="CN"),
         seed=0,
     )
     value = auc((scores["label"] == "AD").astype(int), scores["score"])
