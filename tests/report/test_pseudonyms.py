@@ -285,7 +285,7 @@ def test_levels_of_a_site_are_numbered_in_records_about_sites(inputs: ReportInpu
     rows[0] |= {"group": "site", "level": "WashU"}
     probe = audit["shortcuts"]["covariates"][1]
     assert probe["covariate"] == "site"
-    probe["score"] = {"AD": {"mean_score": {"WashU": entry(0.5)}}}
+    probe["score"] = {"AD": {"mean_score": {"WashU": entry(0.5)}, "p": None}}
     changed = replaced(inputs, evaluation=evaluation, audit=audit)
     found = pseudonymise(changed, names_of(changed))
     assert [row.level for row in found.evaluation.subgroups.rows] == ["Site 1", rows[1]["level"]]

@@ -9,7 +9,7 @@ from pydantic import Field
 from mri_transfer.core.documents import Count, Part, PValue, absent
 from mri_transfer.metrics.estimates import AtMostOne, Correlation, NonNegative, Proportion
 
-__all__ = ["ScoreAssociation", "ShortcutProbe", "Shortcuts"]
+__all__ = ["AgeAndScore", "LevelsAndScore", "ShortcutProbe", "Shortcuts"]
 
 _Label = Annotated[str, Field(description="A label of the cohort.")]
 _Level = Annotated[str, Field(description="The level.")]
@@ -48,23 +48,36 @@ class LabelAssociation(Part):
     """The association; null where undefined."""
     p: PValue
     """p value of independence; null where undefined."""
-    between: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)] | None = Field(
-        default=None, exclude_if=absent
-    )
-    """Age: the two labels that differ most, first minus second; absent where undefined."""
-    counts: dict[_Label, dict[_Level, Count]] | None = Field(default=None, exclude_if=absent)
+
+
+class AgeAndLabel(LabelAssociation):
+    """How age goes with the label in this cohort."""
+
+    between: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)] | None
+    """Age: the two labels that differ most, first minus second; null where undefined."""
+
+
+class LevelsAndLabel(LabelAssociation):
+    """How levels go with the label in this cohort."""
+
+    counts: dict[_Label, dict[_Level, Count]]
     """Levels: patients by label and level."""
 
 
-class ScoreAssociation(Part):
-    """How the model's score goes with a covariate among the patients of one label."""
+class AgeAndScore(Part):
+    """How the model's score goes with age among the patients of one label."""
 
-    spearman: Correlation | None = Field(default=None, exclude_if=absent)
+    spearman: Correlation
     """Age: rank correlation of score and age."""
-    mean_score: dict[_Level, Proportion] | None = Field(default=None, exclude_if=absent)
+
+
+class LevelsAndScore(Part):
+    """How the model's score goes with levels among the patients of one label."""
+
+    mean_score: dict[_Level, Proportion]
     """Levels: mean score of each level."""
-    p: PValue = Field(default=None, exclude_if=absent)
-    """Levels: p value of equal scores, by Kruskal and Wallis."""
+    p: PValue
+    """Levels: p value of equal scores, by Kruskal and Wallis; null where undefined."""
 
 
 class ShortcutProbe(Part):
@@ -83,8 +96,9 @@ class ShortcutProbe(Part):
     p: PValue
     """How often features permuted between the patients of a label tell as much; null where not
     probed."""
-    label_association: LabelAssociation
-    score: dict[_Label, ScoreAssociation]
+    label_association: AgeAndLabel | LevelsAndLabel
+    """How the covariate goes with the label in this cohort."""
+    score: dict[_Label, AgeAndScore | LevelsAndScore]
     """How the model's score goes with the covariate among the patients of one label; empty without
     scores."""
     verdict: Literal["possible", "readable", "confounded", "not shown", "unknown"]

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mri_transfer.evaluation.audit.document import CheckResult
-from mri_transfer.evaluation.audit.shortcut_results import ScoreAssociation, ShortcutProbe
+from mri_transfer.evaluation.audit.shortcut_results import (
+    AgeAndScore,
+    LevelsAndScore,
+    ShortcutProbe,
+)
 from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.report.blocks.cells import (
     Column,
@@ -176,11 +180,11 @@ def _goes_with_label(probe: ShortcutProbe) -> str:
     return f"{number(association.value, 2)}\n{association.statistic}{p}"
 
 
-def _goes_with_score(score: Mapping[str, ScoreAssociation]) -> str:
+def _goes_with_score(score: Mapping[str, AgeAndScore | LevelsAndScore]) -> str:
     """Return how the score goes with the covariate among the patients of each label."""
     parts = []
     for label, entry in score.items():
-        if entry.spearman is not None:
+        if isinstance(entry, AgeAndScore):
             parts.append(f"{label}: rank correlation {_inline(entry.spearman)}")
         elif entry.mean_score:
             means = ", ".join(

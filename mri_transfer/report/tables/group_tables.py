@@ -67,7 +67,7 @@ def gap_table(inputs: ReportInputs) -> Table | None:
     )
 
 
-def age_table(inputs: ReportInputs) -> Table | None:
+def age_table(inputs: ReportInputs) -> Table:
     """Return how the score and age itself rank patients: as they are, and at equal age."""
     found, task = inputs.evaluation.age_matched, inputs.task
     matched, weighted = found.matched, found.weighted
