@@ -215,7 +215,7 @@ def test_a_covariate_that_nobody_has_makes_the_baseline_not_computable(cohort):
     assert [rival.name for rival in rivals] == ["majority", "age", "sex", "age + sex"]
     assert [rival.table is None for rival in rivals] == [False, True, False, True]
     entry = plain(compare_rival(
-        rivals[1], arrays, positive_label="AD", n_samples=100,
+        rivals[1], arrays, n_samples=100,
         rng=lambda name: np.random.default_rng(0),
     ))  # fmt: skip
     assert entry["auc"]["value"] is None

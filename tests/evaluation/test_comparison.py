@@ -45,7 +45,6 @@ def _compared(rival: Rival, cohort) -> dict:
         compare_rival(
             rival,
             _arrays(cohort),
-            positive_label="AD",
             n_samples=100,
             rng=lambda _name: np.random.default_rng(0),
         )
