@@ -79,7 +79,11 @@ def _fold(number: int, n_slices: int, rng: np.random.Generator) -> TrainedFold:
         "weight": rng.normal(size=(2, CHANNELS)).astype(np.float32),
         "bias": np.zeros(n_slices, dtype=np.float32),
     }
-    head = Head(kind="linear", tensors=tensors, facts={"procedure": {"pooling": "max"}})
+    facts = {
+        "procedure": {"pooling": "max", "aggregation": "mean_logit"},
+        "recalibration": {"method": "none", "parameters": {}},
+    }
+    head = Head(kind="linear", tensors=tensors, facts=facts)
     return TrainedFold(repeat=number // 5, fold=number % 5, head=head)
 
 

@@ -75,7 +75,7 @@ def _measure(head: Head, name: str, work: Path) -> dict[str, Any]:
         "error_mm": float(np.linalg.norm(off[:3], axis=0).mean()),
         "dice": scored.scores.values["dice"],
         "information": prepared.alignment.information,
-        "lead": prepared.alignment.lead,
+        "lead": prepared.alignment.margin,
         "seconds": seconds,
     }
     write_json(path, result)

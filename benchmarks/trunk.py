@@ -29,7 +29,7 @@ from mri_transfer.models.trunks import (
     load_trunk,
     native_precision,
 )
-from mri_transfer.models.trunks.weights import VGG16_BLOCKS, conv_names, random_weights
+from mri_transfer.models.trunks.vgg16_weights import VGG16_BLOCKS, conv_names, random_weights
 from mri_transfer.scans.slices import SliceSpec
 
 __all__ = ["main"]
@@ -79,7 +79,7 @@ def direct_forward(trunk: Trunk, pixels: torch.Tensor) -> torch.Tensor:
 
     def forward(part: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            maps: torch.Tensor = trunk.network(trunk.to_input(part))
+            maps: torch.Tensor = trunk.network(part)
             return maps
 
     with one_core_each(torch.get_num_threads()) as pool:

@@ -72,8 +72,8 @@ class _Pass:
         self.names = [
             layer.name for layer in layer_table(trunk.spec, size_px) if layer.kind == "convolution"
         ]
-        self.steps = winograd_layers(trunk.network)
-        self.winograd = WinogradPass(self.steps, (size_px, size_px), trunk.to_input)
+        self.steps = winograd_layers(trunk.network.layers())
+        self.winograd = WinogradPass(self.steps, (size_px, size_px), trunk.network.to_input)
         self.trunk = trunk
         self.booked: Seconds = collections.defaultdict(float)
         for name, step in zip(self.names, self.steps, strict=True):
@@ -98,14 +98,14 @@ class _Pass:
         self.booked = collections.defaultdict(float)
         layers = self._modules(naive=naive)
         for part in torch.split(pixels, DIRECT_SLICES):
-            x = self.trunk.to_input(part)
+            x = self.trunk.network.to_input(part)
             for name, work in zip(self.names, layers, strict=True):
                 x = self._timed(work, name)(x)
         return self.booked
 
     def _modules(self, *, naive: bool) -> list[Callable[[torch.Tensor], torch.Tensor]]:
         found: list[Callable[[torch.Tensor], torch.Tensor]] = []
-        modules = list(self.trunk.network)
+        modules = self.trunk.network.layers()
         for i, module in enumerate(modules):
             if isinstance(module, torch.nn.Conv2d):
                 step = self.steps[len(found)]

@@ -1,28 +1,28 @@
-"""Every exception the package raises on purpose.
+"""The exceptions that the package raises.
 
 ::
 
     MriTransferError
-    ├── ConfigurationError      a Spec, a configuration file or a command line that cannot be meant
-    ├── ManifestError           a table of scans with faults; lists all of them
-    ├── ScanError               one scan that cannot be used; a batch excludes it and goes on
+    ├── ConfigurationError      an invalid Spec, configuration file or command line
+    ├── ManifestError           an invalid table of scans; lists every fault
+    ├── ScanError               a scan that cannot be used; a batch excludes it and continues
     │   ├── UnreadableScanError     the file is missing, damaged or not NIfTI
     │   │   └── UnreachableScanError    its disk or network share does not answer
-    │   ├── UnsupportedScanError    a readable file of a kind we refuse (4-D, RGB, absurd size)
-    │   ├── IntensityError          voxel values that carry no image (constant, NaN, empty)
-    │   ├── SliceError              fewer usable axial slices than asked for
-    │   ├── PreparationError        a scan that cannot be brought to the template's space
-    │   └── QualityError            a scan that was prepared, and is not to be trusted
-    ├── MachineError            no room, no memory, no permission: the run stops and can be resumed
-    ├── WeightsError            the trunk's weights are missing or not the ones named
-    ├── StoreError              a cached artefact is damaged or not what its key says
-    ├── FoldError               a split that the cohort cannot support
+    │   ├── UnsupportedScanError    a readable file of an unsupported kind (4-D, RGB, absurd size)
+    │   ├── IntensityError          voxel values without image content (constant, NaN, empty)
+    │   ├── SliceError              fewer usable axial slices than required
+    │   ├── PreparationError        a scan that cannot be aligned to the template
+    │   └── QualityError            a prepared scan that fails quality control
+    ├── MachineError            no disk space, memory or permission; the run can be resumed
+    ├── WeightsError            the trunk's weights are missing or not the expected ones
+    ├── StoreError              a cached artefact is damaged or does not match its key
+    ├── FoldError               a split that the cohort is too small for
     ├── HeadError               a head that cannot be fitted, read or applied
-    ├── PredictionError         scores that contradict each other (a patient predicted twice)
-    ├── EvaluationError         a figure that is not defined on the given scores
-    └── RunFolderError          a run folder in use, or without what a stage needs and can trust
+    ├── PredictionError         contradictory scores (a patient predicted twice)
+    ├── EvaluationError         a metric that is undefined for the given scores
+    └── RunFolderError          a run folder that is in use, incomplete or not trusted
 
-Each message says what is wrong, where, what was found, what was expected and how to mend it.
+Each message states what is wrong, where, what was found, what was expected and how to fix it.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ __all__ = [
 
 
 class MriTransferError(Exception):
-    """Base of the tree.
+    """Base class of the package's exceptions.
 
     Parameters
     ----------
     what : str
-        The fault in one clause, without a full stop.
+        The error in one clause, without a full stop.
     where : str, optional
         File, row, scan or setting in which it was found.
     found, expected : str, optional
-        The offending value, and what would have been accepted.
+        The offending value, and what is accepted.
     remedy : str, optional
-        What the reader can do about it.
+        How to fix it.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class MriTransferError(Exception):
 
     @property
     def message(self) -> str:
-        """The whole message in one line."""
+        """The full message on one line."""
         head = f"{self.where}: {self.what}" if self.where else self.what
         details = [
             f"{name} {value}"
@@ -105,7 +105,7 @@ class MriTransferError(Exception):
 
 
 class ConfigurationError(MriTransferError):
-    """A Spec, a configuration file or a command line that cannot be meant."""
+    """An invalid Spec, configuration file or command line."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Fault:
     remedy: str | None = None
 
     def __str__(self) -> str:
-        place = ", ".join(
+        position = ", ".join(
             part
             for part in (
                 f"row {self.row}" if self.row is not None else "",
@@ -131,7 +131,7 @@ class Fault:
         return str(
             MriTransferError(
                 self.what,
-                where=place or None,
+                where=position or None,
                 found=self.found,
                 expected=self.expected,
                 remedy=self.remedy,
@@ -140,7 +140,7 @@ class Fault:
 
 
 class ManifestError(MriTransferError):
-    """A table of scans with faults; ``faults`` lists all of them."""
+    """An invalid table of scans; ``faults`` lists every fault."""
 
     def __init__(self, where: str, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
@@ -150,12 +150,12 @@ class ManifestError(MriTransferError):
 
     @property
     def message(self) -> str:
-        """The place, the number of faults, and one line for each."""
+        """The location, the number of faults, and one line for each."""
         return f"{self.where}: {self.what}"
 
 
 class ScanError(MriTransferError):
-    """One scan that cannot be used; a batch excludes it and goes on."""
+    """A scan that cannot be used; a batch excludes it and continues."""
 
 
 class UnreadableScanError(ScanError):
@@ -167,39 +167,39 @@ class UnreachableScanError(UnreadableScanError):
 
 
 class UnsupportedScanError(ScanError):
-    """A readable file of a kind that is refused (4-D, RGB, absurd size)."""
+    """A readable file of an unsupported kind (4-D, RGB, absurd size)."""
 
 
 class IntensityError(ScanError):
-    """Voxel values that carry no image (constant, NaN, empty)."""
+    """Voxel values without image content (constant, NaN, empty)."""
 
 
 class SliceError(ScanError):
-    """Fewer usable axial slices than asked for."""
+    """Fewer usable axial slices than required."""
 
 
 class PreparationError(ScanError):
-    """A scan that cannot be brought to the template's space."""
+    """A scan that cannot be aligned to the template."""
 
 
 class QualityError(ScanError):
-    """A scan that was prepared, and is not to be trusted."""
+    """A prepared scan that fails quality control."""
 
 
 class MachineError(MriTransferError):
-    """A fault of the computer: it stops a run, which can be resumed, and is no scan's fault."""
+    """A fault of the machine, not of a scan; it stops the run, which can be resumed."""
 
 
 class WeightsError(MriTransferError):
-    """The trunk's weights are missing or not the ones named."""
+    """The trunk's weights are missing or not the expected ones."""
 
 
 class StoreError(MriTransferError):
-    """A cached artefact is damaged or not what its key says."""
+    """A cached artefact is damaged or does not match its key."""
 
 
 class FoldError(MriTransferError):
-    """A split that the cohort cannot support."""
+    """A split that the cohort is too small for."""
 
 
 class HeadError(MriTransferError):
@@ -207,12 +207,12 @@ class HeadError(MriTransferError):
 
 
 class PredictionError(MriTransferError):
-    """Scores that contradict each other (a patient predicted twice)."""
+    """Contradictory scores (a patient predicted twice)."""
 
 
 class EvaluationError(MriTransferError):
-    """A figure that is not defined on the given scores."""
+    """A metric that is undefined for the given scores."""
 
 
 class RunFolderError(MriTransferError):
-    """A run folder in use, or without what a stage needs and can trust."""
+    """A run folder that is in use, incomplete or not trusted."""

@@ -1,4 +1,4 @@
-"""Runs from Python: `run` makes one, `load_run` opens one, `Run` gives its results as tables."""
+"""Runs from Python: `run` executes one, `load_run` opens one, `Run` returns results as tables."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(
 ) -> Run:
     """Run every stage on a cohort, from scans to the report.
 
-    A stage whose result is current is skipped, so that the same call goes on where it was stopped.
+    Stages with current results are skipped, so that the same call resumes an interrupted run.
 
     Parameters
     ----------
@@ -48,14 +48,14 @@ def run(
     out : str or Path
         The run folder.
     config : str, Path or RunConfig, optional
-        A configuration file, or its content; the defaults if not given.
+        A configuration file, or its content; by default the default settings.
     settings : sequence of str
-        Single settings such as ``heads.kind=attention``, as `--set` takes them. Not together with
-        a RunConfig.
+        Single settings such as ``heads.kind=attention``, as for `--set`. Cannot be combined with a
+        RunConfig.
     cache : str or Path, optional
-        Where prepared scans, slices and features are kept; the user's cache folder by default.
+        Folder of prepared scans, slices and features; by default the user's cache folder.
     jobs : int, optional
-        Scans prepared at the same time; as many as cores and memory allow by default.
+        Number of scans prepared in parallel; by default as many as cores and memory allow.
 
     Returns
     -------
@@ -64,16 +64,16 @@ def run(
     Raises
     ------
     MriTransferError
-        If the manifest, the configuration or a stage fails. Single bad scans are left out and
+        If the manifest, the configuration or a stage fails. Single bad scans are excluded and
         listed in `Run.excluded`.
     """
     if not isinstance(config, RunConfig):
         config = read_config(None if config is None else Path(config), list(settings))
     elif settings:
         raise ConfigurationError(
-            "single settings change a configuration file, not a RunConfig",
+            "settings cannot be combined with a RunConfig",
             found=", ".join(settings),
-            remedy="Change the RunConfig itself, with dataclasses.replace",
+            remedy="Change the RunConfig itself with dataclasses.replace",
         )
     workspace = begin_run(
         Path(manifest), Path(out), config, cache=None if cache is None else Path(cache)
@@ -83,18 +83,18 @@ def run(
 
 
 def load_run(folder: str | Path, *, cache: str | Path | None = None) -> Run:
-    """Open the folder of a run.
+    """Open a run folder.
 
     Parameters
     ----------
     folder : str or Path
     cache : str or Path, optional
-        Where its features lie, if not in the user's cache folder.
+        Folder of its features, if not the user's cache folder.
 
     Raises
     ------
     RunFolderError
-        If it is no run folder.
+        If it is not a run folder.
     """
     workspace, config = open_run(Path(folder), cache=None if cache is None else Path(cache))
     return Run(workspace=workspace, config=config)
@@ -104,13 +104,13 @@ def load_run(folder: str | Path, *, cache: str | Path | None = None) -> Run:
 class Run:
     """The results of a run.
 
-    Every result is checked before it is read: a file that was edited, or that other settings made,
-    raises RunFolderError.
+    Every result is verified before it is read: files that were edited, or computed with other
+    settings, raise RunFolderError.
 
     Attributes
     ----------
     workspace : Workspace
-        Where its files are.
+        The paths of its files.
     config : RunConfig
         Its settings.
     """
@@ -125,7 +125,7 @@ class Run:
 
     @property
     def report(self) -> Path:
-        """The report's page."""
+        """Path of the HTML report."""
         return self._trusted(self.workspace.report, "report")
 
     @functools.cached_property
@@ -136,14 +136,14 @@ class Run:
 
     @functools.cached_property
     def evaluation(self) -> EvaluationDocument:
-        """The figures, as in `evaluation.json`."""
+        """The evaluation results, as in `evaluation.json`."""
         from mri_transfer.evaluation.document import EvaluationDocument
 
         path = self._trusted(self.workspace.evaluation, "evaluate")
         return EvaluationDocument.read(path, stage="evaluate")
 
     def excluded(self) -> pd.DataFrame:
-        """Return the scans that were left out, each with stage and reason."""
+        """Return the excluded scans, each with stage and reason."""
         return _table(self._trusted(self.workspace.excluded, "prepare"))
 
     def folds(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Processes that work for this one: none outlives it, however it ends."""
+"""Worker processes that never outlive their parent, however it ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["children_died", "open_pool"]
 
-#: How often a process looks whether the server that forked it is still there.
+#: Interval at which a process checks that the server that forked it is alive.
 _LOOK_S = 1.0
 _LEAVING = threading.Lock()
 
@@ -27,18 +27,18 @@ _LEAVING = threading.Lock()
 def open_pool(
     *, max_workers: int, max_tasks: int, at_end: Callable[[], object] | None = None
 ) -> ProcessPool:
-    """Return a pool of processes that end when this one does.
+    """Return a pool of processes that end with this one.
 
-    A server process that has imported everything forks them: quick, and without the threads of
-    this process, which a plain fork would copy in an unknown state.
+    They are forked from a server process with all imports done: fast, and without this process's
+    threads, which a plain fork would copy in an unknown state.
 
     Parameters
     ----------
     max_workers : int
     max_tasks : int
-        A process is replaced after so many.
+        Number of tasks after which a process is replaced.
     at_end : callable, optional
-        What a process does when this one seems to have gone before it; a function of a module.
+        Called by a process if its parent seems to have died; a module-level function.
     """
     from pebble import ProcessPool
 
@@ -54,22 +54,22 @@ def open_pool(
 
 
 def children_died(error: BaseException) -> MachineError:
-    """Return what is told when a pool's processes cannot be started or kept running."""
+    """Return the error for a pool whose processes do not start or were killed."""
     return MachineError(
-        "the processes that work on scans do not start, or were killed",
+        "the worker processes do not start, or were killed",
         found=str(error.__cause__ or error) or None,
-        remedy="Most likely there is too little memory: use fewer --jobs, close other programs, or "
-        "raise the limit if one is set (see ulimit -v). Then run the same command again: what is "
-        "done is kept",
+        remedy="Probably there is not enough memory: use fewer --jobs, close other programs, or "
+        "raise the memory limit (see ulimit -v). Then run the same command again: finished work is "
+        "kept",
     )
 
 
 def _begin(at_end: Callable[[], object] | None) -> None:
-    """Begin a process of a pool."""
-    # A group of its own: programs started from here, such as HD-BET, end with it.
+    """Initialise a process of a pool."""
+    # Its own process group: programs started from here, such as HD-BET, end with it.
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, _end)
-    # An idle process ends by itself when the one that asked for it is gone; a busy one is ended.
+    # An idle process exits when its parent is gone; a busy one is killed.
     Finalize(None, _leave, args=(at_end,), exitpriority=0)
     follow = threading.Thread(target=_follow, args=(os.getppid(), at_end), daemon=True)
     follow.start()
@@ -77,15 +77,15 @@ def _begin(at_end: Callable[[], object] | None) -> None:
         for name in importlib.import_module("pipelines.preload").MODULES:
             importlib.import_module(name)
     except Exception:
-        # Whoever has asked for this process finds it dead, and tells that.
+        # The parent detects and reports the dead process.
         _end()
 
 
 def _follow(server: int, at_end: Callable[[], object] | None) -> None:
-    """End this process when the one that asked for it, or the server that forked it, is gone.
+    """End this process when its parent, or the server that forked it, is gone.
 
-    A process that is killed cannot stop those that work for it, but the system then closes its end
-    of a pipe. Without the server nobody learns how this process ends, and it is taken for dead.
+    A killed process cannot stop its workers, but the system closes its end of a pipe. Without the
+    server nobody is notified when this process ends, and it is considered dead.
     """
     while not _is_alone(_LOOK_S) and os.getppid() == server:
         pass
@@ -96,7 +96,7 @@ def _follow(server: int, at_end: Callable[[], object] | None) -> None:
 
 
 def _is_alone(timeout_s: float) -> bool:
-    """Whether the process that asked for this one is gone, or seems to be for a while."""
+    """Return whether the parent process is gone, or seems to be for a while."""
     from multiprocessing.connection import wait
 
     parent = multiprocessing.parent_process()
@@ -104,10 +104,10 @@ def _is_alone(timeout_s: float) -> bool:
 
 
 def _leave(at_end: Callable[[], object] | None) -> None:
-    # One thread leaves by itself and another is told to: neither ends the other's work half way.
+    # Two threads may get here: neither must interrupt the other.
     with _LEAVING:
         if at_end is not None and _is_alone(0):
-            # The pipe may be closed a moment before all else of a process that dies.
+            # The pipe may be closed shortly before the rest of a dying process.
             time.sleep(_LOOK_S)
             at_end()
 

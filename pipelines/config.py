@@ -1,4 +1,4 @@
-"""RunConfig: one run's settings, composed of the library's Specs; TOML in, TOML out."""
+"""RunConfig: the settings of a run, composed of the library's Specs, as TOML."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class RunConfig:
     """Every setting of a run."""
 
     profile: Literal["quick", "standard", "full"] = "standard"
-    """How much is computed, where this file does not say: `quick` has no search and few
-    permutations; `full` adds robustness and the learning curve to what `standard` does."""
+    """Preset for settings that this file does not set: `quick` has no search and few permutations;
+    `full` adds robustness and the learning curve to `standard`."""
     seed: int = Field(default=0, ge=0, lt=2**32)
-    """Draws folds, initial weights, permutations and bootstrap samples."""
+    """Random seed for folds, initial weights, permutations and bootstrap samples."""
     labels: LabelSpec = Field(default_factory=LabelSpec)
     volumes: VolumeSpec = Field(default_factory=VolumeSpec)
     preparation: PreparationSpec = Field(default_factory=PreparationSpec)
@@ -68,7 +68,7 @@ class RunConfig:
 
     @property
     def procedure(self) -> Procedure:
-        """How heads are made, unless the search finds better."""
+        """The default hyperparameters, unless the search finds better ones."""
         return Procedure(
             pooling=self.features.pooling,
             head=self.heads,
@@ -77,13 +77,13 @@ class RunConfig:
 
 
 def config_of(recipe: Recipe) -> RunConfig:
-    """Return the settings of a run that a bundle was made with; the others keep their defaults."""
+    """Return a bundle's settings as a RunConfig; all other settings have their defaults."""
     shared = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
     return RunConfig(**shared)
 
 
 def named_config(name: str) -> Path:
-    """Return the path of a configuration that ships with the package."""
+    """Return the path of a shipped configuration."""
     return CONFIG_FOLDER / f"{name}.toml"
 
 
@@ -93,15 +93,15 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     Parameters
     ----------
     path : Path, optional
-        A TOML file; settings it does not name keep their defaults. A bare name such as
-        `hon_khan_2017.toml` that is no file here means the one that ships with the package.
+        A TOML file; settings not in it keep their defaults. A name such as `hon_khan_2017.toml`
+        that is not a file in the current folder refers to a shipped configuration.
     overrides : sequence of str
-        Applied in order. Naming another `heads.kind` drops the settings of the former kind.
+        Applied in order. Setting another `heads.kind` drops the settings of the previous kind.
 
     Raises
     ------
     ConfigurationError
-        Listing every unknown key and every bad value at once.
+        Listing every unknown key and invalid value.
     """
     settings: dict[str, Any] = {}
     if path is not None:
@@ -123,11 +123,11 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def _on_profile(settings: dict[str, Any]) -> dict[str, Any]:
-    """Lay settings over those of the profile they name."""
+    """Merge settings with those of their profile; explicit settings take precedence."""
     profile = settings.get("profile", RunConfig().profile)
     path = CONFIG_FOLDER / "profiles" / f"{profile}.toml"
     if not isinstance(profile, str) or not path.is_file():
-        return settings  # its value is refused with the others
+        return settings  # refused later, with other invalid values
     merged = _read_toml(path)
     for section, values in settings.items():
         if isinstance(values, dict) and isinstance(merged.get(section), dict):
@@ -138,7 +138,7 @@ def _on_profile(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:
-    """Split `section.key=value`; the value is TOML, or a plain word.
+    """Split `section.key=value`; the value is TOML or a plain word.
 
     Raises
     ------
@@ -158,13 +158,13 @@ def parse_override(text: str) -> tuple[list[str], Any]:
 
 
 def config_toml(config: RunConfig, *, explain: bool = False) -> str:
-    """Write a configuration as TOML, every default spelled out.
+    """Write a configuration as TOML, including all defaults.
 
     Parameters
     ----------
     config : RunConfig
     explain : bool
-        Put what each setting means above it, as a comment.
+        Whether to add each setting's description as a comment.
     """
     import tomlkit
 
@@ -207,7 +207,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
             "cannot read the configuration",
             where=str(path),
             found=error.strerror,
-            remedy=f"Name a TOML file, or one that ships with the package: {shipped}",
+            remedy=f"Give a TOML file, or a shipped one: {shipped}",
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError("not TOML", where=str(path), found=str(error)) from error
@@ -218,7 +218,7 @@ def _set(settings: dict[str, Any], keys: Sequence[str], value: Any, text: str) -
     for key in keys[:-1]:
         inner = inner.setdefault(key, {})
         if not isinstance(inner, dict):
-            raise ConfigurationError(f"{key} is no section", where="--set", found=text)
+            raise ConfigurationError(f"{key} is not a section", where="--set", found=text)
     if list(keys) == ["heads", "kind"] and inner.get("kind", "linear") != value:
         inner.clear()
     inner[keys[-1]] = value

@@ -1,4 +1,4 @@
-"""The console that commands write to."""
+"""The console for the commands' output."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 __all__ = ["CLOSED_PIPE", "estimate_text", "open_console"]
 
-#: Exit code of a command whose reader has gone: what a shell tells of SIGPIPE.
+#: Exit code of a command whose output pipe was closed: the shell's code for SIGPIPE.
 CLOSED_PIPE = 128 + 13
 
 
 def open_console() -> Console:
-    """Return the standard output: no line is broken, nothing is coloured but what is meant."""
+    """Return a console on standard output, without line wrapping or automatic highlighting."""
     from rich.console import Console
 
     class Pipe(Console):
-        """Ends the command quietly when its reader, such as `head`, has gone."""
+        """Ends the command quietly when its reader, such as `head`, exits."""
 
         def on_broken_pipe(self) -> None:
             self.quiet = True
-            # Python must not try to flush to it at exit.
+            # Python must not flush to it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(CLOSED_PIPE)
 
@@ -34,9 +34,9 @@ def open_console() -> Console:
 
 
 def estimate_text(estimate: Estimate) -> str:
-    """Return '0.789 (0.707 to 0.853)', or why there is no value."""
+    """Return text such as '0.789 (0.707 to 0.853)', or why there is no value."""
     if estimate.value is None:
-        return f"not defined: {estimate.reason}"
+        return f"undefined: {estimate.reason}"
     if estimate.interval is None:
         return f"{estimate.value:.3f}"
     low, high = estimate.interval

@@ -1,4 +1,4 @@
-"""The lock of a run folder: one command at a time works in it."""
+"""The lock of a run folder, which allows one command at a time."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ __all__ = ["locked"]
 
 @contextlib.contextmanager
 def locked(workspace: Workspace) -> Iterator[None]:
-    """Keep other commands out of a run folder while the block runs.
+    """Lock a run folder for the duration of the block.
 
-    The operating system holds the lock and drops it with the process, however that ends. The file
-    stays, and says who holds it while somebody does. A process may nest these blocks. Where nobody
-    may write, such as in an archive, there is nothing to lock.
+    The operating system releases the lock when the process ends, however it ends. The lock file
+    remains, and names the current holder. Blocks can be nested within a process. Read-only folders,
+    such as archives, are not locked.
 
     Parameters
     ----------
     workspace : Workspace
-        The folder is made if missing.
+        Its folder is created if missing.
 
     Raises
     ------
     RunFolderError
-        At once, naming the holder, if another process works in the folder.
+        Immediately, naming the holder, if another process has the lock.
     """
     from filelock import FileLock, SoftFileLock
 
@@ -44,23 +44,23 @@ def locked(workspace: Workspace) -> Iterator[None]:
     if not _acquired(lock, workspace):
         yield
         return
-    # Where the file system has no locks, the file itself is one, and says who holds it already.
-    signs = not nested and not isinstance(lock, SoftFileLock)
+    # On file systems without locks, the file itself is the lock, and already names its holder.
+    writes_holder = not nested and not isinstance(lock, SoftFileLock)
     try:
-        if signs:
+        if writes_holder:
             since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            who = f"process {os.getpid()} on {socket.gethostname()} since {since}\n"
-            workspace.lock.write_text(who, encoding="utf-8")
+            holder = f"process {os.getpid()} on {socket.gethostname()} since {since}\n"
+            workspace.lock.write_text(holder, encoding="utf-8")
         yield
     finally:
-        if signs:
+        if writes_holder:
             with contextlib.suppress(OSError):
                 workspace.lock.write_text("", encoding="utf-8")
         lock.release()
 
 
 def _acquired(lock: BaseFileLock, workspace: Workspace) -> bool:
-    """Take the lock; return False where nobody may write, raise if another process has it."""
+    """Acquire the lock; return False if the folder is read-only, raise if another has it."""
     from filelock import Timeout
 
     path = workspace.lock
@@ -69,10 +69,10 @@ def _acquired(lock: BaseFileLock, workspace: Workspace) -> bool:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise RunFolderError(
-            "another command works in this run folder",
+            "another command is using this run folder",
             where=str(workspace.root),
             found=_holder(path),
-            remedy="Wait until it has ended, or name another folder",
+            remedy="Wait until it has finished, or use another folder",
         ) from error
     except OSError:
         if os.access(path if path.exists() else workspace.root, os.W_OK):
@@ -82,7 +82,7 @@ def _acquired(lock: BaseFileLock, workspace: Workspace) -> bool:
 
 
 def _holder(path: Path) -> str:
-    """Return what the lock file says of its holder."""
+    """Return the holder named in the lock file."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        return " ".join(path.read_text(encoding="utf-8").split()) or "no name"
-    return "no name"
+        return " ".join(path.read_text(encoding="utf-8").split()) or "unknown process"
+    return "unknown process"

@@ -1,19 +1,19 @@
-"""The stages' names and what each does, apart from their code so that help answers at once."""
+"""Names and help of the stages, separate from their code so that `--help` is fast."""
 
 from __future__ import annotations
 
 __all__ = ["STAGE_HELP"]
 
-#: In the order of the data's flow.
+#: In order of data flow.
 STAGE_HELP: dict[str, str] = {
-    "check": "Say which scans can be read and have a label, and why the others cannot be used.",
-    "prepare": "Bring every scan to the template's space, and say how far to trust it.",
+    "check": "Check which scans can be read and have a label, and list the others with reasons.",
+    "prepare": "Register every scan to the template, and check its quality.",
     "slices": "Cut, window and resize the axial slices of every scan.",
-    "features": "Pass every slice once through the frozen trunk.",
+    "features": "Compute the features of every slice with the frozen trunk.",
     "folds": "Split the patients into repeated stratified folds.",
-    "train": "Fit a head per outer fold and score the patients it did not see.",
-    "evaluate": "Say with intervals how good the held-out scores are, and what baselines reach.",
+    "train": "Fit a head per outer fold and score the held-out patients.",
+    "evaluate": "Evaluate the held-out scores with confidence intervals, and compare baselines.",
     "audit": "Stress-test the evaluation for leakage.",
-    "explain": "Map the scores onto the brain, and say how far the maps can be trusted.",
-    "report": "Write the page that people read.",
+    "explain": "Compute attribution maps of the scores, and test their reliability.",
+    "report": "Write the report.",
 }

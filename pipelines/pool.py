@@ -1,4 +1,4 @@
-"""Scans side by side: one process works on one scan, and is killed when that takes too long."""
+"""Process scans in parallel, one per process, with a time limit for each."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["default_jobs", "run_jobs"]
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
-#: Memory that one scan may need, with room to spare.
-_BYTES_A_JOB = 2 << 30
-#: A process is replaced after this many scans, so that nothing piles up in it.
-_JOBS_A_PROCESS = 25
-#: How often somebody who waits for a job looks whether the pool still works on it.
-_LOOK_S = 1.0
+#: Memory reserved per scan, with a margin.
+_BYTES_PER_JOB = 2 << 30
+#: A process is replaced after this many scans, to limit memory growth.
+_JOBS_PER_PROCESS = 25
+#: Interval at which the pool is checked while waiting for a job.
+_POLL_S = 1.0
 
 
 def default_jobs() -> int:
-    """Return how many scans can be worked on at a time: by cores, and by memory."""
+    """Return the number of scans to process in parallel, by cores and memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(len(os.sched_getaffinity(0)), memory // _BYTES_A_JOB))
+    return max(1, min(len(os.sched_getaffinity(0)), memory // _BYTES_PER_JOB))
 
 
 def run_jobs(
@@ -41,32 +41,31 @@ def run_jobs(
     timeout_s: int,
     failed: Callable[[Job, str], Outcome],
 ) -> Iterator[Outcome]:
-    """Run a function on many jobs in processes; yield the outcomes in the jobs' order.
+    """Run a function on many jobs in parallel processes; yield the outcomes in order.
 
     Parameters
     ----------
     work : callable
-        A function of a module, so that other processes can import it.
+        A module-level function, so that other processes can import it.
     jobs : sequence
     processes : int
-        Jobs at a time.
+        Number of parallel jobs.
     timeout_s : int
-        A job that takes longer is killed.
+        Time limit per job in seconds; jobs that take longer are killed.
     failed : callable
-        Makes the outcome of a job that was killed, crashed or raised, from the reason in words.
+        Returns the outcome of a job that was killed, crashed or raised, given the reason.
 
     Raises
     ------
     MachineError
-        If the machine refuses the work: a full disk, too little memory, processes that do not
-        start. No job is at fault.
+        If the machine is at fault: a full disk, too little memory, processes that do not start.
     MriTransferError
-        If a job raises another one: it concerns all jobs.
+        If a job raises another package error, which concerns all jobs.
     """
     if not jobs:
         return
     try:
-        with open_pool(max_workers=min(processes, len(jobs)), max_tasks=_JOBS_A_PROCESS) as pool:
+        with open_pool(max_workers=min(processes, len(jobs)), max_tasks=_JOBS_PER_PROCESS) as pool:
             try:
                 futures = [_scheduled(pool, work, job, timeout_s) for job in jobs]
                 for job, future in zip(jobs, futures, strict=True):
@@ -85,13 +84,13 @@ def _scheduled(
     try:
         return pool.schedule(work, args=(job,), timeout=timeout_s)
     except RuntimeError as error:
-        # How pebble says that its processes have died meanwhile.
+        # pebble raises this if its processes have died.
         raise BrokenExecutor(str(error)) from error
 
 
 def _wait(pool: ProcessPool, future: Future[Outcome]) -> None:
-    """Wait until a job is done with; a pool that broke forgets some of its jobs."""
-    while not wait([future], timeout=_LOOK_S).done:
+    """Wait until a job has finished; a broken pool may never finish some of its jobs."""
+    while not wait([future], timeout=_POLL_S).done:
         if not pool.active:
             raise BrokenExecutor("the pool has ended")
 
@@ -106,21 +105,20 @@ def _outcome(
     except TimeoutError:
         return failed(
             job,
-            f"it took longer than {timeout_s} s and was stopped. Look at the scan, or raise "
-            "preparation.timeout_s.",
+            f"stopped after {timeout_s} s. Inspect the scan, or increase preparation.timeout_s.",
         )
     except ProcessExpired as error:
         return failed(
             job,
-            f"the process that worked on it died (exit code {error.exitcode}), most likely for "
-            "want of memory. Try again with fewer --jobs.",
+            f"its worker process died (exit code {error.exitcode}), probably for lack of memory. "
+            "Try again with fewer --jobs.",
         )
     except (MriTransferError, BrokenExecutor):
         raise
     except (OSError, MemoryError):
-        # What is wrong with a scan's own file was told by the job itself.
+        # Faults of a scan's own file were reported by the job itself.
         with machine_faults():
             raise
     except Exception as error:
         raise_machine_fault(error)
-        return failed(job, f"it failed in a way nobody foresaw ({type(error).__name__}: {error}).")
+        return failed(job, f"unexpected error ({type(error).__name__}: {error}).")

@@ -1,4 +1,4 @@
-"""Before hours of preparation: whether the manifest can give what the configuration asks for."""
+"""Check before hours of preparation that the manifest suits the configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mri_transfer.cohorts.manifest.manifest import Manifest
 from mri_transfer.errors import ConfigurationError, MriTransferError
 from mri_transfer.evaluation.baselines import covariate_design, default_baselines
 from mri_transfer.models.harmonisation import check_combat, demand_one_site
-from mri_transfer.models.trunks.weights import find_weights
+from mri_transfer.models.trunks import TRUNKS
 from mri_transfer.scans.preparation.external import PROGRAMS, demand_program
 from mri_transfer.training.folds import demand_enough
 from pipelines.config import RunConfig
@@ -25,22 +25,21 @@ __all__ = ["demand_possible", "demand_weights", "site_notes"]
 def demand_possible(
     manifest: Manifest, config: RunConfig, *, without: Collection[str] = ()
 ) -> None:
-    """Refuse a cohort and a configuration that cannot be evaluated together.
+    """Refuse a cohort that cannot be evaluated with a configuration.
 
-    What is certain from the manifest alone is told: what scans are lost later may make more
-    impossible.
+    Only the manifest is checked: scans excluded later may cause further faults.
 
     Parameters
     ----------
     manifest : Manifest
     config : RunConfig
     without : collection of str
-        Scans that are known to be lost.
+        Scans that are already excluded.
 
     Raises
     ------
     ConfigurationError
-        With all faults at once.
+        Listing every fault.
     """
     faults = [*_faults(manifest, config, without)]
     if len(faults) == 1:
@@ -48,18 +47,18 @@ def demand_possible(
     if faults:
         lines = "\n".join(f"  - {fault}" for fault in faults)
         raise ConfigurationError(
-            f"{len(faults)} things that the manifest cannot give\n{lines}",
+            f"{len(faults)} settings that the manifest does not support\n{lines}",
             where=str(manifest.source),
         )
 
 
 def _faults(manifest: Manifest, config: RunConfig, without: Collection[str]) -> Iterator[str]:
     if config.preparation.brain_extraction in PROGRAMS:
-        yield from _told(demand_program, config.preparation.brain_extraction)
+        yield from _refusal(demand_program, config.preparation.brain_extraction)
     if config.labels.unlabelled == "keep":
         return  # a run that ends with the features
     labels = [label if isinstance(label, str) else None for label in manifest.scans["label"]]
-    missing = [*_told(demand_both_labels, labels, config.labels)]
+    missing = [*_refusal(demand_both_labels, labels, config.labels)]
     yield from missing
     used = manifest.keep(
         scan_id
@@ -68,25 +67,28 @@ def _faults(manifest: Manifest, config: RunConfig, without: Collection[str]) -> 
     )
     patients = used.patients()
     if not missing:
-        yield from _told(
-            demand_enough, patients["label"].tolist(), config.folds, inner=_chooses(config)
+        yield from _refusal(
+            demand_enough,
+            patients["label"].tolist(),
+            config.folds,
+            inner=_needs_inner_folds(config),
         )
-    yield from _told(_demand_covariates, patients, config.evaluation.covariates)
+    yield from _refusal(_demand_covariates, patients, config.evaluation.covariates)
     if config.harmonisation.kind == "combat" and len(patients):
-        yield from _told(demand_one_site, used.scans, config.harmonisation.site_column)
-        yield from _told(check_combat, patients.drop(columns="label"), spec=config.harmonisation)
+        yield from _refusal(demand_one_site, used.scans, config.harmonisation.site_column)
+        yield from _refusal(check_combat, patients.drop(columns="label"), spec=config.harmonisation)
 
 
-def _told(check: Callable[..., None], *args: Any, **options: Any) -> Iterator[str]:
-    """Yield what a check refuses, if it does."""
+def _refusal(check: Callable[..., None], *args: Any, **options: Any) -> Iterator[str]:
+    """Yield the message of a failed check."""
     try:
         check(*args, **options)
     except MriTransferError as error:
         yield str(error)
 
 
-def _chooses(config: RunConfig) -> bool:
-    """Return whether the training patients of a fold are split again."""
+def _needs_inner_folds(config: RunConfig) -> bool:
+    """Return whether the configuration needs inner folds."""
     searches = bool(config.search.for_head(config.heads.kind))
     return searches or config.predictions.needs_inner_scores
 
@@ -98,24 +100,24 @@ def _demand_covariates(patients: pd.DataFrame, covariates: Sequence[str]) -> Non
 
 
 def demand_weights(workspace: Workspace, config: RunConfig, weights: Path | None) -> None:
-    """Refuse to begin without the trunk's weights, unless the features are made already.
+    """Refuse to begin without the trunk's weights, unless the features already exist.
 
     Raises
     ------
     WeightsError
-        If no source has them.
+        If they are not found.
     """
     if config.trunk.weights == "imagenet" and not workspace.features.exists():
-        find_weights(path=weights, cache=workspace.weights)
+        TRUNKS[config.trunk.name].find_weights(path=weights, cache=workspace.weights)
 
 
 def site_notes(manifest: Manifest) -> Iterator[str]:
-    """Say for whom a fact of the patient is that of the first scan only."""
+    """Yield notes on patients with several values of a covariate, of which the first is used."""
     for name in ("site", "scanner"):
         several = manifest.scans.groupby("patient_id")[name].nunique()
         count = int((several > 1).sum())
         if count:
             yield (
                 f"{count} {'patient was' if count == 1 else 'patients were'} scanned at several "
-                f"{name}s: in subgroups and among shortcuts each counts with the first"
+                f"{name}s: subgroup and shortcut analyses use the first"
             )

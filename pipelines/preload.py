@@ -1,7 +1,7 @@
-"""What processes that work on scans import, all at once, in the server that forks them.
+"""Import all libraries that worker processes need, in the server that forks them.
 
-Each of them would otherwise spend seconds on importing the same libraries. What cannot be imported
-here, for want of memory, is left to the processes themselves: a server that dies tells nobody why.
+Each worker would otherwise spend seconds on the same imports. Failed imports, for lack of memory,
+are left to the workers, as a server that dies cannot report why.
 """
 
 from __future__ import annotations

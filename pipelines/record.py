@@ -1,4 +1,4 @@
-"""StageRecord: what a stage read, wrote and ran with."""
+"""StageRecord: inputs, outputs and settings of a stage."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class StageRecord:
     started: str
     exclusions: int = 0
     scans: dict[str, str] | None = None
-    """Digest of each source scan by scan_id, of a stage that reads them."""
+    """Digest of each source scan by scan_id, for stages that read them."""
     unsettled: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Scans whose exclusion a later run may take back: see `pipelines.unsettled`."""
+    """Scans whose exclusion a later run may revise: see `pipelines.unsettled`."""
 
     def write(self, workspace: Workspace) -> None:
-        """Write the record beside what it describes."""
+        """Write the record into the run folder."""
         write_json(
             workspace.record(self.stage),
             {
@@ -73,7 +73,7 @@ class StageRecord:
 
     @classmethod
     def read(cls, workspace: Workspace, stage: str) -> StageRecord | None:
-        """Read a stage's record, or None if there is none that can be read."""
+        """Read a stage's record, or return None if it is missing or unreadable."""
         try:
             values = json.loads(workspace.record(stage).read_text(encoding="utf-8"))
             if values["schema"] != _SCHEMA or values["mri_transfer"] != __version__:
@@ -85,21 +85,21 @@ class StageRecord:
             return None
 
     def _is_sound(self) -> bool:
-        """Tell whether what may have been edited has the types that it is read with."""
+        """Return whether the record has the expected types, as it may have been edited."""
         digests = [self.inputs, self.outputs, self.scans or {}, self.unsettled]
         return isinstance(self.specs, dict) and all(
-            isinstance(one, dict) and all(isinstance(value, str) for value in one.values())
-            for one in digests
+            isinstance(entries, dict) and all(isinstance(value, str) for value in entries.values())
+            for entries in digests
         )
 
 
 def recorded_specs(seed: int, specs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stage's settings as its record holds them: with the seed, in values of JSON."""
+    """Return a stage's settings as in its record: with the seed, as JSON values."""
     return dict(json.loads(json.dumps({"seed": seed, **specs})))
 
 
 def file_digests(workspace: Workspace, paths: Sequence[Path]) -> dict[str, str]:
-    """SHA-256 of each file that exists, by its name in the run folder."""
+    """Return the SHA-256 of each existing file, by its path in the run folder."""
     return {
         path.relative_to(workspace.root).as_posix(): sha256_of_file(path)
         for path in sorted(paths)
@@ -108,7 +108,7 @@ def file_digests(workspace: Workspace, paths: Sequence[Path]) -> dict[str, str]:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that numbers depend on."""
+    """Return the versions of the packages that affect results."""
     return {name: metadata.version(name) for name in _PACKAGES}
 
 
@@ -119,7 +119,7 @@ def git_commit() -> str | None:
         return None
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return result.stdout.strip()

@@ -1,4 +1,4 @@
-"""Reporters: a progress bar with an estimate on a terminal, plain lines in a log."""
+"""Reporters: a progress bar with the remaining time on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOG_EVERY_S = 15.0
 
 
 class SilentReporter:
-    """Says nothing: for calls from Python."""
+    """No output, for calls from Python."""
 
     def track(self, items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
         """Yield the items."""
@@ -30,20 +30,20 @@ class SilentReporter:
         return lambda _done, _total: None
 
     def heading(self, text: str) -> None:
-        """Drop the heading."""
+        """Ignore the heading."""
 
     def note(self, text: str) -> None:
-        """Drop the line."""
+        """Ignore the line."""
 
 
 class LogReporter:
-    """Plain lines, a few a minute."""
+    """Plain lines, a few per minute."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def track(self, items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
-        """Yield items; say every now and then how many are done."""
+        """Yield items, and log the progress from time to time."""
         count = self.counter(what)
         for done, item in enumerate(items, start=1):
             yield item
@@ -65,7 +65,7 @@ class LogReporter:
         return show
 
     def heading(self, text: str) -> None:
-        """Write the stage's name where the eye finds it."""
+        """Write the stage's name in bold."""
         self._console.print(text, style="bold", markup=False, highlight=False)
 
     def note(self, text: str) -> None:
@@ -74,7 +74,7 @@ class LogReporter:
 
 
 class TerminalReporter(LogReporter):
-    """A bar that shows how much is done and how long the rest will take."""
+    """A progress bar with the remaining time."""
 
     def track(self, items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
         """Yield items under a bar."""
@@ -82,7 +82,7 @@ class TerminalReporter(LogReporter):
             yield from bar.track(items, total=total, description=f"  {what}")
 
     def counter(self, what: str) -> Callable[[int, int], None]:
-        """Return a function that moves a bar."""
+        """Return a function that updates a bar."""
         bar = self._bar()
         task = bar.add_task(f"  {what}", total=None)
 
@@ -114,5 +114,5 @@ class TerminalReporter(LogReporter):
 
 
 def reporter_for(console: Console) -> Reporter:
-    """Return the reporter that suits where the output goes."""
+    """Return the reporter for a terminal or a log."""
     return TerminalReporter(console) if console.is_terminal else LogReporter(console)

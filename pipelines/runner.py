@@ -1,4 +1,4 @@
-"""Runs stages in their order on a run folder; the Python face of the command."""
+"""Run stages in order on a run folder; the Python interface of the command."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ __all__ = [
     "write_config",
 ]
 
-#: Every stage, in the order of the data's flow.
+#: Every stage, in order of data flow.
 STAGES: tuple[Stage, ...] = (
     CHECK,
     PREPARE,
@@ -60,13 +60,13 @@ STAGES: tuple[Stage, ...] = (
     EXPLAIN,
     REPORT,
 )
-#: What they make lies in the cache, which is tried before the first of them reads every scan.
+#: Stages that write to the cache, which is checked before the first of them reads every scan.
 _FILL_CACHE = frozenset(stage.name for stage in (CHECK, PREPARE, SLICES, FEATURES))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunOutcome:
-    """What a run came to."""
+    """The outcome of a run."""
 
     workspace: Workspace
     records: tuple[StageRecord, ...]
@@ -74,7 +74,7 @@ class RunOutcome:
     excluded_table: Path
     """The file that lists them."""
     failed_checks: tuple[CheckResult, ...] = ()
-    """Checks of the audit that did not pass, if it was among the stages."""
+    """Failed checks of the audit, if it was among the stages."""
 
 
 def stage_named(name: str) -> Stage:
@@ -83,7 +83,7 @@ def stage_named(name: str) -> Stage:
     Raises
     ------
     ConfigurationError
-        If there is none of that name.
+        If there is no such stage.
     """
     for stage in STAGES:
         if stage.name == name:
@@ -98,25 +98,25 @@ def stage_named(name: str) -> Stage:
 
 
 def stages_until(name: str | None) -> tuple[Stage, ...]:
-    """Return the stages up to one, itself included; all of them without a name.
+    """Return the stages up to and including one; all of them if `name` is None.
 
     Raises
     ------
     ConfigurationError
-        If there is none of that name.
+        If there is no such stage.
     """
     return STAGES if name is None else STAGES[: STAGES.index(stage_named(name)) + 1]
 
 
 def keep_scans(config: RunConfig, scan_ids: Sequence[str]) -> RunConfig:
-    """Return the configuration with some scans kept whatever their quality is."""
+    """Return the configuration with some scans kept whatever their quality."""
     keep = tuple(dict.fromkeys((*config.quality.keep, *scan_ids)))
     quality = dataclasses.replace(config.quality, keep=keep)
     return dataclasses.replace(config, quality=quality)
 
 
 def keep_scans_of(out: Path, config: RunConfig) -> RunConfig:
-    """Return the configuration with the scans kept that a begun run folder keeps."""
+    """Return the configuration with the scans that an existing run folder keeps."""
     begun = Workspace(root=out, cache=default_cache()).config
     return keep_scans(config, read_config(begun).quality.keep) if begun.is_file() else config
 
@@ -131,7 +131,7 @@ def begin_run(
 ) -> Workspace:
     """Set up a run folder: the resolved configuration and a copy of the manifest.
 
-    Calling it again on the same folder with the same arguments changes nothing.
+    Calling it again with the same arguments changes nothing.
 
     Parameters
     ----------
@@ -139,24 +139,24 @@ def begin_run(
     config : RunConfig
         Checked against the manifest before anything is written.
     cache : Path, optional
-        The user's cache folder if not given.
+        By default the user's cache folder.
     overwrite : bool
-        Take other settings, or another manifest, into a folder that was begun: the stages that
-        depend on them are no longer current and run anew.
+        Allow other settings, or another manifest, in an existing run folder: the stages that depend
+        on them become stale and are run again.
 
     Raises
     ------
     ConfigurationError
-        If the manifest lacks a label that the configuration names, or if the folder was begun
-        with other arguments; they are listed, and nothing is written.
+        If the manifest lacks a configured label, or if the folder was set up with other arguments;
+        the differences are listed, and nothing is written.
     """
     workspace = Workspace(root=out, cache=cache or default_cache())
     for name, folder in (("--out", workspace.root), ("--cache", workspace.cache)):
         if folder.exists() and not folder.is_dir():
             raise ConfigurationError(
-                "a file stands where a folder is needed",
+                "a file, not a folder",
                 where=f"{name} {folder}",
-                remedy=f"Name another folder with {name}",
+                remedy=f"Choose another folder with {name}",
             )
     cohort = read_manifest(manifest)
     labels = [label if isinstance(label, str) else None for label in cohort.scans["label"]]
@@ -170,27 +170,27 @@ def begin_run(
 
 
 def _demand_same(workspace: Workspace, config: RunConfig, cohort: Manifest) -> None:
-    """Refuse a folder that was begun with other settings or another manifest."""
+    """Refuse a folder that was set up with other settings or another manifest."""
     if not workspace.config.is_file():
         return
-    old, new = (dataclasses.asdict(one) for one in (read_config(workspace.config), config))
-    # How a report is printed contradicts nothing that was computed.
+    old, new = dataclasses.asdict(read_config(workspace.config)), dataclasses.asdict(config)
+    # Settings of the report do not affect results.
     differences = [
         f"{name}: {before} -> {after}"
         for name, (before, after) in changed_settings(old, new).items()
         if not name.startswith("report.")
     ]
-    # One that cannot be read was damaged, and is written again.
+    # An unreadable manifest was damaged, and is written again.
     with contextlib.suppress(ManifestError, OSError):
         earlier = read_manifest(workspace.source_manifest, check_files=False)
         differences += [f"manifest: {line}" for line in changed_scans(earlier, cohort)]
     if differences:
         listed = "\n".join(f"  - {line}" for line in differences)
         raise ConfigurationError(
-            f"this folder was begun with other settings (in the folder -> asked for)\n{listed}",
+            f"the run folder has other settings (in the folder -> requested)\n{listed}",
             where=str(workspace.root),
-            remedy="\nRepeat the settings of the folder, name a new folder, or let "
-            "`mri-transfer run --overwrite` make anew what depends on the difference",
+            remedy="\nUse the settings of the folder, choose a new folder, or recompute what "
+            "depends on the differences with `mri-transfer run --overwrite`",
         )
 
 
@@ -205,28 +205,28 @@ def open_run(out: Path, *, cache: Path | None = None) -> tuple[Workspace, RunCon
     Raises
     ------
     RunFolderError
-        If it is none.
+        If it is not a run folder.
     """
     workspace = Workspace(root=out, cache=cache or default_cache())
     if not workspace.config.is_file():
         raise RunFolderError(
             "not a run folder: config.toml is missing",
             where=str(out),
-            remedy=f"Begin one with `mri-transfer run --manifest M.csv --out {out}`",
+            remedy=f"Create one with `mri-transfer run --manifest M.csv --out {out}`",
         )
     return workspace, read_config(workspace.config)
 
 
 def _demand_still_possible(context: Context) -> None:
-    """Refuse to go on if the scans that were refused leave too few."""
+    """Refuse to continue if too few scans are left."""
     workspace = context.workspace
     manifest = read_manifest(workspace.source_manifest, check_files=False)
     refused = {exclusion.scan_id for exclusion in read_exclusions(workspace.refused)}
     try:
         demand_possible(manifest, context.config, without=refused)
     except ConfigurationError as error:
-        told = f"Refused scans: {len(refused)}, each with its reason in {workspace.refused}"
-        raise ConfigurationError(error.message.rstrip("."), remedy=told) from error
+        remedy = f"{len(refused)} scans were refused; see the reasons in {workspace.refused}"
+        raise ConfigurationError(error.message.rstrip("."), remedy=remedy) from error
     for note in site_notes(manifest):
         context.reporter.note(note)
 
@@ -241,23 +241,23 @@ def run_pipeline(
     weights: Path | None = None,
     jobs: int | None = None,
 ) -> RunOutcome:
-    """Run stages in their order; those whose result is current are skipped.
+    """Run stages in order; those with current results are skipped.
 
-    The folder is locked meanwhile.
+    The folder is locked during the run.
 
     Parameters
     ----------
     workspace : Workspace
     config : RunConfig
     stages : sequence of Stage
-        In the order of the data's flow.
+        In order of data flow.
     force_from : str, optional
-        Run this stage and all after it even if their results are current.
+        Run this stage and all later ones even if their results are current.
     reporter : Reporter, optional
     weights : Path, optional
-        A file to read the trunk's weights from.
+        A file with the trunk's weights.
     jobs : int, optional
-        Scans prepared at the same time; by default as many as cores and memory allow.
+        Number of scans prepared in parallel; by default as many as cores and memory allow.
     """
     workspace.demand_writable(cache=not _FILL_CACHE.isdisjoint(stage.name for stage in stages))
     reporter = reporter or SilentReporter()

@@ -1,4 +1,4 @@
-"""The one way a stage is run: skip what is current, refuse what is not trusted, record the rest."""
+"""Run a stage: skip it if it is current, verify its inputs, record its outputs."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ __all__ = ["demand_trusted", "run_stage"]
 
 
 def run_stage(stage: Stage, context: Context, *, force: bool = False) -> tuple[StageRecord, bool]:
-    """Run a stage unless its record still holds.
+    """Run a stage unless its results are current.
 
-    Its own outputs are made again where they were edited or are stale; those of the stages before
-    it are refused.
+    Its own outputs are recomputed if they were edited or are stale; edited or stale outputs of
+    earlier stages are an error.
 
     Parameters
     ----------
     stage : Stage
     context : Context
     force : bool
-        Run it even if nothing has changed.
+        Run it even if its results are current.
 
     Returns
     -------
     record : StageRecord
     ran : bool
-        False if an earlier result was current.
+        False if the results were current.
 
     Raises
     ------
     RunFolderError
-        If what it reads is missing, was edited, or is stale.
+        If an input is missing, edited or stale.
     """
     workspace, config = context.workspace, context.config
     ledger = demand_trusted(
@@ -47,13 +47,13 @@ def run_stage(stage: Stage, context: Context, *, force: bool = False) -> tuple[S
     inputs = [path for path, _ in stage.inputs(workspace)]
     earlier = StageRecord.read(workspace, stage.name)
     mismatches = ledger.own(stage)
-    # What broke off work on a scan says nothing of the scan: it is tried again.
+    # Interrupted scans are tried again.
     current = earlier is not None and not mismatches and unchanged(earlier.unsettled)
     if earlier is not None and current and not force and stage.intact(workspace):
         return earlier, False
     if mismatches and workspace.record(stage.name).exists():
         more = f", and {len(mismatches) - 1} more" if len(mismatches) > 1 else ""
-        context.reporter.note(f"made again: {mismatches[0].text}{more}")
+        context.reporter.note(f"recomputed: {mismatches[0].text}{more}")
     started = datetime.datetime.now(datetime.UTC)
     clock = time.perf_counter()
     # A record must never describe files that are being replaced.
@@ -85,33 +85,33 @@ def demand_trusted(
     stages: Sequence[Stage],
     caches: Sequence[str] = (),
 ) -> Ledger:
-    """Refuse files of a run folder that are missing, edited or stale; make lost entries again.
+    """Refuse files of a run folder that are missing, edited or stale; recompute lost cache entries.
 
     Parameters
     ----------
     context : Context
     files : sequence of (Path, str)
-        Each with the stage that makes it.
+        Each with the stage that writes it.
     stages : sequence of Stage
-        Those stages and all before them, in their order.
+        These stages and all earlier ones, in order.
     caches : sequence of str
-        The stages whose entries of the cache will be read: those that are lost or damaged are
-        made again, which changes no file of the run folder.
+        The stages whose cache entries will be read: lost or damaged ones are recomputed, which
+        does not change the run folder.
 
     Raises
     ------
     RunFolderError
-        Naming what is wrong and the command that mends it.
+        Stating what is wrong and the command that fixes it.
     """
     workspace, config = context.workspace, context.config
     ledger = Ledger(workspace, config, stages)
     ledger.demand(files)
-    lost = [maker for maker in stages if maker.name in caches and not maker.intact(workspace)]
-    for maker in lost:
+    lost = [stage for stage in stages if stage.name in caches and not stage.intact(workspace)]
+    for stage in lost:
         context.reporter.note(
-            f"{maker.name}: what the cache ({workspace.cache}) has lost is made again"
+            f"{stage.name}: entries missing from the cache ({workspace.cache}) are recomputed"
         )
-        run_stage(maker, context, force=True)
+        run_stage(stage, context, force=True)
     if lost:
         ledger = Ledger(workspace, config, stages)
         ledger.demand(files)

@@ -1,4 +1,4 @@
-"""Digests of a run's source scans; a file that has not changed since is not read again."""
+"""Digests of a run's source scans; unchanged files are not read again."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["scan_digests"]
 
 
 def scan_digests(workspace: Workspace) -> dict[str, str]:
-    """Return the SHA-256 of the file of each scan in a run's manifest, by scan_id.
+    """Return the SHA-256 of each scan's file in a run's manifest, by scan_id.
 
-    A scan whose file is missing or cannot be read is left out. As make and git do, a file of the
-    same size and time of change as before is taken for the same; `records/scans.json` keeps these.
+    Scans with missing or unreadable files are left out. As in make and git, a file with the same
+    size and modification time is considered unchanged; `records/scans.json` stores these.
     """
     try:
         scans = read_manifest(workspace.source_manifest, check_files=False).scans
@@ -36,7 +36,7 @@ def scan_digests(workspace: Workspace) -> dict[str, str]:
                 case _:
                     seen[path] = [*stamp, sha256_of_file(path)]
     if seen != known:
-        # Where nobody may write, files are read every time.
+        # In read-only folders, files are read every time.
         with contextlib.suppress(OSError):
             write_json(workspace.scan_index, seen)
     return {

@@ -1,4 +1,4 @@
-"""Settings and manifests side by side: what differs, in words."""
+"""Describe the differences between settings and between manifests."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from mri_transfer.cohorts.manifest.manifest import Manifest
 
 __all__ = ["changed_scans", "changed_settings", "flat_settings"]
 
-#: How many of the scans that differ are named.
+#: Number of differing scans listed.
 _SHOWN = 3
 
 
 def flat_settings(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested settings as `section.key` to JSON."""
-    found: dict[str, str] = {}
+    """Return the JSON of nested settings by `section.key`."""
+    flat: dict[str, str] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            found |= flat_settings(value, f"{prefix}{key}.")
+            flat |= flat_settings(value, f"{prefix}{key}.")
         else:
-            found[prefix + key] = json.dumps(value)
-    return found
+            flat[prefix + key] = json.dumps(value)
+    return flat
 
 
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Return the settings that differ, each with its old and its new value; `none` if missing."""
+    """Return the settings that differ, each with its old and new value; `none` if missing."""
     before, after = flat_settings(old), flat_settings(new)
     return {
         name: (before.get(name, "none"), after.get(name, "none"))
@@ -36,10 +36,10 @@ def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str
 
 
 def changed_scans(old: Manifest, new: Manifest) -> list[str]:
-    """Say in a few lines in which scans two manifests differ; nothing if they are the same.
+    """Return a few lines on the differences between two manifests; empty if they are the same.
 
-    Where the files lie is no difference: a cohort may be moved. What they hold, the record of the
-    stage that reads them knows.
+    Paths are not compared, as a cohort may be moved. The files' content is in the record of the
+    stage that reads them.
     """
     before, after = _rows(old), _rows(new)
     lines = [
@@ -58,7 +58,7 @@ def changed_scans(old: Manifest, new: Manifest) -> list[str]:
         if column in after[name] and row[column] != after[name][column]
     ]
     if alone := sorted(set(old.scans.columns) ^ set(new.scans.columns)):
-        lines.append(f"columns of one manifest alone: {', '.join(alone)}")
+        lines.append(f"columns in only one of the manifests: {', '.join(alone)}")
     if cells:
         lines.append(f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}: {_some(cells)}")
     if not lines and list(before) != list(after):

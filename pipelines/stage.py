@@ -1,4 +1,4 @@
-"""What every stage is."""
+"""Stages of the pipeline: their definition, context and result."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Item = TypeVar("Item")
 
 
 class Reporter(Protocol):
-    """Where progress goes: a bar on a terminal, plain lines in a log, or nowhere."""
+    """Output of progress: a bar on a terminal, plain lines in a log, or none."""
 
     def track(self, items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
-        """Yield items while showing how many are done."""
+        """Yield items and show the progress."""
         ...
 
     def counter(self, what: str) -> Callable[[int, int], None]:
-        """Return a function that shows done and total."""
+        """Return a function that shows the number of finished items and the total."""
         ...
 
     def heading(self, text: str) -> None:
-        """Show which stage begins."""
+        """Show the name of a stage that begins."""
         ...
 
     def note(self, text: str) -> None:
@@ -43,52 +43,51 @@ class Reporter(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a stage may use."""
+    """The context in which a stage runs."""
 
     workspace: Workspace
     config: RunConfig
     reporter: Reporter
     weights: Path | None = None
-    """A file to read the trunk's weights from."""
+    """A file with the trunk's weights."""
     jobs: int | None = None
-    """Scans prepared at the same time; None: as many as cores and memory allow."""
+    """Number of scans prepared in parallel; None: as many as cores and memory allow."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StageResult:
-    """What a stage left behind."""
+    """The result of a stage."""
 
     outputs: list[Path]
     summary: str
     exclusions: int = 0
     unsettled: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Scans whose exclusion a later run may take back: see `pipelines.unsettled`."""
+    """Scans whose exclusion a later run may revise: see `pipelines.unsettled`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A named step: files in, one library call, files out.
+    """A named step that reads files, calls the library and writes files.
 
     Attributes
     ----------
     name : str
         The command's name.
     inputs : callable
-        The files of the run folder that it reads; missing ones are an error that says which
-        stage makes them.
+        The files of the run folder that it reads, each with the stage that writes it.
     specs : callable
-        The settings that shape what it writes. Together with the inputs they decide whether an
-        earlier result is still current.
+        The settings that affect its outputs. Together with the inputs they determine whether
+        earlier results are still current.
     work : callable
-        Does it.
+        Does the work.
     intact : callable
-        Whether what the outputs point to in the cache is there and can be trusted.
+        Whether the cache entries that its outputs refer to exist and are valid.
     caches : callable
-        The stages whose entries of the cache it reads.
+        The stages whose cache entries it reads.
     reads_scans : bool
-        Whether it reads the source scans, so that one that has changed makes it stale.
+        Whether it reads the source scans, so that a changed scan makes it stale.
     excluded : callable
-        The table of scans that are left out once this stage has run.
+        The table of excluded scans after this stage.
     after : tuple of Stage
         The stages whose outputs it reads.
     """
@@ -105,6 +104,6 @@ class Stage:
 
 
 def earlier_stages(stage: Stage) -> tuple[Stage, ...]:
-    """Return all stages that a stage rests on, each after those it reads from."""
-    found = [earlier for one in stage.after for earlier in (*earlier_stages(one), one)]
-    return tuple({one.name: one for one in found}.values())
+    """Return all stages that a stage depends on, in topological order."""
+    before = [earlier for direct in stage.after for earlier in (*earlier_stages(direct), direct)]
+    return tuple({earlier.name: earlier for earlier in before}.values())

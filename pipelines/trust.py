@@ -1,8 +1,8 @@
-"""Ledger: whether files of a run folder are what its stages recorded, under the settings in force.
+"""Ledger: verify that the files of a run folder match the stages' records and the settings.
 
-A stage's record names the digest of every file it read and wrote, and its settings. A file is
-trusted if the stage that makes it recorded this very digest, if that stage ran with the settings
-in force, and if what it read is trusted in turn.
+A stage's record contains the digest of every file that it read and wrote, and its settings. A file
+is trusted if the stage that writes it recorded the same digest and ran with the current settings,
+and if its inputs are trusted in turn.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _NO_FILE = "no file"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mismatch:
-    """One difference between what a stage recorded and what is there.
+    """One difference between a stage's record and the current state.
 
     Attributes
     ----------
     stage : str
-        The stage, which makes its outputs again when it is run.
+        The stage to run again.
     what : str
         The fault in one clause, naming the file or the setting.
     recorded, found : str
-        Digest or value, then and now; nothing was recorded where there is no record.
+        Recorded and current digest or value; `recorded` is None without a record.
     """
 
     stage: str
@@ -54,27 +54,27 @@ class Mismatch:
         return f"{self.what} ({recorded}found {self.found})"
 
     def error(self, workspace: Workspace) -> RunFolderError:
-        """Return the refusal to work on what does not match."""
+        """Return the error for this mismatch."""
         return RunFolderError(
             self.what,
             where=str(workspace.root),
             found=self.found,
             expected=None if self.recorded is None else f"{self.recorded}, as recorded",
-            remedy=f"Run `mri-transfer {self.stage}` on this folder to make it again; "
-            "`mri-transfer run` does so with all that is stale",
+            remedy=f"Recompute it with `mri-transfer {self.stage}` on this folder, or everything "
+            "that is stale with `mri-transfer run`",
         )
 
 
 class Ledger:
-    """What the stages of a run recorded, held against its files and its settings.
+    """The records of a run's stages, compared with its files and settings.
 
     Parameters
     ----------
     workspace : Workspace
     config : RunConfig
-        The settings in force.
+        The current settings.
     stages : sequence of Stage
-        Those whose files are asked for, and all before them, in their order.
+        The stages whose files are requested, and all earlier ones, in order.
     """
 
     def __init__(self, workspace: Workspace, config: RunConfig, stages: Sequence[Stage]) -> None:
@@ -86,7 +86,7 @@ class Ledger:
         self._scan_digests: dict[str, str] | None = None
 
     def own(self, stage: Stage) -> list[Mismatch]:
-        """Return why a stage is not current, judged by its own record alone; nothing if it is."""
+        """Return why a stage is not current by its own record; empty if it is current."""
         return self._mismatches(stage, self._config)
 
     def demand(self, files: Sequence[tuple[Path, str]]) -> None:
@@ -95,13 +95,13 @@ class Ledger:
         Parameters
         ----------
         files : sequence of (Path, str)
-            Each with the stage that makes it; what is made by no stage is the user's own.
+            Each with the stage that writes it; other files are the user's own.
 
         Raises
         ------
         RunFolderError
-            Naming the file or the setting, and the stage that mends it. Of several faults the
-            one that comes first in the data's flow is named.
+            Naming the file or setting, and the stage to run again. Of several faults the first in
+            order of data flow is reported.
         """
         for path, maker in files:
             self._workspace.demand(path, made_by=maker)
@@ -114,39 +114,39 @@ class Ledger:
             if maker in makers and self._name(path) not in self._outputs(maker):
                 raise Mismatch(
                     stage=maker,
-                    what=f"{self._name(path)} is no file that `{maker}` wrote",
+                    what=f"{self._name(path)} was not written by `{maker}`",
                     recorded=_NO_FILE,
                     found=self._digest(self._name(path)),
                 ).error(self._workspace)
 
     def _first_mismatch(self, stage: Stage) -> Mismatch | None:
-        """Return the mismatch of a stage, or of one before it, that comes first."""
+        """Return the first mismatch of a stage or of earlier ones."""
         if stage.name not in self._first:
             makers = {maker for _, maker in stage.inputs(self._workspace)}
-            before = (self._first_mismatch(one) for one in self._stages if one.name in makers)
-            mine = self._mismatches(stage, _as_computed(self._workspace, self._config))
+            before = (self._first_mismatch(maker) for maker in self._stages if maker.name in makers)
+            own = self._mismatches(stage, _as_computed(self._workspace, self._config))
             self._first[stage.name] = next(
-                (one for one in before if one is not None), mine[0] if mine else None
+                (mismatch for mismatch in before if mismatch is not None), own[0] if own else None
             )
         return self._first[stage.name]
 
     def _mismatches(self, stage: Stage, config: RunConfig) -> list[Mismatch]:
         record = StageRecord.read(self._workspace, stage.name)
         if record is None:
-            there = self._workspace.record(stage.name).exists()
+            exists = self._workspace.record(stage.name).exists()
             return [
                 Mismatch(
                     stage=stage.name,
-                    what=f"there is no record of `{stage.name}` that can be trusted",
+                    what=f"no valid record of `{stage.name}`",
                     recorded=None,
-                    found="a damaged one or one of another version" if there else _NO_FILE,
+                    found="a damaged record, or one of another version" if exists else _NO_FILE,
                 )
             ]
         specs = recorded_specs(config.seed, stage.specs(config))
         settings = [
             Mismatch(
                 stage=stage.name,
-                what=f"`{stage.name}` ran with another {name}",
+                what=f"`{stage.name}` ran with a different {name}",
                 recorded=old,
                 found=new,
             )
@@ -156,13 +156,13 @@ class Ledger:
         read = {name: record.inputs.get(name, _NO_FILE) for name in (*record.inputs, *current)}
         return [
             *settings,
-            *self._files(stage.name, record.outputs, "{} is not what `{}` wrote"),
-            *self._files(stage.name, read, "{} is not what `{}` read"),
+            *self._files(stage.name, record.outputs, "{} has changed since `{}` wrote it"),
+            *self._files(stage.name, read, "{} has changed since `{}` read it"),
             *self._scans(stage.name, record.scans),
         ]
 
     def _scans(self, stage: str, recorded: dict[str, str] | None) -> list[Mismatch]:
-        """Return the scans that are another file now; one that is gone may lie in an archive."""
+        """Return the scans whose files have changed; missing ones may be archived."""
         if recorded is None:
             return []
         if self._scan_digests is None:
@@ -170,7 +170,7 @@ class Ledger:
         return [
             Mismatch(
                 stage=stage,
-                what=f"scan {scan_id} is not the file that `{stage}` read",
+                what=f"scan {scan_id} has changed since `{stage}` read it",
                 recorded=recorded.get(scan_id, _NO_FILE)[:16],
                 found=digest[:16],
             )
@@ -205,17 +205,17 @@ class Ledger:
 
 
 def _as_computed(workspace: Workspace, config: RunConfig) -> RunConfig:
-    """Return settings in which `auto` is what the machine had that computed the features.
+    """Return the settings with `auto` replaced by the values used when the features were computed.
 
-    A finished run may be read on another machine; it is not stale for that.
+    A finished run that is opened on another machine is not stale.
     """
     record = StageRecord.read(workspace, "features")
-    asked = config.features
-    unset = [name for name in ("precision", "device") if getattr(asked, name) == "auto"]
+    requested = config.features
+    unset = [name for name in ("precision", "device") if getattr(requested, name) == "auto"]
     if record is None or not unset:
         return config
     try:
         computed = {name: record.specs["features"][name] for name in unset}
-        return dataclasses.replace(config, features=dataclasses.replace(asked, **computed))
-    except (LookupError, TypeError, ValueError):  # an edited record, which is told as a mismatch
+        return dataclasses.replace(config, features=dataclasses.replace(requested, **computed))
+    except (LookupError, TypeError, ValueError):  # an edited record, reported as a mismatch
         return config

@@ -1,8 +1,8 @@
-"""Exclusions that a later run may take back: what state the scan's file was in when it was refused.
+"""Exclusions that a later run may revise: the state of the file when its scan was excluded.
 
-A stage is current only as long as those states are. So a scan whose file was missing, damaged or
-forbidden is looked at again once its file has changed, and one whose work was broken off, which
-says nothing of the scan, is tried again by every run.
+A stage is current only while these states are unchanged. A scan whose file was missing, damaged or
+not readable is tried again once the file has changed; an interrupted scan is tried again by every
+run.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from mri_transfer.errors import ScanError, UnreachableScanError, UnreadableScanE
 
 __all__ = ["AGAIN", "refused_state", "unchanged"]
 
-#: State of a scan that every run tries again.
+#: State of a scan to try again in every run.
 AGAIN = "again"
 
 
 def refused_state(error: ScanError, path: str | Path) -> str | None:
-    """Return the state of a refused scan's file; None if the scan stays refused as it is.
+    """Return the state of an excluded scan's file; None if the exclusion is final.
 
     Parameters
     ----------
     error : ScanError
-        Why it was refused.
+        Why it was excluded.
     path : str or Path
     """
     if isinstance(error, UnreachableScanError):
@@ -34,21 +34,21 @@ def refused_state(error: ScanError, path: str | Path) -> str | None:
 
 
 def unchanged(states: Mapping[str, str]) -> bool:
-    """Whether files are all in the states in which their scans were refused.
+    """Return whether all files are in the same state as when their scans were excluded.
 
     Parameters
     ----------
     states : mapping of str to str
-        By path.
+        States by path.
     """
     return all(state == _state(path) for path, state in states.items())
 
 
 def _state(path: str | Path) -> str:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError as error:
         return error.strerror or "gone"
-    # Permission and owner change the time of the last change of the file's entry, the content both.
+    # Changes of permissions or owner only change ctime, changes of content mtime and ctime.
     readable = "readable" if os.access(path, os.R_OK) else "forbidden"
-    return f"{readable} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+    return f"{readable} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"

@@ -1,4 +1,4 @@
-"""Workspace: every path and file name of a run, in one place."""
+"""Workspace: all paths and file names of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Workspace", "default_cache"]
 
 @dataclass(frozen=True)
 class Workspace:
-    """A run folder and the cache it shares with other runs."""
+    """A run folder, and the cache shared with other runs."""
 
     root: Path
     cache: Path
@@ -26,17 +26,17 @@ class Workspace:
 
     @property
     def source_manifest(self) -> Path:
-        """The manifest as it came in."""
+        """The original manifest."""
         return self.root / "source_manifest.csv"
 
     @property
     def refused(self) -> Path:
-        """The scans that `check` refused; `excluded` holds them and those refused later."""
+        """The scans refused by `check`; `excluded` contains them and those excluded later."""
         return self.root / "refused.csv"
 
     @property
     def prepared(self) -> Path:
-        """Where each scan's prepared volume lies in the cache."""
+        """Cache entry of each scan's prepared volume."""
         return self.root / "prepared.csv"
 
     @property
@@ -46,42 +46,42 @@ class Workspace:
 
     @property
     def quality(self) -> Path:
-        """Every scan's scores and verdict."""
+        """Quality scores and verdict of every scan."""
         return self.root / "quality.csv"
 
     @property
     def quality_pages(self) -> Path:
-        """Folder of the pages that show every scan, worst first."""
+        """Folder of the quality control pages, worst scans first."""
         return self.root / "quality"
 
     @property
     def duplicates(self) -> Path:
-        """Pairs of scans that are the same file, volume or brain."""
+        """Pairs of scans with the same file, volume or brain."""
         return self.root / "duplicates.csv"
 
     @property
     def manifest(self) -> Path:
-        """The scans that are used."""
+        """The scans in use."""
         return self.root / "manifest.csv"
 
     @property
     def excluded(self) -> Path:
-        """The scans that are not used, each with stage and reason."""
+        """The excluded scans, each with stage and reason."""
         return self.root / "excluded.csv"
 
     @property
     def slices(self) -> Path:
-        """Where each scan's slices lie in the cache."""
+        """Cache entry of each scan's slices."""
         return self.root / "slices.csv"
 
     @property
     def features(self) -> Path:
-        """Where each scan's features lie in the cache."""
+        """Cache entry of each scan's features."""
         return self.root / "features.csv"
 
     @property
     def folds(self) -> Path:
-        """Patient to fold, per repeat."""
+        """Fold of each patient, per repeat."""
         return self.root / "folds.csv"
 
     @property
@@ -90,43 +90,43 @@ class Workspace:
         return self.root / "heads"
 
     def head(self, repeat: int, fold: int, *, of_class: int | None = None) -> Path:
-        """Stem of one fitted head's two files; `of_class` counts the configured classes."""
+        """Stem of a fitted head's two files; `of_class` is an index into the configured classes."""
         prefix = "" if of_class is None else f"class{of_class}_"
         return self.heads / f"{prefix}r{repeat}_f{fold}"
 
     @property
     def patient_scores(self) -> Path:
-        """One score a patient and repeat."""
+        """One score per patient and repeat."""
         return self.root / "predictions" / "patients.csv"
 
     @property
     def slice_scores(self) -> Path:
-        """One score a slice and repeat."""
+        """One score per slice and repeat."""
         return self.root / "predictions" / "slices.csv"
 
     @property
     def class_scores(self) -> Path:
-        """One probability a patient, repeat and class, where there are three classes or more."""
+        """One probability per patient, repeat and class, if there are three classes or more."""
         return self.root / "predictions" / "classes.csv"
 
     @property
     def inner_scores(self) -> Path:
-        """One score a training patient of each outer fold, from the folds inside it."""
+        """One score per training patient of each outer fold, from its inner folds."""
         return self.root / "predictions" / "inner.csv"
 
     @property
     def baseline_scores(self) -> Path:
-        """One score a patient and repeat of every baseline."""
+        """One score per patient, repeat and baseline."""
         return self.root / "predictions" / "baselines.csv"
 
     @property
     def evaluation(self) -> Path:
-        """The figures."""
+        """The evaluation results."""
         return self.root / "evaluation.json"
 
     @property
     def audit(self) -> Path:
-        """The leakage stress test and its companions."""
+        """The audit: the leakage stress test and further tests."""
         return self.root / "audit.json"
 
     @property
@@ -141,51 +141,51 @@ class Workspace:
 
     @property
     def report(self) -> Path:
-        """The page that people read."""
+        """The HTML report."""
         return self.root / "report" / "index.html"
 
     @property
     def report_pdf(self) -> Path:
-        """The same, for print."""
+        """The report as PDF."""
         return self.report.with_name("report.pdf")
 
     @property
     def report_json(self) -> Path:
-        """The same, for machines."""
+        """The report as JSON."""
         return self.report.with_name("report.json")
 
     @property
     def model_card(self) -> Path:
-        """What to know before using the model, in Markdown."""
+        """The model card, in Markdown."""
         return self.report.with_name("model_card.md")
 
     @property
     def data_sheet(self) -> Path:
-        """What to know before using the cohort, in Markdown."""
+        """The data sheet of the cohort, in Markdown."""
         return self.report.with_name("data_sheet.md")
 
     @property
     def crate(self) -> Path:
-        """Description of the whole folder for machines."""
+        """Machine-readable description of the whole folder (RO-Crate)."""
         return self.root / "ro-crate-metadata.json"
 
     @property
     def pseudonymous_report(self) -> Path:
-        """Folder of the report under pseudonyms."""
+        """Folder of the pseudonymised report."""
         return self.root / "report_pseudonymised"
 
     def record(self, stage: str) -> Path:
-        """Record of what a stage read and wrote."""
+        """Record of a stage's inputs and outputs."""
         return self.root / "records" / f"{stage}.json"
 
     @property
     def scan_index(self) -> Path:
-        """Size, time of change and digest of each source scan."""
+        """Size, modification time and digest of each source scan."""
         return self.root / "records" / "scans.json"
 
     @property
     def lock(self) -> Path:
-        """What a command holds while it works in the folder."""
+        """The lock file of the folder."""
         return self.root / "records" / "lock"
 
     @property
@@ -194,24 +194,24 @@ class Workspace:
         return self.cache / "weights"
 
     def demand_writable(self, *, cache: bool) -> None:
-        """Try the folders before the work begins, the cache only if it will be written to.
+        """Check that the run folder, and optionally the cache, are writable.
 
         Raises
         ------
         MachineError
-            If nothing can be written to one of them.
+            If one of them is not.
         """
         demand_writable(self.root, option="--out")
         if cache:
             demand_writable(self.cache, option="--cache")
 
     def demand(self, path: Path, *, made_by: str) -> Path:
-        """Return `path`, or say which stage makes it.
+        """Return `path`, or raise an error that names the stage that writes it.
 
         Raises
         ------
         RunFolderError
-            If the file is not there.
+            If the file is missing.
         """
         if not path.exists():
             raise RunFolderError(
@@ -223,12 +223,12 @@ class Workspace:
 
 
 def default_cache() -> Path:
-    """Return the user's cache folder, or MRI_TRANSFER_CACHE if that is set.
+    """Return MRI_TRANSFER_CACHE if it is set, else the user's cache folder.
 
     Raises
     ------
     MachineError
-        If neither is known, as for a user without a home.
+        If there is neither, as for a user without a home folder.
     """
     from platformdirs import user_cache_path
 
@@ -238,6 +238,6 @@ def default_cache() -> Path:
         raise MachineError(
             "no folder for the cache: the user has no home folder",
             found=str(folder),
-            remedy="Name a folder with --cache, or in MRI_TRANSFER_CACHE",
+            remedy="Set a folder with --cache or MRI_TRANSFER_CACHE",
         )
     return folder

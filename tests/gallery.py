@@ -272,7 +272,7 @@ _BAD_FILES = {
     ),
     "web page": _unreadable(
         _raw(b"<!DOCTYPE html><html><body>Please log in</body></html>"),
-        "a page in HTML",
+        "an HTML or XML page",
         "login",
         name=_GZ,
     ),
@@ -297,7 +297,7 @@ _BAD_FILES = {
         _raw(b"version https://git-lfs.github.com/spec/v1\n"), "Git LFS", "git lfs pull"
     ),
     "named like FreeSurfer": _unsupported(
-        _raw(b"\0\0\0\1" * 200), "not named like NIfTI", ".mgz", name="s.mgz"
+        _raw(b"\0\0\0\1" * 200), "does not have a NIfTI name", ".mgz", name="s.mgz"
     ),
     "header of a NIfTI pair": _unsupported(
         _pair(nib.Nifti1Pair), "half of a pair", "as one .nii file", name="s.hdr"
@@ -347,20 +347,20 @@ _BAD_LENGTHS = {
     ),
     "a gigabyte, by the header": _unsupported(
         lambda path: declare_huge(path, (3, 512, 512, 512, 1, 1, 1, 1), 64, 64),
-        "more data than is accepted",
+        "too much data",
         "1074 MB",
     ),
     "a gigabyte of zeros in a megabyte": _unsupported(
-        as_gzip_bomb, "more data than is accepted", "1074 MB", name=_GZ
+        as_gzip_bomb, "too much data", "1074 MB", name=_GZ
     ),
     "32767 voxels each way": _unsupported(
         lambda path: declare_huge(path, (3, 32767, 32767, 32767, 1, 1, 1, 1)),
-        "more voxels than are accepted",
+        "too many voxels",
         "at most 134217728",
         name=_GZ,
     ),
     "a billion voxels each way": _unsupported(
-        _patched(16, "<4q", 3, 10**9, 10**9, 10**9, version=2), "more voxels than are accepted"
+        _patched(16, "<4q", 3, 10**9, 10**9, 10**9, version=2), "too many voxels"
     ),
     "large, and too small a compressed file": _unreadable(
         lambda path: declare_huge(path, (3, 500, 500, 500, 1, 1, 1, 1)),
@@ -377,8 +377,8 @@ _BAD_HEADERS = {
     "magic of a pair": _unreadable(_patched("magic", "4s", b"ni1\0"), "a NIfTI pair"),
     "Analyze": _unreadable(_patched("magic", "4s", bytes(4)), "Analyze", "left and right"),
     "wrong header size": _unreadable(_patched("sizeof_hdr", "<i", 384), "not a NIfTI file"),
-    "one axis": _unsupported(_patched("dim", "<h", 1), "a picture, not a volume"),
-    "picture": _unsupported(_array(_PLAIN[:, :, 0]), "a picture, not a volume", "21 x 24"),
+    "one axis": _unsupported(_patched("dim", "<h", 1), "a 2-D image, not a volume"),
+    "picture": _unsupported(_array(_PLAIN[:, :, 0]), "a 2-D image, not a volume", "21 x 24"),
     "picture with a third axis": _unsupported(_array(_PLAIN[:, :, :1]), "too few voxels"),
     "too thin": _unsupported(_array(_PLAIN[:, :, :15]), "21 x 24 x 15", "at least 16"),
     "two frames": _unsupported(
@@ -397,7 +397,7 @@ _BAD_HEADERS = {
     "dimensions in another byte order": _unreadable(
         _patched("dim", ">4h", 3, 21, 24, 27), "impossible dimensions"
     ),
-    "RGB": _unsupported(_colour("R", "G", "B"), "not single real numbers", "RGB (code 128)"),
+    "RGB": _unsupported(_colour("R", "G", "B"), "not real scalars", "RGB (code 128)"),
     "RGBA": _unsupported(_colour("R", "G", "B", "A"), "RGBA (code 2304)"),
     "complex64": _unsupported(_array(_PLAIN.astype("complex64")), "complex64 (code 32)"),
     "complex128": _unsupported(_array(_PLAIN.astype("complex128")), "complex128 (code 1792)"),
@@ -408,12 +408,18 @@ _BAD_HEADERS = {
     "bits a voxel of another type": _unreadable(
         _patched("bitpix", "<h", 8), "contradicts itself", "int16, but 8 bits", "16 bits"
     ),
-    "voxels inside the header": _unreadable(_patched("vox_offset", "<f", 16), "impossible place"),
+    "voxels inside the header": _unreadable(
+        _patched("vox_offset", "<f", 16), "impossible voxel offset"
+    ),
     "voxels at the header's end": _unreadable(_patched("vox_offset", "<f", 348), "byte 352"),
-    "voxels nowhere": _unreadable(_patched("vox_offset", "<f", np.nan), "impossible place"),
-    "voxels before the file": _unreadable(_patched("vox_offset", "<f", -1), "impossible place"),
-    "voxels far away": _unreadable(_patched("vox_offset", "<f", 1e20), "impossible place"),
-    "voxels at half a byte": _unreadable(_patched("vox_offset", "<f", 352.5), "impossible place"),
+    "voxels nowhere": _unreadable(_patched("vox_offset", "<f", np.nan), "impossible voxel offset"),
+    "voxels before the file": _unreadable(
+        _patched("vox_offset", "<f", -1), "impossible voxel offset"
+    ),
+    "voxels far away": _unreadable(_patched("vox_offset", "<f", 1e20), "impossible voxel offset"),
+    "voxels at half a byte": _unreadable(
+        _patched("vox_offset", "<f", 352.5), "impossible voxel offset"
+    ),
     "slope infinite": _unreadable(
         _patched("scl_slope", "<ff", np.inf, 0), "no number", "slope inf, intercept 0"
     ),
@@ -421,13 +427,19 @@ _BAD_HEADERS = {
 }
 
 _BAD_PLACES = {
-    "size zero": _unsupported(_patched("pixdim", "<4f", 1, 0, 1, 1), "no head scan has", "0 x 1"),
-    "size negative": _unsupported(_patched("pixdim", "<4f", 1, 1, -1, 1), "no head scan has"),
-    "size negative, and only a qform": _unsupported(
-        _after(_patched("pixdim", "<4f", 1, 1, -1, 1), _NO_SFORM), "no head scan has"
+    "size zero": _unsupported(
+        _patched("pixdim", "<4f", 1, 0, 1, 1), "implausible voxel sizes", "0 x 1"
     ),
-    "size NaN": _unsupported(_patched("pixdim", "<4f", 1, 1, 1, np.nan), "no head scan has"),
-    "size infinite": _unsupported(_patched("pixdim", "<4f", 1, np.inf, 1, 1), "no head scan has"),
+    "size negative": _unsupported(
+        _patched("pixdim", "<4f", 1, 1, -1, 1), "implausible voxel sizes"
+    ),
+    "size negative, and only a qform": _unsupported(
+        _after(_patched("pixdim", "<4f", 1, 1, -1, 1), _NO_SFORM), "implausible voxel sizes"
+    ),
+    "size NaN": _unsupported(_patched("pixdim", "<4f", 1, 1, 1, np.nan), "implausible voxel sizes"),
+    "size infinite": _unsupported(
+        _patched("pixdim", "<4f", 1, np.inf, 1, 1), "implausible voxel sizes"
+    ),
     "size in micrometres": _unsupported(
         _forms(_moved(stretch=1000), _moved(stretch=1000)), "1000 x 1500", "unit (millimetres)"
     ),
@@ -438,22 +450,22 @@ _BAD_PLACES = {
         _forms(_moved(stretch=1000)), "mm by the affine"
     ),
     "size and affine contradict": _unsupported(
-        _forms(_moved(stretch=2)), "contradicts itself about the size", "2 x 3 x 4 mm by"
+        _forms(_moved(stretch=2)), "contradicts itself about the voxel size", "2 x 3 x 4 mm by"
     ),
     "no orientation": _unsupported(
-        _after(store_phantom, _NO_SFORM, _NO_QFORM), "how the patient lay", "from DICOM"
+        _after(store_phantom, _NO_SFORM, _NO_QFORM), "the orientation", "from DICOM"
     ),
     "negative codes": _unsupported(
-        _patched("qform_code", "<hh", -1, -1), "does not say how the patient lay"
+        _patched("qform_code", "<hh", -1, -1), "does not define the orientation"
     ),
     "qform no rotation": _unreadable(
-        _after(_patched("quatern_b", "<3f", 3, 3, 3), _NO_SFORM), "qform is no rotation", "[3.0"
+        _after(_patched("quatern_b", "<3f", 3, 3, 3), _NO_SFORM), "qform is not a rotation", "[3.0"
     ),
     "qform beyond floating point": _unreadable(
-        _after(_patched("quatern_b", "<3f", 1e30, 0, 0), _NO_SFORM), "qform is no rotation"
+        _after(_patched("quatern_b", "<3f", 1e30, 0, 0), _NO_SFORM), "qform is not a rotation"
     ),
     "qform NaN": _unreadable(
-        _after(_patched("quatern_b", "<3f", 0, np.nan, 0), _NO_SFORM), "qform is no rotation"
+        _after(_patched("quatern_b", "<3f", 0, np.nan, 0), _NO_SFORM), "qform is not a rotation"
     ),
     "sform flat": _unsupported(_patched("srow_z", "<4f", 0, 1.5, 0, 0), "three directions"),
     "sform zero": _unsupported(_patched("srow_x", "<12f", *[0.0] * 12), "three directions"),
@@ -725,9 +737,11 @@ _BAD_ROWS = {
     "column name taken": BadTable(
         "patient_id,path,n_scans\np1,scans/a.nii,1\n", 1, "n_scans", ("is taken",)
     ),
-    "row too long": BadTable(_TWO_ROWS + "p2,scans/b.nii,AD\n", 3, None, ("as many cells", "3")),
+    "row too long": BadTable(
+        _TWO_ROWS + "p2,scans/b.nii,AD\n", 3, None, ("different numbers of cells", "3")
+    ),
     "row too short": BadTable(
-        "patient_id,path,label\np1,scans/a.nii\n", 2, None, ("as many cells", "2")
+        "patient_id,path,label\np1,scans/a.nii\n", 2, None, ("different numbers of cells", "2")
     ),
     "quote never closed": BadTable(_TWO_ROWS + 'p2,"scans/b.nii\n', 3, None, ("quotation mark",)),
     "cell of a megabyte": BadTable(
@@ -747,16 +761,16 @@ _BAD_CELLS = {
     "missing file": _cell("path", "scans/none.nii", "the file is missing", "scans/none.nii"),
     "missing absolute file": _cell("path", "/none/a.nii", "the file is missing"),
     "missing file behind a link": _cell("path", "scans/dangling.nii", "leads to", "datalad"),
-    "link to itself": _cell("path", "scans/loop.nii", "leads to nothing"),
+    "link to itself": _cell("path", "scans/loop.nii", "is broken"),
     "path of another system": _cell(
-        "path", "C:\\scans\\a.nii", "the file is missing", "not a backslash"
+        "path", "C:\\scans\\a.nii", "the file is missing", "not with a backslash"
     ),
     "path in another Unicode form": _cell(
         "path", "scans/é.nii", "the file is missing", "in Unicode NFD"
     ),
     "path from a home folder": _cell("path", "~/a.nii", "the file is missing", "in full, not ~"),
     "path too long": _cell("path", "x" * 300 + ".nii", "cannot be reached", "too long"),
-    "address": _cell("path", "https://example.org/a.nii.gz", "an address, not a path"),
+    "address": _cell("path", "https://example.org/a.nii.gz", "a URL, not a path"),
     "address of a bucket": _cell("path", "s3://bucket/a.nii.gz", "not a path", "Download"),
     "folder": _cell("path", "scans", "the path is a folder"),
     "pipe": _cell("path", "scans/pipe.nii", "not a regular file"),
@@ -770,18 +784,18 @@ _BAD_CELLS = {
     "age that a spreadsheet could not compute": _cell("age", "#VALUE!", "not a number"),
     "age above range": _cell("age", "500", "out of range", "0 to 120 years"),
     "age below range": _cell("age", "-1", "out of range"),
-    "sex as a code": _cell("sex", "1", "'1'", "F or M", "number codes"),
-    "sex unknown": _cell("sex", "unknown", "cannot be understood", "leave the cell empty"),
-    "patient like a path": _cell("patient_id", "a/b", "part of a file's name", "'a/b'"),
-    "patient like a folder": _cell("patient_id", "..", "part of a file's name"),
-    "patient with a control character": _cell("patient_id", "a\x07b", "part of a file's name"),
-    "patient with a line break": _cell("patient_id", "a\nb", "part of a file's name", "'a\\nb'"),
+    "sex as a code": _cell("sex", "1", "'1'", "F or M", "numeric codes"),
+    "sex unknown": _cell("sex", "unknown", "unknown value", "leave the cell empty"),
+    "patient like a path": _cell("patient_id", "a/b", "part of a file name", "'a/b'"),
+    "patient like a folder": _cell("patient_id", "..", "part of a file name"),
+    "patient with a control character": _cell("patient_id", "a\x07b", "part of a file name"),
+    "patient with a line break": _cell("patient_id", "a\nb", "part of a file name", "'a\\nb'"),
     "patient with a long name": _cell("patient_id", "p" * 101, "up to 100 characters"),
-    "session like a path": _cell("session_id", "1\\2", "part of a file's name"),
-    "scan like a drive": _cell("scan_id", "c:s", "part of a file's name"),
+    "session like a path": _cell("session_id", "1\\2", "part of a file name"),
+    "scan like a drive": _cell("scan_id", "c:s", "part of a file name"),
     "patient by a formula": _cell("patient_id", "=A2&B2", "a formula", "'=A2&B2'", "Export"),
-    "label that a spreadsheet lacks": _cell("label", "#N/A", "spreadsheet's error", "'#N/A'"),
-    "site that a spreadsheet lost": _cell("site", "#REF!", "spreadsheet's error"),
+    "label that a spreadsheet lacks": _cell("label", "#N/A", "spreadsheet error", "'#N/A'"),
+    "site that a spreadsheet lost": _cell("site", "#REF!", "spreadsheet error"),
 }
 
 _BAD_FORMS = {
@@ -789,14 +803,14 @@ _BAD_FORMS = {
     "nothing at all": _form_of("", "the table is empty", "header"),
     "blank lines alone": _form_of("\n,,,\n\n", "the table is empty"),
     "semicolons": _form_of("patient_id;path\np1;scans/a.nii\n", "semicolons", "with commas"),
-    "bytes of zero": _form_of("patient_id,path\np1,\0\n", "not text", "a byte of zero"),
+    "bytes of zero": _form_of("patient_id,path\np1,\0\n", "not text", "a null byte"),
     "Latin-1": _form_of(
         "patient_id,path\nZoë,scans/a.nii\n".encode("latin-1"), "not UTF-8", "0xeb at position 18"
     ),
     "UTF-16": _form_of(_TWO_ROWS.encode("utf-16"), "text in UTF-16", "encoding UTF-8"),
     "Excel workbook": _form_of(b"PK\x03\x04" + bytes(range(256)), "an Excel workbook"),
-    "old Excel workbook": _form_of(b"\xd0\xcf\x11\xe0\xa1\xb1", "workbook of the old kind"),
-    "compressed": _form_of(gzip.compress(_TWO_ROWS.encode()), "compressed with gzip"),
+    "old Excel workbook": _form_of(b"\xd0\xcf\x11\xe0\xa1\xb1", "old Excel workbook (.xls)"),
+    "compressed": _form_of(gzip.compress(_TWO_ROWS.encode()), "gzip-compressed"),
 }
 
 #: What may be handed over in place of a manifest.

@@ -27,7 +27,8 @@ from mri_transfer.core.files import content_sha256, sha256_of_file
 from mri_transfer.core.machine import raise_machine_fault
 from mri_transfer.errors import HeadError, PreparationError, ScanError, SliceError
 from mri_transfer.explain.attribution import spread
-from mri_transfer.explain.slice_heads import POOL, SliceHead, feature_gradients
+from mri_transfer.explain.fold_model import feature_gradients, fold_model
+from mri_transfer.models.pooling import PoolMaps
 from mri_transfer.scans.preparation import PreparedScan, prepare_scan
 from mri_transfer.scans.preparation.fingerprint import voxel_sha256
 from mri_transfer.scans.quality import (
@@ -247,7 +248,7 @@ def _look(bundle: BundleParts, volume: Volume) -> _Seen:
     )
     stack = cut_slices(prepared.volume, recipe.slices)
     maps = bundle.trunk.forward_slices(torch.from_numpy(stack.pixels))
-    features = POOL[bundle.trained.pooling](maps).cpu().contiguous().numpy()
+    features = PoolMaps(bundle.trained.pooling)(maps).cpu().contiguous().numpy()
     return _Seen(
         prepared=prepared,
         scores=scores,
@@ -304,8 +305,7 @@ def _attribution(
     head = harmonising(bundle.trained, table, ["scan"])
     pooled, means = seen.features, bundle.contract.slice_means
     weights = head.slices(pooled[None], ["scan"]).weights[0]
-    slices = SliceHead(head, "scan", n_slices=len(pooled), n_features=pooled.shape[1])
-    gradient = feature_gradients(slices, pooled) * weights[:, None]
+    gradient = feature_gradients(fold_model(head, "scan"), pooled) * weights[:, None]
     # Where a feature is 0 nothing was seen, and no place can be named.
     share = np.divide(
         pooled - means, pooled, out=np.zeros_like(pooled), where=np.abs(pooled) > 1e-6

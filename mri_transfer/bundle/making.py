@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mri_transfer.bundle.conformal import ConformalSets
 from mri_transfer.bundle.contract import ContractSpec, TrainingScan
 from mri_transfer.bundle.contract_learning import learn_contract
-from mri_transfer.bundle.materials import LICENCE, model_card, sbom
+from mri_transfer.bundle.materials import licence, model_card, sbom
 from mri_transfer.bundle.model import ModelBundle
 from mri_transfer.bundle.overlap import TrainingMarks
 from mri_transfer.bundle.reference import ReferenceInputs, make_reference
@@ -185,7 +185,11 @@ def make_bundle(
         conformal=conformal,
         marks=(*inherited, marks),
         reference=_no_reference(),
-        texts={"LICENSE.txt": LICENCE, "model_card.md": model_card(facts), "sbom.json": sbom()},
+        texts={
+            "LICENSE.txt": licence(recipe.trunk),
+            "model_card.md": model_card(facts),
+            "sbom.json": sbom(),
+        },
         features=cohort if with_features else None,
     )
     return dataclasses.replace(bare, reference=_reference(bare, trunk))

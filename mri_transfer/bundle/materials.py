@@ -11,25 +11,29 @@ from typing import Any
 
 from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.errors import StoreError
+from mri_transfer.models.trunks import TRUNKS, TrunkSpec
 from mri_transfer.version import __version__
 
-__all__ = ["LICENCE", "model_card", "sbom"]
+__all__ = ["licence", "model_card", "sbom"]
 
 _PACKAGE = "mri-transfer"
 
-LICENCE = """\
+_LICENCE = """\
 Heads, thresholds and recalibration in this bundle were learned from a cohort of patients. Under
 which terms they may be passed on follows from the terms of that cohort's data: for the authors to
 supply.
 
 The software that made and reads the bundle, mri-transfer, is under the MIT licence.
 
-The trunk's weights are not in this bundle. The bundle names them by digest. Those of VGG16 were
-released by Karen Simonyan and Andrew Zisserman (2014) under CC BY 4.0,
-https://creativecommons.org/licenses/by/4.0/.
+The trunk's weights are not in this bundle. The bundle names them by digest. {notice}
 
 Research use only. This is not a medical device.
 """
+
+
+def licence(trunk: TrunkSpec) -> str:
+    """Return the text of the licence file of a bundle with that trunk."""
+    return _LICENCE.format(notice=TRUNKS[trunk.name].notice)
 
 
 def sbom() -> str:

@@ -1,1 +1,1 @@
-"""Cohorts: the manifest, readers of every kind of source, mappings, the synthetic cohort."""
+"""Cohorts: the manifest, readers for each data source, column mappings, the synthetic cohort."""

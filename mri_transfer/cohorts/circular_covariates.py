@@ -1,4 +1,4 @@
-"""Refuses covariates that a diagnosis of dementia is made from."""
+"""Refuse covariates that define a diagnosis of dementia."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from mri_transfer.errors import ConfigurationError
 __all__ = ["is_circular", "refuse_circular"]
 
 
-#: Names of instruments and fields from which a diagnosis of dementia is made, without blanks and
-#: signs. A covariate whose name starts with one of them (or is one, in `_WHOLE`) is refused.
+#: Instruments and fields that define a diagnosis of dementia, letters and digits only. A covariate
+#: whose name starts with one of them (or equals one of `_WHOLE`) is refused.
 _CIRCULAR = (
     "mmse", "mmscore", "minimental", "cdr", "clinicaldementiarating", "moca", "montrealcognitive",
     "adas", "dx", "diag", "alzheimer", "demented", "cognitivestatus", "clinicalstatus", "label",
@@ -22,7 +22,7 @@ _WHOLE = frozenset({"group", "class", "target", "outcome", "status", "dementia",
 
 
 def refuse_circular(covariates: Iterable[str]) -> None:
-    """Refuse covariates that the diagnosis itself is made from.
+    """Refuse covariates that define the diagnosis.
 
     Raises
     ------
@@ -33,16 +33,16 @@ def refuse_circular(covariates: Iterable[str]) -> None:
     circular = [name for name in covariates if is_circular(name)]
     if circular:
         raise ConfigurationError(
-            "a covariate that the label is defined by cannot be a baseline",
+            "a covariate that defines the label cannot be a baseline",
             found=", ".join(circular),
-            expected="covariates known without the diagnosis, such as age or a brain volume",
-            remedy="Remove it: scores like MMSE and CDR are part of the reference standard, so "
-            "that predicting the label from them is circular and beats any image",
+            expected="covariates independent of the diagnosis, such as age or a brain volume",
+            remedy="Remove it: scores such as MMSE and CDR are part of the reference standard, so "
+            "predicting the label from them is circular",
         )
 
 
 def is_circular(name: str) -> bool:
-    """Return whether a covariate is named like the label, or like what defines it."""
+    """Return whether a covariate's name is that of the label or of what defines it."""
     parts = [part for part in re.split(r"[^a-z0-9]+", name.lower()) if part]
     joined = "".join(parts)
     starts = [*parts, joined]

@@ -1,4 +1,4 @@
-"""Faults that several readers meet, said in the same words."""
+"""Faults that several readers report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
 
 
 def absent_column(name: str, columns: Sequence[str]) -> Fault:
-    """Return the fault of a column that was asked for and is not in the table."""
+    """Return the fault for a requested column that the table lacks."""
     return Fault(
         "the table has no such column",
         row=1,
@@ -30,48 +30,48 @@ def absent_column(name: str, columns: Sequence[str]) -> Fault:
 
 
 def merged_columns(ours: str) -> Fault:
-    """Return the fault of two columns that are to have one name."""
-    return Fault("two columns are to become one", column=ours, remedy="Choose one of them")
+    """Return the fault for two columns mapped to one name."""
+    return Fault("two columns are mapped to one", column=ours, remedy="Choose one of them")
 
 
 def misplaced_image(path: str) -> Fault:
-    """Return the fault of an image whose name and folder contradict each other."""
+    """Return the fault for an image whose name and folder disagree."""
     return Fault(
-        "the image's name and its folder speak of different patients or sessions",
+        "the image's name and folder belong to different patients or sessions",
         column="path",
         found=path,
-        remedy="Find out whose image it is, then rename or move it",
+        remedy="Find out which patient it belongs to, then rename or move it",
     )
 
 
 def repeated_row(
     key: Sequence[str | None], *, row: int | None, first: int | None, column: str | None = None
 ) -> Fault:
-    """Return the fault of a second row about one patient or session.
+    """Return the fault for a second row about one patient or session.
 
     Parameters
     ----------
     key : sequence of str or None
-        What the rows are about: patient and, if there is one, session.
+        The patient and, if there is one, the session.
     row, first : int, optional
-        Lines of the second row and of the first.
+        Line numbers of the second row and of the first.
     column : str, optional
-        Where the patient is named.
+        The column of the patient.
     """
     return Fault(
         "two rows about one session" if all(key) else "two rows about one patient",
         row=row,
         column=column,
         found=f"{' '.join(part for part in key if part)}, as in row {first}",
-        remedy="Delete one of them, or tell them apart by their session",
+        remedy="Delete one of them, or give them different sessions",
     )
 
 
 def unwritable_images(folder: Path, error: OSError) -> ConfigurationError:
-    """Return the error of a folder of images that cannot be written."""
+    """Return the error for an image folder that cannot be written."""
     return ConfigurationError(
-        "the folder of images cannot be written",
+        "the image folder cannot be written",
         where=str(folder),
         found=os.strerror(error.errno) if error.errno else type(error).__name__,
-        remedy="Name another folder for the images, one that you may write to",
+        remedy="Choose a folder that you can write to",
     )

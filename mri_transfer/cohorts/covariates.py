@@ -1,4 +1,4 @@
-"""Covariates of patients, read from the columns of a patient table."""
+"""Patient covariates, read from the columns of a patient table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TextArray = npt.NDArray[np.object_]
 
 
 def find_column(patients: pd.DataFrame, names: Iterable[str]) -> str | None:
-    """Return the first of some columns that the table has, whatever its case; None without."""
+    """Return the first of `names` that is a column, ignoring case, or None."""
     known = {str(column).lower(): str(column) for column in patients.columns}
     return next((known[name] for name in names if name in known), None)
 
@@ -31,7 +31,7 @@ def covariate_numbers(patients: pd.DataFrame, name: str) -> FloatArray:
 
 
 def covariate_levels(patients: pd.DataFrame, name: str) -> TextArray:
-    """Return a column as texts, shape (n,); empty where missing, whole numbers without a point."""
+    """Return a column as text, shape (n,); empty where missing, integers without a point."""
 
     def text(value: Any) -> str:
         if pd.isna(value):

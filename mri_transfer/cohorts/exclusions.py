@@ -1,4 +1,4 @@
-"""Exclusions: the scans that a run left out, each with the stage and the reason."""
+"""Exclusions: the scans that a run excluded, each with the stage and the reason."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["Exclusion", "read_exclusions", "write_exclusions"]
 
 @dataclasses.dataclass(frozen=True)
 class Exclusion:
-    """One scan that was left out.
+    """One excluded scan.
 
     Parameters
     ----------
     scan_id, patient_id : str
         As in the manifest.
     stage : str
-        Name of the stage that refused the scan.
+        Name of the stage that excluded the scan.
     reason : str
-        The message of the error, remedy included.
+        The error message, including the remedy.
     """
 
     scan_id: str
@@ -38,7 +38,7 @@ _COLUMNS = [field.name for field in dataclasses.fields(Exclusion)]
 
 
 def write_exclusions(path: str | Path, exclusions: Iterable[Exclusion]) -> None:
-    """Write excluded.csv: scan_id, patient_id, stage, reason; a header alone if there are none."""
+    """Write excluded.csv: scan_id, patient_id, stage, reason; only the header if there are none."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -47,12 +47,12 @@ def write_exclusions(path: str | Path, exclusions: Iterable[Exclusion]) -> None:
 
 
 def read_exclusions(path: str | Path) -> tuple[Exclusion, ...]:
-    """Read what `write_exclusions` wrote, in the same order.
+    """Read a table written by `write_exclusions`, in the same order.
 
     Raises
     ------
     RunFolderError
-        If the file is missing or is not such a table.
+        If the file is missing or not a table of exclusions.
     """
     try:
         with Path(path).open(newline="", encoding="utf-8") as stream:

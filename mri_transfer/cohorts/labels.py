@@ -1,4 +1,4 @@
-"""Labels: which diagnoses are told apart, and which of them is the positive one."""
+"""Labels: which diagnoses are classified, and which of them is positive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mri_transfer.errors import ConfigurationError
 
 __all__ = ["LabelSpec", "demand_both_labels", "spelt_out", "why_unused"]
 
-#: What usual abbreviations stand for; people read reports who do not know them.
+#: Common abbreviations spelt out, for readers of the report who do not know them.
 _NAMES = {
     "AD": "Alzheimer's disease",
     "CN": "cognitively normal",
@@ -35,28 +35,28 @@ _NAMES = {
 
 
 def _as_text(value: Any) -> Any:
-    """Return a whole number as it stands in a table: labels may be called 0 and 1."""
+    """Return an integer as text: labels may be called 0 and 1."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-#: A label; a whole number is taken as its text.
+#: A label; an integer is converted to text.
 LabelText = Annotated[str, BeforeValidator(_as_text)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LabelSpec:
-    """The labels of the task; patients with another label, or none, are set aside."""
+    """The labels of the task; patients with another label, or none, are excluded."""
 
     positive: LabelText = Field(default="AD", min_length=1)
-    """The label whose probability the score is."""
+    """The label whose probability is the score."""
     negative: LabelText = Field(default="CN", min_length=1)
     classes: tuple[LabelText, ...] = ()
-    """Three or more labels to tell apart, `positive` and `negative` among them, such as CN, MCI
-    and AD. Scores are then of `positive` against all others, and every class is also predicted
-    against the rest. Empty: two labels, others are set aside."""
+    """Three or more labels to classify, including `positive` and `negative`, such as CN, MCI and
+    AD. The score is then of `positive` against all others, and each class is also predicted
+    against the rest. Empty: two labels; patients with other labels are excluded."""
     unlabelled: Literal["exclude", "keep"] = "exclude"
-    """Scans without one of the labels: `exclude` leaves them out from the start; `keep`
-    prepares and encodes them too, for runs that end with the features."""
+    """Scans without one of the labels: `exclude` excludes them from the start; `keep` prepares
+    and encodes them too, for runs that end with the features."""
 
     @model_validator(mode="after")
     def _check(self) -> LabelSpec:
@@ -64,42 +64,42 @@ class LabelSpec:
             raise ValueError("labels.positive and labels.negative must differ")
         if self.classes:
             if len(set(self.classes)) != len(self.classes) or len(self.classes) < 3:
-                raise ValueError("labels.classes must name three or more labels, each once")
+                raise ValueError("labels.classes must list three or more distinct labels")
             if not {self.positive, self.negative} <= set(self.classes):
-                raise ValueError("labels.classes must hold labels.positive and labels.negative")
+                raise ValueError("labels.classes must include labels.positive and labels.negative")
         return self
 
     @property
     def used(self) -> tuple[str, ...]:
-        """The labels that take part."""
+        """The labels in use."""
         return self.classes or (self.negative, self.positive)
 
     @property
     def others(self) -> str:
-        """What patients without the positive label are called: the other label, or `not AD`."""
+        """The name for patients without the positive label: the other label, or `not AD`."""
         return f"not {self.positive}" if self.classes else self.negative
 
 
 def why_unused(label: str | None, spec: LabelSpec) -> str | None:
-    """Return why a scan of this label is left out, or None if it is used."""
+    """Return why a scan with this label is excluded, or None if it is used."""
     if spec.unlabelled == "keep":
         return None
     if label is None:
-        return "no label: not used for training, and never read as healthy"
+        return "no label: not used for training, and never treated as healthy"
     if label not in spec.used:
         if spec.classes:
-            return f"label {label} is none of {', '.join(spec.classes)}"
+            return f"label {label} is not one of {', '.join(spec.classes)}"
         return f"label {label} is neither {spec.positive} nor {spec.negative}"
     return None
 
 
 def demand_both_labels(labels: Sequence[str | None], spec: LabelSpec) -> None:
-    """Refuse a cohort that lacks one of the labels, unless labels do not matter.
+    """Refuse a cohort that lacks one of the labels, unless unlabelled scans are kept.
 
     Raises
     ------
     ConfigurationError
-        Naming the labels there are.
+        Listing the cohort's labels.
     """
     if spec.unlabelled == "keep":
         return
@@ -110,18 +110,18 @@ def demand_both_labels(labels: Sequence[str | None], spec: LabelSpec) -> None:
             f"no scan is labelled {' or '.join(missing)}",
             where="labels",
             found=", ".join(found) or "no labels at all",
-            remedy="Name the cohort's labels with labels.positive and labels.negative; if you only "
-            "want the features, say labels.unlabelled=keep",
+            remedy="Set labels.positive and labels.negative to the cohort's labels; if you only "
+            "want the features, set labels.unlabelled=keep",
         )
 
 
 def spelt_out(label: str) -> str:
-    """Return a label with what it stands for: `Alzheimer's disease (AD)`; others as they are.
+    """Return a label with its abbreviation spelt out, such as `Alzheimer's disease (AD)`.
 
     Parameters
     ----------
     label : str
-        A label, or `not` and a label.
+        A label, or `not` and a label; unknown labels are returned unchanged.
     """
     if label.startswith("not "):
         return f"not {spelt_out(label.removeprefix('not '))}"

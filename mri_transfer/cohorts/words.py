@@ -1,4 +1,4 @@
-"""Words that the readers' notes share."""
+"""Wording shared by the readers' notes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SHOWN = 10
 
 
 def listed(names: Sequence[str], *, shown: int = _SHOWN) -> str:
-    """Return the first names, separated by commas, and how many more there are."""
+    """Return the first names, separated by commas, and the number of further ones."""
     more = "" if len(names) <= shown else f" and {len(names) - shown} more"
     return ", ".join(names[:shown]) + more
 

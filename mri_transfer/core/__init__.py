@@ -1,1 +1,1 @@
-"""What every part stands on: files, specs, the content-addressed store, tensors, threads."""
+"""Foundations: files, specs, the content-addressed store, tensors, threads."""

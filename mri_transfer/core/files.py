@@ -1,4 +1,4 @@
-"""Files on disk: written whole or not at all, and compared by content."""
+"""Atomic file writes, and comparison of files by content."""
 
 from __future__ import annotations
 
@@ -28,39 +28,39 @@ __all__ = [
     "write_json",
 ]
 
-#: A file named so was being written when the program was killed; it may be deleted.
+#: Prefix of temporary files. One left behind by a killed program can be deleted.
 TEMPORARY_PREFIX = ".tmp-"
 
 _CHUNK_BYTES = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
-#: How much of two files is compared before the next longer piece is; None stands for all of it.
+#: Lengths at which files are compared in turn; None is the whole file.
 _COMPARED_BYTES = (1 << 16, 1 << 20, 1 << 24, None)
-#: More is in no scan that is accepted, but in a small file that was made to fill a disk.
+#: Larger than any accepted scan; protects against decompression bombs.
 _MAX_UNPACKED_BYTES = 1 << 30
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, and rename it to `path` once the block has ended well.
+    """Yield a temporary path next to `path`, and rename it to `path` when the block succeeds.
 
-    Whoever looks at `path`, at any moment and after any crash, finds the old file, the new file or
-    none, never a part. The temporary name ends like the final one, because some writers choose
-    their format by the suffix.
+    At any time, even after a crash, `path` is the old file, the new file or missing, never
+    incomplete. The temporary name ends like the final one, as some writers choose their format by
+    the suffix.
 
     Parameters
     ----------
     path : str or Path
-        The final name; missing parent folders are made.
+        The final name; missing parent folders are created.
 
     Yields
     ------
     Path
-        Where to write. If the block raises, this file is removed and `path` is left as it was.
+        The path to write to. If the block raises, this file is removed and `path` is not changed.
 
     Raises
     ------
     FileNotFoundError
-        If the block ends without having written the file.
+        If the block does not write the file.
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(final)
     except BaseException as error:
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            # A write that fails, on a full disk for one, does not say which file it was.
+            # A failed write, for example on a full disk, does not name the file.
             error.filename = str(final)
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -82,7 +82,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    # Not every file system lets a folder be opened or synced; the rename has happened all the same.
+    # Not every file system can open or sync folders; the rename has happened anyway.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -92,32 +92,32 @@ def _sync_folder(folder: Path) -> None:
 
 
 def atomic_write_bytes(path: str | Path, data: bytes) -> None:
-    """Write bytes under a temporary name and rename; see `atomic_path`."""
+    """Write bytes atomically; see `atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
 def atomic_write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text, line ends as they are in `text`; see `atomic_path`."""
+    """Write UTF-8 text atomically, without converting line endings; see `atomic_path`."""
     atomic_write_bytes(path, text.encode())
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as JSON that is the same bytes for the same value.
+    """Write a value as JSON; the same value gives the same bytes.
 
-    Keys are sorted, the indent is two blanks, the last line ends with a line feed.
+    Keys are sorted, the indent is two spaces, and the file ends with a line feed.
 
     Raises
     ------
     ValueError
-        If the value holds NaN or an infinity, which JSON has no words for; `path` is left alone.
+        If the value contains NaN or infinity, which JSON cannot represent; `path` is not changed.
     """
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     atomic_write_text(path, text + "\n")
 
 
 def read_json_object(path: str | Path) -> dict[str, Any] | None:
-    """Return the object that a JSON file holds, or None if there is none that can be read."""
+    """Return the object in a JSON file, or None if it is missing or unreadable."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         return content if isinstance(content, dict) else None
@@ -127,17 +127,17 @@ def read_json_object(path: str | Path) -> dict[str, Any] | None:
 def gzip_bytes(data: bytes) -> bytes:
     """Compress bytes with gzip (level 6); the same data give the same bytes.
 
-    The header holds neither a name nor a time.
+    The header has no name and no time.
     """
     packed = io.BytesIO()
-    # Not gzip.compress: what it writes into the header differs between versions of Python.
+    # Not gzip.compress: its header differs between Python versions.
     with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=packed, mtime=0) as file:
         file.write(data)
     return packed.getvalue()
 
 
 def sha256_of_file(path: str | Path) -> str:
-    """Return the SHA-256 (hex) of a file's bytes, read in pieces.
+    """Return the SHA-256 (hex) of a file's bytes, read in chunks.
 
     Raises
     ------
@@ -149,36 +149,35 @@ def sha256_of_file(path: str | Path) -> str:
 
 
 def content_sha256(path: str | Path) -> str:
-    """Return the SHA-256 (hex) of what a file holds; a gzip file is unpacked.
+    """Return the SHA-256 (hex) of a file's content; a gzip file is decompressed.
 
-    A gzip file that is damaged, or that holds more than 1 GiB, counts as it lies.
+    A gzip file that is damaged or larger than 1 GiB when decompressed is hashed as it is.
 
     Raises
     ------
     OSError
-        If the file cannot be read, or is not a regular one.
+        If the file cannot be read or is not a regular file.
     """
     return _start_of_content_sha256(Path(path), None)
 
 
 def identical_files(paths: Sequence[str | Path]) -> list[tuple[int, ...]]:
-    """Find files of the same content, whatever they are called.
+    """Find files with the same content.
 
-    A gzip file counts as what it holds, so that a compressed copy of a plain file, or a copy
-    compressed by another program, in several members or with padding behind it, is found too.
-    Contents are compared from their beginnings, and further only among those that are equal so
-    far: most files are told apart by their first 64 KiB.
+    Gzip files are compared decompressed, so that a compressed copy of a plain file, or a copy
+    compressed differently (by another program, in several members, with trailing padding), is
+    found too. Files are compared by increasing lengths, as most differ within the first 64 KiB.
 
     Parameters
     ----------
     paths : sequence of str or Path
-        Regular files; those that cannot be read are left out of the comparison.
+        Regular files; unreadable ones are left out of the comparison.
 
     Returns
     -------
     list of tuple of int
-        Groups of two or more positions in `paths`, in rising order. A gzip file that is damaged,
-        or that holds more than 1 GiB, is compared as it lies.
+        Groups of two or more indices into `paths`, in ascending order. A gzip file that is damaged
+        or larger than 1 GiB when decompressed is compared as it is.
     """
     groups = [list(range(len(paths)))]
     for n_bytes in _COMPARED_BYTES:
@@ -187,7 +186,7 @@ def identical_files(paths: Sequence[str | Path]) -> list[tuple[int, ...]]:
 
 
 def _split(group: list[int], paths: Sequence[str | Path], n_bytes: int | None) -> list[list[int]]:
-    """Split positions by how their files begin; groups of one and unreadable files are dropped."""
+    """Split indices by the beginning of their files; drop groups of one and unreadable files."""
     parts: defaultdict[str, list[int]] = defaultdict(list)
     for member in group:
         with contextlib.suppress(OSError):
@@ -196,9 +195,9 @@ def _split(group: list[int], paths: Sequence[str | Path], n_bytes: int | None) -
 
 
 def _start_of_content_sha256(path: Path, n_bytes: int | None) -> str:
-    """Return the SHA-256 of the first unpacked bytes of a file; None stands for all of them."""
+    """Return the SHA-256 of the first `n_bytes` of a file, decompressed; None means all."""
     if not path.is_file():
-        # Opening a pipe or a device could block for ever.
+        # Opening a pipe or a device could block forever.
         raise FileNotFoundError(path)
     with path.open("rb") as stream:
         packed = stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
@@ -206,7 +205,7 @@ def _start_of_content_sha256(path: Path, n_bytes: int | None) -> str:
         if not packed and n_bytes is not None:
             return _start_sha256(stream, n_bytes)
     if packed:
-        # A damaged archive still is a copy of another one.
+        # A damaged archive can still be a copy of another one.
         with contextlib.suppress(OSError, EOFError, zlib.error), gzip.open(path, "rb") as unpacked:
             whole = _start_sha256(unpacked, n_bytes or _MAX_UNPACKED_BYTES)
             if n_bytes is not None or not unpacked.read(1):
@@ -215,8 +214,8 @@ def _start_of_content_sha256(path: Path, n_bytes: int | None) -> str:
 
 
 def _start_sha256(stream: BinaryIO | gzip.GzipFile, n_bytes: int) -> str:
-    found = hashlib.sha256()
-    while n_bytes > 0 and (piece := stream.read(min(n_bytes, _CHUNK_BYTES))):
-        found.update(piece)
-        n_bytes -= len(piece)
-    return found.hexdigest()
+    sha = hashlib.sha256()
+    while n_bytes > 0 and (chunk := stream.read(min(n_bytes, _CHUNK_BYTES))):
+        sha.update(chunk)
+        n_bytes -= len(chunk)
+    return sha.hexdigest()

@@ -1,4 +1,4 @@
-"""The machine's own faults: a full disk, too little memory. They are no scan's fault."""
+"""Faults of the machine rather than of a scan: a full disk, too little memory."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ __all__ = [
     "raise_machine_fault",
 ]
 
-_AGAIN = "Then run the same command again: what is done is kept"
-_ROOM = f"Make room, or name folders on another disk (--cache, --out). {_AGAIN}"
+_AGAIN = "Then run the same command again: finished work is kept"
+_ROOM = f"Free disk space, or choose folders on another disk (--cache, --out). {_AGAIN}"
 _LIMIT = f"Raise the limit (see ulimit -a). {_AGAIN}"
 _MEMORY = (
-    "Use fewer --jobs, close other programs, raise the limit if one is set (see ulimit -v), or use "
-    f"a machine with more memory. {_AGAIN}"
+    "Use fewer --jobs, close other programs, raise the memory limit (see ulimit -v), or use a "
+    f"machine with more memory. {_AGAIN}"
 )
-#: What the system says of itself, whichever file it was asked for.
+#: Errors that concern the system, not the file in question.
 _FAULTS = {
     errno.ENOSPC: ("the disk is full", _ROOM),
-    errno.EDQUOT: ("the disk quota is used up", _ROOM),
+    errno.EDQUOT: ("the disk quota is exceeded", _ROOM),
     errno.EROFS: (
         "the disk is read-only",
-        f"Name folders that can be written to (--cache, --out). {_AGAIN}",
+        f"Choose writable folders (--cache, --out). {_AGAIN}",
     ),
     errno.EFBIG: ("the system does not allow files of this size", _LIMIT),
     errno.EMFILE: ("too many files are open", _LIMIT),
     errno.ENFILE: ("too many files are open", _LIMIT),
-    errno.ENOMEM: ("there is not enough memory", _MEMORY),
-    errno.EAGAIN: ("the system allows no further process", _LIMIT),
+    errno.ENOMEM: ("not enough memory", _MEMORY),
+    errno.EAGAIN: ("the system allows no more processes", _LIMIT),
 }
-#: What a disk or a network share says that does not answer.
+#: Errors of a disk or network share that does not respond.
 UNREACHABLE = frozenset(
     getattr(errno, name)
     for name in (
@@ -63,7 +63,7 @@ UNREACHABLE = frozenset(
     )
     if hasattr(errno, name)
 )
-#: How libraries say that they got no memory, where they do not raise MemoryError.
+#: Messages of libraries that fail to allocate memory without raising MemoryError.
 _NO_MEMORY = (
     "allocate memory",
     "out of memory",
@@ -71,51 +71,49 @@ _NO_MEMORY = (
     "can't start new thread",
     "std::bad_alloc",
 )
-#: Enough that a full disk shows.
+#: Enough to detect a full disk.
 _TRIED_BYTES = 1 << 20
-#: Letters of what a library says.
+#: Length at which a library's message is truncated, in characters.
 _SHOWN = 200
 
 
 def machine_fault(error: BaseException) -> MachineError | None:
-    """Return what an exception says of the machine, or None if it does not speak of it.
+    """Return the machine fault behind an exception, or None if it is not the machine's.
 
     Parameters
     ----------
     error : BaseException
-        Or what caused it. An OSError speaks of the machine by its number alone: that a file is
-        missing or may not be read says something of the file.
+        Its causes are examined too. An OSError is judged by its number: a missing or unreadable
+        file is a fault of the file.
     """
     if isinstance(error, MachineError):
         return error
     if isinstance(error, OSError) and error.errno in _FAULTS:
         what, remedy = _FAULTS[error.errno]
-        return MachineError(what, where=_place(error), found=error.strerror, remedy=remedy)
+        return MachineError(what, where=_file_name(error), found=error.strerror, remedy=remedy)
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError | ImportError | OSError)
         and any(words in text.casefold() for words in _NO_MEMORY)
     ):
-        return MachineError(
-            "there is not enough memory", found=text[:_SHOWN] or None, remedy=_MEMORY
-        )
+        return MachineError("not enough memory", found=text[:_SHOWN] or None, remedy=_MEMORY)
     if isinstance(error, ImportError):
         return MachineError(
             "a package cannot be loaded",
             found=text[:_SHOWN],
-            remedy=f"Install mri-transfer again with all it needs. {_AGAIN}",
+            remedy=f"Reinstall mri-transfer with its dependencies. {_AGAIN}",
         )
-    # A library's failure may have been taken for that of the scan it worked on.
+    # A scan's fault may have been raised from a library's failure.
     return None if error.__cause__ is None else machine_fault(error.__cause__)
 
 
 def raise_machine_fault(error: BaseException) -> None:
-    """Raise what an exception says of the machine, and return if it does not speak of it.
+    """Raise the machine fault behind an exception, if there is one.
 
     Parameters
     ----------
     error : BaseException
-        About to be taken for the fault of a scan.
+        An exception that would otherwise be reported as a scan's fault.
 
     Raises
     ------
@@ -126,16 +124,16 @@ def raise_machine_fault(error: BaseException) -> None:
         raise fault from error
 
 
-def _place(error: OSError) -> str | None:
+def _file_name(error: OSError) -> str | None:
     names = (error.filename2, error.filename)
     return next((os.fsdecode(name) for name in names if isinstance(name, str | bytes)), None)
 
 
 @contextlib.contextmanager
 def machine_faults() -> Iterator[None]:
-    """Raise MachineError for whatever the system refuses within the block.
+    """Raise MachineError for any system error inside the block.
 
-    For work on the program's own folders, where no refusal is the fault of anybody's file.
+    For work on the program's own folders, where no error is the fault of an input file.
     """
     try:
         yield
@@ -143,10 +141,10 @@ def machine_faults() -> Iterator[None]:
         fault = machine_fault(error)
         if fault is None and isinstance(error, OSError):
             fault = MachineError(
-                "the system refuses the work",
-                where=_place(error),
+                "a system call failed",
+                where=_file_name(error),
                 found=error.strerror or f"{type(error).__name__}: {error}",
-                remedy=f"See that its folder exists and may be written to. {_AGAIN}",
+                remedy=f"Check that its folder exists and is writable. {_AGAIN}",
             )
         if fault is None:
             raise
@@ -154,22 +152,22 @@ def machine_faults() -> Iterator[None]:
 
 
 def demand_writable(folder: Path, *, option: str) -> None:
-    """Try whether files can be written to a folder, which is made if it is missing.
+    """Check that a folder is writable, creating it if it is missing.
 
     Parameters
     ----------
     folder : Path
     option : str
-        What names it on the command line.
+        The command line option that sets it.
 
     Raises
     ------
     MachineError
-        If they cannot.
+        If it is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Where the system can, the file has no name: nothing is left of it even after a kill.
+        # Where the system supports it, the file has no name: nothing remains even after a kill.
         with tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY_PREFIX) as stream:
             stream.write(bytes(_TRIED_BYTES))
             stream.flush()
@@ -177,9 +175,9 @@ def demand_writable(folder: Path, *, option: str) -> None:
     except OSError as error:
         fault = machine_fault(error)
         raise MachineError(
-            f"nothing can be written to the folder of {option}" if fault is None else fault.what,
+            f"the folder of {option} is not writable" if fault is None else fault.what,
             where=str(folder),
             found=error.strerror or str(error),
-            remedy=f"Make room or give yourself permission there, or name another folder with "
+            remedy=f"Free disk space, change its permissions, or choose another folder with "
             f"{option}. {_AGAIN}",
         ) from error

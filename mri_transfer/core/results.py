@@ -1,4 +1,4 @@
-"""Results that took long to compute, kept so that a killed stage does not repeat them."""
+"""Expensive results, kept so that an interrupted stage need not recompute them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["ResultStore"]
 
 
 class ResultStore(JsonStore):
-    """JSON objects, addressed by the digest of everything that shaped them."""
+    """JSON objects, addressed by the digest of all their inputs."""
 
     kind = "results"
     schema = "mri-transfer/result/1"
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return the result of a key, or None if there is none that can be trusted."""
+        """Return the result of a key, or None if it is missing or invalid."""
         return self._read(key) if key in self else None
 
     def put(self, key: str, result: dict[str, Any]) -> None:
@@ -26,11 +26,11 @@ class ResultStore(JsonStore):
         ----------
         key : str
         result : dict
-            Values of JSON; numbers come back as the same bits.
+            JSON values; numbers round-trip exactly.
 
         Raises
         ------
         ValueError
-            If it holds NaN or an infinity.
+            If it contains NaN or infinity.
         """
         self._write(key, result)

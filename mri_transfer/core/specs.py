@@ -1,4 +1,4 @@
-"""What every Spec shares: frozen, strict, hashable, written the same way everywhere."""
+"""Foundations of Specs: frozen, strict, hashable, with one canonical serialisation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def spec_dict(spec: Any) -> dict[str, Any]:
 
 
 def canonical_json(value: Any) -> str:
-    """Return JSON that is the same text for the same value: sorted keys, no blanks, no NaN."""
+    """Return canonical JSON: sorted keys, no whitespace, no NaN."""
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
@@ -36,31 +36,31 @@ def digest(value: Any) -> str:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return ``Did you mean X? `` for the known word that is most like one, or an empty text."""
-    spelt = {name.casefold(): name for name in known}
-    near = difflib.get_close_matches(word.casefold(), spelt, n=1, cutoff=0.6)
-    return f"Did you mean {spelt[near[0]]}? " if near else ""
+    """Return ``Did you mean X? `` for the most similar known word, or an empty string."""
+    original = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word.casefold(), original, n=1, cutoff=0.6)
+    return f"Did you mean {original[near[0]]}? " if near else ""
 
 
 def validation_message(
     error: ValidationError, *, of: str, model: Any = None, unnamed: Collection[str] = ()
 ) -> str:
-    """Say in words what is wrong with settings that were to become a Spec.
+    """Describe a Spec's validation errors for the user.
 
     Parameters
     ----------
     error : ValidationError
     of : str
-        What the settings are, such as ``configuration``.
+        Name of the settings, such as ``configuration``.
     model : type, optional
-        The Spec, or a union of Specs; its settings are proposed for names that are nearly theirs.
+        The Spec, or a union of Specs; its settings are suggested for misspelt names.
     unnamed : collection of str
-        Parts of a setting's place that no file spells out: the tags of unions.
+        Parts of a setting's location that no file contains: the tags of unions.
 
     Returns
     -------
     str
-        How many faults there are, and each of them on a line of its own.
+        The number of faults, and each of them on its own line.
     """
     lines = list(_fault_lines(error, f"the {of}", model, unnamed))
     count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
@@ -71,23 +71,23 @@ def _fault_lines(
     error: ValidationError, whole: str, model: Any, unnamed: Collection[str]
 ) -> Iterator[str]:
     for fault in error.errors():
-        place = ".".join(str(part) for part in fault["loc"] if part not in unnamed) or whole
+        setting = ".".join(str(part) for part in fault["loc"] if part not in unnamed) or whole
         if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             *section, name = fault["loc"]
             near = suggestion(str(name), _settings_of(_type_at(model, section)))
-            yield f"{place}: no such setting" + (f". {near.strip()}" if near else "")
+            yield f"{setting}: no such setting" + (f". {near.strip()}" if near else "")
             continue
         is_ours = fault["type"] == "value_error"
-        says = fault["ctx"]["error"] if is_ours else fault["msg"]
-        # A whole section is not repeated: what is wrong with it stands in the message.
+        message = fault["ctx"]["error"] if is_ours else fault["msg"]
+        # A whole section is not repeated: the message describes what is wrong with it.
         is_value = isinstance(fault["input"], str | int | float | list | tuple)
         found = f" (found {fault['input']!r})" if is_value else ""
         near = _near_value(fault)
-        yield f"{place}: {says}{found}" + (f". {near.strip()}" if near else "")
+        yield f"{setting}: {message}{found}" + (f". {near.strip()}" if near else "")
 
 
 def _near_value(fault: Mapping[str, Any]) -> str:
-    """Propose one of the values that a setting may have, if one is nearly what was found."""
+    """Suggest an allowed value that is similar to the one found."""
     context = fault.get("ctx") or {}
     values = re.findall(r"'([^']*)'", str(context.get("expected") or context.get("expected_tags")))
     word = context.get("tag", fault["input"])
@@ -95,26 +95,26 @@ def _near_value(fault: Mapping[str, Any]) -> str:
 
 
 def _settings_of(types: Sequence[Any]) -> list[str]:
-    return [field.name for one in types for field in dataclasses.fields(one)]
+    return [field.name for spec in types for field in dataclasses.fields(spec)]
 
 
-def _type_at(model: Any, place: Sequence[str | int]) -> list[Any]:
-    """Return the Specs that may stand at a place among settings; none if that is not known."""
-    found = [*_specs_in(model)]
-    for part in place:
-        tagged = [one for one in found if getattr(one, "kind", None) == part]
+def _type_at(model: Any, location: Sequence[str | int]) -> list[Any]:
+    """Return the possible Specs at a location in the settings; none if unknown."""
+    specs = [*_specs_in(model)]
+    for part in location:
+        tagged = [spec for spec in specs if getattr(spec, "kind", None) == part]
         inner = [
             hint
-            for one in found
-            for name, hint in get_type_hints(one, include_extras=True).items()
+            for spec in specs
+            for name, hint in get_type_hints(spec, include_extras=True).items()
             if name == part
         ]
-        found = tagged or [spec for hint in inner for spec in _specs_in(hint)]
-    return found
+        specs = tagged or [spec for hint in inner for spec in _specs_in(hint)]
+    return specs
 
 
 def _specs_in(hint: Any) -> Iterator[Any]:
-    """Yield the Specs that a type is made of: members of unions, items of lists and mappings."""
+    """Yield the Specs in a type: members of unions, items of lists and mappings."""
     if dataclasses.is_dataclass(hint):
         yield hint
     for part in get_args(hint):

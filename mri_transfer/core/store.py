@@ -1,8 +1,8 @@
-"""Content-addressed files: an artefact lies under the digest of everything that shaped it.
+"""Content-addressed storage: an artefact is stored under the digest of all its inputs.
 
-An entry carries a digest of its kind, its key and its content. Whoever reads one computes that
-digest again: an entry that is damaged, cut off, or another one under a wrong name counts as
-missing, is named in a warning, and is made again.
+Each entry contains a digest of its kind, key and content, which is verified on every read. An entry
+that is damaged, truncated or stored under the wrong key counts as missing: it is reported in a
+warning and recomputed.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ __all__ = ["ContentStore", "JsonStore", "TensorStore"]
 
 _LOG = logging.getLogger(__name__)
 
-#: What an entry says of itself: its schema, its key and the digest of both with the content.
+#: An entry's mark: its schema, its key and the digest of both with the content.
 _MARK = "entry"
-#: Entries of before there were marks; nothing is wrong with them, but they cannot be trusted.
+#: Old entries, without marks: they may be intact, but cannot be verified.
 _UNMARKED = ({"schema"}, {"key", "result", "sha256"})
 
 
 class ContentStore:
-    """Files named by key, in folders named by the key's first two letters.
+    """Files named by key, in folders named by the key's first two characters.
 
-    A subclass says in `verify` what an entry must fulfil to be trusted.
+    Subclasses define in `verify` when an entry is valid.
 
     Parameters
     ----------
     cache : Path
-        Folder that runs share; the store takes one folder in it, named by its `kind`.
+        Folder shared by runs; the store uses its subfolder `kind`.
     """
 
     kind: ClassVar[str] = ""
@@ -51,11 +51,11 @@ class ContentStore:
         self.folder = cache / self.kind
 
     def path(self, key: str) -> Path:
-        """Return where the artefact of a key lies, whether it exists or not."""
+        """Return the path of a key's artefact, whether it exists or not."""
         return self.folder / key[:2] / f"{key}{self.suffix}"
 
     def __contains__(self, key: str) -> bool:
-        """Tell whether there is an entry that can be trusted; warn of one that cannot."""
+        """Return whether there is a valid entry; log a warning for an invalid one."""
         if not self.path(key).is_file():
             return False
         try:
@@ -67,37 +67,37 @@ class ContentStore:
         return True
 
     def verify(self, key: str) -> None:
-        """Read an entry and compute its digest again.
+        """Read an entry and verify its digest.
 
         Raises
         ------
         StoreError
-            If it is missing, damaged, or not the entry of this key.
+            If it is missing, damaged, or belongs to another key.
         """
         raise NotImplementedError
 
     def _is_unmarked(self, key: str) -> bool:
-        """Tell whether an entry is one of before there were marks."""
+        """Return whether an entry is an old one without a mark."""
         raise NotImplementedError
 
     def _refusal(self, key: str, found: str) -> StoreError:
         return StoreError(
-            f"a cached entry of {self.kind} is damaged or not what its key says",
+            f"a cached entry of {self.kind} is damaged or does not match its key",
             where=str(self.path(key)),
             found=found,
-            remedy="It counts as missing and is made again",
+            remedy="It counts as missing and is recomputed",
         )
 
     def _demand_mark(self, key: str, mark: object, digest: str) -> None:
-        """Refuse an entry whose mark is not that of its key and content."""
+        """Refuse an entry whose mark does not match its key and content."""
         if not isinstance(mark, dict) or mark.keys() != {"schema", "key", "sha256"}:
-            raise self._refusal(key, "no digest of its own")
+            raise self._refusal(key, "no digest")
         if mark["schema"] != self.schema:
             raise self._refusal(key, f"schema {mark['schema']}")
         if mark["key"] != key:
             raise self._refusal(key, f"the entry of key {str(mark['key'])[:16]}")
         if mark["sha256"] != digest:
-            raise self._refusal(key, f"content of another digest, {digest[:16]}")
+            raise self._refusal(key, f"content with another digest, {digest[:16]}")
 
     def _mark(self, key: str, digest: str) -> dict[str, str]:
         return {"schema": self.schema, "key": key, "sha256": digest}
@@ -110,7 +110,7 @@ class TensorStore(ContentStore):
     """Arrays by name, in safetensors files."""
 
     def verify(self, key: str) -> None:
-        """Read an entry and compute its digest again; see `ContentStore.verify`."""
+        """Read an entry and verify its digest; see `ContentStore.verify`."""
         self._read(key)
 
     def _write(self, key: str, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -118,12 +118,12 @@ class TensorStore(ContentStore):
         write_marked(self.path(key), tensors, mark={_MARK: canonical_json(mark)})
 
     def _read(self, key: str) -> dict[str, npt.NDArray[Any]]:
-        """Return an entry's arrays; raise StoreError if it cannot be trusted."""
+        """Return an entry's arrays; raise StoreError if it is invalid."""
         marks, tensors = read_marked(self.path(key))
         try:
             mark = json.loads(marks.get(_MARK, "null"))
         except ValueError as error:
-            raise self._refusal(key, "a mark that cannot be read") from error
+            raise self._refusal(key, "an unreadable mark") from error
         self._demand_mark(key, mark, self._digest(key, tensors))
         return tensors
 
@@ -143,31 +143,31 @@ class TensorStore(ContentStore):
 
 
 class JsonStore(ContentStore):
-    """Objects of JSON; numbers come back as the same bits."""
+    """JSON objects; numbers round-trip exactly."""
 
     suffix = ".json"
 
     def verify(self, key: str) -> None:
-        """Read an entry and compute its digest again; see `ContentStore.verify`."""
+        """Read an entry and verify its digest; see `ContentStore.verify`."""
         self._read(key)
 
     def _write(self, key: str, content: Mapping[str, Any]) -> None:
-        """Write an entry; raise ValueError if it holds NaN or an infinity."""
+        """Write an entry; raise ValueError if it contains NaN or infinity."""
         mark = self._mark(key, self._digest(key, content))
         atomic_write_text(self.path(key), canonical_json({_MARK: mark, "content": content}) + "\n")
 
     def _read(self, key: str) -> dict[str, Any]:
-        """Return an entry's content; raise StoreError if it cannot be trusted."""
+        """Return an entry's content; raise StoreError if it is invalid."""
         document = read_json_object(self.path(key))
         if document is None:
-            raise self._refusal(key, "no object of JSON")
+            raise self._refusal(key, "no JSON object")
         content = document.get("content")
         if document.keys() != {_MARK, "content"} or not isinstance(content, dict):
-            raise self._refusal(key, "no digest of its own")
+            raise self._refusal(key, "no digest")
         try:
             digest = self._digest(key, content)
         except ValueError as error:
-            # Readers of JSON accept NaN, which no entry is written with, and lone surrogates.
+            # JSON readers accept NaN and lone surrogates, which are never written.
             raise self._refusal(key, str(error)) from error
         self._demand_mark(key, document[_MARK], digest)
         return content

@@ -1,4 +1,4 @@
-"""Safetensors files of NumPy arrays, written whole or not at all."""
+"""Safetensors files of NumPy arrays, written atomically."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ Array = npt.NDArray[Any]
 def described_files(stem: Path) -> tuple[Path, Path]:
     """Return the two files of arrays with a description: `stem`.safetensors and `stem`.json.
 
-    By adding to the name: a stem may hold a dot of its own.
+    The suffix is appended, as a stem may contain a dot.
     """
     return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Array], *, schema: str) -> None:
-    """Write arrays to one file, marked with the schema of what they are, atomically."""
+    """Write arrays to one file, marked with their schema, atomically."""
     write_marked(path, tensors, mark={"schema": schema})
 
 
 def read_tensors(path: Path, *, schema: str) -> dict[str, Array]:
-    """Read what `write_tensors` wrote.
+    """Read a file written by `write_tensors`.
 
     Raises
     ------
     StoreError
-        If the file is missing, damaged, or of another schema.
+        If the file is missing, damaged, or has another schema.
     """
     mark, tensors = read_marked(path)
     if mark.get("schema") != schema:
         raise StoreError(
-            "stored arrays of another kind",
+            "stored arrays with another schema",
             where=str(path),
             found=str(mark.get("schema")),
             expected=schema,
@@ -55,19 +55,19 @@ def read_tensors(path: Path, *, schema: str) -> dict[str, Array]:
 
 
 def write_marked(path: Path, tensors: Mapping[str, Array], *, mark: Mapping[str, str]) -> None:
-    """Write arrays to one file with a mark of one name and text, atomically.
+    """Write arrays to one file with a mark of one name and value, atomically.
 
     Raises
     ------
     ValueError
-        If the mark has more than one name: the format keeps marks in a hash map, whose order is
-        not fixed.
+        If the mark has more than one name: the format stores them in a hash map without a fixed
+        order.
     """
     import numpy as np
     from safetensors.numpy import save
 
     if len(mark) != 1:
-        raise ValueError("one mark alone makes the same bytes every time")
+        raise ValueError("only a mark with one name gives reproducible bytes")
     contiguous = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     atomic_write_bytes(path, save(contiguous, metadata=dict(mark)))
 
@@ -91,5 +91,5 @@ def read_marked(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
             "cannot read the stored arrays",
             where=str(path),
             found=str(error),
-            remedy="Delete the file; it is made anew",
+            remedy="Delete the file; it will be recomputed",
         ) from error

@@ -1,4 +1,4 @@
-"""A pool in which every thread computes on one core, and which leaves no trace behind."""
+"""A thread pool in which each thread computes on one core, without lasting side effects."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ __all__ = ["one_core_each"]
 
 @contextlib.contextmanager
 def one_core_each(n_threads: int, *, flush_denormals: bool = False) -> Iterator[ThreadPoolExecutor]:
-    """Give a pool of threads whose torch operations run on the calling thread alone.
+    """Yield a thread pool whose torch operations run on the calling thread only.
 
-    Threads that share one operation wait for each other at its end, which costs dearly as soon as
-    operations are short or anything else runs on the machine.
+    Threads that share one operation wait for each other at its end, which is slow when operations
+    are short or the machine is busy.
 
     Parameters
     ----------
     n_threads : int
         At least 1; usually `torch.get_num_threads()`.
     flush_denormals : bool
-        Let the threads take numbers too small for full precision for 0. A processor computes
-        with them several times slower.
+        Let the threads flush denormal numbers to 0, as processors handle them several times
+        slower.
 
     Yields
     ------
     ThreadPoolExecutor
-        Shut down when the block ends; work that has begun is finished first.
+        Shut down at the end of the block, after running work has finished.
     """
     import torch
 
@@ -42,6 +42,6 @@ def one_core_each(n_threads: int, *, flush_denormals: bool = False) -> Iterator[
         with ThreadPoolExecutor(n_threads, initializer=set_up) as pool:
             yield pool
     finally:
-        # The setting is a thread's own, but a new thread takes over the one that was made last,
-        # in whichever thread: without this line all later ones would compute on one core.
+        # The setting is per thread, but new threads inherit the most recent one from any thread:
+        # without this line all later threads would compute on one core.
         torch.set_num_threads(before)

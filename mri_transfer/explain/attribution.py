@@ -21,9 +21,10 @@ import numpy.typing as npt
 import torch
 
 from mri_transfer.core.threads import one_core_each
+from mri_transfer.explain.fold_model import feature_gradients, fold_model
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.scan_maps import ScanMaps
-from mri_transfer.explain.slice_heads import POOL, SliceHead, feature_gradients
+from mri_transfer.models.pooling import PoolMaps
 from mri_transfer.scans.slices import SliceStack, head_mask
 from mri_transfer.training.fitted_model import TrainedFold
 
@@ -64,7 +65,7 @@ def explain_scan(
         The run's own features by pooling, to be compared.
     """
     maps = trunk.forward_slices(torch.from_numpy(stack.pixels)).cpu()
-    pooled = {name: POOL[name](maps).contiguous().numpy() for name in features}
+    pooled = {name: PoolMaps(name)(maps).contiguous().numpy() for name in features}
     gaps = [
         float(np.abs(pooled[name] - given).max() / max(float(np.abs(given).max()), 1e-12))
         for name, given in features.items()
@@ -100,8 +101,7 @@ def _of_heads(
     gradients, logits, weights = [], [], []
     for one in trained:
         given = pooled[one.pooling]
-        head = SliceHead(one, owner, n_slices=len(given), n_features=given.shape[1])
-        gradients.append(feature_gradients(head, given))
+        gradients.append(feature_gradients(fold_model(one, owner), given))
         output = one.slices(given[None], [owner])
         logits.append(output.logits[0])
         weights.append(output.weights[0])
@@ -149,9 +149,8 @@ def map_of_head(
         How much each slice counts.
     """
     maps = trunk.forward_slices(torch.from_numpy(stack.pixels)).cpu()
-    pooled = POOL[one.pooling](maps).contiguous().numpy()
-    head = SliceHead(one, owner, n_slices=len(pooled), n_features=pooled.shape[1])
-    gradient = feature_gradients(head, pooled) * weights[:, None]
+    pooled = PoolMaps(one.pooling)(maps).contiguous().numpy()
+    gradient = feature_gradients(fold_model(one, owner), pooled) * weights[:, None]
     found: FloatArray = spread(maps, gradient[None].astype(np.float32), one.pooling)[0]
     return found
 
@@ -176,20 +175,22 @@ def spread(
     -------
     ndarray of float32, shape (n_heads, n_slices, rows, columns)
     """
-    given = torch.from_numpy(gradients)
-    rows, columns = maps.shape[2:]
+    given, pool_maps = torch.from_numpy(gradients), PoolMaps(pooling)
+    channels, rows, columns = maps.shape[1:]
 
     def one_slice(s: int) -> torch.Tensor:
-        values = maps[s].flatten(1)
-        if pooling == "flatten":
-            own = given[:, s].reshape(len(given), *values.shape)
-            if classic:
-                own = own.mean(2, keepdim=True)
-            return (own * values).sum(1)
-        if classic or pooling == "average":
-            return given[:, s] @ (values / values.shape[1])
-        largest = values == values.amax(1, keepdim=True)
-        return given[:, s] @ (values * (largest / largest.sum(1, keepdim=True)))
+        # A copy, since no gradient may be asked of what was computed without.
+        own = maps[s : s + 1].clone().requires_grad_()
+        pooled = pool_maps(own)
+        (share,) = torch.autograd.grad(pooled.sum(), own)
+        values, share = own.detach()[0].flatten(1), share[0].flatten(1)
+        if pooled.shape[1] == channels:
+            share = share.mean(1, keepdim=True) if classic else share
+            return given[:, s] @ (values * share)
+        by_place = given[:, s].reshape(len(given), *values.shape) * share
+        if classic:
+            by_place = by_place.mean(2, keepdim=True)
+        return (by_place * values).sum(1)
 
     # A core each: products that threads share round by the number of threads.
     with one_core_each(torch.get_num_threads()) as pool:

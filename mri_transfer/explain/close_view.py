@@ -22,16 +22,23 @@ from mri_transfer.core.specs import digest
 from mri_transfer.core.store import TensorStore
 from mri_transfer.core.threads import one_core_each
 from mri_transfer.explain.attribution import map_of_head
+from mri_transfer.explain.fold_model import fold_model
 from mri_transfer.explain.patches import cell_edges
-from mri_transfer.explain.slice_heads import POOL, SliceHead
 from mri_transfer.scans.slices import SliceStack, head_mask
 from mri_transfer.training.fitted_model import TrainedFold
 
 if TYPE_CHECKING:
     from mri_transfer.explain.spec import ExplanationSpec
-    from mri_transfer.models.trunks import Trunk
+    from mri_transfer.models.trunks import Trunk, TrunkNetwork
 
-__all__ = ["CloseView", "CloseViewStore", "InputPass", "chosen_slices", "close_key", "look_closely"]
+__all__ = [
+    "CloseView",
+    "CloseViewStore",
+    "chosen_slices",
+    "close_key",
+    "input_network",
+    "look_closely",
+]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -104,29 +111,19 @@ def chosen_slices(n_slices: int, n: int) -> npt.NDArray[np.int64]:
     return np.floor((np.arange(n) + 0.5) * n_slices / n).astype(np.int64)
 
 
-class InputPass:
-    """The trunk in single precision, as a differentiable function of pixels.
+def input_network(trunk: Trunk) -> TrunkNetwork:
+    """Return the trunk in single precision, as a differentiable function of pixels.
 
     Parameters
     ----------
     trunk : Trunk
         Its network is copied; steps that overwrite what a gradient needs are undone in the copy.
     """
-
-    def __init__(self, trunk: Trunk) -> None:
-        self.network = copy.deepcopy(trunk.network).float()
-        for module in self.network.modules():
-            if isinstance(module, torch.nn.ReLU):
-                module.inplace = False
-        # The trunk's own scaling, in single precision.
-        self._scaler = copy.copy(trunk)
-        self._scaler.precision = "fp32"
-        self.device = trunk.device
-
-    def maps(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return the maps of slices of floating-point pixels (n, height, width)."""
-        found: torch.Tensor = self.network(self._scaler.to_input(pixels))
-        return found
+    network = copy.deepcopy(trunk.network).float()
+    for module in network.modules():
+        if hasattr(module, "inplace"):
+            setattr(module, "inplace", False)  # noqa: B010 - no attribute of a plain Module
+    return network
 
 
 def look_closely(
@@ -160,13 +157,15 @@ def look_closely(
     """
     cells = (raw.shape[1], raw.shape[2])
     slices = chosen_slices(len(stack.pixels), spec.close_slices)
-    heads = _Heads(own, owner, weights, n_slices=len(stack.pixels))
+    heads = _Heads(own, owner, weights)
     grey = _mean_grey(stack)
-    through = InputPass(trunk)
+    through = input_network(trunk)
     mask = head_mask(stack.pixels.transpose(1, 2, 0).astype(np.float32)).transpose(2, 0, 1)
 
     def gradients(s: int) -> tuple[FloatArray, float, float]:
-        return _integrated(stack.pixels[s], mask[s], grey, s, heads, through, spec.gradient_steps)
+        return _integrated(
+            stack.pixels[s], mask[s], grey, s, heads, through, trunk.device, spec.gradient_steps
+        )
 
     def covered(s: int) -> FloatArray:
         return _occluded(stack.pixels[s], mask[s], grey, s, heads, trunk, cells, spec.patch_cells)
@@ -187,36 +186,19 @@ def look_closely(
 class _Heads:
     """A slice's part in the log-odds, mean over the heads of all repeats."""
 
-    def __init__(
-        self, own: Sequence[TrainedFold], owner: str, weights: FloatArray, *, n_slices: int
-    ) -> None:
-        self.own, self.owner, self.n_slices = own, owner, n_slices
-        self.weights = torch.from_numpy(weights.astype(np.float64))
-        self._heads: list[SliceHead] | None = None
+    def __init__(self, own: Sequence[TrainedFold], owner: str, weights: FloatArray) -> None:
+        self._models = [fold_model(one, owner) for one in own]
+        self._weights = torch.from_numpy(weights.astype(np.float64))
 
     def __call__(self, maps: torch.Tensor, s: int) -> torch.Tensor:
         """Return the log-odds of maps (n, channels, rows, columns) of slice `s`, shape (n,)."""
         maps = maps.float().cpu()
-        pooled = {name: POOL[name](maps) for name in {one.pooling for one in self.own}}
         at = torch.full((len(maps),), s)
         parts = [
-            head(pooled[one.pooling], at) * self.weights[i, s]
-            for i, (one, head) in enumerate(zip(self.own, self._made(pooled), strict=True))
+            model.slice_logits(model.pooling(maps).double(), at) * self._weights[i, s]
+            for i, model in enumerate(self._models)
         ]
         return torch.stack(parts).mean(0)
-
-    def _made(self, pooled: dict[str, torch.Tensor]) -> list[SliceHead]:
-        if self._heads is None:
-            self._heads = [
-                SliceHead(
-                    one,
-                    self.owner,
-                    n_slices=self.n_slices,
-                    n_features=pooled[one.pooling].shape[1],
-                )
-                for one in self.own
-            ]
-        return self._heads
 
 
 def _mean_grey(stack: SliceStack) -> float:
@@ -231,17 +213,18 @@ def _integrated(
     grey: float,
     s: int,
     heads: _Heads,
-    through: InputPass,
+    through: TrunkNetwork,
+    device: str,
     steps: int,
 ) -> tuple[FloatArray, float, float]:
     from captum.attr import IntegratedGradients
 
-    given = torch.from_numpy(pixels.astype(np.float32))[None].to(through.device)
+    given = torch.from_numpy(pixels.astype(np.float32))[None].to(device)
     filled = np.where(mask, np.float32(grey), pixels.astype(np.float32))
-    baseline = torch.from_numpy(filled)[None].to(through.device)
+    baseline = torch.from_numpy(filled)[None].to(device)
 
     def forward(inputs: torch.Tensor) -> torch.Tensor:
-        return heads(through.maps(inputs), s)
+        return heads(through(inputs), s)
 
     found = IntegratedGradients(forward).attribute(
         given, baselines=baseline, n_steps=steps, method="gausslegendre", internal_batch_size=2

@@ -17,7 +17,7 @@ from mri_transfer.explain.cohort_maps import patient_means
 from mri_transfer.explain.explanation import NEIGHBOUR_COLUMNS
 from mri_transfer.explain.regions import mean_over_patients
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.heads.head import standardise, training_moments
+from mri_transfer.models.heads.head import training_moments
 from mri_transfer.training.fitted_model import TrainedFold
 from mri_transfer.training.folds import Folds
 
@@ -50,7 +50,7 @@ def nearest_patients(
         fold_of = dict(zip(folds.patient_ids, folds.assignment[one.repeat], strict=True))
         held = np.array([fold_of[name] == one.fold for name in names])
         mean, deviation = training_moments(means, ~held)
-        scaled = standardise(means, {"mean": mean, "deviation": deviation}).astype(np.float64)
+        scaled = ((means - mean) / deviation).astype(np.float64)
         train = np.flatnonzero(~held)
         for i in np.flatnonzero(held):
             distance = np.sqrt(((scaled[train] - scaled[i]) ** 2).mean(axis=1))

@@ -2,37 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
+import torch
 
-from mri_transfer.models.heads import SliceOutput
+from mri_transfer.models.heads import HEADS, SliceOutput
+from mri_transfer.models.heads.entry import Aggregation
 
-__all__ = ["Aggregation", "join_slices", "resolve_aggregation"]
+__all__ = [
+    "AGGREGATIONS",
+    "Aggregation",
+    "JoinSlices",
+    "join_slices",
+    "resolve_aggregation",
+]
 
-FloatArray = npt.NDArray[np.float64]
 
-Aggregation = Literal["mean_probability", "mean_logit", "majority", "attention"]
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """One way of joining slices.
+
+    Attributes
+    ----------
+    words : str
+        What is joined.
+    in_log_odds : bool
+        Whether a scan's number is a log-odds, whose mean over a patient's scans becomes a
+        probability; otherwise it is a probability or a share already.
+    join : callable
+        Log-odds and weights of slices, both (n_scans, n_slices), to one number a scan.
+    """
+
+    words: str
+    in_log_odds: bool
+    join: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-_AGGREGATION_OF: dict[str, Aggregation] = {
-    "linear": "mean_logit",
-    "published": "mean_probability",
-    "attention": "attention",
+AGGREGATIONS = {
+    "mean_probability": _Entry(
+        "mean probability of the slices", False, lambda logits, _: torch.sigmoid(logits).mean(1)
+    ),
+    "mean_logit": _Entry("mean log-odds of the slices", True, lambda logits, _: logits.mean(1)),
+    "majority": _Entry(
+        "share of slices above one half",
+        False,
+        lambda logits, _: (logits > 0).to(logits.dtype).mean(1),
+    ),
+    "attention": _Entry(
+        "log-odds of the slices, weighed by the head",
+        True,
+        lambda logits, weights: (logits * weights).sum(1),
+    ),
 }
+assert tuple(AGGREGATIONS) == get_args(Aggregation)
+
+
+class JoinSlices(torch.nn.Module):
+    """Slices of scans to scores of patients.
+
+    Parameters
+    ----------
+    method : Aggregation
+    """
+
+    def __init__(self, method: Aggregation) -> None:
+        super().__init__()
+        self.method = method
+        self._entry = AGGREGATIONS[method]
+
+    def forward(
+        self, logits: torch.Tensor, weights: torch.Tensor, patients: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Join slices.
+
+        Parameters
+        ----------
+        logits, weights : Tensor, shape (n_scans, n_slices)
+        patients : Tensor of int64, shape (n_scans,), optional
+            The patient of each scan, from 0 up without a gap; by default each scan is one.
+
+        Returns
+        -------
+        Tensor, shape (n_patients,)
+            Score of the positive label, 0 to 1. Each scan of a patient counts the same.
+        """
+        joined = self._entry.join(logits, weights)
+        if patients is not None:
+            n_patients = int(patients.max()) + 1 if len(patients) else 0
+            sums = joined.new_zeros(n_patients).index_add(0, patients, joined)
+            joined = sums / torch.bincount(patients, minlength=n_patients)
+        return torch.sigmoid(joined) if self._entry.in_log_odds else joined
 
 
 def resolve_aggregation(aggregation: Aggregation | Literal["auto"], head_kind: str) -> Aggregation:
     """Return the aggregation, with `auto` replaced by the head's own."""
-    return _AGGREGATION_OF[head_kind] if aggregation == "auto" else aggregation
+    return HEADS[head_kind].aggregation if aggregation == "auto" else aggregation
 
 
 def join_slices(
     output: SliceOutput, patient_ids: Sequence[str], method: Aggregation
 ) -> dict[str, float]:
-    """Join the slices of each patient into one score.
+    """Join the slices of each patient into one score, in double precision.
 
     Parameters
     ----------
@@ -41,28 +114,19 @@ def join_slices(
     patient_ids : sequence of str, length n_scans
         Scans of one patient are joined, each scan counting the same.
     method : Aggregation
-        `mean_probability`: mean of the slices' probabilities; `mean_logit`: probability of the
-        mean log-odds; `majority`: share of slices above one half; `attention`: probability of the
-        log-odds weighted as the head weighs its slices.
+        A name of `AGGREGATIONS`.
 
     Returns
     -------
     dict of str to float
         Score of the positive label, 0 to 1, per patient in order of appearance.
     """
-    from scipy.special import expit
-
-    logits = output.logits.astype(np.float64)
-    if method == "mean_probability":
-        scans = expit(logits).mean(axis=1)
-    elif method == "majority":
-        scans = (logits > 0).mean(axis=1)
-    elif method == "mean_logit":
-        scans = logits.mean(axis=1)
-    else:
-        scans = (logits * output.weights).sum(axis=1)
-    owners = np.array(patient_ids, dtype=object)
-    joined = {name: float(scans[owners == name].mean()) for name in dict.fromkeys(patient_ids)}
-    if method in ("mean_logit", "attention"):
-        return {name: float(expit(value)) for name, value in joined.items()}
-    return joined
+    position = {name: i for i, name in enumerate(dict.fromkeys(patient_ids))}
+    patients = np.array([position[name] for name in patient_ids], dtype=np.int64)
+    logits, weights = (
+        torch.from_numpy(np.asarray(values, dtype=np.float64))
+        for values in (output.logits, output.weights)
+    )
+    with torch.inference_mode():
+        scores = JoinSlices(method)(logits, weights, torch.from_numpy(patients))
+    return dict(zip(position, scores.tolist(), strict=True))

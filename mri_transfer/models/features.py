@@ -8,15 +8,17 @@ convolutions are computed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT, digest, spec_dict
 from mri_transfer.core.store import TensorStore
+from mri_transfer.models.pooling import Pooling, PoolMaps
 from mri_transfer.models.trunks import (
     Trunk,
     TrunkSpec,
@@ -26,9 +28,6 @@ from mri_transfer.models.trunks import (
     trunk_digest,
 )
 from mri_transfer.scans.slices import SliceStack
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = [
     "FeatureSpec",
@@ -43,16 +42,8 @@ __all__ = [
 ]
 
 FloatArray = npt.NDArray[np.float32]
-Pooling = Literal["max", "average", "flatten"]
 
 _SCHEMA = "mri-transfer/features/1"
-
-#: Feature maps (n_slices, channels, rows, columns) to vectors, by `FeatureSpec.pooling`.
-_POOL: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "max": lambda maps: maps.amax((2, 3)),
-    "average": lambda maps: maps.mean((2, 3)),
-    "flatten": lambda maps: maps.flatten(1),
-}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -196,7 +187,9 @@ def feature_key(*, slices: str, trunk_spec: TrunkSpec, feature_spec: FeatureSpec
         "weights": trunk_digest(trunk_spec),
         "features": spec_dict(feature_spec),
     }
-    arithmetic = trunk_arithmetic(precision=feature_spec.precision, device=feature_spec.device)
+    arithmetic = trunk_arithmetic(
+        trunk_spec, precision=feature_spec.precision, device=feature_spec.device
+    )
     # Keys of what is computed directly stay as they were before there was another way.
     if arithmetic != "direct":
         parts["arithmetic"] = arithmetic
@@ -232,13 +225,11 @@ def encode_poolings(
     poolings : iterable
         Values of `FeatureSpec.pooling`.
     """
-    import torch
-
     maps = trunk.forward_slices(torch.from_numpy(stack.pixels))
     return {
         pooling: ScanFeatures(
             scan_id=stack.scan_id,
-            features=_POOL[pooling](maps).cpu().contiguous().numpy(),
+            features=PoolMaps(pooling)(maps).cpu().contiguous().numpy(),
             z_mm=stack.z_mm,
         )
         for pooling in poolings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mri_transfer.cohorts.labels import spelt_out
+from mri_transfer.models.heads import HEADS
 from mri_transfer.report.blocks.document import KeyFigure
 from mri_transfer.report.blocks.wording import estimate, interval, label_of, number, p_value
 from mri_transfer.report.inputs import ReportInputs
@@ -20,12 +21,6 @@ __all__ = [
     "threshold",
 ]
 
-_HEADS = {
-    "linear": "a regularised linear head",
-    "published": "the published fully connected head",
-    "attention": "an attention head over a patient's slices",
-}
-
 
 def studied(inputs: ReportInputs) -> str:
     """Return what was studied and how it was tested, in two sentences."""
@@ -33,7 +28,7 @@ def studied(inputs: ReportInputs) -> str:
     negative, positive = inputs.task.labels
     settings = inputs.settings
     trunk, n_slices = settings.trunk.name, settings.slices.n_slices
-    head = _HEADS[settings.heads.kind]
+    head = HEADS[settings.heads.kind].title
     random = evaluation.trunk_weights == "random"
     pretrained = "untrained" if random else "pretrained on ImageNet"
     repeats = evaluation.n_repeats

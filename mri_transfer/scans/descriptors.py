@@ -1,8 +1,8 @@
-"""Plain descriptions of one scan, for the baselines that an image model has to beat.
+"""Simple descriptors of one scan, for the baselines that an image model has to beat.
 
-Three of them, each a pure function of one prepared scan: how large and of what outline the head
-is, how its grey values are distributed, and the voxels themselves on a coarse grid. What a model
-gains beyond them is not size, mask, scanner contrast or what a linear model reads from voxels.
+There are three, each a pure function of one prepared scan: size and outline of the head, the
+intensity histogram, and the voxels on a coarse grid. A model's gain over them is not explained by
+size, mask, scanner contrast or what a linear model learns from voxels.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _HISTOGRAM_BINS = 32
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScanDescriptors:
-    """What is described of a scan.
+    """Descriptors of a scan.
 
     Attributes
     ----------
     outline : ndarray of float32, shape (1 + 5 * n_slices,)
-        Volume of the foreground in ml; then of each slice its area in mm², width and depth of
-        its bounding box and its perimeter in mm, and its solidity. No grey value enters.
+        Volume of the foreground in ml; then, for each slice, its area in mm², width and depth of
+        its bounding box and its perimeter in mm, and its solidity. Independent of intensities.
     histogram : ndarray of float32, shape (32,)
-        Shares of the foreground's grey values, as the trunk gets them, averaged over slices.
-        No position enters.
+        Relative frequencies of the foreground's grey values, as input to the trunk, averaged over
+        slices. Independent of position.
     voxels : ndarray of float32, shape (X, Y, Z)
-        The scan on a grid of 4 mm over the template's field of view, smoothed to that grid,
+        The scan on a 4 mm grid over the template's field of view, smoothed to that grid and
         divided by the mean of the foreground.
     """
 
@@ -84,18 +84,18 @@ def _outline(volume: Volume, foreground: npt.NDArray[np.bool_], slices: SliceSpe
     numbers = [millilitres]
     for z in np.rint(plan_slices(volume, slices).z_index).astype(int):
         plane = foreground[:, :, z].astype(np.uint8)
-        found = regionprops(plane, spacing=spacing[:2])  # type: ignore[no-untyped-call]
-        if not found:
+        regions = regionprops(plane, spacing=spacing[:2])  # type: ignore[no-untyped-call]
+        if not regions:
             numbers += [0.0] * 5
             continue
-        one = found[0]
-        rows, columns = one.slice
+        region = regions[0]
+        rows, columns = region.slice
         numbers += [
-            float(one.area),
+            float(region.area),
             float((rows.stop - rows.start) * spacing[0]),
             float((columns.stop - columns.start) * spacing[1]),
             _perimeter_mm(plane, spacing[:2]),
-            float(one.solidity),
+            float(region.solidity),
         ]
     return np.array(numbers, dtype=np.float32)
 
@@ -121,7 +121,7 @@ def _coarse(volume: Volume, foreground: npt.NDArray[np.bool_]) -> FloatArray:
     from scipy import ndimage
 
     mean = float(volume.voxels[foreground].mean()) if foreground.any() else 1.0
-    # A Gaussian of the grid's width keeps what the grid can hold.
+    # A Gaussian of the grid's width prevents aliasing.
     sigma = [0.425 * GRID_MM / spacing for spacing in volume.spacing_mm]
     smooth = ndimage.gaussian_filter(volume.voxels, sigma, mode="constant")
     to_index = np.linalg.inv(volume.affine)
@@ -143,10 +143,11 @@ class DescriptorStore(TensorStore):
     kind = "descriptors"
     schema = _SCHEMA
 
-    def put(self, key: str, one: ScanDescriptors) -> None:
+    def put(self, key: str, descriptors: ScanDescriptors) -> None:
         """Store a scan's descriptors."""
-        self._write(key, {"outline": one.outline, "histogram": one.histogram, "voxels": one.voxels})
+        names = ("outline", "histogram", "voxels")
+        self._write(key, {name: getattr(descriptors, name) for name in names})
 
     def get(self, key: str) -> ScanDescriptors:
-        """Read a scan's descriptors; raises StoreError if they cannot be trusted."""
+        """Read a scan's descriptors; raises StoreError if the entry is invalid."""
         return ScanDescriptors(**self._read(key))

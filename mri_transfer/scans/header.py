@@ -1,4 +1,4 @@
-"""What a NIfTI header says, judged before a single voxel is read."""
+"""Validation of a NIfTI header, before any voxel is read."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 
 __all__ = ["ScanHeader", "VolumeSpec", "check_header"]
 
-#: Deflate cannot shrink anything further than this.
+#: Largest compression ratio of deflate.
 _MAX_GZIP_RATIO = 1032
 _MAX_OFFSET_BYTES = 1 << 26
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class VolumeSpec:
-    """Which volumes are accepted; nothing here changes a voxel."""
+    """Limits for accepted volumes; they do not change voxels."""
 
     max_voxels: int = Field(default=512**3, gt=0)
     """Largest number of voxels."""
     max_megabytes: int = Field(default=1000, gt=0)
-    """Largest size of the voxels as stored, uncompressed (10^6 bytes)."""
+    """Largest size of the stored voxels, uncompressed (10^6 bytes)."""
     min_axis_voxels: int = Field(default=16, ge=1)
-    """Fewest voxels along any axis; a slab of 32 slices passes."""
+    """Smallest number of voxels along any axis; a slab of 32 slices passes."""
     min_spacing_mm: float = Field(default=0.05, gt=0)
-    """Smallest distance of voxels; less means a header in the wrong unit."""
+    """Smallest voxel size; smaller values indicate a wrong unit in the header."""
     max_spacing_mm: float = Field(default=10.0, gt=0)
-    """Largest distance of voxels."""
+    """Largest voxel size."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,13 +60,13 @@ class ScanHeader:
     shape : tuple of int
         Voxels along the three axes as stored.
     dtype : numpy.dtype
-        Type of a voxel as stored, byte order included.
+        Type of the stored voxels, including byte order.
     affine : ndarray of shape (4, 4), float64
         Stored voxel index to RAS+ world, in mm.
     spacing_mm : tuple of float
-        Distance of voxels along the three axes as stored.
+        Voxel size along the three axes as stored.
     orientation : str
-        Where the stored axes point, such as ``LAS``.
+        Directions of the stored axes, such as ``LAS``.
     nifti : nibabel.Nifti1Header
         The header itself, NIfTI-1 or NIfTI-2.
     """
@@ -82,14 +82,14 @@ class ScanHeader:
 
     @property
     def where(self) -> str:
-        """How messages name the scan."""
+        """The scan's name in messages."""
         return scan_place(self.scan_id, self.path)
 
 
 def check_header(path: str | Path, *, scan_id: str, spec: VolumeSpec | None = None) -> ScanHeader:
-    """Read a scan's header and refuse what is not a 3-D image of sane size and known orientation.
+    """Read a scan's header, and refuse all but 3-D images of plausible size and known orientation.
 
-    Reads a few hundred bytes, whatever the header declares.
+    Only a few hundred bytes are read, whatever the header declares.
 
     Parameters
     ----------
@@ -102,9 +102,9 @@ def check_header(path: str | Path, *, scan_id: str, spec: VolumeSpec | None = No
     Raises
     ------
     UnreadableScanError
-        If the file is missing, may not be read, is cut short or is not NIfTI.
+        If the file is missing, unreadable, truncated or not NIfTI.
     UnsupportedScanError
-        If it is NIfTI, but not a 3-D grey image with known orientation within the limits.
+        If it is NIfTI, but not a 3-D greyscale image of known orientation within the limits.
     """
     path, spec = Path(path), spec or VolumeSpec()
     where = scan_place(scan_id, path)
@@ -142,22 +142,22 @@ def _spatial_shape(nifti: Any, spec: VolumeSpec, where: str) -> tuple[int, int, 
         )
     if n_axes < 3 or math.prod(shape[3:]) != 1:
         raise UnsupportedScanError(
-            "a picture, not a volume" if n_axes < 3 else "more than one volume in the file",
+            "a 2-D image, not a volume" if n_axes < 3 else "more than one volume in the file",
             where=where,
             found=times(shape),
             expected="three axes, or a fourth of length 1",
             remedy="Use the whole 3-D scan"
             if n_axes < 3
-            else "Choose or average the volumes and save a 3-D file",
+            else "Select or average the volumes and save a 3-D file",
         )
     x, y, z = shape[:3]
     if x * y * z > spec.max_voxels:
         raise UnsupportedScanError(
-            "the header declares more voxels than are accepted",
+            "the header declares too many voxels",
             where=where,
             found=times(shape),
             expected=f"at most {spec.max_voxels}",
-            remedy="Check that the header is right; if it is, resample the scan",
+            remedy="Check the header; if it is correct, resample the scan",
         )
     if min(x, y, z) < spec.min_axis_voxels:
         raise UnsupportedScanError(
@@ -182,17 +182,17 @@ def _voxel_type(nifti: Any, where: str) -> np.dtype[Any]:
     name = nifti1.data_type_codes.label[code]
     if dtype.kind not in "iuf":
         raise UnsupportedScanError(
-            "voxels are not single real numbers that can be read",
+            "voxels are not real scalars",
             where=where,
             found=f"{name} (code {code})",
             expected="integers or floating point of up to 64 bits",
-            remedy="Use the grey-value scan, not a rendering, a mask of bits or a phase image",
+            remedy="Use the greyscale scan, not a rendering, a bit mask or a phase image",
         )
     if bits not in (0, 8 * dtype.itemsize):
         raise UnreadableScanError(
-            "the header contradicts itself about the type of voxels",
+            "the header contradicts itself about the voxel type",
             where=where,
-            found=f"{name}, but {bits} bits a voxel",
+            found=f"{name}, but {bits} bits per voxel",
             expected=f"{8 * dtype.itemsize} bits",
             remedy=DAMAGED,
         )
@@ -200,24 +200,24 @@ def _voxel_type(nifti: Any, where: str) -> np.dtype[Any]:
 
 
 def _bytes_needed(nifti: Any, voxel_bytes: int, spec: VolumeSpec, where: str) -> int:
-    """Return how many unpacked bytes the file must have, if that is a sane number."""
+    """Return the size in bytes that the uncompressed file must have, if it is plausible."""
     offset = float(nifti["vox_offset"])
     first = int(nifti["sizeof_hdr"]) + 4
     if not first <= offset <= _MAX_OFFSET_BYTES or not offset.is_integer():
         raise UnreadableScanError(
-            "the header says that voxels begin at an impossible place",
+            "the header declares an impossible voxel offset",
             where=where,
             found=f"byte {offset:g}",
-            expected=f"byte {first} or a little later",
+            expected=f"byte {first} or shortly after",
             remedy=DAMAGED,
         )
     if voxel_bytes > spec.max_megabytes * 10**6:
         raise UnsupportedScanError(
-            "the header declares more data than is accepted",
+            "the header declares too much data",
             where=where,
             found=f"{voxel_bytes / 1e6:.0f} MB",
             expected=f"at most {spec.max_megabytes} MB",
-            remedy="Check that the header is right; if it is, resample the scan",
+            remedy="Check the header; if it is correct, resample the scan",
         )
     return int(offset) + voxel_bytes
 
@@ -228,18 +228,18 @@ def _check_length(needed: int, file_bytes: int, *, compressed: bool, where: str)
             "the file is shorter than its header declares",
             where=where,
             found=f"{file_bytes} bytes" + (", compressed" if compressed else ""),
-            expected=f"{needed} bytes" + (", unpacked" if compressed else ""),
+            expected=f"{needed} bytes" + (", uncompressed" if compressed else ""),
             remedy=DAMAGED,
         )
 
 
 def _check_scale(nifti: Any, where: str) -> None:
     slope, intercept = float(nifti["scl_slope"]), float(nifti["scl_inter"])
-    # A slope of 0 or NaN is how writers say that there is no scale; the intercept is void then.
+    # A slope of 0 or NaN means no scaling; the intercept is then ignored.
     if math.isnan(slope) or slope == 0 or math.isfinite(slope + intercept):
         return
     raise UnreadableScanError(
-        "the header scales voxels by something that is no number",
+        "the header's scale factors are not numbers",
         where=where,
         found=f"slope {slope:g}, intercept {intercept:g}",
         expected="finite numbers, or slope 0 for none",

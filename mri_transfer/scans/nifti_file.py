@@ -1,4 +1,4 @@
-"""The file of a scan: what it is by its first bytes, and how its failures are told."""
+"""Scan files: recognise them by their first bytes, and report their faults."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ __all__ = [
     "scan_place",
 ]
 
-#: What to do about a damaged file.
+#: The remedy for a damaged file.
 DAMAGED = "Copy or convert the file again from its source"
 
 _NOT_NIFTI = "Convert the scan to NIfTI, for example from DICOM with dcm2niix"
 _ONE_FILE = "Save header and voxels as one .nii file"
-_UNPACK = "Unpack it and name the scan inside"
+_UNPACK = "Unpack it and use the scan inside"
 _REPACK = "Unpack it, and compress the scan with gzip or not at all"
-_FETCH = "Fetch the scan it stands for (datalad get, git annex get, git lfs pull)"
-_DOWNLOAD = "Download the scan again: such a page is usually a login or an error message"
+_FETCH = "Fetch the scan itself (datalad get, git annex get, git lfs pull)"
+_DOWNLOAD = "Download the scan again: this is usually a login page or an error message"
 _SIGNATURES = {348: b"n+1", 540: b"n+2"}
 _GZIP_MAGIC = b"\x1f\x8b"
-#: What else lies under the names of scans: where its mark stands, the mark, what it is, what to do.
+#: Other formats found under the names of scans: offset, signature, description and remedy.
 _OTHER_KINDS = (
     (128, b"DICM", "a DICOM file", _NOT_NIFTI),
     (0, _GZIP_MAGIC, "compressed twice", "Unpack it once"),
@@ -57,9 +57,9 @@ _OTHER_KINDS = (
     (0, b"\0\0\0\1", "a FreeSurfer volume (MGH)", "Convert it with mri_convert"),
     (0, b"\x89PNG", "a PNG picture", _NOT_NIFTI),
     (0, b"\xff\xd8\xff", "a JPEG picture", _NOT_NIFTI),
-    (0, b"/annex/objects/", "a pointer of git-annex", _FETCH),
-    (0, b"version https://git-lfs", "a pointer of Git LFS", _FETCH),
-    (0, b"<", "a page in HTML or XML", _DOWNLOAD),
+    (0, b"/annex/objects/", "a git-annex pointer", _FETCH),
+    (0, b"version https://git-lfs", "a Git LFS pointer", _FETCH),
+    (0, b"<", "an HTML or XML page", _DOWNLOAD),
 )
 
 _ByteOrder: TypeAlias = Literal["little", "big"]
@@ -67,18 +67,18 @@ _ORDERS: tuple[_ByteOrder, ...] = ("little", "big")
 
 
 def scan_place(scan_id: str, path: Path) -> str:
-    """Return how messages name a scan: on one line, whatever letters are in its path."""
+    """Return a scan's name in messages, on one line whatever its path contains."""
     text = str(path)
     return f"scan {scan_id} ({text if text.isprintable() else repr(text)})"
 
 
 @contextlib.contextmanager
 def scan_faults(where: str) -> Iterator[None]:
-    """Turn whatever goes wrong with a scan's file into a ScanError.
+    """Convert any exception from reading a scan's file to a ScanError.
 
-    A damaged file can make the readers raise nearly anything (zlib.error, EOFError, struct.error,
-    OverflowError, ...), and one bad scan must never stop a batch. What the machine lacks (memory,
-    room, a package) is no fault of the scan: that is raised as a MachineError.
+    A damaged file can make the readers raise almost anything (zlib.error, EOFError, struct.error,
+    OverflowError, ...), and one bad scan must never stop a batch. Faults of the machine (memory,
+    disk space, a missing package) are raised as MachineError.
     """
     try:
         yield
@@ -92,10 +92,10 @@ def scan_faults(where: str) -> Iterator[None]:
 def _scan_fault(error: Exception, where: str) -> UnreadableScanError:
     if isinstance(error, PermissionError):
         return UnreadableScanError(
-            "the file may not be read",
+            "no permission to read the file",
             where=where,
             found=error.strerror,
-            remedy="Give yourself permission to read the file and to enter its folders",
+            remedy="Change the permissions of the file and its folders",
         )
     if isinstance(error, OSError) and error.strerror is not None:
         kind = UnreachableScanError if error.errno in UNREACHABLE else UnreadableScanError
@@ -103,7 +103,7 @@ def _scan_fault(error: Exception, where: str) -> UnreadableScanError:
             "the file cannot be read",
             where=where,
             found=error.strerror,
-            remedy="Check its disk or network share, and the links on the way to it",
+            remedy="Check its disk or network share, and the links in its path",
         )
     return UnreadableScanError(
         "the file is damaged or not NIfTI",
@@ -114,23 +114,23 @@ def _scan_fault(error: Exception, where: str) -> UnreadableScanError:
 
 
 def is_named_gzip(path: Path) -> bool:
-    """Return whether a file claims to be compressed."""
+    """Return whether a file is compressed, by its name."""
     return path.name.casefold().endswith(".gz")
 
 
 def open_scan(path: Path) -> BinaryIO:
-    """Open a scan's bytes, unpacked."""
+    """Open a scan's file, decompressing it if needed."""
     opener = gzip.open if is_named_gzip(path) else open
     return cast(BinaryIO, opener(path, "rb"))
 
 
 def file_size(path: Path, *, where: str) -> int:
-    """Return the size in bytes of a regular, non-empty file that is named like NIfTI.
+    """Return the size in bytes of a regular, non-empty file with a NIfTI name.
 
     Raises
     ------
     UnreadableScanError, UnsupportedScanError
-        If it is not one.
+        If the file is anything else.
     """
     try:
         status = os.stat(path)
@@ -141,18 +141,18 @@ def file_size(path: Path, *, where: str) -> int:
             remedy="Correct its path (in the manifest, if there is one)",
         ) from None
     if not stat.S_ISREG(status.st_mode):
-        # Opening a pipe or a device could block for ever.
+        # Opening a pipe or a device could block forever.
         raise UnreadableScanError(
-            "not a regular file", where=where, remedy="Name the NIfTI file itself"
+            "not a regular file", where=where, remedy="Give the NIfTI file itself"
         )
     if status.st_size == 0:
         raise UnreadableScanError("the file is empty", where=where, remedy=DAMAGED)
     if not path.name.casefold().endswith((".nii", ".nii.gz")):
         is_pair = path.name.casefold().endswith((".hdr", ".img", ".hdr.gz", ".img.gz"))
         raise UnsupportedScanError(
-            "the file is not named like NIfTI",
+            "the file does not have a NIfTI name",
             where=where,
-            found=f"one half of a pair, {path.suffix}" if is_pair else f"the ending {path.suffix}",
+            found=f"one half of a pair, {path.suffix}" if is_pair else f"suffix {path.suffix}",
             expected=".nii or .nii.gz",
             remedy=_ONE_FILE if is_pair else _NOT_NIFTI,
         )
@@ -160,14 +160,14 @@ def file_size(path: Path, *, where: str) -> int:
 
 
 def read_header(path: Path, *, where: str) -> Nifti1Header:
-    """Return the NIfTI-1 or NIfTI-2 header, built from the file's first bytes alone.
+    """Return the NIfTI-1 or NIfTI-2 header, from the file's first bytes only.
 
-    Extensions of the header are not read: their declared size is not to be trusted either.
+    Header extensions are not read, as their declared size cannot be trusted.
 
     Raises
     ------
     UnreadableScanError
-        If the file does not begin with such a header, or is not compressed as its name says.
+        If the file does not begin with such a header, or its compression does not match its name.
     """
     import nibabel as nib
 
@@ -188,7 +188,7 @@ def read_header(path: Path, *, where: str) -> Nifti1Header:
 
 
 def _first_bytes(path: Path) -> tuple[bytes, bool]:
-    """Return the first bytes, unpacked whatever the name says, and whether they were packed."""
+    """Return the first bytes, decompressed, and whether the file is compressed."""
     with path.open("rb") as stream:
         is_gzip = stream.read(2) == _GZIP_MAGIC
     opener: Any = gzip.open if is_gzip else open
@@ -198,9 +198,9 @@ def _first_bytes(path: Path) -> tuple[bytes, bool]:
 
 def _not_nifti(start: bytes, where: str) -> UnreadableScanError:
     found, remedy = f"a file that begins with {start[:8]!r}", _NOT_NIFTI
-    for offset, mark, kind, mend in _OTHER_KINDS:
+    for offset, mark, kind, kind_remedy in _OTHER_KINDS:
         if start[offset:].startswith(mark):
-            found, remedy = kind, mend
+            found, remedy = kind, kind_remedy
             break
     return UnreadableScanError("not a NIfTI file", where=where, found=found, remedy=remedy)
 
@@ -220,7 +220,7 @@ def _wrong_signature(signature: bytes, where: str) -> UnreadableScanError:
     if signature in (b"ni1", b"ni2"):
         what, remedy = "the header of a NIfTI pair (.hdr and .img)", _ONE_FILE
     elif signature == bytes(3):
-        what = "an Analyze file, which does not say where left and right are"
+        what = "an Analyze file, which does not define left and right"
         remedy = _NOT_NIFTI
     return UnreadableScanError(
         what, where=where, found=repr(signature), expected="'n+1' or 'n+2'", remedy=remedy

@@ -1,10 +1,9 @@
-"""Perturbations: what scanners and patients do to a scan, in graded and physical amounts.
+"""Perturbations: image degradations by scanner and patient, graded in physical units.
 
-Each is a function of one scan and a seed. It acts on the prepared volume, on its own grid, so that
-a registration or a brain mask that fails on a bad scan is not part of what is measured here: the
-`quality` module judges that. What was background stays background: noise or ghosts outside a
-masked brain would be seen as a head. Volumes that end inside the head (slabs) are taken to go on
-unchanged beyond their ends, as nothing is known of what lies there.
+Each is a function of one scan and a seed. It acts on the prepared volume, on the same grid, so that
+failures of registration or brain masking on a bad scan are not measured here; the `quality` module
+detects them. Background stays background, as noise or ghosts outside a masked brain would be
+segmented as head. Volumes that end inside the head (slabs) are continued with their last slice.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ PerturbationKind: TypeAlias = Literal[
     "motion", "noise", "bias", "thickness", "resolution", "offset", "gamma", "rotation"
 ]
 
-#: Raise when the same volume, perturbation and seed would give other voxels.
+#: Increment when the same volume, perturbation and seed would give other voxels.
 _VERSION = "perturbed/1"
 
 _UNITS: dict[PerturbationKind, str] = {
@@ -63,33 +62,33 @@ _LEVELS: dict[PerturbationKind, tuple[float, float, float]] = {
     "gamma": (1.1, 1.3, 1.6),
     "rotation": (2.0, 4.0, 8.0),
 }
-#: Times at which the head moves, and how far they may stray, over the time of the scan.
+#: Number of head movements, and the jitter of their times, in steps between movements.
 _MOVEMENTS, _STRAY = 4, 0.3
-#: Highest total power of the polynomial that makes the bias field.
+#: Total degree of the bias field's polynomial.
 _BIAS_ORDER = 3
-#: Millimetres in which the field's polynomial is written: about half a brain.
+#: Unit of the polynomial's coordinates in millimetres: about half a brain.
 _BIAS_UNIT_MM = 90.0
 #: The intensity of the brightest tissue: this percentile inside the head.
 _BRIGHT_PERCENTILE = 95.0
-#: What a slab is continued by at each end while it is worked on.
+#: Length by which a slab is temporarily continued at each end.
 _MARGIN_MM = 16.0
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Perturbation:
-    """What is done to a scan, and how much of it."""
+    """Kind and level of a perturbation."""
 
     kind: PerturbationKind
-    """`motion`: the head moves while the scan is taken; `noise`: Rician noise; `bias`: smooth
-    shading; `thickness`: thicker axial slices; `resolution`: larger voxels; `offset`: slices cut
-    higher or lower; `gamma`: other contrast; `rotation`: a head that lies askew."""
+    """`motion`: head motion during the scan; `noise`: Rician noise; `bias`: smooth shading;
+    `thickness`: thicker axial slices; `resolution`: larger voxels; `offset`: slices cut higher or
+    lower; `gamma`: different contrast; `rotation`: a rotated head."""
     level: float = Field(gt=0, allow_inf_nan=False)
-    """How much, in `unit`."""
+    """Severity, in `unit`."""
 
     @model_validator(mode="after")
     def _check(self) -> Perturbation:
         if self.kind == "bias" and self.level >= 200:
-            raise ValueError("a bias field of 200 % would leave no signal: stay below")
+            raise ValueError("a bias field must be below 200 %, which would leave no signal")
         return self
 
     @property
@@ -99,7 +98,7 @@ class Perturbation:
 
     @property
     def name(self) -> str:
-        """Kind, level and unit in words, such as ``noise, 3 % of the brightest tissue``."""
+        """Kind, level and unit as text, such as ``noise, 3 % of the brightest tissue``."""
         return f"{self.kind}, {self.level:g} {self.unit}"
 
 
@@ -109,9 +108,9 @@ def default_perturbations() -> tuple[Perturbation, ...]:
     ==========  =====  ========  ======  ====================================================
     kind        mild   moderate  severe  unit
     ==========  =====  ========  ======  ====================================================
-    motion      1      3         6       mm and degrees a movement, at most, on each axis
+    motion      1      3         6       mm and degrees at most, per movement and axis
     noise       3      5         9       % of the brightest tissue (standard deviation)
-    bias        20     40        80      % between the darkest and the brightest place
+    bias        20     40        80      % between darkest and brightest position
     thickness   2      3         5       mm between and through axial slices
     resolution  1.5    2         3       mm, all three axes
     offset      1      3         6       mm up or down
@@ -119,8 +118,8 @@ def default_perturbations() -> tuple[Perturbation, ...]:
     rotation    2      4         8       degrees about an axis in space
     ==========  =====  ========  ======  ====================================================
 
-    Noise and bias are graded as in the simulated brains of BrainWeb (Kwan, Evans and Pike 1999,
-    IEEE TMI 18:1085-1097), where noise goes to 9 % and fields to 40 %.
+    Noise and bias are graded as in BrainWeb (Kwan, Evans and Pike 1999, IEEE TMI 18:1085-1097),
+    where noise goes up to 9 % and bias fields up to 40 %.
     """
     return tuple(
         Perturbation(kind=kind, level=level)
@@ -130,15 +129,15 @@ def default_perturbations() -> tuple[Perturbation, ...]:
 
 
 def perturbed_key(*, volume_key: str, perturbation: Perturbation, seed: int) -> str:
-    """Return the key of a perturbed volume: the volume's own and what was done to it.
+    """Return the key of a perturbed volume.
 
     Parameters
     ----------
     volume_key : str
-        `preparation.prepared_key`, or the SHA-256 of a scan that passed through preparation.
+        `preparation.prepared_key`, or the SHA-256 of a scan that passed through unchanged.
     perturbation : Perturbation
     seed : int
-        The run's.
+        The run's seed.
     """
     return digest(
         {
@@ -151,16 +150,16 @@ def perturbed_key(*, volume_key: str, perturbation: Perturbation, seed: int) -> 
 
 
 def perturbation_seed(*, volume_key: str, perturbation: Perturbation, seed: int) -> int:
-    """Return the seed of a scan's draw.
+    """Return the seed for one scan.
 
-    It hangs on the scan's content, the kind and the run's seed, on no other scan and no state.
-    The levels of a kind share it: they differ in degree alone.
+    It depends on the scan's content, the kind and the run's seed, not on other scans or on global
+    state. The levels of a kind share it, so that they differ only in degree.
     """
     return int(digest([_VERSION, volume_key, perturbation.kind, seed])[:12], 16)
 
 
 def perturb(volume: Volume, perturbation: Perturbation, *, seed: int) -> Volume:
-    """Return a volume as it would have been under a perturbation, on the same grid.
+    """Apply a perturbation to a volume, on the same grid.
 
     Parameters
     ----------
@@ -168,19 +167,19 @@ def perturb(volume: Volume, perturbation: Perturbation, *, seed: int) -> Volume:
         A prepared scan, axes in RAS+.
     perturbation : Perturbation
     seed : int
-        Draws what the level leaves open: when and how the head moves, the noise, the shape of the
-        field, up or down, brighter or darker. The same seed gives the same bytes.
+        Determines what the level leaves open: times and directions of movement, the noise, the
+        shape of the field, up or down, brighter or darker. The same seed gives the same bytes.
 
     Returns
     -------
     Volume
-        The lowest value of the volume, its background, keeps its place, but under `offset` and
-        `rotation`, which move it along with the head.
+        The background (the lowest value) does not change, except under `offset` and `rotation`,
+        which move it with the head.
 
     Notes
     -----
-    A shifted slab of 32 slices remains one of 32 slices: those that leave it at one end are lost,
-    and at the other end the last one is repeated.
+    A shifted slab keeps its number of slices: slices shifted out at one end are lost, and the last
+    one is repeated at the other end.
     """
     rng = np.random.default_rng(seed)
     voxels = _PERTURB[perturbation.kind](volume, perturbation.level, rng)
@@ -196,9 +195,9 @@ def cut_perturbed(
 ) -> SliceStack:
     """Perturb a volume and cut its slices.
 
-    The positions are found anew on the perturbed volume, as they would be for such a scan. Only
-    under `offset` they stay where the unperturbed volume has them: evenly spread slices follow
-    the head, which would undo the shift. The published choice by entropy always follows it.
+    Slice positions are recomputed on the perturbed volume, as for any scan, except under `offset`:
+    evenly spaced slices would follow the head and undo the shift, so that the positions of the
+    unperturbed volume are kept. The published selection by entropy always follows the head.
 
     Parameters
     ----------
@@ -210,7 +209,7 @@ def cut_perturbed(
     Raises
     ------
     SliceError
-        If the perturbed scan offers too few slices.
+        If the perturbed scan has too few slices.
     """
     if perturbation.kind == "offset" and spec.selection == "extent":
         z_mm = plan_slices(volume, spec).z_mm
@@ -220,10 +219,10 @@ def cut_perturbed(
 
 
 def _motion(volume: Volume, level: float, rng: np.random.Generator) -> FloatArray:
-    """Fill k-space from the head at several places (Shaw et al. 2019, MIDL, PMLR 102:427-436).
+    """Compose k-space from several head positions (Shaw et al. 2019, MIDL, PMLR 102:427-436).
 
-    The slow axis, along which places change with time, is the one from front to back: a common
-    phase encoding direction, and one that no slab cuts short.
+    The slow axis, along which the position changes with time, is anterior-posterior: a common phase
+    encoding direction, and one that is complete in every slab.
     """
     import torchio as tio
 
@@ -237,7 +236,7 @@ def _motion(volume: Volume, level: float, rng: np.random.Generator) -> FloatArra
 
 
 def _noise(volume: Volume, level: float, rng: np.random.Generator) -> FloatArray:
-    """Add noise as magnitude images have it (Gudbjartsson and Patz 1995, MRM 34:910-914)."""
+    """Add the noise of magnitude images (Gudbjartsson and Patz 1995, MRM 34:910-914)."""
     lowest, bright = _range(volume.voxels)
     deviation = level / 100 * (bright - lowest)
     real, imaginary = deviation * rng.standard_normal((2, *volume.voxels.shape), dtype=np.float32)
@@ -246,10 +245,10 @@ def _noise(volume: Volume, level: float, rng: np.random.Generator) -> FloatArray
 
 
 def _bias(volume: Volume, level: float, rng: np.random.Generator) -> FloatArray:
-    """Multiply by the exponential of a polynomial, scaled to the level's span inside the head.
+    """Multiply by the exponential of a polynomial, scaled to the level's range inside the head.
 
-    As in TorchIO, but in millimetres from the volume's middle: fields are as smooth through a
-    slab as they are along it.
+    As in TorchIO, but in millimetres from the volume's centre, so that fields in a slab are equally
+    smooth along all axes.
     """
     powers = np.indices((_BIAS_ORDER + 1,) * 3).sum(axis=0)
     coefficients = rng.uniform(-1, 1, powers.shape)
@@ -276,10 +275,10 @@ def _resolution(volume: Volume, level: float, _rng: np.random.Generator) -> Floa
 
 
 def _resampled(volume: Volume, spacing_mm: tuple[float, float, float]) -> FloatArray:
-    """Down to larger voxels, each an average of what it covers, and back, linearly."""
+    """Resample to larger voxels, with antialiasing, and back linearly."""
     import torchio as tio
 
-    # A grid is never made finer than it is: that would add nothing and cost time.
+    # Upsampling would add nothing and cost time.
     x, y, z = map(max, spacing_mm, volume.spacing_mm)
     return _by_torchio(volume, [tio.Resample(target=(x, y, z), antialias=True)])
 
@@ -305,15 +304,15 @@ def _rotation(volume: Volume, level: float, rng: np.random.Generator) -> FloatAr
     from scipy.spatial.transform import Rotation
 
     axis = rng.standard_normal(3)
-    turn = Rotation.from_rotvec(level * axis / np.linalg.norm(axis), degrees=True).as_matrix()
+    rotation = Rotation.from_rotvec(level * axis / np.linalg.norm(axis), degrees=True).as_matrix()
     spacing = np.array(volume.spacing_mm)
-    # From voxels to millimetres, turned, and back to voxels, about the middle of the head.
-    matrix = turn * spacing / spacing[:, None]
-    middle = np.argwhere(volume.voxels > volume.voxels.min()).mean(axis=0)
-    turned: FloatArray = ndimage.affine_transform(
-        volume.voxels, matrix, offset=middle - matrix @ middle, order=1, mode="nearest"
+    # From voxels to millimetres, rotated, and back to voxels, about the centre of the head.
+    matrix = rotation * spacing / spacing[:, None]
+    centre = np.argwhere(volume.voxels > volume.voxels.min()).mean(axis=0)
+    rotated: FloatArray = ndimage.affine_transform(
+        volume.voxels, matrix, offset=centre - matrix @ centre, order=1, mode="nearest"
     )
-    return turned
+    return rotated
 
 
 _PERTURB: dict[
@@ -331,20 +330,20 @@ _PERTURB: dict[
 
 
 def _range(voxels: FloatArray) -> tuple[float, float]:
-    """Return the background's value and that of the brightest tissue."""
+    """Return the intensities of the background and of the brightest tissue."""
     lowest = float(voxels.min())
     return lowest, float(np.percentile(voxels[voxels > lowest], _BRIGHT_PERCENTILE))
 
 
 def _by_torchio(volume: Volume, transforms: Sequence[Any], *, last_axis: int = 2) -> FloatArray:
-    """Apply transforms of TorchIO, and return to the volume's grid.
+    """Apply TorchIO transforms, and resample to the volume's grid.
 
     Parameters
     ----------
     volume : Volume
     transforms : sequence
     last_axis : int
-        The axis to hand over as the last one, along which motion is spread over time.
+        The axis passed to TorchIO as the last one, along which motion is spread over time.
     """
     import torchio as tio
 
@@ -355,12 +354,12 @@ def _by_torchio(volume: Volume, transforms: Sequence[Any], *, last_axis: int = 2
     wide = np.pad(volume.voxels - lowest, ((0, 0), (0, 0), (margin, margin)), mode="edge")
     voxels = np.ascontiguousarray(wide.transpose(order))
     affine = np.diag([*np.array(volume.spacing_mm)[order], 1.0])
-    # TorchIO moves heads about the world's origin.
+    # TorchIO rotates about the world origin.
     affine[:3, 3] = -affine[:3, :3] @ np.argwhere(voxels > 0).mean(axis=0)
     make: Any = tio.ScalarImage
     subject = tio.Subject(scan=make(tensor=voxels[None], affine=affine))
     for transform in [*transforms, tio.Resample(target=(voxels.shape, affine))]:
-        # Calling a transform would draw from torch's global generator.
+        # Calling the transform itself would use torch's global random generator.
         subject = transform.apply_transform(subject)
     result = subject.scan.numpy()[0].transpose(np.argsort(order))
     inner: FloatArray = result[:, :, margin : margin + volume.voxels.shape[2]] + lowest

@@ -1,7 +1,7 @@
-"""Volume: a scan's voxels in RAS+, and the checks that it holds an image.
+"""Volume: a scan's voxels in RAS+, and checks of their intensities.
 
-Axis 0 runs from the patient's left to the right, axis 1 from back to front, axis 2 from bottom
-to top, whatever the order and direction on disk.
+Axis 0 runs from the patient's left to right, axis 1 from posterior to anterior, axis 2 from
+inferior to superior, whatever the orientation on disk.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from mri_transfer.scans.nifti_file import DAMAGED, open_scan, scan_faults
 __all__ = ["ScanHeader", "Volume", "VolumeSpec", "check_header", "load_volume"]
 
 _CHUNK_BYTES = 1 << 20
-#: More behind the voxels means that the header speaks of another volume than the file holds.
+#: More trailing bytes mean that the header does not belong to the file's voxels.
 _MAX_TRAILING_BYTES = 1 << 26
-#: The commonest value at a volume's border is its background if it fills this share of all.
+#: The most common value at a volume's border is its background if this fraction of voxels has it.
 _BACKGROUND_SHARE = 0.2
-#: Share of the rest that may lie on its other side, by more than this share of the range:
-#: interpolation rings a little.
+#: Fraction of the other voxels that may be darker, by more than this fraction of the range, to
+#: allow for interpolation ringing.
 _ASIDE_SHARE, _AMID = 0.1, 0.05
-#: Smaller numbers are what integers look like when they are read as floating point.
+#: Smaller values indicate integers read as floating point.
 _MIN_PEAK = float(np.finfo(np.float32).tiny)
 
 
@@ -41,8 +41,8 @@ class Volume:
     voxels : ndarray of shape (X, Y, Z), float32
         Finite values, axes in RAS+ order.
     affine : ndarray of shape (4, 4), float64
-        Voxel index to world, in mm. Oblique scans keep their obliqueness: axes are permuted and
-        flipped, never resampled.
+        Voxel index to world, in mm. Oblique scans stay oblique: axes are permuted and flipped, but
+        voxels are not resampled.
     scan_id : str
     """
 
@@ -59,8 +59,8 @@ class Volume:
 def load_volume(path: str | Path, *, scan_id: str, spec: VolumeSpec | None = None) -> Volume:
     """Load a NIfTI-1 or NIfTI-2 scan in RAS+.
 
-    The header is judged first (`check_header`), so that no file can make the program reserve
-    memory for more than the limits in `spec`. Scale factors and byte order are honoured; the
+    The header is checked first (`check_header`), so that no file can make the program allocate
+    more memory than the limits in `spec` allow. Scale factors and byte order are applied; the
     checksum of a compressed file is verified.
 
     Parameters
@@ -80,8 +80,8 @@ def load_volume(path: str | Path, *, scan_id: str, spec: VolumeSpec | None = Non
     UnreadableScanError, UnsupportedScanError
         See `check_header`; also if the voxels cannot be read.
     IntensityError
-        If voxels are NaN or infinite, all zero, all the same, of two values only (a mask), too
-        small to be intensities, or if the background lies amid the values of tissue (z-scores).
+        If voxels are NaN or infinite, all zero, constant, binary (a mask), too small to be
+        intensities, or if the background is not the darkest value (z-scores).
     """
     header = check_header(path, scan_id=scan_id, spec=spec)
     with scan_faults(header.where):
@@ -101,22 +101,22 @@ def _read_voxels(header: ScanHeader) -> npt.NDArray[np.float32]:
         # Without memory mapping: a file that shrinks while mapped would kill the process.
         proxy = read(stream, header.nifti, mmap=False)
         with np.errstate(over="ignore", invalid="ignore"):
-            # A scale factor can exceed float32; that shows as an infinity, which is refused.
+            # A scale factor can exceed float32; this gives infinities, which are refused.
             voxels = np.asarray(proxy, dtype=np.float32)
         _read_to_end(stream, header)
     return voxels.reshape(header.shape)
 
 
 def _read_to_end(stream: BinaryIO, header: ScanHeader) -> None:
-    """Have the checksum of a gzip file compared, which happens only when its end is reached."""
+    """Read to the end, as the checksum of a gzip file is only verified there."""
     trailing = 0
-    while piece := stream.read(_CHUNK_BYTES):
-        trailing += len(piece)
+    while chunk := stream.read(_CHUNK_BYTES):
+        trailing += len(chunk)
         if trailing > _MAX_TRAILING_BYTES:
             raise UnreadableScanError(
                 "the file is much longer than its header declares",
                 where=header.where,
-                found=f"more than {_MAX_TRAILING_BYTES >> 20} MiB behind the voxels",
+                found=f"more than {_MAX_TRAILING_BYTES >> 20} MiB after the voxels",
                 remedy=DAMAGED,
             )
 
@@ -133,32 +133,30 @@ def _check_intensities(voxels: npt.NDArray[np.float32], header: ScanHeader) -> N
         )
     if low == high:
         raise IntensityError(
-            "the volume is empty: all voxels are zero"
-            if low == 0
-            else "the volume is constant: there is no image in it",
+            "the volume is empty: all voxels are zero" if low == 0 else "the volume is constant",
             where=header.where,
             found=f"{low:g} everywhere",
-            remedy="Look at the scan and export it again",
+            remedy="Inspect the scan and export it again",
         )
     if max(-low, high) < _MIN_PEAK:
         raise IntensityError(
             "voxels are too small to be intensities",
             where=header.where,
             found=f"at most {max(-low, high):g}",
-            remedy="Convert the scan again: its header seems to say floating point of voxels that "
-            "are integers",
+            remedy="Convert the scan again: its header probably declares integer voxels as "
+            "floating point",
         )
     if np.count_nonzero(voxels == low) + np.count_nonzero(voxels == high) == voxels.size:
         raise IntensityError(
-            "the volume holds only two values: a mask, not an image",
+            "the volume has only two values: a mask, not an image",
             where=header.where,
             found=f"{low:g} and {high:g}",
-            remedy="Name the scan that the mask was made from",
+            remedy="Use the scan that the mask belongs to",
         )
 
 
 def _check_background(voxels: npt.NDArray[np.float32], header: ScanHeader) -> None:
-    """Refuse a brain whose background, all of one value, lies amid the values of tissue."""
+    """Refuse a brain whose constant background is not darker than tissue."""
     faces = [np.take(voxels, at, axis).ravel() for axis in range(3) for at in (0, -1)]
     values, counts = np.unique(np.concatenate(faces), return_counts=True)
     background = values[counts.argmax()]
@@ -172,21 +170,21 @@ def _check_background(voxels: npt.NDArray[np.float32], header: ScanHeader) -> No
             "the background is not the darkest value, as after z-scoring inside the brain",
             where=header.where,
             found=f"{background:g} in {share:.0%} of the volume, tissue from {low:g} to {high:g}",
-            expected="tissue that is brighter than what surrounds it",
-            remedy="Use the scan before its intensities were standardised, or add a number to the "
-            "brain that brings its darkest voxel above the background",
+            expected="tissue brighter than the background",
+            remedy="Use the scan before intensity standardisation, or add a constant inside the "
+            "brain so that its darkest voxel is above the background",
         )
 
 
 def _to_ras(
     voxels: npt.NDArray[np.float32], affine: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Permute and flip axes until they run to the right, to the front and upwards."""
+    """Permute and flip axes to RAS+."""
     from monai.data import meta_tensor
     from monai.transforms import Orientation  # type: ignore[attr-defined]
 
     wrap: Any = meta_tensor.MetaTensor
-    # Labels are spelt out: their default means something else from one MONAI version to the next.
+    # Labels are explicit, as their default differs between MONAI versions.
     to_ras: Any = Orientation(axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))
     image = to_ras(wrap(voxels[np.newaxis], affine=affine))
     return (

@@ -30,7 +30,7 @@ from mri_transfer.errors import ConfigurationError
 from mri_transfer.metrics.paired import corrected_standard_error
 from mri_transfer.models.aggregation import Aggregation, resolve_aggregation
 from mri_transfer.models.features import Pooling
-from mri_transfer.models.heads import HEAD_KINDS, AnyHeadSpec, HeadSpec
+from mri_transfer.models.heads import HEAD_KINDS, HEADS, AnyHeadSpec, HeadSpec
 
 __all__ = [
     "FoldSearch",
@@ -39,18 +39,6 @@ __all__ = [
     "check_space",
     "searched_poolings",
 ]
-
-#: What `auto` means, by the kind of head.
-_SPACES: dict[str, dict[str, list[Any]]] = {
-    "linear": {
-        "features.pooling": ["average"],
-        "heads.inverse_l2": [[1.0, 3.0, 10.0], [100.0, 300.0, 1000.0]],
-        "heads.zones": [1, 4],
-        "predictions.aggregation": ["mean_probability"],
-    },
-    "attention": {"heads.epochs": [5, 10, 40, 80]},
-    "published": {},
-}
 
 _POOLING, _AGGREGATION, _HEADS = "features.pooling", "predictions.aggregation", "heads"
 _POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
@@ -93,7 +81,7 @@ class SearchSpec:
         """Return the values to try with a head of this kind; empty where nothing is searched."""
         if isinstance(self.space, dict):
             return self.space
-        return _SPACES[kind] if self.space == "auto" else {}
+        return dict(HEADS[kind].space) if self.space == "auto" else {}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

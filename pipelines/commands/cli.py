@@ -1,6 +1,6 @@
-"""The one command, `mri-transfer`: a thin skin over the stages.
+"""The command `mri-transfer`: a thin layer over the stages.
 
-Nothing heavy is imported before a command runs, so that `--help` answers at once.
+Nothing heavy is imported before a command runs, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ FAILED, USAGE = 1, 2
 
 app = typer.Typer(
     name="mri-transfer",
-    help="Transfer learning for Alzheimer's MRI, evaluated by patient and audited for leakage. "
+    help="Transfer learning for Alzheimer's MRI, evaluated per patient and audited for leakage. "
     "Research software, not a medical device.",
-    epilog="Exit codes: 0 done; 1 the run failed; 2 wrong usage or configuration; "
-    "3 done, but some scans were excluded (they are listed).",
+    epilog="Exit codes: 0 success; 1 failure; 2 invalid usage or configuration; "
+    "3 success, but some scans were excluded (they are listed).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -48,17 +48,19 @@ app.add_typer(manifest_app, name="manifest")
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option(help="TOML file, or one that ships with the package: hon_khan_2017.toml."),
+    typer.Option(help="TOML file, or a shipped configuration: hon_khan_2017.toml."),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="One setting, such as heads.kind=attention; may be repeated."),
+    typer.Option("--set", help="Set one option, such as heads.kind=attention; repeatable."),
 ]
 KeepOption = Annotated[
     list[str] | None,
-    typer.Option("--keep", help="Use this scan whatever its quality; may be repeated; recorded."),
+    typer.Option(
+        "--keep", help="Keep this scan whatever its quality; repeatable. The choice is recorded."
+    ),
 ]
-RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
+RunFolder = Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]
 
 
 def _version(value: bool) -> None:
@@ -81,19 +83,20 @@ def _root(
 @app.command()
 def run(
     manifest: Annotated[Path, typer.Option(help="Manifest of the cohort (.csv).")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; made if missing.")],
+    out: Annotated[Path, typer.Option(help="Run folder; created if missing.")],
     config: ConfigOption = None,
     set_: SetOption = None,
     from_: Annotated[
-        str | None, typer.Option("--from", help="Run this stage and all after it anew.")
+        str | None,
+        typer.Option("--from", help="Run this stage and all later ones even if they are current."),
     ] = None,
     until: Annotated[
-        str | None, typer.Option(help="End with this stage, such as features.")
+        str | None, typer.Option(help="Stop after this stage, such as features.")
     ] = None,
     profile: Annotated[
         str | None,
         typer.Option(
-            help="How much is computed: quick, standard or full; the same as --set profile=..."
+            help="Extent of the analysis: quick, standard or full; same as --set profile=..."
         ),
     ] = None,
     keep: KeepOption = None,
@@ -101,15 +104,15 @@ def run(
         bool,
         typer.Option(
             "--overwrite",
-            help="Take other settings or another manifest into a folder that was begun, and make "
-            "anew what depends on them.",
+            help="Allow other settings or another manifest in an existing run folder, and "
+            "recompute what depends on them.",
         ),
     ] = False,
     jobs: JobsOption = None,
     cache: CacheOption = None,
     weights: WeightsOption = None,
 ) -> None:
-    """Take a cohort all the way to an evaluation and a report."""
+    """Run all stages on a cohort, from the scans to the report."""
     from pipelines.config import read_config
     from pipelines.reporters import reporter_for
     from pipelines.runner import (
@@ -192,14 +195,14 @@ def _prepare_command(
 def _report_command(
     run: RunFolder,
     paper: Annotated[
-        str | None, typer.Option(help="Pages of report.pdf: a4 (the default) or us-letter.")
+        str | None, typer.Option(help="Paper size of report.pdf: a4 (default) or us-letter.")
     ] = None,
     pseudonymise: Annotated[
         Path | None,
         typer.Option(
             metavar="KEY_FILE",
-            help="Write it under pseudonyms instead, into RUN/report_pseudonymised; the key is "
-            "made if the file is missing.",
+            help="Write a pseudonymised report instead, to RUN/report_pseudonymised; the key file "
+            "is created if missing.",
         ),
     ] = None,
     cache: CacheOption = None,
@@ -222,8 +225,8 @@ def _report_command(
         if pseudonymise is not None:
             context = Context(workspace=workspace, config=settings, reporter=reporter)
             page = write_pseudonymous_report(context, pseudonymise)
-            console.print(f"Report under pseudonyms: {page.resolve()}", markup=False)
-            console.print(f"Keep the key where it is safe: {pseudonymise.resolve()}", markup=False)
+            console.print(f"Pseudonymised report: {page.resolve()}", markup=False)
+            console.print(f"Keep the key in a safe place: {pseudonymise.resolve()}", markup=False)
             return
         outcome = run_pipeline(
             workspace,
@@ -249,13 +252,13 @@ app.command("serve")(serve)
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of cohort and run.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the cohort and the run.")] = Path("demo"),
     cache: CacheOption = None,
     open_report: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the report in a browser at the end.")
+        bool, typer.Option("--open/--no-open", help="Open the report in a browser.")
     ] = True,
 ) -> None:
-    """Run the main job on a synthetic cohort that is grown on the spot."""
+    """Run the pipeline on a synthetic cohort, which is generated first."""
     from pipelines.jobs.demo import closing_words, run_demo
     from pipelines.reporters import reporter_for
 
@@ -271,11 +274,11 @@ def demo(
 @app.command()
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(help="Folders of finished runs, two or more.", metavar="RUN...")
+        list[Path], typer.Argument(help="Two or more finished run folders.", metavar="RUN...")
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the comparison; made if missing.")],
+    out: Annotated[Path, typer.Option(help="Output folder; created if missing.")],
 ) -> None:
-    """Set finished runs side by side, tested on the patients they share."""
+    """Compare finished runs, with tests on their common patients."""
     from pipelines.jobs.compare import compare_run_folders, comparison_lines
     from pipelines.reporters import reporter_for
 
@@ -288,7 +291,7 @@ def compare(
 
 @app.command()
 def doctor(cache: CacheOption = None, weights: WeightsOption = None) -> None:
-    """Say what is installed, which weights are found, which precision is used, and how fast."""
+    """Report the installation: versions, weights, numerical precision and speed."""
     from pipelines.jobs.doctor import examine
 
     console = open_console()
@@ -306,7 +309,7 @@ def _show_answer(console: Console, outcome: RunOutcome) -> None:
 
 
 def _end(console: Console, outcome: RunOutcome) -> None:
-    """List what was excluded and which checks failed; leave with the exit code that says so."""
+    """List excluded scans and failed checks; exit with the corresponding code."""
     _show_failed_checks(console, outcome)
     _show_excluded(console, outcome)
     if outcome.excluded or outcome.failed_checks:
@@ -325,7 +328,7 @@ def _show_failed_checks(console: Console, outcome: RunOutcome) -> None:
         )
         console.print(
             f"  {check.check}: {check.what}; expected {check.expected}, found "
-            f"{check.n_found}{f', first: {first}' if first else ''}",
+            f"{check.n_found}{f', the first: {first}' if first else ''}",
             markup=False,
         )
 
@@ -344,8 +347,8 @@ def _show_excluded(console: Console, outcome: RunOutcome) -> None:
 
 
 def main() -> None:
-    """Run the command; turn every fault into a message and an exit code."""
-    # As an exception: it stops the processes that work on scans, and removes temporary files.
+    """Run the command; report errors as a message and an exit code."""
+    # SIGTERM is raised as an exception, to stop worker processes and remove temporary files.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
         app()

@@ -1,6 +1,6 @@
 """The commands `mri-transfer manifest KIND`: from a cohort's files to a manifest.
 
-Nothing heavy is imported before a command runs, so that `--help` answers at once.
+Nothing heavy is imported before a command runs, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["manifest_app"]
 
 manifest_app = typer.Typer(
-    help="Make a manifest (one row a scan) from a cohort's files.", no_args_is_help=True
+    help="Create a manifest (one row per scan) from a cohort's files.", no_args_is_help=True
 )
 
 
@@ -50,7 +50,7 @@ def manifest_bids(
     label_column: LabelColumn = None,
     label: KnownLabels = None,
     filter_: EntityFilter = None,
-    suffix: Annotated[str, typer.Option(metavar="NAME", help="Which images are scans.")] = "T1w",
+    suffix: Annotated[str, typer.Option(metavar="NAME", help="Suffix of the images.")] = "T1w",
     space: ImageSpace = None,
     phenotype: PhenotypeTables = None,
     tables: TablesFolder = None,
@@ -82,7 +82,7 @@ def manifest_bids(
 def manifest_oasis1(
     source: Annotated[
         Path,
-        typer.Argument(metavar="SOURCE", help="Folder with the discs of OASIS-1, or one disc."),
+        typer.Argument(metavar="SOURCE", help="Folder with the OASIS-1 discs, or one disc."),
     ],
     out: OutManifest,
     images: ImagesFolder = None,
@@ -91,15 +91,15 @@ def manifest_oasis1(
     volume: VolumeKind = "t88_masked",
     selection: Selection = "all",
     min_age: Annotated[
-        float | None, typer.Option(min=0, metavar="YEARS", help="Lowest age.")
+        float | None, typer.Option(min=0, metavar="YEARS", help="Minimum age.")
     ] = None,
     max_age: Annotated[
-        float | None, typer.Option(min=0, metavar="YEARS", help="Highest age.")
+        float | None, typer.Option(min=0, metavar="YEARS", help="Maximum age.")
     ] = None,
 ) -> None:
-    """Read the discs of OASIS-1, and write its Analyze volumes as NIfTI.
+    """Read the discs of OASIS-1, and convert its Analyze volumes to NIfTI.
 
-    CDR above 0 is AD and CDR 0 is CN; a blank CDR, nobody having assessed the person, is no label.
+    CDR above 0 is AD, CDR 0 is CN; a blank CDR (not assessed) gives no label.
     """
     from mri_transfer.cohorts.readers.oasis1.reader import read_oasis1_cohort
     from pipelines.reporters import reporter_for
@@ -109,7 +109,7 @@ def manifest_oasis1(
         images=_images_folder(images, out),
         clinical=clinical,
         mapping=mapping,
-        volume=cast("Oasis1Volume", volume),  # the reader refuses what is none
+        volume=cast("Oasis1Volume", volume),  # checked by the reader
         selection=cast("Oasis1Selection", selection),
         min_age=min_age,
         max_age=max_age,
@@ -121,20 +121,20 @@ def manifest_oasis1(
 @manifest_app.command("caps")
 def manifest_caps(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="CAPS folder, which holds subjects/.")
+        Path, typer.Argument(metavar="SOURCE", help="CAPS folder, which contains subjects/.")
     ],
     out: OutManifest,
     labels: CapsLabels = None,
     label_column: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Column that holds the label.")
+        str, typer.Option(metavar="COLUMN", help="Column with the label.")
     ] = "diagnosis",
     cropped: Annotated[
         bool,
-        typer.Option("--cropped/--uncropped", help="Which of a session's two images is taken."),
+        typer.Option("--cropped/--uncropped", help="Which image of each session to use."),
     ] = True,
     pad_ids: PadIds = False,
 ) -> None:
-    """Read the t1-linear images of a CAPS folder, which Clinica writes."""
+    """Read Clinica's t1-linear images from a CAPS folder."""
     from mri_transfer.cohorts.readers.caps.reader import read_caps_cohort
 
     reading = read_caps_cohort(
@@ -148,7 +148,7 @@ def manifest_dicom(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="SOURCE", help="Folder with DICOM files, in any order and under any names."
+            metavar="SOURCE", help="Folder with DICOM files, in any layout and with any names."
         ),
     ],
     out: OutManifest,
@@ -158,16 +158,14 @@ def manifest_dicom(
     salt_file: SaltFile = None,
     timeout_s: Annotated[
         float,
-        typer.Option(
-            min=1, metavar="SECONDS", help="How long the conversion of one series may take."
-        ),
+        typer.Option(min=1, metavar="SECONDS", help="Time limit for the conversion of one series."),
     ] = 600,
     pad_ids: PadIds = False,
 ) -> None:
-    """Convert the T1 series of a DICOM folder, under hashed names.
+    """Convert the T1 series of a DICOM folder, named by hashes.
 
-    Names, ids, dates and free text of the headers are left behind. The images themselves still
-    show the face.
+    Names, ids, dates and free text in the headers are removed. The images themselves still show the
+    face.
     """
     from mri_transfer.cohorts.readers.dicom.reader import read_dicom_cohort
 
@@ -187,21 +185,22 @@ def manifest_dicom(
 def manifest_csv(
     source: Annotated[
         Path,
-        typer.Argument(metavar="SOURCE", help="Table with one row a scan (.csv, .tsv or .xlsx)."),
+        typer.Argument(metavar="SOURCE", help="Table with one row per scan (.csv, .tsv or .xlsx)."),
     ],
     out: OutManifest,
     root: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Folder that relative paths start from; by default the table's."
+            metavar="FOLDER",
+            help="Folder that relative paths start from; by default the table's folder.",
         ),
     ] = None,
     column: Annotated[
         list[str] | None,
         typer.Option(
             metavar="THEIRS=OURS",
-            help="A column's new name, such as Subject=patient_id; goes before what the mapping "
-            "says. With a mapping also the name by which it knows the column. May be repeated.",
+            help="Rename a column, such as Subject=patient_id; takes precedence over the mapping. "
+            "With a mapping, OURS can also be a column that the mapping reads. Repeatable.",
         ),
     ] = None,
     mapping: Annotated[str | None, MAPPING] = None,
@@ -209,8 +208,8 @@ def manifest_csv(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="For tables without paths: folder in which each row's file is found by the "
-            "image's id (the column that becomes scan_id), in its name or in that of a folder.",
+            help="For tables without paths: folder in which to find each row's file by image id "
+            "(the column that becomes scan_id) in the file or folder name.",
         ),
     ] = None,
     sheet: Annotated[
@@ -218,7 +217,7 @@ def manifest_csv(
         typer.Option(metavar="NAME", help="Sheet of a workbook; by default the first."),
     ] = None,
 ) -> None:
-    """Read any table, with its columns renamed or by a mapping."""
+    """Read any table, with renamed columns or a mapping."""
     from mri_transfer.cohorts.readers.csv import read_csv_cohort
 
     columns = _unique(_pairs(column, "--column", "THEIRS=OURS"), "--column")
@@ -231,7 +230,7 @@ def manifest_csv(
 def _pairs(
     texts: Sequence[str] | None, option: str, form: str, *, may_be_empty: bool = False
 ) -> list[tuple[str, str]]:
-    """Split each text at its last equals sign; the left part may hold others."""
+    """Split each text at its last equals sign; the left part may contain others."""
     from mri_transfer.errors import ConfigurationError
 
     pairs = []
@@ -252,7 +251,7 @@ def _unique(pairs: Sequence[tuple[str, str]], option: str) -> dict[str, str]:
     for left, right in pairs:
         if chosen.setdefault(left, right) != right:
             raise ConfigurationError(
-                "one name stands for two",
+                "a name is given twice",
                 where=option,
                 found=f"{left}={chosen[left]} and {left}={right}",
                 remedy="Keep one of them",

@@ -1,4 +1,4 @@
-"""The options of `mri-transfer manifest KIND` and their help."""
+"""Options of `mri-transfer manifest KIND`."""
 
 from __future__ import annotations
 
@@ -34,28 +34,26 @@ ImagesFolder = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="Folder for the converted images; what is there and current is used again. By "
-        "default M_images beside the manifest M.csv.",
+        help="Folder for the converted images; current ones are reused. By default M_images next "
+        "to the manifest M.csv.",
     ),
 ]
 MAPPING = typer.Option(
     metavar="FILE|NAME",
-    help="How the table's columns become ours: a TOML file, or one of adni, adni_search, aibl, "
-    "nacc, oasis1 and oasis3, which ship with the package.",
+    help="Column mapping: a TOML file, or one of adni, adni_search, aibl, nacc, oasis1 and oasis3, "
+    "shipped with the package.",
 )
 LabelColumn = Annotated[
     str | None,
-    typer.Option(
-        metavar="COLUMN", help="Column that holds the diagnosis; found by itself if usual."
-    ),
+    typer.Option(metavar="COLUMN", help="Column with the diagnosis; common names are detected."),
 ]
 KnownLabels = Annotated[
     list[str] | None,
     typer.Option(
         metavar="VALUE=LABEL",
-        help="A value of that column and the label it stands for, such as Dementia=AD; AD alone "
-        "for AD=AD, MCI= for no label. May be repeated; values that are not named are then "
-        "refused. By default every value is a label.",
+        help="Label of a value in that column, such as Dementia=AD; AD is short for AD=AD, MCI= "
+        "means no label. Repeatable; other values are then refused. By default every value is a "
+        "label.",
     ),
 ]
 EntityFilter = Annotated[
@@ -63,46 +61,46 @@ EntityFilter = Annotated[
     typer.Option(
         "--filter",
         metavar="ENTITY=VALUE",
-        help="Which images are taken, such as ses=01; acq= for those without acq. May be repeated; "
-        "of one entity, all values named are taken.",
+        help="Select images by entity, such as ses=01; acq= selects those without acq. Repeatable; "
+        "several values of one entity are combined.",
     ),
 ]
 ImageSpace = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Space of the images that are taken, such as MNI152NLin2009cAsym; native for those "
-        "without space-. By default, of a scan in several spaces, the native image is taken.",
+        help="Space of the images, such as MNI152NLin2009cAsym; native for those without space-. "
+        "By default the native image of a scan in several spaces is used.",
     ),
 ]
 PadIds = Annotated[
     bool,
     typer.Option(
         "--pad-ids",
-        help="Take ids of the table that differ from the images' only in leading zeros or capitals "
-        "for the same, such as 50701 for 0050701. By default they are refused.",
+        help="Match ids of the table to images if they differ only in leading zeros or case, such "
+        "as 50701 and 0050701. By default they are refused.",
     ),
 ]
 PhenotypeTables = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
-        help="Table of phenotype/ to read; by default all of them. May be repeated.",
+        help="Table in phenotype/ to read; by default all of them. Repeatable.",
     ),
 ]
 TablesFolder = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="Data set whose participants.tsv, sessions.tsv and phenotype/ are read; by default "
-        "SOURCE itself or, if that lies in derivatives/, the one it was derived from.",
+        help="Data set with participants.tsv, sessions.tsv and phenotype/; by default SOURCE "
+        "itself or, if it is in derivatives/, the data set it was derived from.",
     ),
 ]
 ClinicalTable = Annotated[
     Path | None,
     typer.Option(
         metavar="TABLE",
-        help="Clinical table (.csv, .xlsx); found by itself in or beside SOURCE.",
+        help="Clinical table (.csv, .xlsx); by default found in SOURCE or its parent.",
     ),
 ]
 VolumeKind = Annotated[
@@ -126,7 +124,7 @@ CapsLabels = Annotated[
     typer.Option(
         metavar="TABLE",
         help="Table with participant_id, session_id and the label, or a folder of such .tsv "
-        "files. May be repeated; without any, no scan has a label.",
+        "files. Repeatable; without it no scan has a label.",
     ),
 ]
 PatientLabels = Annotated[
@@ -141,8 +139,8 @@ SeriesPattern = Annotated[
     str | None,
     typer.Option(
         metavar="REGEX",
-        help="Series whose description this regular expression is found in are taken for T1, and "
-        "no others. By default the headers decide.",
+        help="Use the series whose description matches this regular expression as T1, and no "
+        "others. By default the headers decide.",
     ),
 ]
 SaltFile = Annotated[
@@ -151,7 +149,7 @@ SaltFile = Annotated[
         exists=True,
         dir_okay=False,
         metavar="FILE",
-        help="File with the secret that ids are hashed with, of 16 letters or more. By default one "
-        "is drawn, and kept beside the folder of images.",
+        help="File with the secret salt for hashing ids, at least 16 characters. By default one is "
+        "generated and stored next to the image folder.",
     ),
 ]

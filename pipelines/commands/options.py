@@ -1,4 +1,4 @@
-"""Options and exit codes that several commands share, each worded once."""
+"""Options and exit codes shared by several commands."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ __all__ = [
     "WeightsOption",
 ]
 
-#: Exit code: done, but something was left out, or a check failed; it is listed.
+#: Exit code: success, but scans were excluded or a check failed; they are listed.
 EXCLUDED = 3
 
 CacheOption = Annotated[
     Path | None,
-    typer.Option(help="Folder of prepared slices and features that runs share."),
+    typer.Option(help="Cache folder shared by runs, for prepared scans, slices and features."),
 ]
 WeightsCacheOption = Annotated[
     Path | None, typer.Option(help="Cache folder, for the trunk's converted weights.")
 ]
 WeightsOption = Annotated[
-    Path | None, typer.Option(help="File of the trunk's weights (.onnx or .safetensors).")
+    Path | None, typer.Option(help="File with the trunk's weights (.onnx or .safetensors).")
 ]
 JobsOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Scans prepared at a time; by default what cores and memory allow."),
+    typer.Option(
+        min=1, help="Scans prepared in parallel; by default as many as cores and memory allow."
+    ),
 ]
 TrustedKeyOption = Annotated[
     str | None,
@@ -43,10 +45,10 @@ AllowProgramsOption = Annotated[
     bool,
     typer.Option(
         "--allow-programs",
-        help="Let a bundle that --trusted-key has not signed start the program for brain "
-        "extraction that it names.",
+        help="Allow a bundle that is not signed by --trusted-key to start its brain extraction "
+        "program.",
     ),
 ]
 GivenBundle = Annotated[
-    Path, typer.Argument(help="Folder or zip of a bundle.", metavar="BUNDLE", exists=True)
+    Path, typer.Argument(help="Bundle folder or zip.", metavar="BUNDLE", exists=True)
 ]

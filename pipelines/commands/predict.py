@@ -1,4 +1,4 @@
-"""`mri-transfer predict`: new scans through a bundle."""
+"""`mri-transfer predict`: score new scans with a bundle."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipelines.console import open_console
 
 __all__ = ["predict"]
 
-#: As `figures.Orientation`; that module is not loaded for `--help`.
+#: Same as `figures.Orientation`, whose module is not imported for `--help`.
 Orientation = Literal["neurological", "radiological"]
 
 
@@ -30,7 +30,7 @@ def predict(
         list[Path],
         typer.Argument(help="NIfTI files, folders of them, or BIDS data sets.", metavar="SCAN..."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the results; made if missing.")] = Path(
+    out: Annotated[Path, typer.Option(help="Output folder; created if missing.")] = Path(
         "predictions"
     ),
     age: Annotated[
@@ -38,31 +38,31 @@ def predict(
         typer.Option(
             min=0,
             max=130,
-            help="Age in years, to be held against the training patients'; by "
-            "default what participants.tsv says.",
+            help="Age in years, to compare with the training patients; by default read from "
+            "participants.tsv.",
         ),
     ] = None,
     force: Annotated[
         bool,
         typer.Option(
-            "--force", help="Score scans outside of the input contract as well, marked as such."
+            "--force", help="Also score scans outside the input contract, marked as such."
         ),
     ] = False,
     pad_ids: PadIds = False,
     orientation: Annotated[
         Orientation,
         typer.Option(
-            help="Which side is on the left of the slices in the PDF: neurological (the patient's "
-            "left) or radiological (the right)."
+            help="Left side of the slices in the PDF: neurological (the patient's left) or "
+            "radiological (the patient's right)."
         ),
     ] = "neurological",
-    jobs: Annotated[int, typer.Option(min=1, help="Scans at a time.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Scans processed in parallel.")] = 1,
     trusted_key: TrustedKeyOption = None,
     allow_programs: AllowProgramsOption = False,
     cache: WeightsCacheOption = None,
     weights: WeightsOption = None,
 ) -> None:
-    """Score new scans with a bundle; it abstains, and says why, where it was not made for them."""
+    """Score new scans with a bundle; it abstains from scans outside its input contract."""
     from pipelines.jobs.find_scans import find_scans
     from pipelines.jobs.predict import bundle_place, predict_scans
     from pipelines.reporters import reporter_for
@@ -90,8 +90,8 @@ def predict(
     for outcome in outcomes:
         for line in outcome.lines:
             console.print(line, markup=False)
-    n_said = sum(outcome.row["score"] != "" for outcome in outcomes)
-    console.print(f"\n{n_said} of {len(outcomes)} scans scored: {out.resolve()}", markup=False)
+    n_scored = sum(outcome.row["score"] != "" for outcome in outcomes)
+    console.print(f"\n{n_scored} of {len(outcomes)} scans scored: {out.resolve()}", markup=False)
     console.print("Research use only. Not a medical device.")
     if not all(outcome.is_predicted for outcome in outcomes):
         raise typer.Exit(EXCLUDED)

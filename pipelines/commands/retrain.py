@@ -1,4 +1,4 @@
-"""`mri-transfer retrain` and `export`: to a bundle, and from a bundle to other programs."""
+"""`mri-transfer retrain` and `export`: create a bundle, and export it to other formats."""
 
 from __future__ import annotations
 
@@ -30,49 +30,51 @@ _MODES = ("auto", "refit", "warm", "recalibrate")
 def retrain(
     run: Annotated[
         Path | None,
-        typer.Argument(help="Folder of a finished run; not with --from.", metavar="RUN"),
+        typer.Argument(help="Finished run folder; not with --from.", metavar="RUN"),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the new bundle; never written over.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder of the new bundle; never overwritten.")] = Path(
         "bundle"
     ),
-    zip_: Annotated[bool, typer.Option("--zip", help="Write the bundle as a zip as well.")] = False,
+    zip_: Annotated[bool, typer.Option("--zip", help="Also write the bundle as a zip.")] = False,
     version: Annotated[
         str | None,
-        typer.Option("--version", help="What to call it; 1, or one more than the old one's."),
+        typer.Option(
+            "--version", help="Version of the bundle; by default 1, or the old one's plus 1."
+        ),
     ] = None,
     sign: Annotated[
         Path | None,
         typer.Option(
-            help="Ed25519 private key (PEM) to sign with, as `openssl genpkey -algorithm ed25519` "
-            "makes it; without one the bundle is sealed by its digest alone."
+            help="Ed25519 private key (PEM) for signing, as written by `openssl genpkey -algorithm "
+            "ed25519`; without it the bundle only has a digest."
         ),
     ] = None,
     heads: Annotated[
-        int, typer.Option(min=2, help="Heads of resampled patients, for a score's interval.")
+        int, typer.Option(min=2, help="Number of bootstrap heads, for the interval of a score.")
     ] = 20,
     with_features: Annotated[
         bool,
         typer.Option(
             "--with-features",
-            help="Put the training patients' features in, numbered, for refits without the run.",
+            help="Include the training patients' features, numbered, for refits without the run.",
         ),
     ] = False,
     from_: Annotated[
         Path | None,
-        typer.Option("--from", help="Old bundle that takes in a new cohort; it stays as it is."),
+        typer.Option("--from", help="Bundle to update with a new cohort; it is not changed."),
     ] = None,
     manifest: Annotated[
         Path | None, typer.Option(help="Manifest of the new cohort (.csv); with --from.")
     ] = None,
     old_run: Annotated[
         Path | None,
-        typer.Option("--run", help="Run that the old bundle was made of, to refit on both."),
+        typer.Option("--run", help="Run of the old bundle, to refit on both cohorts."),
     ] = None,
     mode: Annotated[
         str,
         typer.Option(
-            help="How to take in the new cohort: refit on both, warm (the head moves from where "
-            "it is), recalibrate, or auto: what cross-validation speaks for."
+            help="How to update: refit on both cohorts, warm (warm-start the head), recalibrate, "
+            "or auto (selected by cross-validation)."
         ),
     ] = "auto",
     work: Annotated[
@@ -84,12 +86,12 @@ def retrain(
     ] = None,
     allow_programs: AllowProgramsOption = False,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Scans of the new cohort prepared at a time.")
+        int | None, typer.Option(min=1, help="Scans of the new cohort prepared in parallel.")
     ] = None,
     cache: CacheOption = None,
     weights: WeightsOption = None,
 ) -> None:
-    """Refit the evaluated procedure on all patients and pack the model as a bundle."""
+    """Refit the evaluated model on all patients and write it as a bundle."""
     from mri_transfer.training.refit import BootstrapSpec
     from pipelines.jobs.retrain import Packing, retrain_run
     from pipelines.reporters import reporter_for
@@ -131,33 +133,33 @@ def retrain(
         weights=weights,
         jobs=jobs,
     )
-    _show_ways(console, compared)
+    _show_updates(console, compared)
     if new_seal is None:
-        console.print("\nNo new bundle: no way of taking in the cohort is surely better.")
+        console.print("\nNo new bundle: no update is significantly better.")
     else:
         _show_bundle(console, packing, new_seal)
 
 
 def export(
-    bundle: Annotated[Path, typer.Argument(help="Folder or zip of a bundle.", metavar="BUNDLE")],
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder or zip.", metavar="BUNDLE")],
     onnx: Annotated[
         Path | None,
-        typer.Option(help="File (.onnx) of trunk and head, from slices to the score; float32."),
+        typer.Option(help="ONNX file of trunk and head, from slices to the score; float32."),
     ] = None,
     monai: Annotated[
-        Path | None, typer.Option(help="Folder of a MONAI bundle that scores whole scans.")
+        Path | None, typer.Option(help="Folder for a MONAI bundle that scores whole scans.")
     ] = None,
     trusted_key: TrustedKeyOption = None,
     weights: WeightsOption = None,
 ) -> None:
-    """Write a bundle for other programs; each scores as the bundle does, up to rounding."""
+    """Export a bundle to other formats, which give the same scores up to rounding."""
     from mri_transfer.bundle import Runtime, load_bundle
     from mri_transfer.bundle.export import write_monai_bundle, write_onnx
     from mri_transfer.errors import ConfigurationError
 
     if onnx is None and monai is None:
-        raise ConfigurationError("nothing to write", where="export", expected="--onnx or --monai")
-    # Nothing is started here, whatever the bundle names.
+        raise ConfigurationError("no output", where="export", expected="--onnx or --monai")
+    # Exporting does not start any program of the bundle.
     runtime = Runtime(weights=weights, allow_programs=True)
     model = load_bundle(bundle, trusted_key=trusted_key, runtime=runtime)
     console = open_console()
@@ -180,14 +182,14 @@ def _demand_one_source(
         )
     if (run is None) == (from_ is None) or (from_ is None) != (manifest is None):
         raise ConfigurationError(
-            "a bundle is made of a run, or of a bundle and a new cohort",
+            "a bundle needs a run, or a bundle and a new cohort",
             where="retrain",
             expected="RUN, or --from BUNDLE --manifest NEW.csv",
         )
 
 
-def _show_ways(console: Console, compared: WaysCompared) -> None:
-    """Say what cross-validation found about the ways of taking in a cohort."""
+def _show_updates(console: Console, compared: WaysCompared) -> None:
+    """Print the cross-validated comparison of the updates."""
     document = compared.document
     console.print(
         f"\n{document['n_old']} old and {document['n_new']} new patients, "
@@ -197,18 +199,18 @@ def _show_ways(console: Console, compared: WaysCompared) -> None:
         auc = figures["auc"]["value"]
         console.print(f"  {way:<12} AUC {auc:.3f}, log loss {figures['log_loss']:.3f}")
     for step in document["steps"]:
-        found = step["log_loss_difference"]
+        difference = step["log_loss_difference"]
         interval = (
-            f"no interval: {found['reason']}"
-            if found["ci_low"] is None
-            else f"{found['ci_low']:+.3f} to {found['ci_high']:+.3f}"
+            f"no interval: {difference['reason']}"
+            if difference["ci_low"] is None
+            else f"{difference['ci_low']:+.3f} to {difference['ci_high']:+.3f}"
         )
-        verdict = "surely better" if step["surely_better"] else "not surely better"
+        verdict = "significantly better" if step["surely_better"] else "not significantly better"
         console.print(
-            f"  {step['way']} against {step['against']}: log loss {found['value']:+.3f} "
+            f"  {step['way']} vs {step['against']}: log loss {difference['value']:+.3f} "
             f"({interval}), {verdict}"
         )
-    console.print(f"Cross-validation speaks for: {document['chosen']}")
+    console.print(f"Selected by cross-validation: {document['chosen']}")
 
 
 def _show_bundle(console: Console, packing: Packing, seal: Seal) -> None:
@@ -217,4 +219,4 @@ def _show_bundle(console: Console, packing: Packing, seal: Seal) -> None:
     if seal.signed_by is not None:
         console.print(f"Signed by: {seal.signed_by}", markup=False)
     else:
-        console.print("Not signed: tell users the digest by another way than the bundle.")
+        console.print("Not signed: give users the digest by a separate channel.")

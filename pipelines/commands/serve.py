@@ -1,4 +1,4 @@
-"""`mri-transfer serve`: a bundle behind HTTP."""
+"""`mri-transfer serve`: serve a bundle over HTTP."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ def serve(
     bundle: GivenBundle,
     host: Annotated[
         str,
-        typer.Option(help="Address to listen on; any but this machine's own needs a token."),
+        typer.Option(help="Address to listen on; any but the loopback address needs a token."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8321,
     token_file: Annotated[
-        Path | None, typer.Option(help="File with the token that clients must tell.")
+        Path | None, typer.Option(help="File with the token that clients must send.")
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(help="Name under which the service answers; may be repeated."),
+        typer.Option(help="Host name of the service; repeatable."),
     ] = None,
     max_mb: Annotated[
-        int, typer.Option(min=1, max=10_000, help="Largest upload, in 10^6 bytes.")
+        int, typer.Option(min=1, max=10_000, help="Maximum upload size, in 10^6 bytes.")
     ] = 200,
     timeout_s: Annotated[
-        int, typer.Option(min=1, max=3600, help="Longest time for an upload and for one scan.")
+        int, typer.Option(min=1, max=3600, help="Time limit for an upload, and for one scan.")
     ] = 120,
     places: Annotated[
-        int, typer.Option(min=1, max=1000, help="Requests that are worked on or wait.")
+        int, typer.Option(min=1, max=1000, help="Maximum number of running and queued requests.")
     ] = 8,
     connections: Annotated[
-        int, typer.Option(min=1, max=10_000, help="Connections at a time, idle ones among them.")
+        int, typer.Option(min=1, max=10_000, help="Maximum number of open connections.")
     ] = 100,
     trusted_key: TrustedKeyOption = None,
     allow_programs: AllowProgramsOption = False,
     cache: WeightsCacheOption = None,
     weights: WeightsOption = None,
 ) -> None:
-    """Serve a bundle: post a scan, get the JSON of `predict`; no file is kept."""
+    """Serve a bundle over HTTP: POST a scan, get the JSON of `predict`; no file is kept."""
     from pipelines.jobs.predict import bundle_place
     from pipelines.serve import ServiceSpec, demand_token, make_app, read_token
     from pipelines.serve.limits import allowed_hosts
@@ -80,8 +80,8 @@ def serve(
     try:
         server.run()
     except SystemExit as error:
-        # Uvicorn has said why it cannot start: the port is taken, or the worker does not open the
-        # bundle. Its exit code for that means something else here.
+        # Uvicorn has reported why it cannot start: the port is in use, or the worker cannot open
+        # the bundle. Its exit code has another meaning here.
         if error.code == _STARTUP_FAILURE:
             raise typer.Exit(1) from error
         raise

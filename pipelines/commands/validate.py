@@ -1,4 +1,4 @@
-"""`mri-transfer validate`: a finished bundle on another cohort, nothing refitted."""
+"""`mri-transfer validate`: test a bundle on another cohort, without refitting."""
 
 from __future__ import annotations
 
@@ -26,27 +26,28 @@ __all__ = ["validate"]
 
 
 def validate(
-    bundle: Annotated[Path, typer.Argument(help="Folder or zip of a bundle.", metavar="BUNDLE")],
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder or zip.", metavar="BUNDLE")],
     manifest: Annotated[Path, typer.Option(help="Manifest of the other cohort (.csv).")],
-    out: Annotated[Path, typer.Option(help="Folder of the test; made if missing.")],
+    out: Annotated[Path, typer.Option(help="Output folder; created if missing.")],
     aggregate_only: Annotated[
         bool,
         typer.Option(
             "--aggregate-only",
-            help="Also write OUT/aggregate, which holds no patient and no small count and may be "
-            "sent out.",
+            help="Also write OUT/aggregate, without patient data and small counts, for sharing.",
         ),
     ] = False,
     threshold: Annotated[
         str,
         typer.Option(
-            help="Calls by the bundle's threshold (bundle), or by thresholds that parts of the "
-            "cohort choose for the rest of it (rechosen)."
+            help="Classify with the bundle's threshold (bundle), or with thresholds cross-fitted "
+            "on the cohort (rechosen)."
         ),
     ] = "bundle",
     allow_overlap: Annotated[
         bool,
-        typer.Option("--allow-overlap", help="Count patients who were trained on: no test."),
+        typer.Option(
+            "--allow-overlap", help="Include training patients: the result is not a valid test."
+        ),
     ] = False,
     trusted_key: TrustedKeyOption = None,
     allow_programs: AllowProgramsOption = False,
@@ -54,7 +55,7 @@ def validate(
     cache: CacheOption = None,
     weights: WeightsOption = None,
 ) -> None:
-    """Test a bundle on another cohort; nothing is refitted."""
+    """Test a bundle on another cohort, without refitting."""
     from mri_transfer.errors import ConfigurationError
     from mri_transfer.evaluation.external.settings import ExternalSpec
     from pipelines.jobs.validate import validate_bundle
@@ -68,7 +69,7 @@ def validate(
             expected="bundle or rechosen",
         )
     console = open_console()
-    found = validate_bundle(
+    validation = validate_bundle(
         bundle,
         manifest,
         out,
@@ -84,38 +85,38 @@ def validate(
         weights=weights,
         jobs=jobs,
     )
-    _show(console, found, aggregate_only=aggregate_only)
-    if found.left_out:
+    _show(console, validation, aggregate_only=aggregate_only)
+    if validation.left_out:
         raise typer.Exit(EXCLUDED)
 
 
-def _show(console: Console, found: Validation, *, aggregate_only: bool) -> None:
-    document, files = found.document, found.files
+def _show(console: Console, validation: Validation, *, aggregate_only: bool) -> None:
+    document, files = validation.document, validation.files
     everybody, cohort = document.populations.all, document.cohort
     console.print()
     if cohort.n_overlapping:
-        what = "COUNTED: THIS IS NO TEST" if cohort.overlap_counted else "left out"
+        what = "INCLUDED: NOT A VALID TEST" if cohort.overlap_counted else "left out"
         n = cohort.n_overlapping
-        who = "1 patient was" if n == 1 else f"{n} patients were"
-        console.print(f"{who} trained on: {what}", markup=False)
+        who = "1 training patient" if n == 1 else f"{n} training patients"
+        console.print(f"{who} in the cohort: {what}", markup=False)
     console.print(
         f"{everybody.n} patients, {everybody.n_positive} {document.positive_label}; "
         f"{cohort.n_outside_contract} outside the input contract",
         markup=False,
     )
     if everybody.figures is None:
-        console.print(f"  most figures are not defined: {everybody.reason}", markup=False)
-        told = everybody.one_label
+        console.print(f"  most metrics are undefined: {everybody.reason}", markup=False)
         for name in ("sensitivity", "specificity"):
-            rate = getattr(told, name, None)
+            rate = getattr(everybody.one_label, name, None)
             if rate is not None:
                 console.print(f"  {name:<22} {estimate_text(rate)}", markup=False)
-    for one in everybody.comparison:
-        external, internal = estimate_text(one.external), estimate_text(one.internal)
-        console.print(f"  {one.figure:<22} {external}; internal {internal}", markup=False)
-    if found.left_out:
-        count = "1 scan" if len(found.left_out) == 1 else f"{len(found.left_out)} scans"
+    for row in everybody.comparison:
+        external, internal = estimate_text(row.external), estimate_text(row.internal)
+        console.print(f"  {row.figure:<22} {external}; internal {internal}", markup=False)
+    if validation.left_out:
+        n_left_out = len(validation.left_out)
+        count = "1 scan" if n_left_out == 1 else f"{n_left_out} scans"
         console.print(f"\n{count} left out ({files.left_out})", markup=False)
     console.print(f"\nReport: {files.workspace.report.resolve()}", markup=False)
     if aggregate_only:
-        console.print(f"To send out: {files.aggregate.resolve()}", markup=False)
+        console.print(f"For sharing: {files.aggregate.resolve()}", markup=False)

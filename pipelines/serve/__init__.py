@@ -1,4 +1,4 @@
-"""The service: one bundle behind HTTP, one scan a request, nothing kept."""
+"""The HTTP service: one bundle, one scan per request, nothing is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application: POST /predict, GET /health, /version, /openapi.json and a small page."""
+"""The application: POST /predict, GET /health, /version, /openapi.json and a web page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from pipelines.serve.worker import ScanJob
 
 __all__ = ["SCAN_DIGEST", "make_app"]
 
-#: Header of every answer to a scan that was received: the SHA-256 of that scan.
+#: Header of every response to a received scan: the SHA-256 of that scan.
 SCAN_DIGEST = "X-Scan-SHA256"
 
 _SUMMARY = "Scores of one model for T1 brain scans. Research use only; not a medical device."
@@ -56,25 +56,25 @@ def make_app(
     place : BundlePlace
     spec : ServiceSpec, optional
     token : str, optional
-        What clients must tell as ``Authorization: Bearer``.
+        The token that clients must send as ``Authorization: Bearer``.
     hosts : tuple of str
-        Names under which it answers; none: under any.
+        Accepted host names; empty: any.
     scratch : Path, optional
-        Where the folder of uploads is made; it is removed when the application ends.
+        Parent of the upload folder, which is removed when the application ends.
 
     Raises
     ------
     StoreError
         If the bundle cannot be opened.
     ConfigurationError
-        If its heads harmonise sites, which a form does not tell.
+        If its heads harmonise sites, which the form does not contain.
     """
     spec, bundle = spec or ServiceSpec(), place.load()
     if bundle.trained.harmoniser is not None:
         raise ConfigurationError(
-            "this bundle's heads harmonise sites, which the service cannot be told",
+            "the service does not support bundles that harmonise sites",
             where=str(place.path),
-            remedy="Use `mri-transfer predict` on a BIDS data set that tells them",
+            remedy="Use `mri-transfer predict` on a BIDS data set with sites",
         )
     queue = ScanQueue(place, bundle.digest, spec)
 
@@ -95,14 +95,14 @@ def make_app(
         docs_url=None,
         redoc_url=None,
         lifespan=life,
-        exception_handlers={HTTPException: _http_fault, Exception: _unforeseen},
+        exception_handlers={HTTPException: _http_fault, Exception: _unexpected},
     )
     _add_predict(app, queue)
-    _add_facts(app, queue, bundle, token=token is not None)
+    _add_info(app, queue, bundle, token=token is not None)
     _add_page(app)
-    drawn = app.openapi
+    generated = app.openapi
     app.openapi = functools.cache(  # type: ignore[method-assign]
-        lambda: complete(drawn(), token=token is not None)
+        lambda: complete(generated(), token=token is not None)
     )
     app.add_middleware(Guard, token=token, hosts=hosts, max_bytes=spec.max_megabytes * 10**6)
     return app
@@ -111,9 +111,9 @@ def make_app(
 def _add_predict(app: FastAPI, queue: ScanQueue) -> None:
     answers: dict[int | str, dict[str, Any]] = {
         200: {
-            "description": "What the model says of the scan, or why it abstains.",
+            "description": "The model's prediction for the scan, or why it abstains.",
             "headers": {
-                SCAN_DIGEST: {"schema": {"type": "string"}, "description": "Of the upload."}
+                SCAN_DIGEST: {"schema": {"type": "string"}, "description": "SHA-256 of the upload."}
             },
             "content": {
                 "application/json": {"schema": {"$ref": "#/components/schemas/Prediction"}}
@@ -139,7 +139,7 @@ def _add_predict(app: FastAPI, queue: ScanQueue) -> None:
                         request, Path(folder), timeout_s=queue.spec.timeout_s
                     )
                 except ClientDisconnect:
-                    upload = Refusal(status=400, what="the upload was broken off")
+                    upload = Refusal(status=400, what="the upload was interrupted")
                 if isinstance(upload, Refusal):
                     return refuse(upload)
                 return await _answer(request, queue, upload)
@@ -158,28 +158,28 @@ async def _answer(request: Request, queue: ScanQueue, upload: Upload) -> Respons
     )
     found = await queue.predict(job, gone=request.is_disconnected)
     if not isinstance(found, Refusal) and found["scan_sha256"] != upload.sha256:
-        # It must not happen; if it does, nobody gets what belongs to somebody else.
-        found = Refusal(status=500, what="the answer belongs to another scan")
+        # Should never happen; ensures that nobody gets another client's result.
+        found = Refusal(status=500, what="the result belongs to another scan")
     response = refuse(found) if isinstance(found, Refusal) else JSONResponse(found)
     response.headers[SCAN_DIGEST] = upload.sha256
     return response
 
 
-def _add_facts(app: FastAPI, queue: ScanQueue, bundle: ModelBundle, *, token: bool) -> None:
-    facts = {
+def _add_info(app: FastAPI, queue: ScanQueue, bundle: ModelBundle, *, token: bool) -> None:
+    info = {
         "mri_transfer": __version__,
         "bundle_version": bundle.version,
         "bundle_digest": bundle.digest,
         "labels": bundle.facts["labels"],
         "n_patients": bundle.facts["cohort"]["n_patients"],
         "synthetic": bundle.facts["cohort"]["synthetic"],
-        "warnings": [one.as_dict() for one in model_notices(bundle)],
+        "warnings": [notice.as_dict() for notice in model_notices(bundle)],
         "max_megabytes": queue.spec.max_megabytes,
         "timeout_s": queue.spec.timeout_s,
         "use": "research only; not a medical device",
     }
 
-    @app.get("/health", summary="Say whether scans are taken.", responses=refusals(400, 403, 503))
+    @app.get("/health", summary="Status of the service.", responses=refusals(400, 403, 503))
     async def health() -> Response:
         if (trouble := queue.trouble()) is not None:
             return refuse(trouble)
@@ -194,24 +194,24 @@ def _add_facts(app: FastAPI, queue: ScanQueue, bundle: ModelBundle, *, token: bo
 
     @app.get(
         "/version",
-        summary="Say what is running, and which model.",
+        summary="Version of the service and the model.",
         responses=refusals(400, 401, 403),
     )
     async def version() -> dict[str, Any]:
-        return facts
+        return info
 
 
 def _add_page(app: FastAPI) -> None:
     folder = importlib.resources.files("pipelines.serve") / "page"
     for path, (name, kind) in _PAGE.items():
         content = (folder / name).read_bytes()
-        answer = functools.partial(Response, content, media_type=kind)
-        app.add_api_route(path, _constant(answer), methods=["GET"], include_in_schema=False)
+        respond = functools.partial(Response, content, media_type=kind)
+        app.add_api_route(path, _constant(respond), methods=["GET"], include_in_schema=False)
 
 
-def _constant(answer: functools.partial[Response]) -> Any:
+def _constant(respond: functools.partial[Response]) -> Any:
     async def page() -> Response:
-        return answer()
+        return respond()
 
     return page
 
@@ -224,11 +224,11 @@ async def _http_fault(_: Request, error: Exception) -> Response:
     )
 
 
-async def _unforeseen(_: Request, error: Exception) -> Response:
+async def _unexpected(_: Request, error: Exception) -> Response:
     return refuse(
         Refusal(
             status=500,
-            what="the service failed in a way nobody foresaw",
+            what="unexpected error of the service",
             found=type(error).__name__,
         )
     )

@@ -1,4 +1,4 @@
-"""Faults as the service tells them: JSON with what, where, found, expected and remedy."""
+"""Errors of the service as JSON with what, where, found, expected and remedy."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from starlette.responses import JSONResponse, Response
 
 from mri_transfer.errors import MriTransferError
 
-__all__ = ["FAULT_SCHEMA", "Refusal", "refuse", "told"]
+__all__ = ["FAULT_SCHEMA", "Refusal", "refusal_of", "refuse"]
 
 _FIELDS = ("what", "where", "found", "expected", "remedy")
 
-#: The JSON schema of every answer that is not a prediction.
+#: The JSON schema of every response that is not a prediction.
 FAULT_SCHEMA = {
     "type": "object",
-    "description": "Why a request was refused, and how to mend it.",
+    "description": "Why a request was refused, and how to fix it.",
     "required": list(_FIELDS),
     "additionalProperties": False,
     "properties": {
@@ -27,7 +27,7 @@ FAULT_SCHEMA = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A request that is not answered; plain values, because it travels between processes."""
+    """A refused request; plain values only, to be passed between processes."""
 
     status: int
     what: str
@@ -38,17 +38,17 @@ class Refusal:
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def told(error: MriTransferError, *, status: int, where: str, hidden: str) -> Refusal:
-    """Return an error as a refusal that names no file of the server.
+def refusal_of(error: MriTransferError, *, status: int, where: str, hidden: str) -> Refusal:
+    """Convert an error to a refusal without paths of the server.
 
     Parameters
     ----------
     error : MriTransferError
     status : int
     where : str
-        How the scan is called instead of by its path.
+        Name of the scan, instead of its path.
     hidden : str
-        The path; it is replaced wherever it occurs.
+        The path to replace in all texts.
     """
 
     def clean(text: str | None) -> str | None:
@@ -65,6 +65,6 @@ def told(error: MriTransferError, *, status: int, where: str, hidden: str) -> Re
 
 
 def refuse(refusal: Refusal) -> Response:
-    """Return the response that tells a refusal."""
+    """Return the response for a refusal."""
     content = {name: getattr(refusal, name) for name in _FIELDS}
     return JSONResponse(content, status_code=refusal.status, headers=dict(refusal.headers))

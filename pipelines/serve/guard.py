@@ -1,4 +1,4 @@
-"""Guard: what is settled about a request before anybody reads it."""
+"""Guard: checks of a request before it is read."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from pipelines.serve.faults import Refusal, refuse
 
 __all__ = ["OPEN_PATHS", "Guard"]
 
-#: What is answered without a token: signs of life and the page, which hold nothing of anybody.
+#: Paths that need no token: health and the page, which contain no patient data.
 OPEN_PATHS = frozenset({"/", "/page.css", "/page.js", "/health"})
-#: How long the rest of a refused request is read and thrown away, so that the answer arrives.
+#: Time for which the rest of a refused request is read and discarded, so that the client gets the
+#: response.
 _DRAIN_S = 10.0
 
 _HEADERS = {
@@ -33,17 +34,17 @@ _HEADERS = {
 
 
 class Guard:
-    """Middleware: host, origin, token and size of a request; headers of every answer.
+    """Middleware: checks host, origin, token and size of a request; adds response headers.
 
     Parameters
     ----------
     app : ASGI application
     token : str or None
-        What must be told as ``Authorization: Bearer``.
+        The token that clients must send as ``Authorization: Bearer``.
     hosts : tuple of str
-        Names under which the service answers; none: under any.
+        Accepted host names; empty: any.
     max_bytes : int
-        Largest request.
+        Maximum size of a request.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Guard:
         self._app, self._token, self._hosts, self._max = app, token, hosts, max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -77,24 +78,24 @@ class Guard:
         if len(headers.getlist("host")) != 1 or not self._is_known(host):
             return Refusal(
                 status=400,
-                what="the service does not answer under this name",
+                what="unknown host name",
                 where="Host",
-                remedy="Whoever runs the service can add the name with --allow-host",
+                remedy="The administrator can add the name with --allow-host",
             )
         origin = headers.get("origin")
-        if origin is not None and _place(origin) != host.casefold():
+        if origin is not None and _host_of(origin) != host.casefold():
             return Refusal(
                 status=403,
-                what="a page of another origin may not use the service",
+                what="cross-origin requests are not allowed",
                 where="Origin",
             )
         if path not in OPEN_PATHS and not self._is_allowed(headers.get("authorization", "")):
             return Refusal(
                 status=401,
-                what="a token is needed",
+                what="a token is required",
                 where="Authorization",
-                expected="Bearer, a blank and the token",
-                remedy="Ask whoever runs the service for it",
+                expected="Bearer, a space and the token",
+                remedy="Ask the administrator of the service for it",
                 headers={"WWW-Authenticate": "Bearer"},
             )
         return self._too_large(headers.get("content-length"))
@@ -109,9 +110,9 @@ class Guard:
     def _is_allowed(self, authorization: str) -> bool:
         if self._token is None:
             return True
-        kind, _, told = authorization.partition(" ")
-        # Compared in constant time: how long it takes must not tell how much was right.
-        same = hmac.compare_digest(told.strip().encode(), self._token.encode())
+        kind, _, given = authorization.partition(" ")
+        # Constant-time comparison, against timing attacks.
+        same = hmac.compare_digest(given.strip().encode(), self._token.encode())
         return kind.casefold() == "bearer" and same
 
     def _too_large(self, length: str | None) -> Refusal | None:
@@ -125,10 +126,10 @@ class Guard:
         )
 
 
-_LARGE = "the request is larger than is accepted"
+_LARGE = "the request is too large"
 
 
-def _place(origin: str) -> str:
+def _host_of(origin: str) -> str:
     try:
         return urlsplit(origin).netloc.casefold()
     except ValueError:
@@ -136,7 +137,7 @@ def _place(origin: str) -> str:
 
 
 class _Body:
-    """The body of a request, counted as it comes."""
+    """The body of a request, with its size checked while it arrives."""
 
     def __init__(self, receive: Receive, max_bytes: int) -> None:
         self._receive, self._max = receive, max_bytes
@@ -151,12 +152,12 @@ class _Body:
         self._n_bytes += len(message.get("body", b""))
         self._ended = not message.get("more_body", False)
         if self._n_bytes > self._max:
-            # Whatever length the client told, or none.
+            # Content-Length may be missing or wrong.
             raise HTTPException(413, _LARGE)
         return message
 
     async def drain(self) -> None:
-        """Read what nobody read: an answer gets lost if its connection is closed meanwhile."""
+        """Read the rest of the body: a response is lost if the connection is closed before."""
         with contextlib.suppress(HTTPException, TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 while not self._ended:

@@ -1,4 +1,4 @@
-"""ScanQueue: places for a bounded number of requests, and one process that works on their scans."""
+"""ScanQueue: a bounded queue of requests, and one worker process for their scans."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ if TYPE_CHECKING:
 
 __all__ = ["ScanQueue"]
 
-#: The process is replaced after this many tasks, two a scan, so that nothing piles up in it.
-_TASKS_A_PROCESS = 200
-#: Opening a bundle may have to convert the trunk's weights.
+#: The process is replaced after this many tasks, two per scan, to limit memory growth.
+_TASKS_PER_PROCESS = 200
+#: Opening a bundle may include converting the trunk's weights.
 _OPENING_S = 600
-#: How often somebody who waits is asked whether they are still there.
-_LOOK_S = 0.5
-#: When somebody who found no place is asked to come again.
+#: Interval at which waiting requests are checked for disconnected clients.
+_POLL_S = 0.5
+#: Delay after which refused clients should retry.
 _RETRY_S = 5
 _LATER = {"Retry-After": str(_RETRY_S)}
 _STOPPING = Refusal(status=503, what="the service is stopping", headers=_LATER)
 _LOST = Refusal(
     status=503,
-    what="the process that works on scans was lost, and is started again",
-    remedy=f"Send the scan again in {_RETRY_S} s; if this goes on, whoever runs the service should "
-    "look at the machine's memory",
+    what="the worker process died, and is restarted",
+    remedy=f"Send the scan again in {_RETRY_S} s; if this happens repeatedly, the administrator "
+    "should check the memory of the machine",
     headers=_LATER,
 )
 _DIED = Refusal(
     status=500,
-    what="the process that worked on the scan died twice, most likely for want of memory",
-    remedy="Look at the scan; whoever runs the service can give it more memory",
+    what="the worker process died twice on this scan, probably for lack of memory",
+    remedy="Inspect the scan; the administrator can give the service more memory",
 )
-#: A scan is worked on once more if its process was lost.
+#: Number of attempts per scan if the worker process dies.
 _TRIES = 2
 
 Gone = Callable[[], Awaitable[bool]]
 
 
 class ScanQueue:
-    """Places and the worker behind them.
+    """A bounded queue of requests with one worker process.
 
     Parameters
     ----------
     place : BundlePlace
     digest : str
-        Of the bundle.
+        Digest of the bundle.
     spec : ServiceSpec
     """
 
@@ -73,11 +73,11 @@ class ScanQueue:
 
     @property
     def taken(self) -> int:
-        """Requests in the house."""
+        """Number of running and queued requests."""
         return self._taken
 
     def trouble(self) -> Refusal | None:
-        """Return why no scan would be taken now, or None; a worker that is lost is replaced."""
+        """Return why scans are not accepted now, or None; a dead worker is replaced."""
         if self._pool is None:
             return _STOPPING
         if not _is_active(self._pool):
@@ -90,17 +90,17 @@ class ScanQueue:
         return _LOST
 
     async def open(self, scratch: Path) -> None:
-        """Start the worker and have it open the bundle.
+        """Start the worker and open the bundle in it.
 
         Parameters
         ----------
         scratch : Path
-            Folder of `upload_folder`; the worker removes it if this process is killed.
+            Folder from `upload_folder`; the worker removes it if this process is killed.
 
         Raises
         ------
         StoreError
-            If it cannot.
+            If the worker cannot open the bundle.
         """
         self._scratch = scratch
         self._pool = self._new_pool()
@@ -110,18 +110,18 @@ class ScanQueue:
 
     def _new_pool(self) -> ProcessPool:
         at_end = None if self._scratch is None else partial(remove_abandoned, self._scratch.parent)
-        return open_pool(max_workers=1, max_tasks=_TASKS_A_PROCESS, at_end=at_end)
+        return open_pool(max_workers=1, max_tasks=_TASKS_PER_PROCESS, at_end=at_end)
 
     async def _revived(self) -> ProcessPool | None:
-        """Return the pool, a new one if the old one broke; None if the service stops."""
+        """Return the pool, replaced if it is broken; None if the service is stopping."""
         async with self._reviving:
             broken = self._pool
             if broken is None or _is_active(broken):
                 return broken
-            # Whoever waits for the old one looks whether it is active, and comes here.
+            # Tasks waiting for the old pool notice that it is inactive, and come here.
             self._begin(_end(broken))
             pool = self._new_pool()
-            # To start processes takes seconds, in which others are answered.
+            # Starting processes takes seconds, during which other requests are served.
             with contextlib.suppress(RuntimeError):
                 await asyncio.to_thread(self._open_bundle, pool)
             if self._pool is None:
@@ -136,14 +136,14 @@ class ScanQueue:
         task.add_done_callback(self._tasks.discard)
 
     def _open_bundle(self, pool: ProcessPool) -> Future[str]:
-        """Have the worker open the bundle; one that has it open answers at once."""
+        """Open the bundle in the worker; returns immediately if it is already open."""
         self._opening = pool.schedule(
             warm_up, args=(self.bundle_place, self.digest), timeout=_OPENING_S
         )
         return self._opening
 
     async def close(self) -> None:
-        """Stop the worker, whatever it does."""
+        """Stop the worker, even if it is busy."""
         pool, self._pool = self._pool, None
         if pool is not None:
             await _end(pool)
@@ -151,7 +151,7 @@ class ScanQueue:
 
     @contextlib.contextmanager
     def place(self) -> Iterator[bool]:
-        """Take a place for the length of a request; False if all are taken."""
+        """Reserve a place for the duration of a request; False if the queue is full."""
         if self._taken >= self.spec.places:
             yield False
             return
@@ -162,11 +162,11 @@ class ScanQueue:
             self._taken -= 1
 
     def full(self) -> Refusal:
-        """Return what somebody is told who found no place."""
+        """Return the refusal for a full queue."""
         return Refusal(
             status=503,
             what="the service is busy",
-            found=f"{self._taken} requests before yours",
+            found=f"{self._taken} requests ahead of yours",
             remedy=f"Send the scan again in {_RETRY_S} s",
             headers=_LATER,
         )
@@ -178,7 +178,7 @@ class ScanQueue:
         ----------
         job : ScanJob
         gone : callable
-            Whether the client has gone away; then a scan that still waits is passed over.
+            Returns whether the client has disconnected; its scan is then dropped if still queued.
         """
         found = _LOST
         for _ in range(_TRIES):
@@ -197,23 +197,23 @@ class ScanQueue:
     async def _attempt(
         self, pool: ProcessPool, job: ScanJob, gone: Gone
     ) -> Mapping[str, Any] | Refusal:
-        """Score an upload in a pool; raise BrokenExecutor if the pool breaks meanwhile."""
+        """Score an upload in a pool; raise BrokenExecutor if the pool breaks."""
         try:
-            # A worker that was just replaced opens the bundle first, and on nobody's time.
+            # A new worker opens the bundle first, outside the scan's time limit.
             self._open_bundle(pool)
             inner = pool.schedule(predict_upload, args=(job,), timeout=self.spec.timeout_s)
         except RuntimeError as error:
-            # How pebble says that its processes have died, or cannot be started.
+            # pebble raises this if its processes have died or cannot be started.
             raise BrokenExecutor(str(error)) from error
         future = asyncio.wrap_future(inner)
         while not future.done():
-            await asyncio.wait({future}, timeout=_LOOK_S)
+            await asyncio.wait({future}, timeout=_POLL_S)
             if future.done():
                 break
             if self._pool is None:
                 return _STOPPING
             if not _is_active(pool):
-                # It forgets some of its work.
+                # It may never finish some of its work.
                 raise BrokenExecutor("the pool has ended")
             if not inner.running() and await gone():
                 future.cancel()
@@ -232,10 +232,10 @@ class ScanQueue:
         if isinstance(error, TimeoutError):
             return Refusal(
                 status=504,
-                what="the work on the scan took too long and was stopped",
+                what="processing of the scan timed out",
                 found=f"more than {self.spec.timeout_s} s",
-                remedy="Look at the scan; if there is nothing wrong with it, have the service "
-                "started with a larger --timeout-s",
+                remedy="Inspect the scan; if it is valid, the administrator can start the service "
+                "with a larger --timeout-s",
             )
         if isinstance(error, BrokenExecutor):
             raise error
@@ -243,7 +243,7 @@ class ScanQueue:
             return _DIED
         return Refusal(
             status=500,
-            what="the work on the scan failed in a way nobody foresaw",
+            what="unexpected error while processing the scan",
             found=type(error).__name__,
         )
 
@@ -252,12 +252,12 @@ def _is_active(pool: ProcessPool) -> bool:
     try:
         return bool(pool.active)
     except BrokenExecutor:
-        # It is started by being asked, and that has failed.
+        # The property starts the pool, which has failed.
         return False
 
 
-def _has_failed(done: Future[str]) -> bool:
-    return done.cancelled() or done.exception() is not None
+def _has_failed(future: Future[str]) -> bool:
+    return future.cancelled() or future.exception() is not None
 
 
 async def _end(pool: ProcessPool) -> None:

@@ -1,4 +1,4 @@
-"""Limits: what the service takes, how long it works on it, and whom it answers."""
+"""Limits of the service: sizes, times and accepted clients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mri_transfer.errors import ConfigurationError
 
 __all__ = ["LOOPBACK_NAMES", "ServiceSpec", "allowed_hosts", "demand_token", "read_token"]
 
-#: What a browser on the same machine calls the service.
+#: Host names of the service on the same machine.
 LOOPBACK_NAMES = ("127.0.0.1", "::1", "localhost")
 _MIN_TOKEN = 20
 _MAX_TOKEN = 1000
@@ -24,32 +24,32 @@ class ServiceSpec:
     """Limits of the service."""
 
     max_megabytes: int = Field(default=200, ge=1, le=10_000)
-    """Largest request, in 10^6 bytes."""
+    """Maximum size of a request, in 10^6 bytes."""
     max_unpacked_megabytes: int = Field(default=400, ge=1, le=10_000)
-    """Largest size of a scan's voxels after unpacking, in 10^6 bytes."""
+    """Maximum size of a scan's uncompressed voxels, in 10^6 bytes."""
     timeout_s: int = Field(default=120, ge=1, le=3600)
-    """Longest time for an upload, and for the work on one scan; a worker that takes longer is
-    stopped and replaced."""
+    """Time limit for an upload, and for processing one scan, in seconds; a worker that takes
+    longer is stopped and replaced."""
     places: int = Field(default=8, ge=1, le=1000)
-    """Requests in the house at a time: one is worked on, the others wait or arrive."""
+    """Maximum number of requests: one is processed, the others are queued or uploading."""
     connections: int = Field(default=100, ge=1, le=10_000)
-    """Connections at a time; further ones are closed at once."""
+    """Maximum number of open connections; further ones are closed immediately."""
     headers_s: float = Field(default=10, gt=0, le=3600)
-    """Longest time for a request to begin and for its headers to arrive."""
+    """Time limit for the headers of a request, in seconds."""
 
 
 def read_token(path: Path) -> str:
-    """Return the token that a file holds: one line of 20 characters or more.
+    """Read the token from a file: one line of at least 20 characters.
 
     Raises
     ------
     ConfigurationError
-        If the file cannot be read, or holds no such line.
+        If the file cannot be read, or has no such line.
     """
     try:
         token = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it holds something else than plain letters"
+        reason = getattr(error, "strerror", None) or "not ASCII text"
         raise ConfigurationError(
             "the token cannot be read", where=str(path), found=reason
         ) from error
@@ -58,8 +58,8 @@ def read_token(path: Path) -> str:
             "not a token",
             where=str(path),
             found=f"{len(token)} characters",
-            expected=f"one line of {_MIN_TOKEN} characters or more, without blanks",
-            remedy="Make one with: python -c 'import secrets; print(secrets.token_urlsafe())'",
+            expected=f"one line of at least {_MIN_TOKEN} characters, without spaces",
+            remedy="Generate one: python -c 'import secrets; print(secrets.token_urlsafe())'",
         )
     return token
 
@@ -77,34 +77,34 @@ def demand_token(host: str, token: str | None) -> None:
     Raises
     ------
     ConfigurationError
-        If `host` is more than this machine and there is no token.
+        If `host` is not a loopback address and there is no token.
     """
     if token is None and not _is_loopback(host):
         raise ConfigurationError(
-            "a token is needed where other machines can reach the service",
+            "a service that other machines can reach requires a token",
             where="--host",
             found=host,
-            expected="127.0.0.1, or a file with a token",
-            remedy="Name the file with --token-file",
+            expected="127.0.0.1, or a token file",
+            remedy="Give the file with --token-file",
         )
 
 
 def allowed_hosts(host: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names under which the service answers; none if it answers under any.
+    """Return the accepted host names; empty if any is accepted.
 
-    A page elsewhere can make a name of its own point at this machine and so have a visitor's
-    browser talk to the service as if it belonged to that page. The Host header shows that.
+    Checking the Host header prevents DNS rebinding: a malicious page could point its own domain at
+    this machine, so that a visitor's browser treats the service as part of that page.
 
     Parameters
     ----------
     host : str
-        Address that is listened on.
+        Address to listen on.
     names : tuple of str
-        Names the operator gave.
+        Host names given by the administrator.
     """
     if names:
         return tuple(dict.fromkeys(name.casefold() for name in (*names, *LOOPBACK_NAMES)))
     if _is_loopback(host):
         return tuple(dict.fromkeys((host.casefold(), *LOOPBACK_NAMES)))
-    # All addresses of the machine, whose names are not known here: the token protects it.
+    # The machine's host names are unknown here: the token protects the service.
     return ()

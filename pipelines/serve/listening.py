@@ -1,4 +1,4 @@
-"""Listening: a bounded number of connections, none of which may be idle for long."""
+"""The server: a bounded number of connections, with a time limit for idle ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipelines.serve.limits import ServiceSpec
 
 __all__ = ["make_server"]
 
-#: How long requests may go on after the service was told to stop.
+#: Time limit for running requests when the service stops.
 _FAREWELL_S = 10
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\n"
@@ -29,7 +29,7 @@ def make_server(app: object, spec: ServiceSpec, *, host: str, port: int) -> uvic
     spec : ServiceSpec
     host : str
     port : int
-        0: any that is free.
+        0: any free port.
     """
     return uvicorn.Server(
         uvicorn.Config(
@@ -48,9 +48,9 @@ def make_server(app: object, spec: ServiceSpec, *, host: str, port: int) -> uvic
 
 
 class _Connection(H11Protocol):
-    """A connection that is closed where there are too many, or no request comes in time.
+    """A connection that is closed if there are too many, or if no request arrives in time.
 
-    Uvicorn itself waits for ever for the first byte, and for the end of headers that have begun.
+    Uvicorn itself waits forever for the first byte and for the end of the headers.
     """
 
     def __init__(self, spec: ServiceSpec, /, *args: object, **options: object) -> None:
@@ -75,7 +75,7 @@ class _Connection(H11Protocol):
         super().connection_lost(exc)
 
     def _expect_request(self) -> None:
-        """Give the client time to send the headers of a request; what follows has its own limit."""
+        """Start the time limit for a request's headers; its body has a separate limit."""
         self._stop_timer()
         self._timer = self.loop.call_later(self._spec.headers_s, self._end_if_idle)
 

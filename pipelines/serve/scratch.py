@@ -1,4 +1,4 @@
-"""The folder of uploads: removed when the service ends, and by the next one if it was killed."""
+"""The upload folder: removed when the service ends, or by the next one if it was killed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LOCK = "lock"
 
 @contextlib.contextmanager
 def upload_folder(parent: Path | None = None) -> Iterator[Path]:
-    """Give an empty folder that only this user can read, and remove it in the end.
+    """Yield an empty folder that only this user can read, and remove it afterwards.
 
-    Those of services that were killed are removed first: a living one holds a lock in its own.
+    Folders of killed services are removed first; running services hold a lock in theirs.
 
     Parameters
     ----------
     parent : Path, optional
-        Where it is made; by default the system's folder of temporary files.
+        By default the system's temporary folder.
     """
     remove_abandoned(Path(tempfile.gettempdir()) if parent is None else parent)
     with (
@@ -38,9 +38,9 @@ def upload_folder(parent: Path | None = None) -> Iterator[Path]:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the folders of services that were killed, from where they are made."""
+    """Remove the upload folders of killed services."""
     for folder in parent.glob(f"{_PREFIX}*"):
-        # Others may have made what is called like ours, or have removed it meanwhile.
+        # The folder may belong to another user, or be removed concurrently.
         with contextlib.suppress(OSError):
             status = os.lstat(folder)
             if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():

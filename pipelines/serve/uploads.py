@@ -1,4 +1,4 @@
-"""Uploads: a form with one scan, read while it arrives, written to a folder that is removed."""
+"""Uploads: read a form with one scan and write the scan to a temporary folder."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ FORM_SCHEMA = {
             "type": "number",
             "minimum": 0,
             "maximum": _MAX_AGE,
-            "description": "Age in years, to be held against the training patients'.",
+            "description": "Age in years, to compare with the training patients.",
         },
         "force": {
             "type": "boolean",
             "default": False,
-            "description": "Score a scan outside of the input contract as well, marked as such.",
+            "description": "Also score a scan outside the input contract, marked as such.",
         },
     },
 }
@@ -50,7 +50,7 @@ FORM_SCHEMA = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Upload:
-    """A scan as it was received."""
+    """A received scan."""
 
     path: Path
     scan_id: str
@@ -66,9 +66,9 @@ async def read_upload(request: Request, folder: Path, *, timeout_s: float) -> Up
     ----------
     request : Request
     folder : Path
-        Empty, and the caller's to remove. The name that the client gave the file is not used in it.
+        Empty; the caller removes it. The client's file name is not used.
     timeout_s : float
-        Longest time for the upload.
+        Time limit for the upload, in seconds.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().casefold()
     if kind != "multipart/form-data":
@@ -88,9 +88,7 @@ async def read_upload(request: Request, folder: Path, *, timeout_s: float) -> Up
         ):
             return await _of_form(form, folder)
     except TimeoutError:
-        return Refusal(
-            status=408, what="the upload took too long", found=f"more than {timeout_s:g} s"
-        )
+        return Refusal(status=408, what="the upload timed out", found=f"more than {timeout_s:g} s")
 
 
 async def _of_form(form: FormData, folder: Path) -> Upload | Refusal:
@@ -98,22 +96,24 @@ async def _of_form(form: FormData, folder: Path) -> Upload | Refusal:
     for name in names:
         if name not in FIELDS or names.count(name) > 1:
             return _wrong(
-                "a field twice" if name in FIELDS else "no such field",
+                "duplicate field" if name in FIELDS else "no such field",
                 where=_shown(name),
-                expected=", ".join(FIELDS) + ", each once at most",
+                expected=", ".join(FIELDS) + ", each at most once",
             )
     file = form.get("file")
     if not isinstance(file, UploadFile):
         return _wrong("the scan is missing", where="file", expected="a .nii or .nii.gz file")
     suffix = _suffix(file.filename or "")
     if suffix is None:
-        return _wrong("the file is not named like NIfTI", where="file", expected=".nii or .nii.gz")
+        return _wrong(
+            "the file does not have a NIfTI name", where="file", expected=".nii or .nii.gz"
+        )
     age = _age(form.get("age"))
     if isinstance(age, Refusal):
         return age
     force = _TRUTH.get(str(form.get("force", "")).strip().casefold())
     if force is None:
-        return _wrong("not a choice", where="force", expected="true or false")
+        return _wrong("not a boolean", where="force", expected="true or false")
     path = folder / f"upload{suffix}"
     return Upload(
         path=path,
@@ -125,18 +125,18 @@ async def _of_form(form: FormData, folder: Path) -> Upload | Refusal:
 
 
 def _suffix(name: str) -> str | None:
-    """Return the ending that says how to read a file."""
-    return next((one for one in (".nii.gz", ".nii") if name.casefold().endswith(one)), None)
+    """Return the NIfTI suffix of a file name, or None."""
+    return next((end for end in (".nii.gz", ".nii") if name.casefold().endswith(end)), None)
 
 
-def _age(told: UploadFile | str | None) -> float | Refusal | None:
-    if told is None or told == "":
+def _age(given: UploadFile | str | None) -> float | Refusal | None:
+    if given is None or given == "":
         return None
     try:
-        age = float(str(told))
+        age = float(str(given))
     except ValueError:
         age = -1.0
-    # Not a number compares as false with everything.
+    # Comparisons with NaN are false.
     if not 0 <= age <= _MAX_AGE:
         return _wrong("not an age in years", where="age", expected=f"0 to {_MAX_AGE}")
     return age
@@ -147,7 +147,7 @@ def _wrong(what: str, *, where: str, expected: str) -> Refusal:
 
 
 def _shown(name: str) -> str:
-    """Return a client's name as one short line; it is data, and names no file here."""
+    """Return a client's text as one short line for display; it is never used as a path."""
     return "".join(letter for letter in name if letter.isprintable())[:_MAX_NAME].strip()
 
 
@@ -156,7 +156,7 @@ def _store(source: BinaryIO, path: Path) -> str:
     digest = hashlib.sha256()
     source.seek(0)
     with path.open("xb") as stream:
-        while piece := source.read(_CHUNK_BYTES):
-            digest.update(piece)
-            stream.write(piece)
+        while chunk := source.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            stream.write(chunk)
     return digest.hexdigest()

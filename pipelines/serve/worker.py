@@ -1,4 +1,4 @@
-"""The work on one scan, in a process of its own that can be stopped when it takes too long."""
+"""Score one scan in a separate process, which can be stopped if it takes too long."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mri_transfer.core.files import sha256_of_file
 from mri_transfer.errors import MachineError, MriTransferError, ScanError, StoreError
 from mri_transfer.scans.volumes import check_header
 from pipelines.jobs.predict import BundlePlace
-from pipelines.serve.faults import Refusal, told
+from pipelines.serve.faults import Refusal, refusal_of
 
 __all__ = ["ScanJob", "predict_upload", "warm_up"]
 
@@ -24,11 +24,11 @@ class ScanJob:
 
     place: BundlePlace
     digest: str
-    """Of the bundle that the service began with: it answers with no other."""
+    """Digest of the bundle at the start of the service: no other one is used."""
     path: Path
     scan_id: str
     sha256: str
-    """Of the upload, as it was received."""
+    """SHA-256 of the received upload."""
     max_unpacked_megabytes: int
     age_years: float | None = None
     force: bool = False
@@ -39,19 +39,19 @@ def _opened(place: BundlePlace, digest: str) -> ModelBundle:
     bundle = place.load()
     if bundle.digest != digest:
         raise StoreError(
-            "the bundle was changed after the service began with it",
+            "the bundle has changed since the service started",
             where=str(place.path),
             found=bundle.digest,
             expected=digest,
-            remedy="Start the service again",
+            remedy="Restart the service",
         )
-    # The trunk is loaded with the first scan otherwise, on that scan's time.
+    # Load the trunk now, outside the first scan's time limit.
     _ = bundle.trunk
     return bundle
 
 
 def warm_up(place: BundlePlace, digest: str) -> str:
-    """Open the bundle and its trunk; return what is wrong, or nothing."""
+    """Open the bundle and its trunk; return the error message, or an empty string."""
     try:
         _opened(place, digest)
     except MriTransferError as error:
@@ -60,9 +60,9 @@ def warm_up(place: BundlePlace, digest: str) -> str:
 
 
 def predict_upload(job: ScanJob) -> Mapping[str, Any] | Refusal:
-    """Score an upload as `ModelBundle.predict` does.
+    """Score an upload with `ModelBundle.predict`.
 
-    Never raises for a fault of the scan: the refusal tells it.
+    Faults of the scan are returned as a refusal, not raised.
     """
     where = f"scan {job.scan_id}"
     try:
@@ -76,13 +76,13 @@ def predict_upload(job: ScanJob) -> Mapping[str, Any] | Refusal:
             scan_id=job.scan_id,
             spec=dataclasses.replace(accepted, max_megabytes=limit),
         )
-        found = bundle.predict(
+        prediction = bundle.predict(
             job.path, scan_id=job.scan_id, age_years=job.age_years, force=job.force
         )
     except ScanError as error:
-        return told(error, status=422, where=where, hidden=str(job.path))
+        return refusal_of(error, status=422, where=where, hidden=str(job.path))
     except MachineError as error:
-        return told(error, status=503, where=where, hidden=str(job.path))
+        return refusal_of(error, status=503, where=where, hidden=str(job.path))
     except MriTransferError as error:
-        return told(error, status=500, where=where, hidden=str(job.path))
-    return found.as_dict()
+        return refusal_of(error, status=500, where=where, hidden=str(job.path))
+    return prediction.as_dict()

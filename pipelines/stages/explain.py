@@ -25,6 +25,7 @@ from mri_transfer.explain.geometry import slice_geometry
 from mri_transfer.explain.neighbours import nearest_patients
 from mri_transfer.explain.scan_maps import MapStore, ScanMaps, maps_key
 from mri_transfer.models.features import FeatureTable, resolve_features
+from mri_transfer.models.heads import HEADS
 from mri_transfer.models.trunks import Trunk
 from mri_transfer.scans.slices import SliceStack, SliceStore
 from mri_transfer.training.fitted_model import TrainedFold
@@ -267,7 +268,9 @@ def _with_maps(
         geometries=[read(i).geometry(config.slices) for i in range(len(job.scans))],
         pictures=lambda i: job.stack(i).pixels,
         close=close,
-        adds_up=all(one.head.kind != "published" and one.harmoniser is None for one in job.trained),
+        adds_up=all(
+            HEADS[one.head.kind].additive and one.harmoniser is None for one in job.trained
+        ),
         same_again=same_again,
     )
     demo = _demo_spec(workspace)

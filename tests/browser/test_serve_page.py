@@ -75,8 +75,10 @@ def test_a_scan_is_scored_by_keyboard_and_the_answer_gets_the_focus(
     assert page.locator("#force").is_checked()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    assert "Working" in page.locator("#status").inner_text() or page.locator("#result").is_visible()
-    assert title(page) == "somebody: scored against advice"
+    assert (
+        "Processing" in page.locator("#status").inner_text() or page.locator("#result").is_visible()
+    )
+    assert title(page) == "somebody: scored outside the input contract"
     assert page.evaluate("document.activeElement.id") == "result-title"
     assert "probability of Alzheimer's disease (AD)" in page.locator(".score").inner_text()
     warnings = page.locator("#said .mark").all_inner_texts()

@@ -13,12 +13,11 @@ import torch
 
 from mri_transfer.bundle import load_bundle
 from mri_transfer.bundle.export import write_monai_bundle, write_onnx
-from mri_transfer.bundle.network import _recalibrate, scan_network
+from mri_transfer.bundle.network import scan_network
 from mri_transfer.bundle.reference import draw_phantom
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.models.features import encode_poolings
 from mri_transfer.models.heads import AttentionHeadSpec, PublishedHeadSpec
-from mri_transfer.models.recalibration import fit_recalibration
 from mri_transfer.scans.slices import SliceStack
 from tests.bundle.bundles import (
     HARMONISED,
@@ -26,11 +25,10 @@ from tests.bundle.bundles import (
     RECIPE,
     made_up_bundle,
     made_up_cohort,
-    some_bundle,
 )
 
 #: Both compute in float32, in another order.
-TOLERANCE = 1e-4
+TOLERANCE = 1e-5
 
 
 def _pixels(n: int = 3) -> np.ndarray:
@@ -45,7 +43,7 @@ def _native(bundle, pixels: np.ndarray) -> np.ndarray:
     return bundle.score(np.stack(features))[0]
 
 
-def _gentle(bundle):
+def _gentle(bundle, recalibration):
     """The bundle with a head whose scores of the untrained trunk's large features vary."""
     z_mm = np.arange(N_SLICES, dtype=np.float32)
     stacks = [SliceStack(scan_id="x", pixels=one, z_mm=z_mm) for one in _pixels(6)]
@@ -60,45 +58,44 @@ def _gentle(bundle):
         tensors["kernel" if kind == "published" else "weight"] = (
             tensors["kernel" if kind == "published" else "weight"] / size
         )
-    head = dataclasses.replace(bundle.trained.head, tensors=tensors)
+    facts = {**bundle.trained.head.facts, "recalibration": recalibration}
+    head = dataclasses.replace(bundle.trained.head, tensors=tensors, facts=facts)
     return dataclasses.replace(bundle, trained=dataclasses.replace(bundle.trained, head=head))
 
 
 @pytest.mark.parametrize(
-    "head",
-    [RECIPE.heads, PublishedHeadSpec(hidden=6, epochs=3), AttentionHeadSpec(hidden=4, epochs=3)],
+    ("head", "recalibration"),
+    [
+        (RECIPE.heads, {"method": "none", "parameters": {}}),
+        (
+            PublishedHeadSpec(hidden=6, epochs=3),
+            {"method": "beta", "parameters": {"a": [0.7], "b": [1.2], "c": [0.1]}},
+        ),
+        (
+            AttentionHeadSpec(hidden=4, epochs=3),
+            {
+                "method": "isotonic",
+                "parameters": {"scores": [0.01, 0.5, 0.99], "values": [0.1, 0.4, 0.8]},
+            },
+        ),
+    ],
     ids=["linear", "published", "attention"],
 )
-def test_the_network_scores_as_the_bundle(head) -> None:
-    bundle = _gentle(made_up_bundle(recipe=dataclasses.replace(RECIPE, heads=head)))
-    native = _native(bundle, _pixels())
-    assert 1e-5 < native.min() <= native.max() < 1 - 1e-5
-    with torch.inference_mode():
-        score, slices = scan_network(bundle)(torch.from_numpy(_pixels()))
-    np.testing.assert_allclose(score.numpy(), native, atol=TOLERANCE)
-    assert slices.shape == (3, N_SLICES)
-
-
-def test_onnx_scores_as_the_bundle_whatever_the_number_of_scans(tmp_path: Path) -> None:
-    bundle = _gentle(some_bundle())
+def test_torch_and_onnx_score_as_the_bundle(head, recalibration, tmp_path: Path) -> None:
+    bundle = _gentle(made_up_bundle(recipe=dataclasses.replace(RECIPE, heads=head)), recalibration)
     write_onnx(bundle, tmp_path / "b.onnx")
-    session = onnxruntime.InferenceSession(str(tmp_path / "b.onnx"))
-    for n in (1, 3):
-        score, slices = session.run(None, {"pixels": _pixels(n)})
-        np.testing.assert_allclose(score, _native(bundle, _pixels(n)), atol=TOLERANCE)
-        assert slices.shape == (n, N_SLICES)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.onnx"]
-
-
-@pytest.mark.parametrize("method", ["none", "platt", "beta", "isotonic"])
-def test_recalibration_in_tensors_is_the_same_map(method) -> None:
-    rng = np.random.default_rng(1)
-    labels = np.arange(60) % 2
-    scores = np.clip(0.5 + 0.2 * labels + 0.3 * rng.standard_normal(60), 0, 1)
-    learned = fit_recalibration(method, labels, scores)
-    grid = np.linspace(0, 1, 101)
-    found = _recalibrate(torch.from_numpy(grid), learned).numpy()
-    np.testing.assert_allclose(found, learned.apply(grid), atol=1e-9)
+    session, network = onnxruntime.InferenceSession(str(tmp_path / "b.onnx")), scan_network(bundle)
+    for n in (1, 3):
+        native = _native(bundle, _pixels(n))
+        assert 1e-5 < native.min() <= native.max() < 1 - 1e-5
+        with torch.inference_mode():
+            score, slices = network(torch.from_numpy(_pixels(n)))
+        np.testing.assert_allclose(score.numpy(), native, atol=TOLERANCE)
+        onnx_score, onnx_slices = session.run(None, {"pixels": _pixels(n)})
+        np.testing.assert_allclose(onnx_score, score, atol=TOLERANCE)
+        np.testing.assert_allclose(onnx_slices, slices, atol=TOLERANCE)
+        assert slices.shape == (n, N_SLICES)
 
 
 def test_heads_that_harmonise_are_not_exported(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_a_label_column_that_does_not_exist_is_refused_with_those_that_do(
 def test_without_a_participants_table_everything_is_missing(tmp_path: Path) -> None:
     reading = read_bids_cohort(_two_patients(tmp_path / "d"))
     assert reading.manifest.scans["label"].isna().all()
-    assert any("no participants.tsv" in note for note in reading.notes)
+    assert any("participants.tsv is missing or empty" in note for note in reading.notes)
 
 
 def test_participants_and_scans_that_do_not_meet_are_noted(tmp_path: Path) -> None:
@@ -112,7 +112,9 @@ def test_participants_and_scans_that_do_not_meet_are_noted(tmp_path: Path) -> No
     assert reading.manifest.scans["patient_id"].tolist() == ["sub-1", "sub-2"]
     assert reading.manifest.scans["age"].isna().tolist() == [False, True]
     assert any("without a T1w image, left out: sub-9" in note for note in reading.notes)
-    assert any("does not describe: sub-2" in note for note in reading.notes)
+    assert any(
+        "Patients without a row in participants.tsv: sub-2" in note for note in reading.notes
+    )
 
 
 def test_folders_that_bids_does_not_allow_are_noted(tmp_path: Path) -> None:
@@ -237,10 +239,10 @@ def test_an_image_in_another_patients_folder_is_refused(tmp_path: Path) -> None:
         (["participant_id"], [["1"], ["sub-1"]], "two rows about one patient"),
         (["subject"], [["1"]], "the column is missing"),
         (["participant_id", "age"], [["n/a", "1"]], "row 2, column participant_id"),
-        (["participant_id", "age"], [["1", "89+"]], "age is cut off at the top"),
+        (["participant_id", "age"], [["1", "89+"]], "age is censored"),
         (["participant_id", "age"], [["1", "old"]], "age is not a number"),
-        (["participant_id", "sex"], [["1", "1"]], "sex cannot be understood"),
-        (["participant_id", "age"], [["1", "70", "?"]], "as many cells"),
+        (["participant_id", "sex"], [["1", "1"]], "unknown value of sex"),
+        (["participant_id", "age"], [["1", "70", "?"]], "different numbers of cells"),
     ],
 )
 def test_a_faulty_participants_table_is_refused(
@@ -436,7 +438,7 @@ def test_images_are_filtered_by_entity(
     reading = read_bids_cohort(many_images, filters=filters)
     expected = kept or ["ses-01_run-1", "ses-02_acq-fast_run-1", "ses-02_run-1"]
     assert reading.manifest.scans["scan_id"].tolist() == [f"sub-1_{name}" for name in expected]
-    assert f"The filters leave {len(expected)} of 5 images." in reading.notes
+    assert f"The filters keep {len(expected)} of 5 images." in reading.notes
 
 
 @pytest.mark.parametrize(
@@ -446,7 +448,7 @@ def test_images_are_filtered_by_entity(
         ({"acq": ["fast", "slow"]}, "found acq-slow; expected acq-fast, images without it)"),
         ({"run": ""}, "found images without run-; expected run-02, run-1, run-2)"),
         ({"session": "01"}, "found session; expected acq, run, ses, sub)"),
-        ({"ses": "01", "acq": "fast"}, "no image has all of them (found ses-01; acq-fast;"),
+        ({"ses": "01", "acq": "fast"}, "no image matches all filters (found ses-01; acq-fast;"),
     ],
 )
 def test_a_filter_that_matches_nothing_is_refused_with_what_there_is(
@@ -516,9 +518,9 @@ def test_images_that_bidsignore_names_are_no_scans(tmp_path: Path) -> None:
     (root / ".bidsignore").write_text("# tests\n*_acq-test_*\n/sub-3/\n")
     reading = read_bids_cohort(root)
     assert reading.manifest.scans["scan_id"].tolist() == ["sub-1", "sub-2"]
-    assert ".bidsignore names 2 images, left out." in reading.notes
+    assert "Left out, as .bidsignore matches them: 2 images." in reading.notes
     (root / ".bidsignore").write_text("**\n")
-    with pytest.raises(ManifestError, match=r"found 4 that \.bidsignore names"):
+    with pytest.raises(ManifestError, match=r"found 4 matched by \.bidsignore"):
         read_bids_cohort(root)
 
 

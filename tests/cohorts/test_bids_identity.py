@@ -63,7 +63,7 @@ def test_a_visit_that_its_own_table_calls_ad_is_never_written_as_cn(tmp_path: Pa
     assert "--pad-ids" in said
     reading = read_bids_cohort(root, pad_ids=True)
     assert reading.manifest.labels == ("AD",)
-    assert any("taken for the same" in note and "ses-M06" in note for note in reading.notes)
+    assert any("ids matched" in note and "ses-M06" in note for note in reading.notes)
 
 
 def test_the_diagnosis_at_a_visit_wins_and_that_at_entry_is_not_used_in_its_place(
@@ -85,7 +85,7 @@ def test_the_diagnosis_at_a_visit_wins_and_that_at_entry_is_not_used_in_its_plac
     assert labels["sub-2_ses-M00"] == labels["sub-3"] == "CN"
     told = "\n".join(reading.notes)
     assert "Visits in the tables without an image, left out: sub-1 ses-M12." in told
-    assert "Images of visits that the tables do not describe" in told
+    assert "Images of visits that are not in the tables" in told
     assert "Without a label" in told
     assert told.count("sub-1_ses-M36") == 2
 
@@ -145,7 +145,7 @@ def test_faults_name_the_table_that_the_cell_stands_in(tmp_path: Path) -> None:
     assert len(said) == 4
     assert any(one.startswith("row 3, column age: age is not a number") for one in said)
     assert any("sub-1/sub-1_sessions.tsv row 3, column age: age is out of range" in o for o in said)
-    assert any("phenotype/a.tsv row 3, column Sex: sex cannot be understood" in one for one in said)
+    assert any("phenotype/a.tsv row 3, column Sex: unknown value of sex" in one for one in said)
     [two] = [one for one in said if "different values of label" in one]
     assert "AD (sub-1/sub-1_sessions.tsv row 2), CN (sub-1/sub-1_sessions.tsv row 3)" in two
 
@@ -177,7 +177,7 @@ def test_codes_without_a_clear_level_are_refused(tmp_path: Path, described: obje
     )
     if described is not None:
         (root / "participants.json").write_text(json.dumps(described))
-    with pytest.raises(ManifestError, match="sex cannot be understood"):
+    with pytest.raises(ManifestError, match="unknown value of sex"):
         read_bids_cohort(root)
 
 

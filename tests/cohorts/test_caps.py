@@ -72,8 +72,8 @@ def test_sessions_labels_and_covariates(caps: Path, labels: Path) -> None:
     assert scans["MMSE"].isna().tolist() == [False, False, False, True]
     assert scans["path"].str.endswith(CROPPED).all()
     assert _noted(reading.notes, "read from the column diagnosis")
-    assert _noted(reading.notes, "not numbers: examination_date")
-    assert not _noted(reading.notes, "left out, since")
+    assert _noted(reading.notes, "Non-numeric columns left out: examination_date")
+    assert not _noted(reading.notes, "left out, as only")
 
 
 def test_the_uncropped_images_can_be_asked_for(caps: Path, labels: Path) -> None:
@@ -89,7 +89,7 @@ def test_sessions_with_the_other_image_only_are_named(tmp_path: Path) -> None:
     (tmp_path / "more" / "subjects" / "sub-C1").rename(root / "subjects" / "sub-C1")
     reading = read_caps_cohort(root)
     assert reading.manifest.scans["patient_id"].tolist() == ["sub-A1"]
-    assert _noted(reading.notes, "only the uncropped image: sub-C1_ses-M000.")
+    assert _noted(reading.notes, "only the uncropped image exists: sub-C1_ses-M000.")
 
 
 def test_runs_of_one_session_are_scans_of_their_own(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_runs_of_one_session_are_scans_of_their_own(tmp_path: Path) -> None:
 def test_without_tables_all_labels_are_missing(caps: Path) -> None:
     reading = read_caps_cohort(caps)
     assert reading.manifest.scans["label"].isna().all()
-    assert _noted(reading.notes, "No table of labels")
-    assert not _noted(reading.notes, "describes")
+    assert _noted(reading.notes, "No label table")
+    assert not _noted(reading.notes, "not in the label tables")
 
 
 def test_a_folder_of_tables_is_read_whole(caps: Path, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_sessions_and_rows_that_do_not_meet_are_named(caps: Path, tmp_path: Path
     ]
     reading = read_caps_cohort(caps, labels=write_tsv(tmp_path / "t.tsv", COLUMNS, rows))
     assert _noted(reading.notes, "without an image, left out: sub-C1 ses-M024, sub-X.")
-    assert _noted(reading.notes, "no table of labels describes: sub-C2_ses-M000.")
+    assert _noted(reading.notes, "Images that are not in the label tables: sub-C2_ses-M000.")
     assert _noted(reading.notes, "1 of 4 scans have no label")
 
 
@@ -150,7 +150,7 @@ def test_another_column_can_hold_the_label(caps: Path, tmp_path: Path) -> None:
     )
     reading = read_caps_cohort(caps, labels=table, label_column="group")
     assert reading.manifest.labels == ("sAD",)
-    assert _noted(reading.notes, "not numbers: diagnosis")
+    assert _noted(reading.notes, "Non-numeric columns left out: diagnosis")
     with pytest.raises(ManifestError, match=r"no such label column .*found diagnosis, group"):
         read_caps_cohort(caps, labels=table, label_column="dx")
 
@@ -161,7 +161,7 @@ def test_another_column_can_hold_the_label(caps: Path, tmp_path: Path) -> None:
         (["subject", "diagnosis"], [["sub-A1", "AD"]], "the column is missing"),
         (COLUMNS[:3], [*[row[:3] for row in ROWS[:1]] * 2], "two rows about one session"),
         (COLUMNS[:3], [["n/a", "ses-M000", "AD"]], "the cell is empty"),
-        (COLUMNS[:3], [["sub-A1", "ses-M000"]], "as many cells"),
+        (COLUMNS[:3], [["sub-A1", "ses-M000"]], "different numbers of cells"),
         (
             COLUMNS[:3],
             [["sub-A1", "ses-M000", "CN"], ["sub-A1", "ses-M012", "AD"]],
@@ -189,16 +189,16 @@ def test_tables_that_contradict_each_other_are_refused(caps: Path, tmp_path: Pat
 def test_a_folder_that_is_no_caps_is_refused(tmp_path: Path, labels: Path) -> None:
     with pytest.raises(ManifestError, match="no folder subjects"):
         read_caps_cohort(tmp_path)
-    with pytest.raises(ManifestError, match="there is no such folder"):
+    with pytest.raises(ManifestError, match="no such folder"):
         read_caps_cohort(tmp_path / "none")
     (tmp_path / "CAPS" / "subjects").mkdir(parents=True)
-    with pytest.raises(ManifestError, match="no cropped image"):
+    with pytest.raises(ManifestError, match="no cropped t1-linear image"):
         read_caps_cohort(tmp_path / "CAPS")
     (tmp_path / "tables").mkdir()
-    with pytest.raises(ManifestError, match="holds no table of labels"):
+    with pytest.raises(ManifestError, match="has no label table"):
         read_caps_cohort(write_caps(tmp_path / "other", ["A1 M000"]), labels=tmp_path / "tables")
     only = write_caps(tmp_path / "uncropped", ["A1 M000"], [UNCROPPED])
-    with pytest.raises(ManifestError, match="Ask for the uncropped images"):
+    with pytest.raises(ManifestError, match="Use the uncropped images"):
         read_caps_cohort(only)
 
 
@@ -228,7 +228,7 @@ def test_sessions_that_nearly_match_are_proposed_not_guessed(caps: Path, tmp_pat
     assert "--pad-ids" in str(refused.value)
     reading = read_caps_cohort(caps, labels=table, pad_ids=True)
     assert reading.manifest.scans["label"].tolist() == ["AD", "AD", "CN", "CN"]
-    assert _noted(reading.notes, "taken for the same", "ses-M12")
+    assert _noted(reading.notes, "ids matched", "ses-M12")
 
 
 def test_a_diagnosis_at_entry_does_not_hold_at_a_visit_without_one(

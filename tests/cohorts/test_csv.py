@@ -76,7 +76,7 @@ def test_missing_labels_are_counted_in_a_note(scans: Path, tmp_path: Path) -> No
     ("columns", "says"),
     [
         ({"Patient": "patient_id"}, "no such column (found patient_id, path, dx)"),
-        ({"dx": "label", "path": "label"}, "two columns are to become one"),
+        ({"dx": "label", "path": "label"}, "two columns are mapped to one"),
     ],
 )
 def test_names_that_cannot_be_meant_are_refused(
@@ -138,7 +138,7 @@ def test_a_workbook_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     for name, says in (
         ("empty.xlsx", "the workbook cannot be read"),
         ("old.xls", "old Excel format"),
-        ("none.xlsx", "there is no such table"),
+        ("none.xlsx", "no such table"),
     ):
         path = tmp_path / name
         if "none" not in name:
@@ -154,4 +154,4 @@ def test_a_mapping_is_applied(scans: Path, tmp_path: Path) -> None:
     mapping = ColumnMapping(columns={"ID": "patient_id", "file": "path"}, other_columns="leave out")
     reading = read_csv_cohort(table, root=scans, mapping=mapping)
     assert reading.manifest.scans["path"].tolist() == [str(scans / "a.nii")]
-    assert reading.notes[0] == "Columns that the mapping does not name are left out: x."
+    assert reading.notes[0] == "Columns that the mapping does not use are left out: x."

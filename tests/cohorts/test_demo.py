@@ -172,14 +172,14 @@ def test_a_deleted_scan_is_grown_again(tmp_path: Path) -> None:
 
 def test_a_cohort_of_another_spec_is_refused_and_kept(cohort: Path) -> None:
     before = tree(cohort)
-    with pytest.raises(ConfigurationError, match="another specification"):
+    with pytest.raises(ConfigurationError, match="different settings"):
         grow_demo_cohort(cohort, spec=DemoSpec(n_patients=6, spacing_mm=4.0, seed=99))
     assert tree(cohort) == before
 
 
 def test_a_folder_with_other_things_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(ConfigurationError, match="folder of its own"):
+    with pytest.raises(ConfigurationError, match="its own folder"):
         grow_demo_cohort(tmp_path, spec=SPEC)
     assert tree(tmp_path) == {"thesis.txt": b"precious"}
 

@@ -100,11 +100,11 @@ def test_the_t1_series_become_scans_with_age_sex_and_scanner(reading: CohortRead
     assert scans["label"].isna().all()
     assert scans["patient_id"].str.fullmatch("sub-[0-9a-f]{12}").all()
     assert scans["session_id"].str.fullmatch("ses-[0-9a-f]{12}").all()
-    _note(reading, "Ages above 89 are given as 90: 1 scan.")
+    _note(reading, "Ages above 89 are recorded as 90: 1 scan.")
 
 
 def test_everything_left_out_is_noted_by_hash_and_reason(reading: CohortReading) -> None:
-    for reason in ("1 slice is missing", "a file is cut short"):
+    for reason in ("1 slice is missing", "a file is truncated"):
         assert re.search(r": [0-9a-f]{12}\.$", _note(reading, f"T1 series left out, {reason}"))
     for kind in ("FLAIR", "localizer", "CT"):
         assert re.search(r": [0-9a-f]{12}\.$", _note(reading, f"Series left out, {kind}"))
@@ -349,7 +349,7 @@ def test_other_contrasts_are_told_by_their_names(texts: str, kind: str) -> None:
     [
         ({"modality": "CT"}, "CT"),
         ({"modality": "MUELLER"}, "unknown modality"),
-        ({"sop_class": "1.2.840.10008.5.1.4.1.1.7"}, "no MR image"),
+        ({"sop_class": "1.2.840.10008.5.1.4.1.1.7"}, "not an MR image"),
         ({"image_type": ("ORIGINAL", "PRIMARY", "LOCALIZER")}, "localizer"),
         ({"image_type": ("DERIVED", "SECONDARY", "MPR")}, "derived image"),
         ({"image_type": ("ORIGINAL", "PRIMARY", "P", "ND")}, "phase, real or imaginary part"),
@@ -416,8 +416,8 @@ def test_incomplete_stacks_are_told(series: DicomSeries, fault: str | None) -> N
 @pytest.mark.parametrize(
     ("other", "says"),
     [
-        (Place(row=(0, 0.96, 0.28), column=(0, 0.28, -0.96), first=(-50, -10, 30)), "turned"),
-        (Place(row=(0.28, 0.96, 0), first=(-50, -10, 30)), "tilted"),
+        (Place(row=(0, 0.96, 0.28), column=(0, 0.28, -0.96), first=(-50, -10, 30)), "parallel"),
+        (Place(row=(0.28, 0.96, 0), first=(-50, -10, 30)), "parallel"),
         (Place(first=(-50, -7, 30)), "shifted"),
         (Place(first=(-19.95, -10, 30)), "several images at one position"),
     ],
@@ -469,8 +469,8 @@ def test_the_user_can_name_the_series(tmp_path: Path) -> None:
     write_series(tmp_path / "a" / "2", HANS, seed=1, SeriesDescription="mp2rage_UNI_Images", **odd)
     reading = _read(tmp_path / "a", tmp_path / "images", series="_uni_")
     assert len(reading.manifest.scans) == 1
-    _note(reading, "Series left out, not named by the user")
-    with pytest.raises(ConfigurationError, match="no regular expression"):
+    _note(reading, "Series left out, not selected by the user")
+    with pytest.raises(ConfigurationError, match="not a regular expression"):
         _read(tmp_path / "a", tmp_path / "images", series="(")
 
 
@@ -506,14 +506,14 @@ def test_a_folder_without_dicom_is_refused(tmp_path: Path, content: str | None) 
 def test_no_folder_at_all_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no such folder"):
         _read(tmp_path / "none", tmp_path / "images")
-    with pytest.raises(ConfigurationError, match="nobody said where to"):
+    with pytest.raises(ConfigurationError, match="no output folder"):
         read_dicom_cohort(tmp_path)
 
 
 @pytest.mark.parametrize(("source", "images"), [("a", "a/b"), ("a/b", "a"), ("a", "a")])
 def test_images_do_not_lie_among_the_dicom_files(tmp_path: Path, source: str, images: str) -> None:
     (tmp_path / source).mkdir(parents=True)
-    with pytest.raises(ConfigurationError, match="one in the other"):
+    with pytest.raises(ConfigurationError, match="must not contain each other"):
         _read(tmp_path / source, tmp_path / images)
 
 
@@ -541,7 +541,7 @@ def test_links_are_followed_inside_the_folder_only(tmp_path: Path) -> None:
     reading = _read(tmp_path / "a", tmp_path / "images")
     assert len(reading.manifest.scans) == 1
     files = _note(reading, "Files that belong to no series")
-    assert "links that lead out of the folder: 24" in files
+    assert "links that leave the folder: 24" in files
     assert "not regular files: 1" in files
 
 
@@ -549,14 +549,14 @@ def test_reading_again_converts_nothing_anew(tmp_path: Path) -> None:
     write_series(tmp_path / "a" / "1", HANS)
     changed = write_series(tmp_path / "a" / "2", ROSA, seed=1)
     first = _read(tmp_path / "a", tmp_path / "images")
-    _note(first, "T1 series used: 2, of which 2 were converted now")
+    _note(first, "T1 series used: 2, 2 of them newly converted")
     before = _snapshot(tmp_path / "images")
     second = _read(tmp_path / "a", tmp_path / "images")
-    _note(second, "T1 series used: 2, of which 0 were converted now")
+    _note(second, "T1 series used: 2, 0 of them newly converted")
     assert _snapshot(tmp_path / "images") == before
     pd.testing.assert_frame_equal(first.manifest.scans, second.manifest.scans)
     os.utime(changed[0], ns=(1, 1))
-    _note(_read(tmp_path / "a", tmp_path / "images"), "of which 1 were converted now")
+    _note(_read(tmp_path / "a", tmp_path / "images"), "1 of them newly converted")
 
 
 def _snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -579,7 +579,7 @@ def test_a_damaged_image_is_made_again(tmp_path: Path, damage: str) -> None:
         "odd sidecar": lambda: sidecar.write_text("[1"),
     }
     spoil[damage]()
-    _note(_read(tmp_path / "a", tmp_path / "images"), "of which 1 were converted now")
+    _note(_read(tmp_path / "a", tmp_path / "images"), "1 of them newly converted")
     assert path.read_bytes() == content  # the same bytes, whenever it is made
 
 
@@ -600,7 +600,7 @@ def test_a_drawn_salt_is_kept_from_others_and_used_again(tmp_path: Path) -> None
     path = tmp_path / "images.salt"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(path.read_text().strip()) == 64
-    _note(first, f"was drawn and is kept in {path}")
+    _note(first, f"was generated and is stored in {path}")
     path.chmod(0o644)
     second = _read(tmp_path / "a", tmp_path / "images", salt=None)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -622,7 +622,7 @@ def test_a_data_set_of_others_is_not_written_into(tmp_path: Path) -> None:
     write_series(tmp_path / "a", HANS)
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "dataset_description.json").write_text('{"Name": "theirs"}')
-    with pytest.raises(ConfigurationError, match="or by others"):
+    with pytest.raises(ConfigurationError, match="another salt"):
         _read(tmp_path / "a", tmp_path / "images")
 
 
@@ -679,7 +679,7 @@ def test_labels_are_joined_by_the_patients_id(archive: Path, tmp_path: Path) -> 
     reading = _read(archive, tmp_path / "images", labels_table=table)
     scans = reading.manifest.scans
     assert dict(zip(scans["sex"], scans["label"], strict=True)) == {"M": "AD", "F": "CN"}
-    _note(reading, "2 patients of the table of labels not in the folder.")
+    _note(reading, "2 patients in the label table but not in the folder.")
     assert not any("UNKNOWN" in note for note in reading.notes)
 
 
@@ -690,13 +690,13 @@ def test_ids_that_lost_their_zeros_are_proposed_by_row_not_guessed(tmp_path: Pat
     with pytest.raises(ManifestError) as caught:
         _read(tmp_path / "a", tmp_path / "images", labels_table=table)
     said = str(caught.value)
-    assert "row 3, column patient_id: patients whose ids differ" in said
+    assert "row 3, column patient_id: patient ids differ" in said
     assert "--pad-ids" in said
     assert "7312" not in said
     assert not (tmp_path / "images").exists()
     reading = _read(tmp_path / "a", tmp_path / "images", labels_table=table, pad_ids=True)
     assert reading.manifest.labels == ("AD",)
-    _note(reading, "labels.csv: taken for patients of the headers")
+    _note(reading, "labels.csv: ids matched to the headers")
     assert not any("7312" in note for note in reading.notes)
 
 
@@ -709,7 +709,10 @@ def test_ids_that_lost_their_zeros_are_proposed_by_row_not_guessed(tmp_path: Pat
         ("patient_id,label\nKH-471133,AD\nKH-471133,CN\n", "row 3, column label: two labels"),
         ("patient_id,label\nKH-471133,#REF!\n", "row 2, column label: a formula"),
         ("patient_id,label\n,AD\n", "row 2, column patient_id: the cell is empty"),
-        ("patient_id,label\nKH-471133\n", "row 2: the row does not have as many cells"),
+        (
+            "patient_id,label\nKH-471133\n",
+            "row 2: the row and the header have different numbers of cells",
+        ),
         ("patient_id;label\nKH-471133;AD\n", "semicolons"),
         ("", "the table is empty"),
     ],
@@ -738,7 +741,7 @@ def test_two_people_under_one_id_are_noted(tmp_path: Path) -> None:
     write_series(tmp_path / "a" / "1", HANS)
     write_series(tmp_path / "a" / "2", other, seed=1)
     reading = _read(tmp_path / "a", tmp_path / "images")
-    _note(reading, "perhaps two people under one id: sub-")
+    _note(reading, "perhaps two people with one id: sub-")
     assert reading.manifest.scans["sex"].isna().all()
 
 
@@ -790,7 +793,11 @@ def test_a_conversion_that_fails_or_hangs_stops_nothing(
 
 @pytest.mark.parametrize(
     ("changed", "says"),
-    [("shape", "another shape"), ("place", "lies elsewhere"), ("flipped", "lies elsewhere")],
+    [
+        ("shape", "different shapes"),
+        ("place", "different positions"),
+        ("flipped", "different positions"),
+    ],
 )
 def test_a_volume_that_contradicts_its_headers_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str, says: str

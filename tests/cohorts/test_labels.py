@@ -26,7 +26,7 @@ def test_of_three_classes_all_are_used_and_the_rest_is_not_the_positive() -> Non
     [
         ({"positive": "AD", "negative": "AD"}, "must differ"),
         ({"classes": ("CN", "AD")}, "three or more"),
-        ({"classes": ("CN", "AD", "AD")}, "each once"),
+        ({"classes": ("CN", "AD", "AD")}, "distinct"),
         ({"classes": ("CN", "MCI", "FTD")}, r"labels\.positive"),
         ({"classes": ("MCI", "AD", "FTD")}, r"labels\.negative"),
     ],
@@ -40,7 +40,7 @@ def test_a_scan_is_left_out_for_a_reason_that_names_its_label() -> None:
     assert why_unused("AD", LabelSpec()) is None
     assert "MCI is neither AD nor CN" in str(why_unused("MCI", LabelSpec()))
     assert why_unused("MCI", THREE) is None
-    assert "FTD is none of CN, MCI, AD" in str(why_unused("FTD", THREE))
+    assert "FTD is not one of CN, MCI, AD" in str(why_unused("FTD", THREE))
     for spec in (LabelSpec(), THREE):
         assert "never read as healthy" in str(why_unused(None, spec))
     assert why_unused(None, LabelSpec(unlabelled="keep")) is None

@@ -176,7 +176,7 @@ class TestSections:
                 "d,a.nii,LMCI,70",
             )
         text = str(caught.value)
-        assert "row 2, column DX: the mapping's labels say nothing of this value" in text
+        assert "row 2, column DX: no label of the mapping covers this value" in text
         assert "'EMCI' in 2 rows" in text
         assert "'LMCI' in 1 row" in text
         assert "age is out of range" in text
@@ -211,7 +211,7 @@ class TestSections:
         assert _columns(reading, "patient_id", "session_id", "month", "DX") == [
             ["sub-7", "ses-M006", 6.0, "x"]
         ]
-        with pytest.raises(ManifestError, match="row 2, column visit: the cell does not have"):
+        with pytest.raises(ManifestError, match="row 2, column visit: the cell does not match"):
             _read(tmp_path, "[split]\nvisit = '(?P<n>x)'", "patient_id,visit,path", "a,y,b")
 
     def test_a_column_of_the_table_comes_before_a_template(self, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ class TestSections:
         columns = "patient_id,session_id,path,AGE,Years_bl"
         reading = _read(tmp_path, text, columns, "a,1,a.nii,70.5,1.25", "a,2,a.nii,70,")
         assert _columns(reading, "age") == [[71.75], [None]]
-        with pytest.raises(ManifestError, match="column AGE: a number is needed"):
+        with pytest.raises(ManifestError, match="column AGE: a column to sum is not a number"):
             _read(tmp_path, text, columns, "a,1,a.nii,89+,1")
 
     def test_columns_that_are_not_named_can_be_left_out(self, tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ class TestSections:
             "a,a.nii,A,0.7,1,2",
         )
         assert reading.manifest.covariates == ("age", "sex", "site", "scanner", "nwbv")
-        assert reading.notes[0] == "Columns that the mapping does not name are left out: x, y."
+        assert reading.notes[0] == "Columns that the mapping does not use are left out: x, y."
 
     def test_optional_columns_may_be_absent_and_do_no_harm(self, tmp_path: Path) -> None:
         _scan(tmp_path, "a.nii")
@@ -301,7 +301,7 @@ class TestRows:
 
     def test_a_row_with_a_fault_is_reported_and_not_left_out(self, tmp_path: Path) -> None:
         _scan(tmp_path, "7.nii")
-        with pytest.raises(ManifestError, match="row 3, column ID: the cell does not have"):
+        with pytest.raises(ManifestError, match="row 3, column ID: the cell does not match"):
             _read(
                 tmp_path,
                 "without_image = \"leave out\"\n[split]\nID = 'P(?P<patient_id>.+)'\n"
@@ -379,20 +379,20 @@ class TestReading:
     @pytest.mark.parametrize(
         ("text", "says"),
         [
-            ("[split]\nA = '(?P<x>'", "is no regular expression"),
+            ("[split]\nA = '(?P<x>'", "is not a regular expression"),
             ("[split]\nA = 'x'", "has no named group"),
-            ('[compose]\npath = "{A"', "is no template"),
-            ('[compose]\npath = "{}"', "without the name of a column"),
-            ('[compose]\npath = "{A:d}"', "is no template"),
+            ('[compose]\npath = "{A"', "is not a template"),
+            ('[compose]\npath = "{}"', "without a column name"),
+            ('[compose]\npath = "{A:d}"', "is not a template"),
             (
                 '[columns]\nA = "label"\n[labels]\ncases = [{ label = "x", when = { D = 1 } }]',
                 "both labels and another section",
             ),
             (
                 '[labels]\ncases = [{ label = "x", when = { D = { matches = "(" } } }]',
-                "is no regular expression",
+                "is not a regular expression",
             ),
-            ("[labels]\ncases = [{ label = 'x', when = { D = {} } }]", "name values, a pattern"),
+            ("[labels]\ncases = [{ label = 'x', when = { D = {} } }]", "give values, a pattern"),
             ("[columns\n", "not TOML"),
             ("[columns]\nA = 3", "columns.A"),
         ],

@@ -145,11 +145,13 @@ class TestManifest:
     def test_what_is_left_out_and_what_is_assumed_is_noted(self, discs: Path) -> None:
         notes = read_oasis1_cohort(discs).notes
         assert _noted(notes, "OAS1_0003_MR1 is left out", "masked_gfc.img is missing")
-        assert _noted(notes, "1 session of the clinical table not in the folder: OAS1_0050_MR1.")
-        assert _noted(notes, "another session of the same patient has one: OAS1_0042_MR2.")
+        assert _noted(
+            notes, "1 session in the clinical table but not in the folder: OAS1_0050_MR1."
+        )
+        assert _noted(notes, "not assessed at this session but at another: OAS1_0042_MR2.")
         assert _noted(notes, "2 of 5 scans have no label")
         assert _noted(notes, "does not record which side")
-        assert _noted(notes, "The grid of these is not 176 x 208 x 176")
+        assert _noted(notes, "as the grid is not 176 x 208 x 176")
         assert _noted(notes, "5 volumes converted to NIfTI, 0 already there.")
 
     def test_an_assessed_repeat_that_contradicts_is_refused_with_its_rows(
@@ -187,14 +189,14 @@ class TestManifest:
         write_table(discs / "oasis_cross-sectional.csv", ROWS[:1])
         reading = read_oasis1_cohort(discs)
         assert reading.manifest.scans["label"].count() == 1
-        assert _noted(reading.notes, "table does not describe: OAS1_0002_MR1, OAS1_0003_MR1")
+        assert _noted(reading.notes, "not in the clinical table: OAS1_0002_MR1, OAS1_0003_MR1")
         assert len(read_oasis1_cohort(discs, min_age=1).manifest.scans) == 1
 
     def test_without_a_table_all_labels_are_missing(self, discs: Path) -> None:
         (discs / "oasis_cross-sectional.csv").unlink()
         reading = read_oasis1_cohort(discs)
         assert reading.manifest.scans["label"].isna().all()
-        assert _noted(reading.notes, "no clinical table")
+        assert _noted(reading.notes, "No clinical table")
         with pytest.raises(ConfigurationError, match="needs the clinical table"):
             read_oasis1_cohort(discs, selection="hon_khan_2017")
 
@@ -217,10 +219,10 @@ class TestManifest:
         ("row", "says"),
         [
             ("OAS1_0001_MR1,F,R,74,,,,0,1,1,1,", "two rows about one session"),
-            ("OAS1_77,F,R,74,,,,0,1,1,1,", "does not have the form"),
-            (",F,R,74,,,,0,1,1,1,", "does not say which patient"),
+            ("OAS1_77,F,R,74,,,,0,1,1,1,", "does not match"),
+            (",F,R,74,,,,0,1,1,1,", "has no patient and session"),
             ("OAS1_0009_MR1,F,R,74,,,,demented,1,1,1,", "'demented' in 1 row"),
-            ("OAS1_0009_MR1,F,R", "as many cells"),
+            ("OAS1_0009_MR1,F,R", "different numbers of cells"),
         ],
     )
     def test_a_faulty_table_is_refused_with_the_row(self, discs: Path, row: str, says: str) -> None:
@@ -256,7 +258,7 @@ class TestLayouts:
         with pytest.raises(ManifestError, match="no such folder"):
             read_oasis1_cohort(tmp_path / "none")
         (tmp_path / "empty").mkdir()
-        with pytest.raises(ManifestError, match=r"no session of OASIS-1.*disc1/OAS1_0001_MR1"):
+        with pytest.raises(ManifestError, match=r"no OASIS-1 session.*disc1/OAS1_0001_MR1"):
             read_oasis1_cohort(tmp_path / "empty")
         (tmp_path / "empty" / "disc1").symlink_to(discs / "disc1")
         with pytest.raises(ManifestError, match=r"links to folders.*disc1"):
@@ -290,16 +292,16 @@ class TestBadSessions:
         ("spoil", "says"),
         [
             (lambda hdr, img: hdr.unlink(), "masked_gfc.hdr is missing"),
-            (lambda hdr, img: (hdr.unlink(), img.unlink()), "there is no file *_111_t88_masked"),
-            (lambda hdr, img: _cut(hdr, 100), "cut short (found 100 bytes"),
-            (lambda hdr, img: _cut(img, 100), "cut short (found 100 bytes; expected 13680)"),
-            (lambda hdr, img: _patch(hdr, 0, b"\0\0\0\0"), "is no Analyze header"),
+            (lambda hdr, img: (hdr.unlink(), img.unlink()), "no file *_111_t88_masked"),
+            (lambda hdr, img: _cut(hdr, 100), "truncated (found 100 bytes"),
+            (lambda hdr, img: _cut(img, 100), "truncated (found 100 bytes; expected 13680)"),
+            (lambda hdr, img: _patch(hdr, 0, b"\0\0\0\0"), "is not an Analyze header"),
             (lambda hdr, img: _patch(hdr, 344, b"ni1\0"), "is a NIfTI header"),
-            (lambda hdr, img: _patch(hdr, 70, b"\0\x80"), "not single real numbers"),
+            (lambda hdr, img: _patch(hdr, 70, b"\0\x80"), "not real scalars"),
             (lambda hdr, img: _patch(hdr, 70, b"\x7f\x7f"), "unknown voxel type"),
-            (lambda hdr, img: _patch(hdr, 48, b"\0\2"), "one 3-D volume of sane size"),
-            (lambda hdr, img: _patch(hdr, 42, b"\x7f\xff\x7f\xff\x7f\xff"), "of sane size"),
-            (lambda hdr, img: _patch(hdr, 108, b"\xff\x80\0\0"), "impossible place"),
+            (lambda hdr, img: _patch(hdr, 48, b"\0\2"), "one 3-D volume of plausible size"),
+            (lambda hdr, img: _patch(hdr, 42, b"\x7f\xff\x7f\xff\x7f\xff"), "of plausible size"),
+            (lambda hdr, img: _patch(hdr, 108, b"\xff\x80\0\0"), "impossible voxel offset"),
             (lambda hdr, img: shutil.copy(img, img.with_name(f"x{img.name}")), None),
             (
                 lambda hdr, img: shutil.copy(img, img.with_name(img.name.replace("_n4_", "_n3_"))),
@@ -314,7 +316,7 @@ class TestBadSessions:
                     file.rename(file.with_name(file.name.replace("0001", "0002")))
                     for file in (hdr, img)
                 ],
-                "there is no file",
+                "no file",
             ),
         ],
     )
@@ -342,7 +344,7 @@ class TestBadSessions:
         path.rename(tmp_path / "elsewhere.img")
         path.symlink_to(tmp_path / "elsewhere.img")
         reading = read_oasis1_cohort(discs)
-        assert _noted(reading.notes, "OAS1_0001_MR1 is left out", "leads out of the folder")
+        assert _noted(reading.notes, "OAS1_0001_MR1 is left out", "leaves the folder")
 
     def test_no_usable_session_is_refused_with_all_reasons(self, discs: Path) -> None:
         for path in discs.glob("disc*/*/PROCESSED/MPRAGE/T88_111/*masked_gfc.img"):
@@ -437,7 +439,7 @@ class TestImages:
 
     def test_a_folder_that_cannot_be_written_is_refused(self, discs: Path, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("x")
-        with pytest.raises(ConfigurationError, match="folder of images cannot be written"):
+        with pytest.raises(ConfigurationError, match="image folder cannot be written"):
             read_oasis1_cohort(discs, images=tmp_path / "file")
 
     def test_progress_counts_the_chosen_sessions(self, discs: Path) -> None:
@@ -478,7 +480,7 @@ class TestSelection:
         assert numbers == {*range(1, 101), *range(300, 399), 201}
         assert len(chosen) == 200
         assert _noted(notes, "age of 60 years", "(OAS1_0201_MR1)", "OAS1_0202_MR1, OAS1_0203_MR1")
-        assert not _noted(notes, "not the whole one")
+        assert not _noted(notes, "the table is incomplete")
 
     def test_a_part_of_the_table_is_told(self, discs: Path) -> None:
         reading = read_oasis1_cohort(discs, selection="hon_khan_2017")
@@ -487,7 +489,7 @@ class TestSelection:
             "OAS1_0002_MR1",
             "OAS1_0042_MR1",
         ]
-        assert _noted(reading.notes, "the table is not the whole one")
+        assert _noted(reading.notes, "the table is incomplete")
         assert _noted(reading.notes, "of the selection that are not in the folder: OAS1_0050_MR1.")
 
     @pytest.mark.parametrize(
@@ -495,7 +497,7 @@ class TestSelection:
         [
             ({"volume": "masked"}, "no such volume (found masked; expected t88_masked, t88, raw)"),
             ({"selection": "best"}, "no such selection"),
-            ({"min_age": 70, "max_age": 60}, "leave nobody"),
+            ({"min_age": 70, "max_age": 60}, "exclude everybody"),
             ({"mapping": "oasis9"}, "cannot read the mapping"),
         ],
     )

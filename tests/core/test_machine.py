@@ -78,7 +78,7 @@ def test_a_fault_that_a_library_took_for_the_scans_is_found_behind_it() -> None:
 
 def test_what_the_system_refuses_of_our_own_folders_is_a_fault_of_the_machine() -> None:
     with (
-        pytest.raises(MachineError, match="/cache/x: the system refuses") as caught,
+        pytest.raises(MachineError, match="/cache/x: a system call failed") as caught,
         machine_faults(),
     ):
         raise PermissionError(errno.EACCES, "Permission denied", "/cache/x")

@@ -204,4 +204,4 @@ def test_no_fold_of_both_labels_is_said() -> None:
 def test_a_rival_of_other_patients_cannot_be_compared(cohort) -> None:
     fewer = cohort.patient_scores[cohort.patient_scores["patient_id"] != "p000"]
     with pytest.raises(KeyError, match="p000"):
-        Rival(name="fewer", kind="image", table=pd.DataFrame(fewer)).arrays(_arrays(cohort), "AD")
+        Rival(name="fewer", kind="image", table=pd.DataFrame(fewer)).arrays(_arrays(cohort))

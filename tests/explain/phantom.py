@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from mri_transfer.models.aggregation import resolve_aggregation
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import Head
+from mri_transfer.models.trunks import InputScaling, TrunkNetwork
 from mri_transfer.training.fitted_model import Harmonise, Harmoniser, TrainedFold
 from mri_transfer.training.folds import Folds
 
@@ -30,7 +33,7 @@ def make_head(kind: str, n_features: int = CHANNELS, *, seed: int = 0) -> Head:
         "linear": {"weight": draw(2, n_features), "bias": draw(SLICES)},
         "published": {
             "kernel": draw(5, n_features), "bias": draw(5), "last": draw(5),
-            "last_bias": draw(),
+            "last_bias": draw(1),
         },
         "attention": {
             "value": draw(3, n_features), "value_bias": draw(3), "gate": draw(3, n_features),
@@ -38,7 +41,11 @@ def make_head(kind: str, n_features: int = CHANNELS, *, seed: int = 0) -> Head:
             "bias": draw(1), "mean": draw(n_features), "deviation": np.abs(draw(n_features)) + 1,
         },
     }  # fmt: skip
-    facts = {"procedure": {"pooling": "max"}}
+    aggregation = resolve_aggregation("auto", kind)
+    facts = {
+        "procedure": {"pooling": "max", "aggregation": aggregation},
+        "recalibration": {"method": "none", "parameters": {}},
+    }
     return Head(kind=kind, tensors=tensors[kind], facts=facts)
 
 
@@ -103,15 +110,14 @@ class TinyTrunk:
             parameter.data = torch.randn(parameter.shape, generator=generator) / 2
         layers: list[Any] = [convolution]
         layers += [torch.nn.ReLU(inplace=True)] if relu else []
-        self.network = torch.nn.Sequential(*layers, torch.nn.AvgPool2d(8)).requires_grad_(False)
-
-    def to_input(self, pixels: torch.Tensor) -> torch.Tensor:
-        return pixels.float()[:, None].expand(-1, 3, -1, -1) / 255
+        stage = torch.nn.Sequential(*layers, torch.nn.AvgPool2d(8))
+        scaling = InputScaling(mean=(0.0,) * 3, deviation=(255.0,) * 3, words="")
+        self.network = TrunkNetwork(torch.nn.Sequential(OrderedDict(only=stage)), scaling)
 
     def forward_slices(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return maps of whole numbers' slices."""
         with torch.inference_mode():
-            return self.network(self.to_input(pixels))
+            return self.network(pixels)
 
 
 def make_stack(size: int = 32, *, seed: int = 0) -> SimpleNamespace:

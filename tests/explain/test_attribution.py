@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from mri_transfer.explain.attribution import explain_scan, spread
+from mri_transfer.explain.fold_model import feature_gradients, fold_model
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.scan_maps import MapStore, fold_digest, maps_key
-from mri_transfer.explain.slice_heads import POOL, SliceHead, feature_gradients
 from mri_transfer.models.heads import apply_head
+from mri_transfer.models.pooling import PoolMaps
 from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.training.fitted_model import TrainedFold
 from tests.explain.phantom import (
@@ -38,8 +39,13 @@ def _through(kind: str, pooling: str):
     maps = _maps()
     n_features = CHANNELS * (ROWS * COLUMNS if pooling == "flatten" else 1)
     one = TrainedFold(repeat=0, fold=0, head=make_head(kind, n_features))
-    head = SliceHead(one, "p", n_slices=SLICES, n_features=n_features)
-    return maps, head, feature_gradients(head, POOL[pooling](maps).numpy()).astype(np.float32)
+    model = fold_model(one, "p")
+    gradients = feature_gradients(model, PoolMaps(pooling)(maps).numpy())
+    return maps, model, gradients.astype(np.float32)
+
+
+def _logits(fold, pooling: str, maps: torch.Tensor) -> torch.Tensor:
+    return fold.slice_logits(PoolMaps(pooling)(maps).double(), torch.arange(SLICES))
 
 
 @pytest.mark.parametrize("pooling", ["max", "average", "flatten"])
@@ -47,9 +53,9 @@ def _through(kind: str, pooling: str):
 def test_a_map_is_captums_gradient_times_activation(kind: str, pooling: str) -> None:
     from captum.attr import InputXGradient
 
-    maps, head, gradients = _through(kind, pooling)
+    maps, fold, gradients = _through(kind, pooling)
     model = torch.nn.Module()
-    model.forward = lambda given: head(POOL[pooling](given), torch.arange(SLICES))
+    model.forward = lambda given: _logits(fold, pooling, given)
     wanted = InputXGradient(model).attribute(maps.clone().requires_grad_()).sum(1)
     found = spread(maps, gradients[None], pooling)[0]
     assert np.allclose(found, wanted.detach().numpy(), atol=1e-4)
@@ -59,7 +65,7 @@ def test_a_map_is_captums_gradient_times_activation(kind: str, pooling: str) -> 
 def test_the_classic_one_is_captums_grad_cam(pooling: str) -> None:
     from captum.attr import LayerGradCam
 
-    maps, head, gradients = _through("linear", pooling)
+    maps, fold, gradients = _through("linear", pooling)
 
     class Model(torch.nn.Module):
         def __init__(self) -> None:
@@ -67,7 +73,7 @@ def test_the_classic_one_is_captums_grad_cam(pooling: str) -> None:
             self.layer = torch.nn.Identity()
 
         def forward(self, given: torch.Tensor) -> torch.Tensor:
-            return head(POOL[pooling](self.layer(given)), torch.arange(SLICES))
+            return _logits(fold, pooling, self.layer(given))
 
     model = Model()
     wanted = LayerGradCam(model, model.layer).attribute(maps.clone().requires_grad_())
@@ -85,7 +91,7 @@ def test_places_that_share_the_largest_value_share_its_part() -> None:
 def _explained(kind: str = "linear", features=None):
     stack, trunk = make_stack(), TinyTrunk()
     trained = make_trained(kind)
-    pooled = POOL["max"](trunk.forward_slices(torch.from_numpy(stack.pixels))).numpy()
+    pooled = PoolMaps("max")(trunk.forward_slices(torch.from_numpy(stack.pixels))).numpy()
     spec = SliceSpec(n_slices=SLICES, size_px=32)
     geometry = SliceGeometry.of((32, 32, 10), ras_affine(), stack.z_mm, spec)
     features = {"max": pooled} if features is None else features

@@ -7,10 +7,15 @@ import pytest
 import torch
 
 from mri_transfer.explain.attribution import map_of_head
-from mri_transfer.explain.close_view import CloseViewStore, InputPass, chosen_slices, look_closely
-from mri_transfer.explain.slice_heads import POOL
+from mri_transfer.explain.close_view import (
+    CloseViewStore,
+    chosen_slices,
+    input_network,
+    look_closely,
+)
 from mri_transfer.explain.spec import ExplanationSpec
 from mri_transfer.models.heads import apply_head
+from mri_transfer.models.pooling import PoolMaps
 from tests.explain.phantom import SLICES, TinyTrunk, make_stack, make_trained
 
 SPEC = ExplanationSpec(close_slices=2, gradient_steps=8, patch_cells=2)
@@ -51,8 +56,8 @@ def test_nothing_is_attributed_where_slice_and_baseline_are_the_same() -> None:
 
 def test_the_trunk_itself_is_left_as_it_was() -> None:
     trunk = TinyTrunk()
-    InputPass(trunk)
-    assert trunk.network[1].inplace
+    assert not input_network(trunk).prefix.only[1].inplace
+    assert trunk.network.prefix.only[1].inplace
 
 
 def test_occlusion_is_what_the_model_says_of_a_covered_slice() -> None:
@@ -62,7 +67,7 @@ def test_occlusion_is_what_the_model_says_of_a_covered_slice() -> None:
     assert view.occlusion.shape == (2, 2, 2)
 
     def said(pixels: np.ndarray, s: int) -> float:
-        features = POOL["max"](trunk.forward_slices(torch.from_numpy(pixels))).numpy()
+        features = PoolMaps("max")(trunk.forward_slices(torch.from_numpy(pixels))).numpy()
         return np.mean([0.25 * apply_head(one.head, features[None]).logits[0, s] for one in own])
 
     for n, s in enumerate(view.slices):

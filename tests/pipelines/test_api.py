@@ -53,7 +53,7 @@ def test_a_run_is_made_once_and_a_setting_cannot_change_a_ready_configuration(
         small_job.manifest, own.root, settings=small_job.settings, cache=own.cache
     )
     assert own.patient_scores.stat().st_mtime_ns == before
-    with pytest.raises(ConfigurationError, match="not a RunConfig"):
+    with pytest.raises(ConfigurationError, match="with a RunConfig"):
         mri_transfer.run(small_job.manifest, own.root, config=run.config, settings=["seed=1"])
 
 

@@ -103,7 +103,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["run", "--manifest", "m.csv", "--out", "r", "--config", "none.toml"], 2, "cannot read"),
         (["manifest", "csv", "m.csv", "--out", "x.csv", "--column", "a"], 2, "THEIRS=OURS"),
         (["run", "--manifest", "none.csv", "--out", "r"], 1, "none.csv"),
-        (["run", "--manifest", "m.csv", "--out", "m.csv"], 2, "where a folder is needed"),
+        (["run", "--manifest", "m.csv", "--out", "m.csv"], 2, "a file, not a folder"),
         (["train", "nowhere"], 1, "not a run folder"),
         (["manifest", "bids", "nowhere", "--out", "x.csv"], 1, "nowhere"),
     ],

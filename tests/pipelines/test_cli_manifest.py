@@ -186,7 +186,7 @@ class TestOasis1:
         options = ["--selection", "hon_khan_2017", "--mapping", "own.toml"]
         output = _manifest(cli, "oasis1", "discs", *options)
         assert _column("label") == ["CN", "impaired"]
-        assert "the table is not the whole one" in output
+        assert "the table is incomplete" in output
 
 
 class TestCaps:
@@ -282,23 +282,23 @@ WRONG: Mapping[str, tuple[str, int, str]] = {
     "unknown option": ("csv t.csv --labels AD", 2, "No such option"),
     "no data set": ("bids none", 1, "no such folder"),
     "label without a value": ("bids folder --label =AD", 2, "expected VALUE=LABEL"),
-    "two labels of a value": ("bids folder --label a=AD --label a=CN", 2, "stands for two"),
+    "two labels of a value": ("bids folder --label a=AD --label a=CN", 2, "given twice"),
     "filter that is no pair": ("bids folder --filter ses", 2, "expected ENTITY=VALUE"),
     "no such volume": ("oasis1 folder --volume t99", 2, "expected t88_masked, t88, raw"),
     "no such selection": ("oasis1 folder --selection oldest", 2, "expected all, hon_khan_2017"),
     "age that is no number": ("oasis1 folder --min-age old", 2, "--min-age"),
     "negative age": ("oasis1 folder --max-age -3", 2, "--max-age"),
-    "ages that leave nobody": ("oasis1 folder --min-age 80 --max-age 70", 2, "leave nobody"),
+    "ages that leave nobody": ("oasis1 folder --min-age 80 --max-age 70", 2, "exclude everybody"),
     "no discs": ("oasis1 folder", 1, "session"),
-    "no CAPS folder": ("caps folder", 1, "no CAPS folder"),
+    "no CAPS folder": ("caps folder", 1, "not a CAPS folder"),
     "no such table of labels": ("caps caps --labels none.tsv", 1, "none.tsv"),
     "no salt": ("dicom folder --salt-file none", 2, "does not exist"),
     "salt too short": ("dicom dicom --salt-file short", 2, "too short"),
     "salt that is no text": ("dicom dicom --salt-file binary", 2, "cannot read the salt"),
-    "no pattern": ("dicom folder --series (", 2, "no regular expression"),
+    "no pattern": ("dicom folder --series (", 2, "not a regular expression"),
     "no time": ("dicom folder --timeout-s 0", 2, "--timeout-s"),
-    "images inside the source": ("dicom . --images x", 2, "lie one in the other"),
-    "images by default inside the source": ("dicom .", 2, "lie one in the other"),
+    "images inside the source": ("dicom . --images x", 2, "must not contain each other"),
+    "images by default inside the source": ("dicom .", 2, "must not contain each other"),
     "no DICOM": ("dicom folder", 1, "no DICOM image"),
 }
 

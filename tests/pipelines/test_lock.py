@@ -96,7 +96,7 @@ def test_every_command_that_works_in_a_run_folder_asks(
         said = capsys.readouterr().err
         process.kill()
     assert f"process {process.pid}" in said
-    assert "another command works in this run folder" in said
+    assert "another command is using this run folder" in said
     assert not Path(out).exists()
 
 

@@ -73,7 +73,7 @@ def test_what_the_manifest_cannot_give_is_named(
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     manifest = _cohort(tmp_path, labels="AAACCCCCCCCC", sites="s" * 12)
     said = _refused(manifest, [*COMBAT, 'evaluation.covariates=["agee"]'])
-    assert "3 things that the manifest cannot give" in said
+    assert "3 settings that the manifest does not support" in said
     for part in ("fewer patients than folds", "Did you mean age?", "two sites or more"):
         assert part in said
 
@@ -134,7 +134,7 @@ def test_scans_that_cannot_be_read_may_leave_too_few(small_job: SmallJob, tmp_pa
     config = read_config(None, [*small_job.settings, f"folds.n_folds={n}"])
     workspace = begin_run(tmp_path / "m.csv", tmp_path / "run", config, cache=tmp_path / "cache")
     with pytest.raises(
-        ConfigurationError, match=rf"found AD: {n - 1}.*Refused scans: 1.*refused\.csv"
+        ConfigurationError, match=rf"found AD: {n - 1}.*1 scans were refused.*refused\.csv"
     ):
         run_pipeline(workspace, config, stages=[stage_named("check")])
 

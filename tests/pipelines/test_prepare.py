@@ -353,7 +353,7 @@ def test_a_changed_limit_is_judged_anew_without_preparing_anything(
     outcome = _run(quick.manifest, tmp_path / "run", cache, strict, jobs=1)
     table = pd.read_csv(outcome.workspace.quality).set_index("scan_id")
     assert table.loc["sub-1", "verdict"] == "warn"
-    assert "signal to noise" in table.loc["sub-1", "reasons"]
+    assert "signal-to-noise ratio" in table.loc["sub-1", "reasons"]
     after = {p: p.stat().st_mtime_ns for p in (cache / "prepared").rglob("*") if p.is_file()}
     assert after == before
 

@@ -167,7 +167,7 @@ def test_an_edited_file_is_refused_by_name_and_its_stage_makes_it_again(
     assert _digests(copied.root) == edited
     # The stage's own command makes its outputs again, says so, and all is as it was.
     assert _command(copied, stage) == 0
-    assert f"made again: {file} is not what `{stage}` wrote" in capsys.readouterr().out
+    assert f"recomputed: {file} has changed since `{stage}` wrote it" in capsys.readouterr().out
     assert _results(copied.root) == _results(finished.workspace.root)
     assert _command(copied, readers[0]) == 0
 
@@ -184,7 +184,9 @@ def test_a_run_makes_what_was_edited_again_and_says_so(
     path = edit(copied)
     assert _run(small_job, copied) == 0
     said = capsys.readouterr().out
-    assert f"made again: {path.relative_to(copied.root)} is not what `{stage}` wrote" in said
+    assert (
+        f"recomputed: {path.relative_to(copied.root)} has changed since `{stage}` wrote it" in said
+    )
     assert _results(copied.root) == _results(finished.workspace.root)
 
 
@@ -213,7 +215,7 @@ def test_a_file_that_no_stage_wrote_is_refused(
 ) -> None:
     shutil.copy(copied.patient_scores, copied.class_scores)
     assert _command(copied, "evaluate") == 1
-    assert "predictions/classes.csv is no file that `train` wrote" in capsys.readouterr().err
+    assert "predictions/classes.csv was not written by `train`" in capsys.readouterr().err
 
 
 def test_an_edited_output_of_ones_own_is_made_again(
@@ -221,7 +223,7 @@ def test_an_edited_output_of_ones_own_is_made_again(
 ) -> None:
     copied.report.write_text("AUC 1.000")
     assert _command(copied, "report") == 0
-    assert "report/index.html is not what `report` wrote" in capsys.readouterr().out
+    assert "report/index.html has changed since `report` wrote it" in capsys.readouterr().out
     assert copied.report.stat().st_size > 10_000
 
 
@@ -231,7 +233,7 @@ def test_without_a_sound_record_nothing_is_trusted(
 ) -> None:
     copied.record("train").write_text(text)
     assert _command(copied, "evaluate") == 1
-    assert "no record of `train`" in capsys.readouterr().err
+    assert "no valid record of `train`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -243,7 +245,7 @@ def test_a_record_of_other_types_counts_as_none(
     record = json.loads(copied.record("train").read_text())
     copied.record("train").write_text(json.dumps({**record, **change}))
     assert _command(copied, "evaluate") == 1
-    assert "no record of `train`" in capsys.readouterr().err
+    assert "no valid record of `train`" in capsys.readouterr().err
 
 
 def test_settings_that_were_edited_make_results_stale(
@@ -382,7 +384,10 @@ def test_a_cohort_may_be_moved(
         (tmp_path / name).rename(tmp_path / "elsewhere" / name)
     moved = dataclasses.replace(begun, manifest=tmp_path / "elsewhere" / "manifest.csv")
     assert moved.run() == 0
-    assert "made again: source_manifest.csv is not what `check` read" in capsys.readouterr().out
+    assert (
+        "recomputed: source_manifest.csv has changed since `check` read it"
+        in capsys.readouterr().out
+    )
     assert moved.slice_keys() == before
 
 
@@ -446,7 +451,7 @@ def test_a_single_stage_makes_the_damaged_entries_that_it_reads_again(
     own.record("train").unlink()
     assert _command(own, "train") == 0
     said = capsys.readouterr().out
-    assert f"features: what the cache ({own.cache}) has lost is made again" in said
+    assert f"features: entries missing from the cache ({own.cache}) are recomputed" in said
     own.record("report").unlink()
     assert _command(own, "report") == 0
     assert _results(own.root) == _results(finished.workspace.root)
@@ -464,7 +469,7 @@ def test_a_scan_that_has_changed_makes_what_was_made_of_it_stale(
         capsys.readouterr()
         assert _command(begun.workspace, stage) == 1
         said = capsys.readouterr().err
-        assert f"scan {scan_id} is not the file that `{mends}` read" in said
+        assert f"scan {scan_id} has changed since `{mends}` read it" in said
         assert f"mri-transfer {mends}" in said
     assert _command(begun.workspace, "check") == 0
     assert _command(begun.workspace, "slices") == 1

@@ -146,7 +146,7 @@ def test_the_training_cohort_gives_figures_only_when_asked(
     assert "every patient of this cohort was trained on" in capsys.readouterr().err
     assert len(pd.read_csv(tmp_path / "a" / "overlap.csv")) == N
     assert job.validate(tmp_path / "b", "--allow-overlap", bundle=job.known) == 0
-    assert "THIS IS NO TEST" in capsys.readouterr().out
+    assert "NOT A VALID TEST" in capsys.readouterr().out
     assert "This is no test." in (tmp_path / "b" / "report" / "index.html").read_text()
 
 

@@ -331,9 +331,9 @@ def test_quality_is_counted_by_label() -> None:
         "fail: left out": ("1", none, none, one),
     }
     scores = cells(found["Scores by label: median over scans"])
-    assert scores["Signal to noise"] == ("4", "4", "8", "2")
+    assert scores["Signal-to-noise ratio"] == ("4", "4", "8", "2")
     assert scores["Overlap with the template"] == ("not defined",) * 4
-    assert cells(found["What warned or failed, scans"]) == {"Signal to noise": ("1", "1")}
+    assert cells(found["What warned or failed, scans"]) == {"Signal-to-noise ratio": ("1", "1")}
     worst = found["Worst scans by verdict and number of reasons"]
     assert [row.head for row in worst.rows] == ["z1", "a1"]
     (turned,) = texts(section, "fault")

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mri_transfer.models.heads import (
+    HEADS,
     AnyHeadSpec,
     AttentionHeadSpec,
     Fit,
@@ -18,11 +19,8 @@ from mri_transfer.models.heads import (
     PublishedHeadSpec,
     fit_heads,
 )
-from mri_transfer.models.heads.sizes import head_parts
-from mri_transfer.models.trunks import TrunkSpec
+from mri_transfer.models.trunks import TrunkSpec, load_trunk
 from mri_transfer.models.trunks.layers import layer_table
-from mri_transfer.models.trunks.vgg16 import build_vgg16
-from mri_transfer.models.trunks.weights import random_weights
 from mri_transfer.report.blocks.document import Figure, Section, Table
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.sections.model import model_section
@@ -32,11 +30,8 @@ from tests.synthetic import feature_table
 
 @pytest.fixture(scope="module")
 def network() -> torch.nn.Sequential:
-    with pytest.MonkeyPatch.context() as patch:
-        # Drawing the weights of the classifier, which is dropped, would take seconds.
-        for name in ("kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_"):
-            patch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
-        return build_vgg16(random_weights(0), "block5_pool")
+    spec = TrunkSpec(weights="random", layer="block5_pool")
+    return load_trunk(spec, precision="fp32", device="cpu").network.prefix
 
 
 def inputs_of(**config: Any) -> ReportInputs:
@@ -57,7 +52,7 @@ def text_of(value: Any) -> str:
 def test_layers_are_those_of_the_network(size_px: int, network: torch.nn.Sequential) -> None:
     maps, real = torch.zeros(1, 3, size_px, size_px), []
     with torch.inference_mode():
-        for module in network:
+        for module in (layer for stage in network for layer in stage):
             maps = module(maps)
             if not isinstance(module, torch.nn.ReLU):
                 pools = isinstance(module, torch.nn.MaxPool2d)
@@ -101,7 +96,7 @@ def test_heads_have_as_many_parameters_as_fitted_ones(
     train = torch.ones(table.features.shape[:2], dtype=torch.bool).numpy()
     ((_, head),) = fit_heads(spec, table, labels, [Fit(train=train, seed=0)])
     real = sum(scaling.get(name, values.size) for name, values in head.tensors.items())
-    assert sum(part.parameters for part in head_parts(spec, 11)) == real
+    assert sum(part.parameters for part in HEADS[spec.kind].parts(spec, 11)) == real
 
 
 def test_published_model_is_drawn_with_its_known_sizes() -> None:

@@ -166,10 +166,10 @@ def test_brightness_of_the_scanner_does_not_matter() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"selection": "window"}, "go together"),
-        ({"window_mm": (0, 5)}, "go together"),
-        ({"selection": "window", "window_mm": (5, 0)}, "must rise"),
-        ({"percentiles": (60, 40)}, "must rise"),
+        ({"selection": "window"}, "requires window_mm"),
+        ({"window_mm": (0, 5)}, "requires window_mm"),
+        ({"selection": "window", "window_mm": (5, 0)}, "must be ascending"),
+        ({"percentiles": (60, 40)}, "must be ascending"),
         ({"sise_px": 3}, "sise_px"),
         ({"n_slices": 0}, "n_slices"),
     ],

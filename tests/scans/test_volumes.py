@@ -148,7 +148,7 @@ class TestBadInput:
         # Not by chmod alone: an administrator may read everything.
         path.chmod(0)
         monkeypatch.setattr(Path, "open", refuse)
-        with pytest.raises(UnreadableScanError, match="may not be read") as caught:
+        with pytest.raises(UnreadableScanError, match="no permission to read") as caught:
             _load(path)
         assert "permission" in str(caught.value.remedy)
 
@@ -246,7 +246,7 @@ class TestBadInput:
         path = store_nifti(tmp_path / "z.nii", sign * np.where(inside, scores, 0), AFFINE)
         with pytest.raises(IntensityError, match="z-scoring") as refused:
             _load(path)
-        assert "brings its darkest voxel above the background" in str(refused.value)
+        assert "its darkest voxel is above the background" in str(refused.value)
         lifted = np.where(inside, scores - scores.min() + 1, 0)
         _load(store_nifti(tmp_path / "lifted.nii", lifted, AFFINE))
 

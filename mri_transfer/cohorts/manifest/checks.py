@@ -1,4 +1,4 @@
-"""What makes a table a manifest: the schema, all faults at once, and the typed columns."""
+"""Checks of a manifest: the schema, every fault at once, and the typed columns."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _LINE_BREAKS = re.compile(r"[\r\n]+")
 def check_table(
     table: TextTable, *, where: str, folder: Path, check_files: bool = True
 ) -> pd.DataFrame:
-    """Turn a table of text into the typed table of a manifest, or refuse it with every fault.
+    """Convert a table of text to the typed table of a manifest, or report every fault.
 
     Parameters
     ----------
@@ -50,16 +50,16 @@ def check_table(
     where : str
         What to call the table in messages.
     folder : Path
-        The cohort's folder: relative paths start here and may not leave it.
+        The cohort's folder: relative paths start here and must stay inside it.
     check_files : bool
-        Whether the files must be there and no two patients may share one. The cells of the path
-        column are checked in any case.
+        Whether to check that the files exist and that no two patients share one. The syntax of
+        paths is always checked.
 
     Returns
     -------
     DataFrame of shape (n_scans, n_columns)
         `BASE_COLUMNS`, then the others in the table's order. Text columns have pandas' ``string``
-        type with NA for missing values; age and every column of numbers are float64 with NaN.
+        type with NA for missing values; age and numeric columns are float64 with NaN.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def check_table(
     frame = _text_frame(table)
     lines = table.lines
     if frame.empty:
-        faults.append(Fault("the table has no rows", remedy="List one scan a row"))
+        faults.append(Fault("the table has no rows", remedy="List one scan per row"))
     faults += schema_faults(frame, lines, named=table.columns)
     faults += _duplicate_scans(frame, lines, named="scan_id" in table.columns)
     for column in ("label", "sex"):
@@ -90,10 +90,10 @@ def _position(order: Sequence[str], column: str | None) -> int:
 def _column_faults(columns: Sequence[str]) -> Iterator[Fault]:
     if _COUNT_COLUMN in columns:
         yield Fault(
-            "the name of the column is taken",
+            "the column name is reserved",
             row=1,
             column=_COUNT_COLUMN,
-            remedy="Rename it: the program counts a patient's scans under that name",
+            remedy="Rename it: the number of a patient's scans is stored under that name",
         )
     for name in REQUIRED_COLUMNS:
         if name not in columns:
@@ -103,12 +103,12 @@ def _column_faults(columns: Sequence[str]) -> Iterator[Fault]:
                 column=name,
                 found=", ".join(column for column in columns if column) or "no columns",
                 expected=", ".join(REQUIRED_COLUMNS),
-                remedy="Add it, or say which of the columns it is",
+                remedy="Add it, or map one of the columns to it",
             )
 
 
 def _text_frame(table: TextTable) -> pd.DataFrame:
-    """Return the cells as text, spellings unified, scan_id filled in; None where missing."""
+    """Return the cells as normalised text, scan_id filled in; None where missing."""
     records = [_unified(cells) for _, cells in table.records()]
     extra = [name for name in dict.fromkeys(table.columns) if name and name not in BASE_COLUMNS]
     columns = [*BASE_COLUMNS, *extra]
@@ -117,7 +117,7 @@ def _text_frame(table: TextTable) -> pd.DataFrame:
 
 
 def _unified(cells: Mapping[str, str | None]) -> dict[str, str | None]:
-    # One accented name can be spelt in two ways that look the same. A path must stay as it is.
+    # An accented name has two encodings that look the same. Paths must not be normalised.
     record = {
         name: cell if cell is None or name == "path" else unicodedata.normalize("NFC", cell)
         for name, cell in cells.items()
@@ -130,7 +130,7 @@ def _unified(cells: Mapping[str, str | None]) -> dict[str, str | None]:
         record["sex"] = _SEXES.get(sex.casefold(), sex)
     if record.get("scan_id") is None:
         parts = [part for name in ID_COLUMNS[:2] if (part := record.get(name)) is not None]
-        # A part that is no name is reported itself; a scan_id made of it would be so again.
+        # An invalid part is reported by itself; a scan_id built from it would repeat the fault.
         record["scan_id"] = "_".join(parts) or None if all(map(is_name, parts)) else None
     return record
 
@@ -147,25 +147,25 @@ def _duplicate_scans(
                 "two rows with one scan_id",
                 row=lines[at],
                 column="scan_id",
-                found=f"{scan_id}, as in {_place(first[scan_id], lines)}",
-                remedy="Give every scan its own scan_id, or delete one of the rows"
+                found=f"{scan_id}, as in {_row_name(first[scan_id], lines)}",
+                remedy="Give each scan its own scan_id, or delete one of the rows"
                 if named
-                else "Add a column scan_id: patient_id and session_id are not enough to tell "
-                "these scans apart",
+                else "Add a column scan_id: patient_id and session_id do not distinguish these "
+                "scans",
             )
 
 
 def _contradictions(
     frame: pd.DataFrame, column: str, lines: Sequence[int | None]
 ) -> Iterator[Fault]:
-    """Yield a fault for each patient of whom a column says two things that exclude each other."""
+    """Yield a fault for each patient with contradictory values in a column."""
     known = frame[frame["patient_id"].notna() & frame[column].notna()]
     for patient_id, rows in known.groupby("patient_id", sort=False):
         distinct = rows.drop_duplicates(column)
         if len(distinct) > 1:
             positions = [int(at) for at in distinct.index]
             found = ", ".join(
-                f"{value} ({_place(at, lines)})"
+                f"{value} ({_row_name(at, lines)})"
                 for value, at in zip(distinct[column], positions, strict=True)
             )
             yield Fault(
@@ -173,14 +173,14 @@ def _contradictions(
                 row=lines[positions[1]],
                 column=column,
                 found=found,
-                expected="one for the patient",
+                expected="one value per patient",
                 remedy="Correct it, or keep only the scans of one diagnosis"
                 if column == "label"
                 else "Correct it; if they are two people, give them two patient_ids",
             )
 
 
-def _place(at: int, lines: Sequence[int | None]) -> str:
+def _row_name(at: int, lines: Sequence[int | None]) -> str:
     line = lines[at]
     return f"scan {at + 1}" if line is None else f"row {line}"
 

@@ -1,4 +1,4 @@
-"""Manifest: the scans of a cohort, one row each, read and written whole."""
+"""Manifest: the scans of a cohort, one per row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SCAN_COLUMNS = ("patient_id", "session_id", "scan_id", "path")
 class Manifest:
     """The scans of a cohort.
 
-    Make one with `read_manifest`, `make_manifest` or a reader of `mri_transfer.cohorts`: they
+    Create one with `read_manifest`, `make_manifest` or a reader of `mri_transfer.cohorts`, which
     check the table.
 
     Parameters
@@ -34,8 +34,8 @@ class Manifest:
     scans : DataFrame of shape (n_scans, n_columns)
         Index 0 to n_scans - 1; columns patient_id, session_id, scan_id, path, label, age (years),
         sex (F, M), site, scanner, then further covariates. ``path`` is absolute. Text columns have
-        pandas' ``string`` type with NA where a value is missing, columns of numbers are float64
-        with NaN. A missing label stays missing: such a scan can be scored, not trained on.
+        pandas' ``string`` type with NA where a value is missing, numeric columns are float64 with
+        NaN. A missing label stays missing: such a scan can be scored, but not trained on.
     source : Path
         The table or folder that the manifest was read from.
     """
@@ -45,24 +45,24 @@ class Manifest:
 
     @property
     def covariates(self) -> tuple[str, ...]:
-        """Columns that describe the patient: age, sex, site, scanner and all further ones."""
+        """Columns that describe the patient: age, sex, site, scanner and further covariates."""
         return tuple(
             name for name in self.scans.columns if name not in _SCAN_COLUMNS and name != "label"
         )
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels there are, sorted."""
+        """The distinct labels, sorted."""
         return tuple(sorted(self.scans["label"].dropna().unique()))
 
     def patients(self) -> pd.DataFrame:
-        """Return one row a patient.
+        """Return one row per patient.
 
         Returns
         -------
         DataFrame of shape (n_patients, 2 + n_covariates)
             Index patient_id, sorted; columns label, n_scans and the covariates, each the first
-            value that is not missing among the patient's scans in the manifest's order.
+            non-missing value among the patient's scans, in the manifest's order.
         """
         groups = self.scans.groupby("patient_id", sort=True)
         table = groups[["label", *self.covariates]].first()
@@ -70,12 +70,12 @@ class Manifest:
         return table
 
     def keep(self, scan_ids: Iterable[str]) -> Manifest:
-        """Return the manifest of some of the scans, in the manifest's order.
+        """Return a manifest of the given scans, in the original order.
 
         Raises
         ------
         ManifestError
-            If one of the ids is not in the manifest.
+            If an id is not in the manifest.
         """
         wanted = set(scan_ids)
         unknown = sorted(wanted - set(self.scans["scan_id"]))
@@ -88,10 +88,10 @@ class Manifest:
         return dataclasses.replace(self, scans=kept)
 
     def write(self, path: str | Path) -> None:
-        """Write the manifest as CSV (UTF-8, line feeds), whole or not at all.
+        """Write the manifest as CSV (UTF-8, line feeds), atomically.
 
-        Scans inside the folder of `path` are written relative to it, so that the folder can be
-        moved; others absolute. Numbers are written so that reading them gives the same values.
+        Paths inside the folder of `path` are written relative to it, so that the folder can be
+        moved; others are absolute. Numbers round-trip exactly.
         """
         folder = Path(os.path.abspath(path)).parent
         text = io.StringIO()
@@ -105,7 +105,7 @@ class Manifest:
 
 
 def _portable(path: str, folder: Path) -> str:
-    """Return the path relative to the folder if reading it back from there is allowed."""
+    """Return the path relative to the folder, if a manifest there may name it so."""
     if not Path(path).is_relative_to(folder):
         return path
     relative = Path(path).relative_to(folder).as_posix()
@@ -129,24 +129,24 @@ def make_manifest(
     where: str | None = None,
     check_files: bool = True,
 ) -> Manifest:
-    """Check a table of text and make a manifest of it.
+    """Check a table of text and return it as a manifest.
 
     Parameters
     ----------
     table : TextTable
     source : Path
-        What the manifest was read from.
+        The table or folder that the manifest comes from.
     folder : Path
-        The cohort's folder: relative paths start here and may not leave it.
+        The cohort's folder: relative paths start here and must stay inside it.
     where : str, optional
         What to call the table in messages; `source` by default.
     check_files : bool
-        Whether the scans' files must be there, and none of them under two patients.
+        Whether to check that the files exist and that no two patients share one.
 
     Raises
     ------
     ManifestError
-        With all faults of the table at once.
+        Listing every fault of the table.
     """
     scans = check_table(
         table, where=where or str(source), folder=Path(folder), check_files=check_files
@@ -160,15 +160,15 @@ def read_manifest(path: str | Path, *, check_files: bool = True) -> Manifest:
     Parameters
     ----------
     path : str or Path
-        The table; paths in it that are relative start from its folder.
+        The table; its relative paths start from its folder.
     check_files : bool
-        Whether the scans' files must be there, and none of them under two patients. Stages that
-        work on cached artefacts only have no need of it.
+        Whether to check that the files exist and that no two patients share one. Not
+        needed by stages that only read cached artefacts.
 
     Raises
     ------
     ManifestError
-        With all faults of the table at once: row, column, what was found and how to mend it.
+        Listing every fault of the table: row, column, what was found and how to fix it.
     """
     source = Path(os.path.abspath(path))
     return make_manifest(

@@ -1,4 +1,4 @@
-"""What a single cell of a manifest may hold, checked with pandera."""
+"""Checks of single cells of a manifest, with pandera."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ID_COLUMNS", "REQUIRED_COLUMNS", "is_name", "is_value", "schema_faults"]
 
-#: The columns without which there is no manifest.
+#: The columns that every manifest must have.
 REQUIRED_COLUMNS = ("patient_id", "path")
 #: Columns whose values become parts of file names.
 ID_COLUMNS = ("patient_id", "session_id", "scan_id")
 
 _AGE_YEARS = (0.0, 120.0)
-#: Studies hide the ages of the oldest: 89+, >89, 90 or older.
+#: Studies censor the ages of the oldest: 89+, >89, 90 or older.
 _CAPPED_AGE = re.compile(
     r"\s*(?:[>≥]=?\s*[0-9]+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?\s*(?:\+|(?:and|or|&)\s*(?:above|older|over)))"
     r"\s*(?:y|years|yrs)?\s*",
@@ -34,18 +34,18 @@ _SPREADSHEET_ERRORS = frozenset(
     {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
 )
 
-#: For every check of the schema: what is wrong, what was expected, how to mend it.
+#: For each check of the schema: what is wrong, what is expected, how to fix it.
 _MESSAGES: Mapping[str, tuple[str, str | None, str]] = {
     "not_nullable": ("the cell is empty", "a value", "Fill it in or delete the row"),
     "id_name": (
-        "the name cannot be part of a file's name",
-        f"up to {_MAX_ID_LENGTH} characters, none of / \\ : or line breaks, not . or ..",
+        "the name cannot be part of a file name",
+        f"up to {_MAX_ID_LENGTH} characters, without / \\ : or line breaks, not . or ..",
         "Rename it",
     ),
     "value": (
-        "a formula or a spreadsheet's error in place of a value",
+        "a formula or a spreadsheet error instead of a value",
         None,
-        "Export the values that the formulas give, or leave the cell empty",
+        "Export the values of the formulas, or leave the cell empty",
     ),
     "age_number": (
         "age is not a number",
@@ -53,8 +53,8 @@ _MESSAGES: Mapping[str, tuple[str, str | None, str]] = {
         "Write the age in years, or leave the cell empty",
     ),
     "age_capped": (
-        "age is cut off at the top",
-        "years, a number",
+        "age is censored",
+        "a number of years",
         "Write the limit as a number: 89 for 89+, 90 for >89",
     ),
     "age_range": (
@@ -63,15 +63,15 @@ _MESSAGES: Mapping[str, tuple[str, str | None, str]] = {
         "Correct it, or leave the cell empty",
     ),
     "sex": (
-        "sex cannot be understood",
+        "unknown value of sex",
         "F or M (female, male)",
-        "Write F or M (number codes differ between studies), or leave the cell empty",
+        "Write F or M (numeric codes differ between studies), or leave the cell empty",
     ),
 }
 
 
 def is_name(text: str) -> bool:
-    """Return whether an id is a value and can be part of a file's name on any system."""
+    """Return whether an id is a value that can be part of a file name on any system."""
     forbidden = any(
         letter in "/\\:" or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
         for letter in text
@@ -81,7 +81,7 @@ def is_name(text: str) -> bool:
 
 
 def is_value(text: str) -> bool:
-    """Return whether a cell holds a value: no formula, and no error of a spreadsheet."""
+    """Return whether a cell holds a value, not a formula or a spreadsheet error."""
     return not text.startswith("=") and text.upper() not in _SPREADSHEET_ERRORS
 
 
@@ -91,8 +91,8 @@ def _in_age_range(text: str) -> bool:
 
 
 def _schema() -> DataFrameSchema:
-    """Return the checks of single cells; the names of the checks are keys of `_MESSAGES`."""
-    import pandera.pandas as pa  # a fifth of a second, needed only when a table is read
+    """Return the checks of single cells; their names are the keys of `_MESSAGES`."""
+    import pandera.pandas as pa  # takes 0.2 s, needed only when a table is read
 
     def cell(name: str, passes: Any) -> Check:
         return pa.Check(passes, element_wise=True, name=name, error=name)
@@ -125,20 +125,20 @@ def _schema() -> DataFrameSchema:
 def schema_faults(
     frame: pd.DataFrame, lines: Sequence[int | None], *, named: Sequence[str]
 ) -> Iterator[Fault]:
-    """Yield what is wrong with single cells.
+    """Yield a fault for each invalid cell.
 
     Parameters
     ----------
     frame : DataFrame
         Text cells, None where missing, index 0 to n - 1.
     lines : sequence of int or None
-        The line to name for each row.
+        The line number of each row.
     named : sequence of str
-        The columns that the table has.
+        The table's columns.
     """
     from pandera.errors import SchemaErrors
 
-    # A column that is absent altogether was reported once; not again for every row.
+    # A missing column was reported once; do not repeat it for each row.
     absent = [name for name in REQUIRED_COLUMNS if name not in named]
     schema = _schema().remove_columns(absent)
     try:

@@ -1,4 +1,4 @@
-"""TextTable: a CSV or TSV file as text, with the line of every row, before anything is believed."""
+"""TextTable: a CSV or TSV file as unvalidated text, with the line number of each row."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["TextTable", "clean_cell", "parse_number", "read_text_table"]
 
 _MISSING = frozenset({"", "n/a", "na", "nan", "<na>"})
 
-#: Letters that show nothing and come along when text is copied from other programs.
+#: Invisible characters that are often copied along with text from other programs.
 _INVISIBLE = "\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff"
 
-#: How files begin that people take for a table of text, and what they are.
+#: The first bytes of files often mistaken for a text table, and their formats.
 _OTHER_KINDS = (
     (b"PK\x03\x04", "an Excel workbook or another ZIP archive"),
-    (b"\xd0\xcf\x11\xe0", "an Excel workbook of the old kind"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls)"),
     (b"\xff\xfe", "text in UTF-16"),
     (b"\xfe\xff", "text in UTF-16"),
-    (b"\x1f\x8b", "a file compressed with gzip"),
+    (b"\x1f\x8b", "a gzip-compressed file"),
 )
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -35,10 +35,10 @@ Cells = tuple[str | None, ...]
 
 
 def clean_cell(text: str) -> str | None:
-    """Return a cell without surrounding blanks, or None for one that means "missing".
+    """Return a cell without surrounding whitespace, or None if it means "missing".
 
-    Blanks include what cannot be seen, such as marks of direction that come along with a path
-    copied from a dialogue. Missing are the empty cell and ``n/a``, ``NA``, ``nan`` in any case.
+    Whitespace includes invisible characters, such as direction marks in a path copied from a
+    dialogue. Missing values are the empty cell and ``n/a``, ``NA``, ``nan`` in any case.
     """
     stripped = _stripped(text)
     return None if stripped.casefold() in _MISSING else stripped
@@ -52,7 +52,7 @@ def _stripped(text: str) -> str:
 
 
 def parse_number(text: str) -> float | None:
-    """Return the finite number that a cell spells with a decimal point, or None."""
+    """Return a cell's finite number, written with a decimal point, or None."""
     if _NUMBER.fullmatch(text) is None:
         return None
     value = float(text)
@@ -66,13 +66,13 @@ class TextTable:
     Parameters
     ----------
     columns : tuple of str
-        Names in the file's order, repeats included.
+        Names in the file's order, including duplicates.
     rows : tuple of tuple
         One cell per column; None where the value is missing.
     lines : tuple of int or None
-        The line of its file that each row begins on (the header is line 1), if it has one.
+        The line number at which each row begins (the header is line 1), if known.
     faults : tuple of Fault
-        What was wrong with the table's form, to be reported together with what is wrong inside.
+        Faults of the table's structure, to be reported together with those of its cells.
     """
 
     columns: tuple[str, ...]
@@ -87,7 +87,7 @@ class TextTable:
         records: Sequence[Mapping[str, str | None]],
         lines: Sequence[int | None] | None = None,
     ) -> TextTable:
-        """Build a table from one mapping a row; keys that a row lacks are missing cells."""
+        """Build a table from one mapping per row; absent keys are missing cells."""
         return cls(
             columns=tuple(columns),
             rows=tuple(tuple(record.get(column) for column in columns) for record in records),
@@ -109,7 +109,7 @@ class TextTable:
         )
 
     def records(self) -> Iterator[tuple[int | None, dict[str, str | None]]]:
-        """Yield each row's line and its cells by column; of repeated columns the first counts."""
+        """Yield each row's line number and cells by column; the first of duplicate columns wins."""
         for line, row in zip(self.lines, self.rows, strict=True):
             cells: dict[str, str | None] = {}
             for column, cell in zip(self.columns, row, strict=True):
@@ -120,14 +120,14 @@ class TextTable:
 def read_text_table(path: Path) -> TextTable:
     """Read a comma- or tab-separated table as text.
 
-    Which of the two separates is read off the header, not off the file's name. A byte order mark
-    and any line ends are accepted; rows without any content are skipped.
+    The header decides which separator is used, not the file's name. A byte order mark and any line
+    endings are accepted; empty rows are skipped.
 
     Raises
     ------
     ManifestError
-        If there is no such file or it is not a table of UTF-8 text. Rows of the wrong length,
-        repeated and unnamed columns are noted in `TextTable.faults` instead.
+        If the file is missing or not a table of UTF-8 text. Rows of the wrong length and duplicate
+        or unnamed columns go to `TextTable.faults` instead.
     """
     records = _parse(path, _read_text(path))
     if not records:
@@ -135,13 +135,13 @@ def read_text_table(path: Path) -> TextTable:
             path,
             "the table is empty",
             expected="a header line",
-            remedy="Give it a header with at least patient_id and path",
+            remedy="Add a header with at least patient_id and path",
         )
     (_, header), *body = records
     names = tuple(unicodedata.normalize("NFC", _stripped(name)) for name in header)
     width = len(names)
     while width and not names[width - 1] and all(not "".join(row[width - 1 :]) for _, row in body):
-        width -= 1  # spreadsheets write empty columns behind the last one
+        width -= 1  # spreadsheets add empty columns at the end
     names = names[:width]
     faults = [*_header_faults(names), *_length_faults(body, width)]
     rows = [(line, _fitted(row, width)) for line, row in body]
@@ -168,35 +168,35 @@ def _read_text(path: Path) -> str:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise _refusal(path, "there is no such table", remedy="Check the path") from None
+        raise _refusal(path, "no such table", remedy="Check the path") from None
     except IsADirectoryError:
-        raise _refusal(path, "a folder, not a table", remedy="Name a .csv or .tsv file") from None
+        raise _refusal(
+            path, "a folder, not a table", remedy="Give the path of a .csv or .tsv file"
+        ) from None
     except UnicodeDecodeError as error:
         kinds = [kind for mark, kind in _OTHER_KINDS if error.object.startswith(mark)]
-        place = f"byte {error.object[error.start]:#04x} at position {error.start}"
+        offending = f"byte {error.object[error.start]:#04x} at position {error.start}"
         raise _refusal(
             path,
             "the table is not UTF-8 text",
-            found=kinds[0] if kinds else place,
-            remedy="Save it as CSV, encoding UTF-8",
+            found=kinds[0] if kinds else offending,
+            remedy="Save it as CSV in UTF-8",
         ) from error
     except OSError as error:
         raise _refusal(
             path,
             "the table cannot be read",
             found=error.strerror,
-            remedy="Check its permissions, and the disk or share that it lies on",
+            remedy="Check its permissions, and the disk or network share",
         ) from error
     if "\0" in text:
-        kind = _OTHER_KINDS[0][1] if text.startswith("PK\x03\x04") else "a byte of zero"
-        raise _refusal(
-            path, "the table is not text", found=kind, remedy="Save it as CSV, encoding UTF-8"
-        )
+        kind = _OTHER_KINDS[0][1] if text.startswith("PK\x03\x04") else "a null byte"
+        raise _refusal(path, "the table is not text", found=kind, remedy="Save it as CSV in UTF-8")
     return text
 
 
 def _parse(path: Path, text: str) -> list[tuple[int, list[str]]]:
-    """Return the non-empty records, each with the line it begins on."""
+    """Return the non-empty records, each with the line number at which it begins."""
     header = next((line for line in text.splitlines() if line.strip(" ,;\t")), "")
     if ";" in header and "," not in header and "\t" not in header:
         raise _refusal(
@@ -219,7 +219,7 @@ def _parse(path: Path, text: str) -> list[tuple[int, list[str]]]:
             "the row cannot be read",
             row=begins,
             found=str(error),
-            remedy="Look for a quotation mark that is opened and never closed",
+            remedy="Look for an unclosed quotation mark",
         )
         raise ManifestError(str(path), [fault]) from error
     return records
@@ -235,10 +235,10 @@ def _header_faults(names: Sequence[str]) -> Iterator[Fault]:
             )
         elif names.index(name) < at:
             yield Fault(
-                "the column appears twice",
+                "duplicate column",
                 row=1,
                 column=name,
-                remedy="Delete or rename one of the two",
+                remedy="Delete or rename one of them",
             )
 
 
@@ -246,11 +246,11 @@ def _length_faults(body: Sequence[tuple[int, list[str]]], width: int) -> Iterato
     for line, row in body:
         if len(row) < width or any(cell.strip() for cell in row[width:]):
             yield Fault(
-                "the row does not have as many cells as the header",
+                "the row and the header have different numbers of cells",
                 row=line,
                 found=str(len(row)),
                 expected=str(width),
-                remedy="Put cells that contain the separator in quotation marks",
+                remedy="Quote cells that contain the separator",
             )
 
 

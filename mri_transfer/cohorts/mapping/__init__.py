@@ -1,1 +1,1 @@
-"""Mappings: how the columns and labels of a source become those of a manifest."""
+"""Mappings of a source's columns and labels to those of a manifest."""

@@ -1,4 +1,4 @@
-"""LabelRule: what a study's own columns must say for a scan to get a label."""
+"""LabelRule: derives a scan's label from a study's own columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["CellText", "CellTexts", "Condition", "Decision", "LabelCase", "Label
 
 
 def _as_text(value: Any) -> Any:
-    """Return a number as it stands in a table; TOML distinguishes 1 from "1", tables do not."""
+    """Return a number as text: TOML distinguishes 1 from "1", tables do not."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return repr(value) if is_number else value
 
@@ -25,14 +25,14 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str | int | float) else value
 
 
-#: A cell's text; numbers are accepted and taken as their text.
+#: A cell's text; numbers are converted to text.
 CellText = Annotated[str, BeforeValidator(_as_text)]
-#: One such text or a list of them.
+#: One cell's text or a list of them.
 CellTexts = Annotated[tuple[CellText, ...], BeforeValidator(_as_list)]
 
 
 def same_cell(one: str, other: str) -> bool:
-    """Return whether two cells say the same: equal as text, or equal as numbers (0 and 0.0)."""
+    """Return whether two cells are equal, as text or as numbers (0 and 0.0)."""
     if one == other:
         return True
     number = parse_number(one)
@@ -41,7 +41,7 @@ def same_cell(one: str, other: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Condition:
-    """What a cell must be; all parts that are given must hold. A missing cell meets none."""
+    """A condition on a cell; every given part must hold. A missing cell meets no condition."""
 
     values: CellTexts = ()
     """The cell is one of these, as text or as a number."""
@@ -50,13 +50,13 @@ class Condition:
     at_most: float | None = None
     below: float | None = None
     matches: str | None = None
-    """A regular expression that fits the whole cell."""
+    """A regular expression that matches the whole cell."""
 
     @model_validator(mode="after")
     def _check(self) -> Condition:
         limits = (self.above, self.at_least, self.at_most, self.below)
         if not self.values and self.matches is None and limits == (None,) * 4:
-            raise ValueError("name values, a pattern or a limit")
+            raise ValueError("give values, a pattern or a limit")
         _compiled(self.matches)
         return self
 
@@ -90,27 +90,27 @@ def _compiled(pattern: str | None) -> re.Pattern[str] | None:
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
 
 
 def _as_condition(value: Any) -> Any:
-    """Read a single value or a list as the values that are accepted."""
+    """Convert a single value or a list to a condition on values."""
     return {"values": value} if isinstance(value, str | int | float | list | tuple) else value
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LabelCase:
-    """A label and the conditions, all of which must hold, under which a scan gets it."""
+    """A label and its conditions, all of which must hold."""
 
     label: str
-    """The label; an empty text gives no label."""
+    """The label; an empty string means no label."""
     when: dict[str, Annotated[Condition, BeforeValidator(_as_condition)]] = Field(min_length=1)
-    """Column of the study's table, to the condition that its cell must meet."""
+    """The condition that each column's cell must meet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """A label, or None, and how it came about."""
+    """A label, or None, and the part of the rule that decided it."""
 
     label: str | None
     by: Literal["case", "missing", "other", "nothing"]
@@ -118,26 +118,26 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LabelRule:
-    """Cases in order: the first that fits decides.
+    """Cases in order: the first that matches decides.
 
-    Where none fits, a row that lacks one of the cells asked for gets no label: nobody assessed
-    the person, which never means healthy. Any other such row has a value that the rule does not
-    speak of; it gets the label `other`, and without that it is a fault.
+    If none matches, a row with a missing cell gets no label: the person was not assessed, which
+    never means healthy. Any other row has a value that no case covers; it gets the label `other`,
+    or is a fault if `other` is not set.
     """
 
     cases: tuple[LabelCase, ...]
     other: str | None = None
-    """The label of values that no case names; an empty text for no label."""
+    """The label of values that no case covers; an empty string means no label."""
 
     @model_validator(mode="after")
     def _check(self) -> LabelRule:
         if not self.cases:
-            raise ValueError("name at least one case")
+            raise ValueError("give at least one case")
         return self
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that the cases ask about, in order of appearance."""
+        """The columns that the cases use, in order of appearance."""
         return tuple(dict.fromkeys(column for case in self.cases for column in case.when))
 
     def decide(self, cells: Mapping[str, str | None]) -> Decision:
@@ -146,7 +146,7 @@ class LabelRule:
         Parameters
         ----------
         cells : mapping
-            Column to cell, None where missing. Columns that are absent count as missing.
+            Cells by column, None where missing. Absent columns count as missing.
         """
         for case in self.cases:
             if all(condition.holds(cells.get(name)) for name, condition in case.when.items()):

@@ -1,9 +1,8 @@
 """ColumnMapping: how a study's own table becomes a manifest; written as TOML.
 
-A mapping says what the study's columns are called here, which codes mean that a value is missing,
-and what a scan's label is. `data_manifests/` holds one for each of several studies and explains
-every section. The sections apply in this order: missing, labels, values, split, add, columns,
-compose.
+A mapping renames the study's columns, lists the codes of missing values and defines the label.
+`data_manifests/` contains mappings for several studies and documents every section. The sections
+apply in this order: missing, labels, values, split, add, columns, compose.
 """
 
 from __future__ import annotations
@@ -30,70 +29,67 @@ __all__ = [
     "template_parts",
 ]
 
-#: In the section of missing codes: what holds for all columns.
+#: In the section `missing`: the key for all columns.
 EVERY_COLUMN = "*"
 
-#: The folder of the shipped mappings: in an installed package, and in a checkout.
+#: The folder of the shipped mappings, in an installed package and in a checkout.
 _FOLDERS = tuple(Path(__file__).parents[level] / "data_manifests" for level in (2, 3))
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class VisitChoice:
-    """Which of a patient's visits is kept; those with a label come before those without."""
+    """Which of a patient's visits to keep; visits with a label are preferred."""
 
     keep: Literal["first", "last"]
     order: str = Field(min_length=1)
-    """The column that visits are ordered by: as numbers if all cells are, else as text."""
+    """The column to order visits by: numerically if all cells are numbers, else as text."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ColumnMapping:
-    """How the columns of a study's table become those of a manifest.
-
-    "Ours" are the manifest's columns or further covariates, "theirs" those of the table.
-    """
+    """How the columns of a study's table (source columns) become those of a manifest."""
 
     title: str = ""
-    """Which table of which study this is."""
+    """The study and the table that the mapping is for."""
     missing: dict[str, CellTexts] = Field(default_factory=dict)
-    """Their column to the codes that mean "missing"; ``*`` for every column."""
+    """Codes of missing values by source column; ``*`` for every column."""
     values: dict[str, dict[str, CellText]] = Field(default_factory=dict)
-    """Their column to its codes and what each becomes, "" for missing; other values stay."""
+    """New value of each code by source column, "" for missing; other values are kept."""
     labels: LabelRule | None = None
-    """What the label is; it looks at their values, missing codes removed."""
+    """How to derive the label from the source columns, after missing codes are removed."""
     split: dict[str, str] = Field(default_factory=dict)
-    """Their column to a regular expression whose named groups become columns."""
+    """Regular expression by source column; its named groups become columns."""
     add: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Our column to their columns of numbers whose sum it is."""
+    """Source columns to sum, by manifest column."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Their column to ours."""
+    """Manifest column by source column."""
     compose: dict[str, str] = Field(default_factory=dict)
-    """Our column to a template such as ``{patient_id}/{session_id}/T1.nii.gz``, for tables that
-    have no such column themselves."""
+    """Template such as ``{patient_id}/{session_id}/T1.nii.gz`` by manifest column, for tables
+    without that column."""
     optional: tuple[str, ...] = ()
-    """Their columns that may be absent."""
+    """Source columns that may be absent."""
     other_columns: Literal["keep", "leave out"] = "keep"
-    """What to do with columns that no section makes a column of ours."""
+    """What to do with source columns that no section uses."""
     without_image: Literal["fault", "leave out"] = "fault"
-    """What to do with rows whose path is empty or leads to no file."""
+    """What to do with rows whose path is empty or names no file."""
     visits: VisitChoice | None = None
-    """Keep one visit a patient; by default all of them."""
+    """Keep one visit per patient; by default all of them."""
 
     @model_validator(mode="after")
     def _check(self) -> ColumnMapping:
         problems = [
             *_split_problems(self.split),
-            *(problem for one in self.compose.values() for problem in _template_problems(one)),
+            *(problem for text in self.compose.values() for problem in _template_problems(text)),
         ]
         if self.labels is not None and "label" in (*self.columns.values(), *self.compose):
-            problems.append("both labels and another section make the column label")
+            problems.append("both labels and another section define the column label")
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
     @property
     def split_columns(self) -> tuple[str, ...]:
-        """The columns that the section split makes."""
+        """The columns that the section split creates."""
         return tuple(
             dict.fromkeys(
                 group for pattern in self.split.values() for group in re.compile(pattern).groupindex
@@ -102,7 +98,7 @@ class ColumnMapping:
 
     @property
     def demanded(self) -> tuple[str, ...]:
-        """Their columns that the table must have."""
+        """The source columns that the table must have."""
         named = [
             *self.columns,
             *self.values,
@@ -115,12 +111,12 @@ class ColumnMapping:
 
     @property
     def inputs(self) -> frozenset[str]:
-        """Their columns that it reads, those that may be absent included."""
+        """The source columns that the mapping reads, including optional ones."""
         return frozenset((*self.demanded, *self.optional))
 
 
 def template_parts(template: str) -> list[tuple[str, str | None, str]]:
-    """Split a template into (text, column or None, how the cell is padded)."""
+    """Split a template into (text, column or None, format of the cell)."""
     return [(text, name, spec or "") for text, name, spec, _ in string.Formatter().parse(template)]
 
 
@@ -131,7 +127,7 @@ def _split_problems(patterns: dict[str, str]) -> list[str]:
             if not re.compile(pattern).groupindex:
                 problems.append(f"{pattern!r} has no named group, such as (?P<patient_id>.+)")
         except re.error as error:
-            problems.append(f"{pattern!r} is no regular expression: {error}")
+            problems.append(f"{pattern!r} is not a regular expression: {error}")
     return problems
 
 
@@ -139,15 +135,15 @@ def _template_problems(template: str) -> list[str]:
     try:
         for _, name, spec in template_parts(template):
             if name == "":
-                return [f"{template!r} has a pair of braces without the name of a column"]
+                return [f"{template!r} has braces without a column name"]
             format("0", spec)
     except ValueError as error:
-        return [f"{template!r} is no template: {error}"]
+        return [f"{template!r} is not a template: {error}"]
     return []
 
 
 def shipped_mappings() -> tuple[str, ...]:
-    """Return the names of the mappings that come with the package, sorted."""
+    """Return the names of the shipped mappings, sorted."""
     return tuple(sorted(path.stem for path in _shipped_folder().glob("*.toml")))
 
 
@@ -161,13 +157,13 @@ def read_mapping(source: str | Path | ColumnMapping) -> ColumnMapping:
     Parameters
     ----------
     source : str, Path or ColumnMapping
-        A TOML file, or the bare name of a shipped mapping such as ``adni``. A mapping is returned
-        as it is.
+        A TOML file, or the name of a shipped mapping such as ``adni``. A ColumnMapping is returned
+        unchanged.
 
     Raises
     ------
     ConfigurationError
-        Listing every unknown key and every bad value at once.
+        Listing every unknown key and invalid value.
     """
     if isinstance(source, ColumnMapping):
         return source
@@ -181,7 +177,7 @@ def read_mapping(source: str | Path | ColumnMapping) -> ColumnMapping:
             "cannot read the mapping",
             where=str(source),
             found=error.strerror,
-            remedy=f"Name a TOML file, or one of these: {', '.join(shipped_mappings())}",
+            remedy=f"Give a TOML file or one of: {', '.join(shipped_mappings())}",
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError("not TOML", where=str(path), found=str(error)) from error

@@ -1,4 +1,4 @@
-"""Rows of a mapped table: what each one says, and which of them are kept."""
+"""Rows of a mapped table, and which of them are kept."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ __all__ = ["MappedRow", "keep_one_visit", "keep_with_image"]
 
 @dataclasses.dataclass(kw_only=True)
 class MappedRow:
-    """A row with the columns of both sides.
+    """A row with its source and manifest columns.
 
     Parameters
     ----------
     line : int or None
-        The row's line in its file.
+        The row's line number in its file.
     cells : dict
-        Their columns and ours; of a name that both have, ours. None where missing.
+        Cells by column, None where missing; a manifest column replaces a source column of the same
+        name.
     faults : list of Fault
-        What is wrong with its cells.
+        Faults of its cells.
     unnamed : str, optional
-        The value that decides about the label, if no case names it.
+        The value that decides the label, if no case covers it.
     """
 
     line: int | None
@@ -38,7 +39,7 @@ class MappedRow:
 
     @property
     def name(self) -> str:
-        """What to call the row in notes: the patient and the session, or else the line."""
+        """The row's name in notes: patient and session, or else the line number."""
         ids = (self.cells.get("patient_id"), self.cells.get("session_id"))
         return " ".join(part for part in ids if part is not None) or f"row {self.line}"
 
@@ -46,15 +47,15 @@ class MappedRow:
 def keep_with_image(
     rows: Sequence[MappedRow], *, folder: Path, where: str
 ) -> tuple[list[MappedRow], list[str]]:
-    """Leave out the rows whose path is empty or leads to no file.
+    """Leave out the rows whose path is empty or names no file.
 
-    A row with faults stays, so that they are reported: they may be why there is no path.
+    Rows with faults are kept, so that the faults are reported: they may be why there is no path.
 
     Parameters
     ----------
     rows : sequence of MappedRow
     folder : Path
-        What relative paths start from.
+        The folder that relative paths start from.
     where : str
         What to call the table in messages.
 
@@ -75,7 +76,7 @@ def keep_with_image(
             "no row of the table has an image",
             column="path",
             found=None if tried is None else f"nothing at {resolve_path(tried, folder)}",
-            remedy="Add a column path to the table, or name the folder that paths start from",
+            remedy="Add a column path to the table, or give the folder that paths start from",
         )
         raise ManifestError(where, [fault])
     kept = [row for row, keep in zip(rows, is_kept, strict=True) if keep]
@@ -93,24 +94,24 @@ def _has_image(row: MappedRow, folder: Path) -> bool:
 def keep_one_visit(
     rows: Sequence[MappedRow], choice: VisitChoice
 ) -> tuple[list[MappedRow], list[str]]:
-    """Keep one row a patient: the first or last with a label or, without any, of all.
+    """Keep one row per patient: the first or last with a label or, if there is none, of all.
 
-    Rows whose place in the order is missing come after all others; of rows in the same place the
-    upper one is kept. Rows without a patient stay, so that this is reported.
+    Rows without a value to order by come last; among ties the first row is kept. Rows without a
+    patient are kept, so that the fault is reported.
 
     Returns
     -------
     rows : list of MappedRow
     notes : list of str
     """
-    places = _places([row.cells.get(choice.order) for row in rows], last=choice.keep == "last")
+    ranks = _ranks([row.cells.get(choice.order) for row in rows], last=choice.keep == "last")
     best: dict[str, int] = {}
     for at, row in enumerate(rows):
         patient_id = row.cells.get("patient_id")
         if patient_id is None:
             continue
         before = best.setdefault(patient_id, at)
-        if _rank(rows[at], places[at]) < _rank(rows[before], places[before]):
+        if _priority(rows[at], ranks[at]) < _priority(rows[before], ranks[before]):
             best[patient_id] = at
     kept = [
         row
@@ -121,17 +122,17 @@ def keep_one_visit(
     if not left_out:
         return kept, []
     return kept, [
-        f"One visit a patient is kept, the {choice.keep} by {choice.order} that has a label: "
+        f"One visit per patient is kept, the {choice.keep} with a label by {choice.order}: "
         f"{counted(left_out, 'other visit')} left out."
     ]
 
 
-def _rank(row: MappedRow, place: int) -> tuple[bool, int]:
-    return row.cells.get("label") is None, place
+def _priority(row: MappedRow, rank: int) -> tuple[bool, int]:
+    return row.cells.get("label") is None, rank
 
 
-def _places(cells: Sequence[str | None], *, last: bool) -> list[int]:
-    """Return where each cell stands in the order: as numbers if all are, else as text."""
+def _ranks(cells: Sequence[str | None], *, last: bool) -> list[int]:
+    """Return each cell's rank: numerical if all cells are numbers, else by text."""
     known = {cell for cell in cells if cell is not None}
     numbers = {cell: parse_number(cell) for cell in known}
     if None in numbers.values():
@@ -139,5 +140,5 @@ def _places(cells: Sequence[str | None], *, last: bool) -> list[int]:
     else:
         values = sorted({number for number in numbers.values() if number is not None}, reverse=last)
         ordered = [[cell for cell in known if numbers[cell] == value] for value in values]
-    place = {cell: at for at, group in enumerate(ordered) for cell in group}
-    return [len(ordered) if cell is None else place[cell] for cell in cells]
+    ranks = {cell: at for at, group in enumerate(ordered) for cell in group}
+    return [len(ordered) if cell is None else ranks[cell] for cell in cells]

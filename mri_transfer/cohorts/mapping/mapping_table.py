@@ -1,4 +1,4 @@
-"""A ColumnMapping applied to a table: a study's rows become rows of a manifest."""
+"""Apply a ColumnMapping to a study's table."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def map_table(
     where : str
         What to call the table in messages.
     folder : Path, optional
-        What relative paths start from. Without it, rows are kept whether or not there is an image.
+        The folder that relative paths start from. Without it, rows without an image are kept.
 
     Returns
     -------
     TextTable
-        Rows keep their lines. What is wrong with single cells is in its `faults`, to be reported
-        together with what the manifest finds.
+        Rows keep their line numbers. Faults of single cells are in its `faults`, to be reported
+        together with those that the manifest finds.
     notes : tuple of str
-        What was left out, and where the labels come from.
+        What was left out, and which columns the labels come from.
 
     Raises
     ------
     ManifestError
-        If columns are missing or two are to become one; if no row has an image.
+        If columns are missing or two are mapped to one; if no row has an image.
     """
     faults = [*_absent(table, mapping), *_merged(mapping)]
     if faults:
@@ -66,10 +66,10 @@ def map_table(
     if mapping.visits is not None:
         rows, more = keep_one_visit(rows, mapping.visits)
         notes += more
-    made = TextTable.from_records(
+    mapped = TextTable.from_records(
         _columns(table, mapping), [row.cells for row in rows], [row.line for row in rows]
     )
-    return dataclasses.replace(made, faults=(*table.faults, *row_faults)), tuple(notes)
+    return dataclasses.replace(mapped, faults=(*table.faults, *row_faults)), tuple(notes)
 
 
 def _absent(table: TextTable, mapping: ColumnMapping) -> Iterator[Fault]:
@@ -95,7 +95,7 @@ def _merged(mapping: ColumnMapping) -> Iterator[Fault]:
 
 
 def _present(mapping: ColumnMapping, columns: Container[str]) -> ColumnMapping:
-    """Drop what the mapping says of optional columns that are not there."""
+    """Drop the mapping's entries for optional columns that are absent."""
     known = {*mapping.split_columns, *mapping.add}
     return dataclasses.replace(
         mapping,
@@ -111,24 +111,24 @@ def _present(mapping: ColumnMapping, columns: Container[str]) -> ColumnMapping:
 
 
 def _made(mapping: ColumnMapping) -> tuple[str, ...]:
-    """Return the columns that the mapping makes, whether or not the table has such."""
+    """Return the columns that the mapping creates, whether or not the table has them."""
     label = () if mapping.labels is None else ("label",)
     return (*mapping.columns.values(), *label, *mapping.split_columns, *mapping.add)
 
 
 def _displaced(table: TextTable, mapping: ColumnMapping) -> list[str]:
-    """Return the table's own columns whose names are given to others."""
+    """Return the table's columns that a mapped column replaces."""
     free = {*mapping.columns, *mapping.split}
     return [name for name in _made(mapping) if name in table.columns and name not in free]
 
 
 def _unnamed_columns(table: TextTable, mapping: ColumnMapping) -> list[str]:
-    """Return the columns that the mapping has no use for, if it leaves such out."""
+    """Return the columns that the mapping does not use, if it leaves them out."""
     if mapping.other_columns == "keep":
         return []
     named = {*BASE_COLUMNS, *mapping.demanded, *mapping.optional}
     named |= {
-        name for one in mapping.compose.values() for _, name, _ in template_parts(one) if name
+        name for text in mapping.compose.values() for _, name, _ in template_parts(text) if name
     }
     if mapping.visits is not None:
         named.add(mapping.visits.order)
@@ -168,7 +168,7 @@ def _mapped(
 
 
 def _templates(columns: Container[str], mapping: ColumnMapping) -> list[tuple[str, str]]:
-    """Return the templates of columns that the table does not have, also under another name."""
+    """Return the templates of columns that the table lacks, under any name."""
     return [
         (ours, template)
         for ours, template in mapping.compose.items()
@@ -192,7 +192,7 @@ def _recoded(cell: str | None, codes: Mapping[str, str]) -> str | None:
 def _label(row: MappedRow, cells: Mapping[str, str | None], rule: LabelRule) -> str | None:
     decision = rule.decide(cells)
     if decision.by in ("other", "nothing"):
-        # None of them is missing: that would have decided.
+        # No cell is missing, or the rule would have decided by that.
         row.unnamed = ", ".join(cells[name] or "" for name in rule.columns)
     return decision.label
 
@@ -205,7 +205,7 @@ def _split(row: MappedRow, name: str, cell: str | None, pattern: str) -> _Cells:
     if cell is not None:
         row.faults.append(
             Fault(
-                "the cell does not have the form that the mapping expects",
+                "the cell does not match the mapping's pattern",
                 row=row.line,
                 column=name,
                 found=repr(cell),
@@ -226,11 +226,11 @@ def _sum(row: MappedRow, names: Sequence[str], cells: Mapping[str, str | None]) 
         if number is None:
             row.faults.append(
                 Fault(
-                    "a number is needed to add it up",
+                    "a column to sum is not a number",
                     row=row.line,
                     column=name,
                     found=repr(cell),
-                    remedy="Correct the cell, or empty it",
+                    remedy="Correct the cell, or clear it",
                 )
             )
             return None
@@ -254,18 +254,18 @@ def _column_notes(
     table: TextTable, mapping: ColumnMapping, unnamed: Sequence[str]
 ) -> Iterator[str]:
     for name in _displaced(table, mapping):
-        yield f"The table's own column {name} is left out: another column was named to be {name}."
+        yield f"The table's own column {name} is left out: another column is mapped to {name}."
     if unnamed:
-        yield f"Columns that the mapping does not name are left out: {listed(unnamed)}."
+        yield f"Columns that the mapping does not use are left out: {listed(unnamed)}."
 
 
 def _unnamed(rows: Sequence[MappedRow]) -> dict[str, list[int | None]]:
-    """Return the values that no case names, each with the lines of its rows."""
-    found: dict[str, list[int | None]] = {}
+    """Return the values that no case covers, each with the lines of its rows."""
+    lines: dict[str, list[int | None]] = {}
     for row in rows:
         if row.unnamed is not None:
-            found.setdefault(row.unnamed, []).append(row.line)
-    return found
+            lines.setdefault(row.unnamed, []).append(row.line)
+    return lines
 
 
 def _label_notes(rows: Sequence[MappedRow], rule: LabelRule | None) -> Iterator[str]:
@@ -278,7 +278,7 @@ def _label_notes(rows: Sequence[MappedRow], rule: LabelRule | None) -> Iterator[
         values = [f"{value} ({len(lines)})" for value, lines in unnamed.items()]
         n_rows = counted(sum(map(len, unnamed.values())), "row")
         given = f"the label {rule.other}" if rule.other else "no label"
-        yield f"{n_rows} with values that the labels do not name: {given}. {listed(values)}."
+        yield f"{n_rows} with values that no label covers get {given}: {listed(values)}."
 
 
 def _unnamed_faults(rows: Sequence[MappedRow], rule: LabelRule | None) -> Iterator[Fault]:
@@ -286,9 +286,9 @@ def _unnamed_faults(rows: Sequence[MappedRow], rule: LabelRule | None) -> Iterat
         return
     for value, lines in _unnamed(rows).items():
         yield Fault(
-            "the mapping's labels say nothing of this value",
+            "no label of the mapping covers this value",
             row=lines[0],
             column=", ".join(rule.columns),
             found=f"{value!r} in {counted(len(lines), 'row')}",
-            remedy='Add a case for it; label = "" gives such scans no label',
+            remedy='Add a case for it; label = "" leaves such scans without a label',
         )

@@ -1,4 +1,4 @@
-"""Cohorts given as a table: CSV, TSV or a workbook, one row a scan and columns of any name."""
+"""Reader of tables: CSV, TSV or a workbook with one row per scan and any column names."""
 
 from __future__ import annotations
 
@@ -34,23 +34,22 @@ def read_csv_cohort(
     Parameters
     ----------
     source : str or Path
-        The table: text separated by commas or tabs, or a .xlsx workbook. Of the manifest's columns
-        only patient_id and path are required; columns that the manifest does not know become
-        covariates.
+        The table: comma- or tab-separated text, or a .xlsx workbook. Of the manifest's columns only
+        patient_id and path are required; unknown columns become covariates.
     root : str or Path, optional
-        Folder that relative paths start from and may not leave; by default the table's own.
+        Folder that relative paths start from and must stay inside; by default the table's own.
     columns : mapping, optional
-        The table's column name to the manifest's, such as ``{"Subject": "patient_id"}``; has
-        precedence over the mapping. To a name that the mapping reads, such as ``{"MRI ID": "ID"}``
-        with the mapping ``oasis1``: the column is renamed before the mapping is applied.
+        The manifest's name of each column of the table, such as ``{"Subject": "patient_id"}``;
+        takes precedence over the mapping. A column renamed to one that the mapping reads, such as
+        ``{"MRI ID": "ID"}`` with the mapping ``oasis1``, is renamed before the mapping is applied.
     mapping : str, Path or ColumnMapping, optional
         How the table becomes a manifest: a TOML file, or the name of a shipped mapping such as
         ``adni`` (see `mri_transfer.cohorts.mapping.mapping`).
     images : str or Path, optional
-        For tables without paths: the folder in which each row's file is found by the id of its
-        image, the column that becomes scan_id. Then `root` is this folder.
+        For tables without paths: the folder in which to find each row's file by its image id, the
+        column that becomes scan_id. `root` is then this folder.
     sheet : str, optional
-        Of a workbook; by default the first.
+        Sheet of a workbook; by default the first.
 
     Returns
     -------
@@ -59,14 +58,14 @@ def read_csv_cohort(
     Raises
     ------
     ManifestError
-        With all faults at once, also for a column in `columns` that the table does not have.
+        Listing every fault, including columns in `columns` that the table lacks.
     ConfigurationError
-        If the mapping cannot be read or meant.
+        If the mapping cannot be read or is invalid.
     """
     path = Path(os.path.abspath(source))
     folder = Path(os.path.abspath(images or root or path.parent))
     if not folder.is_dir():
-        fault = Fault("the root is not a folder", remedy="Name the folder that holds the scans")
+        fault = Fault("the root is not a folder", remedy="Give the folder with the scans")
         raise ManifestError(str(folder), [fault])
     chosen = ColumnMapping() if mapping is None else read_mapping(mapping)
     table, where = read_table(path, sheet=sheet), table_name(path, sheet)
@@ -85,7 +84,7 @@ def read_csv_cohort(
 
 
 def _renamed(table: TextTable, names: Mapping[str, str], *, where: str) -> TextTable:
-    """Give columns the names by which the mapping knows them."""
+    """Rename columns to those that the mapping reads."""
     faults = [absent_column(name, table.columns) for name in names if name not in table.columns]
     faults += [merged_columns(ours) for ours in names.values() if ours in table.columns]
     if faults:
@@ -100,7 +99,7 @@ def _image_column(mapping: ColumnMapping) -> str:
 
 
 def _with_columns(mapping: ColumnMapping, columns: Mapping[str, str]) -> ColumnMapping:
-    """Give what the caller says of columns precedence over the mapping."""
+    """Return the mapping with the caller's columns, which take precedence."""
     targets = columns.values()
     kept = {theirs: ours for theirs, ours in mapping.columns.items() if ours not in targets}
     labels = None if "label" in targets else mapping.labels

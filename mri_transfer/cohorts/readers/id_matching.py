@@ -1,6 +1,6 @@
-"""Ids of a table that are most likely those of images: spreadsheets take leading zeros away.
+"""Match ids of a table to those of images: spreadsheets remove leading zeros.
 
-Nothing is taken for the same unless the caller asks for it: a likely match is proposed.
+Ids are only matched if the caller allows it; otherwise the likely matches are reported.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from mri_transfer.errors import Fault
 
 __all__ = ["PAD_IDS", "Key", "likely_ids", "likely_keys", "mismatch_fault", "mismatch_note"]
 
-#: Patient and session; session None for what holds in all sessions.
+#: Patient and session; session None for values that apply to all sessions.
 Key = tuple[str, str | None]
 
-#: What to do about ids that nearly match, in the words of all readers.
-PAD_IDS = "Correct one of them, or have them taken for the same with --pad-ids"
+#: The remedy for ids that nearly match.
+PAD_IDS = "Correct one of them, or match them with --pad-ids"
 
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 
@@ -27,7 +27,7 @@ def _plain(name: str) -> str:
 
 
 def likely_ids(table: Iterable[str], images: Iterable[str]) -> dict[str, str]:
-    """Return which ids of a table are most likely which ids of images.
+    """Return the likely matches between the ids of a table and of images.
 
     Parameters
     ----------
@@ -36,20 +36,20 @@ def likely_ids(table: Iterable[str], images: Iterable[str]) -> dict[str, str]:
     Returns
     -------
     dict
-        An id of the table to one of the images. The two differ in leading zeros or capitals
-        alone, neither is found on the other side as it is, and no other pair has that form.
+        Id of the image by id of the table. The two differ only in leading zeros or case, neither
+        has an exact match, and the match is unique.
     """
     named, known = set(table), set(images)
     forms: dict[str, tuple[list[str], list[str]]] = {}
-    for place, names in enumerate((named - known, known - named)):
+    for side, names in enumerate((named - known, known - named)):
         for name in names:
-            forms.setdefault(_plain(name), ([], []))[place].append(name)
+            forms.setdefault(_plain(name), ([], []))[side].append(name)
     pairs = [sides for sides in forms.values() if len(sides[0]) == len(sides[1]) == 1]
     return {theirs: ours for [theirs], [ours] in sorted(pairs)}
 
 
 def likely_keys(table: Iterable[Key], images: Iterable[Key]) -> dict[Key, Key]:
-    """Return which patients and sessions of a table are most likely which of the images.
+    """Return the likely matches between patients and sessions of a table and of images.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def likely_keys(table: Iterable[Key], images: Iterable[Key]) -> dict[Key, Key]:
     Returns
     -------
     dict
-        In the table's order, and without what agrees as it is.
+        In the table's order, without exact matches.
     """
     rows, scans = list(table), list(images)
     patients = likely_ids((name for name, _ in rows), (name for name, _ in scans))
@@ -67,21 +67,21 @@ def likely_keys(table: Iterable[Key], images: Iterable[Key]) -> dict[Key, Key]:
         for keys in (rows, scans)
     )
     sessions = {name: likely_ids(theirs[name], ours.get(name, ())) for name in theirs}
-    found: dict[Key, Key] = {}
+    matches: dict[Key, Key] = {}
     for name, session in rows:
         patient = patients.get(name, name)
         visit = None if session is None else sessions[patient].get(session, session)
         if (patient, visit) != (name, session):
-            found[name, session] = (patient, visit)
-    return found
+            matches[name, session] = (patient, visit)
+    return matches
 
 
 def _sessions(keys: Iterable[Key]) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
+    sessions: dict[str, set[str]] = {}
     for patient, session in keys:
         if session is not None:
-            found.setdefault(patient, set()).add(session)
-    return found
+            sessions.setdefault(patient, set()).add(session)
+    return sessions
 
 
 def _spelt(matches: Mapping[Key, Key]) -> str:
@@ -93,20 +93,19 @@ def _spelt(matches: Mapping[Key, Key]) -> str:
 
 
 def mismatch_fault(matches: Mapping[Key, Key], *, row: int | None, column: str) -> Fault:
-    """Return the fault of a table whose ids nearly are those of the images.
+    """Return the fault for a table whose ids nearly match those of the images.
 
     Parameters
     ----------
     matches : mapping
-        Of `likely_keys`, not empty.
+        From `likely_keys`, not empty.
     row : int, optional
-        The first line that is concerned.
+        The first affected line.
     column : str
-        Where the table names the patient.
+        The column of the patient.
     """
     return Fault(
-        "patients or sessions that differ from those of the images only in leading zeros or "
-        "capitals",
+        "ids of patients or sessions differ from those of the images only in leading zeros or case",
         row=row,
         column=column,
         found=_spelt(matches),
@@ -115,7 +114,5 @@ def mismatch_fault(matches: Mapping[Key, Key], *, row: int | None, column: str) 
 
 
 def mismatch_note(matches: Mapping[Key, Key], *, table: str) -> str:
-    """Say which ids of a table were taken for those of images."""
-    return (
-        f"{table}: taken for the same, though leading zeros or capitals differ: {_spelt(matches)}."
-    )
+    """Return a note on the ids of a table that were matched to images."""
+    return f"{table}: ids matched in spite of leading zeros or case: {_spelt(matches)}."

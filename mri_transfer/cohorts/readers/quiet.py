@@ -1,4 +1,4 @@
-"""Other packages' logs, kept off the terminal: what they warn of, readers say in their notes."""
+"""Silence other packages' logs: readers report the same warnings in their notes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["silenced"]
 
 @contextlib.contextmanager
 def silenced(name: str) -> Iterator[None]:
-    """Switch a package's log off for the time of the block.
+    """Disable a package's logger inside the block.
 
     Parameters
     ----------

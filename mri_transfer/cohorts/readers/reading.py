@@ -1,4 +1,4 @@
-"""CohortReading: what a reader gives back."""
+"""CohortReading: the result of a reader."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["CohortReading", "label_notes"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CohortReading:
-    """A checked manifest and what the user should know about how it came about.
+    """A checked manifest, with notes for the user.
 
     Parameters
     ----------
     manifest : Manifest
     notes : tuple of str
-        Full sentences: what was left out, what is missing. None of them is a fault.
+        Full sentences on what was left out or is missing. None of them is a fault.
     """
 
     manifest: Manifest
@@ -25,11 +25,11 @@ class CohortReading:
 
 
 def label_notes(manifest: Manifest) -> tuple[str, ...]:
-    """Say how many scans have no label, if any."""
+    """Return a note on the number of scans without a label, if any."""
     missing = int(manifest.scans["label"].isna().sum())
     if not missing:
         return ()
     return (
         f"{missing} of {len(manifest.scans)} scans have no label: "
-        "they can be scored, but neither train nor test a model.",
+        "they can be scored, but not used to train or test a model.",
     )

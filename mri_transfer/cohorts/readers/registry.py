@@ -1,6 +1,6 @@
-"""Readers of cohorts: one a kind of source, each gives a checked Manifest and notes.
+"""Readers of cohorts: one per kind of source; each returns a checked Manifest and notes.
 
-``csv``     any table with one row a scan (`mri_transfer.cohorts.readers.csv`)
+``csv``     any table with one row per scan (`mri_transfer.cohorts.readers.csv`)
 ``bids``    a BIDS data set with participants.tsv (`mri_transfer.cohorts.readers.bids.reader`)
 ``caps``    Clinica's t1-linear images (`mri_transfer.cohorts.readers.caps.reader`)
 ``dicom``   a folder of DICOM series, converted (`mri_transfer.cohorts.readers.dicom.reader`)
@@ -36,14 +36,14 @@ __all__ = [
 
 
 class CohortReader(Protocol):
-    """What every reader is: a function of one source; whatever else it takes has a default."""
+    """A reader: a function of one source; all other parameters have defaults."""
 
     def __call__(self, source: Path, /) -> CohortReading:
-        """Read the cohort, or raise ManifestError with every fault found."""
+        """Read the cohort, or raise ManifestError with every fault."""
         ...
 
 
-#: Every kind of source by its name on the command line.
+#: Readers by kind of source, as named on the command line.
 READERS: Mapping[str, CohortReader] = MappingProxyType(
     {
         "bids": read_bids_cohort,
@@ -61,7 +61,7 @@ def cohort_reader(kind: str) -> CohortReader:
     Raises
     ------
     ConfigurationError
-        If there is none of that name.
+        If there is no such kind.
     """
     if kind not in READERS:
         raise ConfigurationError(

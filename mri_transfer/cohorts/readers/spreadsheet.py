@@ -1,4 +1,4 @@
-"""Tables as studies distribute them: CSV, TSV or an Excel workbook, all read as text."""
+"""Read a study's tables as text: CSV, TSV or an Excel workbook."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from mri_transfer.errors import Fault, ManifestError
 
 __all__ = ["WORKBOOK_SUFFIXES", "read_table", "sheet_notes", "table_name"]
 
-#: Endings of the workbooks that can be read.
+#: Suffixes of supported workbooks.
 WORKBOOK_SUFFIXES = (".xlsx", ".xlsm")
 
-_AS_CSV = "Save the sheet as CSV, encoding UTF-8"
+_AS_CSV = "Save the sheet as CSV in UTF-8"
 
 
 def read_table(path: Path, *, sheet: str | None = None) -> TextTable:
-    """Read a table; of a workbook, one sheet.
+    """Read a text table, or one sheet of a workbook.
 
     Parameters
     ----------
     path : Path
-        A .xlsx or .xlsm workbook; anything else is taken for comma- or tab-separated text.
+        A .xlsx or .xlsm workbook; any other file is read as comma- or tab-separated text.
     sheet : str, optional
-        Of a workbook; by default the first.
+        Sheet of a workbook; by default the first.
 
     Returns
     -------
     TextTable
-        Lines are those of the file or the sheet. Whole numbers of a workbook are written without
+        Line numbers are those of the file or the sheet. Integers of a workbook are written without
         a decimal point, dates as YYYY-MM-DD.
 
     Raises
     ------
     ManifestError
-        If there is no such file or sheet, or it is no table.
+        If the file or sheet does not exist or is not a table.
     """
     if path.suffix.casefold() == ".xls":
-        fault = Fault("a workbook of the old Excel format", remedy=_AS_CSV)
+        fault = Fault("a workbook in the old Excel format", remedy=_AS_CSV)
         raise ManifestError(str(path), [fault])
     if not _is_workbook(path):
         if sheet is not None and path.is_file():
-            fault = Fault("not a workbook: it has no sheets", remedy="Do without --sheet")
+            fault = Fault("not a workbook: it has no sheets", remedy="Omit --sheet")
             raise ManifestError(str(path), [fault])
         return read_text_table(path)
-    # The sheet goes through the one reader of text, so that the same rules and messages hold.
+    # The sheet is read as text too, so that the same rules and messages apply.
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "sheet.csv"
         with copy.open("w", newline="", encoding="utf-8") as stream:
@@ -63,20 +63,20 @@ def read_table(path: Path, *, sheet: str | None = None) -> TextTable:
 
 
 def table_name(path: Path, sheet: str | None = None) -> str:
-    """Return what to call a table in messages: its path and, of a workbook, the sheet."""
+    """Return a table's name in messages: its path and, for a workbook, the sheet."""
     if not _is_workbook(path):
         return str(path)
     return f"{path} (sheet {sheet or _sheets(path)[0]})"
 
 
 def sheet_notes(path: Path, sheet: str | None = None) -> tuple[str, ...]:
-    """Say which sheet of a workbook is read, if it has several."""
+    """Return a note on the sheet of a workbook that is read, if it has several."""
     names = _sheets(path) if _is_workbook(path) else []
     if len(names) < 2:
         return ()
     read = sheet or names[0]
     others = ", ".join(name for name in names if name != read)
-    return (f"Sheet {read} of the workbook is read; the others ({others}) with --sheet.",)
+    return (f"Sheet {read} of the workbook is read; choose another ({others}) with --sheet.",)
 
 
 def _is_workbook(path: Path) -> bool:
@@ -99,7 +99,7 @@ def _sheet(path: Path, sheet: str | None) -> list[list[str]]:
             "the workbook has no such sheet",
             found=sheet,
             expected=", ".join(names),
-            remedy=f"{suggestion(sheet, names)}Choose among these with --sheet",
+            remedy=f"{suggestion(sheet, names)}Choose one of these with --sheet",
         )
         raise ManifestError(str(path), [fault])
     with _workbook_faults(path):
@@ -116,7 +116,7 @@ def _workbook_faults(path: Path) -> Iterator[None]:
     except ImportError:
         raise
     except Exception as error:
-        # A damaged workbook can make the reader raise nearly anything.
+        # A damaged workbook can make the reader raise almost any exception.
         fault = Fault(
             "the workbook cannot be read",
             found=f"{type(error).__name__}: {error}",
@@ -130,5 +130,5 @@ def _spelt(cell: Any) -> str:
         return str(int(cell))
     if isinstance(cell, datetime.datetime):
         return cell.date().isoformat() if cell.time() == datetime.time() else cell.isoformat()
-    # A line break inside a cell would shift the numbers of all lines below it.
+    # A line break inside a cell would shift the numbers of all later lines.
     return " ".join(str(cell).splitlines())

@@ -1,1 +1,1 @@
-"""A synthetic cohort: made-up patients with known atrophy, for the demo and for tests."""
+"""A synthetic cohort with known atrophy, for the demo and for tests."""

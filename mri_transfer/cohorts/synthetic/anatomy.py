@@ -1,9 +1,9 @@
-"""Synthetic heads: a template's tissues, deformed, thinned, and pictured as a T1 scan.
+"""Synthetic heads: a template's tissues, deformed, thinned and rendered as a T1 scan.
 
-Positions are world millimetres of the MNI space (RAS+). All maps carry (X, Y, Z) axes. Tissues are
-volume fractions; what is neither grey nor white matter inside the brain mask is fluid, so that a
-brain that shrinks leaves fluid behind and the mask (the intracranial room) stays as it was.
-`mri_transfer.cohorts.synthetic.template` says where which change is planted.
+Positions are MNI world coordinates in millimetres (RAS+). All maps have axes (X, Y, Z). Tissues are
+volume fractions; inside the brain mask, whatever is neither grey nor white matter is fluid, so
+that atrophy leaves fluid and the mask (the intracranial volume) does not change.
+`mri_transfer.cohorts.synthetic.template` defines where changes are planted.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ __all__ = [
 
 FloatArray = npt.NDArray[np.float32]
 
-#: The box that holds every brain that is grown, with a margin for large heads (MNI mm).
+#: Bounding box of all generated brains, with a margin for large heads (MNI mm).
 _BOX_MM = ((-82.0, 82.0), (-120.0, 88.0), (-72.0, 94.0))
 _CENTRE_MM = (0.0, -18.0, 8.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loads:
-    """How much of each planted change a brain carries; 0 is the template's state, 1 is severe."""
+    """Load of each planted change; 0 is the template's state, 1 is severe."""
 
     ventricle: float
     medial_temporal: float
@@ -80,7 +80,7 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Tissues:
-    """A grown brain: fractions of grey and white matter, mask and texture, each (X, Y, Z)."""
+    """A generated brain: fractions of grey and white matter, mask and texture, each (X, Y, Z)."""
 
     grey: FloatArray
     white: FloatArray
@@ -99,7 +99,7 @@ class Tissues:
 
 
 def make_grid(spacing_mm: float) -> Grid:
-    """Return the isotropic grid on which brains are grown."""
+    """Return the isotropic grid of generated brains."""
     shape = tuple(int(np.ceil((high - low) / spacing_mm)) for low, high in _BOX_MM)
     return Grid(
         shape=(shape[0], shape[1], shape[2]),
@@ -128,28 +128,28 @@ def smooth_noise(
     ndarray of float32, shape (n_fields, X, Y, Z)
     """
     step_mm = reach_mm / 2
-    pad = 6  # so that the blur's border stays outside
+    pad = 6  # keeps boundary effects of the filter outside
     extent = [int(np.ceil(n * grid.spacing_mm / step_mm)) + 2 + 2 * pad for n in grid.shape]
     coarse = rng.standard_normal((n_fields, *extent), dtype=np.float32)
     coarse = ndimage.gaussian_filter(coarse, (0, 2, 2, 2))
-    coarse *= (2 * np.sqrt(np.pi) * 2) ** 1.5  # the standard deviation that the blur took away
+    coarse *= (2 * np.sqrt(np.pi) * 2) ** 1.5  # restores unit standard deviation
     for axis, n in enumerate(grid.shape, start=1):
         coarse = _interpolate_axis(coarse, pad + np.arange(n) * (grid.spacing_mm / step_mm), axis)
     return coarse
 
 
 def draw_deformation(rng: np.random.Generator, grid: Grid, *, variation: float) -> FloatArray:
-    """Draw a person's anatomy: where each point of a head lies in the template.
+    """Draw a person's anatomy: the template position of each point of the head.
 
-    Head size (3.5 % per axis), tilt (3 degrees) and three scales of smooth displacement: of
-    the head's shape, of lobes and of gyri.
+    Head size (3.5 % per axis), tilt (3 degrees) and smooth displacement at three scales: head
+    shape, lobes and gyri.
 
     Parameters
     ----------
     rng : numpy.random.Generator
     grid : Grid
     variation : float
-        Scales all of it; 0 gives the template's own anatomy.
+        Scales all of these; 0 gives the template's own anatomy.
 
     Returns
     -------
@@ -171,7 +171,7 @@ def draw_deformation(rng: np.random.Generator, grid: Grid, *, variation: float) 
 
 
 def grow_tissues(template: Template, points_mm: FloatArray, loads: Loads) -> Tissues:
-    """Grow the tissues of one brain.
+    """Generate the tissues of one brain.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def grow_tissues(template: Template, points_mm: FloatArray, loads: Loads) -> Tis
     moved = points_mm - origin + np.stack([_sample(axis, coarse) for axis in np.asarray(push_mm)])
     grey_map, white_map, mask_map, texture_map = template.maps
     grey, white, texture = (_sample(m, moved) for m in (grey_map, white_map, texture_map))
-    # The intracranial room stays as it was: a cortex that recedes leaves fluid at the rim.
+    # The intracranial volume does not change: a receding cortex leaves fluid at the rim.
     mask = _sample(mask_map, points_mm - origin)
     kept = 1 - np.clip(_sample(np.asarray(loss), moved / np.float32(FIELD_STEP_MM)), -0.3, 0.9)
     tissue = grey + white
@@ -209,7 +209,7 @@ def draw_picture(
     noise: float,
     bias: float,
 ) -> FloatArray:
-    """Picture a brain as a T1 scan: signals, bias field, Rician noise; black outside the mask.
+    """Render a brain as a T1 scan with a bias field and Rician noise; 0 outside the mask.
 
     Parameters
     ----------
@@ -218,10 +218,10 @@ def draw_picture(
     grid : Grid
     contrast : Contrast
     noise : float
-        Standard deviation of each channel's Gaussian noise, as a fraction of white matter; the
-        magnitude of the two is Rician (Gudbjartsson and Patz 1995).
+        Standard deviation of the Gaussian noise in the real and imaginary channel, as a fraction
+        of white matter; the magnitude is Rician (Gudbjartsson and Patz 1995).
     bias : float
-        Standard deviation of the logarithm of the smooth multiplicative field.
+        Standard deviation of the logarithm of the smooth bias field.
 
     Returns
     -------
@@ -246,7 +246,7 @@ def _interpolate_axis(volume: FloatArray, index: npt.NDArray[np.floating], axis:
     shape = [1] * volume.ndim
     shape[axis] = -1
     weight = (index - below).astype(np.float32).reshape(shape)
-    low, high = (np.take(volume, place, axis=axis) for place in (below, below + 1))
+    low, high = (np.take(volume, at, axis=axis) for at in (below, below + 1))
     between: FloatArray = low + weight * (high - low)
     return between
 

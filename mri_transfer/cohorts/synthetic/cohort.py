@@ -1,11 +1,11 @@
-"""The demo cohort: synthetic patients, grown into a real BIDS folder without any download.
+"""The demo cohort: synthetic patients in a BIDS folder, generated without any download.
 
-No person stands behind these scans. Each patient's anatomy is a smooth random deformation of the
-MNI152 template; age widens ventricles and sulci in everybody; patients labelled AD carry, in
-graded severity that overlaps with ageing, larger ventricles, smaller medial temporal lobes and a
-thinner cortex (`mri_transfer.cohorts.synthetic.template` says where and how much). The scans are
-skull-stripped, like the template. Nothing but anatomy depends on the label: names, storage
-orientation, number of sessions, site, sex, noise, bias field and contrast are drawn without it.
+No scan is of a real person. Each patient's anatomy is a smooth random deformation of the MNI152
+template; age widens ventricles and sulci in all patients; patients labelled AD have, with graded
+severity that overlaps with ageing, larger ventricles, smaller medial temporal lobes and a thinner
+cortex (`mri_transfer.cohorts.synthetic.template` defines where and how much). The scans are
+skull-stripped, like the template. Only anatomy depends on the label: names, storage orientation,
+number of sessions, site, sex, noise, bias field and contrast are drawn independently of it.
 """
 
 from __future__ import annotations
@@ -56,22 +56,22 @@ __all__ = [
     "planted_loads",
 ]
 
-#: File in the cohort's folder that holds its Spec and the Spec's digest.
+#: File in the cohort's folder with its Spec and the Spec's digest.
 SPEC_FILE = "demo_spec.json"
 
-_SCHEMA = "mri-transfer/demo/1"  # raise when the same Spec would grow other bytes
+_SCHEMA = "mri-transfer/demo/1"  # increment when the same Spec would give other bytes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Session:
-    """What the tables say of one session."""
+    """A session's values in the tables."""
 
     age: int
     nwbv: float
 
 
 def planted_atrophy(spec: DemoSpec) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Return where the disease was planted: the reference for maps that explain a score.
+    """Return where the disease was planted: the reference for saliency maps.
 
     Parameters
     ----------
@@ -80,10 +80,10 @@ def planted_atrophy(spec: DemoSpec) -> tuple[npt.NDArray[np.float32], npt.NDArra
     Returns
     -------
     loss : ndarray of float32, shape (X, Y, Z)
-        Tissue fraction that turns into fluid, the average AD patient against a healthy person of
-        the same age in the template's anatomy; RAS+.
+        Tissue fraction replaced by fluid: the average AD patient compared with a healthy person of
+        the same age, in the template's anatomy; RAS+.
     affine : ndarray of float64, shape (4, 4)
-        To MNI millimetres.
+        Voxel to MNI world, in mm.
     """
     grid, template = make_grid(spec.spacing_mm), load_template(spacing_mm=spec.spacing_mm)
     points = grid.points_mm()
@@ -97,15 +97,15 @@ def planted_atrophy(spec: DemoSpec) -> tuple[npt.NDArray[np.float32], npt.NDArra
 def grow_demo_cohort(
     folder: Path, *, spec: DemoSpec, progress: Callable[[int, int], None] | None = None
 ) -> Path:
-    """Grow the cohort, or finish one that was interrupted; a complete one is left as it is.
+    """Generate the cohort, or resume an interrupted call; a complete cohort is not changed.
 
     Parameters
     ----------
     folder : Path
-        The BIDS data set's folder; made if it does not exist.
+        The BIDS data set's folder; created if it does not exist.
     spec : DemoSpec
     progress : callable, optional
-        Called with the number of patients done and of all patients.
+        Called with the number of finished patients and the total.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def grow_demo_cohort(
     Raises
     ------
     ConfigurationError
-        If the folder holds anything but a demo cohort of the same Spec.
+        If the folder contains anything but a demo cohort with the same Spec.
     """
     _claim(folder, spec)
     patients = draw_patients(spec)
@@ -132,29 +132,29 @@ def grow_demo_cohort(
         if progress is not None:
             progress(done, len(patients))
     _describe(folder, spec)
-    # The table comes last: a folder that has it is complete.
+    # The table is written last: a folder with it is complete.
     atomic_write_text(folder / "participants.tsv", _participants_table(rows))
     return folder
 
 
 def _claim(folder: Path, spec: DemoSpec) -> None:
-    """Make sure that the folder is empty or of the same Spec, and write the Spec first."""
+    """Check that the folder is empty or has the same Spec, and write the Spec first."""
     record: dict[str, Any] = {"schema": _SCHEMA, "spec": spec_dict(spec)}
     record["digest"] = digest(record)
     path = folder / SPEC_FILE
     if path.is_file():
         if read_json_object(path) != record:
             raise ConfigurationError(
-                "the folder holds a demo cohort of another specification",
+                "the folder contains a demo cohort with different settings",
                 where=str(folder),
                 remedy="Choose another folder, or delete this one",
             )
     elif _is_taken(folder):
         raise ConfigurationError(
-            "the demo cohort needs a folder of its own",
+            "the demo cohort needs its own folder",
             where=str(folder),
-            found="something that is not a demo cohort",
-            expected="an empty folder or none",
+            found="other files",
+            expected="an empty or new folder",
             remedy="Choose another folder",
         )
     else:
@@ -162,7 +162,7 @@ def _claim(folder: Path, spec: DemoSpec) -> None:
 
 
 def _is_taken(folder: Path) -> bool:
-    """Tell whether something lies there that a killed call of ours did not leave."""
+    """Return whether the folder contains more than leftovers of an interrupted call."""
     if not folder.is_dir():
         return folder.exists()
     return any(not path.name.startswith(TEMPORARY_PREFIX) for path in folder.iterdir())
@@ -171,11 +171,11 @@ def _is_taken(folder: Path) -> bool:
 def _grow_patient(
     folder: Path, patient: DemoPatient, spec: DemoSpec, grid: Grid, template: Template
 ) -> list[_Session]:
-    """Grow one patient's scans, those that exist already excepted."""
+    """Generate one patient's missing scans."""
     anatomy_seed, *scan_seeds = patient.seed.spawn(1 + patient.n_sessions)
     rng = np.random.default_rng(anatomy_seed)
     own = rng.normal(0, spec.individual_variation, 3)
-    course = rng.uniform(0.7, 1.3, 3)  # which site the disease hits hardest
+    course = rng.uniform(0.7, 1.3, 3)  # how strongly the disease affects each site
     points = draw_deformation(rng, grid, variation=spec.shape_variation)
     sessions = []
     for number, (path, seed) in enumerate(zip(patient.scan_paths, scan_seeds, strict=True)):
@@ -196,7 +196,7 @@ def _grow_patient(
 def _scan_bytes(
     rng: np.random.Generator, tissues: Tissues, patient: DemoPatient, spec: DemoSpec, grid: Grid
 ) -> bytes:
-    """Picture a brain and store it as scanners do: integers, any axis order, any direction."""
+    """Render a brain and store it as scanners do: integers, in a random orientation."""
     import nibabel as nib
 
     white, grey, fluid = spec.contrast_variation * rng.standard_normal(3)
@@ -208,8 +208,8 @@ def _scan_bytes(
     orientation = np.stack([rng.permutation(3), rng.choice([-1, 1], 3)], axis=1)
     image = image.as_reoriented(orientation)
     image.header.set_xyzt_units("mm", "sec")
-    for place in (image.set_sform, image.set_qform):
-        place(image.affine, code="scanner")
+    for set_affine in (image.set_sform, image.set_qform):
+        set_affine(image.affine, code="scanner")
     return gzip_bytes(image.to_bytes())
 
 
@@ -235,7 +235,7 @@ def _participants_table(rows: list[tuple[DemoPatient, _Session]]) -> str:
 
 
 def _describe(folder: Path, spec: DemoSpec) -> None:
-    """Write the files that say what the data set is."""
+    """Write the files that describe the data set."""
     columns = {name: _COLUMNS[name] for name in ("age", "nwbv")}
     write_json(folder / "dataset_description.json", _DESCRIPTION)
     write_json(folder / "participants.json", _COLUMNS)
@@ -249,7 +249,7 @@ _DESCRIPTION: dict[str, Any] = {
     "BIDSVersion": "1.9.0",
     "DatasetType": "raw",
     "GeneratedBy": [
-        {"Name": "mri-transfer", "Description": f"grown from the MNI152 template, {_SCHEMA}"}
+        {"Name": "mri-transfer", "Description": f"generated from the MNI152 template, {_SCHEMA}"}
     ],
 }
 
@@ -261,28 +261,28 @@ _COLUMNS: dict[str, Any] = {
         "Levels": {"AD": "atrophy of graded severity", "CN": "ageing only"},
     },
     "site": {
-        "Description": "Imagined scanner; grey matter is a little brighter at B",
+        "Description": "Simulated scanner; grey matter is slightly brighter at B",
         "Levels": {"A": "first", "B": "second"},
     },
     "nwbv": {
-        "Description": "Grey and white matter as a share of the intracranial volume of the grown "
-        "anatomy, with measurement noise"
+        "Description": "Grey and white matter as a fraction of the intracranial volume, with "
+        "measurement noise"
     },
-    "synthetic": {"Description": "1: no person stands behind this row; reports say so first"},
+    "synthetic": {"Description": "1: not a real person; reports state this first"},
 }
 
 _README = """\
-SYNTHETIC DATA. No person stands behind these scans.
+SYNTHETIC DATA. No scan is of a real person.
 
-{spec.n_patients} patients, one half labelled AD and the other CN, grown by mri-transfer from the
-MNI152 template and its tissue maps: individual anatomy by smooth random deformation, ageing in
-everybody, and for AD larger ventricles, smaller medial temporal lobes and a thinner cortex, in
+{spec.n_patients} patients, half labelled AD and half CN, generated by mri-transfer from the MNI152
+template and its tissue maps: individual anatomy by smooth random deformation, ageing in all
+patients, and for AD larger ventricles, smaller medial temporal lobes and a thinner cortex, in
 graded severity. T1 contrast, {spec.spacing_mm:g} mm voxels, skull-stripped, with Rician noise, a
 smooth bias field and a random storage orientation. Some patients were scanned twice,
 {spec.years_between_sessions:g} years apart.
 
-The scans show that software works. They say nothing about Alzheimer's disease or about how well
-anything would do on real patients.
+The scans serve to test software. They say nothing about Alzheimer's disease or about performance
+on real patients.
 
 The template is ICBM 152 nonlinear symmetric 2009a (Fonov et al. 2011), as shipped with nilearn:
 Copyright (C) 1993-2009 Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological

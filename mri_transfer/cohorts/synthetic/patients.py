@@ -1,4 +1,4 @@
-"""Who is in the demo cohort: synthetic patients, drawn before anything is grown."""
+"""The patients of the demo cohort, drawn before any scan is generated."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from mri_transfer.core.specs import STRICT
 
 __all__ = ["MEAN_AGE", "DemoPatient", "DemoSpec", "draw_patients", "planted_loads"]
 
-#: Years, of all patients together.
+#: Mean age of all patients, in years.
 MEAN_AGE = 74.0
 
 _AGE_SD, _AGE_RANGE = 7.0, (55.0, 95.0)
-#: Load per site (ventricle, medial temporal, cortex) at 90 against 60 years, and at severity 1.
+#: Load per site (ventricle, medial temporal, cortex) from age 60 to 90, and at severity 1.
 _AGEING = np.array([0.50, 0.25, 0.45])
 _DISEASE = np.array([0.85, 1.15, 0.85])
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DemoSpec:
-    """How many synthetic patients, how ill, and how they are pictured."""
+    """Number, severity and imaging of the synthetic patients."""
 
     n_patients: int = Field(default=24, ge=4, le=10_000, multiple_of=2)
-    """Patients; one half is labelled AD, the other CN."""
+    """Number of patients; half are labelled AD, half CN."""
     seed: int = Field(default=2, ge=0)
-    """Draws everything; the same Spec gives the same bytes."""
+    """Random seed; the same Spec gives the same bytes."""
     two_session_fraction: float = Field(default=0.25, ge=0, le=1)
-    """Share of either label's patients who are scanned twice."""
+    """Fraction of each label's patients who are scanned twice."""
     years_between_sessions: float = Field(default=2.0, gt=0, le=20)
-    """Years from the first session to the second; anatomy ages and disease goes on meanwhile."""
+    """Years from the first session to the second; ageing and disease progress in between."""
     disease_effect: float = Field(default=1.0, ge=0, le=3)
-    """Scales what AD does to anatomy; 0 leaves nothing to learn but age."""
+    """Scales the effect of AD on anatomy; 0 leaves nothing to learn but age."""
     ageing_effect: float = Field(default=1.0, ge=0, le=3)
-    """Scales what age does to anatomy, whatever the label."""
+    """Scales the effect of age on anatomy, for either label."""
     age_gap_years: float = Field(default=4.0, ge=0, le=20)
-    """How much older the AD patients are on average; ages overlap."""
+    """Difference in mean age between AD and CN patients; ages overlap."""
     individual_variation: float = Field(default=0.2, ge=0, le=1)
-    """Standard deviation of each site's load between people of one age and label."""
+    """Standard deviation of each site's load between people of the same age and label."""
     shape_variation: float = Field(default=1.0, ge=0, le=2)
     """Scales head size, tilt and the individual shape of lobes and gyri."""
     noise: float = Field(default=0.03, ge=0, le=0.5)
-    """Rician noise, as a fraction of white matter's signal."""
+    """Rician noise, as a fraction of the white matter signal."""
     bias: float = Field(default=0.08, ge=0, le=0.5)
     """Standard deviation of the logarithm of the smooth bias field."""
     contrast_variation: float = Field(default=0.02, ge=0, le=0.1)
@@ -54,21 +54,21 @@ class DemoSpec:
     covariate_noise: float = Field(default=0.03, ge=0, le=0.1)
     """Measurement noise of the covariate `nwbv`."""
     spacing_mm: float = Field(default=2.0, ge=1, le=6)
-    """Edge of the cubic voxels."""
+    """Voxel size (isotropic)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DemoPatient:
-    """One synthetic patient, before anything is grown.
+    """One synthetic patient, before any scan is generated.
 
     Attributes
     ----------
     patient_id : str
-        ``sub-001`` and so on; the order says nothing of the label.
+        ``sub-001`` and so on; the order is independent of the label.
     label : str
         AD or CN.
     age : float
-        Years, at the first session.
+        Age in years, at the first session.
     sex, site : str
         F or M; A or B.
     severity : float
@@ -76,7 +76,7 @@ class DemoPatient:
     n_sessions : int
         1 or 2.
     seed : numpy.random.SeedSequence
-        The patient's own; nobody else draws from it.
+        Used by this patient only.
     """
 
     patient_id: str
@@ -90,7 +90,7 @@ class DemoPatient:
 
     @property
     def scan_paths(self) -> tuple[str, ...]:
-        """Where the scans lie below the cohort's folder, first session first."""
+        """Paths of the scans relative to the cohort's folder, in order of sessions."""
         if self.n_sessions == 1:
             return (f"{self.patient_id}/anat/{self.patient_id}_T1w.nii.gz",)
         sessions = [f"ses-{number + 1:02d}" for number in range(self.n_sessions)]
@@ -101,10 +101,10 @@ class DemoPatient:
 
 
 def draw_patients(spec: DemoSpec) -> tuple[DemoPatient, ...]:
-    """Draw who is in the cohort.
+    """Draw the patients of the cohort.
 
     Ages and severities are stratified draws (one in each quantile of a label's patients), so that
-    a small cohort spans the range whatever the seed.
+    a small cohort covers the range for any seed.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def draw_patients(spec: DemoSpec) -> tuple[DemoPatient, ...]:
 
 
 def _stratified(rng: np.random.Generator, n: int) -> npt.NDArray[np.float64]:
-    """Draw n numbers of (0, 1), one in each n-th, in random order."""
+    """Draw n numbers from (0, 1), one in each of n equal intervals, in random order."""
     return (rng.permutation(n) + rng.uniform(0.01, 0.99, n)) / n
 
 
@@ -153,7 +153,7 @@ def planted_loads(
     own: npt.NDArray[np.float64] | None = None,
     course: npt.NDArray[np.float64] | None = None,
 ) -> Loads:
-    """Return how much of each planted change a person carries.
+    """Return the load of each planted change in a person.
 
     Parameters
     ----------
@@ -163,10 +163,10 @@ def planted_loads(
     severity : float
         0 (healthy) to 1.
     own : ndarray of float64, shape (3,), optional
-        What sets the person apart from others of the same age and severity: loads of ventricle,
-        medial temporal lobe and cortex. By default 0, the average person.
+        Individual deviation from the average of the same age and severity: loads of ventricle,
+        medial temporal lobe and cortex; by default 0.
     course : ndarray of float64, shape (3,), optional
-        How hard the disease hits each of the three; by default 1.
+        How strongly the disease affects each of the three; by default 1.
 
     Returns
     -------

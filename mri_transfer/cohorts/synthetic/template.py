@@ -1,11 +1,11 @@
-"""The template that synthetic heads grow from, and where on it atrophy is planted.
+"""The template of the synthetic heads, and where on it atrophy is planted.
 
 The planted atrophy has three sites, each with a *push* (a smooth displacement along the gradient
-of the blurred structure: enlarging or shrinking it) and a *loss* (grey and white matter that turns
-into fluid):
+of the blurred structure, enlarging or shrinking it) and a *loss* (grey and white matter replaced
+by fluid):
 
 ========== ============================================================ ==========================
-site       where (MNI mm)                                               what one unit of load does
+site       where (MNI mm)                                               effect of one unit of load
 ========== ============================================================ ==========================
 ventricle  fluid of the lateral and third ventricles,                   walls move out by up to
            abs(x) < 40, -54 < y < 40, -14 < z < 34                      5 mm
@@ -35,7 +35,7 @@ MEDIAL_TEMPORAL_MM = (
     ((22.0, -6.0, -31.0), (25.0, -20.0, -25.0), (24.0, -34.0, -14.0)),
 )
 
-#: The fields of planted change are smooth: every second voxel of the 1 mm template is enough.
+#: The fields of planted change are smooth: 2 mm resolution is sufficient.
 FIELD_STEP_MM = 2
 
 _REACH_MM = {"ventricle": 8.0, "medial_temporal": 4.0, "cortex": 2.0}
@@ -50,14 +50,14 @@ class Template:
     Attributes
     ----------
     maps : ndarray of float32, shape (4, X, Y, Z)
-        Grey matter, white matter, brain mask (0 to 1) and texture (signal that the tissue
-        fractions do not explain, in fractions of white matter).
+        Grey matter, white matter, brain mask (0 to 1) and texture (signal not explained by the
+        tissue fractions, as a fraction of white matter).
     push_mm : dict of str to ndarray of float32, shape (3, X', Y', Z')
         Displacement at one unit of load, by site.
     loss : dict of str to ndarray of float32, shape (X', Y', Z')
-        Share of tissue that turns into fluid at one unit of load, by site.
+        Fraction of tissue replaced by fluid at one unit of load, by site.
     origin_mm : tuple of float
-        World position of the first voxel of both.
+        World position of the first voxel of both grids.
     """
 
     maps: FloatArray
@@ -67,12 +67,12 @@ class Template:
 
 
 def load_template(*, spacing_mm: float) -> Template:
-    """Load the MNI152 template (Fonov et al. 2011) that nilearn ships and plan the changes on it.
+    """Load nilearn's MNI152 template (Fonov et al. 2011) and compute the fields of planted change.
 
     Parameters
     ----------
     spacing_mm : float
-        Voxel size that brains will be sampled at; the template is blurred to suit.
+        Voxel size of the generated brains; the template is smoothed accordingly.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def _texture(
     fluid: FloatArray,
     mask: npt.NDArray[np.bool_],
 ) -> FloatArray:
-    """Return the T1 signal that tissue fractions do not explain, in units of white matter."""
+    """Return the T1 signal not explained by tissue fractions, in units of white matter."""
     fractions = np.stack([grey, white, fluid], axis=-1, dtype=np.float64)
     signals, *_ = np.linalg.lstsq(fractions[mask], t1[mask])
     rest: FloatArray = np.where(mask, (t1 - fractions @ signals) / signals[1], 0)
@@ -130,7 +130,7 @@ def _texture(
 def _plan_changes(
     grey: FloatArray, fluid: FloatArray, origin_mm: npt.NDArray[np.float64]
 ) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
-    """Fields of planted change, every `FIELD_STEP_MM` millimetres."""
+    """Return the fields of planted change, sampled every `FIELD_STEP_MM` millimetres."""
     step = FIELD_STEP_MM
     grey, fluid = (
         ndimage.uniform_filter(volume, step)[::step, ::step, ::step] for volume in (grey, fluid)

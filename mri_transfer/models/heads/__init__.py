@@ -1,47 +1,55 @@
-"""Heads: small trainable classifiers on the frozen trunk's features; one module a head."""
+"""Heads: small trainable classifiers on a trunk's features; one module a head."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pydantic import Field
 
 from mri_transfer.errors import HeadError
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.heads.attention import AttentionHeadSpec, apply_attention, fit_attention
+from mri_transfer.models.heads.attention import ATTENTION, AttentionHeadSpec
+from mri_transfer.models.heads.entry import HeadEntry, HeadModule, HeadPart
 from mri_transfer.models.heads.head import Fit, Head, SliceOutput
-from mri_transfer.models.heads.linear import LinearHeadSpec, apply_linear, fit_linear
-from mri_transfer.models.heads.published import PublishedHeadSpec, apply_published, fit_published
+from mri_transfer.models.heads.linear import LINEAR, LinearHeadSpec
+from mri_transfer.models.heads.published import PUBLISHED, PublishedHeadSpec
+from mri_transfer.models.trunks import resolve_device
 
 __all__ = [
+    "HEADS",
     "HEAD_KINDS",
     "AnyHeadSpec",
     "AttentionHeadSpec",
     "Fit",
     "Head",
+    "HeadEntry",
+    "HeadModule",
+    "HeadPart",
     "HeadSpec",
     "LinearHeadSpec",
     "PublishedHeadSpec",
     "SliceOutput",
     "apply_head",
     "fit_heads",
+    "head_module",
 ]
+
+#: Every kind of head. Another one needs an entry here and its Spec below.
+HEADS: dict[str, HeadEntry] = {"linear": LINEAR, "published": PUBLISHED, "attention": ATTENTION}
 
 AnyHeadSpec = LinearHeadSpec | PublishedHeadSpec | AttentionHeadSpec
 #: The same for readers of configurations: `kind` says which.
 HeadSpec = Annotated[AnyHeadSpec, Field(discriminator="kind")]
 
-_APPLY = {
-    "linear": apply_linear,
-    "published": apply_published,
-    "attention": apply_attention,
-}
-
 #: Values of a head's `kind`.
-HEAD_KINDS = tuple(_APPLY)
+HEAD_KINDS = tuple(HEADS)
+
+#: Numbers that a head is applied to at once, 32 MiB in double precision.
+_NUMBERS_AT_ONCE = 2**22
 
 
 def fit_heads(
@@ -49,6 +57,8 @@ def fit_heads(
     table: FeatureTable,
     labels: npt.NDArray[np.int64],
     fits: Sequence[Fit],
+    *,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> Iterator[tuple[int, Head]]:
     """Fit a head for every request, all in one pass.
 
@@ -60,6 +70,8 @@ def fit_heads(
     labels : ndarray of int64, shape (n_scans,)
         1 for the positive label, 0 for the other; read for training slices only.
     fits : sequence of Fit
+    device : {"auto", "cpu", "cuda"}
+        Where heads that are trained by gradients are trained (`FeatureSpec.device`).
 
     Yields
     ------
@@ -81,15 +93,27 @@ def fit_heads(
                 found=str(sorted(seen)),
                 expected="[0, 1]",
             )
-    if isinstance(spec, LinearHeadSpec):
-        return fit_linear(spec, table, labels, fits)
-    if isinstance(spec, PublishedHeadSpec):
-        return fit_published(spec, table, labels, fits)
-    return fit_attention(spec, table, labels, fits)
+    found: Iterator[tuple[int, Head]] = HEADS[spec.kind].fit(
+        spec, table, labels, fits, device=resolve_device(device)
+    )
+    return found
 
 
-def apply_head(head: Head, features: npt.NDArray[np.float32]) -> SliceOutput:
-    """Score the slices of scans.
+def head_module(head: Head) -> HeadModule:
+    """Return a fitted head as a module, in single precision.
+
+    Raises
+    ------
+    HeadError
+        If the head is of an unknown kind, or its tensors do not fit each other.
+    """
+    if head.kind not in HEADS:
+        raise HeadError("unknown kind of head", found=head.kind, expected=", ".join(HEADS))
+    return HEADS[head.kind].module(head.tensors)
+
+
+def apply_head(head: Head, features: npt.NDArray[np.floating[Any]]) -> SliceOutput:
+    """Score the slices of scans, in double precision.
 
     Parameters
     ----------
@@ -101,13 +125,17 @@ def apply_head(head: Head, features: npt.NDArray[np.float32]) -> SliceOutput:
     HeadError
         If the head is of an unknown kind or expects other features.
     """
-    if head.kind not in _APPLY:
-        raise HeadError("unknown kind of head", found=head.kind, expected=", ".join(_APPLY))
-    first = head.tensors["kernel" if head.kind == "published" else "weight"]
-    if first.shape[-1] != features.shape[-1]:
-        raise HeadError(
-            "the head was fitted on other features",
-            found=f"{features.shape[-1]} features a slice",
-            expected=str(first.shape[-1]),
-        )
-    return _APPLY[head.kind](head.tensors, features)
+    module = head_module(head).double()
+    n_scans, n_slices, n_features = features.shape
+    module.demand_fits(n_slices, n_features)
+    step = max(1, _NUMBERS_AT_ONCE // (n_slices * n_features))
+    output = SliceOutput(
+        logits=np.empty((n_scans, n_slices), dtype=np.float32),
+        weights=np.empty((n_scans, n_slices), dtype=np.float32),
+    )
+    with torch.inference_mode():
+        for start in range(0, n_scans, step):
+            part = slice(start, start + step)
+            logits, weights = module(torch.from_numpy(features[part]).double())
+            output.logits[part], output.weights[part] = logits.numpy(), weights.numpy()
+    return output

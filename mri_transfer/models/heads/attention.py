@@ -9,21 +9,20 @@ epochs is chosen inside training patients.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.heads.head import Fit, Head, SliceOutput, standardise, training_moments
+from mri_transfer.models.heads.entry import HeadEntry, HeadModule, HeadPart
+from mri_transfer.models.heads.head import Fit, Head, training_moments
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["AttentionHeadSpec", "apply_attention", "fit_attention"]
+__all__ = ["ATTENTION", "AttentionHeadSpec"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -43,67 +42,109 @@ class AttentionHeadSpec:
     """Weigh labels inversely to their frequency among the training patients."""
 
 
-def fit_attention(
+class _Attention(HeadModule):
+    """Standardised features; a gated network weighs slices, a linear one scores them."""
+
+    shapes: ClassVar = {
+        "value": ("hidden", "features"),
+        "value_bias": ("hidden",),
+        "gate": ("hidden", "features"),
+        "gate_bias": ("hidden",),
+        "attention": ("one", "hidden"),
+        "weight": ("features",),
+        "bias": ("one",),
+        "mean": ("features",),
+        "deviation": ("features",),
+    }
+    moments: ClassVar = ("mean", "deviation")
+    value: torch.Tensor
+    value_bias: torch.Tensor
+    gate: torch.Tensor
+    gate_bias: torch.Tensor
+    attention: torch.Tensor
+    weight: torch.Tensor
+    bias: torch.Tensor
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    def slice_logits(self, features: torch.Tensor, slices: torch.Tensor) -> torch.Tensor:
+        return self._scored(self.standardised(features))
+
+    def slice_weights(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self._attention(self.standardised(features)), dim=1)
+
+    def standardised(self, features: torch.Tensor) -> torch.Tensor:
+        """Return features centred and divided by the training slices' deviation."""
+        return (features - self.mean) / self.deviation
+
+    def scan_logits(self, scaled: torch.Tensor, used: torch.Tensor) -> torch.Tensor:
+        """Return the log-odds of scans from some of their slices.
+
+        Parameters
+        ----------
+        scaled : Tensor, shape (n_scans, n_slices, n_features)
+            Standardised.
+        used : Tensor of bool, shape (n_scans, n_slices)
+        """
+        weights = self._attention(scaled).masked_fill(~used, -torch.inf).softmax(1)
+        return (weights * self._scored(scaled)).sum(1)
+
+    def _scored(self, scaled: torch.Tensor) -> torch.Tensor:
+        return scaled @ self.weight + self.bias
+
+    def _attention(self, scaled: torch.Tensor) -> torch.Tensor:
+        value = torch.tanh(torch.nn.functional.linear(scaled, self.value, self.value_bias))
+        gate = torch.sigmoid(torch.nn.functional.linear(scaled, self.gate, self.gate_bias))
+        return (value * gate) @ self.attention[0]
+
+
+def _fit(
     spec: AttentionHeadSpec,
     table: FeatureTable,
     labels: npt.NDArray[np.int64],
     fits: Sequence[Fit],
+    *,
+    device: str,
 ) -> Iterator[tuple[int, Head]]:
-    """Fit one head for each request.
-
-    Yields
-    ------
-    fit : int
-        Position in `fits`.
-    head : Head
-    """
-    # One by one: products over several fits would round differently with every set of them, and a
-    # fold fitted again could not be compared with the first by its bytes.
+    """Fit one head for each request, by full batches with AdamW."""
     for i, fit in enumerate(fits):
-        network = _Network(spec, table, labels, [fit])
+        scans = np.flatnonzero(fit.train.any(axis=1))
+        module = _initial(spec, table.features, fit).to(device)
+        scaled = module.standardised(torch.from_numpy(table.features[scans]).to(device))
+        used = torch.from_numpy(fit.train[scans]).to(device)
+        target = torch.from_numpy(labels[scans].astype(np.float32)).to(device)
+        owners = [table.patient_ids[k] for k in scans]
+        weights = _scan_weights(owners, labels[scans], balanced=spec.balanced)
+        weight = torch.from_numpy(weights).to(device)
+        optimiser = torch.optim.AdamW(
+            module.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
+        )
         for _ in range(spec.epochs):
-            network.step()
-        for head in network.heads():
-            yield i, head
+            optimiser.zero_grad()
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                module.scan_logits(scaled, used), target, weight=weight, reduction="sum"
+            )
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        yield i, Head.of_module("attention", module)
 
 
-class _Network:
-    """Several attention heads that share one pass over the features."""
+def _initial(spec: AttentionHeadSpec, features: FloatArray, fit: Fit) -> _Attention:
+    """Return the head before training: small uniform attention, a classifier of zero."""
+    mean, deviation = training_moments(features, fit.train)
+    n_features = len(mean)
+    rng = np.random.default_rng(fit.seed)
 
-    def __init__(
-        self,
-        spec: AttentionHeadSpec,
-        table: FeatureTable,
-        labels: npt.NDArray[np.int64],
-        fits: Sequence[Fit],
-    ) -> None:
-        import torch
+    def draw(width: int, fan_in: int) -> FloatArray:
+        scale = 1 / np.sqrt(fan_in)
+        return rng.uniform(-scale, scale, (width, fan_in)).astype(np.float32)
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.shape = table.features.shape
-        n_fits, n_features = len(fits), self.shape[2]
-        moments = [training_moments(table.features, fit.train) for fit in fits]
-        self.mean = np.stack([mean for mean, _ in moments])
-        self.deviation = np.stack([deviation for _, deviation in moments])
-        self._mean = torch.from_numpy(self.mean).to(device)
-        self._deviation = torch.from_numpy(self.deviation).to(device)
-        self.rows = torch.from_numpy(table.features.reshape(-1, n_features)).to(device)
-        self.train = torch.from_numpy(np.stack([fit.train for fit in fits])).to(device)
-        self.target = torch.from_numpy(labels.astype(np.float32)).to(device)
-        weights = [_scan_weights(table, labels, fit, balanced=spec.balanced) for fit in fits]
-        self.weight = torch.from_numpy(np.stack(weights)).to(device)
-        rngs = [np.random.default_rng(fit.seed) for fit in fits]
+    def zeros(width: int) -> FloatArray:
+        return np.zeros(width, dtype=np.float32)
 
-        def draw(width: int, fan_in: int) -> torch.Tensor:
-            scale = 1 / np.sqrt(fan_in)
-            values = np.stack([rng.uniform(-scale, scale, (width, fan_in)) for rng in rngs])
-            return torch.from_numpy(values.astype(np.float32)).to(device).requires_grad_()
-
-        def zeros(width: int) -> torch.Tensor:
-            return torch.zeros(n_fits, width, device=device, requires_grad=True)
-
-        # The classifier begins at zero: without evidence a head says nothing.
-        self.parameters = {
+    # The classifier begins at zero: without evidence a head says nothing.
+    return _Attention(
+        {
             "value": draw(spec.hidden, n_features),
             "value_bias": zeros(spec.hidden),
             "gate": draw(spec.hidden, n_features),
@@ -111,91 +152,61 @@ class _Network:
             "attention": draw(1, spec.hidden),
             "weight": zeros(n_features),
             "bias": zeros(1),
+            "mean": mean,
+            "deviation": deviation,
         }
-        self.optimiser = torch.optim.AdamW(
-            list(self.parameters.values()), lr=spec.learning_rate, weight_decay=spec.weight_decay
-        )
-
-    def step(self) -> None:
-        """One full-batch step of every fit; their losses add up, so they stay independent."""
-        import torch
-
-        self.optimiser.zero_grad()
-        logits = self._scan_logits()
-        target = self.target.expand_as(logits)
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(
-            logits, target, weight=self.weight, reduction="sum"
-        )
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-
-    def _scan_logits(self) -> torch.Tensor:
-        """Log-odds of every scan from its training slices, shape (n_fits, n_scans)."""
-        import torch
-
-        p = self.parameters
-        n_scans, n_slices, _ = self.shape
-        kernels = torch.cat([p["value"], p["gate"], p["weight"][:, None]], 1)
-        biases = torch.cat([p["value_bias"], p["gate_bias"], p["bias"]], 1)
-        # Standardising the shared features fit by fit would copy them; the kernels take it over.
-        scaled = kernels / self._deviation[:, None]
-        shifted = biases - (scaled * self._mean[:, None]).sum(2)
-        # One product a fit: a joint one would round differently with every set of fits.
-        maps = torch.stack(
-            [
-                torch.addmm(shift, self.rows, kernel.t()).view(n_scans, n_slices, -1)
-                for shift, kernel in zip(shifted, scaled, strict=True)
-            ]
-        )
-        hidden = p["value"].shape[1]
-        gated = torch.tanh(maps[..., :hidden]) * torch.sigmoid(maps[..., hidden:-1])
-        attention = torch.einsum("fnsh,fh->fns", gated, p["attention"][:, 0])
-        # Scans without a training slice keep a finite softmax; their loss weighs nothing.
-        attention = attention.masked_fill(~self.train, -1e9)
-        return (attention.softmax(2) * maps[..., -1]).sum(2)
-
-    def heads(self) -> Iterator[Head]:
-        """Return the heads as they are now."""
-        arrays = {name: p.detach().cpu().numpy() for name, p in self.parameters.items()}
-        for i in range(len(self.mean)):
-            tensors = {name: values[i].copy() for name, values in arrays.items()}
-            tensors["mean"] = self.mean[i].copy()
-            tensors["deviation"] = self.deviation[i].copy()
-            yield Head(kind="attention", tensors=tensors)
-
-
-def apply_attention(tensors: Mapping[str, FloatArray], features: FloatArray) -> SliceOutput:
-    """Score and weigh slices.
-
-    Parameters
-    ----------
-    tensors : mapping
-        An attention head's parameters.
-    features : ndarray of float32, shape (n_scans, n_slices, n_features)
-    """
-    from scipy.special import expit, softmax
-
-    scaled = standardise(features, tensors)
-    value = np.tanh(scaled @ tensors["value"].T + tensors["value_bias"])
-    gate = expit(scaled @ tensors["gate"].T + tensors["gate_bias"])
-    weights = softmax((value * gate) @ tensors["attention"][0], axis=1)
-    logits = scaled @ tensors["weight"] + tensors["bias"]
-    return SliceOutput(logits=logits.astype(np.float32), weights=weights.astype(np.float32))
+    )
 
 
 def _scan_weights(
-    table: FeatureTable, labels: npt.NDArray[np.int64], fit: Fit, *, balanced: bool
+    patient_ids: Sequence[str], labels: npt.NDArray[np.int64], *, balanced: bool
 ) -> FloatArray:
     """Weigh scans so that patients count the same, and labels too if `balanced`; sums to 1."""
-    used = fit.train.any(axis=1)
-    owners = np.array(table.patient_ids, dtype=object)
-    weights = np.zeros(len(owners))
-    for name in dict.fromkeys(table.patient_ids):
-        scans = used & (owners == name)
-        weights[scans] = 1 / max(1, scans.sum())
+    counts = {name: patient_ids.count(name) for name in set(patient_ids)}
+    weights = np.array([1 / counts[name] for name in patient_ids])
     if balanced:
         for label in (0, 1):
-            members = labels == label
-            weights[members] /= max(weights[members].sum(), 1e-12)
+            weights[labels == label] /= weights[labels == label].sum()
     normalised: FloatArray = (weights / weights.sum()).astype(np.float32)
     return normalised
+
+
+def _parts(spec: AttentionHeadSpec, n_features: int) -> tuple[HeadPart, ...]:
+    gates = HeadPart(
+        name="gated attention: how much a slice counts",
+        inputs=n_features,
+        outputs=1,
+        parameters=2 * spec.hidden * (n_features + 1) + spec.hidden,
+    )
+    linear = HeadPart(
+        name="linear: what a slice says", inputs=n_features, outputs=1, parameters=n_features + 1
+    )
+    return (gates, linear)
+
+
+def _optimisation(head: Mapping[str, Any]) -> list[str]:
+    return [
+        f"Attention head (gated attention over a scan's slices, width {head.get('hidden')}; Ilse, "
+        "Tomczak and Welling 2018) with a linear classifier; trained on the label of the patient.",
+        f"Optimiser: AdamW, learning rate {head.get('learning_rate')}, weight decay "
+        f"{head.get('weight_decay')}, full batches, {head.get('epochs')} epochs; loss: binary "
+        "cross-entropy; no augmentation.",
+        "Features are each centred and divided by their standard deviation among the training "
+        "slices.",
+    ]
+
+
+ATTENTION = HeadEntry(
+    spec=AttentionHeadSpec,
+    fit=_fit,
+    module=_Attention,
+    aggregation="attention",
+    space={"heads.epochs": [5, 10, 40, 80]},
+    parts=_parts,
+    additive=True,
+    title="an attention head over a patient's slices",
+    trained="the head alone. Its attention starts from small uniform weights drawn from the run's "
+    "seed, its classifier from zero",
+    slices="weighted by an attention head and joined",
+    optimisation=_optimisation,
+)

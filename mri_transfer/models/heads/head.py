@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,10 @@ from mri_transfer.core.files import write_json
 from mri_transfer.core.tensorfile import described_files, read_tensors, write_tensors
 from mri_transfer.errors import HeadError
 
-__all__ = ["Fit", "Head", "SliceOutput", "standardise", "training_moments"]
+if TYPE_CHECKING:
+    from mri_transfer.models.heads.entry import HeadModule
+
+__all__ = ["Fit", "Head", "SliceOutput", "training_moments"]
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -75,6 +78,12 @@ class Head:
     tensors: Mapping[str, FloatArray]
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    @classmethod
+    def of_module(cls, kind: str, module: HeadModule) -> Self:
+        """Return the head that a trained module is, under its tensors' names."""
+        state = module.state_dict()
+        return cls(kind=kind, tensors={name: v.cpu().numpy() for name, v in state.items()})
+
     def write(self, stem: Path) -> None:
         """Write `stem`.safetensors and `stem`.json."""
         arrays, description = described_files(stem)
@@ -110,9 +119,3 @@ def training_moments(features: FloatArray, train: BoolArray) -> tuple[FloatArray
     return rows.mean(axis=0).astype(np.float32), np.where(spread > 1e-6, spread, 1.0).astype(
         np.float32
     )
-
-
-def standardise(features: FloatArray, tensors: Mapping[str, FloatArray]) -> FloatArray:
-    """Scale features by the `mean` and `deviation` a head learned from its training patients."""
-    scaled: FloatArray = (features - tensors["mean"]) / tensors["deviation"]
-    return scaled

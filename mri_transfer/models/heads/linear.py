@@ -14,19 +14,22 @@ mean of linear heads is a linear head.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from threadpoolctl import threadpool_limits
 
 from mri_transfer.core.specs import STRICT
+from mri_transfer.errors import HeadError
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.heads.head import Fit, Head, SliceOutput
+from mri_transfer.models.heads.entry import HeadEntry, HeadModule, HeadPart
+from mri_transfer.models.heads.head import Fit, Head
 
-__all__ = ["LinearHeadSpec", "apply_linear", "fit_linear", "patient_rows", "zone_of_slices"]
+__all__ = ["LINEAR", "LinearHeadSpec", "patient_rows", "zone_of_slices"]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
@@ -53,6 +56,19 @@ class LinearHeadSpec:
 def zone_of_slices(n_slices: int, zones: int) -> IntArray:
     """Return the zone of each slice, shape (n_slices,), from the lowest slice up."""
     return np.arange(n_slices) * zones // n_slices
+
+
+class _Linear(HeadModule):
+    """Weights for each zone of heights, a bias for each slice."""
+
+    shapes: ClassVar = {"weight": ("zones", "features"), "bias": ("slices",)}
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    def slice_logits(self, features: torch.Tensor, slices: torch.Tensor) -> torch.Tensor:
+        n_slices, n_zones = self.lengths["slices"], self.lengths["zones"]
+        zone = torch.from_numpy(zone_of_slices(n_slices, n_zones)).to(features.device)
+        return (features * self.weight[zone[slices]]).sum(-1) + self.bias[slices]
 
 
 def patient_rows(
@@ -83,17 +99,16 @@ def patient_rows(
     return rows, values
 
 
-def fit_linear(
-    spec: LinearHeadSpec, table: FeatureTable, labels: IntArray, fits: Sequence[Fit]
+def _fit(
+    spec: LinearHeadSpec,
+    table: FeatureTable,
+    labels: IntArray,
+    fits: Sequence[Fit],
+    *,
+    device: str,
 ) -> Iterator[tuple[int, Head]]:
-    """Fit one head for each request.
-
-    Yields
-    ------
-    fit : int
-        Position in `fits`.
-    head : Head
-    """
+    """Fit one head for each request, by scikit-learn, which computes on the processor."""
+    del device
     n_slices = table.features.shape[1]
     # A zone's slices carry the zone's weight in the mean over all slices.
     share = n_slices / np.bincount(zone_of_slices(n_slices, spec.zones), minlength=spec.zones)
@@ -127,13 +142,16 @@ def _deviation(rows: DoubleArray, scaling: Literal["global", "feature"]) -> Doub
 
 def _mean_by_slice(features: FloatArray, train: npt.NDArray[np.bool_]) -> DoubleArray:
     """Average the training slices of each position, shape (n_slices, n_features)."""
+    empty = np.flatnonzero(~train.any(axis=0))
+    if len(empty):
+        raise HeadError(
+            "no training scan has a slice to train on at some heights",
+            where=f"slices {', '.join(map(str, empty))} of {train.shape[1]}, the lowest being 0",
+            expected="at least one training slice at every height",
+            remedy="Train on more patients, or with fewer folds",
+        )
     return np.stack(
-        [
-            features[train[:, s] if train[:, s].any() else slice(None), s].mean(
-                axis=0, dtype=np.float64
-            )
-            for s in range(features.shape[1])
-        ]
+        [features[train[:, s], s].mean(axis=0, dtype=np.float64) for s in range(features.shape[1])]
     )
 
 
@@ -167,19 +185,56 @@ def _solve(
     return model.coef_[0], float(model.intercept_[0])
 
 
-def apply_linear(tensors: Mapping[str, FloatArray], features: FloatArray) -> SliceOutput:
-    """Score slices; every slice of a scan counts the same.
+def _parts(spec: LinearHeadSpec, n_features: int) -> tuple[HeadPart, ...]:
+    """One set of weights a zone and one intercept.
 
-    Parameters
-    ----------
-    tensors : mapping
-        A linear head's parameters.
-    features : ndarray of float32, shape (n_scans, n_slices, n_features)
+    Penalties add nothing, since a mean of linear heads is one; the intercept is spread over the
+    slices when the head is written.
     """
-    n_slices = features.shape[1]
-    weight = tensors["weight"].astype(np.float64)
-    zone = zone_of_slices(n_slices, len(weight))
-    logits = np.einsum("nsd,sd->ns", features.astype(np.float64), weight[zone])
-    logits += tensors["bias"].astype(np.float64)
-    weights = np.full(logits.shape, 1 / n_slices, dtype=np.float32)
-    return SliceOutput(logits=logits.astype(np.float32), weights=weights)
+    zones = "one set of weights" if spec.zones == 1 else f"{spec.zones} zones with own weights"
+    part = HeadPart(
+        name=f"linear, {zones}",
+        inputs=n_features,
+        outputs=1,
+        parameters=spec.zones * n_features + 1,
+    )
+    return (part,)
+
+
+def _optimisation(head: Mapping[str, Any]) -> list[str]:
+    strengths = ", ".join(f"{value:g}" for value in head.get("inverse_l2") or ())
+    scaled = {
+        "global": "centred and divided by one number, the root of their summed variances",
+        "feature": "each centred and divided by its own standard deviation",
+    }.get(str(head.get("scaling")), str(head.get("scaling")))
+    zones = head.get("zones", 1)
+    rows = (
+        "mean over the slices" if zones == 1 else f"mean over the slices of each of {zones} zones"
+    )
+    return [
+        f"Linear head: logistic regression with an L2 penalty on one row a patient, the {rows}. "
+        "Trained by patient, not by slice.",
+        f"Features are {scaled}; the moments are those of the training patients.",
+        f"Penalty: C = {strengths}; of several, the head is the mean of the heads of all. The "
+        "problem is convex and solved to convergence: no epochs, no early stopping, no chance.",
+    ]
+
+
+LINEAR = HeadEntry(
+    spec=LinearHeadSpec,
+    fit=_fit,
+    module=_Linear,
+    aggregation="mean_logit",
+    space={
+        "features.pooling": ["average"],
+        "heads.inverse_l2": [[1.0, 3.0, 10.0], [100.0, 300.0, 1000.0]],
+        "heads.zones": [1, 4],
+        "predictions.aggregation": ["mean_probability"],
+    },
+    parts=_parts,
+    additive=True,
+    title="a regularised linear head",
+    trained="the head alone. It has no random start: its solution is the only one there is",
+    slices="scored one by one and joined",
+    optimisation=_optimisation,
+)

@@ -14,22 +14,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT
 from mri_transfer.core.threads import one_core_each
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.heads.head import Fit, Head, SliceOutput
+from mri_transfer.models.heads.entry import HeadEntry, HeadModule, HeadPart
+from mri_transfer.models.heads.head import Fit, Head
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["PublishedHeadSpec", "apply_published", "fit_published"]
+__all__ = ["PUBLISHED", "PublishedHeadSpec"]
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -50,22 +49,34 @@ class PublishedHeadSpec:
     epochs: int = Field(default=100, ge=1)
 
 
-def fit_published(
+class _Published(HeadModule):
+    """Dense, ReLU, dense; dropout is a matter of training alone."""
+
+    shapes: ClassVar = {
+        "kernel": ("hidden", "features"),
+        "bias": ("hidden",),
+        "last": ("hidden",),
+        "last_bias": ("one",),
+    }
+    kernel: torch.Tensor
+    bias: torch.Tensor
+    last: torch.Tensor
+    last_bias: torch.Tensor
+
+    def slice_logits(self, features: torch.Tensor, slices: torch.Tensor) -> torch.Tensor:
+        hidden = torch.relu(torch.nn.functional.linear(features, self.kernel, self.bias))
+        return hidden @ self.last + self.last_bias
+
+
+def _fit(
     spec: PublishedHeadSpec,
     table: FeatureTable,
     labels: npt.NDArray[np.int64],
     fits: Sequence[Fit],
+    *,
+    device: str,
 ) -> Iterator[tuple[int, Head]]:
-    """Fit one head for each request.
-
-    Yields
-    ------
-    fit : int
-        Position in `fits`.
-    head : Head
-    """
-    import torch
-
+    """Fit one head for each request, slice by slice."""
     n_features = table.features.shape[2]
     rows = torch.from_numpy(table.features.reshape(-1, n_features))
     targets = np.repeat(labels, table.features.shape[1]).astype(np.float32)
@@ -76,10 +87,10 @@ def fit_published(
             trainer.run_epoch()
         return list(trainer.heads())
 
-    if torch.cuda.is_available():
-        device, groups, workers = "cuda", [fits], 1
-    else:
-        device, groups, workers = "cpu", [[fit] for fit in fits], torch.get_num_threads()
+    # On a GPU all fits advance together; on a processor every core trains one of its own.
+    together = device != "cpu"
+    groups = [fits] if together else [[fit] for fit in fits]
+    workers = 1 if together else torch.get_num_threads()
     # The running squares of features that seldom fire decay into denormal numbers.
     with one_core_each(workers, flush_denormals=True) as pool:
         yield from enumerate(itertools.chain.from_iterable(pool.map(train, groups)))
@@ -96,8 +107,6 @@ class _Trainer:
         fits: Sequence[Fit],
         device: str,
     ) -> None:
-        import torch
-
         self.spec = spec
         self.device = device
         self.rngs = [np.random.default_rng(fit.seed) for fit in fits]
@@ -127,8 +136,6 @@ class _Trainer:
 
     def run_epoch(self) -> None:
         """Pass once over each fit's slices, in an order of its own."""
-        import torch
-
         size = self.spec.batch_size
         orders = [rng.permutation(self.position[i]) for i, rng in enumerate(self.rngs)]
         steps = -(-max(len(order) for order in orders) // size)
@@ -143,8 +150,6 @@ class _Trainer:
 
     def _step(self, batch: torch.Tensor, generators: Sequence[torch.Generator]) -> None:
         """One RMSprop step; gradients by hand, since autograd would copy the large matrix."""
-        import torch
-
         kernel, bias, last, last_bias = self.parameters
         present = (batch >= 0).float()[:, :, None]
         # A fit that ran out of slices in this step has an empty batch and a zero gradient.
@@ -193,22 +198,47 @@ class _Trainer:
             yield Head(kind="published", tensors=tensors)
 
 
-def apply_published(tensors: Mapping[str, FloatArray], features: FloatArray) -> SliceOutput:
-    """Score slices; every slice of a scan counts the same.
-
-    Parameters
-    ----------
-    tensors : mapping
-        A published head's parameters.
-    features : ndarray of float32, shape (n_scans, n_slices, n_features)
-    """
-    hidden = np.maximum(features @ tensors["kernel"].T + tensors["bias"], 0)
-    logits = hidden @ tensors["last"] + tensors["last_bias"]
-    weights = np.full(logits.shape, 1 / logits.shape[1], dtype=np.float32)
-    return SliceOutput(logits=logits.astype(np.float32), weights=weights)
-
-
 def _glorot(rng: np.random.Generator, n_out: int, n_in: int) -> FloatArray:
     """Draw a Glorot-uniform kernel of shape (n_out, n_in)."""
     limit = np.sqrt(6.0 / (n_in + n_out))
     return rng.uniform(-limit, limit, size=(n_out, n_in)).astype(np.float32)
+
+
+def _parts(spec: PublishedHeadSpec, n_features: int) -> tuple[HeadPart, ...]:
+    first = HeadPart(
+        name="dense, ReLU",
+        inputs=n_features,
+        outputs=spec.hidden,
+        parameters=spec.hidden * (n_features + 1),
+    )
+    last = HeadPart(
+        name="dense, sigmoid", inputs=spec.hidden, outputs=1, parameters=spec.hidden + 1
+    )
+    return (first, last)
+
+
+def _optimisation(head: Mapping[str, Any]) -> list[str]:
+    return [
+        f"Published head (Hon and Khan 2017): dense layer of {head.get('hidden')} with ReLU, "
+        f"dropout {head.get('dropout')}, one sigmoid. Trained slice by slice with the label of the "
+        "patient.",
+        f"Optimiser: RMSprop, learning rate {head.get('learning_rate')}, batches of "
+        f"{head.get('batch_size')}, {head.get('epochs')} epochs, the last one kept; loss: binary "
+        "cross-entropy; no augmentation.",
+    ]
+
+
+PUBLISHED = HeadEntry(
+    spec=PublishedHeadSpec,
+    fit=_fit,
+    module=_Published,
+    aggregation="mean_probability",
+    space={},
+    parts=_parts,
+    additive=False,
+    title="the published fully connected head",
+    trained="the head alone. It starts from Glorot-uniform kernels and biases of zero, drawn from "
+    "the run's seed",
+    slices="scored one by one and joined",
+    optimisation=_optimisation,
+)

@@ -17,6 +17,16 @@ about a patient, and a map that turned them round would do so on the word of a f
 from __future__ import annotations
 
 from mri_transfer.models.recalibration.fitting import choose_recalibration, fit_recalibration
-from mri_transfer.models.recalibration.maps import Recalibration, RecalibrationMethod
+from mri_transfer.models.recalibration.maps import (
+    Recalibration,
+    RecalibrationMap,
+    RecalibrationMethod,
+)
 
-__all__ = ["Recalibration", "RecalibrationMethod", "choose_recalibration", "fit_recalibration"]
+__all__ = [
+    "Recalibration",
+    "RecalibrationMap",
+    "RecalibrationMethod",
+    "choose_recalibration",
+    "fit_recalibration",
+]

@@ -7,6 +7,7 @@ from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from mri_transfer.errors import HeadError
 from mri_transfer.models.recalibration.maps import (
@@ -64,7 +65,7 @@ def fit_recalibration(
             found=repr(method),
             expected=", ".join(get_args(RecalibrationMethod)),
         )
-    coefficients = _fit_logistic(terms(method, values), targets)
+    coefficients = _fit_logistic(terms(method, torch.from_numpy(values)).numpy(), targets)
     names = PARAMETERS[method]
     return Recalibration(method, {n: (float(v),) for n, v in zip(names, coefficients, strict=True)})
 

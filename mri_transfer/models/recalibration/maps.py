@@ -9,10 +9,19 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from mri_transfer.errors import HeadError
 
-__all__ = ["CLIP", "PARAMETERS", "Recalibration", "RecalibrationMethod", "check_scores", "terms"]
+__all__ = [
+    "CLIP",
+    "PARAMETERS",
+    "Recalibration",
+    "RecalibrationMap",
+    "RecalibrationMethod",
+    "check_scores",
+    "terms",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -80,18 +89,10 @@ class Recalibration:
         HeadError
             If a score is not a number from 0 to 1.
         """
-        from scipy.special import expit
-
         values = check_scores(scores)
-        if self.method == "none":
-            return values
-        if self.method == "isotonic":
-            knots, levels = (np.array(self.parameters[name]) for name in ("scores", "values"))
-            return np.asarray(np.interp(values, knots, levels), dtype=np.float64)
-        *slopes, intercept = (self.parameters[name][0] for name in PARAMETERS[self.method])
-        mapped = expit(terms(self.method, values) @ np.array(slopes) + intercept)
-        # A score beyond all inner ones may meet a steep map: it must not end at 0 or 1.
-        return np.asarray(np.clip(mapped, CLIP, 1.0 - CLIP), dtype=np.float64)
+        with torch.inference_mode():
+            mapped: FloatArray = RecalibrationMap(self)(torch.from_numpy(values)).numpy()
+        return mapped
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values: method, parameters."""
@@ -125,18 +126,61 @@ class Recalibration:
         return cls(entry["method"], plain)
 
 
-def terms(method: str, values: FloatArray) -> FloatArray:
+class RecalibrationMap(torch.nn.Module):
+    """A fitted map of scores as a module, in double precision.
+
+    Parameters
+    ----------
+    recalibration : Recalibration
+    """
+
+    knots: torch.Tensor
+    widths: torch.Tensor
+    slopes: torch.Tensor
+    level: torch.Tensor
+
+    def __init__(self, recalibration: Recalibration) -> None:
+        super().__init__()
+        self.method = recalibration.method
+        known = {
+            name: torch.tensor(values, dtype=torch.float64)
+            for name, values in recalibration.parameters.items()
+        }
+        if self.method == "isotonic":
+            self.register_buffer("knots", known["scores"][:-1])
+            self.register_buffer("widths", known["scores"].diff())
+            self.register_buffer("slopes", known["values"].diff() / self.widths)
+            self.register_buffer("level", known["values"][0])
+        elif self.method != "none":
+            *slopes, intercept = (known[name] for name in PARAMETERS[self.method])
+            self.register_buffer("slopes", torch.cat(slopes))
+            self.register_buffer("level", intercept[0])
+
+    def forward(self, scores: torch.Tensor) -> torch.Tensor:
+        """Return the probabilities of scores from 0 to 1, of any shape."""
+        if self.method == "none":
+            return scores
+        if self.method == "isotonic":
+            # What each step has risen up to the score; level beyond the ends.
+            risen = torch.minimum(torch.clamp(scores[..., None] - self.knots, 0), self.widths)
+            return (risen * self.slopes).sum(-1) + self.level
+        log_odds = (terms(self.method, scores) * self.slopes).sum(-1) + self.level
+        # A score beyond all inner ones may meet a steep map: it must not end at 0 or 1.
+        return torch.clamp(torch.sigmoid(log_odds), CLIP, 1.0 - CLIP)
+
+
+def terms(method: str, scores: torch.Tensor) -> torch.Tensor:
     """Return what a logistic map is linear in, shape (..., n_slopes).
 
     Parameters
     ----------
     method : {"platt", "beta"}
-    values : ndarray of float64 in [0, 1], any shape
+    scores : Tensor in [0, 1], any shape
     """
-    clipped = np.clip(values, CLIP, 1.0 - CLIP)
-    rising, falling = np.log(clipped), -np.log1p(-clipped)
+    clipped = torch.clamp(scores, CLIP, 1.0 - CLIP)
+    rising, falling = torch.log(clipped), -torch.log1p(-clipped)
     parts = [rising + falling] if method == "platt" else [rising, falling]
-    return np.stack(parts, axis=-1)
+    return torch.stack(parts, -1)
 
 
 def check_scores(scores: npt.ArrayLike) -> FloatArray:

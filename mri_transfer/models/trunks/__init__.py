@@ -1,7 +1,10 @@
-"""Trunks: networks trained on natural images, kept frozen, that turn slices into feature maps."""
+"""Trunks: networks trained on natural images, that turn slices into feature maps."""
 
 from __future__ import annotations
 
+from mri_transfer.models.trunks.entry import InputScaling, TrunkEntry
+from mri_transfer.models.trunks.network import INPUT, TrunkNetwork
+from mri_transfer.models.trunks.registry import TRUNKS
 from mri_transfer.models.trunks.trunk import (
     FLOAT_PRECISIONS,
     Trunk,
@@ -13,24 +16,22 @@ from mri_transfer.models.trunks.trunk import (
     trunk_digest,
     trunk_names,
 )
-from mri_transfer.models.trunks.weights import (
-    TrunkWeights,
-    WeightsSource,
-    find_weights,
-    tensors_digest,
-)
+from mri_transfer.models.trunks.weights import TrunkWeights, WeightsSource
 
 __all__ = [
     "FLOAT_PRECISIONS",
+    "INPUT",
+    "TRUNKS",
+    "InputScaling",
     "Trunk",
+    "TrunkEntry",
+    "TrunkNetwork",
     "TrunkSpec",
     "TrunkWeights",
     "WeightsSource",
-    "find_weights",
     "load_trunk",
     "native_precision",
     "resolve_device",
-    "tensors_digest",
     "trunk_arithmetic",
     "trunk_digest",
     "trunk_names",

@@ -1,16 +1,24 @@
-"""The layers of a trunk in numbers: what goes through it, by arithmetic alone."""
+"""The layers of a trunk in numbers: what goes through it, read from the network itself."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+import functools
+from typing import Any, Literal
 
+import torch
+
+from mri_transfer.models.trunks.registry import TRUNKS
 from mri_transfer.models.trunks.trunk import TrunkSpec
-from mri_transfer.models.trunks.weights import VGG16_BLOCKS
 
-__all__ = ["TrunkLayer", "layer_table"]
+__all__ = ["LayerKind", "TrunkLayer", "layer_table"]
 
-_KERNEL_PX = 3
+LayerKind = Literal["convolution", "normalisation", "pooling", "dense"]
+
+_CONVOLUTIONS = (torch.nn.Conv2d,)
+_NORMALISATIONS = (torch.nn.BatchNorm2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
+#: What is taken of each window.
+_POOLINGS = {torch.nn.MaxPool2d: "largest", torch.nn.AvgPool2d: "mean"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,71 +28,111 @@ class TrunkLayer:
     Attributes
     ----------
     name : str
-        Such as ``block1_conv2``.
+        As the network calls it within its stage, such as ``block1_conv2``.
     kind : str
-        ``convolution`` (3 x 3 pixels, stride 1, padded, then ReLU) or ``pooling`` (the largest of
-        2 x 2 pixels).
+        Activations and dropout are not listed.
+    stage : str
+        The stage that it is in.
     block : int
-        From 1 up.
+        Number of the stage, from 1 up.
     channels, rows, columns : int
         Shape of its output.
     parameters : int
-        Kernels and biases; 0 of a pooling.
+        Weights and biases; moments of a normalisation are not counted.
+    rule : str
+        What a pooling takes, such as "largest of 2 × 2"; empty for other layers.
     """
 
     name: str
-    kind: Literal["convolution", "pooling"]
+    kind: LayerKind
+    stage: str
     block: int
     channels: int
     rows: int
     columns: int
     parameters: int
+    rule: str
 
 
 def layer_table(spec: TrunkSpec, size_px: int) -> tuple[TrunkLayer, ...]:
-    """Return every layer that a square slice passes through, to the one whose maps are read out.
+    """Return every layer that a square slice passes through, to the stage that is read out.
 
     Parameters
     ----------
     spec : TrunkSpec
-        Its `layer` is the last one.
+        Its `layer` is the last stage.
     size_px : int
         Edge of the slice.
 
     Returns
     -------
     tuple of TrunkLayer
-        In the network's order. Poolings round down.
+        In the order in which a slice passes them.
     """
-    layers = []
-    incoming, edge = 3, size_px
-    for block, (n_convolutions, channels) in enumerate(VGG16_BLOCKS, start=1):
-        for i in range(n_convolutions):
-            layers.append(
-                TrunkLayer(
-                    name=f"block{block}_conv{i + 1}",
-                    kind="convolution",
-                    block=block,
-                    channels=channels,
-                    rows=edge,
-                    columns=edge,
-                    parameters=channels * (incoming * _KERNEL_PX**2 + 1),
-                )
-            )
-            incoming = channels
-        edge //= 2
-        name = f"block{block}_pool"
-        layers.append(
-            TrunkLayer(
-                name=name,
-                kind="pooling",
-                block=block,
-                channels=channels,
-                rows=edge,
-                columns=edge,
-                parameters=0,
-            )
-        )
-        if name == spec.layer:
-            break
+    return _layer_table(spec.name, spec.layer, size_px)
+
+
+@functools.lru_cache(maxsize=32)
+def _layer_table(name: str, last: str, size_px: int) -> tuple[TrunkLayer, ...]:
+    # Tensors on the meta device have shapes and no numbers: this costs next to nothing.
+    maps = torch.zeros(1, 3, size_px, size_px, device="meta")
+    layers: list[TrunkLayer] = []
+    with torch.inference_mode():
+        for block, (stage, module) in enumerate(TRUNKS[name].architecture().named_children(), 1):
+            for path, layer in module.eval().named_modules():
+                kind = _kind(layer)
+                if kind is not None:
+                    layer.register_forward_hook(
+                        functools.partial(_note, layers, kind, stage, block, path)
+                    )
+            maps = module(maps)
+            if stage == last:
+                break
     return tuple(layers)
+
+
+def _note(
+    layers: list[TrunkLayer],
+    kind: LayerKind,
+    stage: str,
+    block: int,
+    path: str,
+    layer: torch.nn.Module,
+    given: Any,
+    maps: torch.Tensor,
+) -> None:
+    """Write down a layer as something passes it."""
+    del given
+    rows, columns = maps.shape[2:] if maps.ndim == 4 else (1, 1)
+    layers.append(
+        TrunkLayer(
+            name=path.replace(".", "_") or stage,
+            kind=kind,
+            stage=stage,
+            block=block,
+            channels=maps.shape[1],
+            rows=rows,
+            columns=columns,
+            parameters=sum(p.numel() for p in layer.parameters(recurse=False)),
+            rule=_rule(layer),
+        )
+    )
+
+
+def _kind(layer: torch.nn.Module) -> LayerKind | None:
+    if isinstance(layer, _CONVOLUTIONS):
+        return "convolution"
+    if isinstance(layer, _NORMALISATIONS):
+        return "normalisation"
+    if type(layer) in _POOLINGS:
+        return "pooling"
+    return "dense" if isinstance(layer, torch.nn.Linear) else None
+
+
+def _rule(layer: torch.nn.Module) -> str:
+    taken = _POOLINGS.get(type(layer))
+    if taken is None:
+        return ""
+    size: Any = layer.kernel_size
+    rows, columns = size if isinstance(size, tuple) else (size, size)
+    return f"{taken} of {rows} \u00d7 {columns}"

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT, suggestion
 from mri_transfer.core.threads import one_core_each
 from mri_transfer.errors import ConfigurationError
-from mri_transfer.models.trunks.vgg16 import build_vgg16
-from mri_transfer.models.trunks.weights import (
-    CAFFE_DIGEST,
-    TrunkWeights,
-    find_weights,
-    random_weights,
-)
+from mri_transfer.models.trunks.network import TrunkNetwork
+from mri_transfer.models.trunks.registry import DEFAULT_TRUNK, TRUNKS
+from mri_transfer.models.trunks.weights import TrunkWeights
 from mri_transfer.models.trunks.winograd_pass import WinogradPass, winograd_layers
 
 __all__ = [
@@ -43,27 +39,22 @@ FLOAT_PRECISIONS: dict[FloatPrecision, torch.dtype] = {
     "bf16": torch.bfloat16,
 }
 
-#: Mean of ImageNet's pixels, red, green, blue, on 0..255, as released with the weights.
-IMAGENET_MEAN_RGB = (123.68, 116.779, 103.939)
-
 #: Largest activation of one pass on a processor. From 32 MiB on the C library maps and unmaps
 #: every block anew, and a third of the time goes into page faults.
 _ACTIVATION_BYTES = 26 * 2**20
 
-_BUILDERS: dict[str, Callable[[TrunkWeights, str], torch.nn.Sequential]] = {"vgg16": build_vgg16}
 
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(**STRICT, validate_default=True))
 class TrunkSpec:
     """Which trunk, with which weights, read out where."""
 
-    name: str = "vgg16"
+    name: str = DEFAULT_TRUNK
     """A name of the registry (`trunk_names`)."""
     weights: Literal["imagenet", "random"] = "imagenet"
     """`imagenet`: as released; `random`: untrained, the control."""
-    layer: Literal["block3_pool", "block4_pool", "block5_pool"] = "block4_pool"
+    layer: str = ""
     """The layer whose maps are the features."""
-    input_scaling: Literal["imagenet_mean", "unit"] = "imagenet_mean"
+    input_scaling: str = ""
     """`imagenet_mean`: 0..255 minus ImageNet's mean, as the weights expect; `unit`: divided by
     255 without a mean, as Hon and Khan's code did."""
     seed: int = Field(default=0, ge=0)
@@ -72,11 +63,35 @@ class TrunkSpec:
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in _BUILDERS:
-            near = suggestion(name, _BUILDERS).strip()
-            known = f"no such trunk; there is {', '.join(_BUILDERS)}"
-            raise ValueError(f"{known}. {near}" if near else known)
-        return name
+        return _demand(name, TRUNKS, "trunk")
+
+    @field_validator("layer")
+    @classmethod
+    def _known_layer(cls, layer: str, info: ValidationInfo) -> str:
+        """Return the layer, by default the trunk's own."""
+        if "name" not in info.data:
+            return layer
+        entry = TRUNKS[info.data["name"]]
+        return _demand(layer or entry.default_stage, entry.stages, f"layer of {entry.title}")
+
+    @field_validator("input_scaling")
+    @classmethod
+    def _known_scaling(cls, scaling: str, info: ValidationInfo) -> str:
+        """Return the scaling, by default the trunk's own."""
+        if "name" not in info.data:
+            return scaling
+        entry = TRUNKS[info.data["name"]]
+        known = tuple(entry.scalings)
+        return _demand(scaling or known[0], known, f"scaling of the input of {entry.title}")
+
+
+def _demand(name: str, known: Collection[str], what: str) -> str:
+    """Return a name, if it is known."""
+    if name not in known:
+        near = suggestion(name, known).strip()
+        refused = f"no such {what}; there is {', '.join(known)}"
+        raise ValueError(f"{refused}. {near}" if near else refused)
+    return name
 
 
 class Trunk:
@@ -104,12 +119,15 @@ class Trunk:
         self.weights_source = weights.source
         self.precision = precision
         self.device = device
-        network = _BUILDERS[spec.name](weights, spec.layer).eval().requires_grad_(False)
+        entry = TRUNKS[spec.name]
+        self._activations_per_pixel = entry.activations_per_pixel
+        stages = entry.architecture()[: entry.stages.index(spec.layer) + 1]
+        entry.fill(stages, weights)
+        network = TrunkNetwork(stages, entry.scalings[spec.input_scaling]).eval()
         self.network = network.to(device, FLOAT_PRECISIONS[precision]).to(
             memory_format=torch.channels_last
         )
-        self._mean = torch.tensor(IMAGENET_MEAN_RGB, device=device).view(1, 3, 1, 1)
-        self.arithmetic = trunk_arithmetic(precision=precision, device=device)
+        self.arithmetic = trunk_arithmetic(spec, precision=precision, device=device)
         self._winograd: WinogradPass | None = None
 
     def forward_slices(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -140,15 +158,15 @@ class Trunk:
 
     def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            maps: torch.Tensor = self.network(self.to_input(pixels)).float()
+            maps: torch.Tensor = self.network(pixels.to(self.device))
             return maps
 
     def _winograd_pass(self, height_px: int, width_px: int) -> WinogradPass:
         """Return the pass for slices of that size; that of the last size is kept."""
         size_px, kept = (height_px, width_px), self._winograd
         if kept is None or kept.size_px != size_px:
-            steps = kept.steps if kept else winograd_layers(self.network)
-            kept = self._winograd = WinogradPass(steps, size_px, self.to_input)
+            steps = kept.steps if kept else winograd_layers(self.network.layers())
+            kept = self._winograd = WinogradPass(steps, size_px, self.network.to_input)
         return kept
 
     def _micro_batch(self, height_px: int, width_px: int) -> int:
@@ -160,37 +178,17 @@ class Trunk:
         if self.device == "cuda":
             return 32
         itemsize = FLOAT_PRECISIONS[self.precision].itemsize
-        return max(1, min(8, _ACTIVATION_BYTES // (64 * height_px * width_px * itemsize)))
+        largest = self._activations_per_pixel * height_px * width_px
+        return max(1, min(8, _ACTIVATION_BYTES // (largest * itemsize)))
 
     def digest(self) -> str:
-        """Return a SHA-256 of the parameters as they are now; it never changes."""
+        """Return a SHA-256 of parameters and buffers as they are now; it never changes."""
         import hashlib
 
         sha = hashlib.sha256()
-        for parameter in self.network.parameters():
-            sha.update(parameter.detach().float().cpu().contiguous().numpy().tobytes())
+        for values in self.network.state_dict().values():
+            sha.update(values.float().cpu().contiguous().numpy().tobytes())
         return sha.hexdigest()
-
-    def to_input(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return what the network reads of grey slices: three channels, scaled, in its precision.
-
-        Parameters
-        ----------
-        pixels : Tensor, shape (n, height, width)
-            Grey values 0..255.
-
-        Returns
-        -------
-        Tensor, shape (n, 3, height, width)
-        """
-        grey = pixels.to(self.device, torch.float32)[:, None]
-        if self.spec.input_scaling == "imagenet_mean":
-            scaled = grey - self._mean
-        else:
-            scaled = (grey / 255).expand(-1, 3, -1, -1)
-        return scaled.to(FLOAT_PRECISIONS[self.precision]).contiguous(
-            memory_format=torch.channels_last
-        )
 
 
 def load_trunk(
@@ -222,33 +220,38 @@ def load_trunk(
     WeightsError
         If no source has the weights.
     """
-    chosen_device = resolve_device(device)
+    chosen_device, entry = resolve_device(device), TRUNKS[spec.name]
     if spec.weights == "random":
-        weights = random_weights(spec.seed)
+        weights = entry.random_weights(spec.seed)
     else:
-        weights = find_weights(path=weights_path, cache=cache)
+        weights = entry.find_weights(path=weights_path, cache=cache)
     chosen = native_precision(chosen_device) if precision == "auto" else precision
     return Trunk(spec, weights, precision=chosen, device=chosen_device)
 
 
 def trunk_names() -> tuple[str, ...]:
     """Return the names that `TrunkSpec.name` may take."""
-    return tuple(_BUILDERS)
+    return tuple(TRUNKS)
 
 
 def trunk_digest(spec: TrunkSpec) -> str:
     """Return the digest of the weights a spec names, without looking for a file."""
-    return random_weights(spec.seed).digest if spec.weights == "random" else CAFFE_DIGEST
+    entry = TRUNKS[spec.name]
+    return entry.random_weights(spec.seed).digest if spec.weights == "random" else entry.digest
 
 
-def trunk_arithmetic(*, precision: FloatPrecision, device: DeviceName) -> Arithmetic:
+def trunk_arithmetic(
+    spec: TrunkSpec, *, precision: FloatPrecision, device: DeviceName
+) -> Arithmetic:
     """Return how convolutions are computed, by rule: results differ in rounding.
 
-    `winograd/1`: `mri_transfer.models.trunks.winograd_pass`, in float32 on a processor. Elsewhere the
-    library's own, since reduced precision would not bear the transforms. Part of a feature's key:
-    a change of the method that changes bytes needs another name.
+    `winograd/1`: `mri_transfer.models.trunks.winograd_pass`, in float32 on a processor, of trunks
+    that are made for it (`TrunkEntry.winograd`). Elsewhere the library's own, since reduced
+    precision would not bear the transforms. Part of a feature's key: a change of the method that
+    changes bytes needs another name.
     """
-    return "winograd/1" if (precision, device) == ("fp32", "cpu") else "direct"
+    fits = TRUNKS[spec.name].winograd and (precision, device) == ("fp32", "cpu")
+    return "winograd/1" if fits else "direct"
 
 
 def resolve_device(device: Literal["auto", "cpu", "cuda"]) -> DeviceName:

@@ -72,15 +72,14 @@ class _DirectConv:
 _Convolution = _DirectConv | WinogradConv
 
 
-def winograd_layers(network: torch.nn.Sequential) -> list[_Convolution]:
+def winograd_layers(modules: Sequence[torch.nn.Module]) -> list[_Convolution]:
     """Return a network's convolutions, each with the ReLU and the pooling that follow it.
 
     Parameters
     ----------
-    network : Sequential
+    modules : sequence of Module
         `Conv2d` of 3 x 3 pixels, padded, each followed by `ReLU` and perhaps by `MaxPool2d` of 2.
     """
-    modules = list(network)
     found: list[_Convolution] = []
     for i, module in enumerate(modules):
         if isinstance(module, torch.nn.Conv2d):

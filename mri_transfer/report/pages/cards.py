@@ -12,6 +12,7 @@ from mri_transfer.core.files import atomic_write_text
 from mri_transfer.core.specs import spec_dict
 from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.models.heads import AnyHeadSpec
+from mri_transfer.models.trunks import TRUNKS
 from mri_transfer.report.blocks.document import Front, Table
 from mri_transfer.report.blocks.wording import label_of
 from mri_transfer.report.inputs import ReportInputs
@@ -44,13 +45,6 @@ _DIGITS = 4
 _TAGS = ("mri", "t1-weighted", "brain", "medical-imaging", "transfer-learning", "research-use-only")
 #: Numbers of examples by which the Hub sorts data sets.
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
-_TRUNK_LICENCE = {
-    "imagenet": (
-        "The trunk's weights are those of VGG16 as its authors released them in 2014, CC BY 4.0 "
-        "(Simonyan and Zisserman, arXiv:1409.1556)."
-    ),
-    "random": "The trunk's weights are random numbers.",
-}
 
 
 def model_card(inputs: ReportInputs, front: Front) -> str:
@@ -82,7 +76,7 @@ def model_card(inputs: ReportInputs, front: Front) -> str:
             "weights": weights,
             "digest": inputs.provenance.get("trunk weights (sha256)"),
         },
-        trunk_licence=_TRUNK_LICENCE[weights],
+        trunk_licence=_trunk_licence(inputs.settings.trunk.name, weights),
         head=_settings(inputs.settings.heads),
         slices=_settings(inputs.settings.slices),
         positive=task.positive,
@@ -95,6 +89,14 @@ def model_card(inputs: ReportInputs, front: Front) -> str:
         seed=inputs.settings.seed,
         n_artefacts=len(inputs.artefacts),
     )
+
+
+def _trunk_licence(name: object, weights: str) -> str:
+    if weights == "random":
+        return "The trunk's weights are random numbers."
+    if name in TRUNKS:
+        return TRUNKS[str(name)].citation
+    return f"Licence of the trunk's weights: {SUPPLY}"
 
 
 def data_sheet(inputs: ReportInputs) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mri_transfer.evaluation.subgroup_levels import NOT_RECORDED
+from mri_transfer.models.heads import HEADS
 from mri_transfer.report.blocks.blocks import bullets, joined, section_of
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.blocks.wording import number
@@ -200,12 +201,7 @@ def _slab(inputs: ReportInputs) -> str | None:
 
 
 def _flat(inputs: ReportInputs) -> str | None:
-    kind = inputs.settings.heads.kind
-    then = (
-        "weighted by an attention head and joined"
-        if kind == "attention"
-        else "scored one by one and joined"
-    )
+    then = HEADS[inputs.settings.heads.kind].slices
     return (
         f"Shape across slices. Slices are read as flat pictures, {then}; what only shows in three "
         "dimensions, such as the thickness of a slanting cortex, is lost."

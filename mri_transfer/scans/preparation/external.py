@@ -1,6 +1,6 @@
-"""Brain extraction by a program that the user has installed: HD-BET or SynthStrip.
+"""Brain extraction with an installed program: HD-BET or SynthStrip.
 
-Neither is a dependency, and neither is downloaded: they are used when asked for by name.
+Neither is a dependency, and neither is downloaded: they are only used if configured.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "synthstrip": ("mri_synthstrip", "-i", "{scan}", "-m", "{stem}_bet.nii.gz"),
 }
 _SHOWN = 300
-#: What a program says that did not fail for the scan's sake.
+#: Messages of a program that failed because of the machine, not the scan.
 _MACHINE_WORDS = (
     *(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM)),
     "MemoryError",
@@ -37,18 +37,18 @@ _MACHINE_WORDS = (
 
 
 def demand_program(program: str) -> None:
-    """Raise ConfigurationError if a program of `PROGRAMS` is not on the path."""
+    """Raise ConfigurationError if a program of `PROGRAMS` is not on the PATH."""
     command = PROGRAMS[program][0]
     if shutil.which(command) is None:
         raise ConfigurationError(
-            f"preparation.brain_extraction asks for {program}, which is not installed",
+            f"preparation.brain_extraction is {program}, which is not installed",
             found=f"no command {command}",
-            remedy="Install it, or use preparation.brain_extraction = 'own'",
+            remedy="Install it, or set preparation.brain_extraction = 'own'",
         )
 
 
 def extract_brain(volume: Volume, *, program: str) -> npt.NDArray[np.bool_]:
-    """Let a program find the brain in a scan.
+    """Extract the brain with an external program.
 
     Parameters
     ----------
@@ -65,40 +65,41 @@ def extract_brain(volume: Volume, *, program: str) -> npt.NDArray[np.bool_]:
     ConfigurationError
         If the program is not installed.
     PreparationError
-        If it fails or leaves no mask.
+        If it fails or writes no mask.
     MachineError
-        If it found no room or memory, or was killed.
+        If it ran out of disk space or memory, or was killed.
     """
     demand_program(program)
     with tempfile.TemporaryDirectory() as folder:
         scan, stem = Path(folder) / "scan.nii.gz", Path(folder) / "brain"
         write_nifti(scan, volume.voxels, volume.affine)
         command = [part.format(scan=scan, stem=stem) for part in PROGRAMS[program]]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
         mask = Path(f"{stem}_bet.nii.gz")
-        _demand_room(done, program=program, where=volume.scan_id)
-        if done.returncode != 0 or not mask.is_file():
+        _check_machine(result, program=program, where=volume.scan_id)
+        if result.returncode != 0 or not mask.is_file():
+            output = (result.stderr or result.stdout).strip()[-_SHOWN:]
             raise PreparationError(
                 f"{program} found no brain",
                 where=volume.scan_id,
-                found=(done.stderr or done.stdout).strip()[-_SHOWN:] or f"exit {done.returncode}",
-                remedy="Try the program on this scan alone",
+                found=output or f"exit {result.returncode}",
+                remedy="Run the program on this scan by hand",
             )
         brain: npt.NDArray[np.bool_] = read_bits(mask) > 0
     return brain
 
 
-def _demand_room(done: subprocess.CompletedProcess[str], *, program: str, where: str) -> None:
-    """Raise MachineError if a program failed for want of room or memory, or was killed."""
-    said = done.stderr + done.stdout
-    word = next((word for word in _MACHINE_WORDS if word in said), None)
-    killed = done.returncode == -signal.SIGKILL
-    if done.returncode == 0 or not (killed or word):
+def _check_machine(result: subprocess.CompletedProcess[str], *, program: str, where: str) -> None:
+    """Raise MachineError if a program ran out of disk space or memory, or was killed."""
+    output = result.stderr + result.stdout
+    word = next((word for word in _MACHINE_WORDS if word in output), None)
+    killed = result.returncode == -signal.SIGKILL
+    if result.returncode == 0 or not (killed or word):
         return
     raise MachineError(
         f"{program} was stopped by the machine",
         where=where,
-        found=word or "killed, most likely for want of memory",
-        remedy="Use fewer --jobs, make room in the folder of temporary files (TMPDIR), or use a "
-        "machine with more memory",
+        found=word or "killed, probably for lack of memory",
+        remedy="Use fewer --jobs, free space in the temporary folder (TMPDIR), or use a machine "
+        "with more memory",
     )

@@ -1,13 +1,13 @@
-"""What a scan can be recognised by: its voxels whatever the header says, and its brain's folds.
+"""Fingerprints to recognise a scan: a digest of its voxels, and its pattern of sulci.
 
-Two scans of one person differ in position, contrast, noise and shading, and agree in the pattern of
-sulci and ventricles. The fingerprint keeps that pattern alone: the brain in the template's space at
-4 mm, detail between about 3 and 14 mm (coarser shading and finer registration errors are gone),
-every neighbourhood brought to one contrast, and what the template shows as well taken away, because
-all brains share it. Correlations of such patterns tell people apart (Valizadeh et al. 2018,
-Sci Rep 8:5611, show with other measures that a brain's anatomy identifies its owner).
+Two scans of one person differ in position, contrast, noise and shading, but share the pattern of
+sulci and ventricles. The fingerprint contains only that pattern: the brain in template space at
+4 mm, band-pass filtered between about 3 and 14 mm (which removes coarser shading and finer
+registration errors), with normalised local contrast, minus the template's pattern, which all brains
+share. Correlations of fingerprints distinguish people (Valizadeh et al. 2018, Sci Rep 8:5611, show
+with other measures that brain anatomy identifies individuals).
 
-A scan that was not registered is placed for this purpose only; its voxels stay as they are.
+A scan that was not registered is aligned for this purpose only; its voxels do not change.
 """
 
 from __future__ import annotations
@@ -48,43 +48,43 @@ FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 Matrix = npt.NDArray[np.float64]
 
-#: Raise when the same scan would give other values; fingerprints of two versions do not compare.
+#: Increment when the same scan would give other values; versions cannot be compared.
 FINGERPRINT_VERSION = "fingerprint/1"
-#: What a fingerprint holds where the scan shows no brain.
+#: Value of a fingerprint where the scan shows no brain.
 NOT_COVERED = -128
 
 _SPACING_MM = 4.0
-#: Brain that one value of a fingerprint stands for.
+#: Brain volume per value of a fingerprint.
 VOXEL_MM3 = _SPACING_MM**3
-#: The template's brain; the same to the left and to the right of 0, so that it can be mirrored.
+#: Covers the template's brain; symmetric about x = 0, so that it can be mirrored.
 _GRID = Grid(size=(145, 189, 161), origin_mm=(-72.0, -108.0, -72.0))
-#: Gaussians between which detail is kept.
+#: Standard deviations of the Gaussians of the band-pass filter.
 _FINE_MM, _COARSE_MM = 1.5, 6.0
-#: A neighbourhood flatter than this share of the average one shows noise, not folds.
+#: Local contrast below this fraction of the average is noise.
 _MIN_CONTRAST = 0.25
-#: A brain with less contrast than this share of its signal has no folds to see.
+#: A brain with less contrast than this fraction of its signal has no visible sulci.
 _FLAT = 1e-3
-#: Steps in which values are stored: a standard deviation has this many.
+#: Quantisation: number of steps per standard deviation.
 _STEPS = 32
-#: For each axis, the two others.
+#: For each axis, the other two.
 _OTHER_AXES = ((1, 2), (0, 2), (0, 1))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Fingerprint:
-    """The pattern of folds that a scan is recognised by.
+    """The pattern of sulci that identifies a scan.
 
     Parameters
     ----------
-    values : ndarray of int8, shape (29000 or so,)
-        One value for each 4 mm of the template's brain, in a fixed order: how the scan deviates
-        from its neighbourhood and from the template, 32 to a standard deviation; `NOT_COVERED`
-        where the scan shows no brain.
+    values : ndarray of int8, shape (about 29000,)
+        One value per 4 mm voxel of the template's brain, in a fixed order: the scan's local
+        deviation minus the template's, in 1/32 standard deviations; `NOT_COVERED` where the scan
+        shows no brain.
 
     Raises
     ------
     StoreError
-        If the array is not one of this version.
+        If the array does not have this version's type and shape.
     """
 
     values: npt.NDArray[np.int8]
@@ -101,12 +101,12 @@ class Fingerprint:
 
     @property
     def covered(self) -> BoolArray:
-        """Where the scan shows brain, shape as `values`."""
+        """Where the scan shows brain, same shape as `values`."""
         covered: BoolArray = self.values != NOT_COVERED
         return covered
 
     def mirrored(self) -> Fingerprint:
-        """Return the fingerprint of the scan with left and right exchanged."""
+        """Return the fingerprint of the left-right flipped scan."""
         inside = _inside()
         on_grid = np.full(inside.shape, NOT_COVERED, dtype=np.int8)
         on_grid[inside] = self.values
@@ -116,25 +116,24 @@ class Fingerprint:
 def fingerprint(
     volume: Volume, mask: BoolArray, *, registered: bool, turn: int | None = None
 ) -> Fingerprint:
-    """Return what a prepared scan is recognised by.
+    """Return the fingerprint of a prepared scan.
 
     Parameters
     ----------
     volume : Volume
         The prepared scan.
     mask : ndarray of bool, shape (X, Y, Z)
-        Brain on its voxels. What lies outside is not looked at.
+        Brain mask; voxels outside are ignored.
     registered : bool
-        Whether it lies in the template's space because it was registered to it. If not, as with a
-        scan that was ready as it came, it is placed first (`place`).
+        Whether it was registered to the template. If not, as with a scan that passed through, it
+        is aligned first (`place`).
     turn : int, optional
-        What `turn_in_place` says of a scan that was not registered, if that is known.
+        Result of `turn_in_place` for an unregistered scan, if known.
 
     Returns
     -------
     Fingerprint
-        The same for the same voxels, whatever the number of threads. A scan without brain has one
-        that covers nothing.
+        Independent of the number of threads. That of a scan without brain covers nothing.
     """
     if not mask.any():
         return Fingerprint(values=np.full(int(_inside().sum()), NOT_COVERED, dtype=np.int8))
@@ -153,10 +152,10 @@ def fingerprint(
 def voxel_sha256(volume: Volume) -> str:
     """Return a digest of a volume's content that does not depend on its header.
 
-    Copies have the same digest if they differ in affine, in the order and direction of their axes,
-    in the scale factors (values count by their rank), in the type of voxels that holds them all,
-    in compression, and in a border of the lowest value. A volume whose axes or sides cannot be
-    told apart by their sums, as only a drawn one, may be missed.
+    Copies have the same digest even if they differ in affine, order and direction of axes, scale
+    factors (values are ranked), lossless voxel type, compression, or a border of the lowest value.
+    Copies of a volume whose axes or sides have equal sums, as in synthetic images only, may be
+    missed.
 
     Parameters
     ----------
@@ -175,19 +174,19 @@ def voxel_sha256(volume: Volume) -> str:
     ranks = ranks[tuple(slice(None, None, 1 if forward else -1) for forward in forwards)]
     keys = [min(profile, profile[::-1]) for profile in profiles]
     ranks = ranks.transpose(sorted(range(3), key=lambda axis: (len(keys[axis]), keys[axis])))
-    found = hashlib.sha256(repr(ranks.shape).encode())
-    found.update(np.ascontiguousarray(ranks).data)
-    return found.hexdigest()
+    sha = hashlib.sha256(repr(ranks.shape).encode())
+    sha.update(np.ascontiguousarray(ranks).data)
+    return sha.hexdigest()
 
 
 def _pattern(
     voxels: npt.NDArray[Any], mask: BoolArray, affine: Matrix, placement: Matrix
 ) -> tuple[FloatArray, BoolArray]:
-    """Return the local pattern on the fingerprint's grid, unit variance, and where brain is."""
+    """Return the local pattern on the fingerprint's grid, with unit variance, and the brain."""
     from scipy import ndimage
 
     def average(values: FloatArray) -> FloatArray:
-        """Average over brain alone: fluid and bone around it must not shine in."""
+        """Average over brain voxels only, without surrounding fluid and bone."""
         sigma = _COARSE_MM / _SPACING_MM
         total = ndimage.gaussian_filter(values * covered, sigma, mode="constant")
         weight = ndimage.gaussian_filter(covered.astype(np.float32), sigma, mode="constant")
@@ -195,7 +194,7 @@ def _pattern(
 
     weight = _sampled(mask.astype(np.float32), affine, placement)
     covered = weight > 0.5
-    # Relative to the brain's own level, so that 8 bits and 16 bits round alike.
+    # Relative to the brain's mean, so that 8-bit and 16-bit scans round alike.
     brain = np.where(mask, voxels / max(float(np.abs(voxels[mask]).mean()), 1e-30), 0)
     sampled = _sampled(brain.astype(np.float32), affine, placement)
     signal = np.asarray(sampled / np.maximum(weight, 1e-3), dtype=np.float32)
@@ -209,7 +208,7 @@ def _pattern(
 
 
 def _sampled(voxels: FloatArray, affine: Matrix, placement: Matrix) -> FloatArray:
-    """Blur, and sample on the fingerprint's grid; 0 outside the field of view."""
+    """Smooth, and sample on the fingerprint's grid; 0 outside the field of view."""
     import SimpleITK as sitk
 
     image = sitk.SmoothingRecursiveGaussian(image_of_array(voxels, affine), _FINE_MM)
@@ -226,7 +225,7 @@ def _grid() -> sitk.Image:
 
 @functools.cache
 def _inside() -> BoolArray:
-    """Return which voxels of the grid a fingerprint holds: the brain and its mirror image."""
+    """Return the voxels of a fingerprint on the grid: the brain and its mirror image."""
     brain = load_template().mask_on(_grid())
     inside: BoolArray = brain | brain[::-1]
     return inside

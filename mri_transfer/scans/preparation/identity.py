@@ -1,4 +1,4 @@
-"""IdentityStore: what each prepared scan is recognised by, in the cache."""
+"""IdentityStore: identifying data of each prepared scan, in the cache."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mri_transfer.scans.preparation.fingerprint import FINGERPRINT_VERSION, Fing
 
 __all__ = ["IdentityStore", "Recognition", "identity_key"]
 
-#: Raise when the same scan would be recognised by something else.
+#: Increment when the same scan would get other identifying data.
 _SCHEMA = "mri-transfer/identity/1"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Recognition:
-    """What a scan is recognised by: its file's content, its voxels, its brain.
+    """Identifying data of a scan: its file's content, its voxels, its brain.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class IdentityStore(TensorStore):
     schema = _SCHEMA
 
     def put(self, key: str, recognition: Recognition) -> None:
-        """Store what a scan is recognised by."""
+        """Store a scan's recognition."""
         digests = {
             name: np.frombuffer(bytes.fromhex(getattr(recognition, name)), dtype=np.uint8)
             for name in ("content_sha256", "voxel_sha256")
@@ -48,12 +48,12 @@ class IdentityStore(TensorStore):
         self._write(key, tensors)
 
     def get(self, key: str) -> Recognition:
-        """Read what a scan is recognised by.
+        """Read a scan's recognition.
 
         Raises
         ------
         StoreError
-            If the entry is missing or cannot be trusted.
+            If the entry is missing or invalid.
         """
         tensors = self._read(key)
         return Recognition(

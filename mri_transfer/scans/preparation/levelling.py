@@ -1,12 +1,12 @@
-"""A head's signal made level before it is registered, so that the brain is what counts.
+"""Level a head's signal before registration, so that the brain dominates.
 
-Scalp and fat can be three times as bright as the brain, and a surface coil brightens what is near
-it. Left as they are, mutual information spends its bins on the scalp, and correlation finds the
-template wherever something shines. Here the slow variation of the signal is divided out (a
+Scalp and fat can be three times as bright as the brain, and a surface coil brightens nearby tissue.
+Without levelling, mutual information spends its bins on the scalp, and correlation places the
+template wherever the signal is bright. The slow variation of the signal is divided out (a
 homomorphic filter: the local mean of the logarithm; Brinkmann et al. 1998, IEEE Trans. Med. Imaging
-17:161-171), and what is brighter than tissue deep inside the head counts as bright as that tissue.
+17:161-171), and signal brighter than tissue deep inside the head is clipped to its level.
 
-The result serves registration only. The volume that is kept is corrected by N4 afterwards.
+The result is only used for registration. The prepared volume is corrected by N4 afterwards.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ __all__ = ["LEVEL_SPACING_MM", "head_mask", "level"]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
-#: Voxel size of the image that is returned, and those at which its levels are read.
+#: Voxel size of the returned image, and those at which its levels are estimated.
 LEVEL_SPACING_MM = 2.0
 _FIELD_MM, _DEPTH_MM = 8.0, 4.0
 #: Width of the local mean. Narrower ones flatten the brain itself.
 _SIGMA_MM = 40.0
-#: Tissue this deep under the skin is brain, or neck and face, but neither scalp nor skull.
+#: Tissue this deep under the skin is brain, neck or face, but not scalp or skull.
 _DEEP_MM, _MIN_DEEP_MM3 = 20.0, 5e4
-#: White matter lies at about this multiple of the deep tissue's median.
+#: Approximate ratio of white matter to the deep tissue's median.
 _WHITE_OVER_MEDIAN = 1.5
-#: Signal that counts for the local mean, as shares of that level.
+#: Range of signal used for the local mean, as fractions of that level.
 _DARKEST, _BRIGHTEST = 0.15, 1.2
 
 
 def level(image: sitk.Image) -> sitk.Image:
-    """Return a head with its slow variation of signal removed and bright scalp cut down.
+    """Return a head without slow signal variation, and with bright scalp clipped.
 
     Parameters
     ----------
     image : SimpleITK.Image, float32
-        A head or a brain, of any voxel size.
+        A head or a brain, with any voxel size.
 
     Returns
     -------
     SimpleITK.Image, float32
-        On voxels of `LEVEL_SPACING_MM`, the darkest value 0.
+        With voxel size `LEVEL_SPACING_MM` and minimum 0.
     """
     import SimpleITK as sitk
 
@@ -67,12 +67,12 @@ def level(image: sitk.Image) -> sitk.Image:
 
 
 def head_mask(image: sitk.Image) -> BoolArray:
-    """Return the voxels of the head, filled, without what lies apart from it.
+    """Return the mask of the head: its largest component, filled.
 
     Parameters
     ----------
     image : SimpleITK.Image, float32
-        The background is dark.
+        With a dark background.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def head_mask(image: sitk.Image) -> BoolArray:
     from skimage.filters import threshold_otsu
 
     signal = array_of_image(image)
-    # Otsu's threshold parts bright tissue from the rest: half of it is above the noise of air.
+    # Otsu's threshold separates bright tissue from the rest: half of it is above the noise in air.
     bright = float(np.percentile(signal, 99.5))
     otsu: Any = threshold_otsu
     room = 4
@@ -93,7 +93,7 @@ def head_mask(image: sitk.Image) -> BoolArray:
 
 
 def _slow_variation(image: sitk.Image) -> sitk.Image:
-    """Return the local mean of the logarithm of tissue, about 1, on an image's voxels."""
+    """Return the slow variation of tissue signal, about 1, on an image's grid."""
     import SimpleITK as sitk
     from scipy import ndimage
 
@@ -108,23 +108,23 @@ def _slow_variation(image: sitk.Image) -> sitk.Image:
     mean = float(log[tissue].mean())
     sigma = _SIGMA_MM / _FIELD_MM
     near = ndimage.gaussian_filter(tissue.astype(float), sigma)
-    # Far from all tissue the mean over the head holds.
+    # Far from tissue, the mean over the head is used.
     far = 1e-3
     field = (ndimage.gaussian_filter(log, sigma) + far * mean) / (near + far) - mean
     slow = image_of_array(field.astype(np.float32), affine_of_image(coarse))
     identity = sitk.Transform(3, sitk.sitkIdentity)
-    # The last arguments: voxels beyond the outermost centres take the nearest value.
+    # The last argument: extrapolate with the nearest value.
     on_image = sitk.Resample(slow, image, identity, sitk.sitkLinear, 0.0, sitk.sitkFloat32, True)
     return sitk.Exp(on_image)
 
 
 def _bright_tissue(image: sitk.Image) -> float:
-    """Return the signal of white matter, roughly, read from tissue deep under the skin."""
+    """Return the approximate signal of white matter, from tissue deep under the skin."""
     from scipy import ndimage
 
     signal, head = array_of_image(image), head_mask(image)
     spacing = image.GetSpacing()
-    # What lies beyond the field of view counts as more of the head.
+    # The head is assumed to continue beyond the field of view.
     depth = ndimage.distance_transform_edt(np.pad(head, 1, mode="edge"), sampling=spacing)
     depth_mm = np.asarray(depth)[1:-1, 1:-1, 1:-1]
     deep = depth_mm > _DEEP_MM

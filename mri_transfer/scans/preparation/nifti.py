@@ -26,7 +26,7 @@ def write_nifti(path: Path, voxels: npt.NDArray[Any], affine: npt.NDArray[np.flo
 
 
 def read_bits(path: Path) -> npt.NDArray[np.uint8]:
-    """Read the voxels (X, Y, Z) of a file of small integers that `write_nifti` wrote."""
+    """Read the voxels (X, Y, Z) of a file of small integers written by `write_nifti`."""
     from nibabel.nifti1 import Nifti1Image
 
     load: Any = Nifti1Image.from_filename

@@ -1,7 +1,7 @@
-"""Whether a scan is prepared already: the brain alone, lying where the template's brain lies.
+"""Detect scans that are already prepared: skull-stripped brains in template space.
 
-A whole brain must be upright as well. A slab of slices is used as it came even if it looks turned
-(quality warns of that): it cannot be registered to anything better.
+A whole brain must also be upright. A slab is used unchanged even if it looks rotated, which quality
+control reports as a warning, since it cannot be registered reliably.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from mri_transfer.scans.volumes import Volume
 
 __all__ = ["is_slab", "lies_in_place", "turn_in_place"]
 
-#: A scan whose shell around the brain is emptier than this has no skull, ...
+#: A scan with a larger empty fraction of the shell around the brain has no skull, ...
 _MIN_EMPTY_SHARE = 0.85
-#: ... and one whose outline overlaps the template's more than this (Dice) lies in its space. The
+#: ... and one whose outline overlaps the template's by more than this (Dice) is in its space. The
 #: Talairach volumes of OASIS-1 reach .90; brains at their natural size stay below .8.
 _MIN_DICE = 0.85
 
-#: A scan that holds less than this share of the template's brain is a slab.
+#: A scan that covers less than this fraction of the template's brain is a slab.
 _WHOLE = 0.8
-#: Turns beside the upright one that are fitted.
+#: Number of orientations fitted in addition to the upright one.
 _CONTESTANTS = 3
 
 
 def lies_in_place(volume: Volume) -> bool:
-    """Tell whether a scan, whole or a slab, holds a brain without skull in the template's space.
+    """Return whether a scan, whole or a slab, is a skull-stripped brain in template space.
 
     Parameters
     ----------
@@ -57,17 +57,17 @@ def lies_in_place(volume: Volume) -> bool:
 
 
 def is_slab(volume: Volume) -> bool:
-    """Tell whether a scan in template space covers only a part of the template's brain."""
+    """Return whether a scan in template space covers only part of the template's brain."""
     inside = load_template().mask_on(image_of_volume(volume)).sum()
     voxel_mm3 = float(np.prod(volume.spacing_mm))
     return bool(inside * voxel_mm3 < _WHOLE * template_brain_mm3())
 
 
 def turn_in_place(volume: Volume) -> tuple[int, float]:
-    """Find how a scan in template space is turned against the template, from its content.
+    """Find the orientation of a scan in template space, from its content.
 
-    The scan is what is slid over the template, so that a part can be found in the whole; the
-    likeliest turns and the upright one are then fitted rigidly.
+    The scan is matched against all positions in the template, so that a slab can be found; the
+    likeliest orientations and the upright one are then fitted rigidly.
 
     Parameters
     ----------
@@ -77,9 +77,9 @@ def turn_in_place(volume: Volume) -> tuple[int, float]:
     Returns
     -------
     turn : int
-        Position in `TURNS`, 0 if the scan is upright.
-    lead : float
-        By how much its mutual information with the template (nats) exceeds the best rival's.
+        Index into `TURNS`, 0 if the scan is upright.
+    margin : float
+        Difference in mutual information with the template (nats) to the second best orientation.
     """
     import SimpleITK as sitk
     from scipy import ndimage
@@ -87,8 +87,8 @@ def turn_in_place(volume: Volume) -> tuple[int, float]:
     image = to_spacing(image_of_volume(volume), SEARCH_SPACING_MM)
     template = template_at(SEARCH_SPACING_MM)
     outline = ndimage.binary_dilation(outline_of_stripped(image))
-    found = slide(array_of_image(template), Probe.of(array_of_image(image), outline))
-    order = sorted(range(1, len(TURNS)), key=lambda turn: -found[turn][0])
+    matches = slide(array_of_image(template), Probe.of(array_of_image(image), outline))
+    order = sorted(range(1, len(TURNS)), key=lambda turn: -matches[turn][0])
     mask = sitk.Cast(
         image_of_array(outline.astype(np.uint8), affine_of_image(image)), sitk.sitkUInt8
     )
@@ -100,12 +100,12 @@ def turn_in_place(volume: Volume) -> tuple[int, float]:
     }
     best = max(information, key=lambda turn: information[turn])
     rival = max(value for turn, value in information.items() if turn != best)
-    # The turn of the scan in the template is the inverse of the template's in the scan.
+    # The scan's orientation in the template is the inverse of the template's in the scan.
     return _inverse(best), information[best] - rival
 
 
 def _middle_mm(image: Any) -> float:
-    """Return the height of an image's middle."""
+    """Return the height of an image's centre."""
     middle = (np.array(image.GetSize()) - 1) / 2
     return float((affine_of_image(image) @ np.append(middle, 1.0))[2])
 

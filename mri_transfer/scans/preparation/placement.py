@@ -1,4 +1,4 @@
-"""Where the template lies in a scan without skull that was not registered, slabs included."""
+"""Align an unregistered scan without skull, or a slab, to the template."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ __all__ = ["place"]
 
 Matrix = npt.NDArray[np.float64]
 
-#: Voxel size of each fit, its first step in mm, and its most steps.
+#: Voxel size of each fit, its initial step in mm, and its maximum number of steps.
 _FITS = ((4.0, 4.0, 60), (2.0, 1.0, 30))
-#: Voxels that a fit looks at.
+#: Number of voxels sampled in a fit.
 _SAMPLES = 20_000
 
 
 def place(volume: Volume, mask: npt.NDArray[np.bool_], *, turn: int | None = None) -> Matrix:
-    """Find where the template's brain lies in a scan without skull, or in a slab of one.
+    """Align a scan without skull, or a slab of one, to the template's brain.
 
-    The scan is turned upright, then moved, turned and scaled alike along all axes until its mutual
-    information with the template is greatest. A slab cannot tell more than that: an affine
-    transform squeezes it into one slice.
+    The scan is made upright; then a similarity transform (translation, rotation, uniform scale)
+    maximises its mutual information with the template. A slab does not constrain more: an affine
+    transform would collapse it into one slice.
 
     Parameters
     ----------
     volume : Volume
     mask : ndarray of bool, shape (X, Y, Z)
-        Brain on its voxels.
+        Brain mask.
     turn : int, optional
-        What `turn_in_place` says of it, if that is known.
+        Result of `turn_in_place`, if known.
 
     Returns
     -------
@@ -66,10 +66,10 @@ def place(volume: Volume, mask: npt.NDArray[np.bool_], *, turn: int | None = Non
                 for array in (volume.voxels, mask.astype(np.float32))
             )
             method = _fit(brain > 0.5, step_mm=step_mm, iterations=iterations)
-            # The turn is kept out of what is fitted: half a turn is a pole of the parameters.
+            # The orientation is not fitted: 180 degrees is a singularity of the parameters.
             method.SetMovingInitialTransform(itk_affine(turned))
             method.SetInitialTransform(motion, inPlace=True)
-            # Where there is next to nothing to see, the turn alone remains.
+            # If there is almost no signal, only the orientation is used.
             with contextlib.suppress(RuntimeError):
                 method.Execute(scan, template_at(spacing_mm))
         return np.asarray(np.linalg.inv(turned @ ras_matrix(motion)), dtype=np.float64)
@@ -84,7 +84,7 @@ def _fit(brain: sitk.Image, *, step_mm: float, iterations: int) -> Any:
     method.SetMetricFixedMask(mask)
     share = _SAMPLES / max(1, int(sitk.GetArrayViewFromImage(mask).sum()))
     if share < 1:
-        # Every n-th voxel; the seed is for their shift within the voxel.
+        # Every n-th voxel; the seed is for the sub-voxel shift.
         method.SetMetricSamplingStrategy(method.REGULAR)
         method.SetMetricSamplingPercentage(share, 1)
     method.SetInterpolator(sitk.sitkLinear)
@@ -94,7 +94,7 @@ def _fit(brain: sitk.Image, *, step_mm: float, iterations: int) -> Any:
 
 
 def _upright(volume: Volume, turn: int) -> Matrix:
-    """Return scan position to template position for a scan turned in place, about its middle."""
+    """Return scan position to template position, for a scan rotated about its centre."""
     height_mm = (volume.affine @ np.append((np.array(volume.voxels.shape) - 1) / 2, 1.0))[2]
     middle = np.array([-CENTRE_LPS_MM[0], -CENTRE_LPS_MM[1], height_mm])
     matrix = np.eye(4)

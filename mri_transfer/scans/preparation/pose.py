@@ -1,17 +1,16 @@
-"""Where the head may lie in a scan: guesses from its content, to be registered from.
+"""Initial poses of the head in a scan, estimated from its content as starts for registration.
 
-Two kinds of guess are made for each of the 24 turns of a cube:
+Two kinds of poses are computed for each of the 24 rotations of a cube:
 
-- `find_poses` slides a low-resolution copy of the template brain, at several nods of the head, over
-  the scan. Normalised cross-correlation inside the template's outline is computed for every
-  position at once by the fast Fourier transform (Padfield 2012, IEEE Trans. Image Process.
+- `find_poses` matches a low-resolution copy of the template brain, at several pitches of the head,
+  with the scan. The fast Fourier transform gives the normalised cross-correlation inside the
+  template's outline for all positions at once (Padfield 2012, IEEE Trans. Image Process.
   21:2706-2718).
-- `crown_poses` uses the head's outline alone: the brain lies below the crown, midway between the
-  sides. It holds where the brain looks unlike the template.
+- `crown_poses` uses only the head's outline: the brain is below the crown, midway between the
+  sides. This also works if the brain does not resemble the template.
 
-What the header says about directions is not used here: that is how a scan whose header and content
-disagree is noticed. A left-right mirror image cannot be told from the original: a head looks alike
-in both.
+The header's orientation is not used, so that a contradiction between header and content can be
+detected. A left-right flip cannot be detected, as heads are nearly symmetric.
 """
 
 from __future__ import annotations
@@ -57,15 +56,15 @@ FloatArray: TypeAlias = npt.NDArray[np.float32]
 #: Voxel size of the search.
 SEARCH_SPACING_MM = 8.0
 
-_BOX = (26, 30, 26)  # voxels that hold the template at any nod
-#: Heads nod in scanners: positive angles raise the chin.
+_BOX = (26, 30, 26)  # voxels that contain the template at any pitch
+#: Pitch of the head in the scanner: positive angles raise the chin.
 _PITCHES_DEG = (-25.0, -12.5, 0.0, 12.5, 25.0)
-#: The template is larger than nearly all brains (Evans et al. 2012, NeuroImage 62:911-922).
+#: The template is larger than almost all brains (Evans et al. 2012, NeuroImage 62:911-922).
 _SCALE = 0.86
-#: Where a scan varies less than this share of its whole variance, a correlation means nothing.
+#: Minimum local variance, as a fraction of the whole scan's, for a meaningful correlation.
 _MIN_VARIANCE = 1e-2
-#: Guesses from the crown: scale and nod of the template. Its own top, the thickness of scalp and
-#: skull above it, and how far below the crown the widest part of the head lies.
+#: Poses from the crown: scale and pitch of the template; its top, the thickness of scalp and skull
+#: above it, and the distance from the crown to the widest part of the head.
 _CROWN_SCALES, _CROWN_PITCHES_DEG = (0.82, 0.92), (10.0, -10.0)
 _TEMPLATE_TOP_MM, _SKULL_MM, _WIDEST_MM = 80.0, 12.0, 110.0
 
@@ -82,43 +81,43 @@ def _turns() -> tuple[Matrix, ...]:
     return tuple(matrices)
 
 
-#: The 24 turns of a cube as matrices (3, 3), the identity first.
+#: The 24 rotations of a cube as matrices (3, 3), the identity first.
 TURNS = _turns()
 
 _DIRECTIONS = ("right", "left"), ("front", "back"), ("top", "bottom")
 
 
 def _in_words(turn: Matrix) -> str:
-    """Say where a turn takes the head's right, front and top; nothing for the identity."""
+    """Describe where a rotation takes the head's right, front and top; empty for the identity."""
     if (turn == np.eye(3)).all():
         return ""
-    places = []
+    moved = []
     for axis, (positive, _) in enumerate(_DIRECTIONS):
         target = int(np.abs(turn[:, axis]).argmax())
         lies_at = _DIRECTIONS[target][int(turn[target, axis] < 0)]
         if lies_at != positive:
-            places.append(f"{positive} where the header says {lies_at}")
-    return "the head's " + ", ".join(places)
+            moved.append(f"{positive} where the header says {lies_at}")
+    return "the head's " + ", ".join(moved)
 
 
-#: What each of `TURNS` means for a scan, in words; empty for the first.
+#: Description of each of `TURNS`; empty for the first.
 TURN_WORDS = tuple(_in_words(turn) for turn in TURNS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Pose:
-    """A guess of where the template lies in a scan.
+    """An initial pose of the template in a scan.
 
     Parameters
     ----------
     turn : int
-        Position in `TURNS`: how the head lies against the scan's axes.
+        Index into `TURNS`: orientation of the head relative to the scan's axes.
     pitch_deg : float
-        Nod of the head.
+        Pitch of the head.
     matrix : ndarray of float64, shape (4, 4)
         Template position to scan position, both RAS mm.
     correlation : float or None
-        Normalised cross-correlation inside the template's outline, -1 to 1; None for a guess from
+        Normalised cross-correlation inside the template's outline, -1 to 1; None for a pose from
         the head's outline.
     """
 
@@ -130,7 +129,7 @@ class Pose:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Probe:
-    """A picture that is slid over another one: what counts, and how it deviates from its mean.
+    """An image to match with another one: its weights, and its deviation from the mean.
 
     Parameters
     ----------
@@ -148,7 +147,7 @@ class Probe:
 
     @classmethod
     def of(cls, signal: FloatArray, outline: npt.NDArray[np.bool_]) -> Probe:
-        """Make a probe of what a picture shows inside an outline."""
+        """Return a probe of an image inside an outline."""
         weight = (outline / outline.sum()).astype(np.float32)
         centred = signal - np.float32((weight * signal).sum())
         return cls(
@@ -160,7 +159,7 @@ class Probe:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class _Nod:
-    """The template at one nod, on a small grid."""
+    """The template at one pitch, on a small grid."""
 
     pitch_deg: float
     probe: Probe
@@ -186,7 +185,7 @@ def _nod(pitch_deg: float) -> _Nod:
     nod.SetScale(1.0 / _SCALE)
     signal = array_of_image(sitk.Resample(aged_template_at(SEARCH_SPACING_MM), grid, nod))
     mask = sitk.Resample(sitk.Cast(load_template().mask, sitk.sitkFloat32), grid, nod)
-    # The dark rim of fluid and bone counts: it is what tells a brain from a ball.
+    # The dark rim of fluid and bone is included: it distinguishes a brain from a ball.
     outline = ndimage.binary_dilation(array_of_image(mask) > 0.5)
     return _Nod(
         pitch_deg=pitch_deg,
@@ -196,7 +195,7 @@ def _nod(pitch_deg: float) -> _Nod:
 
 
 def find_poses(image: sitk.Image) -> list[Pose]:
-    """Find the likeliest position for every turn and nod.
+    """Find the best position for every orientation and pitch.
 
     Parameters
     ----------
@@ -206,17 +205,17 @@ def find_poses(image: sitk.Image) -> list[Pose]:
     Returns
     -------
     list of Pose
-        One a turn and nod, the best correlation first.
+        One per orientation and pitch, in descending order of correlation.
     """
     field, to_world = array_of_image(image), affine_of_image(image)
-    found = []
+    scored = []
     for nod in _nods():
         for turn, (correlation, placed) in enumerate(slide(field, nod.probe)):
             matrix = to_world @ placed @ np.linalg.inv(nod.to_template)
             pose = Pose(turn=turn, pitch_deg=nod.pitch_deg, matrix=matrix, correlation=correlation)
-            found.append((correlation, pose))
-    # A stable sort: equal correlations keep the order of nods and turns.
-    return [pose for _, pose in sorted(found, key=lambda pair: -pair[0])]
+            scored.append((correlation, pose))
+    # A stable sort: ties keep the order of pitches and orientations.
+    return [pose for _, pose in sorted(scored, key=lambda pair: -pair[0])]
 
 
 def head_positions_mm(image: sitk.Image) -> Matrix:
@@ -226,19 +225,19 @@ def head_positions_mm(image: sitk.Image) -> Matrix:
 
 
 def crown_poses(head_mm: Matrix, turn: int) -> list[Pose]:
-    """Place the template below the crown of the head, which a turn says where to look for.
+    """Return poses of the template below the crown of the head, for one orientation.
 
     Parameters
     ----------
     head_mm : ndarray of float64, shape (n, 3)
         Positions inside the head (`head_positions_mm`), at `SEARCH_SPACING_MM`.
     turn : int
-        Position in `TURNS`.
+        Index into `TURNS`.
 
     Returns
     -------
     list of Pose
-        One a scale and nod.
+        One per scale and pitch.
     """
     upright_mm = head_mm @ TURNS[turn]
     crown_mm = float(np.percentile(upright_mm[:, 2], 99.8)) + SEARCH_SPACING_MM / 2
@@ -258,26 +257,26 @@ def crown_poses(head_mm: Matrix, turn: int) -> list[Pose]:
         below_mm = _SKULL_MM + scale * (_TEMPLATE_TOP_MM - centre[2])
         matrix = np.eye(4)
         matrix[:3, :3] = TURNS[turn] @ nod * scale
-        there = TURNS[turn] @ np.array([*middle_mm, crown_mm - below_mm])
-        matrix[:3, 3] = there - matrix[:3, :3] @ centre
+        target = TURNS[turn] @ np.array([*middle_mm, crown_mm - below_mm])
+        matrix[:3, 3] = target - matrix[:3, :3] @ centre
         poses.append(Pose(turn=turn, pitch_deg=pitch_deg, matrix=matrix))
     return poses
 
 
 def slide(field: FloatArray, probe: Probe) -> list[tuple[float, Matrix]]:
-    """Slide a probe over a field in all turns.
+    """Match a probe with a field in all orientations and at all positions.
 
     Parameters
     ----------
     field : ndarray of float32, shape (X, Y, Z)
     probe : Probe
-        Its shape may be another one.
+        Its shape may differ from the field's.
 
     Returns
     -------
     list of (float, ndarray of shape (4, 4))
-        For each of `TURNS` the best normalised cross-correlation and the map from the probe's
-        voxels to the field's at which it is reached.
+        For each of `TURNS`, the highest normalised cross-correlation and the corresponding map
+        from the probe's voxels to the field's.
     """
     from scipy import fft
 
@@ -289,7 +288,7 @@ def slide(field: FloatArray, probe: Probe) -> list[tuple[float, Matrix]]:
     for rotation in TURNS:
         correlation = _correlate(spectra, probe, rotation, shape)
         peak = np.unravel_index(int(correlation.argmax()), correlation.shape)
-        # Positions beyond the field's end are those before its beginning.
+        # Positions beyond the field's end wrap around to negative ones.
         shift = [
             at if at < n else at - whole
             for at, n, whole in zip(peak, field.shape, shape, strict=True)
@@ -319,7 +318,7 @@ def _correlate(
 
 
 def _turned(array: FloatArray, rotation: Matrix) -> FloatArray:
-    """Return an array whose axes are turned: `new[R @ i] = old[i]`, indices counted from an end."""
+    """Return a rotated array: `new[R @ i] = old[i]`, with reversed axes indexed from their end."""
     order = np.abs(rotation).argmax(axis=1)
     turned = array.transpose(order)
     backwards = rotation[range(3), order] < 0
@@ -328,10 +327,10 @@ def _turned(array: FloatArray, rotation: Matrix) -> FloatArray:
 
 
 def _placement(rotation: Matrix, shift: Matrix, shape: tuple[int, ...]) -> Matrix:
-    """Return the map from probe voxel to field voxel for a turned and shifted probe."""
+    """Return the map from probe voxel to field voxel for a rotated and shifted probe."""
     placed = np.eye(4)
     placed[:3, :3] = rotation
     last = np.array(shape, dtype=float) - 1
-    # An axis that is reversed counts from its last voxel.
+    # A reversed axis is indexed from its last voxel.
     placed[:3, 3] = shift - np.minimum(rotation * last, 0).sum(axis=1)
     return placed

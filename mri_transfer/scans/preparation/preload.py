@@ -1,7 +1,7 @@
-"""What preparing a scan imports, all at once.
+"""Import all libraries that preparation needs.
 
-A server process imports this and forks the workers: each of them would otherwise spend seconds on
-importing the same libraries.
+A server process imports this module and forks the workers, which would otherwise spend seconds on
+the same imports.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import importlib
 
 __all__ = ["MODULES"]
 
-#: Libraries that the functions of preparation, quality and figures import when they are called.
+#: Libraries that preparation, quality control and figures import lazily.
 MODULES = (
     "SimpleITK",
     "monai.data.meta_tensor",

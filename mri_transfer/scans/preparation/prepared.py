@@ -1,8 +1,8 @@
 """Preparation: from a head in any position to a brain on the template's fixed 1 mm grid.
 
-Registration, bias field and brain mask are found at low resolution, where the eye sees no loss
-(`benchmarks/preparation.py` measures it), and applied to the full scan in one interpolation. A scan
-that is prepared already is told by its space and its mask, and passes through untouched.
+Registration, bias field and brain mask are computed at low resolution with negligible loss
+(measured by `benchmarks/preparation.py`), and applied to the full scan in one interpolation. A scan
+that is already prepared is recognised by its space and its mask, and passes through unchanged.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ __all__ = ["PreparationSpec", "PreparedScan", "prepare_scan", "prepared_key"]
 
 BoolArray = npt.NDArray[np.bool_]
 
-#: Raise when the same scan and Spec would give other voxels.
+#: Increment when the same scan and Spec would give other voxels.
 _VERSION = "prepared/2"
-#: A shell emptier than this has no skull in it.
+#: A larger empty fraction of the shell around the brain means that there is no skull.
 _STRIPPED_SHARE = 0.9
 #: The field is estimated inside the template's outline and this rim.
 _BIAS_MARGIN_MM = 4.0
@@ -60,47 +60,47 @@ _BIAS_MARGIN_MM = 4.0
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PreparationSpec:
-    """How scans become comparable volumes; each step can be switched off."""
+    """Preprocessing of scans; each step can be switched off."""
 
     scans: Literal["auto", "all", "none"] = "auto"
-    """`auto`: scans that are prepared already (brain alone, lying in the template's space) pass
-    through untouched; `all`: every scan is prepared; `none`: you declare that all are ready."""
+    """`auto`: scans that are already prepared (skull-stripped, in template space) pass through
+    unchanged; `all`: every scan is prepared; `none`: all scans are already prepared."""
     registration: bool = True
-    """Affine registration to the template; without it the header's position is trusted."""
+    """Affine registration to the template; without it the header's position is used."""
     bias_field: bool = True
     """N4 bias field correction."""
     brain_extraction: Literal["own", "hd-bet", "synthstrip", "none"] = "own"
     """`own`: watershed from the template's outline; `hd-bet`, `synthstrip`: that program, which
-    you have installed; `none`: the skull stays."""
+    must be installed; `none`: keep the skull."""
     crop: bool = True
-    """Crop to the brain and some millimetres around it; otherwise the template's whole grid."""
+    """Crop to the brain with a margin of some millimetres; otherwise use the template's whole
+    grid."""
     interpolation: Literal["linear", "bspline"] = "linear"
-    """How the scan is sampled on the 1 mm grid."""
+    """Interpolation of the scan on the 1 mm grid."""
     timeout_s: int = Field(default=900, ge=1)
-    """Longest time for one scan, in seconds; one that takes longer is excluded."""
+    """Time limit per scan, in seconds; scans that take longer are excluded."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedScan:
-    """A scan that can be compared with others.
+    """A preprocessed scan, comparable with others.
 
     Parameters
     ----------
     volume : Volume
         The brain on the fixed grid (0 outside the mask), or the scan itself if it passed through.
     mask : ndarray of bool, shape (X, Y, Z)
-        Brain on the volume's voxels; a whole-head volume of `brain_extraction` "none" has the
-        template's.
+        Brain mask; with `brain_extraction` "none", the template's.
     covered : ndarray of bool, shape (X, Y, Z)
-        Voxels that lie inside the scan's field of view.
+        Voxels inside the scan's field of view.
     alignment : Alignment or None
         None if the scan was not registered.
     steps : tuple of str
-        What was done, in order; empty if the scan passed through.
+        The preparation steps, in order; empty if the scan passed through.
     turn : int
-        How the content lies against the header: position in `pose.TURNS`, 0 if they agree.
-    lead : float
-        How much better that fits than its best rival, in nats of mutual information.
+        Orientation of the content relative to the header: index into `pose.TURNS`, 0 if they agree.
+    margin : float
+        Margin of this orientation over the second best, in nats of mutual information.
     """
 
     volume: Volume
@@ -109,16 +109,16 @@ class PreparedScan:
     alignment: Alignment | None
     steps: tuple[str, ...]
     turn: int
-    lead: float
+    margin: float
 
     @property
     def passed_through(self) -> bool:
-        """Whether the scan was ready as it came."""
+        """Whether the scan was already prepared and is unchanged."""
         return not self.steps
 
     @classmethod
-    def as_it_is(cls, volume: Volume, *, turn: int, lead: float) -> PreparedScan:
-        """Return a scan that passes through: nothing is done to it."""
+    def unchanged(cls, volume: Volume, *, turn: int, margin: float) -> PreparedScan:
+        """Return a scan that passes through unchanged."""
         return cls(
             volume=volume,
             mask=outline_of_stripped(image_of_volume(volume)),
@@ -126,18 +126,18 @@ class PreparedScan:
             alignment=None,
             steps=(),
             turn=turn,
-            lead=lead,
+            margin=margin,
         )
 
 
 def prepared_key(*, scan_sha256: str, spec: PreparationSpec) -> str:
-    """Return the key of a prepared scan: its bytes and what shaped it."""
+    """Return the key of a prepared scan, from its bytes and the settings that affect it."""
     shaping = {name: value for name, value in spec_dict(spec).items() if name != "timeout_s"}
     return digest({"kind": _VERSION, "scan": scan_sha256, "preparation": shaping})
 
 
 def prepare_scan(volume: Volume, spec: PreparationSpec) -> PreparedScan:
-    """Bring one scan to the template's space, or let it pass if it is there already.
+    """Prepare one scan, or pass it through if it is already prepared.
 
     Parameters
     ----------
@@ -148,37 +148,37 @@ def prepare_scan(volume: Volume, spec: PreparationSpec) -> PreparedScan:
     Returns
     -------
     PreparedScan
-        The same voxels for the same scan, whatever the number of threads.
+        Independent of the number of threads.
 
     Raises
     ------
     PreparationError
         If a step fails on this scan.
     """
-    with one_thread(), _told_as_faults(volume.scan_id):
+    with one_thread(), _itk_faults(volume.scan_id):
         if spec.scans != "all":
             in_place = spec.scans == "none" or lies_in_place(volume)
             if in_place:
-                turn, lead = turn_in_place(volume)
-                # A whole brain that is turned can be put right; a slab cannot be registered.
+                turn, margin = turn_in_place(volume)
+                # A rotated whole brain can be corrected; a slab cannot be registered.
                 if spec.scans == "none" or turn == 0 or is_slab(volume):
-                    return PreparedScan.as_it_is(volume, turn=turn, lead=lead)
+                    return PreparedScan.unchanged(volume, turn=turn, margin=margin)
         return _prepared(volume, spec)
 
 
 @contextlib.contextmanager
-def _told_as_faults(scan_id: str) -> Iterator[None]:
-    """Turn what SimpleITK raises into a PreparationError."""
+def _itk_faults(scan_id: str) -> Iterator[None]:
+    """Convert SimpleITK's exceptions to PreparationError."""
     try:
         yield
     except RuntimeError as error:
-        # ITK's messages run over lines, and name its makers' folders and places in memory.
+        # ITK's messages have several lines, with paths of its source and memory addresses.
         words = re.sub(r"^.*ITK ERROR: (\w+\(0x\w+\): )?", "", str(error), flags=re.DOTALL)
         raise PreparationError(
-            "the scan cannot be brought to the template",
+            "the scan cannot be aligned to the template",
             where=f"scan {scan_id}",
             found=" ".join(words.split()),
-            remedy="Look at it: a whole head or a whole brain is needed",
+            remedy="Inspect it: a whole head or a whole brain is required",
         ) from error
 
 
@@ -199,7 +199,7 @@ def _prepared(volume: Volume, spec: PreparationSpec) -> PreparedScan:
         small = image_of_array(array_of_image(small) / field_small, affine_of_image(small))
         voxels /= _on_grid(field_small, small, grid)
         steps.append("N4 bias field correction")
-    # Nothing is known of what lies outside the field of view.
+    # Nothing is known outside the field of view.
     mask = seen & _mask(volume, small, grid, placement, spec, stripped=stripped)
     steps.append("resampling to 1 mm")
     if spec.brain_extraction != "none":
@@ -207,16 +207,16 @@ def _prepared(volume: Volume, spec: PreparationSpec) -> PreparedScan:
         steps.append(
             "brain mask as delivered" if stripped else f"brain mask: {spec.brain_extraction}"
         )
-    turn, lead = (0, 0.0) if alignment is None else (alignment.turn, alignment.lead)
+    turn, margin = (0, 0.0) if alignment is None else (alignment.turn, alignment.margin)
     return PreparedScan(
-        # A cubic spline rings below zero at sharp edges; signal is not negative.
+        # A cubic spline undershoots at sharp edges; signal is not negative.
         volume=Volume(voxels=np.maximum(voxels, 0), affine=grid.affine, scan_id=volume.scan_id),
         mask=mask,
         covered=seen,
         alignment=alignment,
         steps=tuple(steps),
         turn=turn,
-        lead=lead,
+        margin=margin,
     )
 
 
@@ -230,10 +230,10 @@ def _placed(
 
 
 def _covered(image: sitk.Image, grid: sitk.Image, placement: Any) -> BoolArray:
-    """Return which voxels of the grid lie inside the scan's field of view."""
+    """Return the voxels of the grid inside the scan's field of view."""
     import SimpleITK as sitk
 
-    # Resampling fills with 1 what lies outside of an image of zeros.
+    # An image of zeros is resampled with 1 outside.
     empty = sitk.Image(image.GetSize(), sitk.sitkUInt8)
     empty.CopyInformation(image)
     how = sitk.sitkNearestNeighbor
@@ -258,7 +258,7 @@ def _on_grid(
 
     coarse = image_of_array(values, affine_of_image(image))
     identity = sitk.Transform(3, sitk.sitkIdentity)
-    # The last argument: beyond the outermost centres the nearest value holds.
+    # The last argument: extrapolate with the nearest value.
     fine = sitk.Resample(
         coarse, grid.image(), identity, sitk.sitkLinear, 1.0, sitk.sitkFloat32, True
     )
@@ -274,7 +274,7 @@ def _mask(
     *,
     stripped: bool,
 ) -> BoolArray:
-    """Find the brain on the grid: by its own outline, by watershed, or by another program."""
+    """Return the brain mask on the grid: from its outline, by watershed, or by a program."""
     if stripped:
         return to_grid(outline_of_stripped(small), small, grid.image())
     if spec.brain_extraction == "none":

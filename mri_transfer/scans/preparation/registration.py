@@ -1,18 +1,19 @@
 """Affine registration of a head to the template brain, from coarse to fine.
 
-1. The scan's signal is made level (`preparation.levelling`): scalp no longer outshines the brain.
-2. Guesses of where the brain lies (`preparation.pose`) are moved rigidly (8 mm); the best one in
-   the header's orientation and the best of all others are then registered affinely (4 mm).
+1. The scan's signal is levelled (`preparation.levelling`), as the scalp can be brighter than the
+   brain.
+2. Initial poses (`preparation.pose`) are registered rigidly (8 mm); the best in the header's
+   orientation and the best of all others are then registered affinely (4 mm). The criterion is
    Mattes' mutual information (Mattes et al. 2003, IEEE Trans. Med. Imaging 22:120-128) inside the
-   outline of the aged template decides. The header is overruled by a clear margin only.
-3. Where that leaves doubt, every orientation is tried from more starts. This takes some 15 s more.
-4. The winner is refined at 2 mm on the template itself.
+   outline of the aged template. The header is only overruled by a clear margin.
+3. If the result is uncertain, every orientation is tried from more starts, which takes about 15 s.
+4. The best trial is refined at 2 mm on the template itself.
 
-Only voxels inside the template's outline and a rim around it count, so that neck and scalp do not
-pull. The rigid step comes before the affine one, and a trial that ends with a brain much larger
-than the template's is marked down: the template can otherwise settle between skull and scalp.
-Everything runs on one thread, without random numbers: sums over threads depend on their number, and
-so would the result.
+Only voxels inside the template's outline and a rim around it are used, so that neck and scalp have
+no influence. Rigid registration precedes the affine one, and trials that end with a brain much
+larger than the template's are penalised; otherwise the template can settle between skull and scalp.
+Everything runs on one thread and without random numbers, as sums over threads, and thus the result,
+would depend on their number.
 """
 
 from __future__ import annotations
@@ -61,52 +62,51 @@ __all__ = [
 Matrix = npt.NDArray[np.float64]
 
 _RIGID_MM, _AFFINE_MM, _FINE_MM = SEARCH_SPACING_MM, 4.0, LEVEL_SPACING_MM
-#: Starts in the header's orientation, and other turns that may contest it.
+#: Number of starts in the header's orientation, and of other orientations.
 _HEADER_STARTS, _OTHER_TURNS = 4, 4
-#: The same where the first search leaves doubt: starts of each other turn, and how many of both
-#: are registered affinely.
+#: In the second search: starts per other orientation, and how many trials of the header's and of
+#: other orientations are registered affinely.
 _TURNED_STARTS, _HEADER_REFINED, _TURNED_REFINED = 3, 4, 3
-#: A first search that ends with less mutual information (nats) or a smaller margin leaves doubt.
+#: Mutual information (nats) or margin below which the first search is uncertain.
 _POOR_INFORMATION, _CLEAR_MARGIN = 0.40, 0.10
-#: By how much content must exceed the header's orientation to overrule it, in nats.
+#: Margin in nats by which another orientation must exceed the header's to overrule it.
 _OVERRULING_MARGIN = 0.12
-#: Volume of a brain over the template's that hardly occurs, and what more than that costs in nats
-#: per unit of its logarithm. The template is larger than nearly all brains (Evans et al. 2012).
+#: Ratio of brain to template volume that is hardly ever exceeded, and the penalty in nats per unit
+#: of the logarithm beyond. The template is larger than almost all brains (Evans et al. 2012).
 _LARGEST_RATIO, _SIZE_PENALTY = 1.1, 2.0
 _BINS = 32
-#: Share of the outline's voxels that the last step looks at, evenly spread.
+#: Fraction of the outline's voxels sampled in the last step, on a regular grid.
 _FINE_SHARE = 0.25
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Alignment:
-    """Where the template's brain lies in a scan.
+    """Affine registration of the template's brain to a scan.
 
     Parameters
     ----------
     matrix : ndarray of float64, shape (4, 4)
         Template position to scan position, both RAS mm.
     turn : int
-        Position in `TURNS` of the turn that the content shows against the header's directions; 0
-        if they agree.
+        Index into `TURNS`: orientation of the content relative to the header, 0 if they agree.
     tilt_deg : float
-        Rotation that is left when the turn is taken off, 0 to 90.
+        Remaining rotation after this orientation is removed, 0 to 90.
     information : float
         Mutual information with the aged template at 4 mm, in nats.
-    lead : float
-        By how much that exceeds the best rival orientation's. Negative where the header's
-        orientation is kept although another one fits slightly better.
+    margin : float
+        Margin over the second best orientation, in nats. Negative if the header's orientation is
+        kept although another one fits slightly better.
     """
 
     matrix: Matrix
     turn: int
     tilt_deg: float
     information: float
-    lead: float
+    margin: float
 
     @property
     def volume_ratio(self) -> float:
-        """Volume of the scan's brain over the template's."""
+        """Ratio of the scan's brain volume to the template's."""
         return float(abs(np.linalg.det(self.matrix[:3, :3])))
 
 
@@ -156,7 +156,7 @@ def align(image: sitk.Image) -> Alignment:
         turn=turn,
         tilt_deg=tilt_deg,
         information=chosen.information,
-        lead=_margin(chosen, rival),
+        margin=_margin(chosen, rival),
     )
 
 
@@ -170,7 +170,7 @@ class _Pyramid:
 
     @functools.cached_property
     def head_mm(self) -> Matrix:
-        """Positions inside the head, for the starts below its crown."""
+        """Positions inside the head, for the poses below its crown."""
         return head_positions_mm(self.coarse)
 
     @classmethod
@@ -183,12 +183,12 @@ class _Pyramid:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Trial:
-    """A pose after it was registered.
+    """A registered pose.
 
     Parameters
     ----------
     turn : int
-        Position in `TURNS` of the orientation in which it ended.
+        Index into `TURNS` of the final orientation.
     information : float
         Mutual information with the aged template, in nats.
     matrix : ndarray of float64, shape (4, 4)
@@ -201,7 +201,7 @@ class Trial:
 
     @property
     def merit(self) -> float:
-        """The information, less what an implausible size costs."""
+        """The information minus the penalty for an implausible size."""
         ratio = float(abs(np.linalg.det(self.matrix[:3, :3])))
         too_large = max(0.0, math.log(max(ratio, 1e-6) / _LARGEST_RATIO))
         return self.information - _SIZE_PENALTY * too_large
@@ -211,7 +211,7 @@ _NO_RIVAL = Trial(turn=-1, information=0.0, matrix=np.eye(4))
 
 
 def _search(images: _Pyramid, poses: list[Pose]) -> tuple[Trial, Trial]:
-    """Register the header's orientation and the best of the others; return winner and rival."""
+    """Register the header's orientation and the best others; return the best and the second."""
     turns = list(dict.fromkeys(pose.turn for pose in poses if pose.turn != 0))
     upright = _best([_rigid(images, pose) for pose in _starts(images, poses, 0)[:_HEADER_STARTS]])
     others = [
@@ -222,7 +222,7 @@ def _search(images: _Pyramid, poses: list[Pose]) -> tuple[Trial, Trial]:
 
 
 def _search_further(images: _Pyramid, poses: list[Pose], known: list[Trial]) -> tuple[Trial, Trial]:
-    """Register from every plausible start: what looks unlike the template takes longer."""
+    """Register from every plausible start, for scans unlike the template."""
     upright = [_rigid(images, pose) for pose in _starts(images, poses, 0)]
     turned = [
         _best([_rigid(images, pose) for pose in _starts(images, poses, turn)[:_TURNED_STARTS]])
@@ -235,7 +235,7 @@ def _search_further(images: _Pyramid, poses: list[Pose], known: list[Trial]) -> 
 
 
 def _starts(images: _Pyramid, poses: list[Pose], turn: int) -> list[Pose]:
-    """Return the poses of an orientation: the likeliest positions and the crown's, alternating."""
+    """Return the poses of an orientation, alternating matched ones and those from the crown."""
     slid = [pose for pose in poses if pose.turn == turn]
     crown = crown_poses(images.head_mm, turn)
     both = [pose for pair in zip(slid, crown, strict=False) for pose in pair]
@@ -249,7 +249,7 @@ def _best(trials: list[Trial]) -> Trial:
 def choose_orientation(trials: list[Trial]) -> tuple[Trial, Trial]:
     """Choose between the header's orientation and the others.
 
-    The header is strong evidence: content overrules it by a clear margin only.
+    The header is strong evidence: the content only overrules it by a clear margin.
 
     Parameters
     ----------
@@ -259,12 +259,12 @@ def choose_orientation(trials: list[Trial]) -> tuple[Trial, Trial]:
     Returns
     -------
     chosen, rival : Trial
-        The best trial of the orientation that is chosen, and the best of all others. Without any
-        other, the rival's orientation is -1 and its information 0.
+        The best trial of the chosen orientation, and the best of all others. If there is no other,
+        the rival's orientation is -1 and its information 0.
     """
     upright = [trial for trial in trials if trial.turn == 0]
     others = [trial for trial in trials if trial.turn != 0]
-    # Registration may end in another orientation than the one it started from.
+    # Registration may end in another orientation than it started from.
     if not others:
         return _best(upright), _NO_RIVAL
     if not upright:
@@ -299,7 +299,7 @@ def _refined(images: _Pyramid, trial: Trial) -> Trial:
 
 @functools.cache
 def _outline(spacing_mm: float) -> sitk.Image:
-    """Return the template's outline with its rim at a resolution."""
+    """Return the template's outline with a rim, at a given resolution."""
     import SimpleITK as sitk
 
     outline = sitk.Cast(load_template().mask, sitk.sitkFloat32)
@@ -327,12 +327,12 @@ def _method(
 def fit_rigidly(
     fixed: sitk.Image, mask: sitk.Image, moving: sitk.Image, start: Matrix
 ) -> tuple[float, Matrix]:
-    """Move the fixed picture rigidly, before it is placed in the moving one.
+    """Refine the position of the fixed image in the moving one by a rigid transform.
 
     Parameters
     ----------
     fixed, mask, moving : SimpleITK.Image
-        The mask (uint8) says which voxels of `fixed` count.
+        The mask (uint8) selects the voxels of `fixed` to use.
     start : ndarray of float64, shape (4, 4)
         Position in `fixed` to position in `moving`, both RAS mm.
 
@@ -341,7 +341,7 @@ def fit_rigidly(
     information : float
         Mutual information in nats.
     matrix : ndarray of float64, shape (4, 4)
-        The better placement.
+        The refined position.
     """
     import SimpleITK as sitk
 
@@ -363,7 +363,7 @@ def _affine(
     step_mm: float,
     share: float | None = None,
 ) -> tuple[float, Any]:
-    """Refine all twelve parameters; return the mutual information and the transform."""
+    """Refine all twelve affine parameters; return the mutual information and the transform."""
     mask = _outline(fixed.GetSpacing()[0])
     method = _method(mask, iterations=iterations, step_mm=step_mm, share=share)
     method.SetInitialTransform(start, inPlace=True)
@@ -372,7 +372,7 @@ def _affine(
 
 
 def _nearest_turn(matrix: Matrix) -> tuple[int, float]:
-    """Return the turn nearest to a matrix's rotation, and the angle between the two in degrees."""
+    """Return the index into `TURNS` nearest to a matrix's rotation, and the angle in degrees."""
     from scipy.linalg import polar
     from scipy.spatial.transform import Rotation
 

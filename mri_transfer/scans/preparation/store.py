@@ -1,8 +1,8 @@
 """PreparedStore: prepared scans in the cache, and their copy as BIDS derivatives.
 
-A prepared scan is three files under one key: the volume and the mask (NIfTI), and a JSON file with
-what was done and the digests of both, written last: a key with that file is complete. A scan that
-passed through has the JSON file alone. The same scan and Spec give the same bytes.
+A prepared scan has three files under one key: the volume and the mask (NIfTI), and a JSON file with
+the steps and the digests of both, which is written last and marks the entry as complete. A scan
+that passed through has only the JSON file. The same scan and Spec give the same bytes.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ class PreparedStore(JsonStore):
     schema = "mri-transfer/prepared/1"
 
     def volume_path(self, key: str) -> Path:
-        """Return where the volume of a key lies."""
+        """Return the path of a key's volume."""
         return self.path(key).with_suffix(".nii.gz")
 
     def mask_path(self, key: str) -> Path:
-        """Return where the brain mask of a key lies."""
+        """Return the path of a key's brain mask."""
         return self.path(key).with_name(f"{key}_mask.nii.gz")
 
     def verify(self, key: str) -> None:
-        """Compute the digests of facts, volume and mask again; see `ContentStore.verify`."""
+        """Verify the digests of facts, volume and mask; see `ContentStore.verify`."""
         for path, recorded in self._files(key, self._read(key)).items():
             try:
-                found = sha256_of_file(path)
+                sha256 = sha256_of_file(path)
             except OSError as error:
                 raise self._refusal(key, f"{path.name}: {error.strerror}") from error
-            if found != recorded:
-                raise self._refusal(key, f"{path.name} of another digest, {found[:16]}")
+            if sha256 != recorded:
+                raise self._refusal(key, f"{path.name} with another digest, {sha256[:16]}")
 
     def _files(self, key: str, content: Mapping[str, Any]) -> dict[Path, str]:
-        """Return the digest that was recorded of each file beside the facts."""
+        """Return the recorded digest of each file."""
         paths = {"volume": self.volume_path(key), "mask": self.mask_path(key)}
         return {paths[name]: sha256 for name, sha256 in content["files"].items()}
 
@@ -76,41 +76,48 @@ class PreparedStore(JsonStore):
         self._write(key, {"facts": _facts(prepared), "files": files})
 
     def facts(self, key: str) -> dict[str, Any]:
-        """Return what was done to a scan.
+        """Return the record of a scan's preparation.
 
         Raises
         ------
         StoreError
-            If the entry is missing or cannot be trusted.
+            If the entry is missing or invalid.
         """
         return dict(self._read(key)["facts"])
 
     def get(self, key: str, raw: Volume) -> PreparedScan:
-        """Read a prepared scan; its files are those that `key in store` has verified.
+        """Read a prepared scan, whose files `key in store` has verified.
 
         Parameters
         ----------
         key : str
         raw : Volume
-            The scan as it came; returned itself if it passed through.
+            The original scan; returned itself if it passed through.
         """
         facts = self.facts(key)
         if facts["passed_through"]:
-            return PreparedScan.as_it_is(raw, turn=facts["turn"], lead=facts["lead"])
+            return PreparedScan.unchanged(raw, turn=facts["turn"], margin=facts["lead"])
         volume = load_volume(self.volume_path(key), scan_id=raw.scan_id)
         bits = read_bits(self.mask_path(key))
-        alignment = facts["alignment"]
         return PreparedScan(
             volume=volume,
             mask=(bits & 1) > 0,
             covered=(bits & 2) > 0,
-            alignment=None
-            if alignment is None
-            else Alignment(**{**alignment, "matrix": np.array(alignment["matrix"])}),
+            alignment=None if facts["alignment"] is None else _alignment(facts["alignment"]),
             steps=tuple(facts["steps"]),
             turn=facts["turn"],
-            lead=facts["lead"],
+            margin=facts["lead"],
         )
+
+
+#: Key of each field of Alignment on disk, where the names differ.
+_KEYS = {"margin": "lead"}
+
+
+def _alignment(record: Mapping[str, Any]) -> Alignment:
+    names = [field.name for field in dataclasses.fields(Alignment)]
+    values = {name: record[_KEYS.get(name, name)] for name in names}
+    return Alignment(**{**values, "matrix": np.array(record["matrix"])})
 
 
 def _facts(prepared: PreparedScan) -> dict[str, Any]:
@@ -119,17 +126,20 @@ def _facts(prepared: PreparedScan) -> dict[str, Any]:
         "passed_through": prepared.passed_through,
         "steps": list(prepared.steps),
         "turn": prepared.turn,
-        "lead": prepared.lead,
+        "lead": prepared.margin,
         "alignment": None
         if alignment is None
-        else {**dataclasses.asdict(alignment), "matrix": alignment.matrix.tolist()},
+        else {
+            _KEYS.get(name, name): value.tolist() if name == "matrix" else value
+            for name, value in dataclasses.asdict(alignment).items()
+        },
     }
 
 
 def bids_stem(*, scan_id: str, patient_id: str, session_id: str | None) -> str:
-    """Return folders and first entities of a scan's BIDS names, such as ``sub-1/anat/sub-1``.
+    """Return folders and first entities of a scan's BIDS name, such as ``sub-1/anat/sub-1``.
 
-    A scan_id that is a BIDS name already is kept. Of another the letters and digits are kept,
+    A scan_id that is already a BIDS name is kept. Otherwise it is reduced to letters and digits and
     followed by a digest, so that two scans never share a name.
     """
     if _BIDS_NAME.fullmatch(scan_id):
@@ -139,13 +149,13 @@ def bids_stem(*, scan_id: str, patient_id: str, session_id: str | None) -> str:
     folders = [f"sub-{_label(patient_id.removeprefix('sub-'))}"]
     if session_id is not None:
         folders.append(f"ses-{_label(session_id.removeprefix('ses-'))}")
-    # Always with its digest: `acq-x` alone may be part of another scan's BIDS name.
+    # Always with a digest: `acq-x` alone may be part of another scan's BIDS name.
     name = f"acq-{_letters(scan_id)}{digest(scan_id)[:8]}"
     return "/".join([*folders, "anat", "_".join([*folders, name])])
 
 
 def _label(text: str) -> str:
-    """Return letters and digits alone; a digest of the whole text follows if some are lost."""
+    """Return letters and digits only, followed by a digest if characters are lost."""
     kept = _letters(text)
     return kept if kept == text else kept + digest(text)[:8]
 
@@ -185,19 +195,19 @@ def write_derivative(
         The data set's folder.
     store : PreparedStore
     key : str
-        A scan that did not pass through.
+        Key of a scan that did not pass through.
     stem : str
         Folders and entities before ``_space-``, such as ``sub-1/anat/sub-1``.
     source : str
-        The scan that it was made from, as the manifest names it.
+        Path of the original scan, as in the manifest.
     scan_sha256 : str
         Digest of that file.
 
     Returns
     -------
     list of Path
-        Volume, brain mask, sidecar and transform (ITK text; it takes template points to the scan,
-        as resampling the scan to the template needs it).
+        Volume, brain mask, sidecar and transform (ITK text; maps template points to the scan, as
+        needed to resample the scan to the template).
     """
     import SimpleITK as sitk
 
@@ -234,7 +244,7 @@ def write_derivative(
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy it where the file system has no links."""
+    """Hard-link a file, or copy it if the file system has no links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target) as temporary:
         try:

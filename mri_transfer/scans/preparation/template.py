@@ -1,8 +1,7 @@
-"""The template that scans are brought to: MNI152NLin2009aSym as nilearn ships it.
+"""The template of preparation: MNI152NLin2009aSym as shipped with nilearn.
 
-The brain alone, 1 mm, symmetric (Fonov et al. 2011, NeuroImage 54:313-327). SimpleITK counts world
-positions to the left and to the back (LPS), NIfTI and this package to the right and to the front
-(RAS); the two functions at the end are the only place where one becomes the other.
+Skull-stripped, 1 mm, symmetric (Fonov et al. 2011, NeuroImage 54:313-327). SimpleITK uses LPS world
+coordinates, NIfTI and this package RAS; only the functions at the end convert between them.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ __all__ = [
 #: Name of the template's space in BIDS.
 SPACE = "MNI152NLin2009aSym"
 
-#: The middle of the template brain: what scans are turned and scaled about.
+#: The centre of the template brain, about which scans are rotated and scaled.
 CENTRE_LPS_MM = (0.0, 18.0, 8.0)
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
@@ -74,7 +73,7 @@ class Grid:
         return affine
 
     def image(self, *, spacing_mm: float = 1.0) -> sitk.Image:
-        """Return an empty image that covers the grid, with voxels of the given size."""
+        """Return an empty image that covers the grid, with the given voxel size."""
         size = [int(np.ceil(extent / spacing_mm)) for extent in self.size]
         voxels = np.zeros(size, dtype=np.float32)
         affine = self.affine
@@ -82,13 +81,13 @@ class Grid:
         return image_of_array(voxels, affine)
 
 
-#: Brain and some millimetres around it: x -80..80, y -113..83, z -76..90.
+#: The brain with a margin of some millimetres: x -80..80, y -113..83, z -76..90.
 _CROPPED = Grid(size=(161, 197, 167), origin_mm=(-80.0, -113.0, -76.0))
 _WHOLE = Grid(size=(197, 233, 189), origin_mm=(-98.0, -134.0, -72.0))
 
 
 def prepared_grid(*, crop: bool) -> Grid:
-    """Return the fixed grid of prepared volumes: cropped around the brain, or the template's."""
+    """Return the fixed grid of prepared volumes: cropped to the brain, or the template's."""
     return _CROPPED if crop else _WHOLE
 
 
@@ -103,7 +102,7 @@ class Template:
     mask : SimpleITK.Image, uint8
         1 inside the brain.
     grey, white : SimpleITK.Image, float32
-        Probability of grey and of white matter, 0 to 1.
+        Probability of grey and white matter, 0 to 1.
     """
 
     t1: sitk.Image
@@ -112,7 +111,7 @@ class Template:
     white: sitk.Image
 
     def mask_on(self, image: sitk.Image, *, margin_mm: float = 0.0) -> npt.NDArray[np.bool_]:
-        """Return the brain mask, grown or (negative) shrunk by a margin, on an image's voxels.
+        """Return the brain mask on an image's grid, dilated or (if negative) eroded by a margin.
 
         Returns
         -------
@@ -127,7 +126,7 @@ class Template:
         return inside
 
     def tissue_on(self, image: sitk.Image, tissue: str) -> npt.NDArray[np.float32]:
-        """Return `t1`, `grey` or `white` on an image's voxels, shape (X, Y, Z)."""
+        """Return `t1`, `grey` or `white` on an image's grid, shape (X, Y, Z)."""
         return array_of_image(_resampled(getattr(self, tissue), image))
 
 
@@ -158,13 +157,13 @@ def template_brain_mm3() -> float:
 
 @functools.cache
 def _signed_distance_mm() -> sitk.Image:
-    """Distance to the brain's outline in mm, negative inside, with room around the template."""
+    """Return the distance to the brain's outline in mm, negative inside, on a padded grid."""
     import SimpleITK as sitk
 
-    # Distances are smooth: half the resolution tells them as well.
+    # Distances are smooth: half the resolution is sufficient.
     soft = to_spacing(sitk.Cast(load_template().mask, sitk.sitkFloat32), 2.0)
-    room = [15, 15, 15]
-    padded = sitk.ConstantPad(sitk.Cast(soft > 0.5, sitk.sitkUInt8), room, room, 0)
+    pad = [15, 15, 15]
+    padded = sitk.ConstantPad(sitk.Cast(soft > 0.5, sitk.sitkUInt8), pad, pad, 0)
     return sitk.SignedMaurerDistanceMap(padded, squaredDistance=False, useImageSpacing=True)
 
 
@@ -182,20 +181,20 @@ def _resampled(image: sitk.Image, reference: sitk.Image, *, outside: float = 0.0
 
 
 def to_spacing(image: sitk.Image, spacing_mm: float) -> sitk.Image:
-    """Return an image with cubic voxels of a size, blurred so that fine detail does not alias.
+    """Return an image with isotropic voxels, smoothed to prevent aliasing.
 
-    Axes that are coarser already are interpolated and not blurred. The field of view is kept.
+    Axes with a coarser resolution are interpolated without smoothing. The field of view is kept.
     """
     import SimpleITK as sitk
 
     spacing = np.array(image.GetSpacing())
     sigma_mm = np.sqrt(np.maximum(spacing_mm**2 - spacing**2, 0.0)) / _FWHM
     if sigma_mm.max() > 0:
-        # A width of zero is not accepted; a thousandth of a millimetre leaves the axis alone.
+        # A width of 0 is not accepted; a thousandth of a millimetre has no effect.
         image = sitk.SmoothingRecursiveGaussian(image, np.maximum(sigma_mm, 1e-3).tolist())
     n_voxels = np.array(image.GetSize())
     size = np.maximum(np.ceil(n_voxels * spacing / spacing_mm).astype(int), 1)
-    # Both grids cover the same box: their first voxels' centres differ.
+    # Both grids cover the same box, so that their first voxel centres differ.
     first = (spacing_mm - spacing) / 2 / spacing
     origin = image.TransformContinuousIndexToPhysicalPoint(first.tolist())
     identity = sitk.Transform(3, sitk.sitkIdentity)
@@ -209,7 +208,7 @@ def to_spacing(image: sitk.Image, spacing_mm: float) -> sitk.Image:
         image.GetDirection(),
         0.0,
         sitk.sitkFloat32,
-        True,  # the outermost half voxel takes the value of its neighbour
+        True,  # extrapolate with the nearest value
     )
 
 
@@ -240,7 +239,7 @@ def array_of_image(image: sitk.Image) -> npt.NDArray[Any]:
 
 
 def affine_of_image(image: sitk.Image) -> npt.NDArray[np.float64]:
-    """Return an image's voxel index to RAS millimetres, shape (4, 4)."""
+    """Return the affine from voxel index to RAS millimetres, shape (4, 4)."""
     affine = np.eye(4)
     direction: Sequence[float] = image.GetDirection()
     affine[:3, :3] = np.array(direction).reshape(3, 3) * np.array(image.GetSpacing())
@@ -249,7 +248,7 @@ def affine_of_image(image: sitk.Image) -> npt.NDArray[np.float64]:
 
 
 def itk_affine(matrix: Matrix) -> Any:
-    """Return a RAS matrix (4, 4) as a SimpleITK transform about the template's middle."""
+    """Return a RAS matrix (4, 4) as a SimpleITK transform about the template's centre."""
     import SimpleITK as sitk
 
     lps = _LPS @ matrix @ _LPS
@@ -262,7 +261,7 @@ def itk_affine(matrix: Matrix) -> Any:
 
 
 def ras_matrix(transform: Any) -> Matrix:
-    """Return any affine SimpleITK transform as a RAS matrix (4, 4)."""
+    """Return an affine SimpleITK transform as a RAS matrix (4, 4)."""
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     moved = np.eye(4)
     moved[:3, 3] = origin

@@ -1,4 +1,4 @@
-"""Quality: how far each scan is to be trusted, by its own content and beside the cohort."""
+"""Quality control: scores of each scan, judged by thresholds and compared with the cohort."""
 
 from __future__ import annotations
 

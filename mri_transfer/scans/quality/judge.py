@@ -1,4 +1,4 @@
-"""Quality of a cohort: every scan judged, and compared with the others."""
+"""Quality of a cohort: every scan is judged, and compared with the others."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from mri_transfer.scans.quality.verdicts import JudgedScore, ScanQuality, Verdic
 
 __all__ = ["ScoredScan", "judge_cohort", "quality_table"]
 
-#: Scores of which only the distance to the cohort's middle means something.
+#: Scores that are only meaningful relative to the cohort's median.
 _COHORT = {
     "sharpness": (
         "sharpness",
-        "Mean gradient inside the brain over its median signal; motion blurs (proxy).",
+        "Mean gradient inside the brain divided by its median signal; a proxy for motion blur.",
     ),
     "entropy_focus": (
         "motion (entropy focus)",
-        "Entropy focus criterion of the scan as it came (Atkinson et al. 1997); ghosts and blur "
-        "raise it.",
+        "Entropy focus criterion of the original scan (Atkinson et al. 1997); ghosting and blur "
+        "increase it.",
     ),
     "histogram_distance": (
         "histogram",
-        "Distance (earth mover's) of the scan's grey histogram from the cohort's median histogram.",
+        "Earth mover's distance of the scan's intensity histogram from the cohort's median.",
     ),
 }
-#: Scores that mean something only if the scan was registered.
+#: Scores that are only meaningful if the scan was registered.
 _OF_REGISTRATION = (
     "turned",
     "turn_lead",
@@ -46,7 +46,7 @@ _OF_REGISTRATION = (
     "cerebellum",
     "fluid_asymmetry_ml",
 )
-#: Fewer scans have no middle worth a distance.
+#: Fewer scans are too few for a reliable median.
 _MIN_COHORT = 8
 
 
@@ -61,7 +61,7 @@ class ScoredScan:
 
 
 def judge_cohort(scans: Sequence[ScoredScan], spec: QualitySpec) -> list[ScanQuality]:
-    """Judge every scan by its own scores, and warn of those that stand out in the cohort.
+    """Judge every scan by its own scores, and warn of outliers in the cohort.
 
     Parameters
     ----------
@@ -86,10 +86,10 @@ def _judge(
         value = scan.scores.values.get(rule.name)
         verdict, words = rule.judge(value, spec)
         if not registered and rule.name in _OF_REGISTRATION:
-            # A scan that could not be registered is not blamed for where it seems to lie.
+            # Position and orientation are meaningless if the scan could not be registered.
             verdict = "none"
         if scan.passed_through and rule.name in ("turned", "turn_lead") and verdict == "fail":
-            # What came prepared is used as it came: its maker knew more than its content shows.
+            # Scans that were already prepared are used unchanged.
             verdict = "warn"
         judged.append(
             JudgedScore(
@@ -128,14 +128,14 @@ def _judged_in_cohort(
     verdict: Verdict = "none"
     if distance is not None:
         verdict = "warn" if abs(distance) > spec.cohort_outlier else "pass"
-    away = "" if distance is None else f", here {abs(distance):.1f}"
+    here = "" if distance is None else f", here {abs(distance):.1f}"
     return JudgedScore(
         name=name,
         title=title,
         unit="",
         value=value,
         verdict=verdict,
-        thresholds=f"within {spec.cohort_outlier:g} robust deviations of the cohort{away}",
+        thresholds=f"within {spec.cohort_outlier:g} robust SDs of the cohort{here}",
         meaning=meaning,
     )
 
@@ -143,7 +143,7 @@ def _judged_in_cohort(
 def _cohort_scores(
     scans: Sequence[ScoredScan],
 ) -> list[dict[str, tuple[float | None, float | None]]]:
-    """Return value and robust z of each cohort score, scan by scan."""
+    """Return value and robust z of each cohort score, per scan."""
     columns: dict[str, list[float | None]] = {
         name: [scan.scores.values.get(name) for scan in scans]
         for name in ("sharpness", "entropy_focus")
@@ -159,7 +159,7 @@ def _histogram_distances(scans: Sequence[ScoredScan]) -> list[float | None]:
     share = np.array([scan.scores.histogram for scan in scans])
     middle = np.median(share, axis=0)
     middle /= max(float(middle.sum()), 1e-12)
-    # In one dimension the earth mover's distance is the area between the two distributions.
+    # In one dimension the earth mover's distance is the area between the cumulative distributions.
     distance = np.abs(np.cumsum(share, axis=1) - np.cumsum(middle)).sum(axis=1)
     return [round(float(d), 6) for d in distance]
 
@@ -176,7 +176,7 @@ def _robust_z(column: Sequence[float | None]) -> list[float | None]:
 
 
 def quality_table(qualities: Sequence[ScanQuality]) -> pd.DataFrame:
-    """Return the table of quality.csv: one row a scan, a column and a verdict a score.
+    """Return the table of quality.csv: one row per scan, a column and a verdict per score.
 
     Returns
     -------

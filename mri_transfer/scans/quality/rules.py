@@ -1,7 +1,7 @@
-"""Rules: what each score means, and from where on it is a warning or a failure.
+"""Rules: the meaning of each score, and its thresholds for a warning and a failure.
 
-The defaults were set on real scans (docs/decisions/0006): every whole scan passes, and every
-damaged or turned copy of them fails.
+The defaults were set on real scans (docs/decisions/0006): every complete scan passes, and every
+damaged or rotated copy fails.
 """
 
 from __future__ import annotations
@@ -23,60 +23,60 @@ Range = tuple[float, float, float, float]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class QualitySpec:
-    """From where on a score is a warning, and from where on the scan is excluded."""
+    """Thresholds of each score for a warning and for exclusion of the scan."""
 
     keep: tuple[str, ...] = ()
-    """Scans (scan_id) that are used whatever their verdict is."""
+    """Scans (scan_id) to use whatever their verdict."""
     information: Limits = (0.40, 0.28)
     """Mutual information with the template, in nats: warning below the first; below the second the
     scan could not be registered."""
     turn_lead: Limits = (0.05, -0.12)
-    """Lead of the found orientation over its best rival, in nats of mutual information: warning
-    and failure below. The header's orientation is kept down to -0.12."""
+    """Margin of the selected orientation over the second best, in nats of mutual information:
+    warning and failure below. The header's orientation is kept down to -0.12."""
     tilt_deg: Limits = (35.0, 60.0)
-    """Tilt of the head against the template: warning and failure above."""
+    """Tilt of the head relative to the template: warning and failure above."""
     dice: Limits = (0.90, 0.80)
     """Overlap (Dice) of the brain with the template's: warning and failure below."""
     similarity: Limits = (0.35, 0.20)
     """Correlation with the template, young or aged, inside the brain: warning and failure below."""
     coverage: Limits = (0.98, 0.90)
-    """Share of the template's brain inside the field of view: warning and failure below."""
+    """Fraction of the template's brain in the field of view: warning and failure below."""
     snr: Limits = (5.0, 2.5)
-    """Signal to noise in white matter: warning and failure below."""
+    """Signal-to-noise ratio in white matter: warning and failure below."""
     cnr: Limits = (0.6, 0.25)
-    """Contrast to noise between white and grey matter: warning and failure below."""
+    """Contrast-to-noise ratio of white and grey matter: warning and failure below."""
     contrast: Limits = (1.08, 1.0)
-    """White over grey matter signal; 1 and less is not T1: warning and failure below."""
+    """Ratio of white to grey matter signal; 1 or less is not T1: warning and failure below."""
     brain_litres: Range = (0.7, 0.9, 2.1, 2.5)
-    """Size of the brain by the header's voxel size: failure, warning below, warning, failure
-    above."""
+    """Brain volume by the header's voxel size: failure below, warning below, warning above,
+    failure above."""
     stretch: Limits = (1.4, 1.7)
-    """Largest over smallest scale of the registration: warning and failure above."""
+    """Ratio of the largest to the smallest scale of the registration: warning and failure above."""
     spacing_mm: Limits = (2.1, 5.0)
     """Longest edge of a voxel: warning and failure above."""
     grey_levels: Limits = (64.0, 16.0)
-    """Distinct grey values in the scan: warning and failure below."""
+    """Number of distinct grey values in the scan: warning and failure below."""
     holes: Limits = (0.01, 0.04)
-    """Share of the deep brain without signal: warning and failure above."""
+    """Fraction of the deep brain without signal: warning and failure above."""
     cerebellum: Limits = (0.5, 0.0)
-    """Share of the cerebellum that shows signal: warning and failure below."""
+    """Fraction of the cerebellum with signal: warning and failure below."""
     fluid_asymmetry_ml: Limits = (25.0, 500.0)
-    """Dark volume in one hemisphere beyond that in the other: warning and failure above."""
+    """Difference in dark volume between the hemispheres: warning and failure above."""
     background: Limits = (0.2, 1.1)
     """Signal at the edge of the field of view, from the darkest (0) to bright tissue (1): warning
     and failure above."""
     slice_break: Limits = (0.45, 0.25)
     """Lowest correlation of a slice with its neighbours: warning and failure below."""
     cohort_outlier: float = Field(default=5.0, gt=0)
-    """Robust z of sharpness, entropy focus and histogram against the cohort: warning above. It
-    never excludes a scan: who takes part may not depend on who else does."""
+    """Robust z of sharpness, entropy focus and histogram in the cohort: warning above. It never
+    excludes a scan: inclusion must not depend on other scans."""
 
     @model_validator(mode="after")
     def _check(self) -> QualitySpec:
         wrong = [r.name for r in RULES if r.side != "one" and not r.in_order(getattr(self, r.name))]
         if wrong:
             raise ValueError(
-                f"{', '.join(wrong)}: the limit of failure must lie beyond that of the warning"
+                f"{', '.join(wrong)}: the limit for failure must be beyond the one for warning"
             )
         return self
 
@@ -86,14 +86,14 @@ Side = Literal["low", "high", "range", "one"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rule:
-    """How one score is read.
+    """How one score is judged.
 
     Parameters
     ----------
     name : str
-        Column of quality.csv and, where it has thresholds, setting of `QualitySpec`.
+        Column of quality.csv and, if it has thresholds, setting of `QualitySpec`.
     title, unit, meaning : str
-        In words.
+        Text for the report.
     side : str
         ``low``: small is bad; ``high``: large is bad; ``range``: both; ``one``: 1 is a failure.
     """
@@ -105,13 +105,13 @@ class Rule:
     side: Side
 
     def in_order(self, limits: tuple[float, ...]) -> bool:
-        """Tell whether the limits of failure lie beyond those of the warning."""
+        """Return whether the limits for failure are beyond those for a warning."""
         return list(limits) == sorted(limits, reverse=self.side == "low")
 
     def judge(self, value: float | None, spec: QualitySpec) -> tuple[Verdict, str]:
-        """Return the verdict on a value and the thresholds in words."""
+        """Return the verdict on a value, and the thresholds as text."""
         if self.side == "one":
-            return ("none" if value is None else "fail" if value else "pass"), "no turn"
+            return ("none" if value is None else "fail" if value else "pass"), "no rotation"
         limits = getattr(spec, self.name)
         if self.side == "range":
             low_fail, low_warn, high_warn, high_fail = limits
@@ -143,88 +143,89 @@ RULES: tuple[Rule, ...] = (
         unit="nats",
         side="low",
         meaning="Mutual information with the template after registration. A scan that fails here "
-        "could not be registered: what is said of its position means nothing.",
+        "could not be registered, and the scores of its position are meaningless.",
     ),
     Rule(
         name="turned",
         title="orientation",
         unit="",
         side="one",
-        meaning="Whether the head's content lies otherwise than the header says: turned by 90 or "
-        "180 degrees, upside down or back to front. A left-right mirror image cannot be seen.",
+        meaning="Whether the image content disagrees with the header's orientation: rotated by 90 "
+        "or 180 degrees, upside down or back to front. A left-right flip cannot be detected.",
     ),
     Rule(
         name="turn_lead",
-        title="certainty of the orientation",
+        title="orientation margin",
         unit="nats",
         side="low",
-        meaning="Mutual information with the template, the orientation found minus its best rival. "
-        "Where the two are close, the header's is kept.",
+        meaning="Difference in mutual information with the template between the best and the "
+        "second best orientation. If it is small, the header's orientation is kept.",
     ),
     Rule(
         name="tilt_deg",
-        title="tilt of the head",
+        title="head tilt",
         unit="degrees",
         side="high",
-        meaning="Rotation between head and template that is left when the orientation is right.",
+        meaning="Rotation between head and template that remains with the correct orientation.",
     ),
     Rule(
         name="dice",
         title="overlap with the template",
         unit="",
         side="low",
-        meaning="Dice coefficient of the registered brain mask and the template's.",
+        meaning="Dice coefficient of the registered brain mask with the template's.",
     ),
     Rule(
         name="similarity",
-        title="likeness to the template",
+        title="similarity to the template",
         unit="",
         side="low",
-        meaning="Correlation inside the brain with the signal of the template, or of the same "
-        "brain grown old.",
+        meaning="Correlation inside the brain with the template or the aged template.",
     ),
     Rule(
         name="coverage",
         title="field of view",
         unit="",
         side="low",
-        meaning="Share of the template's brain that the scan covers; less than 1 is truncation.",
+        meaning="Fraction of the template's brain that the scan covers; less than 1 is truncation.",
     ),
     Rule(
         name="snr",
-        title="signal to noise",
+        title="signal-to-noise ratio",
         unit="",
         side="low",
-        meaning="Median over robust standard deviation of sure white matter.",
+        meaning="Median divided by the robust standard deviation of certain white matter.",
     ),
     Rule(
         name="cnr",
-        title="contrast to noise",
+        title="contrast-to-noise ratio",
         unit="",
         side="low",
-        meaning="White minus grey matter over the noise of both (Magnotta and Friedman 2006).",
+        meaning="White minus grey matter signal, divided by the noise of both (Magnotta and "
+        "Friedman 2006).",
     ),
     Rule(
         name="contrast",
         title="T1 contrast",
         unit="",
         side="low",
-        meaning="Median of white over that of grey matter; T1 shows white matter brighter.",
+        meaning="Median of white matter divided by that of grey matter; white matter is brighter "
+        "in T1.",
     ),
     Rule(
         name="brain_litres",
-        title="size of the brain",
+        title="brain volume",
         unit="litres",
         side="range",
-        meaning="Brain mask's volume by the header's voxel size: a wrong header shows here.",
+        meaning="Volume of the brain mask by the header's voxel size; detects a wrong header.",
     ),
     Rule(
         name="stretch",
         title="proportions",
         unit="",
         side="high",
-        meaning="Largest over smallest scale of the registration: a wrong slice distance shows "
-        "here.",
+        meaning="Ratio of the largest to the smallest scale of the registration; detects a wrong "
+        "slice distance.",
     ),
     Rule(
         name="spacing_mm",
@@ -238,30 +239,30 @@ RULES: tuple[Rule, ...] = (
         title="grey levels",
         unit="",
         side="low",
-        meaning="Distinct values above the background.",
+        meaning="Number of distinct values above the background.",
     ),
     Rule(
         name="holes",
         title="signal loss",
         unit="",
         side="high",
-        meaning="Share of voxels deep in the brain, cerebellum apart, that hold no signal.",
+        meaning="Fraction of voxels deep in the brain, outside the cerebellum, without signal.",
     ),
     Rule(
         name="cerebellum",
         title="cerebellum",
         unit="",
         side="low",
-        meaning="Share of the cerebellum's place that shows tissue: a cerebellum that was cut away "
-        "or masked out shows here.",
+        meaning="Fraction of the cerebellum region with tissue; detects a cerebellum that was cut "
+        "off or masked out.",
     ),
     Rule(
         name="fluid_asymmetry_ml",
-        title="fluid on one side",
+        title="fluid asymmetry",
         unit="ml",
         side="high",
-        meaning="Dark volume deep in one hemisphere beyond that in the other: a cavity, an old "
-        "infarct or a large cyst shows here.",
+        meaning="Difference in dark volume between the hemispheres, deep in the brain; detects a "
+        "cavity, an old infarct or a large cyst.",
     ),
     Rule(
         name="background",
@@ -269,14 +270,14 @@ RULES: tuple[Rule, ...] = (
         unit="",
         side="high",
         meaning="Signal at the edge of the field of view, from 0 (the darkest) to 1 (bright "
-        "tissue): a background that is not the darkest value shows here.",
+        "tissue); detects a background that is not the darkest value.",
     ),
     Rule(
         name="slice_break",
-        title="continuity of slices",
+        title="slice continuity",
         unit="",
         side="low",
-        meaning="Lowest correlation of a slice with the mean of those 3 mm before and behind it: a "
-        "lost, shifted or noisy slice shows here.",
+        meaning="Lowest correlation of a slice with the mean of those 3 mm on either side; detects "
+        "a lost, shifted or noisy slice.",
     ),
 )

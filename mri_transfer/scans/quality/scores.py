@@ -1,7 +1,7 @@
-"""Scores: what one scan's voxels say about how far it is to be trusted.
+"""Quality scores of one scan.
 
-Every score is a function of one scan. Its source is named in `mri_transfer.scans.quality.rules`,
-beside its thresholds.
+Every score is a function of one scan. `mri_transfer.scans.quality.rules` gives its source and
+thresholds.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from mri_transfer.scans.volumes import Volume
 
 __all__ = ["HISTOGRAM_EDGES", "ScanScores", "ScoreStore", "measure_scan", "score_key"]
 
-#: Raise when the same scan would get other scores.
+#: Increment when the same scan would get other scores.
 _SCHEMA = "mri-transfer/scores/3"
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
-#: Bins of a scan's histogram: signal over the brain's median.
+#: Bins of a scan's histogram: signal divided by the brain's median.
 HISTOGRAM_EDGES = np.linspace(0.0, 2.0, 41)
 
-_SURE = 0.9  # probability from which a voxel counts as that tissue
+_SURE = 0.9  # tissue probability above which a voxel is used
 _DEEP_MM = 6.0
 _DARK_SHARE = 0.01
-#: What is darker than this share of the brain's median is fluid.
+#: Voxels darker than this fraction of the brain's median are fluid.
 _FLUID_SHARE = 0.45
-#: The cerebellum lies behind and below these template positions (y and z).
+#: The cerebellum is posterior and inferior to these template positions (y and z).
 _CEREBELLUM_MM = (-45.0, -25.0)
-#: How far apart slices are compared: resampling makes those that are closer alike, noise as well.
+#: Distance of compared slices: resampling makes closer ones similar, including their noise.
 _SLICE_GAP_MM = 3.0
-#: Slices that show less than this share of the largest one's brain are not compared.
+#: Slices with less than this fraction of the largest slice's brain area are not compared.
 _MIN_SLICE_SHARE = 0.5
 _NO_TISSUE: dict[str, float | None] = {"snr": None, "cnr": None, "contrast": None}
 
@@ -55,9 +55,9 @@ class ScanScores:
     values : dict of str to float or None
         By name; None where a score is not defined.
     turn : int
-        How the content lies against the header: position in `preparation.pose.TURNS`.
+        Orientation of the content relative to the header: index into `preparation.pose.TURNS`.
     histogram : tuple of float
-        Share of the brain's voxels in each bin of `HISTOGRAM_EDGES`, sums to 1.
+        Fraction of the brain's voxels in each bin of `HISTOGRAM_EDGES`; sums to 1.
     """
 
     values: dict[str, float | None]
@@ -71,9 +71,9 @@ def measure_scan(raw: Volume, prepared: PreparedScan) -> ScanScores:
     Parameters
     ----------
     raw : Volume
-        The scan as it came.
+        The original scan.
     prepared : PreparedScan
-        What preparation made of it.
+        The prepared scan.
 
     Returns
     -------
@@ -113,32 +113,32 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _orientation(prepared: PreparedScan) -> dict[str, float | None]:
-    """How the head lies; undefined if nobody looked, because registration was switched off."""
+    """Return the orientation scores; undefined if registration is switched off."""
     if prepared.alignment is None and not prepared.passed_through:
         return {"turned": None, "turn_lead": None}
     alignment = prepared.alignment
     return {
         "information": None if alignment is None else alignment.information,
         "turned": float(prepared.turn != 0),
-        "turn_lead": prepared.lead,
+        "turn_lead": prepared.margin,
     }
 
 
 def _fit(prepared: PreparedScan, image: Any) -> dict[str, float | None]:
-    """How well the brain covers the template, and how much it looks like it."""
+    """Return the brain's overlap, similarity and coverage relative to the template."""
     template = load_template()
     expected = template.mask_on(image)
     mask, covered = prepared.mask, prepared.covered
     both = mask & expected
-    # An old brain is like the aged template, a young one like the template.
-    pictures = template.tissue_on(image, "t1"), aged_template_on(image)
+    # An old brain resembles the aged template, a young one the template.
+    templates = template.tissue_on(image, "t1"), aged_template_on(image)
     seen = expected & covered
     slab = prepared.passed_through and is_slab(prepared.volume)
     return {
         "dice": float(2 * both.sum() / max(int(mask.sum() + seen.sum()), 1)),
         "similarity": None
         if slab
-        else max(_correlation(prepared.volume.voxels[both], t1[both]) for t1 in pictures),
+        else max(_correlation(prepared.volume.voxels[both], t1[both]) for t1 in templates),
         "coverage": None if slab else float(seen.sum() / max(int(expected.sum()), 1)),
     }
 
@@ -146,9 +146,9 @@ def _fit(prepared: PreparedScan, image: Any) -> dict[str, float | None]:
 def _tissue(
     voxels: FloatArray, mask: BoolArray, image: Any, median: float
 ) -> dict[str, float | None]:
-    """Signal and contrast to noise from voxels that are surely of one tissue."""
+    """Return SNR, CNR and contrast from voxels that are certainly of one tissue."""
     template = load_template()
-    # Where an atrophied brain has fluid, the template's tissue says nothing.
+    # The template's tissue maps are invalid where an atrophied brain has fluid.
     solid = mask & (voxels > _FLUID_SHARE * median)
     white, grey = (
         voxels[solid & (template.tissue_on(image, tissue) > _SURE)] for tissue in ("white", "grey")
@@ -165,13 +165,13 @@ def _tissue(
 
 
 def _robust_sd(values: FloatArray) -> float:
-    """Return a standard deviation in which a few strays do not count (interquartile range)."""
+    """Return the standard deviation estimated from the interquartile range, robust to outliers."""
     low, high = np.percentile(values, (25, 75))
     return float((high - low) / 1.349)
 
 
 def _shape(prepared: PreparedScan) -> dict[str, float | None]:
-    """Size and proportions of the brain by the header's voxel size."""
+    """Return volume and proportions of the brain by the header's voxel size."""
     alignment = prepared.alignment
     if alignment is None:
         return {"brain_litres": None, "stretch": None}
@@ -182,12 +182,12 @@ def _shape(prepared: PreparedScan) -> dict[str, float | None]:
 
 
 def _signal_loss(prepared: PreparedScan, image: Any, median: float) -> dict[str, float | None]:
-    """Where the brain shows no tissue: anywhere deep, in the cerebellum, on one side only."""
+    """Return scores of missing tissue: deep in the brain, in the cerebellum, on one side."""
     from scipy import ndimage
 
     voxels = prepared.volume.voxels
     if prepared.passed_through:
-        # Its space may be another one: its own outline says where the brain is deep.
+        # It may be in another space: use its own outline.
         depth = round(_DEEP_MM / min(prepared.volume.spacing_mm))
         deep = ndimage.binary_erosion(prepared.mask, iterations=depth, border_value=1)
         return {"holes": _share(voxels[deep] <= _DARK_SHARE * median)}
@@ -221,7 +221,7 @@ def _positions_mm(volume: Volume) -> tuple[npt.NDArray[np.float64], ...]:
 
 
 def _background(voxels: FloatArray, prepared: PreparedScan) -> float | None:
-    """Signal at the edge of the field of view, from the darkest (0) to bright tissue (1)."""
+    """Return the signal at the edge of the field of view, from darkest (0) to bright tissue (1)."""
     if prepared.passed_through and is_slab(prepared.volume):
         return None
     faces = np.concatenate(
@@ -229,13 +229,13 @@ def _background(voxels: FloatArray, prepared: PreparedScan) -> float | None:
     )
     darkest = float(np.percentile(voxels, 0.1))
     bright = float(np.percentile(voxels, 90.0))
-    # The neck or the crown may fill a face; most of the edge is air.
+    # The neck or the crown may fill one face; most of the edge is air.
     edge = float(np.median(faces))
     return (edge - darkest) / (bright - darkest) if bright > darkest else None
 
 
 def _slice_break(volume: Volume, mask: BoolArray) -> float | None:
-    """Lowest correlation of a slice with the mean of those before and behind, over all axes."""
+    """Return the lowest correlation of a slice with the mean of its neighbours, over all axes."""
     lowest = []
     for axis, edge_mm in enumerate(volume.spacing_mm):
         planes, inside = np.moveaxis(volume.voxels, axis, 0), np.moveaxis(mask, axis, 0)
@@ -250,7 +250,7 @@ def _slice_break(volume: Volume, mask: BoolArray) -> float | None:
 
 
 def _correlation(a: FloatArray, b: FloatArray) -> float:
-    """Return Pearson's correlation; 0 if one of the two does not vary by more than rounding."""
+    """Return Pearson's correlation; 0 if either array is constant up to rounding."""
     pair = np.stack([a, b]).astype(np.float64)
     if a.size < 2 or (np.ptp(pair, axis=1) <= 1e-6 * np.abs(pair).max(axis=1)).any():
         return 0.0
@@ -258,7 +258,7 @@ def _correlation(a: FloatArray, b: FloatArray) -> float:
 
 
 def _sharpness(voxels: FloatArray, mask: BoolArray, median: float) -> float | None:
-    """Mean gradient inside the brain per millimetre, over the brain's median signal."""
+    """Return the mean gradient per voxel inside the brain, divided by its median signal."""
     from scipy import ndimage
 
     inner = ndimage.binary_erosion(mask, iterations=2)
@@ -269,7 +269,7 @@ def _sharpness(voxels: FloatArray, mask: BoolArray, median: float) -> float | No
 
 
 def _entropy_focus(voxels: FloatArray) -> float | None:
-    """Atkinson's entropy focus criterion, 0 (all energy in one voxel) to 1 (spread evenly)."""
+    """Return Atkinson's entropy focus criterion, 0 (all energy in one voxel) to 1 (uniform)."""
     signal = voxels.astype(np.float64) - float(voxels.min())
     energy = float(np.sqrt(np.square(signal).sum()))
     if energy == 0:
@@ -295,7 +295,7 @@ class ScoreStore(JsonStore):
         Raises
         ------
         StoreError
-            If the entry is missing or cannot be trusted.
+            If the entry is missing or invalid.
         """
         read = self._read(key)
         return ScanScores(**{**read, "histogram": tuple(read["histogram"])})

@@ -1,4 +1,4 @@
-"""Verdicts: each score against its thresholds, each scan against its scores."""
+"""Verdicts on scores and scans."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _ORDER: tuple[Verdict, ...] = ("none", "pass", "warn", "fail")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JudgedScore:
-    """One score of one scan, judged.
+    """One score of one scan, with its verdict.
 
     Parameters
     ----------
     name : str
         Column of quality.csv, such as ``snr``.
     title : str
-        The same in words.
+        Name for the report.
     unit : str
-        Such as ``mm``; empty for a pure number.
+        Such as ``mm``; empty for dimensionless scores.
     value : float or None
-        None if the score is not defined on this scan.
+        None if the score is undefined for this scan.
     verdict : str
-        ``pass``, ``warn``, ``fail``, or ``none`` for a score without thresholds or without value.
+        ``pass``, ``warn``, ``fail``, or ``none`` for a score without thresholds or value.
     thresholds : str
-        What is demanded, in words; empty without thresholds.
+        The thresholds as text; empty without thresholds.
     meaning : str
-        One sentence: what the score says and where its method comes from.
+        One sentence on the meaning of the score and the source of its method.
     """
 
     name: str
@@ -45,7 +45,7 @@ class JudgedScore:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScanQuality:
-    """How far one scan is to be trusted.
+    """The quality verdict on one scan.
 
     Parameters
     ----------
@@ -54,11 +54,11 @@ class ScanQuality:
     verdict : str
         The worst of the scores' verdicts.
     kept : bool
-        True if the scan failed and the user keeps it all the same.
+        True if the scan failed but the user keeps it.
     passed_through : bool
-        True if the scan was ready as it came.
+        True if the scan was already prepared and is used unchanged.
     turn : str
-        How the content lies against the header, in words; empty if they agree.
+        Orientation of the content relative to the header, as text; empty if they agree.
     scores : tuple of JudgedScore
     """
 
@@ -72,7 +72,7 @@ class ScanQuality:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Every score that did not pass, the failures first, each a sentence."""
+        """Every score that did not pass, as text; failures first."""
         ordered = sorted(self.scores, key=lambda score: -_ORDER.index(score.verdict))
         return tuple(
             f"{score.title}: {self.turn}" if score.name == "turned" else _reason(score)
@@ -89,12 +89,12 @@ def _reason(score: JudgedScore) -> str:
 
 def _shown(score: JudgedScore) -> str:
     unit = f" {score.unit}" if score.unit else ""
-    # Three digits that count, and no powers of ten.
+    # Three significant digits, without exponents.
     value = score.value or 0.0
     shown = f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return f"{shown}{unit} ({score.thresholds})"
 
 
 def worst(verdicts: list[Verdict]) -> Verdict:
-    """Return the worst of some verdicts; ``pass`` if there is none."""
+    """Return the worst of the verdicts; ``pass`` if there are none."""
     return max(["pass", *verdicts], key=_ORDER.index)

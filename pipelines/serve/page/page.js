@@ -1,6 +1,6 @@
 "use strict";
 
-/* Everything that comes from outside is set as text, never as markup. */
+/* External data is inserted as text, never as markup. */
 
 const by = (id) => document.getElementById(id);
 const form = by("form"), send = by("send"), statusLine = by("status"), result = by("result");
@@ -14,7 +14,7 @@ function make(name, text, className) {
   return one;
 }
 
-/* Rounding must not turn what is likely into what is certain. */
+/* Rounding must not turn likely into certain. */
 function percent(share) {
   if (share > 0.99 && share < 1) return "over 99\u00a0%";
   return share < 0.01 && share > 0 ? "under 1\u00a0%" : `${(100 * share).toFixed(0)}\u00a0%`;
@@ -42,7 +42,7 @@ function drawBar(said) {
   return bar;
 }
 
-/* The same list wherever a prediction is shown; what is said of the model stands above the form too. */
+/* Used for warnings about a prediction, and for those about the model above the form. */
 function addWarnings(warnings, to) {
   for (const one of warnings) {
     const line = make("p", null, "mark");
@@ -61,16 +61,16 @@ function addNumber(said, to) {
   }
   to.append(line, drawBar(said));
   const facts = [
-    [said.call === "undecided" ? "By the threshold alone" : "Called",
-      `${said.label} (from ${percent(said.threshold)} on: ${said.positive_label})`],
-    ["With other training patients", `${percent(said.score_low)} to ${percent(said.score_high)}`],
+    [said.call === "undecided" ? "By the threshold alone" : "Predicted label",
+      `${said.label} (threshold for ${said.positive_label}: ${percent(said.threshold)})`],
+    ["Bootstrap interval", `${percent(said.score_low)} to ${percent(said.score_high)}`],
   ];
   if (said.labels) {
     const kept = said.labels.labels;
     facts.push([
       "Cannot be ruled out",
-      `${kept.length ? kept.join(", ") : "no label fits"} (such sets hold the true label for ` +
-        `${percent(said.labels.coverage)} of patients like those trained on)`,
+      `${kept.length ? kept.join(", ") : "no label"} (such sets contain the true label for ` +
+        `${percent(said.labels.coverage)} of patients like the training patients)`,
     ]);
   }
   addList(facts, to);
@@ -84,7 +84,7 @@ function addList(facts, to) {
 
 function addReasons(said, to) {
   if (!said.reasons.length) return;
-  to.append(make("h3", "Why the model was not made for this scan"));
+  to.append(make("h3", "Why this scan is outside the input contract"));
   const list = make("ul");
   for (const reason of said.reasons) list.append(make("li", reason));
   to.append(list);
@@ -93,7 +93,7 @@ function addReasons(said, to) {
 function addChecks(said, to) {
   if (!said.checks.length) return;
   const details = make("details");
-  details.append(make("summary", "What was checked"));
+  details.append(make("summary", "Checks"));
   const table = make("table"), head = make("thead"), body = make("tbody"), row = make("tr");
   for (const title of ["Condition", "Result", "Found", "Expected"]) {
     const cell = make("th", title);
@@ -112,7 +112,7 @@ function addChecks(said, to) {
   const scroll = make("div", null, "scroll");
   scroll.tabIndex = 0;
   scroll.setAttribute("role", "region");
-  scroll.setAttribute("aria-label", "What was checked");
+  scroll.setAttribute("aria-label", "Checks");
   scroll.append(table);
   details.append(scroll);
   to.append(details);
@@ -122,25 +122,25 @@ function addJson(said, to) {
   const details = make("details"), text = make("pre", JSON.stringify(said, null, 2));
   text.tabIndex = 0;
   text.setAttribute("role", "region");
-  text.setAttribute("aria-label", "The whole answer as JSON");
-  details.append(make("summary", "The whole answer as JSON"), text);
+  text.setAttribute("aria-label", "Full response as JSON");
+  details.append(make("summary", "Full response as JSON"), text);
   to.append(details);
 }
 
 function showPrediction(said) {
   const to = by("said");
   const titles = {
-    predicted: `${said.scan_id}: ${said.call === "undecided" ? "" : "called "}${said.call}`,
+    predicted: `${said.scan_id}: ${said.call === "undecided" ? "" : "predicted "}${said.call}`,
     abstained: `${said.scan_id}: the model abstains`,
-    forced: `${said.scan_id}: scored against advice`,
+    forced: `${said.scan_id}: scored outside the input contract`,
   };
   addWarnings(said.warnings, to);
   if (said.score !== null) addNumber(said, to);
   addReasons(said, to);
   addChecks(said, to);
-  to.append(make("h3", "About this answer"));
+  to.append(make("h3", "About this prediction"));
   addList([
-    ["Quality of the scan", { pass: "good", warn: "with warnings", fail: "poor", none: "not judged" }[said.quality]],
+    ["Scan quality", { pass: "good", warn: "with warnings", fail: "poor", none: "not judged" }[said.quality]],
     ["Scan, SHA-256", said.scan_sha256],
     ["Model", `version ${said.bundle_version}, ${said.bundle_digest}`],
   ], to);
@@ -177,7 +177,7 @@ async function answerTo(form) {
     const response = await fetch("predict", { method: "POST", body, headers: headers() });
     return [response.ok, await response.json()];
   } catch (error) {
-    return [false, { what: "the service did not answer", remedy: "Try again; if it stays silent, ask whoever runs it" }];
+    return [false, { what: "the service did not answer", remedy: "Try again; if it still does not answer, ask the administrator" }];
   }
 }
 
@@ -187,7 +187,7 @@ form.addEventListener("submit", async (event) => {
   working = true;
   send.setAttribute("aria-disabled", "true");
   result.hidden = true;
-  statusLine.textContent = "Working on the scan. A prepared one takes seconds, a raw one up to a minute.";
+  statusLine.textContent = "Processing the scan. A prepared scan takes seconds, a raw one up to a minute.";
   const [isGood, content] = await answerTo(form);
   show(isGood ? showPrediction : showFault, content, !isGood);
   send.removeAttribute("aria-disabled");
@@ -222,7 +222,7 @@ async function introduce() {
   limits = await (await fetch("version")).json();
   addWarnings(limits.warnings, by("warnings"));
   by("about").textContent = `Model version ${limits.bundle_version}, trained on ${limits.n_patients} patients. ` +
-    `At most ${limits.max_megabytes} MB a scan. mri-transfer ${limits.mri_transfer}.`;
+    `At most ${limits.max_megabytes} MB per scan. mri-transfer ${limits.mri_transfer}.`;
 }
 
 introduce().catch(() => { statusLine.textContent = "The service does not answer."; });

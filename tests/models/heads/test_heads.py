@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mri_transfer.errors import HeadError, StoreError
 from mri_transfer.metrics.discrimination import auc
+from mri_transfer.models import heads
 from mri_transfer.models.heads import (
     AttentionHeadSpec,
     Fit,
@@ -20,6 +21,7 @@ from mri_transfer.models.heads import (
     PublishedHeadSpec,
     apply_head,
     fit_heads,
+    head_module,
 )
 from mri_transfer.models.heads.published import _glorot
 from tests.synthetic import feature_table
@@ -128,6 +130,45 @@ def test_a_fit_without_both_labels_is_refused() -> None:
         fit_heads(SPECS[0], table, labels, [Fit(train=_mask(table, healthy), seed=0)])
 
 
+def test_a_height_without_a_training_slice_is_refused() -> None:
+    table, labels = feature_table(n_slices=4)
+    train = np.ones(table.features.shape[:2], dtype=bool)
+    train[:, 2] = False
+    with pytest.raises(HeadError, match=r"slices 2 of 4.*at every height.*more patients"):
+        list(fit_heads(SPECS[0], table, labels, [Fit(train=train, seed=0)]))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+@pytest.mark.parametrize("spec", SPECS[1:], ids=KINDS[1:])
+def test_heads_are_trained_on_the_device_that_is_asked_for(
+    spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that seems to have a GPU: whoever touches it here fails."""
+    table, labels = feature_table(n_patients=8)
+    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
+    monkeypatch.setattr(heads, "resolve_device", lambda name: "cuda" if name == "auto" else name)
+    ((_, head),) = fit_heads(spec, table, labels, [fit], device="cpu")
+    assert np.isfinite(apply_head(head, table.features).logits).all()
+    with pytest.raises((RuntimeError, AssertionError), match=r"NVIDIA|CUDA"):
+        list(fit_heads(spec, table, labels, [fit], device="auto"))
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=KINDS)
+def test_a_head_whose_tensors_do_not_fit_each_other_is_refused(spec) -> None:
+    table, labels = feature_table(n_patients=8)
+    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
+    ((_, head),) = fit_heads(spec, table, labels, [fit])
+    for name, values in head.tensors.items():
+        wrong = (values[..., None], values.astype(np.complex64), np.append(values, 0))
+        # The number of slices of a linear head stands in its bias alone.
+        alone = (spec.kind, name) == ("linear", "bias")
+        for other in wrong[:2] if alone else wrong:
+            with pytest.raises(HeadError, match="does not fit"):
+                head_module(dataclasses.replace(head, tensors={**head.tensors, name: other}))
+    with pytest.raises(HeadError, match="not the tensors"):
+        head_module(dataclasses.replace(head, tensors={}))
+
+
 def test_the_linear_head_is_logistic_regression_on_patient_means() -> None:
     table, labels = feature_table(n_patients=30, n_features=5)
     fit = Fit(train=_mask(table, table.patient_ids), seed=0)
@@ -198,12 +239,12 @@ def test_two_sessions_of_a_patient_count_as_one_patient() -> None:
         patient_ids=table.patient_ids[:-1],
         z_mm=table.z_mm[:-1],
     )
-    heads = []
+    fitted = []
     for one, values in ((doubled, labels), (single, labels[:-1])):
         fit = Fit(train=np.ones(one.features.shape[:2], dtype=bool), seed=0)
         ((_, head),) = fit_heads(LinearHeadSpec(inverse_l2=(0.1,)), one, values, [fit])
-        heads.append(head)
-    np.testing.assert_allclose(heads[0].tensors["weight"], heads[1].tensors["weight"], atol=1e-6)
+        fitted.append(head.tensors["weight"])
+    np.testing.assert_allclose(*fitted, atol=1e-6)
 
 
 def test_the_published_head_follows_rmsprop_step_by_step() -> None:

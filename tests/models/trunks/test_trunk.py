@@ -18,7 +18,8 @@ from mri_transfer.models.features import (
     feature_key,
     resolve_features,
 )
-from mri_transfer.models.trunks import Trunk, TrunkSpec, find_weights, load_trunk, trunk_digest
+from mri_transfer.models.trunks import Trunk, TrunkSpec, load_trunk, trunk_digest
+from mri_transfer.models.trunks.vgg16_weights import find_weights
 from mri_transfer.scans.slices import SliceStack
 
 SPEC = TrunkSpec(layer="block5_pool")
@@ -83,7 +84,7 @@ def test_unit_scaling_divides_by_255_without_a_mean() -> None:
     network = load_trunk(
         dataclasses.replace(SPEC, input_scaling="unit"), precision="fp32", device="cpu"
     )
-    seen = network.to_input(_pixels(1))
+    seen = network.network.to_input(_pixels(1))
     torch.testing.assert_close(seen[0, 1], _pixels(1)[0].float() / 255)
     assert seen.shape[1] == 3
 

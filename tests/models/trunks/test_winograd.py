@@ -90,7 +90,7 @@ def test_a_block_is_its_part_of_the_whole_and_writes_nothing_else() -> None:
 
 def _direct_pass(trunk: Trunk, pixels: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
-        return trunk.network(trunk.to_input(pixels))
+        return trunk.network(pixels)
 
 
 def _on_black(height: int, width: int) -> torch.Tensor:
@@ -241,9 +241,9 @@ def test_features_from_before_are_read_only_where_nothing_changed() -> None:
         return feature_key(slices="a", trunk_spec=TrunkSpec(), feature_spec=spec)
 
     full = FeatureSpec(precision="fp32", device="cpu")
-    assert trunk_arithmetic(precision="fp32", device="cpu") != "direct"
+    assert trunk_arithmetic(SPEC, precision="fp32", device="cpu") != "direct"
     assert now(full) != before(full)
     for precision, device in (("bf16", "cpu"), ("fp32", "cuda"), ("bf16", "cuda")):
-        assert trunk_arithmetic(precision=precision, device=device) == "direct"
+        assert trunk_arithmetic(SPEC, precision=precision, device=device) == "direct"
         spec = FeatureSpec(precision=precision, device=device)
         assert now(spec) == before(spec)

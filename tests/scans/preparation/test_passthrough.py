@@ -52,7 +52,7 @@ def test_a_brain_in_template_space_passes_untouched(make: Callable[[Volume], Vol
     assert prepared.steps == ()
     assert prepared.alignment is None
     assert prepared.turn == 0
-    assert prepared.lead > 0
+    assert prepared.margin > 0
     assert prepared.covered.all()
     assert (prepared.mask >= (volume.voxels > 0)).mean() > 0.999
 

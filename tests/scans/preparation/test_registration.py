@@ -42,12 +42,12 @@ ON_THE_SIDE = next(
 
 
 def _same(a: Alignment, b: Alignment) -> bool:
-    return (a.matrix.tobytes(), a.turn, a.tilt_deg, a.information, a.lead) == (
+    return (a.matrix.tobytes(), a.turn, a.tilt_deg, a.information, a.margin) == (
         b.matrix.tobytes(),
         b.turn,
         b.tilt_deg,
         b.information,
-        b.lead,
+        b.margin,
     )
 
 
@@ -55,8 +55,8 @@ def test_the_placement_of_a_made_head_is_recovered() -> None:
     head, found = some_head(), aligned_head()
     assert placement_error_mm(found.matrix, head) < 1.5
     assert found.turn == 0
-    assert found.lead > 0.05
-    assert found.information > found.lead
+    assert found.margin > 0.05
+    assert found.information > found.margin
     assert found.volume_ratio == pytest.approx(np.linalg.det(head.matrix[:3, :3]), rel=0.05)
     assert found.tilt_deg == pytest.approx(11, abs=1.5)  # 9, -4 and 5 degrees about x, y, z
 
@@ -185,5 +185,5 @@ def test_heads_as_scanners_give_them_are_registered(name: str) -> None:
     found = align(image_of_volume(load_volume(path, scan_id=name)))
     assert found.turn == 0
     assert found.information > 0.45
-    assert found.lead > 0.2
+    assert found.margin > 0.2
     assert 0.5 < found.volume_ratio < 0.9

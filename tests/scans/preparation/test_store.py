@@ -44,11 +44,11 @@ def _prepared() -> PreparedScan:
         mask=mask,
         covered=covered,
         alignment=Alignment(
-            matrix=MATRIX, turn=3, tilt_deg=14.25, information=1.0 / 3, lead=0.1 + 0.2
+            matrix=MATRIX, turn=3, tilt_deg=14.25, information=1.0 / 3, margin=0.1 + 0.2
         ),
         steps=("affine registration", "resampling to 1 mm", "brain mask: own"),
         turn=3,
-        lead=0.1 + 0.2,
+        margin=0.1 + 0.2,
     )
 
 
@@ -68,7 +68,7 @@ def test_what_was_put_in_comes_out_again(store: PreparedStore) -> None:
         assert getattr(after, name).dtype == np.bool_
     np.testing.assert_array_equal(after.volume.voxels, before.volume.voxels)
     np.testing.assert_array_equal(after.volume.affine, before.volume.affine)
-    assert (after.steps, after.turn, after.lead) == (before.steps, before.turn, before.lead)
+    assert (after.steps, after.turn, after.margin) == (before.steps, before.turn, before.margin)
     assert after.alignment is not None
     np.testing.assert_array_equal(after.alignment.matrix, MATRIX)
     assert (after.alignment.tilt_deg, after.alignment.information) == (14.25, 1.0 / 3)
@@ -91,13 +91,13 @@ def test_the_same_scan_is_the_same_bytes(store: PreparedStore, tmp_path: Path) -
 
 def test_a_scan_that_passed_through_is_its_facts_alone(store: PreparedStore) -> None:
     raw = _raw()
-    store.put(KEY, PreparedScan.as_it_is(raw, turn=2, lead=0.25))
+    store.put(KEY, PreparedScan.unchanged(raw, turn=2, margin=0.25))
     assert KEY in store
     assert [path.name for path in store.folder.rglob("*.*")] == [f"{KEY}.json"]
     after = store.get(KEY, raw)
     assert after.volume is raw
     assert after.passed_through
-    assert (after.turn, after.lead) == (2, 0.25)
+    assert (after.turn, after.margin) == (2, 0.25)
 
 
 @pytest.mark.parametrize("missing", ["volume_path", "mask_path", "path"])

@@ -101,7 +101,7 @@ def test_one_bad_score_is_enough() -> None:
     assert quality.verdict == "fail"
     assert [reason.partition(":")[0] for reason in quality.reasons] == [
         "overlap with the template",
-        "signal to noise",
+        "signal-to-noise ratio",
     ]
 
 
@@ -141,7 +141,7 @@ def test_a_scan_that_could_not_be_registered_is_not_blamed_for_how_it_lies() -> 
 def test_the_headers_orientation_that_is_kept_in_doubt_is_warned_of() -> None:
     quality = _one(_scan(turn_lead=-0.08))
     assert quality.verdict == "warn"
-    assert quality.reasons[0].startswith("certainty of the orientation")
+    assert quality.reasons[0].startswith("orientation margin")
 
 
 def test_a_scan_to_keep_is_kept_only_if_it_fails() -> None:

@@ -59,11 +59,11 @@ def _scan(
             turn=0,
             tilt_deg=3.5,
             information=0.7,
-            lead=0.25,
+            margin=0.25,
         ),
         steps=("affine registration",),
         turn=0,
-        lead=0.25,
+        margin=0.25,
     )
     return volume, dataclasses.replace(prepared, **changes)
 
@@ -130,7 +130,7 @@ def test_litres_count_the_voxels_own_size(tissue: dict[str, Any]) -> None:
 
 
 def test_a_scan_that_was_not_registered_has_no_size(tissue: dict[str, Any]) -> None:
-    values = _values(tissue["t1"], tissue, alignment=None, lead=0.0)
+    values = _values(tissue["t1"], tissue, alignment=None, margin=0.0)
     assert values["brain_litres"] is values["stretch"] is values["tilt_deg"] is None
     # Nobody has looked how it lies: that is no doubt about it.
     assert values["turned"] is values["turn_lead"] is None

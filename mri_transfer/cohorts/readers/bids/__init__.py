@@ -1,1 +1,1 @@
-"""Reads a BIDS data set."""
+"""Reader of BIDS data sets."""

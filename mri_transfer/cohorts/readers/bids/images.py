@@ -1,4 +1,4 @@
-"""The images of a BIDS data set: found, told apart by their entities, and filtered by them."""
+"""Find the images of a BIDS data set and filter them by their entities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["BidsImage", "EntityFilters", "find_images", "ignored_by_bids"]
 EntityFilters = Mapping[str, str | Sequence[str]]
 
 _EXTENSIONS = (".nii.gz", ".nii")
-#: Folders of a data set that may hold other data sets, or images from before they were sorted.
+#: Folders that may contain other data sets, or unsorted images.
 _NOT_RAW = frozenset({"code", "derivatives", "rawdata", "sourcedata", "stimuli"})
 #: Entities whose values are numbers: 1 and 01 are the same.
 _COUNTED = frozenset({"chunk", "echo", "flip", "inv", "run", "split"})
@@ -36,7 +36,7 @@ class BidsImage:
     scan_id : str
         The file's name without suffix and extension.
     entities : mapping
-        What the name says: entity to value, such as ``{"sub": "01", "acq": "mprage"}``.
+        Values by entity, from the file name, such as ``{"sub": "01", "acq": "mprage"}``.
     """
 
     path: str
@@ -49,10 +49,10 @@ class BidsImage:
 def find_images(
     root: Path, *, suffix: str, filters: EntityFilters | None = None
 ) -> tuple[list[BidsImage], tuple[str, ...]]:
-    """Find the images of a suffix, wherever BIDS puts them.
+    """Find the images with a suffix, in any folder that BIDS allows.
 
-    Images that ``.bidsignore`` names, and those below folders called derivatives, sourcedata,
-    rawdata, code or stimuli, are left out.
+    Images matched by ``.bidsignore`` and those below folders named derivatives, sourcedata,
+    rawdata, code or stimuli are left out.
 
     Parameters
     ----------
@@ -61,9 +61,8 @@ def find_images(
     suffix : str
         Such as ``T1w``.
     filters : mapping, optional
-        Entity to the value or values that are wanted, ``{"ses": "01", "run": ["1", "2"]}``; a
-        value may carry its entity (``ses-01``), and an empty one stands for images without the
-        entity.
+        Value or values by entity, ``{"ses": "01", "run": ["1", "2"]}``; a value may include the
+        entity (``ses-01``), and an empty one selects images without the entity.
 
     Returns
     -------
@@ -75,11 +74,11 @@ def find_images(
     Raises
     ------
     ManifestError
-        With all faults at once: no images, an image in another patient's folder, a filter that
-        matches nothing.
+        Listing every fault: no images, an image in another patient's folder, a filter that matches
+        nothing.
     """
     if not root.is_dir():
-        fault = Fault("there is no such folder", remedy="Name the BIDS data set's folder")
+        fault = Fault("no such folder", remedy="Give the BIDS data set's folder")
         raise ManifestError(str(root), [fault])
     images = sorted(_indexed(root, suffix), key=lambda image: image.path)
     ignored = ignored_by_bids(root, [image.path for image in images])
@@ -100,8 +99,8 @@ def find_images(
 def _indexed(root: Path, suffix: str) -> Iterator[BidsImage]:
     import bids2table  # slow: it pulls in pyarrow
 
-    # bids2table takes brackets in the folder's name for a pattern, skips folders with a dot in
-    # their name, and remembers folders it has seen; a fresh, plain name avoids all three.
+    # bids2table treats brackets in the folder's name as a pattern, skips folders with a dot in
+    # their name, and caches folders it has seen; a new link with a plain name avoids all three.
     with tempfile.TemporaryDirectory() as folder, silenced("bids2table"):
         alias = Path(folder) / "dataset"
         alias.symlink_to(root, target_is_directory=True)
@@ -123,19 +122,19 @@ def _indexed(root: Path, suffix: str) -> Iterator[BidsImage]:
 
 
 def ignored_by_bids(root: Path, paths: Sequence[str]) -> frozenset[str]:
-    """Return which of the paths ``.bidsignore`` names, by the rules of ``.gitignore``.
+    """Return the paths matched by ``.bidsignore``, with the syntax of ``.gitignore``.
 
     Parameters
     ----------
     root : Path
-        The data set's folder; without the file nothing is ignored.
+        The data set's folder; without a ``.bidsignore`` nothing is ignored.
     paths : sequence of str
-        Relative to it.
+        Relative to the folder.
 
     Raises
     ------
     ManifestError
-        If the file holds what is no pattern.
+        If a line of the file is not a pattern.
     """
     import pathspec
 
@@ -166,11 +165,11 @@ def _misplaced(images: Sequence[BidsImage]) -> Iterator[Fault]:
 
 def _no_images(suffix: str, *, n_ignored: int) -> Fault:
     return Fault(
-        f"the data set holds no {suffix} image",
-        found=f"{n_ignored} that .bidsignore names" if n_ignored else None,
-        expected=f"sub-X/[ses-Y/]anat/sub-X[_ses-Y]_{suffix}.nii.gz, X and Y being "
+        f"the data set has no {suffix} image",
+        found=f"{n_ignored} matched by .bidsignore" if n_ignored else None,
+        expected=f"sub-X/[ses-Y/]anat/sub-X[_ses-Y]_{suffix}.nii.gz, where X and Y are "
         "letters and digits",
-        remedy="Name the folder that holds the sub-X folders",
+        remedy="Give the folder that contains the sub-X folders",
     )
 
 
@@ -194,7 +193,7 @@ def _passes(image: BidsImage, filters: EntityFilters) -> bool:
 
 
 def _filter_faults(images: Sequence[BidsImage], filters: EntityFilters) -> Iterator[Fault]:
-    """Yield a fault for each value that no image has: most likely it is misspelt."""
+    """Yield a fault for each value that no image has: it is probably misspelt."""
     present = dict.fromkeys(entity for image in images for entity in image.entities)
     for entity, values in filters.items():
         for value in _wanted(entity, values):
@@ -202,17 +201,17 @@ def _filter_faults(images: Sequence[BidsImage], filters: EntityFilters) -> Itera
                 continue
             if entity not in present:
                 yield Fault(
-                    "no image has the entity that the filter asks for",
+                    "no image has the entity of the filter",
                     found=entity,
                     expected=", ".join(sorted(present)),
-                    remedy="Use the entity's short name, as in the files' names",
+                    remedy="Use the entity's short name, as in the file names",
                 )
                 break
             yield Fault(
-                "no image has the value that the filter asks for",
+                "no image has the value of the filter",
                 found=f"{entity}-{value}" if value else f"images without {entity}-",
                 expected=_values(images, entity),
-                remedy="Choose among these values",
+                remedy="Choose one of these values",
             )
 
 
@@ -225,20 +224,20 @@ def _values(images: Sequence[BidsImage], entity: str) -> str:
 
 def _nothing_passes(images: Sequence[BidsImage], filters: EntityFilters) -> Fault:
     return Fault(
-        "every value of the filters occurs, but no image has all of them",
+        "each filter matches some images, but no image matches all filters",
         found="; ".join(
             f"{entity}-{' or '.join(_wanted(entity, values))}" for entity, values in filters.items()
         ),
         expected="; ".join(_values(images, entity) for entity in filters),
-        remedy="Give fewer filters",
+        remedy="Use fewer filters",
     )
 
 
 def _ignored_notes(ignored: frozenset[str]) -> Iterator[str]:
     if ignored:
-        yield f".bidsignore names {counted(len(ignored), 'image')}, left out."
+        yield f"Left out, as .bidsignore matches them: {counted(len(ignored), 'image')}."
 
 
 def _filter_notes(n_images: int, n_kept: int) -> Iterator[str]:
     if n_kept < n_images:
-        yield f"The filters leave {n_kept} of {n_images} images."
+        yield f"The filters keep {n_kept} of {n_images} images."

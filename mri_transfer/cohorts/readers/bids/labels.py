@@ -1,4 +1,4 @@
-"""Which values of the diagnosis are labels, and a refusal of all others."""
+"""Known labels: which values of the diagnosis are accepted; others are faults."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from mri_transfer.errors import Fault
 
 __all__ = ["KnownLabels", "known_labels", "label_of", "unknown_label_faults"]
 
-#: Values of the table, to the label each stands for, or None for one that is no label.
+#: The label of each value in the table, or None for values without a label.
 KnownLabels = Mapping[str, str | None]
 
 
 def known_labels(
     labels: Sequence[str] | Mapping[str, str | None] | None,
 ) -> KnownLabels | None:
-    """Return the labels as a mapping; None if every value counts.
+    """Return the labels as a mapping; None if every value is a label.
 
     Parameters
     ----------
     labels : sequence of str or mapping, optional
-        ``("AD", "CN")``, or the table's values and what they stand for:
-        ``{"Dementia": "AD", "Control": "CN", "MCI": None}``. None or an empty text makes the
-        label of such a patient missing.
+        ``("AD", "CN")``, or the label of each value in the table:
+        ``{"Dementia": "AD", "Control": "CN", "MCI": None}``. None or an empty string makes the
+        label missing.
     """
     if labels is None:
         return None
@@ -37,32 +37,32 @@ def known_labels(
 
 
 def label_of(cell: str, known: KnownLabels) -> str | None:
-    """Return the label that a cell stands for; None for no label and for an unknown cell."""
+    """Return the label of a cell; None for no label or an unknown value."""
     return next((label for value, label in known.items() if same_cell(cell, value)), None)
 
 
 def unknown_label_faults(
     cells: Sequence[tuple[str, Origin | None]], known: KnownLabels, *, column: str, rows_of: str
 ) -> Iterator[Fault]:
-    """Yield one fault for each value that is no known label, with the rows that hold it.
+    """Yield one fault for each value that is not a known label, with its rows.
 
     Parameters
     ----------
     cells : sequence of (value, origin)
-        Every value of the label, and where it was read.
+        Each value of the label, and where it was read.
     known : mapping
         From `known_labels`.
     column : str
         The label's column.
     rows_of : str
-        The table that a fault's row counts in.
+        The table that a fault's row number refers to.
     """
     unknown: dict[str, dict[Origin | None, None]] = {}
     for value, origin in cells:
         if not any(same_cell(value, name) for name in known):
             unknown.setdefault(value, {})[origin] = None
     for value, origins in unknown.items():
-        places = [_place(origin) for origin in origins]
+        rows = [_row_name(origin) for origin in origins]
         in_rows = [
             origin.line
             for origin in origins
@@ -72,13 +72,13 @@ def unknown_label_faults(
             "unknown label",
             row=min(in_rows, default=None),
             column=column,
-            found=f"{value!r} in {listed(places, shown=20)}",
+            found=f"{value!r} in {listed(rows, shown=20)}",
             expected=", ".join(known),
-            remedy="Correct the table, or say which label the value stands for",
+            remedy="Correct the table, or map the value to a label",
         )
 
 
-def _place(origin: Origin | None) -> str:
+def _row_name(origin: Origin | None) -> str:
     if origin is None:
         return "the tables"
     return f"{origin.table} row {origin.line}"

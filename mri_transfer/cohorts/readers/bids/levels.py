@@ -1,4 +1,4 @@
-"""What the codes of a BIDS table's columns mean: the Levels of the JSON file beside the table."""
+"""Codes in a BIDS table's columns, decoded by the Levels in the table's JSON file."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ __all__ = ["SexCodes"]
 _WORDS = {
     "F": frozenset({"f", "female", "females", "woman", "women", "girl"}),
     "M": frozenset({"m", "male", "males", "man", "men", "boy"}),
-    # BIDS allows a third value, which the manifest does not know.
+    # BIDS allows a third value, which a manifest does not.
     "": frozenset({"o", "other"}),
 }
 
 
 class SexCodes:
-    """Reads the cells of a column of sexes: F, M, BIDS' `O` for other, or codes with Levels.
+    """Decodes the sex column: F, M, BIDS' `O` for other, or codes with Levels.
 
     Parameters
     ----------
     home : Path
         The data set's folder.
     column : str or None
-        The column of sexes, as its table calls it.
+        The sex column, as named in the table.
     """
 
     def __init__(self, home: Path, column: str | None) -> None:
         self._home = home
         self._column = column
         self._files: dict[str, dict[str, Any]] = {}
-        self._told: dict[str, str] = {}
+        self._decoded: dict[str, str] = {}
         self._others: set[str] = set()
 
     def of(self, patient_id: str, cell: str | None, origin: Origin | None) -> str | None:
-        """Return F, M, None for what is neither, or the cell if it cannot be understood.
+        """Return F, M, None for other, or the cell itself if it cannot be decoded.
 
         Parameters
         ----------
@@ -57,19 +57,19 @@ class SexCodes:
             meaning = self._meaning(cell, origin.table)
             sex = None if meaning is None else _sex_in(meaning)
             if sex is not None:
-                self._told[cell] = sex or "other"
+                self._decoded[cell] = sex or "other"
         if sex == "":
             self._others.add(patient_id)
         return cell if sex is None else sex or None
 
     def notes(self) -> Iterator[str]:
-        """Say which codes were read by their Levels, and for how many patients sex is `other`."""
-        if self._told:
-            codes = ", ".join(f"{code} is {sex}" for code, sex in sorted(self._told.items()))
-            yield f"Codes of {self._column} are read by the Levels of the table's JSON: {codes}."
+        """Yield the codes decoded by their Levels, and the number of patients with sex `other`."""
+        if self._decoded:
+            codes = ", ".join(f"{code} is {sex}" for code, sex in sorted(self._decoded.items()))
+            yield f"Codes of {self._column} are decoded by the Levels in the table's JSON: {codes}."
         if self._others:
             patients = counted(len(self._others), "patient")
-            yield f"Sex is other for {patients}; it is left empty, as the manifest knows F and M."
+            yield f"Sex is other for {patients}; it is left empty, as a manifest allows F and M."
 
     def _meaning(self, cell: str, table: str) -> str | None:
         levels = self._levels(table)
@@ -80,10 +80,10 @@ class SexCodes:
 
     def _levels(self, table: str) -> dict[str, Any]:
         if table not in self._files:
-            beside = Path(table).with_suffix(".json")
-            # By the principle of inheritance one file may serve all patients' tables of sessions.
-            shared = Path(beside.name.partition("_")[2] or beside.name)
-            own = (self._described(path) for path in (beside, shared))
+            sidecar = Path(table).with_suffix(".json")
+            # By the inheritance principle one file may apply to all patients' session tables.
+            shared = Path(sidecar.name.partition("_")[2] or sidecar.name)
+            own = (self._described(path) for path in (sidecar, shared))
             self._files[table] = next((levels for levels in own if levels), {})
         return self._files[table]
 
@@ -94,7 +94,7 @@ class SexCodes:
 
 
 def _sex_in(text: str) -> str | None:
-    """Return F, M, "" for other, or None if a description names none of them, or several."""
+    """Return F, M, "" for other, or None if a description names none or several of them."""
     words = set(re.findall(r"[a-z]+", text.casefold()))
     named = [sex for sex, spellings in _WORDS.items() if words & spellings]
     return named[0] if len(named) == 1 else None

@@ -1,4 +1,4 @@
-"""Cohorts in a BIDS folder: the images of one suffix, and what the tables say of the patients."""
+"""Reader of BIDS data sets: the images with one suffix, and the patients' tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mri_transfer.cohorts.manifest.manifest import BASE_COLUMNS, make_manifest
 from mri_transfer.cohorts.manifest.text_table import TextTable
-from mri_transfer.cohorts.readers.bids.faults import told_by_origin
+from mri_transfer.cohorts.readers.bids.faults import located_in_tables
 from mri_transfer.cohorts.readers.bids.images import BidsImage, EntityFilters, find_images
 from mri_transfer.cohorts.readers.bids.labels import (
     KnownLabels,
@@ -29,7 +29,7 @@ from mri_transfer.errors import Fault, ManifestError
 
 __all__ = ["LABEL_COLUMNS", "read_bids_cohort"]
 
-#: Columns of the data set's tables that are taken for the label, the first that exists.
+#: Columns of the data set's tables used as the label, in order of preference.
 LABEL_COLUMNS = ("diagnosis", "label", "group", "dx")
 
 _PARTICIPANTS = "participants.tsv"
@@ -43,9 +43,9 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Roles:
-    """Which column of the data set's tables plays which part in the manifest.
+    """The role of each column of the data set's tables in the manifest.
 
-    What no table tells, and the images' sidecars may, is named in `untold`.
+    `untold` lists columns without a table, to be read from the images' sidecars.
     """
 
     base: Mapping[str, str]
@@ -72,53 +72,52 @@ def read_bids_cohort(
     Parameters
     ----------
     source : str or Path
-        The data set's folder. Folders derivatives and sourcedata inside it are not read: name
-        such a data set itself.
+        The data set's folder. Its folders derivatives and sourcedata are not read: give such a
+        data set's own folder instead.
     label_column : str, optional
-        Column of the data set's tables that holds the diagnosis. By default the first of
-        `LABEL_COLUMNS` that exists; without any, all labels are missing.
+        Column of the data set's tables with the diagnosis. By default the first of
+        `LABEL_COLUMNS` that exists; if there is none, all labels are missing.
     suffix : str
-        Which images are scans, such as ``T1w``.
+        Suffix of the images to read, such as ``T1w``.
     labels : sequence of str or mapping, optional
-        The labels that are known, ``("AD", "CN")``, or the values of the label column and the
-        label each stands for, ``{"Dementia": "AD", "Control": "CN", "MCI": None}``; None makes
-        the label missing. Any other value is a fault. By default every value is a label.
+        The known labels, ``("AD", "CN")``, or the label of each value of the label column,
+        ``{"Dementia": "AD", "Control": "CN", "MCI": None}``; None makes the label missing. Any
+        other value is a fault. By default every value is a label.
     filters : mapping, optional
-        Which images are scans, by entity: ``{"ses": "01", "run": ["1", "2"], "acq": ""}``. An
-        empty value stands for images without the entity.
+        Images to read, by entity: ``{"ses": "01", "run": ["1", "2"], "acq": ""}``. An empty value
+        selects images without the entity.
     space : str, optional
-        Images of this space alone, ``native`` for those without the entity. By default, where a
-        scan has images in several spaces, the native one is kept.
+        Only images in this space, ``native`` for those without the entity. By default, if a scan
+        has images in several spaces, the native one is kept.
     phenotypes : sequence of str, optional
-        Names of the tables in phenotype/ that are read; by default all.
+        Names of the tables in phenotype/ to read; by default all.
     tables : str or Path, optional
         The data set whose participants.tsv, sessions.tsv and phenotype/ are read. By default
-        the source itself; if it has no participants.tsv and lies in the folder derivatives of a
-        data set that has, that one.
+        the source itself or, if it has no participants.tsv and is in the folder derivatives of a
+        data set with one, that data set.
     pad_ids : bool
-        Take patients and sessions of the tables that differ from an image's only in leading zeros
-        or capitals for the same (``ses-M06``, ``ses-M006``); by default they are a fault.
+        Match patients and sessions of the tables to images if they differ only in leading zeros or
+        case (``ses-M06``, ``ses-M006``); by default such ids are a fault.
     labelled : bool
-        Whether labels are read; scans that are only to be scored need none.
+        Whether to read labels; scans that are only to be scored need none.
 
     Returns
     -------
     CohortReading
         patient_id is ``sub-X``, session_id ``ses-Y`` or missing, scan_id the image's name without
-        the suffix, which keeps the runs of a session apart. Age, sex, site, scanner and every
-        column of numbers are taken over, the session's values before the patient's, those of
-        participants.tsv before those of phenotype/. A patient's diagnosis does not hold at a
-        visit if the tables give one at other visits. Without a column of sites or of scanners the
-        images' JSON sidecars tell, by the principle of inheritance (InstitutionName;
-        Manufacturer, ManufacturersModelName and MagneticFieldStrength). Notes name participants
-        without an image, images without a participant, columns and images left out.
+        the suffix, which distinguishes the runs of a session. Age, sex, site, scanner and all
+        numeric columns are kept; a session's values take precedence over the patient's, those of
+        participants.tsv over those of phenotype/. A patient's diagnosis does not apply to a visit
+        if the tables give one at other visits. Without a column for site or scanner, they are read
+        from the images' JSON sidecars by the inheritance principle (InstitutionName; Manufacturer,
+        ManufacturersModelName and MagneticFieldStrength). Notes list participants without an
+        image, images without a participant, and columns and images left out.
 
     Raises
     ------
     ManifestError
-        With all faults at once: no images, a filter that matches nothing, a label column that
-        does not exist, an unknown label, a link that leads out of the data set, two labels for
-        one patient.
+        Listing every fault: no images, a filter that matches nothing, a missing label column, an
+        unknown label, a link that leaves the data set, two labels for one patient.
     """
     root = Path(os.path.abspath(source))
     found, image_notes = find_images(root, suffix=suffix, filters=filters)
@@ -135,7 +134,7 @@ def read_bids_cohort(
     for image, record in zip(images, records, strict=True):
         origin = known.origin(image.patient_id, image.session_id, roles.base.get("sex", ""))
         record["sex"] = sexes.of(image.patient_id, record.get("sex"), origin)
-    # Rows of the messages are those of participants.tsv: there the user can mend them.
+    # Messages use the rows of participants.tsv, where the user can correct them.
     where = f"{home} (rows of {_PARTICIPANTS})" if known.lines else str(root)
     faults = [*_label_faults(images, at_visit, meanings)]
     numbers = range(1, len(images) + 1)
@@ -143,7 +142,7 @@ def read_bids_cohort(
     try:
         manifest = make_manifest(table, source=root, folder=root, where=where)
     except ManifestError as error:
-        faults += told_by_origin(error, images, known, roles.base).faults
+        faults += located_in_tables(error, images, known, roles.base).faults
     if faults:
         raise ManifestError(where, faults)
     notes = (
@@ -166,7 +165,7 @@ def _home_of_tables(root: Path, tables: str | Path | None) -> Path:
     if tables is not None:
         home = Path(os.path.abspath(tables))
         if not home.is_dir():
-            fault = Fault("there is no such folder", remedy="Name the data set with the tables")
+            fault = Fault("no such folder", remedy="Give the data set with the tables")
             raise ManifestError(str(home), [fault])
         return home
     raw = root.parent.parent
@@ -185,11 +184,11 @@ def _roles(
     label = label_column or (phenotypes.column_like(LABEL_COLUMNS) if labelled else None)
     if label not in phenotypes.columns and (label is not None or demanded):
         fault = Fault(
-            "there is no such label column" if label_column else "there is no label column",
+            "no such label column" if label_column else "no label column",
             column=label_column,
             found=", ".join(phenotypes.columns) or f"no {_PARTICIPANTS} with columns",
-            remedy=f"{suggestion(label or '', phenotypes.columns)}Name the column that holds the "
-            "labels (--label-column)",
+            remedy=f"{suggestion(label or '', phenotypes.columns)}Give the column with the labels "
+            "(--label-column)",
         )
         raise ManifestError(str(home / _PARTICIPANTS), [fault])
     if label is not None and label_column is None:
@@ -208,7 +207,7 @@ def _roles(
         if phenotypes.is_numeric(column) and column not in (*BASE_COLUMNS, "n_scans")
     )
     left_out = tuple(column for column in others if column not in covariates)
-    # A column of the tables wins as a whole: the two may spell the same site differently.
+    # A column of the tables is used as a whole: sidecars may spell the same site differently.
     untold = tuple(
         name for name in ("site", "scanner") if not phenotypes.is_filled(base.get(name, ""))
     )
@@ -230,8 +229,8 @@ def _record(
         record["label"] = label_of(label, meanings)
     if roles.untold:
         sidecar = sidecars.of(image.path, image.entities)
-        told = {"site": site_name(sidecar), "scanner": scanner_name(sidecar)}
-        record.update({name: told[name] for name in roles.untold})
+        names = {"site": site_name(sidecar), "scanner": scanner_name(sidecar)}
+        record.update({name: names[name] for name in roles.untold})
     ids = ("path", "patient_id", "session_id", "scan_id")
     return {**record, **{name: getattr(image, name) for name in ids}}
 
@@ -260,22 +259,22 @@ def _participant_notes(
     filtered: bool,
 ) -> Iterator[str]:
     if not phenotypes.values:
-        yield f"There is no {_PARTICIPANTS}, or nobody in it: nothing is known of the patients."
+        yield f"{_PARTICIPANTS} is missing or empty: nothing is known about the patients."
     described = {patient_id for patient_id, _ in phenotypes.values}
     without_scan = sorted(set(phenotypes.lines) - set(patient_ids))
-    kind = f"{suffix} image that passes the filters" if filtered else f"{suffix} image"
+    kind = f"{suffix} image that matches the filters" if filtered else f"{suffix} image"
     if without_scan:
         yield f"Participants without a {kind}, left out: {listed(without_scan)}."
     undescribed = [patient for patient in patient_ids if patient not in described]
     if phenotypes.lines and undescribed:
-        yield f"Patients that {_PARTICIPANTS} does not describe: {listed(undescribed)}."
+        yield f"Patients without a row in {_PARTICIPANTS}: {listed(undescribed)}."
     known = {*patient_ids, *without_scan}
     folders = {folder.name for folder in root.glob("sub-*") if folder.is_dir()}
     unused = sorted(folders - known)
     if unused:
         yield (
-            f"Folders in which no {kind} was found, or whose name is not sub- followed by "
-            f"letters and digits: {listed(unused)}."
+            f"Folders without a {kind}, or whose name is not sub- followed by letters and "
+            f"digits: {listed(unused)}."
         )
 
 
@@ -294,11 +293,11 @@ def _column_notes(
         yield f"Sidecars without a JSON object, not read: {listed(sidecars.unread)}."
     if phenotypes.renamed:
         yield (
-            "Columns of phenotype/ whose name another table has too are called table.column: "
+            "Columns of phenotype/ that share a name with another table are called table.column: "
             f"{listed(phenotypes.renamed)}."
         )
     if roles.left_out:
-        yield f"Columns left out because they are not numbers: {listed(roles.left_out)}."
+        yield f"Non-numeric columns left out: {listed(roles.left_out)}."
 
 
 def _absent_label_notes(labels: Sequence[str], meanings: KnownLabels | None) -> Iterator[str]:

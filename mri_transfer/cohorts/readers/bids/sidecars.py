@@ -1,4 +1,4 @@
-"""What the JSON sidecars of a BIDS data set say of an image's site and scanner."""
+"""Site and scanner of an image, from the JSON sidecars of a BIDS data set."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _MAX_TESLA = 30.0
 class Sidecars:
     """The sidecars of one data set, each file read once.
 
-    By BIDS' principle of inheritance a sidecar holds for every image in and below its folder
-    whose name has all the entities of the sidecar's own. Of two that hold, the one further down
-    wins, and in one folder the one with more entities.
+    By BIDS' inheritance principle a sidecar applies to every image in and below its folder whose
+    name has all the entities of the sidecar's name. The deeper sidecar takes precedence and, in
+    one folder, the one with more entities.
 
     Parameters
     ----------
     root : Path
         The data set's folder; nothing outside it is read.
     suffix : str
-        Of the images, such as ``T1w``.
+        Suffix of the images, such as ``T1w``.
 
     Attributes
     ----------
     unread : list of str
-        Sidecars that hold no JSON object or lie behind a link out of the data set.
+        Sidecars without a JSON object, or behind a link that leaves the data set.
     """
 
     def __init__(self, root: Path, suffix: str) -> None:
@@ -42,14 +42,14 @@ class Sidecars:
         self._folders: dict[PurePosixPath, list[tuple[dict[str, str], dict[str, Any]]]] = {}
 
     def of(self, path: str, entities: Mapping[str, str]) -> dict[str, Any]:
-        """Return everything that holds for one image.
+        """Return all metadata that applies to one image.
 
         Parameters
         ----------
         path : str
-            The image's, relative to the data set.
+            Path of the image, relative to the data set.
         entities : mapping
-            The image's.
+            Entities of the image.
         """
         known: dict[str, Any] = {}
         for folder in reversed(PurePosixPath(path).parents):
@@ -60,12 +60,12 @@ class Sidecars:
 
     def _in_folder(self, folder: PurePosixPath) -> list[tuple[dict[str, str], dict[str, Any]]]:
         if folder not in self._folders:
-            found = []
+            sidecars = []
             for path in sorted((self._root / folder).glob(f"*{self._suffix}.json")):
                 needed = self._entities(path.name)
                 if needed is not None:
-                    found.append((needed, self._content(path)))
-            self._folders[folder] = sorted(found, key=lambda entry: len(entry[0]))
+                    sidecars.append((needed, self._content(path)))
+            self._folders[folder] = sorted(sidecars, key=lambda entry: len(entry[0]))
         return self._folders[folder]
 
     def _entities(self, name: str) -> dict[str, str] | None:
@@ -86,7 +86,7 @@ class Sidecars:
 
 
 def site_name(sidecar: Mapping[str, Any]) -> str | None:
-    """Return where the image was taken, ``InstitutionName``, or None."""
+    """Return the ``InstitutionName``, or None."""
     return _text(sidecar.get("InstitutionName"))
 
 
@@ -96,9 +96,9 @@ def scanner_name(sidecar: Mapping[str, Any]) -> str | None:
     Parameters
     ----------
     sidecar : mapping
-        ``Manufacturer``, ``ManufacturersModelName`` and ``MagneticFieldStrength`` (tesla, given
-        to a tenth: scanners of one model differ in the second decimal); what is missing is left
-        out, and with nothing the name is None.
+        ``Manufacturer``, ``ManufacturersModelName`` and ``MagneticFieldStrength`` (tesla, rounded
+        to a tenth: scanners of one model differ in the second decimal). Missing parts are left
+        out; the name is None if all are missing.
     """
     maker, model = _text(sidecar.get("Manufacturer")), _text(sidecar.get("ManufacturersModelName"))
     if maker is not None and model is not None and model.casefold().startswith(maker.casefold()):

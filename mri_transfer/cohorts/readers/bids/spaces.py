@@ -1,4 +1,4 @@
-"""One image a scan: derivatives hold a scan in several spaces, resolutions and versions."""
+"""One image per scan: derivatives contain a scan in several spaces, resolutions and versions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mri_transfer.errors import Fault, ManifestError
 
 __all__ = ["NATIVE", "one_image_a_scan"]
 
-#: What images without the entity space are called.
+#: The name for images without the entity space.
 NATIVE = "native"
-#: Entities that tell images of one scan apart, and not scans.
+#: Entities that distinguish images of one scan, not scans.
 _VERSIONS = ("space", "cohort", "res", "den", "desc")
 
 
@@ -22,15 +22,15 @@ def one_image_a_scan(
 ) -> tuple[list[BidsImage], tuple[str, ...]]:
     """Keep one image of each scan.
 
-    Images are of one scan if their names differ in space, cohort, res, den or desc alone. Of
-    several, those of the space that was asked for are kept, by default the native ones; of these
-    those without ``res``.
+    Images belong to one scan if their names differ only in space, cohort, res, den or desc. Of
+    several, those in the requested space are kept, by default the native ones; of these, those
+    without ``res``.
 
     Parameters
     ----------
     images : sequence of BidsImage
     space : str, optional
-        Keep images of this space alone, such as ``MNI152NLin2009cAsym``; ``native`` for those
+        Keep only images in this space, such as ``MNI152NLin2009cAsym``; ``native`` for those
         without the entity.
     where : str
         What to call the data set in messages.
@@ -39,12 +39,12 @@ def one_image_a_scan(
     -------
     images : list of BidsImage
     notes : tuple of str
-        What was left out by which rule.
+        What was left out, and by which rule.
 
     Raises
     ------
     ManifestError
-        If no image lies in the space, or the rule leaves several images of a scan.
+        If no image is in the space, or several images of a scan remain.
     """
     wanted = None if space is None else space.removeprefix("space-")
     if wanted is not None:
@@ -94,17 +94,17 @@ def _several(group: Sequence[BidsImage]) -> Fault:
         f"several images of one scan, which differ in {' and '.join(differ) or 'nothing'}",
         column="path",
         found=listed([image.path for image in group]),
-        expected="one image a scan",
+        expected="one image per scan",
         remedy=remedy,
     )
 
 
 def _no_such_space(images: Sequence[BidsImage], wanted: str) -> Fault:
     return Fault(
-        "no image lies in the space that was asked for",
+        "no image is in the requested space",
         found=wanted,
         expected=", ".join(sorted({_space(image) for image in images})),
-        remedy="Choose among these with --space",
+        remedy="Choose one of these with --space",
     )
 
 
@@ -113,15 +113,18 @@ def _notes(
 ) -> Iterator[str]:
     left_out = len(images) - len(kept)
     if left_out:
-        rule = f"space {wanted}" if wanted else "native space, if there is one, before others"
+        rule = f"space {wanted}" if wanted else "native space preferred"
         yield (
-            f"{counted(left_out, 'image')} left out, to keep one a scan: {rule}, and full "
-            "resolution (without res-) before others. --space chooses another."
+            f"{counted(left_out, 'image')} left out, to keep one per scan: {rule}, and full "
+            "resolution (without res-) preferred. Choose another with --space."
         )
     spaces = Counter(map(_space, kept))
     if len(spaces) > 1:
         every = ", ".join(f"{space} ({count})" for space, count in sorted(spaces.items()))
-        yield f"The images lie in several spaces: {every}. If that goes with the label, it leaks."
+        yield (
+            f"The images are in several spaces: {every}. If the space depends on the label, the "
+            "label leaks."
+        )
     if wanted is not None:
         scans = {_scan(image) for image in kept}
         lost = sorted({image.scan_id for image in images if _scan(image) not in scans})

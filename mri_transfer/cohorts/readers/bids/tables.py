@@ -1,4 +1,4 @@
-"""What a BIDS data set says of its participants: participants.tsv, sessions.tsv and phenotype/."""
+"""Participants' data in a BIDS data set: participants.tsv, sessions.tsv and phenotype/."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATIENT, _SESSION = "participant_id", "session_id"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a cell was read: the table's path in the data set, and the line."""
+    """Where a cell was read: the table's path in the data set, and the line number."""
 
     table: str
     line: int | None
@@ -28,24 +28,24 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Phenotypes:
-    """What is known of patients and of their sessions.
+    """The tables' data on patients and sessions.
 
     Parameters
     ----------
     columns : tuple of str
-        Every column of every table, the ids left out, in order of appearance. A column of a table
-        in phenotype/ whose name another table has too is called ``table.column``.
+        The columns of all tables, except ids, in order of appearance. A column of a table in
+        phenotype/ that shares its name with another table is called ``table.column``.
     values : dict
-        (patient, session or None) to the cells that are not missing. Session None holds what is
-        true of the patient in all sessions.
+        Non-missing cells by (patient, session or None). Session None is for values that apply to
+        all sessions.
     origins : dict
-        The same keys and columns, to where each value was read.
+        Where each value was read, with the same keys and columns.
     lines : dict
-        Patient to the line of participants.tsv that describes it.
+        Line number in participants.tsv by patient.
     renamed : tuple of str
-        The columns that are called ``table.column``.
+        The columns called ``table.column``.
     matched : tuple of str
-        Notes on ids that were taken for those of images.
+        Notes on ids that were matched to those of images.
     """
 
     columns: tuple[str, ...]
@@ -56,44 +56,44 @@ class Phenotypes:
     matched: tuple[str, ...] = ()
 
     def of_scan(self, patient_id: str, session_id: str | None) -> dict[str, str]:
-        """Return what holds for a scan: the session's values before the patient's."""
+        """Return the values for a scan; the session's take precedence over the patient's."""
         known = dict(self.values.get((patient_id, None), {}))
         if session_id is not None:
             known.update(self.values.get((patient_id, session_id), {}))
         return known
 
     def origin(self, patient_id: str, session_id: str | None, column: str) -> Origin | None:
-        """Return where `of_scan` has a column's value from."""
+        """Return where `of_scan` reads a column's value."""
         for key in ((patient_id, session_id), (patient_id, None)):
             if column in self.origins.get(key, {}):
                 return self.origins[key][column]
         return None
 
     def visits(self, column: str | None = None) -> dict[str, list[str]]:
-        """Return each patient's sessions that the tables tell apart.
+        """Return the sessions of each patient in the tables.
 
         Parameters
         ----------
         column : str, optional
             Only sessions at which this column has a value.
         """
-        found: dict[str, list[str]] = {}
+        sessions: dict[str, list[str]] = {}
         for (patient_id, session_id), cells in self.values.items():
             if session_id is not None and (column is None or column in cells):
-                found.setdefault(patient_id, []).append(session_id)
-        return found
+                sessions.setdefault(patient_id, []).append(session_id)
+        return sessions
 
     def is_filled(self, column: str) -> bool:
         """Return whether a column has any value."""
         return any(column in cells for cells in self.values.values())
 
     def is_numeric(self, column: str) -> bool:
-        """Return whether a column has values and all of them are numbers."""
+        """Return whether a column has values, all of them numbers."""
         cells = [cells[column] for cells in self.values.values() if column in cells]
         return bool(cells) and all(parse_number(cell) is not None for cell in cells)
 
     def column_like(self, names: Sequence[str]) -> str | None:
-        """Return the first of the names that is a column, whatever its capitals, or None."""
+        """Return the first of the names that is a column, ignoring case, or None."""
         by_folded: dict[str, str] = {}
         for column in self.columns:
             by_folded.setdefault(column.casefold(), column)
@@ -102,7 +102,7 @@ class Phenotypes:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Source:
-    """One table, and whose it is if it does not say so itself."""
+    """One table, and the patient it belongs to if it has no column of patients."""
 
     name: str
     table: TextTable
@@ -124,7 +124,7 @@ class _Collector:
     lines: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def add(self, source: _Source) -> Iterator[Fault]:
-        """Take in one table; what other tables said before is overwritten."""
+        """Add one table; it overwrites values of earlier tables."""
         faults = [*source.table.faults, *self._missing_columns(source)]
         yield from faults or self._take_rows(source)
 
@@ -136,7 +136,7 @@ class _Collector:
                 row=1,
                 column=needed,
                 found=", ".join(source.table.columns),
-                remedy="BIDS demands it as the first column",
+                remedy="BIDS requires it as the first column",
             )
 
     def _take_rows(self, source: _Source) -> Iterator[Fault]:
@@ -187,33 +187,33 @@ def read_phenotypes(
     tables: Sequence[str] | None = None,
     pad_ids: bool = False,
 ) -> Phenotypes:
-    """Read participants.tsv, sessions.tsv, phenotype/ and every patient's own table of sessions.
+    """Read participants.tsv, sessions.tsv, phenotype/ and each patient's own session table.
 
     Parameters
     ----------
     root : Path
         The data set's folder.
     scans : sequence of (patient, session or None)
-        Of the images. Each patient's own table of sessions is looked for
+        Keys of the images. Each patient's own session table is read if it exists
         (``sub-X/sub-X_sessions.tsv``).
     tables : sequence of str, optional
-        Names of the tables in phenotype/ that are read, such as ``mmse``; by default all.
+        Names of the tables in phenotype/ to read, such as ``mmse``; by default all.
     pad_ids : bool
-        Take ids of the tables that differ from an image's only in leading zeros or capitals for
-        the same; by default they are a fault.
+        Match ids of the tables to images if they differ only in leading zeros or case; by default
+        such ids are a fault.
 
     Raises
     ------
     ManifestError
-        With the faults of all tables: one that is malformed, that lacks its ids, that says two
-        things about one patient's session, or that does not exist.
+        Listing the faults of all tables: malformed tables, missing ids, contradictory rows for one
+        session, tables that do not exist.
     """
     faults: list[tuple[str, Fault]] = []
     patient_ids = list(dict.fromkeys(patient_id for patient_id, _ in scans))
     own, phenotype = _sources(root, patient_ids, tables, faults)
-    phenotype, renamed = _told_apart(own, phenotype)
+    phenotype, renamed = _unique_columns(own, phenotype)
     collector = _Collector(scans=scans, pad_ids=pad_ids)
-    # The later tables are the more specific ones, and win.
+    # Later tables are more specific and take precedence.
     for source in (*phenotype, *own):
         faults += [(source.name, fault) for fault in collector.add(source)]
     if faults:
@@ -239,21 +239,21 @@ def _sources(
     """Read the data set's own tables, and those of phenotype/."""
     names: list[tuple[str, str | None]] = [(_PARTICIPANTS, None), (_SESSIONS, None)]
     names += [(f"{patient}/{patient}_sessions.tsv", patient) for patient in patient_ids]
-    there = {path.stem: path for path in sorted((root / _PHENOTYPE).glob("*.tsv"))}
-    wanted = list(there) if tables is None else [name.removesuffix(".tsv") for name in tables]
+    present = {path.stem: path for path in sorted((root / _PHENOTYPE).glob("*.tsv"))}
+    wanted = list(present) if tables is None else [name.removesuffix(".tsv") for name in tables]
     for name in dict.fromkeys(wanted):
-        if name not in there:
+        if name not in present:
             fault = Fault(
-                "there is no such table",
+                "no such table",
                 found=name,
-                expected=", ".join(there) or "a folder phenotype with tables",
-                remedy="Name one of these tables",
+                expected=", ".join(present) or "a folder phenotype with tables",
+                remedy="Choose one of these tables",
             )
             faults.append((_PHENOTYPE, fault))
     every: tuple[list[_Source], list[_Source]] = ([], [])
     listed = [(every[0], name, owner) for name, owner in names]
     listed += [
-        (every[1], f"{_PHENOTYPE}/{name}.tsv", None) for name in there if name in set(wanted)
+        (every[1], f"{_PHENOTYPE}/{name}.tsv", None) for name in present if name in set(wanted)
     ]
     for sources, name, owner in listed:
         if (root / name).is_file():
@@ -266,13 +266,13 @@ def _sources(
     return every
 
 
-def _told_apart(
+def _unique_columns(
     own: Sequence[_Source], phenotype: Sequence[_Source]
 ) -> tuple[list[_Source], tuple[str, ...]]:
-    """Rename columns of phenotype/ that would overwrite another table's of the same name."""
+    """Rename columns of phenotype/ that share a name with another table."""
     taken = {column for source in own for column in source.own_columns}
     count = Counter(column for source in phenotype for column in source.own_columns)
-    apart: list[_Source] = []
+    sources: list[_Source] = []
     renamed: list[str] = []
     for source in phenotype:
         names = {
@@ -281,14 +281,14 @@ def _told_apart(
             if column in taken or count[column] > 1
         }
         renamed += names.values()
-        apart.append(dataclasses.replace(source, table=source.table.renamed(names)))
-    return apart, tuple(renamed)
+        sources.append(dataclasses.replace(source, table=source.table.renamed(names)))
+    return sources, tuple(renamed)
 
 
 def _refusal(root: Path, faults: Sequence[tuple[str, Fault]]) -> ManifestError:
-    """Name the table that is at fault; if there are several, beside each fault."""
+    """Name the faulty table in the error or, if there are several, in each fault."""
     names = {name for name, _ in faults}
     if len(names) == 1:
         return ManifestError(str(root / names.pop()), [fault for _, fault in faults])
-    told = [dataclasses.replace(fault, what=f"{name}: {fault.what}") for name, fault in faults]
-    return ManifestError(str(root), told)
+    named = [dataclasses.replace(fault, what=f"{name}: {fault.what}") for name, fault in faults]
+    return ManifestError(str(root), named)

@@ -1,4 +1,4 @@
-"""What holds at a visit: its own diagnosis, never one from entry in its place."""
+"""Diagnoses at visits: a visit's own diagnosis, never the one at study entry instead."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["VisitLabels", "rival_label_columns", "visit_notes"]
 class VisitLabels:
     """The values of the label column at visits.
 
-    A patient with a diagnosis of his own at some visits has no other diagnosis at the rest: what
-    was found at entry, the value of the patient, may have changed since.
+    If a patient has a diagnosis at some visits, the patient-level diagnosis does not apply to the
+    others: it was made at study entry and may have changed since.
 
     Parameters
     ----------
@@ -29,47 +29,47 @@ class VisitLabels:
 
     phenotypes: Phenotypes
     column: str | None
-    _told: dict[str, list[str]] = dataclasses.field(init=False, repr=False)
+    _diagnosed: dict[str, list[str]] = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        told = {} if self.column is None else self.phenotypes.visits(self.column)
-        object.__setattr__(self, "_told", told)
+        diagnosed = {} if self.column is None else self.phenotypes.visits(self.column)
+        object.__setattr__(self, "_diagnosed", diagnosed)
 
     def is_withheld(self, image: BidsImage) -> bool:
-        """Return whether only other visits have a diagnosis, and the patient's is passed over."""
-        told = self._told.get(image.patient_id)
+        """Return whether the patient's diagnosis is not used, as only other visits have one."""
+        visits = self._diagnosed.get(image.patient_id)
         known = self.phenotypes.of_scan(image.patient_id, None)
-        return told is not None and image.session_id not in told and self.column in known
+        return visits is not None and image.session_id not in visits and self.column in known
 
     def of(self, image: BidsImage) -> str | None:
-        """Return the cell that holds for an image."""
+        """Return the cell that applies to an image."""
         if self.column is None or self.is_withheld(image):
             return None
         return self.phenotypes.of_scan(image.patient_id, image.session_id).get(self.column)
 
     def notes(self, images: Sequence[BidsImage]) -> Iterator[str]:
-        """Say which images get no label because only other visits have one."""
+        """Yield a note on images without a label because only other visits have one."""
         withheld = [image.scan_id for image in images if self.is_withheld(image)]
         if withheld:
             yield (
                 f"Without a label: the tables give {self.column} at other visits of these "
-                f"patients, and that of the patient may not hold at this one: {listed(withheld)}. "
-                "Add the visits to the table of sessions."
+                f"patients, and the patient's own may be outdated at this one: {listed(withheld)}. "
+                "Add the visits to the session table."
             )
 
 
 def rival_label_columns(
     phenotypes: Phenotypes, label: str, names: Sequence[str]
 ) -> Iterator[Fault]:
-    """Yield a fault if another column may hold the diagnosis at visits, and `label` does not.
+    """Yield a fault if another column may contain the diagnosis at visits, and `label` does not.
 
     Parameters
     ----------
     phenotypes : Phenotypes
     label : str
-        The column that would be taken.
+        The column that would be used.
     names : sequence of str
-        How columns of diagnoses are called.
+        Common names of diagnosis columns.
     """
     if phenotypes.visits(label):
         return
@@ -82,15 +82,15 @@ def rival_label_columns(
     ]
     if rivals:
         yield Fault(
-            "the diagnosis may stand in several columns, one of the patient and one of the visit",
+            "several columns may contain the diagnosis, of the patient and of the visit",
             found=", ".join([label, *rivals]),
-            expected="the column that holds at the time of the scan",
+            expected="the column with the diagnosis at the time of the scan",
             remedy="Choose one with --label-column",
         )
 
 
 def visit_notes(phenotypes: Phenotypes, images: Sequence[BidsImage]) -> Iterator[str]:
-    """Say which visits of the tables have no image, and which images have no such visit."""
+    """Yield notes on visits in the tables without an image, and on images without a visit."""
     visits = phenotypes.visits()
     scanned: dict[str, set[str | None]] = {}
     for image in images:
@@ -110,6 +110,6 @@ def visit_notes(phenotypes: Phenotypes, images: Sequence[BidsImage]) -> Iterator
     ]
     if without_row:
         yield (
-            "Images of visits that the tables do not describe, though they describe others of "
-            f"the patient: {listed(without_row)}."
+            "Images of visits that are not in the tables, while other visits of the patient are: "
+            f"{listed(without_row)}."
         )

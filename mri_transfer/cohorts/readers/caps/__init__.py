@@ -1,1 +1,1 @@
-"""Reads the t1-linear images that Clinica leaves in a CAPS folder."""
+"""Reader of Clinica's t1-linear images in a CAPS folder."""

@@ -1,4 +1,4 @@
-"""Tables of labels that go with a CAPS folder: participant_id, session_id, diagnosis and more."""
+"""Label tables for a CAPS folder: participant_id, session_id, diagnosis and covariates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OURS: Mapping[str, str] = {name: name for name in ("age", "sex", "site", "scann
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CapsRecord:
-    """What the tables say of a session: cells by our columns, and the line if it is one table's."""
+    """A session's cells by manifest column, and the line number if there is only one table."""
 
     cells: Mapping[str, str | None]
     line: int | None
@@ -31,16 +31,16 @@ class CapsRecord:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CapsLabels:
-    """All tables together.
+    """The content of all label tables.
 
     Parameters
     ----------
     records : dict
-        (patient, session or None) to what is said of it.
+        Records by (patient, session or None).
     covariates : tuple of str
-        Columns of numbers beside the manifest's own.
+        Numeric columns in addition to the manifest's own.
     single : Path or None
-        The table, if there is just one.
+        The table, if there is only one.
     notes : tuple of str
     """
 
@@ -51,13 +51,13 @@ class CapsLabels:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """The sessions that the tables speak of, in their order."""
+        """The sessions in the tables, in their order."""
         return tuple(self.records)
 
     def of_scan(self, patient_id: str, session_id: str) -> CapsRecord:
-        """Return what holds for a session: its own values before the patient's.
+        """Return a session's record; its own values take precedence over the patient's.
 
-        The patient's label does not hold if the tables give one at other sessions.
+        The patient's label does not apply if the tables give one at other sessions.
         """
         nothing = CapsRecord(cells={}, line=None)
         patient = self.records.get((patient_id, None), nothing)
@@ -85,36 +85,36 @@ def read_caps_labels(
     label_column: str,
     pad_ids: bool = False,
 ) -> CapsLabels:
-    """Read tables of labels; what several of them say of one session must agree.
+    """Read label tables; their values for one session must agree.
 
     Parameters
     ----------
     paths : sequence of Path
-        Tables with participant_id and, but for values of the patient, session_id.
+        Tables with participant_id and session_id; without session_id, values apply to all sessions.
     scans : sequence of (patient, session)
-        Of the images.
+        Keys of the images.
     label_column : str
     pad_ids : bool
-        Take ids that differ from an image's only in leading zeros or capitals for the same; by
-        default they are a fault.
+        Match ids to images if they differ only in leading zeros or case; by default such ids are a
+        fault.
 
     Raises
     ------
     ManifestError
-        If a table is malformed, the label column is nowhere, or tables contradict each other.
+        If a table is malformed, no table has the label column, or tables contradict each other.
     """
     if not paths:
-        note = "No table of labels was named: nothing is known of the patients."
+        note = "No label table was given: nothing is known about the patients."
         return CapsLabels(records={}, covariates=(), single=None, notes=(note,))
     tables = {path: _checked(path) for path in paths}
     single = paths[0] if len(paths) == 1 else None
     columns = list(dict.fromkeys(name for table in tables.values() for name in table.columns))
     if label_column not in columns:
         fault = Fault(
-            "there is no such label column",
+            "no such label column",
             column=label_column,
             found=", ".join(name for name in columns if name not in (_PATIENT, _SESSION)),
-            remedy=f"{suggestion(label_column, columns)}Name one of these columns",
+            remedy=f"{suggestion(label_column, columns)}Choose one of these columns",
         )
         raise ManifestError(", ".join(map(str, paths)), [fault])
     cells: dict[Key, dict[str, str]] = {}
@@ -141,7 +141,7 @@ def read_caps_labels(
     }
     notes = [*matched, f"Labels are read from the column {label_column}."]
     if left_out:
-        notes.append(f"Columns left out because they are not numbers: {listed(left_out)}.")
+        notes.append(f"Non-numeric columns left out: {listed(left_out)}.")
     covariates = tuple(ours for ours in names.values() if ours not in BASE_COLUMNS)
     return CapsLabels(records=records, covariates=covariates, single=single, notes=tuple(notes))
 
@@ -156,7 +156,7 @@ def _checked(path: Path) -> TextTable:
                 row=1,
                 column=_PATIENT,
                 found=", ".join(table.columns),
-                remedy="Name a table of Clinica's, with participant_id and session_id",
+                remedy="Give a Clinica table with participant_id and session_id",
             )
         )
     if faults:
@@ -165,7 +165,7 @@ def _checked(path: Path) -> TextTable:
 
 
 def _rows(table: TextTable) -> Iterator[tuple[int | None, Key, dict[str, str | None]]]:
-    """Yield line, patient and session, and the other cells of every row that names a patient."""
+    """Yield line number, patient and session, and other cells of each row with a patient."""
     for line, row in table.records():
         patient_id, session_id = row.pop(_PATIENT), row.pop(_SESSION, None)
         if patient_id is not None:
@@ -178,7 +178,7 @@ def _take(
     cells: dict[Key, dict[str, str]],
     lines: dict[Key, int | None],
 ) -> Iterator[Fault]:
-    """Add a table's rows to those of the tables before it."""
+    """Add a table's rows to those of earlier tables."""
     for line, row in table.records():
         if row[_PATIENT] is None:
             yield Fault("the cell is empty", row=line, column=_PATIENT)
@@ -194,18 +194,18 @@ def _take(
         for name, cell in row.items():
             if cell is not None and known.setdefault(name, cell) != cell:
                 yield Fault(
-                    "another table says something else of this session",
+                    "another table has a different value for this session",
                     row=line,
                     column=name,
                     found=f"{cell}, and {known[name]} in the other",
-                    remedy="Correct one of them, or name only one of the tables",
+                    remedy="Correct one of them, or give only one of the tables",
                 )
 
 
 def _roles(
     columns: Sequence[str], label_column: str, cells: Mapping[Key, Mapping[str, str]]
 ) -> tuple[dict[str, str], list[str]]:
-    """Return their columns that are taken, with our names, and those that are left out."""
+    """Return the manifest's name of each column kept, and the columns left out."""
     names, left_out = {label_column: "label"}, []
     for name in columns:
         if name in (label_column, _PATIENT, _SESSION, ""):

@@ -1,4 +1,4 @@
-"""Cohorts that Clinica has prepared: a CAPS folder with t1-linear images, and tables of labels.
+"""Reader of cohorts prepared with Clinica: t1-linear images in a CAPS folder, and label tables.
 
 Clinica's t1-linear pipeline (Routier et al. 2021, doi:10.3389/fninf.2021.689675) registers each
 T1 scan to the MNI152NLin2009cSym template and, by default, crops it to 169 x 208 x 179 voxels::
@@ -54,31 +54,31 @@ def read_caps_cohort(
     Parameters
     ----------
     source : str or Path
-        The CAPS folder, which holds ``subjects``.
+        The CAPS folder, which contains ``subjects``.
     labels : str, Path or sequence of them, optional
         Tables with the columns participant_id, session_id and a label: files, or folders whose
         .tsv files are read (such as ClinicaDL's AD.tsv and CN.tsv). A table without session_id
-        speaks of all sessions. Without any, all labels are missing.
+        applies to all sessions. Without a table, all labels are missing.
     label_column : str
-        The column that holds the label.
+        The column with the label.
     cropped : bool
-        Which of the two images of a session is taken.
+        Whether to use the cropped or the uncropped image of each session.
     pad_ids : bool
-        Take patients and sessions of the tables that differ from an image's only in leading zeros
-        or capitals for the same; by default they are a fault.
+        Match patients and sessions of the tables to images if they differ only in leading zeros or
+        case; by default such ids are a fault.
 
     Returns
     -------
     CohortReading
         patient_id ``sub-X``, session_id ``ses-Y``, scan_id the image's name up to the space. Age,
-        sex, site, scanner and every column of numbers are taken over. Notes name sessions of the
-        tables without an image, images that no table describes, and columns left out.
+        sex, site, scanner and all numeric columns are kept. Notes list sessions in the tables
+        without an image, images that are not in the tables, and columns left out.
 
     Raises
     ------
     ManifestError
-        With all faults at once: no images, a label column that does not exist, tables that
-        contradict each other, two labels of one patient.
+        Listing every fault: no images, a missing label column, tables that contradict each other,
+        two labels for one patient.
     """
     root = Path(os.path.abspath(source))
     images, without = _images(root, cropped=cropped)
@@ -109,7 +109,7 @@ def read_caps_cohort(
 
 
 def _tables(labels: str | Path | Sequence[str | Path] | None) -> list[Path]:
-    """Return the files that are named, those of a folder in its place."""
+    """Return the given files, with folders replaced by the files in them."""
     if labels is None:
         return []
     named = [labels] if isinstance(labels, str | Path) else labels
@@ -117,7 +117,7 @@ def _tables(labels: str | Path | Sequence[str | Path] | None) -> list[Path]:
     for path in (Path(os.path.abspath(name)) for name in named):
         inside = sorted(path.glob("*.tsv")) if path.is_dir() else [path]
         if not inside:
-            fault = Fault("the folder holds no table of labels", expected="files ending in .tsv")
+            fault = Fault("the folder has no label table", expected="files ending in .tsv")
             raise ManifestError(str(path), [fault])
         paths += inside
     return paths
@@ -127,23 +127,23 @@ def _images(root: Path, *, cropped: bool) -> tuple[list[_Image], list[str]]:
     """Return the images, and the sessions that have only the other kind."""
     if not (root / "subjects").is_dir():
         fault = Fault(
-            "no CAPS folder",
-            found="no folder subjects in it" if root.is_dir() else "there is no such folder",
+            "not a CAPS folder",
+            found="no folder subjects in it" if root.is_dir() else "no such folder",
             expected="subjects/sub-X/ses-Y/t1_linear",
-            remedy="Name the output folder of Clinica",
+            remedy="Give Clinica's output folder",
         )
         raise ManifestError(str(root), [fault])
-    images = [_image(path, root) for path in _found(root, cropped=cropped)]
-    others = [_image(path, root) for path in _found(root, cropped=not cropped)]
+    images = [_image(path, root) for path in _image_paths(root, cropped=cropped)]
+    others = [_image(path, root) for path in _image_paths(root, cropped=not cropped)]
     faults = [fault for image in images for fault in _misplaced(image)]
     if not images:
         has_other = f"{len(others)} {_KINDS[not cropped]} ones" if others else None
         faults.append(
             Fault(
-                f"there is no {_KINDS[cropped]} image of t1-linear",
+                f"no {_KINDS[cropped]} t1-linear image",
                 found=has_other,
                 expected=f"subjects/sub-X/ses-Y/t1_linear/sub-X_ses-Y{_ENDINGS[cropped]}",
-                remedy=f"Ask for the {_KINDS[not cropped]} images" if others else "Run t1-linear",
+                remedy=f"Use the {_KINDS[not cropped]} images" if others else "Run t1-linear",
             )
         )
     if faults:
@@ -152,7 +152,7 @@ def _images(root: Path, *, cropped: bool) -> tuple[list[_Image], list[str]]:
     return images, [image.scan_id for image in others if image.scan_id not in scan_ids]
 
 
-def _found(root: Path, *, cropped: bool) -> list[Path]:
+def _image_paths(root: Path, *, cropped: bool) -> list[Path]:
     return sorted(root.glob(f"subjects/sub-*/ses-*/t1_linear/*{_ENDINGS[cropped]}"))
 
 
@@ -173,9 +173,7 @@ def _misplaced(image: _Image) -> Iterator[Fault]:
 
 def _other_kind_notes(scan_ids: Sequence[str], *, cropped: bool) -> Iterator[str]:
     if scan_ids:
-        yield (
-            f"Left out, since there is only the {_KINDS[not cropped]} image: {listed(scan_ids)}."
-        )
+        yield (f"Left out, as only the {_KINDS[not cropped]} image exists: {listed(scan_ids)}.")
 
 
 def _meeting_notes(images: Sequence[_Image], known: CapsLabels) -> Iterator[str]:
@@ -189,7 +187,7 @@ def _meeting_notes(images: Sequence[_Image], known: CapsLabels) -> Iterator[str]
         if (key not in scans if key[1] is not None else key[0] not in patients)
     ]
     if unmet:
-        yield f"In the tables of labels, but without an image, left out: {listed(unmet)}."
+        yield f"In the label tables, but without an image, left out: {listed(unmet)}."
     unknown = [
         image.scan_id
         for image in images
@@ -197,4 +195,4 @@ def _meeting_notes(images: Sequence[_Image], known: CapsLabels) -> Iterator[str]
         and (image.patient_id, None) not in known.keys
     ]
     if unknown:
-        yield f"Images that no table of labels describes: {listed(unknown)}."
+        yield f"Images that are not in the label tables: {listed(unknown)}."

@@ -1,1 +1,1 @@
-"""Reads a folder of DICOM series, and converts them."""
+"""Reader and converter of DICOM series."""

@@ -1,4 +1,4 @@
-"""A DICOM series becomes a NIfTI file that says nothing of the patient but the image itself."""
+"""Convert a DICOM series to a NIfTI file without patient data other than the image itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mri_transfer.errors import ConfigurationError, UnsupportedScanError
 
 __all__ = ["Converted", "convert_series", "converter_version", "write_image"]
 
-#: How far a corner of the volume may be from where the header puts it.
+#: Largest distance of the volume's corners from the positions in the headers.
 _MAX_SHIFT_MM = 0.5
 #: The element that group 2 of a DICOM file begins with.
 _FILE_META = b"\x02\0\0\0"
@@ -33,7 +33,7 @@ class Converted:
     Parameters
     ----------
     voxels : ndarray of shape (X, Y, Z)
-        As stored, with the scaling of the header applied if there is one.
+        As stored, scaled if the header has a scaling.
     affine : ndarray of shape (4, 4), float64
         Voxel index to RAS+ world, in mm.
     sidecar : dict
@@ -74,35 +74,35 @@ def _converter() -> str:
 
 
 def convert_series(series: DicomSeries, *, where: str, timeout_s: float) -> Converted:
-    """Convert a series with dcm2niix, in a private folder that is gone afterwards.
+    """Convert a series with dcm2niix, in a private temporary folder.
 
     Parameters
     ----------
     series : DicomSeries
     where : str
-        What to call it in messages.
+        Name of the series in messages.
     timeout_s : float
-        How long dcm2niix may take.
+        Time limit for dcm2niix, in seconds.
 
     Raises
     ------
     UnsupportedScanError
-        If it gives no volume, several, or one that is not where the headers put the slices. What
-        dcm2niix says about it may hold names, and is not repeated.
+        If dcm2niix writes no volume, several, or one at another position than the slices. Its
+        output may contain names and is not repeated.
     """
-    # Whatever dcm2niix finds around it could change what it does: it sees the series' files under
-    # numbers, no defaults file (-g i) and an environment of nothing but this folder.
+    # dcm2niix must not depend on its surroundings: it sees numbered files, no defaults file (-g i)
+    # and an environment with this folder only.
     with tempfile.TemporaryDirectory(prefix="dicom-") as name:
         folder = Path(name)
-        found, made = folder / "in", folder / "out"
-        found.mkdir()
-        made.mkdir()
+        inputs, outputs = folder / "in", folder / "out"
+        inputs.mkdir()
+        outputs.mkdir()
         for number, file in enumerate(series.files):
-            _place(file.path.resolve(), found / f"{number:06d}.dcm")
+            _provide(file.path.resolve(), inputs / f"{number:06d}.dcm")
         options = ["-b", "y", "-ba", "y", "-z", "n", "-g", "i", "-d", "0", "-f", "image"]
         try:
-            done = subprocess.run(
-                [_converter(), *options, "-o", str(made), str(found)],
+            completed = subprocess.run(
+                [_converter(), *options, "-o", str(outputs), str(inputs)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -114,20 +114,20 @@ def convert_series(series: DicomSeries, *, where: str, timeout_s: float) -> Conv
         except subprocess.TimeoutExpired:
             fault = f"dcm2niix took more than {timeout_s:g} s"
             raise UnsupportedScanError(fault, where=where) from None
-        volumes = sorted(made.rglob("*.nii"))
+        volumes = sorted(outputs.rglob("*.nii"))
         if len(volumes) != 1:
             raise UnsupportedScanError(
-                "dcm2niix makes several volumes of it" if volumes else "dcm2niix cannot convert it",
+                "dcm2niix writes several volumes" if volumes else "dcm2niix cannot convert it",
                 where=where,
-                found=f"exit code {done.returncode}",
+                found=f"exit code {completed.returncode}",
             )
         converted = _load(volumes[0], where)
-    _check_place(converted, series, where)
+    _check_position(converted, series, where)
     return converted
 
 
-def _place(file: Path, link: Path) -> None:
-    """Put a file where dcm2niix finds it."""
+def _provide(file: Path, link: Path) -> None:
+    """Link or copy a file into the folder that dcm2niix reads."""
     with file.open("rb") as stream:
         if stream.read(4) != _FILE_META:
             link.symlink_to(file)
@@ -146,21 +146,21 @@ def _load(path: Path, where: str) -> Converted:
         image: Any = nib.load(path, mmap=False)
         voxels = np.asarray(image.dataobj)
         affine = np.array(image.affine, dtype=np.float64)
-    except Exception:  # nibabel's messages name the file, which the user never sees
-        raise UnsupportedScanError("dcm2niix made a damaged volume", where=where) from None
+    except Exception:  # nibabel's messages name the temporary file
+        raise UnsupportedScanError("dcm2niix wrote a damaged volume", where=where) from None
     sidecar = read_json_object(path.with_suffix(".json")) or {}
-    if voxels.dtype == np.float64:  # the header scales: 24 bits hold what 16 bits were scaled to
+    if voxels.dtype == np.float64:  # scaled 16-bit values fit into float32
         voxels = voxels.astype(np.float32)
     return Converted(voxels=voxels, affine=affine, sidecar=technical_fields(sidecar))
 
 
-def _check_place(converted: Converted, series: DicomSeries, where: str) -> None:
-    """Refuse a volume whose shape or place differs from what the slices' headers say."""
+def _check_position(converted: Converted, series: DicomSeries, where: str) -> None:
+    """Refuse a volume whose shape or position disagrees with the slices' headers."""
     technical = series.technical
     shape = converted.voxels.shape
     if sorted(shape) != sorted((technical.rows, technical.columns, series.n_slices)):
         raise UnsupportedScanError(
-            "the converted volume has another shape than the series",
+            "the converted volume and the series have different shapes",
             where=where,
             found=" x ".join(map(str, shape)),
             expected=f"{technical.columns} x {technical.rows} x {series.n_slices}",
@@ -168,31 +168,31 @@ def _check_place(converted: Converted, series: DicomSeries, where: str) -> None:
     ends = [(0, extent - 1) for extent in shape]
     corners = np.array([(*corner, 1) for corner in itertools.product(*ends)])
     world = corners @ converted.affine[:3].T
-    # DICOM counts to the left and to the back, NIfTI to the right and to the front. Each slice's
-    # first pixel lies on an edge of the volume; the first and the last slice's are corners.
-    firsts = np.array([place for file in series.files for place in file.positions_mm])
+    # DICOM is LPS, NIfTI RAS. Each slice's first pixel is on an edge of the volume; those of the
+    # first and last slice are corners.
+    firsts = np.array([position for file in series.files for position in file.positions_mm])
     firsts = firsts * (-1, -1, 1)
     centre = firsts.mean(axis=0)
     first = firsts[np.argmax(np.linalg.norm(firsts - centre, axis=1))]
     last = firsts[np.argmax(np.linalg.norm(firsts - first, axis=1))]
-    for place in (first, last):
-        if np.linalg.norm(world - place, axis=1).min() > _MAX_SHIFT_MM:
+    for corner in (first, last):
+        if np.linalg.norm(world - corner, axis=1).min() > _MAX_SHIFT_MM:
             raise UnsupportedScanError(
-                "the converted volume lies elsewhere than the series", where=where
+                "the converted volume and the series have different positions", where=where
             )
 
 
 def write_image(converted: Converted, path: Path) -> None:
-    """Write the volume with a header that holds type, size, place and nothing else.
+    """Write the volume with a minimal header: data type, shape and affine.
 
-    The header is made anew: what dcm2niix wrote in fields such as ``descrip`` and ``aux_file`` is
-    not copied, and there are no extensions.
+    The header is created from scratch: fields that dcm2niix writes, such as ``descrip`` and
+    ``aux_file``, are not copied, and there are no extensions.
 
     Parameters
     ----------
     converted : Converted
     path : Path
-        Ends in .nii.gz; written whole or not at all.
+        Ends in .nii.gz; written atomically.
     """
     import nibabel as nib
 

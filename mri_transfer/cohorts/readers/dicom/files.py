@@ -1,4 +1,4 @@
-"""The DICOM files in a folder, read as far as their pixels and grouped into series."""
+"""Read the headers of the DICOM files in a folder and group them into series."""
 
 from __future__ import annotations
 
@@ -70,15 +70,15 @@ _END_OF_ITEMS = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DicomFolder:
-    """What lies in a folder of DICOM files.
+    """The content of a folder of DICOM files.
 
     Parameters
     ----------
     series : tuple of DicomSeries
     n_files : int
-        All files, DICOM or not.
+        Number of all files, DICOM or not.
     left_out : Counter
-        Reason to the number of files that belong to no series for it.
+        Number of files that belong to no series, by reason.
     """
 
     series: tuple[DicomSeries, ...]
@@ -87,10 +87,10 @@ class DicomFolder:
 
 
 def read_dicom_folder(source: Path) -> DicomFolder:
-    """Read the header of every DICOM file in a folder and its folders.
+    """Read the header of every DICOM file in a folder, recursively.
 
-    A file is DICOM by its first bytes, whatever its name. Links that lead out of the folder are
-    not followed, and one damaged file never stops the rest.
+    DICOM files are recognised by their first bytes, not their name. Links that leave the folder
+    are not followed, and damaged files do not stop the others.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def read_dicom_folder(source: Path) -> DicomFolder:
     left_out: Counter[str] = Counter()
     seen: set[str] = set()
     n_files = 0
-    # What pydicom warns of quotes the header's values, names and dates among them.
+    # pydicom's warnings quote header values, including names and dates.
     with silenced("pydicom"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for path in _walk(source, left_out):
@@ -122,7 +122,7 @@ def read_dicom_folder(source: Path) -> DicomFolder:
 
 def _walk(source: Path, left_out: Counter[str]) -> Iterator[Path]:
     def unreadable(_: OSError) -> None:
-        left_out["folders that may not be read"] += 1
+        left_out["folders without read permission"] += 1
 
     for folder, names, files in os.walk(source, onerror=unreadable):
         names.sort()
@@ -144,10 +144,10 @@ def _series(
 
 
 def _read_file(path: Path, source: Path) -> tuple[SliceFile, Identity, Technical] | str:
-    """Return what a file holds, or in a few words why it belongs to no series."""
+    """Return a file's metadata, or a short reason why it belongs to no series."""
     try:
         if path.is_symlink() and not path.resolve().is_relative_to(source.resolve()):
-            return "links that lead out of the folder"
+            return "links that leave the folder"
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             return "not regular files"
@@ -157,13 +157,13 @@ def _read_file(path: Path, source: Path) -> tuple[SliceFile, Identity, Technical
             stream.seek(0)
             return _parse(stream, path, status)
     except PermissionError:
-        return "files that may not be read"
-    except Exception:  # a damaged header makes pydicom raise nearly anything, with its values
+        return "files without read permission"
+    except Exception:  # a damaged header makes pydicom raise almost anything, quoting its values
         return "damaged DICOM"
 
 
 def _looks_like_dicom(start: bytes) -> bool:
-    # Old archives leave the preamble out and begin with an element of group 2 or 8.
+    # Old archives omit the preamble and begin with an element of group 2 or 8.
     return start[128:132] == b"DICM" or start[:4] in _FIRST_ELEMENTS
 
 
@@ -199,19 +199,19 @@ def _parse(
 
 
 def _is_truncated(stream: BinaryIO, header: DicomHeader, syntax: str, size: int) -> bool:
-    """Return whether the pixels end before the file should; the stream stands before them."""
+    """Return whether pixel data are missing at the end; the stream is positioned before them."""
     rows, columns = header.integer("Rows"), header.integer("Columns")
     if not rows or not columns or syntax == _DEFLATED:
         return False
     start = stream.tell()
     if _is_encapsulated(syntax):
         stream.seek(max(start, size - 4096))
-        # Anything may follow the pixels, but hardly more than padding does.
+        # Usually only padding follows the pixel data.
         return _END_OF_ITEMS not in stream.read()
     n_values = rows * columns * (header.integer("SamplesPerPixel") or 1)
     n_bits = n_values * (header.integer("BitsAllocated") or 16)
     n_frames = header.integer("NumberOfFrames") or 1
-    return size - start < 8 + n_bits * n_frames // 8  # 8 bytes say what and how much follows
+    return size - start < 8 + n_bits * n_frames // 8  # 8 bytes of tag and length
 
 
 def _is_encapsulated(syntax: str) -> bool:
@@ -243,7 +243,7 @@ def _identity(header: DicomHeader) -> Identity:
 
 
 def _technical(header: DicomHeader) -> Technical:
-    pulses = {"GRADIENT": "GR", "SPIN": "SE"}  # the enhanced format's words
+    pulses = {"GRADIENT": "GR", "SPIN": "SE"}  # terms of the enhanced format
     sequence = header.words("ScanningSequence") or tuple(
         pulses[word] for word in header.words("EchoPulseSequence") if word in pulses
     )

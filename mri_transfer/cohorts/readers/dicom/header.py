@@ -1,4 +1,4 @@
-"""DicomHeader: values of a DICOM header, wherever the plain or the enhanced format keeps them."""
+"""DicomHeader: values of a DICOM header, in the classic or the enhanced format."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ _MAX_NUMBER = 1_000_000
 
 
 class DicomHeader:
-    """A header to ask for values; what is missing or cannot be read is None or empty.
+    """Access to header values; missing or unreadable values are None or empty.
 
     Parameters
     ----------
     dataset : pydicom.Dataset
-        Of the plain format, with one slice, or of the enhanced format, with all of them: there
-        most values lie in groups that all frames share or that each frame has.
+        In the classic format, with one slice, or the enhanced format, with all slices and most
+        values in functional groups, shared or per frame.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         shared = _items(dataset, "SharedFunctionalGroupsSequence")[:1]
         self._frames = _items(dataset, "PerFrameFunctionalGroupsSequence")
-        self._shared = [group for one in shared for group in _groups(one)]
+        self._shared = [group for item in shared for group in _groups(item)]
         first = [group for frame in self._frames[:1] for group in _groups(frame)]
-        self._places = [dataset, *self._shared, *first]
+        self._datasets = [dataset, *self._shared, *first]
 
     def _value(self, *keywords: str) -> Any:
         for keyword in keywords:
-            for place in self._places:
-                value = _get(place, keyword)
+            for dataset in self._datasets:
+                value = _get(dataset, keyword)
                 if value is not None:
                     return value
         return None
 
     def text(self, keyword: str) -> str:
-        """Return a value as text, several joined by backslashes as in the file."""
+        """Return a value as text; multiple values are joined by backslashes, as in the file."""
         value = self._value(keyword)
         parts = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         return "\\".join(str(part).strip() for part in parts if part is not None).strip("\0 ")
 
     def words(self, keyword: str) -> tuple[str, ...]:
-        """Return the parts of a value, in capitals."""
+        """Return the parts of a value, in upper case."""
         return tuple(word.strip().upper() for word in self.text(keyword).split("\\") if word)
 
     def number(self, *keywords: str) -> float | None:
-        """Return the first of the values that is there; 0 stands for "not applicable"."""
+        """Return the first of the values that exists, None for 0 ("not applicable")."""
         value = self._value(*keywords)
         if isinstance(value, Sequence) and not isinstance(value, str):
             value = value[0] if value else None
@@ -61,13 +61,13 @@ class DicomHeader:
         return None
 
     def integer(self, keyword: str) -> int | None:
-        """Return a count."""
+        """Return a value as a positive integer, or None."""
         number = self.number(keyword)
         return int(number) if number is not None and 0 < number <= _MAX_NUMBER else None
 
     def places(self) -> tuple[tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]:
-        """Return position and orientation of every frame; shorter where they are missing."""
-        frames = [[*_groups(frame), *self._shared] for frame in self._frames] or [self._places]
+        """Return position and orientation of each frame, without missing ones."""
+        frames = [[*_groups(frame), *self._shared] for frame in self._frames] or [self._datasets]
         positions = [_vector(frame, "ImagePositionPatient", 3) for frame in frames]
         orientations = [_vector(frame, "ImageOrientationPatient", 6) for frame in frames]
         return (
@@ -89,15 +89,15 @@ def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
 
 
 def _groups(item: Dataset) -> Iterator[Dataset]:
-    """Yield the functional groups of a frame, each of which is a sequence of one item."""
+    """Yield the functional groups of a frame, each a sequence of one item."""
     for element in item:
         if element.VR == "SQ":
             yield from element.value
 
 
-def _vector(places: Sequence[Dataset], keyword: str, length: int) -> tuple[float, ...] | None:
-    for place in places:
-        value = _get(place, keyword)
+def _vector(datasets: Sequence[Dataset], keyword: str, length: int) -> tuple[float, ...] | None:
+    for dataset in datasets:
+        value = _get(dataset, keyword)
         with contextlib.suppress(TypeError, ValueError):
             if value is not None and len(value) == length:
                 return tuple(float(part) for part in value)

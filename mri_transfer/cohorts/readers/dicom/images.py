@@ -1,4 +1,4 @@
-"""The folder of images that were converted from DICOM: laid out like BIDS, each made once."""
+"""The folder of images converted from DICOM, with a BIDS layout; each is converted once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mri_transfer.version import __version__
 
 __all__ = ["ImageFolder", "StoredImage"]
 
-#: Part of what makes an image current: change it when an image would come out differently.
+#: Version of the conversion: change it when images would come out differently.
 _RECIPE = "mri-transfer/dicom/1"
 _SALT_CHECK = "IdsSaltedWith"
 _SOURCE, _CONTENT = "SourceHash", "ImageSha256"
@@ -37,11 +37,11 @@ class StoredImage:
     path : str
         Relative to the folder.
     patient_id, session_id, scan_id : str
-        Made of hashes.
+        Built from hashes.
     sidecar : mapping
         Technical fields.
     is_new : bool
-        Whether it was converted now.
+        Whether it was converted by this call.
     """
 
     path: str
@@ -53,22 +53,22 @@ class StoredImage:
 
 
 class ImageFolder:
-    """Converts series into a folder, and finds those that are there already.
+    """Converts series into a folder, reusing images that already exist.
 
     Parameters
     ----------
     folder : Path
-        Made if it is missing.
+        Created if it is missing.
     pseudonyms : Pseudonyms
-        Gives the names.
+        Hashes the ids.
     timeout_s : float
-        How long one conversion may take.
+        Time limit for one conversion, in seconds.
 
     Raises
     ------
     ConfigurationError
         If the folder cannot be written, or was written with another salt: one patient would get
-        two names.
+        two ids.
     """
 
     def __init__(self, folder: Path, pseudonyms: Pseudonyms, *, timeout_s: float) -> None:
@@ -84,9 +84,9 @@ class ImageFolder:
         known = read_json_object(path)
         if known and known.get(_SALT_CHECK) != check:
             raise ConfigurationError(
-                "the folder holds images whose ids were hashed with another salt, or by others",
+                "the ids of the images in the folder were hashed with another salt",
                 where=str(self.folder),
-                remedy="Give the salt of the first time, or another folder",
+                remedy="Give the original salt, or another folder",
             )
         description = {
             "Name": "Images converted from DICOM",
@@ -105,15 +105,15 @@ class ImageFolder:
             raise unwritable_images(self.folder, error) from None
 
     def name_of(self, series: DicomSeries) -> str:
-        """Return what messages call a series: the hash of its id."""
+        """Return a series' name in messages: the hash of its id."""
         return self._pseudonyms.of("series", series.identity.series_uid)
 
     def patient_of(self, series: DicomSeries) -> str:
-        """Return the id of the series' patient, ``sub-`` and a hash."""
+        """Return the id of the series' patient: ``sub-`` and a hash."""
         return f"sub-{self._pseudonyms.of('patient', series.identity.patient_key)}"
 
     def store(self, series: DicomSeries) -> StoredImage:
-        """Return the image of a series, converted now unless it is there and current.
+        """Return the image of a series, converting it unless a current one exists.
 
         Raises
         ------
@@ -132,7 +132,7 @@ class ImageFolder:
             converted = convert_series(
                 series, where=f"series {self.name_of(series)}", timeout_s=self._timeout_s
             )
-            # The sidecar vouches for the image: without it, after a crash, the image is not used.
+            # An image without its sidecar, as after a crash, is not used.
             sidecar_path.unlink(missing_ok=True)
             write_image(converted, image)
             sidecar = {**converted.sidecar, _SOURCE: source, _CONTENT: sha256_of_file(image)}
@@ -147,7 +147,7 @@ class ImageFolder:
         )
 
     def _source_hash(self, series: DicomSeries) -> str:
-        """Return a hash of the files' ids, sizes and times of change, and of how they are read."""
+        """Return a hash of the files' ids, sizes and modification times, and of the conversion."""
         files = sorted([file.uid, *file.stamp] for file in series.files)
         return self._pseudonyms.of("source", canonical_json([self._recipe, files]))
 

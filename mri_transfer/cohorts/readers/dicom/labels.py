@@ -1,4 +1,4 @@
-"""Labels of DICOM patients, from a table that names them by their ids; messages never do."""
+"""Labels of DICOM patients, from a table with their ids; messages never contain ids."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _PATIENT, _LABEL = "patient_id", "label"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PatientLabels:
-    """What a table says of patients.
+    """The labels in a table.
 
     Parameters
     ----------
     labels : mapping
-        Patient's id to label, or to None where the cell is empty.
+        Label by patient id, None where the cell is empty.
     path : Path
         The table.
     lines : mapping
-        Patient's id to the line that names it first.
+        First line number by patient id.
     """
 
     labels: Mapping[str, str | None]
@@ -39,20 +39,19 @@ class PatientLabels:
     def of(
         self, patient_ids: Collection[str], *, pad_ids: bool
     ) -> tuple[Mapping[str, str | None], tuple[str, ...]]:
-        """Return the labels by the ids of the headers, and notes.
+        """Return the labels by the ids in the headers, and notes.
 
         Parameters
         ----------
         patient_ids : collection of str
-            Of the headers.
+            Ids in the headers.
         pad_ids : bool
-            Take ids that differ from one of the headers only in leading zeros or capitals for
-            the same.
+            Match ids that differ from those in the headers only in leading zeros or case.
 
         Raises
         ------
         ManifestError
-            If there are such ids and `pad_ids` is not set. Names rows, no ids.
+            If there are such ids and `pad_ids` is not set. It lists rows, not ids.
         """
         meant = likely_ids(self.labels, patient_ids)
         if not meant:
@@ -61,8 +60,7 @@ class PatientLabels:
         where = listed([f"row {line}" for line in rows])
         if not pad_ids:
             fault = Fault(
-                "patients whose ids differ from those in the headers only in leading zeros or "
-                "capitals",
+                "patient ids differ from those in the headers only in leading zeros or case",
                 row=rows[0] if rows else None,
                 column=_PATIENT,
                 found=where,
@@ -70,14 +68,12 @@ class PatientLabels:
             )
             raise ManifestError(str(self.path), [fault])
         labels = {meant.get(name, name): label for name, label in self.labels.items()}
-        note = (
-            f"taken for patients of the headers, though leading zeros or capitals differ: {where}."
-        )
+        note = f"ids matched to the headers in spite of leading zeros or case: {where}."
         return labels, (f"{self.path.name}: {note}",)
 
 
 def read_patient_labels(path: Path) -> PatientLabels:
-    """Read which label each patient has.
+    """Read the patients' labels.
 
     Parameters
     ----------
@@ -87,10 +83,10 @@ def read_patient_labels(path: Path) -> PatientLabels:
     Raises
     ------
     ManifestError
-        With all faults at once. Rows are named, ids never.
+        Listing every fault. It contains rows, never ids.
     """
     table = read_table(path)
-    # Without a header the first row is a patient's: not even column names may be repeated then.
+    # Without a header the first row is a patient's: then not even column names may be shown.
     missing = [name for name in (_PATIENT, _LABEL) if name not in table.columns]
     faults = [
         Fault(
@@ -98,7 +94,7 @@ def read_patient_labels(path: Path) -> PatientLabels:
             row=1,
             column=name,
             expected=f"{_PATIENT}, {_LABEL}",
-            remedy="Name the columns in the first line",
+            remedy="Put the column names in the first line",
         )
         for name in missing
     ]
@@ -122,17 +118,17 @@ def _take_rows(
             )
         elif label is not None and not is_value(label):
             yield Fault(
-                "a formula or a spreadsheet's error in place of a value",
+                "a formula or a spreadsheet error instead of a value",
                 row=line,
                 column=_LABEL,
-                remedy="Export the values that the formulas give, or leave the cell empty",
+                remedy="Export the values of the formulas, or leave the cell empty",
             )
         elif labels.setdefault(patient_id, label) != label:
             yield Fault(
                 "two labels for one patient",
                 row=line,
                 column=_LABEL,
-                found=f"another one than in row {rows[patient_id]}",
+                found=f"a different label than in row {rows[patient_id]}",
                 remedy="Correct one of the rows",
             )
         else:

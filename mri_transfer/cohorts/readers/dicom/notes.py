@@ -1,4 +1,4 @@
-"""What the user is told of a folder of DICOM files; series and patients by their hashes alone."""
+"""Notes on a folder of DICOM files; series and patients appear only as hashes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _SHOWN = 50
 
 @dataclasses.dataclass(kw_only=True)
 class Outcome:
-    """What became of the series.
+    """The outcome for each series.
 
     Parameters
     ----------
     images : list of (DicomSeries, StoredImage)
-        Those that are scans now.
+        Converted series.
     kinds : dict
-        Kind of series that is no T1, to the hashes of the series.
+        Hashes of series that are not T1, by kind of series.
     broken : dict
-        Fault of T1 series that cannot be used, to the hashes of the series.
+        Hashes of T1 series that cannot be used, by fault.
     """
 
     images: list[tuple[DicomSeries, StoredImage]] = dataclasses.field(default_factory=list)
@@ -37,21 +37,21 @@ class Outcome:
 
 
 def left_out(folder: DicomFolder) -> list[str]:
-    """Return how many files belong to no series, and why."""
+    """Return the number of files that belong to no series, by reason."""
     return [f"{reason}: {number}" for reason, number in sorted(folder.left_out.items())]
 
 
 def series_names(names: Sequence[str]) -> str:
-    """Return hashes for a message, each once."""
+    """Return the distinct hashes for a message."""
     return listed(list(dict.fromkeys(names)), shown=_SHOWN)
 
 
 def series_notes(folder: DicomFolder, outcome: Outcome) -> Iterator[str]:
-    """Say what became of every series and file."""
+    """Yield notes on the outcome for every series and file."""
     n_new = sum(image.is_new for _, image in outcome.images)
     yield (
-        f"T1 series used: {len(outcome.images)}, of which {n_new} were converted now and the "
-        "others before. The images still show the faces: treat them as personal data."
+        f"T1 series used: {len(outcome.images)}, {n_new} of them newly converted. The images "
+        "still show faces: treat them as personal data."
     )
     for fault, names in sorted(outcome.broken.items()):
         yield f"T1 series left out, {fault}: {series_names(names)}."
@@ -64,50 +64,50 @@ def series_notes(folder: DicomFolder, outcome: Outcome) -> Iterator[str]:
 def patient_notes(
     series: Sequence[DicomSeries], outcome: Outcome, store: ImageFolder
 ) -> Iterator[str]:
-    """Say what is odd about the patients."""
+    """Yield notes on anomalies of the patients."""
     used = {image.patient_id for _, image in outcome.images}
-    unused = sorted({store.patient_of(one) for one in series} - used)
+    unused = sorted({store.patient_of(candidate) for candidate in series} - used)
     if unused:
-        yield f"Patients without a T1 series that can be used: {series_names(unused)}."
+        yield f"Patients without a usable T1 series: {series_names(unused)}."
     sessions = Counter(image.session_id for _, image in outcome.images)
     several = sum(number > 1 for number in sessions.values())
     if several:
-        yield f"{counted(several, 'session')} with several T1 series: each is a scan of its own."
+        yield f"{counted(several, 'session')} with several T1 series: each is a separate scan."
     anonymous = {
-        image.patient_id for one, image in outcome.images if not one.identity.known_patient
+        image.patient_id for used, image in outcome.images if not used.identity.known_patient
     }
     if anonymous:
         yield (
-            "Patients without an id, told apart by name and date of birth or, without these, by "
+            "Patients without an id, identified by name and date of birth or, without these, by "
             f"study: {series_names(sorted(anonymous))}."
         )
     torn = _with_two_identities(outcome)
     if torn:
         yield (
-            "Patients with two dates of birth or two sexes, perhaps two people under one id: "
+            "Patients with two dates of birth or two sexes, perhaps two people with one id: "
             f"{series_names(torn)}."
         )
-    old = sum(age_years(one.identity) == MAX_AGE_YEARS + 1 for one, _ in outcome.images)
+    old = sum(age_years(used.identity) == MAX_AGE_YEARS + 1 for used, _ in outcome.images)
     if old:
-        capped = f"Ages above {MAX_AGE_YEARS} are given as {MAX_AGE_YEARS + 1}"
+        capped = f"Ages above {MAX_AGE_YEARS} are recorded as {MAX_AGE_YEARS + 1}"
         yield f"{capped}: {counted(old, 'scan')}."
 
 
 def _with_two_identities(outcome: Outcome) -> list[str]:
-    facts: dict[str, set[tuple[str, str | None]]] = {}
-    for one, image in outcome.images:
-        known = {("birth", one.identity.birth_date or None), ("sex", one.identity.sex)}
-        facts.setdefault(image.patient_id, set()).update(fact for fact in known if fact[1])
+    identities: dict[str, set[tuple[str, str | None]]] = {}
+    for series, image in outcome.images:
+        known = {("birth", series.identity.birth_date or None), ("sex", series.identity.sex)}
+        identities.setdefault(image.patient_id, set()).update(item for item in known if item[1])
     return [
         patient_id
-        for patient_id, known in facts.items()
+        for patient_id, known in identities.items()
         if len(known) > len({name for name, _ in known})
     ]
 
 
 def table_notes(series: Sequence[DicomSeries], labels: Mapping[str, str | None]) -> Iterator[str]:
-    """Say how many patients of the table of labels are not in the folder."""
-    present = {one.identity.patient_id for one in series}
+    """Yield a note on the number of patients in the label table that are not in the folder."""
+    present = {candidate.identity.patient_id for candidate in series}
     absent = sum(patient_id not in present for patient_id in labels)
     if absent:
-        yield f"{counted(absent, 'patient')} of the table of labels not in the folder."
+        yield f"{counted(absent, 'patient')} in the label table but not in the folder."

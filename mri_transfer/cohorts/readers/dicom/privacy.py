@@ -1,7 +1,7 @@
-"""What may be said of a patient: hashed ids, capped age, sex, and a few technical fields.
+"""Data that may be kept about a patient: hashed ids, capped age, sex and a few technical fields.
 
-Ids are HMAC-SHA256 under a secret salt, cut to 12 hexadecimal letters: whoever knows the salt can
-tell which patient a hash belongs to, nobody else can, not even by trying all ids there are.
+Ids are HMAC-SHA256 digests keyed with a secret salt, truncated to 12 hexadecimal digits. Only with
+the salt can a hash be linked to a patient; without it, not even by trying all possible ids.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ __all__ = [
     "technical_fields",
 ]
 
-#: Ages above it are given as one year more: so few people are older that an age tells who it is.
+#: Higher ages are recorded as one year more: the age of the few older people may identify them.
 MAX_AGE_YEARS = 89
-#: Shortest salt. Patients' ids are easily guessed; the salt must not be.
+#: Shortest salt, in characters. Patient ids are easily guessed; the salt must not be.
 MIN_SALT_LETTERS = 16
-#: Everything that a sidecar may hold of what dcm2niix writes.
+#: The fields of dcm2niix's sidecar that are kept.
 TECHNICAL_FIELDS = (
     "Manufacturer",
     "ManufacturersModelName",
@@ -63,7 +63,7 @@ class Pseudonyms:
     Parameters
     ----------
     salt : str
-        At least `MIN_SALT_LETTERS` letters, kept secret.
+        Secret, at least `MIN_SALT_LETTERS` characters.
 
     Raises
     ------
@@ -74,10 +74,10 @@ class Pseudonyms:
     def __init__(self, salt: str) -> None:
         if len(salt) < MIN_SALT_LETTERS:
             raise ConfigurationError(
-                "the salt is too short to hide patients' ids",
-                found=f"{len(salt)} letters",
-                expected=f"at least {MIN_SALT_LETTERS}, drawn at random",
-                remedy="Give a longer salt, or none and have one drawn",
+                "the salt is too short to protect patient ids",
+                found=f"{len(salt)} characters",
+                expected=f"at least {MIN_SALT_LETTERS}, chosen at random",
+                remedy="Give a longer salt, or omit it to generate one",
             )
         self._salt = salt.encode()
 
@@ -88,12 +88,12 @@ class Pseudonyms:
 
 
 def file_salt(path: Path) -> tuple[str, bool]:
-    """Return the salt that a file keeps; the first time one is drawn and the file written.
+    """Return the salt stored in a file; generate it and write the file if it does not exist.
 
     Parameters
     ----------
     path : Path
-        Readable by its owner alone (mode 0600); other permissions are taken away.
+        Its permissions are set to 0600, readable by the owner only.
 
     Returns
     -------
@@ -113,10 +113,10 @@ def file_salt(path: Path) -> tuple[str, bool]:
             os.fsync(stream.fileno())
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            "the file of the salt cannot be used",
+            "the salt file cannot be used",
             where=str(path),
             found=type(error).__name__,
-            remedy="Give a salt, or choose a folder for the images that you may write to",
+            remedy="Give a salt, or choose an image folder that you can write to",
         ) from None
     return salt, True
 
@@ -124,9 +124,9 @@ def file_salt(path: Path) -> tuple[str, bool]:
 def age_years(identity: Identity) -> float | None:
     """Return the age at the study in whole years, or None.
 
-    PatientAge is taken (``072Y``, ``018M``); where it is missing, the years from birth to study.
-    Ages above `MAX_AGE_YEARS` are given as one year more. Impossible ones, as made-up dates of
-    birth give them, are missing.
+    PatientAge is used (``072Y``, ``018M``) or, if missing, the years from birth to study. Ages
+    above `MAX_AGE_YEARS` are recorded as one year more. Impossible ages, as from placeholder dates
+    of birth, are missing.
     """
     stated = re.fullmatch(r"(\d{1,3})([YMWD])", identity.age.strip().upper())
     if stated:
@@ -149,7 +149,7 @@ def _date(text: str) -> date | None:
 
 
 def technical_fields(sidecar: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a sidecar may be kept: `TECHNICAL_FIELDS` with plain values, nothing else."""
+    """Return the fields of a sidecar to keep: `TECHNICAL_FIELDS` with plain values."""
     kept = {}
     for name in TECHNICAL_FIELDS:
         value = sidecar.get(name)

@@ -1,10 +1,10 @@
-"""Cohorts in a folder of DICOM series: the T1 scans, converted, under hashed names.
+"""Reader of DICOM series: converts the T1 scans and names them by hashes.
 
-A DICOM header says who the patient is. None of that leaves this reader: manifest, notes, messages
-and images hold patient, study, series and institution as salted hashes (see `dicom_privacy`), age
-in whole years (89 at most, older ones as 90), sex, and a few technical fields. Free text, dates,
-names, ids and paths of the DICOM files appear nowhere. Which series are T1 is told in
-`dicom_rule`. The images themselves still show the head's surface, and with it the face.
+A DICOM header identifies the patient. None of that leaves this reader: the manifest, notes,
+messages and images contain salted hashes of patient, study, series and institution (see
+`privacy`), age in whole years (at most 89, higher ages as 90), sex and a few technical fields, but
+no free text, dates, names, ids or paths of the DICOM files. `rule` defines which series are T1.
+The images themselves still show the surface of the head, and thus the face.
 """
 
 from __future__ import annotations
@@ -58,43 +58,43 @@ def read_dicom_cohort(
     Parameters
     ----------
     source : str or Path
-        Folder with DICOM files in any order, under any names, with other files between them.
+        Folder with DICOM files in any layout and with any names; other files are ignored.
     images : str or Path
-        Folder that the converted images are written to, laid out like BIDS. What is there and
-        current is used again. It must not lie in the source, nor the source in it.
+        Folder for the converted images, with a BIDS layout. Current images are reused. Neither
+        folder may be inside the other.
     salt : str, optional
-        Secret of at least 16 letters; the same salt gives the same ids. By default one is drawn
-        and kept beside the images, in the file of their folder's name and ``.salt``, readable by
-        its owner alone.
+        Secret of at least 16 characters; the same salt gives the same ids. By default one is
+        generated and stored next to the image folder, in a file with its name and ``.salt``,
+        readable by the owner only.
     labels_table : str or Path, optional
-        Table with columns patient_id, as in the headers, and label. Without it all labels are
+        Table with the columns patient_id, as in the headers, and label. Without it all labels are
         missing.
     series : str, optional
-        Regular expression: series whose SeriesDescription it is found in, whatever the case, are
-        taken for T1, and no others. By default the rule of `dicom_rule` decides.
+        Regular expression searched for in SeriesDescription, ignoring case: the matching series
+        are used as T1, and no others. By default the rule in `rule` decides.
     t1 : T1Spec, optional
         The limits of that rule.
     timeout_s : float
-        How long the conversion of one series may take.
+        Time limit for the conversion of one series, in seconds.
     pad_ids : bool
-        Take patients of the table of labels whose ids differ from one of the headers only in
-        leading zeros or capitals for the same; by default they are a fault.
+        Match patients of the label table to the headers if their ids differ only in leading zeros
+        or case; by default such ids are a fault.
 
     Returns
     -------
     CohortReading
         patient_id ``sub-<hash>``, session_id ``ses-<hash>`` (of StudyInstanceUID), scan_id with
         the hash of SeriesInstanceUID; age, sex, site (a hash of InstitutionName) and scanner.
-        Notes list every series that was left out, by hash and reason.
+        Notes list every series left out, by hash and reason.
 
     Raises
     ------
     ManifestError
-        If there is no usable T1 series; says what kinds of series there are. Also with all faults
-        of the table of labels.
+        If there is no usable T1 series, listing the kinds of series; if the label table has faults,
+        listing all of them.
     ConfigurationError
-        If the folder of the images cannot be used, the salt is too short, or `series` is no
-        regular expression.
+        If the image folder cannot be used, the salt is too short, or `series` is not a regular
+        expression.
     """
     root, target = _folders(source, images)
     spec, named = t1 or T1Spec(), _pattern(series)
@@ -105,7 +105,7 @@ def read_dicom_cohort(
     labels: Mapping[str, str | None] = {}
     label_matches: tuple[str, ...] = ()
     if table is not None:
-        patient_ids = {one.identity.patient_id for one in folder.series}
+        patient_ids = {found.identity.patient_id for found in folder.series}
         labels, label_matches = table.of(patient_ids, pad_ids=pad_ids)
     secret, salt_notes = _salt(salt, target)
     store = ImageFolder(target, Pseudonyms(secret), timeout_s=timeout_s)
@@ -129,19 +129,19 @@ def read_dicom_cohort(
 def _folders(source: str | Path, images: str | Path | None) -> tuple[Path, Path]:
     if images is None:
         raise ConfigurationError(
-            "DICOM series are converted, and nobody said where to",
-            remedy="Name a folder for the images",
+            "no output folder for the converted DICOM series",
+            remedy="Give a folder for the images",
         )
     root, target = Path(os.path.abspath(source)), Path(os.path.abspath(images))
     if not root.is_dir():
-        fault = Fault("there is no such folder", remedy="Name the folder with the DICOM files")
+        fault = Fault("no such folder", remedy="Give the folder with the DICOM files")
         raise ManifestError(_WHERE, [fault])
     real_root, real_target = root.resolve(), target.resolve()
     if real_target.is_relative_to(real_root) or real_root.is_relative_to(real_target):
         raise ConfigurationError(
-            "the folder of the images and that of the DICOM files lie one in the other",
-            remedy="Choose a folder of its own for the images: they can be passed on, the DICOM "
-            "files cannot",
+            "the image folder and the DICOM folder must not contain each other",
+            remedy="Choose a separate folder for the images: unlike the DICOM files, they can be "
+            "shared",
         )
     return root, target
 
@@ -153,7 +153,7 @@ def _pattern(series: str | None) -> re.Pattern[str] | None:
         return re.compile(series, re.IGNORECASE)
     except re.error as error:
         raise ConfigurationError(
-            "the name of the series is no regular expression", found=f"{series!r}: {error}"
+            "the series name is not a regular expression", found=f"{series!r}: {error}"
         ) from None
 
 
@@ -161,11 +161,11 @@ def _salt(salt: str | None, target: Path) -> tuple[str, tuple[str, ...]]:
     if salt is not None:
         return salt, ()
     path = target.with_name(f"{target.name}.salt")
-    drawn, is_new = file_salt(path)
-    verb = "was drawn and is kept" if is_new else "is the one kept"
-    return drawn, (
-        f"The salt of the ids {verb} in {path}. Keep it secret, and keep it: without it the same "
-        "patients get other ids.",
+    stored, is_new = file_salt(path)
+    verb = "was generated and is stored" if is_new else "is read from the file"
+    return stored, (
+        f"The salt of the ids {verb} in {path}. Keep the file, and keep it secret: without it the "
+        "same patients get other ids.",
     )
 
 
@@ -174,19 +174,19 @@ def _convert(
 ) -> Outcome:
     outcome = Outcome()
     candidates = []
-    for one in series:
-        kind = kind_of_series(one, spec, named=named)
+    for found in series:
+        kind = kind_of_series(found, spec, named=named)
         if kind == T1:
-            candidates.append(one)
+            candidates.append(found)
         else:
-            outcome.kinds.setdefault(kind, []).append(store.name_of(one))
-    stacks = Counter(store.name_of(one) for one in candidates)
-    for one in candidates:
-        name = store.name_of(one)
-        fault = _fault(one, spec, alone=stacks[name] == 1)
+            outcome.kinds.setdefault(kind, []).append(store.name_of(found))
+    stacks = Counter(store.name_of(candidate) for candidate in candidates)
+    for candidate in candidates:
+        name = store.name_of(candidate)
+        fault = _fault(candidate, spec, alone=stacks[name] == 1)
         if fault is None:
             try:
-                outcome.images.append((one, store.store(one)))
+                outcome.images.append((candidate, store.store(candidate)))
             except ScanError as error:
                 fault = error.what
         if fault is not None:
@@ -197,7 +197,7 @@ def _convert(
 
 def _fault(series: DicomSeries, spec: T1Spec, *, alone: bool) -> str | None:
     if not alone:
-        return "several echoes or types of image in one series"
+        return "several echoes or image types in one series"
     if series.n_slices < spec.min_slices:
         return f"fewer than {spec.min_slices} slices"
     return stack_fault(series)
@@ -205,9 +205,9 @@ def _fault(series: DicomSeries, spec: T1Spec, *, alone: bool) -> str | None:
 
 def _no_dicom(folder: DicomFolder) -> Fault:
     return Fault(
-        "there is no DICOM image in the folder",
+        "no DICOM image in the folder",
         found="; ".join([counted(folder.n_files, "file"), *left_out(folder)]),
-        remedy="Name the folder with the DICOM files; archives must be unpacked",
+        remedy="Give the folder with the DICOM files; unpack archives first",
     )
 
 
@@ -220,9 +220,9 @@ def _no_t1(folder: DicomFolder, outcome: Outcome) -> Iterator[Fault]:
             for kind, names in outcome.kinds.items()
         ]
         yield Fault(
-            "there is no 3-D T1 series in the folder",
+            "no 3-D T1 series in the folder",
             found="; ".join([*kinds, *left_out(folder)]),
-            remedy="If one of the series is T1 all the same, name it by its description",
+            remedy="If one of the series is T1 nevertheless, select it by its description",
         )
 
 

@@ -1,22 +1,21 @@
 """Which DICOM series are 3-D T1-weighted scans of the head.
 
-A series is judged by the first of these points that decides:
+The first rule that applies decides:
 
-1. It is not MR, or no image (secondary capture, report, raw data): no.
-2. Its images are localizers, phase maps, or derived ones (projections, reformats, maps): no.
-3. Its texts (series, protocol and sequence names) or its header name another contrast: localizer,
+1. Not MR, or not an image (secondary capture, report, raw data): no.
+2. Localizers, phase maps or derived images (projections, reformats, maps): no.
+3. The series, protocol or sequence name or the header indicates another contrast (localizer,
    FLAIR, diffusion, functional or perfusion, susceptibility, angiography, T2 or proton density,
-   field map, calibration, quantitative map, spectroscopy, or a contrast agent was given: no.
-4. The echo time is over `T1Spec.max_te_ms`, or the inversion time outside the range that gives
-   T1 contrast: no. (MPRAGE and its kin invert 300 to 1500 ms ahead; FLAIR later, STIR earlier.)
-5. It is known to be a pure spin echo: no. (T1 contrast, but black vessels: a kind of its own.)
-6. It is 2-D, or has slices thicker than `T1Spec.max_thickness_mm`: no.
-7. Its texts name T1 or a sequence that makes it in 3-D: MPRAGE, (F)SPGR, BRAVO, TFE, FFE, FLASH,
-   TFL: yes.
-8. It is an inversion-prepared gradient echo by its parameters: yes. Else: no.
+   field map, calibration, quantitative map, spectroscopy), or a contrast agent was given: no.
+4. The echo time exceeds `T1Spec.max_te_ms`, or the inversion time is outside the range for T1
+   contrast: no. (MPRAGE-like sequences have 300 to 1500 ms, FLAIR longer, STIR shorter times.)
+5. A pure spin echo: no. (T1 contrast, but black vessels.)
+6. 2-D, or slices thicker than `T1Spec.max_thickness_mm`: no.
+7. A name indicates T1 or a 3-D T1 sequence: MPRAGE, (F)SPGR, BRAVO, TFE, FFE, FLASH, TFL: yes.
+8. An inversion-prepared gradient echo by its parameters: yes. Otherwise: no.
 
-Whether a T1 series is complete and has enough slices (`T1Spec.min_slices`) is asked afterwards.
-The user overrules all of it except point 1 by naming the series.
+Completeness and the number of slices (`T1Spec.min_slices`) are checked afterwards. By selecting
+series by name, the user overrides all rules except the first.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ from mri_transfer.core.specs import STRICT
 
 __all__ = ["T1", "T1Spec", "kind_of_series"]
 
-#: The kind of series that is wanted.
+#: The required kind of series.
 T1 = "T1"
 
 _MR_IMAGES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1")
-#: Modalities that a message may name; any other value of the field could be anything.
+#: Modalities that a message may contain; other values are free text.
 _MODALITIES = frozenset(
     {"CR", "CT", "DX", "ES", "KO", "MG", "NM", "OT", "PR", "PT", "REG", "RF", "RTDOSE", "RTPLAN"}
     | {"RTSTRUCT", "SC", "SEG", "SR", "US", "XA"}
 )
-#: Words of other contrasts, in texts whose separators have become blanks.
-_OTHERS = {
+#: Patterns of other contrasts, for text whose separators were replaced by spaces.
+_OTHER_CONTRASTS = {
     "localizer": r"locali[sz]er|scout|\bpilot|survey|\bloc\b|\b(3|three) ?plane|topogram",
     "FLAIR": r"flair",
     "diffusion": r"\b(ep2d ?)?diff|\bdwi|\bdti|\badc\b|trace ?w|tensor|hardi|\bb ?\d{3,4}\b",
@@ -61,16 +60,16 @@ _T1_WORDS = re.compile(r"mp ?rage|(?<![a-z])t1|spgr|bravo|tfl|tfe|ffe|flash|\bfl
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class T1Spec:
-    """The limits of the module's rule."""
+    """The limits of the module's rules."""
 
     min_slices: int = Field(default=40, ge=2)
-    """Fewest slices of a whole head."""
+    """Smallest number of slices of a whole head."""
     max_thickness_mm: float = Field(default=3.0, gt=0)
-    """Thickest slices."""
+    """Largest slice thickness."""
     max_te_ms: float = Field(default=15.0, gt=0)
-    """Longest echo time; more weights by T2*."""
+    """Longest echo time; longer ones are T2*-weighted."""
     min_ti_ms: float = Field(default=300.0, ge=0)
-    """Shortest inversion time, where there is one."""
+    """Shortest inversion time, if there is one."""
     max_ti_ms: float = Field(default=1500.0, gt=0)
     """Longest inversion time."""
 
@@ -78,14 +77,14 @@ class T1Spec:
 def kind_of_series(
     series: DicomSeries, spec: T1Spec, *, named: re.Pattern[str] | None = None
 ) -> str:
-    """Return `T1` or, in words that hold nothing of the patient, what else the series is.
+    """Return `T1` or a description of the series without patient data.
 
     Parameters
     ----------
     series : DicomSeries
     spec : T1Spec
     named : re.Pattern, optional
-        Found in the descriptions of T1 series, and in no others.
+        Matches the descriptions of T1 series, and no others.
 
     Returns
     -------
@@ -96,9 +95,9 @@ def kind_of_series(
     if technical.modality != "MR":
         return technical.modality if technical.modality in _MODALITIES else "unknown modality"
     if technical.sop_class not in _MR_IMAGES:
-        return "no MR image"
+        return "not an MR image"
     if named is not None:
-        return T1 if named.search(technical.description) else "not named by the user"
+        return T1 if named.search(technical.description) else "not selected by the user"
     words = re.sub(r"[^a-z0-9]+", " ", technical.texts.casefold())
     return (
         _image_kind(technical)
@@ -123,7 +122,7 @@ def _image_kind(technical: Technical) -> str | None:
 def _named_kind(technical: Technical, words: str) -> str | None:
     if technical.angiography:
         return "angiography"
-    for kind, pattern in _OTHERS.items():
+    for kind, pattern in _OTHER_CONTRASTS.items():
         if re.search(pattern, words):
             return kind
     return "T1 with a contrast agent" if technical.contrast else None

@@ -1,4 +1,4 @@
-"""DicomSeries: the files of a series and what their headers say; identities never leave memory."""
+"""DicomSeries: the files of a series and their headers; identities never leave memory."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ __all__ = ["DicomSeries", "Identity", "SliceFile", "Technical", "stack_fault"]
 
 Vector = tuple[float, ...]
 
-#: How far two slices' axes may be apart (about 0.6 degrees), and the slices from lying straight
-#: over each other.
+#: Largest difference between two slices' axes (about 0.6 degrees), and largest in-plane shift
+#: between slices.
 _TILT = 1e-2
 _SHIFT_MM = 0.5
-#: How far one distance of slices may be from the median, as a fraction of it.
+#: Largest deviation of a slice distance from the median, as a fraction of it.
 _UNEVEN = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Whose series it is. Nothing of this is written, shown or logged as it stands.
+    """The patient of a series. These values are never written, shown or logged unhashed.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ class Identity:
     sex : str or None
         F, M or None.
     known_patient : bool
-        Whether the header holds a patient's id. Without one, name and date of birth together
-        stand for the patient, and without these the study.
+        Whether the header has a patient id. Without one, the patient is identified by name and
+        date of birth or, without these, by the study.
     """
 
     patient_key: str = dataclasses.field(repr=False)
@@ -50,26 +50,26 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Technical:
-    """How a series was taken; None and empty where the header does not say.
+    """Acquisition parameters of a series; None or empty where the header has none.
 
     Parameters
     ----------
     modality, sop_class : str
         As in the header.
     image_type, sequence : tuple of str
-        ImageType and ScanningSequence in capitals.
+        ImageType and ScanningSequence in upper case.
     description : str
-        SeriesDescription. Free text: it may hold names, and is matched, never shown.
+        SeriesDescription. Free text that may contain names: matched, but never shown.
     texts : str
         Description, protocol and sequence names together; never shown either.
     acquisition : str
         ``2D``, ``3D`` or empty.
     te_ms, ti_ms, thickness_mm : float or None
     contrast, angiography : bool
-        Whether an agent was given; whether the header calls it an angiography.
+        Whether a contrast agent was given; whether the header marks it as angiography.
     rows, columns : int
     n_declared : int or None
-        Images that the header says belong to the acquisition.
+        Number of images in the acquisition, according to the header.
     """
 
     modality: str
@@ -91,7 +91,7 @@ class Technical:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SliceFile:
-    """One file: one slice, or in the enhanced format all of them.
+    """One file: one slice or, in the enhanced format, all of them.
 
     Parameters
     ----------
@@ -105,9 +105,9 @@ class SliceFile:
     number : int or None
         InstanceNumber.
     truncated : bool
-        Whether the file ends before its pixels do.
+        Whether pixel data are missing at the end of the file.
     stamp : tuple of int
-        Size in bytes and time of the last change in nanoseconds.
+        Size in bytes and modification time in nanoseconds.
     """
 
     path: Path = dataclasses.field(repr=False)
@@ -121,28 +121,28 @@ class SliceFile:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DicomSeries:
-    """The files of one series that share echo time and type of image."""
+    """The files of one series that share echo time and image type."""
 
     identity: Identity
     technical: Technical
     files: tuple[SliceFile, ...]
     alone: bool = True
-    """Whether the series has no other echo or type of image."""
+    """Whether the series has no other echo or image type."""
 
     @property
     def n_slices(self) -> int:
-        """Number of slices, whatever the number of files."""
+        """Number of slices in all files."""
         return sum(max(1, len(file.positions_mm)) for file in self.files)
 
 
 def stack_fault(series: DicomSeries) -> str | None:
-    """Return why the slices are no complete stack, in a few words, or None.
+    """Return a short reason why the slices are not a complete stack, or None.
 
-    A complete stack has parallel slices at equal distances, each once, none missing between or,
-    as far as the images' numbers tell, before and behind them.
+    A complete stack has parallel, equidistant slices without duplicates and without gaps; missing
+    slices at the ends are detected by the images' numbers.
     """
     if any(file.truncated for file in series.files):
-        return "a file is cut short"
+        return "a file is truncated"
     positions = [position for file in series.files for position in file.positions_mm]
     orientations = [orientation for file in series.files for orientation in file.orientations]
     if len(positions) != series.n_slices or len(orientations) != series.n_slices:
@@ -157,7 +157,7 @@ def _geometry_fault(positions: np.ndarray, orientations: np.ndarray) -> str | No
         return "slices without a valid position"
     normals /= lengths
     if (np.abs(orientations - orientations[0]) > _TILT).any():
-        return "slices are tilted or turned against each other"
+        return "slices are not parallel"
     heights = positions @ normals[0]
     order = np.argsort(heights)
     steps = np.diff(heights[order])
@@ -168,7 +168,7 @@ def _geometry_fault(positions: np.ndarray, orientations: np.ndarray) -> str | No
         return "several images at one position"
     aside = positions - positions[order[0]] - np.outer(heights - heights[order[0]], normals[0])
     if (np.linalg.norm(aside, axis=1) > _SHIFT_MM).any():
-        return "slices are shifted against each other"
+        return "slices are shifted in-plane"
     if (np.abs(steps - step) > _UNEVEN * step).any():
         n_missing = int(np.maximum(np.round(steps / step) - 1, 0).sum())
         return _missing(n_missing) if n_missing else "unequal distances between slices"
@@ -176,7 +176,7 @@ def _geometry_fault(positions: np.ndarray, orientations: np.ndarray) -> str | No
 
 
 def _count_fault(series: DicomSeries) -> str | None:
-    """Compare the number of images with what the header declares and with their numbering."""
+    """Compare the number of images with the header's declaration and the image numbers."""
     declared = series.technical.n_declared or 0
     numbers = {file.number for file in series.files if file.number is not None}
     if series.alone and len(numbers) == len(series.files) == series.n_slices:

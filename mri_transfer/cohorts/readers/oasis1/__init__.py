@@ -1,1 +1,1 @@
-"""Reads the discs of OASIS-1."""
+"""Reader of the OASIS-1 discs."""

@@ -1,4 +1,4 @@
-"""The clinical table of OASIS-1: one row a session, and which sessions are chosen by it."""
+"""The clinical table of OASIS-1, with one row per session, and selections based on it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = [
     "read_clinical_table",
 ]
 
-#: Which sessions are taken: all, or those of a publication.
+#: Which sessions to use: all, or those of a publication.
 Oasis1Selection = Literal["all", "hon_khan_2017"]
 
-#: What the table is called where it is distributed, and elsewhere; the first that exists.
+#: File names of the table, in order of preference.
 _NAMES = ("oasis_cross-sectional*.csv", "oasis_cross-sectional*.xlsx", "oasis1_clinical.csv")
 _PUBLISHED_PER_GROUP = 100
 _FIRST_SESSION = "MR1"
@@ -36,13 +36,13 @@ _FIRST_SESSION = "MR1"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClinicalRow:
-    """What the table says of a session: its line and its cells by our columns."""
+    """A session's line number and its cells by manifest column."""
 
     line: int | None
     cells: dict[str, str | None]
 
     def number(self, column: str) -> float | None:
-        """Return a cell as a number, None if it is missing or no number."""
+        """Return a cell as a number, None if it is missing or not a number."""
         cell = self.cells.get(column)
         return None if cell is None else parse_number(cell)
 
@@ -67,12 +67,12 @@ class ClinicalTable:
 
 
 def find_clinical_table(root: Path) -> Path | None:
-    """Return the clinical table in the discs' folder or beside a single disc, None if missing."""
+    """Return the clinical table in the discs' folder or its parent, or None."""
     for folder in (root, root.parent):
         for name in _NAMES:
-            found = sorted(path for path in folder.glob(name) if path.is_file())
-            if found:
-                return found[0]
+            tables = sorted(path for path in folder.glob(name) if path.is_file())
+            if tables:
+                return tables[0]
     return None
 
 
@@ -82,7 +82,7 @@ def read_clinical_table(path: Path, mapping: ColumnMapping) -> ClinicalTable:
     Raises
     ------
     ManifestError
-        If it is no such table, with all its faults: also for two rows about one session.
+        Listing every fault, including two rows for one session.
     """
     where = table_name(path)
     table, notes = map_table(read_table(path), mapping, where=where)
@@ -108,7 +108,7 @@ def read_clinical_table(path: Path, mapping: ColumnMapping) -> ClinicalTable:
 
 def _nameless(line: int | None) -> Fault:
     return Fault(
-        "the row does not say which patient and session it is about",
+        "the row has no patient and session",
         row=line,
         expected="an ID such as OAS1_0001_MR1",
         remedy="Fill it in or delete the row",
@@ -123,30 +123,30 @@ def choose(
     min_age: float | None,
     max_age: float | None,
 ) -> tuple[list[SessionKey], list[str]]:
-    """Choose sessions by what the clinical table says of them.
+    """Select sessions with the clinical table.
 
     Parameters
     ----------
     table : ClinicalTable
     keys : sequence of SessionKey
-        The sessions to choose from.
+        The sessions to select from.
     selection : {"all", "hon_khan_2017"}
-        ``hon_khan_2017``: the 100 patients with CDR > 0 and the 100 oldest with CDR 0, by the whole
-        table, whether or not their scans are there.
+        ``hon_khan_2017``: the 100 patients with CDR > 0 and the 100 oldest with CDR 0 in the whole
+        table, whether or not their scans exist.
     min_age, max_age : float, optional
-        Limits in years, both included; a session of unknown age does not meet them.
+        Inclusive limits in years; sessions of unknown age are left out.
 
     Returns
     -------
     keys : list of SessionKey
-        Those chosen, in the order given.
+        The selected sessions, in the given order.
     notes : list of str
         What was left out and why.
 
     Raises
     ------
     ConfigurationError
-        If the table lacks what the choice needs.
+        If the table lacks a required column.
     """
     chosen = list(keys)
     notes: list[str] = []
@@ -196,27 +196,27 @@ def _hon_khan_2017(table: ClinicalTable) -> tuple[frozenset[SessionKey], list[st
             "the selection hon_khan_2017 needs the clinical table",
             where=str(table.path or "oasis1"),
             found=f"no column {' and no column '.join(missing)}",
-            remedy="Name the table of OASIS-1 with its columns CDR and Age",
+            remedy="Give the OASIS-1 table with the columns CDR and Age",
         )
     first = {key: row for key, row in table.rows.items() if key[1] == _FIRST_SESSION}
     cdr = {key: row.number("cdr") for key, row in first.items()}
     patients = [key for key in first if (cdr[key] or 0) > 0]
     ages = {key: row.number("age") or 0.0 for key, row in first.items() if cdr[key] == 0}
-    # Of the same age, the smaller number goes first: the publication does not say.
+    # Ties in age go to the smaller number: the publication does not specify it.
     controls = sorted(ages, key=lambda key: (-ages[key], key))
     kept, rest = controls[:_PUBLISHED_PER_GROUP], controls[_PUBLISHED_PER_GROUP:]
     notes = [
         f"Selection hon_khan_2017: {len(patients)} patients with CDR > 0 and the {len(kept)} "
-        f"oldest of {len(controls)} with CDR 0, by the whole clinical table"
+        f"oldest of {len(controls)} with CDR 0 in the whole clinical table"
         + (f"; the youngest is {ages[kept[-1]]:g}." if kept else ".")
     ]
     if len(patients) != _PUBLISHED_PER_GROUP or len(kept) != _PUBLISHED_PER_GROUP:
-        notes.append("The published selection has 100 and 100: the table is not the whole one.")
+        notes.append("The published selection has 100 and 100: the table is incomplete.")
     tied_out = [_name(key) for key in rest if ages[key] == ages[kept[-1]]]
     if tied_out:
         tied_in = [_name(key) for key in kept if ages[key] == ages[kept[-1]]]
         notes.append(
-            f"Of the same age of {ages[kept[-1]]:g} years, those with the smaller numbers are "
-            f"taken ({listed(tied_in)}), and {listed(tied_out)} left out."
+            f"At the same age of {ages[kept[-1]]:g} years, those with the smaller numbers are "
+            f"kept ({listed(tied_in)}), and {listed(tied_out)} left out."
         )
     return frozenset((*patients, *kept)), notes

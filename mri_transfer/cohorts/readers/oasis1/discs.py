@@ -1,15 +1,14 @@
-"""The discs of OASIS-1 as they are distributed: which sessions there are, and their files.
+"""The discs of OASIS-1 as distributed: their sessions and files.
 
-A session's folder holds several volumes, each a pair of an Analyze 7.5 header (.hdr) and its
+A session's folder contains several volumes, each a pair of an Analyze 7.5 header (.hdr) and its
 voxels (.img)::
 
     disc1/OAS1_0001_MR1/PROCESSED/MPRAGE/T88_111/OAS1_0001_MR1_mpr_n4_anon_111_t88_masked_gfc.hdr
     disc1/OAS1_0001_MR1/PROCESSED/MPRAGE/T88_111/OAS1_0001_MR1_mpr_n4_anon_111_t88_gfc.hdr
     disc1/OAS1_0001_MR1/PROCESSED/MPRAGE/SUBJ_111/OAS1_0001_MR1_mpr_n4_anon_sbj_111.hdr
 
-``n4`` is the number of acquisitions that were averaged; some sessions have ``n3``. Files are told
-by their names, so that a single disc, unpacked discs side by side and files put together into one
-folder are read alike.
+``n4`` is the number of averaged acquisitions; some sessions have ``n3``. Files are identified by
+name, so that a single disc, a folder of discs and a folder of all files are read alike.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from mri_transfer.errors import Fault, ManifestError
 
 __all__ = ["VOLUMES", "Oasis1Volume", "SessionKey", "VolumePair", "find_sessions"]
 
-#: Which of a session's volumes: in Talairach space without or with skull, or in the scanner's.
+#: A session's volumes: in Talairach space without or with skull, or in native space.
 Oasis1Volume = Literal["t88_masked", "t88", "raw"]
-#: The volumes, to how the names of their files end.
+#: The end of the file names of each volume.
 VOLUMES: Mapping[str, str] = MappingProxyType(
     {"t88_masked": "111_t88_masked_gfc", "t88": "111_t88_gfc", "raw": "sbj_111"}
 )
@@ -46,9 +45,9 @@ class VolumePair:
     Parameters
     ----------
     header, voxels : Path or None
-        The .hdr and the .img, None if there is no such file.
+        The .hdr and the .img, None if missing.
     problem : str, optional
-        Why the pair cannot be used, if so.
+        Why the pair cannot be used.
     """
 
     header: Path | None = None
@@ -59,27 +58,26 @@ class VolumePair:
 def find_sessions(root: Path, volume: Oasis1Volume) -> dict[SessionKey, VolumePair]:
     """Find every session below a folder and the files of one of its volumes.
 
-    Folders behind symbolic links are not entered.
+    Symbolic links to folders are not followed.
 
     Parameters
     ----------
     root : Path
-        The folder that holds the discs, a disc, or any folder with sessions or their files.
+        The folder with the discs, a disc, or any folder with sessions or their files.
     volume : {"t88_masked", "t88", "raw"}
 
     Returns
     -------
     dict
-        Sorted by patient and session. A session whose files are missing or in doubt has a
-        `problem`.
+        Sorted by patient and session. A session with missing or ambiguous files has a `problem`.
 
     Raises
     ------
     ManifestError
-        If there is no such folder or no session in it.
+        If the folder does not exist or has no session.
     """
     if not root.is_dir():
-        fault = Fault("there is no such folder", remedy="Name the folder that holds the discs")
+        fault = Fault("no such folder", remedy="Give the folder with the discs")
         raise ManifestError(str(root), [fault])
     files: dict[SessionKey, list[Path]] = {}
     pattern = re.compile(rf"{_SESSION}_mpr_n\d+_anon_{VOLUMES[volume]}\.(hdr|img)")
@@ -89,9 +87,9 @@ def find_sessions(root: Path, volume: Oasis1Volume) -> dict[SessionKey, VolumePa
         if own is not None:
             files.setdefault((own["patient"], own["session"]), [])
         for name in sorted(names):
-            found = pattern.fullmatch(name)
-            if found is not None:
-                key = (found["patient"], found["session"])
+            match = pattern.fullmatch(name)
+            if match is not None:
+                key = (match["patient"], match["session"])
                 files.setdefault(key, []).append(Path(folder) / name)
     if not files:
         raise ManifestError(str(root), [_nothing(root)])
@@ -101,10 +99,10 @@ def find_sessions(root: Path, volume: Oasis1Volume) -> dict[SessionKey, VolumePa
 def _nothing(root: Path) -> Fault:
     links = [path.name for path in sorted(root.iterdir()) if path.is_symlink() and path.is_dir()]
     return Fault(
-        "the folder holds no session of OASIS-1",
+        "the folder has no OASIS-1 session",
         found=f"links to folders, which are not followed: {', '.join(links)}" if links else None,
         expected="folders such as disc1/OAS1_0001_MR1",
-        remedy="Name the folder that holds the discs, or one disc",
+        remedy="Give the folder with the discs, or one disc",
     )
 
 
@@ -117,15 +115,15 @@ def _pair(paths: list[Path], key: SessionKey, root: Path, volume: str) -> Volume
 def _problems(paths: list[Path], key: SessionKey, root: Path, volume: str) -> Iterator[str]:
     ending = f"*_{VOLUMES[volume]}"
     if not paths:
-        yield f"there is no file {ending}.hdr and no {ending}.img in its folder"
+        yield f"no file {ending}.hdr and no {ending}.img in its folder"
         return
     for suffix in _SUFFIXES:
-        found = [path for path in paths if path.suffix == suffix]
-        if not found:
+        files = [path for path in paths if path.suffix == suffix]
+        if not files:
             yield f"the file {paths[0].with_suffix(suffix).name} is missing"
-        elif len(found) > 1:
-            places = ", ".join(str(path.relative_to(root)) for path in found)
-            yield f"there are {len(found)} files for one volume: {places}"
+        elif len(files) > 1:
+            names = ", ".join(str(path.relative_to(root)) for path in files)
+            yield f"{len(files)} files for one volume: {names}"
     stems = sorted({path.with_suffix("") for path in paths})
     if len(stems) > 1:
         names = ", ".join(str(stem.relative_to(root)) for stem in stems)
@@ -134,6 +132,6 @@ def _problems(paths: list[Path], key: SessionKey, root: Path, volume: str) -> It
         inside = re.search(rf"(?:^|/){_SESSION}/", path.relative_to(root).as_posix())
         if inside is not None and (inside["patient"], inside["session"]) != key:
             folder = f"{inside['patient']}_{inside['session']}"
-            yield f"the file {path.name} lies in the folder of another session, {folder}"
+            yield f"the file {path.name} is in the folder of another session, {folder}"
         if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
-            yield f"the file {path.name} is a symbolic link that leads out of the folder"
+            yield f"the file {path.name} is a symbolic link that leaves the folder"

@@ -1,9 +1,9 @@
-"""Volumes of OASIS-1 converted to NIfTI, with the orientation that their headers lack.
+"""Convert the volumes of OASIS-1 to NIfTI, adding the orientation that their headers lack.
 
-Analyze 7.5 headers do not say which way the axes point, and those of the raw volumes say it wrong.
-Where the axes of the distributed files point is known: in Talairach space (Marcus et al. 2007,
-doi:10.1162/jocn.2007.19.9.1498) left-right, back to front and bottom to top; which end of the
-first axis is the left one is not recorded.
+Analyze 7.5 headers do not define the direction of the axes, and those of the raw volumes are
+wrong. The axes of the distributed files are known: in Talairach space (Marcus et al. 2007,
+doi:10.1162/jocn.2007.19.9.1498) left-right, posterior to anterior and inferior to superior; which
+end of the first axis is left is not recorded.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mri_transfer.errors import ScanError, UnreadableScanError, UnsupportedScanE
 
 __all__ = ["GRID_VOXELS", "Converted", "convert_volume", "image_path"]
 
-_SCHEMA = "mri-transfer/oasis1/1"  # raise when the same files would give another image
+_SCHEMA = "mri-transfer/oasis1/1"  # increment when the same files would give another image
 
 #: Voxels of a volume in Talairach space, of 1 mm each.
 GRID_VOXELS = (176, 208, 176)
@@ -51,14 +51,14 @@ _NAMES = {"t88_masked": "_space-Talairach_desc-brain", "t88": "_space-Talairach"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Converted:
-    """An image in its place.
+    """A converted image.
 
     Parameters
     ----------
     path : Path
     shape : tuple of int
     is_new : bool
-        Whether it was written now, rather than found.
+        Whether this call wrote it, rather than an earlier one.
     """
 
     path: Path
@@ -67,16 +67,16 @@ class Converted:
 
 
 def image_path(key: SessionKey, volume: Oasis1Volume) -> Path:
-    """Return where a session's image lies in the folder of images, named as BIDS does."""
+    """Return the path of a session's image in the image folder, named as in BIDS."""
     patient, session = f"sub-{key[0].replace('_', '')}", f"ses-{key[1]}"
     return Path(patient, session, "anat", f"{patient}_{session}{_NAMES[volume]}_T1w.nii.gz")
 
 
 def convert_volume(pair: VolumePair, path: Path, *, volume: Oasis1Volume, root: Path) -> Converted:
-    """Write a volume as NIfTI, with a JSON file beside it that records its sources.
+    """Write a volume as NIfTI, with a JSON sidecar that records its sources.
 
-    The voxels keep their values and their integer type. The same files give the same bytes. An
-    image whose record names the same sources, and that has the recorded content, is left alone.
+    Voxel values and integer type are preserved, and the same files give the same bytes. An image
+    with the same recorded sources and content is not rewritten.
 
     Parameters
     ----------
@@ -85,14 +85,14 @@ def convert_volume(pair: VolumePair, path: Path, *, volume: Oasis1Volume, root: 
         The image to write, ending in .nii.gz.
     volume : {"t88_masked", "t88", "raw"}
     root : Path
-        What the recorded paths of the sources are relative to.
+        The folder that recorded source paths are relative to.
 
     Raises
     ------
     UnreadableScanError
-        If a file is missing, damaged or cut short.
+        If a file is missing, damaged or truncated.
     UnsupportedScanError
-        If it is no 3-D image in Analyze format.
+        If it is not a 3-D image in Analyze format.
     OSError
         If the image cannot be written.
     """
@@ -138,7 +138,7 @@ def _read_header(path: Path) -> Any:
         start = stream.read(_HEADER_BYTES)
     if len(start) < _HEADER_BYTES:
         raise UnreadableScanError(
-            f"the header {path.name} is cut short",
+            f"the header {path.name} is truncated",
             found=f"{len(start)} bytes",
             expected=f"{_HEADER_BYTES}",
             remedy=_DAMAGED,
@@ -146,13 +146,13 @@ def _read_header(path: Path) -> Any:
     if start[344:347] in _NIFTI_SIGNATURES:
         raise UnsupportedScanError(
             f"{path.name} is a NIfTI header, not the Analyze header of the discs",
-            remedy="Read the discs as distributed, or use the NIfTI images themselves",
+            remedy="Read the discs as distributed, or use the NIfTI images directly",
         )
-    # Without its checks: they write to the log, and repair what they doubt.
+    # nibabel's checks are off: they log, and silently repair suspicious values.
     kind: Any = nib.AnalyzeHeader
     header = kind(start, check=False)
     if int(header["sizeof_hdr"]) != _HEADER_BYTES:
-        raise UnreadableScanError(f"{path.name} is no Analyze header", remedy=_DAMAGED)
+        raise UnreadableScanError(f"{path.name} is not an Analyze header", remedy=_DAMAGED)
     return header
 
 
@@ -162,9 +162,9 @@ def _shape(header: Any) -> tuple[int, int, int]:
     is_volume = 3 <= n_axes <= 7 and min(shape) >= 1 and math.prod(shape[3:]) == 1
     if not is_volume or math.prod(shape) > _MAX_VOXELS:
         raise UnsupportedScanError(
-            "the header does not declare one 3-D volume of sane size",
+            "the header does not declare one 3-D volume of plausible size",
             found=" x ".join(map(str, shape)) or str(n_axes),
-            expected="176 x 208 x 176, or such",
+            expected="about 176 x 208 x 176",
             remedy=_DAMAGED,
         )
     x, y, z = shape[:3]
@@ -179,20 +179,20 @@ def _read_voxels(path: Path, header: Any, shape: tuple[int, int, int]) -> npt.ND
             "unknown voxel type", found=f"code {int(header['datatype'])}", remedy=_DAMAGED
         ) from error
     if dtype.kind not in "iuf":
-        raise UnsupportedScanError("voxels are not single real numbers", found=str(dtype))
+        raise UnsupportedScanError("voxels are not real scalars", found=str(dtype))
     offset = float(header["vox_offset"])
     needed = math.prod(shape) * dtype.itemsize
     if not (0 <= offset <= _MAX_OFFSET_BYTES and offset.is_integer()):
         raise UnreadableScanError(
-            "the header says that voxels begin at an impossible place",
+            "the header declares an impossible voxel offset",
             found=f"byte {offset:g}",
             remedy=_DAMAGED,
         )
-    found = os.stat(path).st_size
-    if found < offset + needed:
+    n_bytes = os.stat(path).st_size
+    if n_bytes < offset + needed:
         raise UnreadableScanError(
-            f"the voxels in {path.name} are cut short",
-            found=f"{found} bytes",
+            f"the voxels in {path.name} are truncated",
+            found=f"{n_bytes} bytes",
             expected=f"{int(offset) + needed}",
             remedy=_DAMAGED,
         )
@@ -209,6 +209,6 @@ def _nifti_bytes(voxels: npt.NDArray[Any], volume: Oasis1Volume) -> bytes:
     stored = voxels.astype(voxels.dtype.newbyteorder("<"))
     image: Any = nib.Nifti1Image(stored, affine)  # type: ignore[no-untyped-call]
     image.header.set_xyzt_units("mm")
-    for place in (image.set_sform, image.set_qform):
-        place(affine, code=code)
+    for set_affine in (image.set_sform, image.set_qform):
+        set_affine(affine, code=code)
     return gzip_bytes(image.to_bytes())

@@ -1,4 +1,4 @@
-"""OASIS-1 as it is distributed: the discs with their Analyze volumes, and the clinical table."""
+"""Reader of OASIS-1 as distributed: the discs with Analyze volumes, and the clinical table."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from mri_transfer.errors import ConfigurationError, Fault, ManifestError, ScanEr
 __all__ = ["Oasis1Selection", "Oasis1Volume", "read_oasis1_cohort"]
 
 _LEFT_AND_RIGHT = (
-    "OASIS-1 does not record which side of a volume in Talairach space is the left one: the first "
-    "axis is taken to run from left to right, by convention."
+    "OASIS-1 does not record which side of a volume in Talairach space is left: by convention, the "
+    "first axis is assumed to run from left to right."
 )
 
 
@@ -57,47 +57,47 @@ def read_oasis1_cohort(
 ) -> CohortReading:
     """Read OASIS-1 from its discs.
 
-    Analyze files do not say where left and right are, and the rest of the pipeline refuses them.
-    Every chosen volume is therefore written as NIfTI into a folder of its own, with a JSON file
-    that records its sources; images that are there already and current are left as they are.
+    Analyze files do not define left and right, and the rest of the pipeline refuses them. Each
+    selected volume is therefore written as NIfTI to a separate folder, with a JSON file that
+    records its sources; current images are reused.
 
     Parameters
     ----------
     source : str or Path
-        The folder that holds the discs, a single disc, or a folder with all sessions.
+        The folder with the discs, a single disc, or a folder with all sessions.
     images : str or Path, optional
-        Where the NIfTI images go; by default a folder ``images`` in the source.
+        Folder for the NIfTI images; by default ``images`` in the source.
     clinical : str or Path, optional
         The clinical table (.csv or .xlsx). By default ``oasis_cross-sectional.csv`` or ``.xlsx``
-        in the source or beside it; without any, all labels are missing.
+        in the source or its parent; if there is none, all labels are missing.
     mapping : str, Path or ColumnMapping
-        How the table's columns become ours, and the rule of the label. By the shipped one, CDR
-        above 0 is AD and CDR 0 is CN; a blank CDR means that nobody assessed the person, and gives
-        no label.
+        How the table becomes a manifest, including the label. In the shipped mapping, CDR above 0
+        is AD and CDR 0 is CN; a blank CDR means that the person was not assessed, and gives no
+        label.
     volume : {"t88_masked", "t88", "raw"}
         In Talairach space without skull, with skull, or the averaged scan before registration.
     selection : {"all", "hon_khan_2017"}
         ``hon_khan_2017``: the 200 patients of Hon and Khan (2017), 100 with CDR > 0 and the 100
-        oldest with CDR 0; of the same age, the smaller number goes first.
+        oldest with CDR 0; ties in age go to the smaller number.
     min_age, max_age : float, optional
-        Limits of the age in years, both included; sessions of unknown age do not meet them.
+        Inclusive age limits in years; sessions of unknown age are left out.
     progress : callable, optional
-        Called with the number of sessions done and of all.
+        Called with the number of finished sessions and the total.
 
     Returns
     -------
     CohortReading
         patient_id ``OAS1_0001``, session_id ``MR1`` or ``MR2`` (a repeated scan of the same
         person), covariates education, ses, mmse, cdr, etiv_cm3, nwbv, asf and delay_days. Notes
-        name each session that is left out, and why.
+        list each session left out, and why.
 
     Raises
     ------
     ManifestError
-        If there is no session, none that can be used, or the clinical table has faults: all of
-        them at once, two labels of one patient included.
+        If there is no usable session, or the clinical table has faults; every fault is listed,
+        including two labels for one patient.
     ConfigurationError
-        For an option that cannot be meant, or a folder of images that cannot be written.
+        If an option is invalid, or the image folder cannot be written.
     """
     _check_options(volume, selection, min_age, max_age)
     root = Path(os.path.abspath(source))
@@ -113,7 +113,7 @@ def read_oasis1_cohort(
     if not converted:
         raise ManifestError(str(root), _nothing_left(left_out))
     text = _table(converted, table, folder)
-    # Rows of the messages are those of the clinical table: there the user can mend them.
+    # Messages use the rows of the clinical table, where the user can correct them.
     where = f"{root} (rows of {table.path.name})" if table.path is not None else str(root)
     manifest = make_manifest(text, source=root, folder=folder, where=where)
     notes = (
@@ -142,7 +142,7 @@ def _check_options(
             )
     if min_age is not None and max_age is not None and min_age > max_age:
         raise ConfigurationError(
-            "the limits of the age leave nobody",
+            "the age limits exclude everybody",
             where="oasis1",
             found=f"at least {min_age:g} and at most {max_age:g} years",
         )
@@ -159,7 +159,7 @@ def _clinical(
             path=None,
             columns=(),
             rows={},
-            notes=("There is no clinical table: nothing is known of the patients.",),
+            notes=("No clinical table: nothing is known about the patients.",),
         )
     return read_clinical_table(path, spec)
 
@@ -171,7 +171,7 @@ def _convert(
     root: Path,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[dict[SessionKey, Converted], dict[SessionKey, str]]:
-    """Convert what can be; return the images, and why the others are left out."""
+    """Convert the sessions; return the images, and why the others are left out."""
     converted, left_out = {}, {}
     for done, (key, pair) in enumerate(sessions.items(), start=1):
         path = folder / image_path(key, volume)
@@ -188,7 +188,7 @@ def _convert(
 
 def _nothing_left(left_out: Mapping[SessionKey, str]) -> list[Fault]:
     if not left_out:
-        return [Fault("no session meets the selection and the limits of the age")]
+        return [Fault("no session meets the selection and the age limits")]
     return [Fault(f"{'_'.join(key)} cannot be used: {why}") for key, why in left_out.items()]
 
 
@@ -212,11 +212,11 @@ def _table_notes(table: ClinicalTable, sessions: Sequence[SessionKey], selection
     notes = []
     unknown = ["_".join(key) for key in sessions if key not in table.rows]
     if unknown:
-        notes.append(f"Sessions that the clinical table does not describe: {listed(unknown)}.")
+        notes.append(f"Sessions that are not in the clinical table: {listed(unknown)}.")
     absent = ["_".join(key) for key in table.rows if key not in set(sessions)]
     if absent and selection == "all":
         notes.append(
-            f"{counted(len(absent), 'session')} of the clinical table not in the folder: "
+            f"{counted(len(absent), 'session')} in the clinical table but not in the folder: "
             f"{listed(absent)}."
         )
     return notes
@@ -233,20 +233,20 @@ def _image_notes(converted: Mapping[SessionKey, Converted], volume: str) -> list
         if odd:
             grid = " x ".join(map(str, GRID_VOXELS))
             notes.append(
-                f"The grid of these is not {grid}, so that the place of the commissure is not "
-                f"certain: {listed(odd)}."
+                f"The position of the commissure is uncertain, as the grid is not {grid}: "
+                f"{listed(odd)}."
             )
     return notes
 
 
 def _repeat_notes(manifest: Manifest) -> list[str]:
-    """Name the scans without a label of patients who have one from another session."""
+    """Return a note on unlabelled scans of patients with a label at another session."""
     labelled = manifest.patients()["label"].dropna().index
     scans = manifest.scans
     repeats = scans[scans["label"].isna() & scans["patient_id"].isin(labelled)]["scan_id"]
     if repeats.empty:
         return []
     return [
-        "Not assessed at this session, and left without a label, though another session of the "
-        f"same patient has one: {listed(list(repeats))}."
+        "Without a label, as the patient was not assessed at this session but at another: "
+        f"{listed(list(repeats))}."
     ]

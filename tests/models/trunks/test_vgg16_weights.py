@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mri_transfer.errors import WeightsError
-from mri_transfer.models.trunks import weights as module
-from mri_transfer.models.trunks.weights import (
+from mri_transfer.models.trunks import vgg16_weights as module
+from mri_transfer.models.trunks.vgg16_weights import (
     CAFFE_DIGEST,
     conv_names,
     find_weights,

@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from mri_transfer.errors import HeadError
-from mri_transfer.explain.slice_heads import SliceHead, feature_gradients
-from mri_transfer.models.heads import Head, apply_head
+from mri_transfer.explain.fold_model import feature_gradients, fold_model
+from mri_transfer.models.heads import apply_head
 from mri_transfer.training.fitted_model import TrainedFold
 from tests.explain.phantom import CHANNELS, KINDS, SLICES, make_harmoniser, make_head, make_table
 
 
 def _said(one: TrainedFold, features: np.ndarray, owner: str) -> np.ndarray:
-    head = SliceHead(one, owner, n_slices=SLICES, n_features=CHANNELS)
-    return head(torch.from_numpy(features), torch.arange(SLICES)).numpy()
+    with torch.inference_mode():
+        given = torch.from_numpy(features).double()
+        return fold_model(one, owner).slice_logits(given, torch.arange(SLICES)).numpy()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -44,20 +45,20 @@ def test_it_says_what_the_head_says_after_harmonisation(kind: str) -> None:
 def test_gradients_are_those_of_small_steps(kind: str) -> None:
     features = make_table().features[0]
     one = TrainedFold(repeat=0, fold=0, head=make_head(kind))
-    head = SliceHead(one, "p0", n_slices=SLICES, n_features=CHANNELS)
-    found = feature_gradients(head, features)
-    step = 1e-6
+    model = fold_model(one, "p0")
+    found = feature_gradients(model, features)
+    step, slices = 1e-6, torch.arange(SLICES)
     for s, c in np.ndindex(SLICES, CHANNELS):
         moved = torch.from_numpy(features).double()
         moved[s, c] += step
-        rise = (
-            head(moved, torch.arange(SLICES)).sum()
-            - head(torch.from_numpy(features), torch.arange(SLICES)).sum()
-        )
+        still = torch.from_numpy(features).double()
+        rise = model.slice_logits(moved, slices).sum() - model.slice_logits(still, slices).sum()
         assert found[s, c] == pytest.approx(float(rise) / step, abs=1e-5)
 
 
 def test_an_unknown_head_is_refused() -> None:
-    one = TrainedFold(repeat=0, fold=0, head=Head(kind="forest", tensors={}))
+    one = TrainedFold(
+        repeat=0, fold=0, head=dataclasses.replace(make_head("linear"), kind="forest")
+    )
     with pytest.raises(HeadError, match="unknown kind"):
-        SliceHead(one, "p0", n_slices=SLICES, n_features=CHANNELS)
+        fold_model(one, "p0")
