@@ -51,9 +51,18 @@ def _merged(document: str, node: dict[str, Any]) -> dict[str, Any]:
     """Return a schema with what it refers to; the nearer word counts."""
     if "anyOf" in node:
         parts = [_merged(document, one) for one in node["anyOf"]]
-        types = [kind for one in parts for kind in _types(one)]
+        objects = [one for one in parts if "properties" in one]
+        joined = {
+            "type": [kind for one in parts for kind in _types(one)],
+            "properties": {k: v for one in objects for k, v in one["properties"].items()},
+            "required": [
+                name
+                for name in (objects[0].get("required", ()) if objects else ())
+                if all(name in one.get("required", ()) for one in objects)
+            ],
+        }
         rest = {key: value for key, value in node.items() if key != "anyOf"}
-        return {**{k: v for one in parts for k, v in one.items()}, "type": types, **rest}
+        return {**{k: v for one in reversed(parts) for k, v in one.items()}, **joined, **rest}
     if "$ref" not in node:
         return node
     target = _validator(document).schema["$defs"][node["$ref"].rpartition("/")[2]]
