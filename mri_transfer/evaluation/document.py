@@ -10,18 +10,20 @@ from pydantic import Field
 
 from mri_transfer.core.documents import Count, Document
 from mri_transfer.evaluation.fold_results import Choice, FoldRow, RepeatRow
-from mri_transfer.evaluation.results import (
+from mri_transfer.evaluation.group_results import (
     AgeMatched,
+    Failure,
+    Subgroups,
+)
+from mri_transfer.evaluation.results import (
     BaselineResult,
     BrierParts,
     Calibration,
     Caveat,
     ConfusionTable,
-    Failure,
     ImageValue,
     PatientFigures,
     SliceFigures,
-    Subgroups,
 )
 from mri_transfer.metrics.results import (
     ClassFigures,

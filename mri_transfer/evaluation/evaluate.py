@@ -14,6 +14,9 @@ from mri_transfer.evaluation.comparison import Rival, compare_rival, find_rivals
 from mri_transfer.evaluation.document import Evaluation, EvaluationDocument
 from mri_transfer.evaluation.failures import worst_patients
 from mri_transfer.evaluation.fold_results import Choice
+from mri_transfer.evaluation.group_results import (
+    Subgroups,
+)
 from mri_transfer.evaluation.image_value import image_value
 from mri_transfer.evaluation.matching import age_matched
 from mri_transfer.evaluation.patient_level import fold_rows, patient_metrics, repeat_rows
@@ -23,7 +26,6 @@ from mri_transfer.evaluation.results import (
     ConfusionTable,
     PatientFigures,
     SliceFigures,
-    Subgroups,
 )
 from mri_transfer.evaluation.settings import CohortTables, EvaluationFacts, EvaluationSpec, Evidence
 from mri_transfer.evaluation.slice_level import slice_metrics

@@ -9,7 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.evaluation.covariates import check_order
-from mri_transfer.evaluation.results import Failure, ScoredSlice
+from mri_transfer.evaluation.group_results import (
+    Failure,
+    ScoredSlice,
+)
 from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.calibration import CLIP
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
 from mri_transfer.evaluation.covariates import check_order
-from mri_transfer.evaluation.results import (
+from mri_transfer.evaluation.group_results import (
     AgeBalance,
     AgeMatched,
     EffectiveNumbers,

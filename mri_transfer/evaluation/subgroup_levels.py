@@ -16,7 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
-from mri_transfer.evaluation.results import SubgroupSize
+from mri_transfer.evaluation.group_results import (
+    SubgroupSize,
+)
 from mri_transfer.metrics.precision import expected_width
 
 __all__ = [

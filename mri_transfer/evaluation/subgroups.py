@@ -15,7 +15,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.evaluation.covariates import check_order
-from mri_transfer.evaluation.results import Subgroup, SubgroupGap, SubgroupGaps, SubgroupSize
+from mri_transfer.evaluation.group_results import (
+    Subgroup,
+    SubgroupGap,
+    SubgroupGaps,
+    SubgroupSize,
+)
 from mri_transfer.evaluation.subgroup_levels import (
     AGE_BANDS,
     Members,

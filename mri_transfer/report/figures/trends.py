@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.evaluation.audit.document import LearningCurve
+from mri_transfer.evaluation.audit.learning_results import (
+    LearningCurve,
+)
 from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.metrics.results import DecisionCurve
 from mri_transfer.report.figures.svg import (

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mri_transfer.evaluation.results import AgeBalance, Failure, ScoredSlice, Subgroup, SubgroupGap
+from mri_transfer.evaluation.group_results import (
+    AgeBalance,
+    Failure,
+    ScoredSlice,
+    Subgroup,
+    SubgroupGap,
+)
 from mri_transfer.report.blocks.cells import (
     Column,
     Row,

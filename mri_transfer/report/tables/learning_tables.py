@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from mri_transfer.evaluation.audit.document import FeatureCurve, LearningPoint
+from mri_transfer.evaluation.audit.learning_results import (
+    FeatureCurve,
+    LearningPoint,
+)
 from mri_transfer.report.blocks.cells import Column, Table, confidence_text, stacked, table_of
 from mri_transfer.report.blocks.wording import count, estimate, number
 from mri_transfer.report.inputs import ReportInputs

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mri_transfer.evaluation.audit.document import (
+from mri_transfer.evaluation.audit.learning_results import (
     Draws,
     Extrapolation,
     FeatureCurve,
