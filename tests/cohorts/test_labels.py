@@ -42,7 +42,7 @@ def test_a_scan_is_left_out_for_a_reason_that_names_its_label() -> None:
     assert why_unused("MCI", THREE) is None
     assert "FTD is not one of CN, MCI, AD" in str(why_unused("FTD", THREE))
     for spec in (LabelSpec(), THREE):
-        assert "never read as healthy" in str(why_unused(None, spec))
+        assert "never treated as healthy" in str(why_unused(None, spec))
     assert why_unused(None, LabelSpec(unlabelled="keep")) is None
 
 
