@@ -15,7 +15,7 @@ PYTHON_IS_FIT = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_in
 	{ echo "mri-transfer needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is none of these:" \
 	"name one with 'make PYTHON=python3.12 $(MAKECMDGOALS)'" >&2; exit 1; }
 
-.PHONY: demo example check-example test test-all checks unit slow bench lock clean
+.PHONY: demo example check-example schemas test test-all checks unit slow bench lock clean
 
 demo: $(STAMP)
 	$(RUN) -m pipelines.commands.cli demo --out demo
@@ -26,6 +26,10 @@ example: demo
 
 check-example: demo
 	$(RUN) .ci/example.py check demo/run
+
+# The JSON schemas of the documents follow from their models; a test asks whether they are current.
+schemas: $(STAMP)
+	$(RUN) -m mri_transfer.report.schemas.write
 
 # Goals named together are made once each: `make test test-all` runs no test twice.
 test: checks unit

@@ -184,7 +184,7 @@ def _analytic(scenario: Scenario, rng: np.random.Generator) -> dict[tuple[str, s
     area = delong_auc(drawn.labels, drawn.scores, confidence=CONFIDENCE)
     half = normal_quantile(CONFIDENCE) * math.sqrt(area.variance)
     value = float(area.estimate.value or 0.0)
-    both = delong_difference(*drawn, confidence=CONFIDENCE).estimate
+    both = delong_difference(*drawn, confidence=CONFIDENCE)
     free = simulate(scenario, rng, labels=_drawn_labels(2 * scenario.n_per_label, rng))
     return {
         ("AUC", "DeLong, logit"): _ends(area.estimate),

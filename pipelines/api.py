@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
 from mri_transfer.errors import ConfigurationError
 from pipelines.config import RunConfig, read_config
+from pipelines.console import estimate_text
 from pipelines.reporters import SilentReporter
 from pipelines.runner import STAGES, begin_run, open_run, run_pipeline
 from pipelines.running import demand_trusted
@@ -21,7 +22,7 @@ from pipelines.workspace import Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mri_transfer.evaluation.document import Evaluation
+    from mri_transfer.evaluation.document import EvaluationDocument
     from mri_transfer.models.features import FeatureTable
 
 __all__ = ["Run", "load_run", "run"]
@@ -134,11 +135,12 @@ class Run:
         return read_manifest(path, check_files=False)
 
     @functools.cached_property
-    def evaluation(self) -> Evaluation:
+    def evaluation(self) -> EvaluationDocument:
         """The evaluation results, as in `evaluation.json`."""
-        from mri_transfer.evaluation.document import Evaluation
+        from mri_transfer.evaluation.document import EvaluationDocument
 
-        return Evaluation.read(self._trusted(self.workspace.evaluation, "evaluate"))
+        path = self._trusted(self.workspace.evaluation, "evaluate")
+        return EvaluationDocument.read(path, stage="evaluate")
 
     def excluded(self) -> pd.DataFrame:
         """Return the excluded scans, each with stage and reason."""
@@ -180,12 +182,9 @@ class Run:
     def _repr_html_(self) -> str:
         rows = {"folder": str(self.folder)}
         if self.workspace.evaluation.is_file():
-            document = self.evaluation.document
-            auc = document["patient"]["auc"]
-            rows["patients"] = str(document["n_patients"])
-            rows["patient AUC"] = (
-                f"{auc['value']:.3f} ({auc['ci_low']:.3f} to {auc['ci_high']:.3f})"
-            )
+            document = self.evaluation
+            rows["patients"] = str(document.n_patients)
+            rows["patient AUC"] = estimate_text(document.patient.auc)
         cells = "".join(
             f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
             for name, text in rows.items()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mri_transfer.metrics.intervals import Estimate
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,10 +33,11 @@ def open_console() -> Console:
     return Pipe(soft_wrap=True, highlight=False)
 
 
-def estimate_text(entry: Mapping[str, Any]) -> str:
+def estimate_text(estimate: Estimate) -> str:
     """Return text such as '0.789 (0.707 to 0.853)', or why there is no value."""
-    if entry["value"] is None:
-        return f"undefined: {entry['reason']}"
-    if entry["ci_low"] is None:
-        return f"{entry['value']:.3f}"
-    return f"{entry['value']:.3f} ({entry['ci_low']:.3f} to {entry['ci_high']:.3f})"
+    if estimate.value is None:
+        return f"undefined: {estimate.reason}"
+    if estimate.interval is None:
+        return f"{estimate.value:.3f}"
+    low, high = estimate.interval
+    return f"{estimate.value:.3f} ({low:.3f} to {high:.3f})"

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mri_transfer.cohorts.exclusions import Exclusion, read_exclusions
 from mri_transfer.cohorts.labels import demand_both_labels
@@ -14,6 +13,7 @@ from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
 from mri_transfer.core.files import atomic_write_text
 from mri_transfer.core.specs import suggestion
 from mri_transfer.errors import ConfigurationError, ManifestError, RunFolderError
+from mri_transfer.evaluation.audit.document import CheckResult
 from pipelines.config import RunConfig, config_toml, read_config
 from pipelines.lock import locked
 from pipelines.preflight import demand_possible, demand_weights, site_notes
@@ -73,7 +73,7 @@ class RunOutcome:
     excluded: tuple[Exclusion, ...]
     excluded_table: Path
     """The file that lists them."""
-    failed_checks: tuple[dict[str, Any], ...] = ()
+    failed_checks: tuple[CheckResult, ...] = ()
     """Failed checks of the audit, if it was among the stages."""
 
 
@@ -290,5 +290,5 @@ def run_pipeline(
         records=tuple(records),
         excluded=tuple(excluded),
         excluded_table=table,
-        failed_checks=tuple(failed_checks(workspace)) if AUDIT in stages else (),
+        failed_checks=failed_checks(workspace) if AUDIT in stages else (),
     )

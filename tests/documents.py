@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mri_transfer.evaluation import EvaluationFacts, EvaluationSpec, Evidence, evaluate
+from mri_transfer.evaluation import (
+    EvaluationDocument,
+    EvaluationFacts,
+    EvaluationSpec,
+    Evidence,
+    evaluate,
+)
 from mri_transfer.evaluation.audit import (
     Duplicate,
     LearningCurveSpec,
@@ -29,6 +35,7 @@ from mri_transfer.evaluation.audit import (
     scan_scores,
     stress_test,
 )
+from mri_transfer.metrics.task import Task
 from mri_transfer.models.heads import LinearHeadSpec
 from mri_transfer.scans.perturbations import Perturbation
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate
@@ -54,6 +61,27 @@ def evaluation_document() -> dict[str, Any]:
     return copy.deepcopy(_evaluation())
 
 
+def evaluation_with(changes: dict[str, Any]) -> EvaluationDocument:
+    """Return that evaluation with some of its values exchanged, each where it stands.
+
+    Baselines are replaced as a whole; what one does not say is that of a baseline of covariates.
+    Of a figure its value and limits are enough.
+    """
+    base = evaluation_document()
+    if "baselines" in changes:
+        age = base["baselines"]["age"]
+        base["baselines"] = {name: copy.deepcopy(age) for name in changes["baselines"]}
+    return EvaluationDocument.model_validate(_exchanged(base, changes))
+
+
+def _exchanged(base: Any, changes: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(changes, dict):
+        return changes
+    if "method" in base and None in changes.values():
+        return {**base, "reason": "not defined", **changes}
+    return {**base, **{name: _exchanged(base.get(name), one) for name, one in changes.items()}}
+
+
 def audit_document() -> dict[str, Any]:
     """Return the content of `audit.json`, of 40 patients, 12 of them scanned twice."""
     return copy.deepcopy(_audit())
@@ -67,7 +95,7 @@ def audit_parts() -> dict[str, Any]:
 def bare_audit_document() -> dict[str, Any]:
     """Return the same without what is only made on demand."""
     parts = _parts() | {"shortcuts": None, "robustness": None, "learning_curve": None}
-    return _as_json(run_audit(**parts).content)
+    return run_audit(**parts).plain()
 
 
 def _as_json(content: dict[str, Any]) -> dict[str, Any]:
@@ -148,14 +176,14 @@ def _evaluation() -> dict[str, Any]:
             image_baselines={"histogram, coarse": tables["patient_scores"]},
             **classes,
         ),
-        **LABELS,
+        task=Task(positive="AD", negative="CN"),
     )
-    return _as_json(result.document)
+    return result.document.plain()
 
 
 @functools.cache
 def _audit() -> dict[str, Any]:
-    return _as_json(run_audit(**_parts()).content)
+    return run_audit(**_parts()).plain()
 
 
 @functools.cache

@@ -27,7 +27,7 @@ from mri_transfer.cohorts.circular_covariates import refuse_circular
 from mri_transfer.evaluation.baselines import BaselineSpec, baseline_scores, default_baselines
 from mri_transfer.evaluation.caveats import find_caveats, standardised_mean_difference
 from mri_transfer.evaluation.comparison import Rival, compare_rival
-from mri_transfer.evaluation.document import Evaluation
+from mri_transfer.evaluation.document import Evaluation, EvaluationDocument
 from mri_transfer.evaluation.evaluate import evaluate
 from mri_transfer.evaluation.patient_level import patient_metrics
 from mri_transfer.evaluation.run_comparison import ComparedRun, compare_runs
@@ -39,6 +39,7 @@ __all__ = [
     "BaselineSpec",
     "ComparedRun",
     "Evaluation",
+    "EvaluationDocument",
     "EvaluationFacts",
     "EvaluationSpec",
     "Evidence",

@@ -18,6 +18,7 @@ from mri_transfer.evaluation.baselines import (
     score_folds,
 )
 from mri_transfer.metrics.calibration import CLIP
+from mri_transfer.metrics.task import Task
 
 __all__ = ["joined_scores"]
 
@@ -34,8 +35,7 @@ def joined_scores(
     outer_scores: pd.DataFrame,
     patients: pd.DataFrame,
     folds: pd.DataFrame,
-    positive_label: str,
-    negative_label: str,
+    task: Task,
     seed: int,
 ) -> pd.DataFrame:
     """Score every patient by covariates and the image together, fitted without their fold.
@@ -56,7 +56,7 @@ def joined_scores(
     outer_scores : DataFrame
         Columns repeat, fold, patient_id, score: the test patients, as in
         `predictions/patients.csv`.
-    patients, folds, positive_label, negative_label, seed
+    patients, folds, task, seed
         As in `baseline_scores`.
 
     Returns
@@ -91,8 +91,7 @@ def joined_scores(
         covariate_model(shape, spec.regularisation_c),
         designs,
         folds=folds,
-        positive_label=positive_label,
-        negative_label=negative_label,
+        task=task,
         n_inner_folds=spec.n_inner_folds,
         seed=seed,
     )

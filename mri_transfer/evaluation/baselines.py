@@ -20,6 +20,7 @@ from mri_transfer.cohorts.circular_covariates import is_circular, refuse_circula
 from mri_transfer.core.specs import STRICT, suggestion
 from mri_transfer.errors import ConfigurationError, EvaluationError
 from mri_transfer.metrics.discrimination import youden_threshold
+from mri_transfer.metrics.task import Task
 from mri_transfer.training.folds import inner_folds
 
 __all__ = [
@@ -111,8 +112,7 @@ def baseline_scores(
     *,
     patients: pd.DataFrame,
     folds: pd.DataFrame,
-    positive_label: str,
-    negative_label: str,
+    task: Task,
     seed: int,
 ) -> pd.DataFrame:
     """Score every patient by a baseline fitted without that patient's fold.
@@ -124,7 +124,7 @@ def baseline_scores(
         Indexed by patient_id, one column a covariate. Missing is NaN, None or an empty text.
     folds : DataFrame
         Columns repeat, patient_id, fold, label.
-    positive_label, negative_label : str
+    task : Task
     seed : int
         Of the inner splits that the threshold comes from.
 
@@ -146,8 +146,7 @@ def baseline_scores(
         covariate_model(design, spec.regularisation_c),
         lambda _, train, test: (design.loc[train], design.loc[test]),
         folds=folds,
-        positive_label=positive_label,
-        negative_label=negative_label,
+        task=task,
         n_inner_folds=spec.n_inner_folds,
         seed=seed,
     )
@@ -158,8 +157,7 @@ def score_folds(
     designs: Callable[[tuple[int, int], pd.Series, pd.Series], tuple[pd.DataFrame, pd.DataFrame]],
     *,
     folds: pd.DataFrame,
-    positive_label: str,
-    negative_label: str,
+    task: Task,
     n_inner_folds: int,
     seed: int,
 ) -> pd.DataFrame:
@@ -172,7 +170,7 @@ def score_folds(
     designs : callable
         Takes (repeat, fold) and the ids of training and test patients; returns what the model
         sees of each of them, in that order.
-    folds, positive_label, negative_label, seed
+    folds, task, seed
         As in `baseline_scores`.
     n_inner_folds : int
         Folds inside training patients that give the scores for the threshold.
@@ -189,14 +187,14 @@ def score_folds(
         for fold in sorted(repeat_rows["fold"].unique()):
             held_out = repeat_rows["fold"] == fold
             train, test = repeat_rows[~held_out], repeat_rows[held_out].copy()
-            y = (train["label"] == positive_label).to_numpy(dtype=np.int64)
+            y = (train["label"] == task.positive).to_numpy(dtype=np.int64)
             place = (int(test["repeat"].iloc[0]), int(fold))
             inner_seed = int(np.random.SeedSequence([seed, *place]).generate_state(1)[0])
             inner = inner_folds(y, n_folds=n_inner_folds, seed=inner_seed)
             known, unseen = designs(place, train["patient_id"], test["patient_id"])
             score, threshold = _fit_fold(model, known, y, unseen, inner)
             test["score"] = score
-            test["predicted"] = np.where(score >= threshold, positive_label, negative_label)
+            test["predicted"] = np.where(score >= threshold, task.positive, task.negative)
             parts.append(test.assign(n_slices=0))
     table: pd.DataFrame = pd.concat(parts, ignore_index=True)
     return table[["repeat", "fold", "patient_id", "label", "score", "predicted", "n_slices"]]

@@ -7,17 +7,17 @@ rules say what is visible in the numbers; they cannot see what the cohort's auth
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mri_transfer.evaluation.document import EvaluationDocument
 from mri_transfer.evaluation.notices import study_notices
+from mri_transfer.evaluation.results import BaselineResult, Caveat
+from mri_transfer.metrics.intervals import Estimate
 
 __all__ = ["find_caveats", "standardised_mean_difference"]
-
-Caveat = dict[str, str]
 
 #: Fewer patients than this of either label make figures of a prediction model imprecise
 #: (Collins, Ogundimu and Altman 2016, Stat Med 35:214-226).
@@ -39,19 +39,17 @@ SUSPICIOUS_AUC = 0.88
 SUSPICIOUS_BASELINE_AUC = 0.95
 
 
-def find_caveats(document: Mapping[str, Any], patients: pd.DataFrame) -> list[Caveat]:
+def find_caveats(document: EvaluationDocument, patients: pd.DataFrame) -> tuple[Caveat, ...]:
     """Return the caveats of an evaluation, each with a stable code and a text.
 
     Parameters
     ----------
-    document : mapping
-        The content of `evaluation.json`, all but its caveats.
+    document : EvaluationDocument
+        All but its caveats.
     patients : DataFrame
         The evaluated patients: label and, where known, age and site.
     """
-    standing = study_notices(
-        synthetic=document["synthetic"], trunk_weights=document["trunk_weights"]
-    )
+    standing = study_notices(synthetic=document.synthetic, trunk_weights=document.trunk_weights)
     found = [
         *((one.code, str(one)) for one in standing),
         _suspicious(document),
@@ -69,7 +67,7 @@ def find_caveats(document: Mapping[str, Any], patients: pd.DataFrame) -> list[Ca
         _baseline_suspicious(document),
         _calibration(document),
     ]
-    return [{"code": code, "text": text} for code, text in filter(None, found)]
+    return tuple(Caveat(code=code, text=text) for code, text in filter(None, found))
 
 
 def standardised_mean_difference(first: Any, second: Any) -> float | None:
@@ -85,9 +83,9 @@ def standardised_mean_difference(first: Any, second: Any) -> float | None:
     return float((a.mean() - b.mean()) / spread) if spread > 0 else None
 
 
-def _suspicious(document: Mapping[str, Any]) -> tuple[str, str] | None:
-    value = document["patient"]["auc"]["value"]
-    if document["synthetic"] or value is None or value <= SUSPICIOUS_AUC:
+def _suspicious(document: EvaluationDocument) -> tuple[str, str] | None:
+    value = document.patient.auc.value
+    if document.synthetic or value is None or value <= SUSPICIOUS_AUC:
         return None
     return "auc_suspicious", (
         f"An AUC of {value:.2f} is higher than patient-level studies reach on structural MRI. "
@@ -96,21 +94,21 @@ def _suspicious(document: Mapping[str, Any]) -> tuple[str, str] | None:
     )
 
 
-def _guessing(document: Mapping[str, Any]) -> tuple[str, str] | None:
-    entry = document["patient"]["auc"]
-    if entry["ci_low"] is None or entry["ci_low"] > 0.5:
+def _guessing(document: EvaluationDocument) -> tuple[str, str] | None:
+    entry = document.patient.auc
+    if entry.ci_low is None or entry.ci_low > 0.5:
         return None
     return "guessing_not_excluded", (
-        f"The interval of the AUC runs from {entry['ci_low']:.2f} to {entry['ci_high']:.2f}: that "
+        f"The interval of the AUC runs from {entry.ci_low:.2f} to {entry.ci_high:.2f}: that "
         "the scores rank patients better than a coin toss is not shown."
     )
 
 
-def _few(document: Mapping[str, Any]) -> tuple[str, str] | None:
-    positive = document["n_positive"]
+def _few(document: EvaluationDocument) -> tuple[str, str] | None:
+    positive = document.n_positive
     counts = {
-        document["positive_label"]: positive,
-        document["negative_label"]: document["n_patients"] - positive,
+        document.positive_label: positive,
+        document.negative_label: document.n_patients - positive,
     }
     label, fewest = min(counts.items(), key=lambda item: (item[1], item[0]))
     if fewest >= FEW_PER_LABEL or not fewest:
@@ -121,61 +119,61 @@ def _few(document: Mapping[str, Any]) -> tuple[str, str] | None:
     )
 
 
-def _wide(document: Mapping[str, Any]) -> tuple[str, str] | None:
-    entry = document["patient"]["auc"]
-    if entry["ci_low"] is None or (entry["ci_high"] - entry["ci_low"]) / 2 <= WIDE_INTERVAL:
+def _wide(document: EvaluationDocument) -> tuple[str, str] | None:
+    entry = document.patient.auc
+    if entry.interval is None or np.ptp(entry.interval) / 2 <= WIDE_INTERVAL:
         return None
     return "wide_interval", (
-        f"The interval of the AUC, {entry['ci_low']:.2f} to {entry['ci_high']:.2f}, is so wide "
+        f"The interval of the AUC, {entry.ci_low:.2f} to {entry.ci_high:.2f}, is so wide "
         "that a poor and a good model both lie in it."
     )
 
 
-def _small(document: Mapping[str, Any]) -> tuple[str, str] | None:
-    positive = document["n_positive"]
-    negative = document["n_patients"] - positive
+def _small(document: EvaluationDocument) -> tuple[str, str] | None:
+    positive = document.n_positive
+    negative = document.n_patients - positive
     if min(positive, negative) >= ENOUGH_PER_LABEL:
         return None
-    entry = document["patient"]["auc"]
+    entry = document.patient.auc
     width = ""
-    if entry["ci_low"] is not None:
-        width = (
-            f" The interval of the AUC runs from {entry['ci_low']:.2f} to {entry['ci_high']:.2f}."
-        )
+    if entry.ci_low is not None:
+        width = f" The interval of the AUC runs from {entry.ci_low:.2f} to {entry.ci_high:.2f}."
     return "small_sample", (
-        f"{positive} patients are labelled {document['positive_label']} and {negative} "
-        f"{document['negative_label']}; with fewer than {ENOUGH_PER_LABEL} of each, every figure "
+        f"{positive} patients are labelled {document.positive_label} and {negative} "
+        f"{document.negative_label}; with fewer than {ENOUGH_PER_LABEL} of each, every figure "
         f"is imprecise.{width}"
     )
 
 
-def _age(document: Mapping[str, Any], patients: pd.DataFrame) -> tuple[str, str] | None:
+def _age(document: EvaluationDocument, patients: pd.DataFrame) -> tuple[str, str] | None:
     if "age" not in patients:
         return None
     age = pd.to_numeric(patients["age"], errors="coerce")
-    positive = patients["label"] == document["positive_label"]
+    positive = patients["label"] == document.positive_label
     difference = standardised_mean_difference(age[positive], age[~positive])
     if difference is None or abs(difference) <= AGE_DIFFERENCE:
         return None
     return "age_difference", (
-        f"Patients labelled {document['positive_label']} are on average "
+        f"Patients labelled {document.positive_label} are on average "
         f"{abs(age[positive].mean() - age[~positive].mean()):.1f} years "
         f"{'older' if difference > 0 else 'younger'} than those labelled "
-        f"{document['negative_label']} (standardised difference {abs(difference):.2f}): part of "
+        f"{document.negative_label} (standardised difference {abs(difference):.2f}): part of "
         "the score may be age."
     )
 
 
-def _age_matched(document: Mapping[str, Any]) -> tuple[str, str] | None:
+def _age_matched(document: EvaluationDocument) -> tuple[str, str] | None:
     """Say that the score may be age where, at equal age, its AUC may be that of guessing."""
-    found = document.get("age_matched") or {}
+    found = document.age_matched
     texts = []
-    for part, whom in (("matched", "in pairs matched by age"), ("weighted", "weighted to one age")):
-        entry = (found.get(part) or {}).get("auc") or {}
-        if entry.get("ci_low") is not None and entry["ci_low"] <= 0.5:
+    for part, whom in (
+        (found.matched, "in pairs matched by age"),
+        (found.weighted, "weighted to one age"),
+    ):
+        entry = part.auc
+        if entry.ci_low is not None and entry.ci_low <= 0.5:
             texts.append(
-                f"{entry['value']:.2f} {whom} (interval {entry['ci_low']:.2f} to "
-                f"{entry['ci_high']:.2f})"
+                f"{entry.value:.2f} {whom} (interval {entry.ci_low:.2f} to {entry.ci_high:.2f})"
             )
     if not texts:
         return None
@@ -185,8 +183,8 @@ def _age_matched(document: Mapping[str, Any]) -> tuple[str, str] | None:
     )
 
 
-def _site(document: Mapping[str, Any], patients: pd.DataFrame) -> tuple[str, str] | None:
-    if document["synthetic"]:
+def _site(document: EvaluationDocument, patients: pd.DataFrame) -> tuple[str, str] | None:
+    if document.synthetic:
         return None
     values = patients["site"].dropna().astype(str) if "site" in patients else pd.Series(dtype=str)
     sites = sorted(set(values) - {""})
@@ -203,8 +201,8 @@ def _site(document: Mapping[str, Any], patients: pd.DataFrame) -> tuple[str, str
     return None
 
 
-def _scanner(document: Mapping[str, Any], patients: pd.DataFrame) -> tuple[str, str] | None:
-    if document["synthetic"] or "scanner" not in patients:
+def _scanner(document: EvaluationDocument, patients: pd.DataFrame) -> tuple[str, str] | None:
+    if document.synthetic or "scanner" not in patients:
         return None
     scanners = sorted(set(patients["scanner"].dropna().astype(str)) - {""})
     if len(scanners) != 1:
@@ -215,9 +213,9 @@ def _scanner(document: Mapping[str, Any], patients: pd.DataFrame) -> tuple[str, 
     )
 
 
-def _internal(document: Mapping[str, Any]) -> tuple[str, str] | None:
+def _internal(document: EvaluationDocument) -> tuple[str, str] | None:
     """Say that nobody from elsewhere was scored, where patients were scored by folds."""
-    if document["synthetic"] or not document.get("n_folds", 0) > 1:
+    if document.synthetic or document.n_folds < 2:
         return None
     return "internal_testing_only", (
         "Patients were held out from this same cohort (internal testing). No other cohort was "
@@ -225,40 +223,39 @@ def _internal(document: Mapping[str, Any]) -> tuple[str, str] | None:
     )
 
 
-def _baseline(document: Mapping[str, Any]) -> tuple[str, str] | None:
+def _baseline(document: EvaluationDocument) -> tuple[str, str] | None:
     computed = _computed(document, kind="covariates")
     if not computed:
         return "no_baseline", (
             "No baseline from covariates was computed: whether the images add anything to them "
             "is not known."
         )
-    name = max(sorted(computed), key=lambda key: computed[key]["auc"]["value"])
-    difference = computed[name]["auc_difference"]
+    name = max(sorted(computed), key=lambda key: computed[key].auc.value or 0.0)
+    difference = computed[name].auc_difference
     # A baseline that ranks worse than guessing is not compared: it is no bar.
-    if difference["value"] is None or (difference["ci_low"] or 0.0) > 0:
+    if difference.value is None or (difference.ci_low or 0.0) > 0:
         return None
     interval = ""
-    if difference["ci_low"] is not None:
-        interval = f" (interval {difference['ci_low']:+.3f} to {difference['ci_high']:+.3f})"
+    if difference.ci_low is not None:
+        interval = f" (interval {difference.ci_low:+.3f} to {difference.ci_high:+.3f})"
     return "baseline_not_beaten", (
         f"The best baseline without images, {name}, has an AUC of "
-        f"{computed[name]['auc']['value']:.2f}. The model's AUC differs from it by "
-        f"{difference['value']:+.3f}{interval}: that the images add anything is not shown."
+        f"{computed[name].auc.value:.2f}. The model's AUC differs from it by "
+        f"{difference.value:+.3f}{interval}: that the images add anything is not shown."
     )
 
 
-def _image_baseline(document: Mapping[str, Any]) -> tuple[str, str] | None:
+def _image_baseline(document: EvaluationDocument) -> tuple[str, str] | None:
     """Name the simpler readings of the image that the model is not shown to beat."""
     texts = []
     for name, entry in sorted(_computed(document, kind="image").items()):
-        difference = entry["auc_difference"]
-        low, high = difference["ci_low"], difference["ci_high"]
-        if difference["value"] is None or (low is not None and low > 0):
+        difference = entry.auc_difference
+        low, high = difference.ci_low, difference.ci_high
+        if difference.value is None or (low is not None and low > 0):
             continue
         interval = f", interval {low:+.3f} to {high:+.3f}" if low is not None else ""
         texts.append(
-            f"{name} (AUC {entry['auc']['value']:.2f}; model minus it "
-            f"{difference['value']:+.3f}{interval})"
+            f"{name} (AUC {entry.auc.value:.2f}; model minus it {difference.value:+.3f}{interval})"
         )
     if not texts:
         return None
@@ -268,20 +265,20 @@ def _image_baseline(document: Mapping[str, Any]) -> tuple[str, str] | None:
     )
 
 
-def _computed(document: Mapping[str, Any], *, kind: str) -> dict[str, Any]:
+def _computed(document: EvaluationDocument, *, kind: str) -> dict[str, BaselineResult]:
     """Return the baselines of a kind that have an AUC."""
     return {
         name: entry
-        for name, entry in document["baselines"].items()
-        if entry.get("kind", "covariates") == kind and entry["auc"]["value"] is not None
+        for name, entry in document.baselines.items()
+        if entry.kind == kind and entry.auc.value is not None
     }
 
 
-def _baseline_suspicious(document: Mapping[str, Any]) -> tuple[str, str] | None:
+def _baseline_suspicious(document: EvaluationDocument) -> tuple[str, str] | None:
     names = [
         name
         for name, entry in _computed(document, kind="covariates").items()
-        if entry["auc"]["value"] >= SUSPICIOUS_BASELINE_AUC
+        if (entry.auc.value or 0.0) >= SUSPICIOUS_BASELINE_AUC
     ]
     if not names:
         return None
@@ -291,20 +288,19 @@ def _baseline_suspicious(document: Mapping[str, Any]) -> tuple[str, str] | None:
     )
 
 
-def _calibration(document: Mapping[str, Any]) -> tuple[str, str] | None:
+def _calibration(document: EvaluationDocument) -> tuple[str, str] | None:
     faults = []
     for name, right, low_means, high_means in (
         ("calibration_intercept", 0.0, "scores are too high", "scores are too low"),
         ("calibration_slope", 1.0, "scores are too extreme", "scores are too cautious"),
     ):
-        entry = document["patient"][name]
-        if entry["value"] is None or entry["ci_low"] is None:
-            continue
-        if not entry["ci_low"] <= right <= entry["ci_high"]:
-            meaning = low_means if entry["value"] < right else high_means
+        entry: Estimate = getattr(document.patient, name)
+        ends = entry.interval
+        if entry.value is not None and ends is not None and not ends[0] <= right <= ends[1]:
+            meaning = low_means if entry.value < right else high_means
             faults.append(
-                f"{name.replace('_', ' ')} {entry['value']:.2f} (interval {entry['ci_low']:.2f} "
-                f"to {entry['ci_high']:.2f}, {right:g} is right): {meaning}"
+                f"{name.replace('_', ' ')} {entry.value:.2f} (interval {entry.ci_low:.2f} "
+                f"to {entry.ci_high:.2f}, {right:g} is right): {meaning}"
             )
     if not faults:
         return None

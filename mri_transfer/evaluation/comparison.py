@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,16 @@ import pandas as pd
 
 from mri_transfer.errors import EvaluationError, FoldError
 from mri_transfer.evaluation.baselines import baseline_scores, default_baselines
+from mri_transfer.evaluation.results import BaselineResult
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
 from mri_transfer.evaluation.tables import ScoreArrays
-from mri_transfer.metrics.delong import AucDifference, delong_auc, delong_difference
+from mri_transfer.metrics.delong import delong_auc, delong_difference
 from mri_transfer.metrics.discrimination import auc
+from mri_transfer.metrics.estimates import (
+    FoldDifference,
+    undefined_difference,
+    undefined_fold_difference,
+)
 from mri_transfer.metrics.intervals import Estimate, undefined
 from mri_transfer.metrics.operating_point import confusion, rates
 from mri_transfer.metrics.paired import bootstrap_difference, corrected_t, mcnemar
@@ -56,13 +62,13 @@ class Rival:
     table: pd.DataFrame | None = None
     reason: str = ""
 
-    def arrays(self, model: ScoreArrays, positive_label: str) -> tuple[FloatArray, BoolArray]:
+    def arrays(self, model: ScoreArrays) -> tuple[FloatArray, BoolArray]:
         """Return scores and calls in the order of the model's, both (n_repeats, n)."""
         assert self.table is not None
         wide = self.table.pivot(index="repeat", columns="patient_id", values=["score", "predicted"])
         place = (list(model.repeats), list(model.patient_ids))
         scores = wide["score"].loc[place].to_numpy(dtype=np.float64)
-        return scores, wide["predicted"].loc[place].to_numpy() == positive_label
+        return scores, wide["predicted"].loc[place].to_numpy() == model.task.positive
 
 
 def find_rivals(
@@ -101,7 +107,7 @@ def find_rivals(
         rival = Rival(name=one.name, kind="covariates", covariates=one.covariates)
         try:
             table = baseline_scores(
-                one, patients=cohort.patients, folds=cohort.folds, seed=seed, **cohort.labels
+                one, patients=cohort.patients, folds=cohort.folds, task=cohort.task, seed=seed
             )
         except (EvaluationError, FoldError) as error:
             found.append(dataclasses.replace(rival, reason=str(error)))
@@ -119,8 +125,8 @@ def _majority(cohort: CohortTables) -> pd.DataFrame:
     folds, parts = cohort.folds, []
     for (repeat, fold), test in folds.groupby(["repeat", "fold"]):
         train = folds[(folds["repeat"] == repeat) & (folds["fold"] != fold)]
-        share = float((train["label"] == cohort.positive_label).mean())
-        called = cohort.positive_label if share >= 0.5 else cohort.negative_label
+        share = float((train["label"] == cohort.task.positive).mean())
+        called = cohort.task.positive if share >= 0.5 else cohort.task.negative
         parts.append(test.assign(score=float(share >= 0.5), predicted=called, n_slices=0))
     table = pd.concat(parts, ignore_index=True)
     return table[["repeat", "fold", "patient_id", "label", "score", "predicted", "n_slices"]]
@@ -130,11 +136,10 @@ def compare_rival(
     rival: Rival,
     arrays: ScoreArrays,
     *,
-    positive_label: str,
     n_samples: int,
     rng: Callable[[str], np.random.Generator],
     confidence: float = 0.95,
-) -> dict[str, Any]:
+) -> BaselineResult:
     """Return a rival's entry of `evaluation.json`.
 
     Parameters
@@ -142,7 +147,6 @@ def compare_rival(
     rival : Rival
     arrays : ScoreArrays
         The model's scores.
-    positive_label : str
     n_samples : int
         Resamples of patients.
     rng : callable
@@ -151,50 +155,37 @@ def compare_rival(
 
     Returns
     -------
-    dict
-        kind, covariates, auc, balanced_accuracy; the model's AUC minus the rival's by DeLong
-        (auc_difference), by the paired patient bootstrap (auc_difference_bootstrap) and fold by
-        fold (auc_difference_folds); and the calls compared (mcnemar). Every figure is undefined,
-        with the reason, where the rival could not be fitted, and every comparison where the rival
-        ranks worse than guessing (see `why_no_bar`).
+    BaselineResult
+        Every figure is undefined, with the reason, where the rival could not be fitted, and every
+        comparison where the rival ranks worse than guessing (see `why_no_bar`).
     """
-    entry: dict[str, Any] = {"kind": rival.kind, "covariates": list(rival.covariates)}
     if rival.table is None:
         why = f"not computable: {rival.reason}"
-        nothing = undefined(why, n=arrays.n, method="none").as_dict()
-        return {
-            **entry,
-            "auc": nothing,
-            "balanced_accuracy": nothing,
-            **_not_compared(why, n=arrays.n),
-        }
+        nothing = undefined(why, n=arrays.n, method="none")
+        return _not_compared(rival, nothing, nothing, why, n=arrays.n)
     y = arrays.positive
-    scores, called = rival.arrays(arrays, positive_label)
+    scores, called = rival.arrays(arrays)
     area = delong_auc(y, scores, confidence=confidence).estimate
-    entry |= {
-        "auc": area.as_dict(),
-        "balanced_accuracy": rates(confusion(y, called), confidence=confidence)[
-            "balanced_accuracy"
-        ].as_dict(),
-    }
+    balanced = rates(confusion(y, called), confidence=confidence)["balanced_accuracy"]
     if reason := why_no_bar(area):
-        return {**entry, **_not_compared(reason, n=arrays.n)}
-    return {
-        **entry,
-        "auc_difference": delong_difference(
-            y, arrays.scores, scores, confidence=confidence
-        ).as_dict(),
-        "auc_difference_bootstrap": bootstrap_difference(
+        return _not_compared(rival, area, balanced, reason, n=arrays.n)
+    return BaselineResult(
+        kind=rival.kind,
+        covariates=rival.covariates,
+        auc=area,
+        balanced_accuracy=balanced,
+        auc_difference=delong_difference(y, arrays.scores, scores, confidence=confidence),
+        auc_difference_bootstrap=bootstrap_difference(
             y,
             arrays.scores,
             scores,
             n_samples=n_samples,
             rng=rng(f"difference {rival.name}"),
             confidence=confidence,
-        ).as_dict(),
-        "auc_difference_folds": fold_difference(arrays, scores, confidence=confidence),
-        "mcnemar": mcnemar(y, arrays.predicted, called),
-    }
+        ),
+        auc_difference_folds=fold_difference(arrays, scores, confidence=confidence),
+        mcnemar=mcnemar(y, arrays.predicted, called),
+    )
 
 
 def why_no_bar(area: Estimate) -> str:
@@ -209,20 +200,25 @@ def why_no_bar(area: Estimate) -> str:
     return "the baseline ranks worse than guessing, so that to beat it shows nothing"
 
 
-def _not_compared(reason: str, *, n: int) -> dict[str, Any]:
-    """Return the comparisons of an entry, all of them undefined."""
-    nothing = undefined(reason, n=n, method="none")
-    return {
-        "auc_difference": AucDifference(estimate=nothing, p=None).as_dict(),
-        "auc_difference_bootstrap": nothing.as_dict(),
-        "auc_difference_folds": {**nothing.as_dict(), "t": None, "df": None, "p": None},
-        "mcnemar": None,
-    }
+def _not_compared(
+    rival: Rival, area: Estimate, balanced: Estimate, reason: str, *, n: int
+) -> BaselineResult:
+    """Return an entry without comparisons."""
+    return BaselineResult(
+        kind=rival.kind,
+        covariates=rival.covariates,
+        auc=area,
+        balanced_accuracy=balanced,
+        auc_difference=undefined_difference(reason, n=n),
+        auc_difference_bootstrap=undefined(reason, n=n, method="none"),
+        auc_difference_folds=undefined_fold_difference(reason, n=n),
+        mcnemar=None,
+    )
 
 
 def fold_difference(
     arrays: ScoreArrays, scores: FloatArray, *, confidence: float
-) -> Mapping[str, Any]:
+) -> FoldDifference:
     """Compare the AUC fold by fold, with the corrected variance of Nadeau and Bengio.
 
     Folds that hold patients of one label only have no AUC and are left out; `n` counts the rest.
@@ -236,7 +232,6 @@ def fold_difference(
                 differences.append(auc(y, arrays.scores[i, inside]) - auc(y, scores[i, inside]))
                 sizes.append(int(inside.sum()))
     if not differences:
-        nothing = undefined("no fold holds patients of both labels", n=0, method="none")
-        return {**nothing.as_dict(), "t": None, "df": None, "p": None}
+        return undefined_fold_difference("no fold holds patients of both labels", n=0)
     n_test = float(np.mean(sizes))
     return corrected_t(differences, n_train=arrays.n - n_test, n_test=n_test, confidence=confidence)

@@ -3,88 +3,125 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Annotated, ClassVar, Literal
 
-import numpy as np
 import pandas as pd
+from pydantic import Field
 
-from mri_transfer.core.files import atomic_write_text
-from mri_transfer.errors import EvaluationError, RunFolderError
+from mri_transfer.core.documents import Count, Document
+from mri_transfer.evaluation.fold_results import Choice, FoldRow, RepeatRow
+from mri_transfer.evaluation.group_results import (
+    AgeMatched,
+    Failure,
+    Subgroups,
+)
+from mri_transfer.evaluation.results import (
+    BaselineResult,
+    BrierParts,
+    Calibration,
+    Caveat,
+    ConfusionTable,
+    ImageValue,
+    PatientFigures,
+    SliceFigures,
+)
+from mri_transfer.metrics.results import (
+    ClassFigures,
+    DecisionCurve,
+    OperatingPoint,
+    Precision,
+    PredictiveValues,
+    RocCurve,
+)
 
-__all__ = ["SCHEMA", "Evaluation", "plain"]
+__all__ = ["Evaluation", "EvaluationDocument"]
 
-#: Name and version of the content of `evaluation.json`.
-SCHEMA = "mri-transfer/evaluation/2"
+_SCHEMA: Literal["mri-transfer/evaluation/2"] = "mri-transfer/evaluation/2"
+
+
+class EvaluationDocument(Document):
+    """How good the held-out scores of a cohort are, with intervals.
+
+    A patient is the unit throughout.
+    """
+
+    SCHEMA: ClassVar[str] = _SCHEMA
+
+    schema_name: Literal["mri-transfer/evaluation/2"] = Field(default=_SCHEMA, alias="schema")
+    """Name and version of this document's form."""
+    n_patients: Annotated[int, Field(ge=2)]
+    """Patients evaluated."""
+    n_scans: Count | None
+    """Scans evaluated; null where slices were not scored and nobody said."""
+    n_slices: Count | None
+    """Slices evaluated; null where slices were not scored and nobody said."""
+    n_repeats: Annotated[int, Field(ge=1)]
+    """Repetitions of the cross-validation."""
+    n_folds: Annotated[int, Field(ge=1)]
+    """Outer folds of a repetition; a patient is held out by one of them."""
+    negative_label: str
+    """The label that a low score stands for, such as CN."""
+    positive_label: str
+    """The label whose probability the score is, such as AD."""
+    n_positive: Annotated[int, Field(ge=1)]
+    """Patients with the positive label."""
+    synthetic: bool
+    """Whether the cohort is made up; its figures then say nothing about patients."""
+    trunk_weights: Literal["imagenet", "random"]
+    """Where the weights of the frozen trunk come from; random is the untrained control."""
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    """Confidence of every interval, such as 0.95."""
+    bootstrap_samples: Annotated[int, Field(ge=1)]
+    """Resamples of patients behind each bootstrap interval."""
+    confusion: ConfusionTable
+    patient: PatientFigures
+    brier_parts: BrierParts
+    slice: SliceFigures
+    roc: RocCurve
+    calibration: Calibration
+    decision_curve: DecisionCurve
+    operating_points: tuple[OperatingPoint, ...]
+    """What thresholds that were set on training patients for a stated aim reach on held-out
+    patients; one entry an aim."""
+    predictive_values: tuple[PredictiveValues, ...]
+    """Predictive values that this sensitivity and specificity would give at other shares of
+    positive patients; one entry a share."""
+    precision: Precision
+    subgroups: Subgroups
+    age_matched: AgeMatched
+    failures: tuple[Failure, ...]
+    """The patients whom the scores fail most, the worst first."""
+    per_repeat: tuple[RepeatRow, ...]
+    """Figures of each repetition of the cross-validation, without intervals."""
+    per_fold: tuple[FoldRow, ...]
+    """Figures of each fold of each repetition: its few patients, without intervals."""
+    choices: tuple[Choice, ...]
+    """What each outer fold chose, on its training patients alone. Empty where nobody told."""
+    baselines: dict[Annotated[str, Field(description="Name of the baseline.")], BaselineResult]
+    """Simpler models on the same patients, folds and repeats, each compared with the model."""
+    image_value: dict[
+        Annotated[str, Field(description="The set of covariates, by its baseline's name.")],
+        ImageValue,
+    ]
+    """What the image adds to the richest sets of covariates."""
+    classes: ClassFigures | None
+    """Figures of a prediction among three or more classes; null where there are two."""
+    caveats: tuple[Caveat, ...] = ()
+    """What a reader has to know before believing the figures, found by rules."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The content of `evaluation.json`: plain dicts, lists, numbers and texts.
+    """An evaluation that was just made.
 
     Attributes
     ----------
-    document : dict
+    document : EvaluationDocument
+        The content of `evaluation.json`.
     baseline_scores : DataFrame
         The scores of every baseline: column baseline, then those of `predictions/patients.csv`.
-        Empty when the evaluation was read from its file; no part of a comparison.
+        No part of a comparison.
     """
 
-    document: dict[str, Any]
+    document: EvaluationDocument
     baseline_scores: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame, compare=False)
-
-    def text(self) -> str:
-        """Return the JSON: keys sorted, floats in full, the same bytes for the same content."""
-        return (
-            json.dumps(self.document, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-            + "\n"
-        )
-
-    def write(self, path: Path) -> None:
-        """Write the JSON in one step."""
-        atomic_write_text(path, self.text())
-
-    @classmethod
-    def read(cls, path: Path) -> Evaluation:
-        """Read `evaluation.json`.
-
-        Raises
-        ------
-        RunFolderError
-            If the file is missing, no JSON, or of another schema.
-        """
-        remedy = "Run the evaluate stage again"
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise RunFolderError("no evaluation", where=str(path), remedy=remedy) from error
-        except ValueError as error:
-            raise RunFolderError("not a JSON file", where=str(path), remedy=remedy) from error
-        schema = document.get("schema") if isinstance(document, dict) else None
-        if schema != SCHEMA:
-            raise RunFolderError(
-                "not an evaluation this version reads",
-                where=str(path),
-                found=str(schema),
-                expected=SCHEMA,
-                remedy=remedy,
-            )
-        return cls(document=document)
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON knows it, and refuse NaN and infinity."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        raise EvaluationError("a figure is neither a finite number nor declared undefined")
-    return value

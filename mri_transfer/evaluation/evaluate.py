@@ -11,11 +11,22 @@ import pandas as pd
 
 from mri_transfer.evaluation.caveats import find_caveats
 from mri_transfer.evaluation.comparison import Rival, compare_rival, find_rivals
-from mri_transfer.evaluation.document import SCHEMA, Evaluation, plain
+from mri_transfer.evaluation.document import Evaluation, EvaluationDocument
 from mri_transfer.evaluation.failures import worst_patients
+from mri_transfer.evaluation.fold_results import Choice
+from mri_transfer.evaluation.group_results import (
+    Subgroups,
+)
 from mri_transfer.evaluation.image_value import image_value
 from mri_transfer.evaluation.matching import age_matched
 from mri_transfer.evaluation.patient_level import fold_rows, patient_metrics, repeat_rows
+from mri_transfer.evaluation.results import (
+    BrierParts,
+    Calibration,
+    ConfusionTable,
+    PatientFigures,
+    SliceFigures,
+)
 from mri_transfer.evaluation.settings import CohortTables, EvaluationFacts, EvaluationSpec, Evidence
 from mri_transfer.evaluation.slice_level import slice_metrics
 from mri_transfer.evaluation.subgroups import subgroup_gaps, subgroup_rows
@@ -29,7 +40,9 @@ from mri_transfer.metrics.operating_point import confusion
 from mri_transfer.metrics.operating_targets import operating_points
 from mri_transfer.metrics.precision import precision_summary
 from mri_transfer.metrics.predictive_values import by_prevalence
+from mri_transfer.metrics.results import ClassFigures, RocCurve
 from mri_transfer.metrics.smooth_calibration import smooth_calibration
+from mri_transfer.metrics.task import Task
 
 __all__ = ["evaluate"]
 
@@ -44,8 +57,7 @@ def evaluate(
     folds: pd.DataFrame,
     thresholds: Mapping[tuple[int, int], float],
     spec: EvaluationSpec,
-    positive_label: str,
-    negative_label: str,
+    task: Task,
     seed: int,
     facts: EvaluationFacts,
     evidence: Evidence | None = None,
@@ -66,7 +78,7 @@ def evaluate(
     thresholds : mapping of (repeat, fold) to float
         Score from which the head of a fold predicts the positive label.
     spec : EvaluationSpec
-    positive_label, negative_label : str
+    task : Task
     seed : int
         Of the resampling and of the baselines' inner folds.
     facts : EvaluationFacts
@@ -94,13 +106,10 @@ def evaluate(
         patient_scores,
         folds=folds,
         thresholds=thresholds,
-        positive_label=positive_label,
-        negative_label=negative_label,
+        task=task,
     )
-    rows = check_patients(patients, arrays, positive_label, negative_label)
-    cohort = CohortTables(
-        patients=rows, folds=folds, positive_label=positive_label, negative_label=negative_label
-    )
+    rows = check_patients(patients, arrays)
+    cohort = CohortTables(patients=rows, folds=folds, task=task)
 
     def rng(name: str) -> np.random.Generator:
         # By name: adding a figure must not move the draws of the others.
@@ -110,32 +119,31 @@ def evaluate(
     # busy machine, and one thread sums in the same order on any number of cores.
     with threadpool_limits(limits=1):
         rivals = find_rivals(cohort, spec=spec, evidence=evidence, seed=seed)
-        document = {
-            **_heading(arrays, slice_scores, spec, facts, (negative_label, positive_label)),
+        document = EvaluationDocument(
+            **_heading(arrays, slice_scores, spec, facts),
             **_figures(arrays, slice_scores, spec, rng),
             **_operation(arrays, rivals, cohort, spec, evidence, rng),
             **_groups(arrays, rows, slice_scores, spec, rng),
-            "per_repeat": repeat_rows(arrays),
-            "per_fold": fold_rows(arrays, dict(thresholds)),
-            "choices": _choices(evidence.heads),
-            "classes": _classes(evidence, spec, rng),
-            "baselines": {
+            per_repeat=repeat_rows(arrays),
+            per_fold=fold_rows(arrays, dict(thresholds)),
+            choices=_choices(evidence.heads),
+            classes=_classes(evidence, spec, rng),
+            baselines={
                 rival.name: compare_rival(
                     rival,
                     arrays,
-                    positive_label=positive_label,
                     n_samples=spec.bootstrap_samples,
                     rng=rng,
                     confidence=spec.confidence,
                 )
                 for rival in rivals
             },
-            "image_value": image_value(
+            image_value=image_value(
                 arrays, rivals, cohort, spec=spec, evidence=evidence, seed=seed, rng=rng
             ),
-        }
-    document["caveats"] = find_caveats(document, rows)
-    return Evaluation(document=plain(document), baseline_scores=_scores_of(rivals))
+        )
+    document = document.model_copy(update={"caveats": find_caveats(document, rows)})
+    return Evaluation(document=document, baseline_scores=_scores_of(rivals))
 
 
 def _scores_of(rivals: Sequence[Rival]) -> pd.DataFrame:
@@ -149,7 +157,6 @@ def _heading(
     slice_scores: pd.DataFrame | None,
     spec: EvaluationSpec,
     facts: EvaluationFacts,
-    labels: tuple[str, str],
 ) -> dict[str, Any]:
     n_scans, n_slices = facts.n_scans, facts.n_slices
     if slice_scores is not None:
@@ -157,23 +164,21 @@ def _heading(
         n_scans = int(slices["scan_id"].nunique()) if n_scans is None else n_scans
         n_slices = len(slices) if n_slices is None else n_slices
     return {
-        "schema": SCHEMA,
         "n_patients": arrays.n,
         "n_scans": n_scans,
         "n_slices": n_slices,
         "n_repeats": len(arrays.repeats),
         "n_folds": max(len(np.unique(row)) for row in arrays.fold),
-        "negative_label": labels[0],
-        "positive_label": labels[1],
+        "negative_label": arrays.task.negative,
+        "positive_label": arrays.task.positive,
         "n_positive": int(arrays.positive.sum()),
         "synthetic": facts.synthetic,
         "trunk_weights": facts.trunk_weights,
         "confidence": spec.confidence,
         "bootstrap_samples": spec.bootstrap_samples,
-        "confusion": {
-            "labels": list(labels),
-            "matrix": confusion(arrays.positive, arrays.predicted).matrix(),
-        },
+        "confusion": ConfusionTable(
+            labels=arrays.task.labels, matrix=confusion(arrays.positive, arrays.predicted).matrix()
+        ),
     }
 
 
@@ -189,15 +194,17 @@ def _figures(
     slices = slice_metrics(slice_scores, arrays, rng=rng, **settings)
     y, scores = arrays.positive, arrays.scores
     fpr, tpr = mean_roc_curve(y, scores)
+    area = patient["auc"].value
+    assert area is not None  # of both labels
     curve = calibration_curve(y, scores, n_bins=spec.calibration_bins, confidence=spec.confidence)
     smooth, distances = smooth_calibration(y, scores, rng=rng("smooth calibration"), **settings)
     parts = brier_decomposition(y, scores, rng=rng("brier parts"), **settings)
     return {
-        "patient": _entries({**patient, **distances}),
-        "brier_parts": _entries(parts),
-        "slice": _entries(slices),
-        "roc": {"fpr": fpr, "tpr": tpr, "auc": patient["auc"].value},
-        "calibration": {**curve.as_dict(), "smooth": smooth.as_dict()},
+        "patient": PatientFigures(**patient, **distances),
+        "brier_parts": BrierParts(**parts),
+        "slice": SliceFigures(**slices),
+        "roc": RocCurve(fpr=tuple(fpr), tpr=tuple(tpr), auc=area),
+        "calibration": Calibration(**dict(curve), smooth=smooth),
     }
 
 
@@ -212,7 +219,7 @@ def _operation(
     """Say what the scores are good for: decisions, operating points, other prevalences."""
     y, scores = arrays.positive, arrays.scores
     covariates = {
-        one.name: one.arrays(arrays, cohort.positive_label)[0]
+        one.name: one.arrays(arrays)[0]
         for one in rivals
         if one.kind == "covariates" and one.table is not None
     }
@@ -261,10 +268,10 @@ def _groups(
         "confidence": spec.confidence,
     }
     return {
-        "subgroups": {
-            "rows": subgroup_rows(arrays, patients, rng=rng("subgroups"), **settings),
-            "gaps": subgroup_gaps(arrays, patients, rng=rng("gaps"), **settings),
-        },
+        "subgroups": Subgroups(
+            rows=subgroup_rows(arrays, patients, rng=rng("subgroups"), **settings),
+            gaps=subgroup_gaps(arrays, patients, rng=rng("gaps"), **settings),
+        ),
         "age_matched": age_matched(
             arrays,
             patients,
@@ -276,11 +283,7 @@ def _groups(
     }
 
 
-def _entries(estimates: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: estimate.as_dict() for name, estimate in estimates.items()}
-
-
-def _classes(evidence: Evidence, spec: EvaluationSpec, rng: Rng) -> dict[str, Any] | None:
+def _classes(evidence: Evidence, spec: EvaluationSpec, rng: Rng) -> ClassFigures | None:
     """Return the figures of three classes or more; None where two were told apart."""
     if evidence.class_scores is None:
         return None
@@ -294,17 +297,8 @@ def _classes(evidence: Evidence, spec: EvaluationSpec, rng: Rng) -> dict[str, An
     )
 
 
-def _choices(heads: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _choices(heads: Sequence[Mapping[str, Any]]) -> tuple[Choice, ...]:
     """List what each outer fold chose on its training patients."""
-    names = (
-        "repeat",
-        "fold",
-        "procedure",
-        "trials",
-        "recalibration",
-        "recalibration_log_loss",
-        "threshold",
-        "threshold_from",
-        "target_thresholds",
+    return tuple(
+        Choice.model_validate({name: head[name] for name in Choice.model_fields}) for head in heads
     )
-    return [{name: head[name] for name in names} for head in heads]

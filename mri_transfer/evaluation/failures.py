@@ -9,6 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.evaluation.covariates import check_order
+from mri_transfer.evaluation.group_results import (
+    Failure,
+    ScoredSlice,
+)
 from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.calibration import CLIP
 
@@ -26,7 +30,7 @@ def worst_patients(
     slice_scores: pd.DataFrame | None,
     *,
     n: int = 10,
-) -> list[dict[str, Any]]:
+) -> tuple[Failure, ...]:
     """Return the patients with the largest log loss, the worst first.
 
     The log loss is minus the logarithm of the score that the patient's own label was given; a
@@ -44,12 +48,8 @@ def worst_patients(
 
     Returns
     -------
-    list of dict
-        patient_id, label, loss (mean over repeats), mean_score, score_low and score_high (least
-        and largest of the repeats), called_wrongly (share of the repeats), covariates (None where
-        missing), slices (scan_id, slice, z_mm and score, mean over repeats, from the lowest slice
-        up; empty without slice scores), and lowest_slices and highest_slices: three at most of
-        those with the lowest and the highest scores, the most extreme first.
+    tuple of Failure
+        With three slices at most of those with the lowest and the highest scores.
 
     Raises
     ------
@@ -65,19 +65,19 @@ def worst_patients(
     for i in np.argsort(-loss, kind="stable")[:n]:
         name = arrays.patient_ids[i]
         rows.append(
-            {
-                "patient_id": name,
-                "label": str(patients["label"].iloc[i]),
-                "loss": float(loss[i]),
-                "mean_score": float(arrays.scores[:, i].mean()),
-                "score_low": float(arrays.scores[:, i].min()),
-                "score_high": float(arrays.scores[:, i].max()),
-                "called_wrongly": float(wrong[i]),
-                "covariates": _covariates(patients.iloc[int(i)]),
+            Failure(
+                patient_id=name,
+                label=str(patients["label"].iloc[i]),
+                loss=loss[i],
+                mean_score=arrays.scores[:, i].mean(),
+                score_low=arrays.scores[:, i].min(),
+                score_high=arrays.scores[:, i].max(),
+                called_wrongly=wrong[i],
+                covariates=_covariates(patients.iloc[int(i)]),
                 **_slices(slice_scores, name),
-            }
+            )
         )
-    return rows
+    return tuple(rows)
 
 
 def _covariates(patient: pd.Series[Any]) -> dict[str, Any]:
@@ -91,21 +91,18 @@ def _covariates(patient: pd.Series[Any]) -> dict[str, Any]:
     return plain
 
 
-def _slices(slice_scores: pd.DataFrame | None, patient_id: str) -> dict[str, Any]:
+def _slices(
+    slice_scores: pd.DataFrame | None, patient_id: str
+) -> dict[str, tuple[ScoredSlice, ...]]:
     names = ("slices", "lowest_slices", "highest_slices")
     if slice_scores is None:
-        return {name: [] for name in names}
+        return dict.fromkeys(names, ())
     own = slice_scores[slice_scores["patient_id"] == patient_id]
     means = own.groupby(["scan_id", "slice"], as_index=False, sort=True)[["z_mm", "score"]].mean()
-    rows: list[dict[str, Any]] = [
-        {
-            "scan_id": str(scan_id),
-            "slice": int(number),
-            "z_mm": float(z_mm),
-            "score": float(score),
-        }
+    rows = [
+        ScoredSlice(scan_id=str(scan_id), slice=int(number), z_mm=z_mm, score=score)
         for scan_id, number, z_mm, score in means.itertuples(index=False)
     ]
-    ranked = sorted(rows, key=lambda row: float(row["score"]))
+    ranked = sorted(rows, key=lambda row: row.score)
     picked = (rows, ranked[:_SLICES_SHOWN], ranked[::-1][:_SLICES_SHOWN])
-    return dict(zip(names, picked, strict=True))
+    return dict(zip(names, map(tuple, picked), strict=True))

@@ -19,6 +19,7 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from mri_transfer.evaluation.baselines import score_folds
+from mri_transfer.metrics.task import Task
 from mri_transfer.scans.descriptors import ScanDescriptors
 from mri_transfer.training.cross_validation import cross_validate
 from mri_transfer.training.dataset import LabelledFeatures
@@ -72,8 +73,7 @@ def descriptor_baselines(
                 model,
                 functools.partial(_part, design),
                 folds=table,
-                positive_label=positive_label,
-                negative_label=negative_label,
+                task=Task(positive=positive_label, negative=negative_label),
                 n_inner_folds=_INNER_FOLDS,
                 seed=seed,
             )

@@ -13,10 +13,12 @@ from mri_transfer.evaluation.added_value import joined_scores
 from mri_transfer.evaluation.baselines import BaselineSpec
 from mri_transfer.evaluation.comparison import Rival, why_no_bar
 from mri_transfer.evaluation.likelihood_ratio import covariate_matrix, likelihood_ratio_test
+from mri_transfer.evaluation.results import ImageValue
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
 from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.calibration import score_logits
-from mri_transfer.metrics.delong import AucDifference, delong_auc, delong_difference
+from mri_transfer.metrics.delong import delong_auc, delong_difference
+from mri_transfer.metrics.estimates import undefined_difference
 from mri_transfer.metrics.intervals import undefined
 from mri_transfer.metrics.paired import bootstrap_difference
 
@@ -32,7 +34,7 @@ def image_value(
     evidence: Evidence,
     seed: int,
     rng: Callable[[str], np.random.Generator],
-) -> dict[str, Any]:
+) -> dict[str, ImageValue]:
     """Ask of the richest sets of covariates what the image adds to them.
 
     A set that another one contains is passed over.
@@ -63,21 +65,23 @@ def image_value(
     found = {}
     logits = score_logits(arrays.scores).mean(axis=0)
     for rival in _richest(rivals):
-        entry: dict[str, Any] = {"covariates": list(rival.covariates)}
+        entry: dict[str, Any]
         try:
             joined = _joined(rival, arrays, cohort, spec, evidence, seed)
         except (EvaluationError, FoldError) as error:
-            entry["reason"] = f"no joined model: {error}"
+            entry = {"reason": f"no joined model: {error}"}
         else:
-            entry |= _differences(joined, rival, arrays, cohort.positive_label, spec, rng)
+            entry = _differences(joined, rival, arrays, spec, rng)
         # Last, as its p value holds under more assumptions than the difference of two AUCs.
-        entry["likelihood_ratio_test"] = likelihood_ratio_test(
+        test = likelihood_ratio_test(
             arrays.positive,
             covariate_matrix(cohort.patients, rival.covariates),
             logits,
             confidence=spec.confidence,
         )
-        found[rival.name] = entry
+        found[rival.name] = ImageValue(
+            covariates=rival.covariates, likelihood_ratio_test=test, **entry
+        )
     return found
 
 
@@ -113,7 +117,7 @@ def _joined(
         patients=cohort.patients,
         folds=cohort.folds,
         seed=seed,
-        **cohort.labels,
+        task=cohort.task,
     )
     return Rival(name=f"{rival.name} + image", kind="image", table=table)
 
@@ -122,26 +126,21 @@ def _differences(
     joined: Rival,
     rival: Rival,
     arrays: ScoreArrays,
-    positive_label: str,
     spec: EvaluationSpec,
     rng: Callable[[str], np.random.Generator],
 ) -> dict[str, Any]:
     y, confidence = arrays.positive, spec.confidence
-    scores, _ = joined.arrays(arrays, positive_label)
-    entry: dict[str, Any] = {
-        "joined_auc": delong_auc(y, scores, confidence=confidence).estimate.as_dict()
-    }
-    alone = rival.arrays(arrays, positive_label)[0]
+    scores, _ = joined.arrays(arrays)
+    entry: dict[str, Any] = {"joined_auc": delong_auc(y, scores, confidence=confidence).estimate}
+    alone = rival.arrays(arrays)[0]
     for name, other in (("covariates", alone), ("image", arrays.scores)):
         reason = why_no_bar(delong_auc(y, other, confidence=confidence).estimate)
         if reason and name == "covariates":
+            entry[f"joined_minus_{name}"] = undefined_difference(reason, n=arrays.n)
             nothing = undefined(reason, n=arrays.n, method="none")
-            entry[f"joined_minus_{name}"] = AucDifference(estimate=nothing, p=None).as_dict()
-            entry[f"joined_minus_{name}_bootstrap"] = nothing.as_dict()
+            entry[f"joined_minus_{name}_bootstrap"] = nothing
             continue
-        entry[f"joined_minus_{name}"] = delong_difference(
-            y, scores, other, confidence=confidence
-        ).as_dict()
+        entry[f"joined_minus_{name}"] = delong_difference(y, scores, other, confidence=confidence)
         entry[f"joined_minus_{name}_bootstrap"] = bootstrap_difference(
             y,
             scores,
@@ -149,5 +148,5 @@ def _differences(
             n_samples=spec.bootstrap_samples,
             rng=rng(f"joined {rival.name} minus {name}"),
             confidence=confidence,
-        ).as_dict()
+        )
     return entry

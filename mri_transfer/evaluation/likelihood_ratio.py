@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ import pandas as pd
 
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.baselines import covariate_design, covariate_encoder
+from mri_transfer.evaluation.results import LikelihoodRatioTest
 from mri_transfer.metrics.discrimination import check_labels
 from mri_transfer.metrics.intervals import Estimate, normal_quantile, undefined
 
@@ -68,7 +68,7 @@ def likelihood_ratio_test(
     image_logit: npt.ArrayLike,
     *,
     confidence: float = 0.95,
-) -> dict[str, Any]:
+) -> LikelihoodRatioTest:
     """Test whether the image's score tells anything beyond covariates.
 
     Two logistic models by maximum likelihood, without a penalty. Twice the difference of their
@@ -101,11 +101,8 @@ def likelihood_ratio_test(
 
     Returns
     -------
-    dict
-        n, chi2, df, p and p_one_sided as they stand, p_corrected and p_one_sided_corrected for
-        scores of cross-validation, coefficient (an estimate: log-odds by unit of the image's
-        logit, beside the covariates, with a Wald interval), method, note; `reason` where it
-        cannot be computed.
+    LikelihoodRatioTest
+        The coefficient has a Wald interval.
 
     Raises
     ------
@@ -190,7 +187,7 @@ def _log_fit(
 
 def _tested(
     chi2: float, value: float, error: float, *, n: int, confidence: float
-) -> dict[str, Any]:
+) -> LikelihoodRatioTest:
     from scipy.stats import chi2 as chi_squared
     from scipy.stats import norm
 
@@ -198,32 +195,31 @@ def _tested(
     coefficient = Estimate(
         value=value, ci_low=value - half, ci_high=value + half, n=n, method="logistic model, Wald"
     )
-    return {
-        "n": n,
-        "chi2": chi2,
-        "df": 1,
-        "p": float(chi_squared.sf(chi2, 1)),
-        "p_one_sided": float(norm.sf(math.copysign(math.sqrt(chi2), value))),
-        "p_corrected": float(chi_squared.sf(chi2 / _INFLATION, 1)),
-        "p_one_sided_corrected": float(norm.sf(math.copysign(math.sqrt(chi2 / _INFLATION), value))),
-        "coefficient": coefficient.as_dict(),
-        "method": _METHOD,
-        "note": _NOTE,
-    }
+    return LikelihoodRatioTest(
+        n=n,
+        chi2=chi2,
+        df=1,
+        p=float(chi_squared.sf(chi2, 1)),
+        p_one_sided=float(norm.sf(math.copysign(math.sqrt(chi2), value))),
+        p_corrected=float(chi_squared.sf(chi2 / _INFLATION, 1)),
+        p_one_sided_corrected=float(norm.sf(math.copysign(math.sqrt(chi2 / _INFLATION), value))),
+        coefficient=coefficient,
+        method=_METHOD,
+        note=_NOTE,
+    )
 
 
-def _no_test(reason: str, n: int) -> dict[str, Any]:
-    nothing = undefined(reason, n=n, method="logistic model, Wald")
-    return {
-        "n": n,
-        "chi2": None,
-        "df": 1,
-        "p": None,
-        "p_one_sided": None,
-        "p_corrected": None,
-        "p_one_sided_corrected": None,
-        "coefficient": nothing.as_dict(),
-        "method": _METHOD,
-        "note": _NOTE,
-        "reason": reason,
-    }
+def _no_test(reason: str, n: int) -> LikelihoodRatioTest:
+    return LikelihoodRatioTest(
+        n=n,
+        chi2=None,
+        df=1,
+        p=None,
+        p_one_sided=None,
+        p_corrected=None,
+        p_one_sided_corrected=None,
+        coefficient=undefined(reason, n=n, method="logistic model, Wald"),
+        method=_METHOD,
+        note=_NOTE,
+        reason=reason,
+    )

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,13 @@ import pandas as pd
 
 from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
 from mri_transfer.evaluation.covariates import check_order
+from mri_transfer.evaluation.group_results import (
+    AgeBalance,
+    AgeMatched,
+    EffectiveNumbers,
+    MatchedPairs,
+    Weighted,
+)
 from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.balancing import match_pairs, overlap_weights, pair_wins, weighted_auc
 from mri_transfer.metrics.delong import delong_auc
@@ -45,7 +51,7 @@ def age_matched(
     confidence: float = 0.95,
     caliper_years: float = 2.5,
     match_sex: bool = False,
-) -> dict[str, Any]:
+) -> AgeMatched:
     """Evaluate the scores among patients of the same age, by matching and by weighting.
 
     Parameters
@@ -66,12 +72,8 @@ def age_matched(
 
     Returns
     -------
-    dict
-        `all`, `matched` and `weighted`, each with auc, age_auc (age in the place of the score),
-        the difference of mean ages in years (positive label minus the other) and the same in
-        units of the standard deviation of all patients (smd). `matched` has also n_pairs and
-        won_within_pairs, the share of pairs whose positive patient scores higher; `weighted` the
-        covariates and effective numbers of patients. With fewer than `MIN_PAIRS` pairs, or
+    AgeMatched
+        With fewer than `MIN_PAIRS` pairs, or
         without ages, the figures are undefined and say why.
 
     Raises
@@ -96,19 +98,19 @@ def age_matched(
         seed=int(rng.integers(2**63)),
         confidence=confidence,
     )
-    parts = {
-        "all": _among_all(setting),
-        "matched": _among_pairs(setting, caliper_years, match_sex),
-        "weighted": _among_weighted(setting),
-    }
-    return {
-        "caliper_years": caliper_years,
-        "matched_on": ["age", "sex"] if match_sex else ["age"],
-        "n_patients": int(known.sum()),
-        "n_age_missing": int((~known).sum()),
-        **parts,
-        "sentence": _sentence(parts),
-    }
+    everybody = _among_all(setting)
+    matched = _among_pairs(setting, caliper_years, match_sex)
+    weighted = _among_weighted(setting)
+    return AgeMatched(
+        caliper_years=caliper_years,
+        matched_on=("age", "sex") if match_sex else ("age",),
+        n_patients=int(known.sum()),
+        n_age_missing=int((~known).sum()),
+        all=everybody,
+        matched=matched,
+        weighted=weighted,
+        sentence=_sentence(everybody, matched, weighted),
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -137,7 +139,7 @@ class _Setting:
         )
         return dataclasses.replace(found, method=method)
 
-    def age_balance(self, weights: FloatArray) -> dict[str, Any]:
+    def balanced(self, weights: FloatArray, auc: Estimate, age_auc: Estimate) -> AgeBalance:
         """Compare weighted mean ages, in years and in standard deviations of all patients.
 
         The unit stays that of all patients, so that a smaller figure after matching means a
@@ -150,7 +152,7 @@ class _Setting:
         )
         spread = np.sqrt((upper.var(ddof=1) + lower.var(ddof=1)) / 2.0)
         smd = difference / float(spread) if spread > 0 else None
-        return {"age_difference_years": difference, "age_smd": smd}
+        return AgeBalance(auc=auc, age_auc=age_auc, age_difference_years=difference, age_smd=smd)
 
     def too_few(self) -> str | None:
         """Return why nothing can be said at all; None if something can."""
@@ -166,32 +168,32 @@ class _Setting:
         return None
 
 
-def _without(reason: str, n: int, *names: str) -> dict[str, Any]:
-    nothing = undefined(reason, n=n, method="none").as_dict()
-    return {
-        **dict.fromkeys(("auc", "age_auc", *names), nothing),
-        "age_difference_years": None,
-        "age_smd": None,
-    }
+def _without(reason: str, n: int) -> AgeBalance:
+    nothing = undefined(reason, n=n, method="none")
+    return AgeBalance(auc=nothing, age_auc=nothing, age_difference_years=None, age_smd=None)
 
 
-def _among_all(setting: _Setting) -> dict[str, Any]:
+def _no_pairs(reason: str, n: int, n_pairs: int) -> MatchedPairs:
+    nothing = undefined(reason, n=n, method="none")
+    return MatchedPairs(n_pairs=n_pairs, won_within_pairs=nothing, **dict(_without(reason, n)))
+
+
+def _among_all(setting: _Setting) -> AgeBalance:
     reason = setting.too_few()
     if reason is not None:
         return _without(reason, len(setting.positive))
     aucs = {
-        name: delong_auc(setting.positive, scores, confidence=setting.confidence).estimate.as_dict()
+        name: delong_auc(setting.positive, scores, confidence=setting.confidence).estimate
         for name, scores in setting.as_scores.items()
     }
-    return {**aucs, **setting.age_balance(np.ones(len(setting.positive)))}
+    return setting.balanced(np.ones(len(setting.positive)), **aucs)
 
 
-def _among_pairs(setting: _Setting, caliper_years: float, match_sex: bool) -> dict[str, Any]:
-    names = ("won_within_pairs",)
+def _among_pairs(setting: _Setting, caliper_years: float, match_sex: bool) -> MatchedPairs:
     n = len(setting.positive)
     if setting.too_few() is not None or (match_sex and setting.sex is None):
         reason = setting.too_few() or "no patient's sex is known"
-        return {"n_pairs": 0, **_without(reason, n, *names)}
+        return _no_pairs(reason, n, 0)
     upper, lower = match_pairs(
         setting.positive,
         setting.age,
@@ -201,7 +203,7 @@ def _among_pairs(setting: _Setting, caliper_years: float, match_sex: bool) -> di
     k = len(upper)
     if k < MIN_PAIRS:
         reason = f"{k} pairs of patients within {caliper_years:g} years; {MIN_PAIRS} are needed"
-        return {"n_pairs": k, **_without(reason, 2 * k, *names)}
+        return _no_pairs(reason, 2 * k, k)
     aucs = {}
     for name, scores in setting.as_scores.items():
         wins = pair_wins(scores[:, upper], scores[:, lower])
@@ -212,15 +214,17 @@ def _among_pairs(setting: _Setting, caliper_years: float, match_sex: bool) -> di
 
         # One stratum: what is drawn is a pair, as it was matched.
         found = setting.bootstrap(statistic, np.zeros(k), "bootstrap of matched pairs, percentile")
-        aucs[name] = dataclasses.replace(found, n=2 * k).as_dict()
+        aucs[name] = dataclasses.replace(found, n=2 * k)
     scores = setting.as_scores["auc"]
     won = float(np.trace(pair_wins(scores[:, upper], scores[:, lower])))
     weights = np.bincount(np.concatenate([upper, lower]), minlength=n).astype(np.float64)
-    within = exact_proportion(won, k, confidence=setting.confidence).as_dict()
-    return {"n_pairs": k, **aucs, "won_within_pairs": within, **setting.age_balance(weights)}
+    within = exact_proportion(won, k, confidence=setting.confidence)
+    return MatchedPairs(
+        n_pairs=k, won_within_pairs=within, **dict(setting.balanced(weights, **aucs))
+    )
 
 
-def _among_weighted(setting: _Setting) -> dict[str, Any]:
+def _among_weighted(setting: _Setting) -> Weighted:
     positive, n = setting.positive, len(setting.positive)
     # The square as well: with equal means alone, one label may still be the oldest and youngest.
     centred = setting.age - setting.age.mean() if n else setting.age
@@ -236,9 +240,10 @@ def _among_weighted(setting: _Setting) -> dict[str, Any]:
         weights = overlap_weights(positive, design, np.ones((1, n)))[0]
         if np.isnan(weights).any():
             reason = "the covariates separate the labels: no patient has a like of the other label"
-    nobody: dict[str, float | None] = {"positive": None, "negative": None}
     if reason is not None:
-        return {"covariates": covariates, "effective_n": nobody, **_without(reason, n)}
+        nobody = EffectiveNumbers(positive=None, negative=None)
+        nothing = dict(_without(reason, n))
+        return Weighted(covariates=tuple(covariates), effective_n=nobody, **nothing)
     aucs = {}
     for name, scores in setting.as_scores.items():
         wins = pair_wins(scores[:, positive], scores[:, ~positive])
@@ -249,39 +254,36 @@ def _among_weighted(setting: _Setting) -> dict[str, Any]:
             return weighted_auc(wins, drawn[:, positive], drawn[:, ~positive])
 
         method = "stratified patient bootstrap with weights estimated anew, percentile"
-        aucs[name] = setting.bootstrap(statistic, positive, method).as_dict()
+        aucs[name] = setting.bootstrap(statistic, positive, method)
     effective = {
         name: float(weights[part].sum() ** 2 / np.square(weights[part]).sum())
         for name, part in (("positive", positive), ("negative", ~positive))
     }
-    return {
-        "covariates": covariates,
-        "effective_n": effective,
-        **aucs,
-        **setting.age_balance(weights),
-    }
+    return Weighted(
+        covariates=tuple(covariates),
+        effective_n=EffectiveNumbers(**effective),
+        **dict(setting.balanced(weights, **aucs)),
+    )
 
 
-def _sentence(parts: dict[str, dict[str, Any]]) -> str:
-    everybody, matched, weighted = parts["all"], parts["matched"], parts["weighted"]
-    if everybody["auc"]["value"] is None:
-        return f"Nothing can be said of patients of the same age: {everybody['auc']['reason']}."
+def _sentence(everybody: AgeBalance, matched: MatchedPairs, weighted: Weighted) -> str:
+    if everybody.auc.value is None:
+        return f"Nothing can be said of patients of the same age: {everybody.auc.reason}."
 
-    def figures(part: dict[str, Any]) -> str:
-        entry = part["auc"]
-        interval = ""
-        if entry["ci_low"] is not None:
-            interval = f" ({entry['ci_low']:.2f} to {entry['ci_high']:.2f})"
-        return f"{entry['value']:.2f}{interval}, that of age alone {part['age_auc']['value']:.2f}"
+    def figures(part: AgeBalance) -> str:
+        auc, interval = part.auc, ""
+        if auc.ci_low is not None:
+            interval = f" ({auc.ci_low:.2f} to {auc.ci_high:.2f})"
+        return f"{auc.value:.2f}{interval}, that of age alone {part.age_auc.value:.2f}"
 
     sentences = [f"Among all patients of known age the model's AUC is {figures(everybody)}."]
-    if matched["auc"]["value"] is None:
-        sentences.append(f"Matched by age: not defined, {matched['auc']['reason']}.")
+    if matched.auc.value is None:
+        sentences.append(f"Matched by age: not defined, {matched.auc.reason}.")
     else:
-        sentences.append(f"In {matched['n_pairs']} pairs matched by age it is {figures(matched)}.")
-    if weighted["auc"]["value"] is None:
-        sentences.append(f"Weighted: not defined, {weighted['auc']['reason']}.")
+        sentences.append(f"In {matched.n_pairs} pairs matched by age it is {figures(matched)}.")
+    if weighted.auc.value is None:
+        sentences.append(f"Weighted: not defined, {weighted.auc.reason}.")
     else:
-        names = ", ".join(weighted["covariates"])
+        names = ", ".join(weighted.covariates)
         sentences.append(f"Weighted to equal means of {names} it is {figures(weighted)}.")
     return " ".join(sentences)

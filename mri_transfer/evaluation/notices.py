@@ -7,26 +7,23 @@ from __future__ import annotations
 
 import dataclasses
 
+from pydantic.dataclasses import dataclass
+
+from mri_transfer.core.specs import STRICT
+
 __all__ = ["Notice", "study_notices"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Notice:
-    """A warning.
-
-    Attributes
-    ----------
-    code : str
-        Stable name for machines.
-    title : str
-        Two or three words with a full stop.
-    text : str
-        What it means, in a sentence or two.
-    """
+    """A warning."""
 
     code: str
+    """Stable name for machines."""
     title: str
+    """Two or three words with a full stop."""
     text: str
+    """What it means, in a sentence or two."""
 
     def __str__(self) -> str:
         return f"{self.title} {self.text}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from mri_transfer.evaluation.fold_results import FoldRow, RepeatRow
 from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.calibration import brier
 from mri_transfer.metrics.calibration_slope import calibration_intercept, calibration_slope
@@ -61,7 +62,7 @@ def patient_metrics(
     }
 
 
-def repeat_rows(arrays: ScoreArrays) -> list[dict[str, Any]]:
+def repeat_rows(arrays: ScoreArrays) -> tuple[RepeatRow, ...]:
     """Return one row a repeat: the pooled figures without intervals, None where undefined."""
     rows = []
     for i, repeat in enumerate(arrays.repeats):
@@ -71,40 +72,43 @@ def repeat_rows(arrays: ScoreArrays) -> list[dict[str, Any]]:
             "calibration_intercept": calibration_intercept(y, scores),
             "calibration_slope": calibration_slope(y, scores),
         }
-        row: dict[str, Any] = {
-            "repeat": repeat,
-            "n_patients": arrays.n,
-            "auc": auc(y, scores),
-            "average_precision": average_precision(y, scores),
-            "brier": float(np.square(scores - y).mean()),
-        }
-        rows.append(_with_values(row, estimates))
-    return rows
+        rows.append(
+            RepeatRow(
+                repeat=repeat,
+                n_patients=arrays.n,
+                auc=auc(y, scores),
+                average_precision=average_precision(y, scores),
+                brier=np.square(scores - y).mean(),
+                reasons=_reasons(estimates),
+                **_values(estimates),
+            )
+        )
+    return tuple(rows)
 
 
-def fold_rows(
-    arrays: ScoreArrays, thresholds: dict[tuple[int, int], float]
-) -> list[dict[str, Any]]:
+def fold_rows(arrays: ScoreArrays, thresholds: dict[tuple[int, int], float]) -> tuple[FoldRow, ...]:
     """Return one row a fold and repeat: its few patients, figures without intervals."""
     rows = []
     for i, repeat in enumerate(arrays.repeats):
         for fold in np.unique(arrays.fold[i]):
             inside = np.flatnonzero(arrays.fold[i] == fold)
             y = arrays.positive[inside]
-            row: dict[str, Any] = {
-                "repeat": repeat,
-                "fold": int(fold),
-                "n_patients": len(inside),
-                "n_positive": int(y.sum()),
-                "threshold": float(thresholds[repeat, int(fold)]),
-                "auc": None,
-            }
-            if 0 < y.sum() < len(y):
-                row["auc"] = auc(y, arrays.scores[i, inside])
-            else:
-                row["reasons"] = {"auc": "the fold holds patients of one label only"}
-            rows.append(_with_values(row, _rates_of(arrays, i, inside)))
-    return rows
+            estimates = _rates_of(arrays, i, inside)
+            both = 0 < y.sum() < len(y)
+            one_label = {} if both else {"auc": "the fold holds patients of one label only"}
+            rows.append(
+                FoldRow(
+                    repeat=repeat,
+                    fold=int(fold),
+                    n_patients=len(inside),
+                    n_positive=int(y.sum()),
+                    threshold=thresholds[repeat, int(fold)],
+                    auc=auc(y, arrays.scores[i, inside]) if both else None,
+                    reasons=_reasons(estimates, one_label),
+                    **_values(estimates),
+                )
+            )
+    return tuple(rows)
 
 
 def _rates_of(
@@ -114,12 +118,15 @@ def _rates_of(
     return {name: found[name] for name in _RATES}
 
 
-def _with_values(row: dict[str, Any], estimates: dict[str, Estimate]) -> dict[str, Any]:
-    """Add the bare values to a row, and under `reasons` why any of them is None."""
-    row |= {name: estimate.value for name, estimate in estimates.items()}
-    reasons = {
+def _values(estimates: Mapping[str, Estimate]) -> dict[str, float | None]:
+    return {name: estimate.value for name, estimate in estimates.items()}
+
+
+def _reasons(
+    estimates: Mapping[str, Estimate], known: Mapping[str, str] | None = None
+) -> dict[str, str] | None:
+    """Say why figures are None, by their names; None where none is."""
+    missing = {
         name: str(estimate.reason) for name, estimate in estimates.items() if estimate.value is None
     }
-    if reasons:
-        row["reasons"] = {**row.get("reasons", {}), **reasons}
-    return row
+    return {**(known or {}), **missing} or None

@@ -5,38 +5,28 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.comparison import fold_difference
-from mri_transfer.evaluation.document import plain
+from mri_transfer.evaluation.comparison_document import (
+    CommonFigures,
+    ComparedFigures,
+    ComparisonDocument,
+    PairDifference,
+)
 from mri_transfer.evaluation.notices import Notice
 from mri_transfer.evaluation.patient_level import patient_metrics
 from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.delong import delong_auc, delong_difference
-from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, undefined
+from mri_transfer.metrics.estimates import FoldDifference, undefined_fold_difference
+from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
 from mri_transfer.metrics.paired import bootstrap_difference, mcnemar
 
-__all__ = ["COMPARISON_SCHEMA", "ComparedRun", "compare_runs"]
-
-#: Name and version of the content of `comparison.json`.
-COMPARISON_SCHEMA = "mri-transfer/comparison/1"
-
-#: What each run is described by, on the common patients.
-_METRICS = (
-    "auc",
-    "average_precision",
-    "balanced_accuracy",
-    "sensitivity",
-    "specificity",
-    "brier",
-    "calibration_intercept",
-    "calibration_slope",
-)
+__all__ = ["ComparedRun", "compare_runs"]
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -51,21 +41,18 @@ class ComparedRun:
     name : str
         What the run is called; different for each.
     arrays : ScoreArrays
-    positive_label, negative_label : str
     notices : tuple of Notice
         What must be read before its figures.
     """
 
     name: str
     arrays: ScoreArrays
-    positive_label: str
-    negative_label: str
     notices: tuple[Notice, ...] = ()
 
 
 def compare_runs(
     runs: Sequence[ComparedRun], *, n_samples: int, seed: int, confidence: float = 0.95
-) -> dict[str, Any]:
+) -> ComparisonDocument:
     """Compare runs on the patients that all of them scored.
 
     Every figure resamples patients; the difference of a pair is taken patient by patient. With
@@ -83,9 +70,7 @@ def compare_runs(
 
     Returns
     -------
-    dict
-        The content of `comparison.json`: `runs` (each run's figures on all its patients and on
-        the common ones), `pairs` (first minus second), `n_common`, `same_folds`, and `warnings`.
+    ComparisonDocument
 
     Raises
     ------
@@ -99,25 +84,22 @@ def compare_runs(
         _pair(runs[i].name, shared[i], runs[j].name, shared[j], n_samples, seed, confidence)
         for i, j in itertools.combinations(range(len(runs)), 2)
     ]
-    document = {
-        "schema": COMPARISON_SCHEMA,
-        "confidence": confidence,
-        "positive_label": runs[0].positive_label,
-        "negative_label": runs[0].negative_label,
-        "warnings": [one.as_dict() for one in _joint_notices(runs)],
-        "n_common": len(common),
-        "n_positive": int(shared[0].positive.sum()),
-        "runs": [
+    return ComparisonDocument(
+        confidence=confidence,
+        positive_label=runs[0].arrays.task.positive,
+        negative_label=runs[0].arrays.task.negative,
+        warnings=_joint_notices(runs),
+        n_common=len(common),
+        n_positive=int(shared[0].positive.sum()),
+        runs=tuple(
             _one_run(run, arrays, n_samples, seed, confidence)
             for run, arrays in zip(runs, shared, strict=True)
-        ],
-        "pairs": _adjusted(pairs),
-    }
-    found: dict[str, Any] = plain(document)
-    return found
+        ),
+        pairs=_adjusted(pairs),
+    )
 
 
-def _joint_notices(runs: Sequence[ComparedRun]) -> list[Notice]:
+def _joint_notices(runs: Sequence[ComparedRun]) -> tuple[Notice, ...]:
     """Return each warning once; one that does not hold for every run names those it holds for."""
     found = {one.code: one for run in runs for one in run.notices}
     joint = []
@@ -125,7 +107,7 @@ def _joint_notices(runs: Sequence[ComparedRun]) -> list[Notice]:
         names = [run.name for run in runs if code in {one.code for one in run.notices}]
         whom = "" if len(names) == len(runs) else f"Of {', '.join(names)}: "
         joint.append(dataclasses.replace(notice, text=whom + notice.text))
-    return joint
+    return tuple(joint)
 
 
 def _common_patients(runs: Sequence[ComparedRun]) -> list[str]:
@@ -134,11 +116,11 @@ def _common_patients(runs: Sequence[ComparedRun]) -> list[str]:
         raise EvaluationError(
             "a comparison needs two runs or more, each with its own name", found=", ".join(names)
         )
-    labels = {(run.positive_label, run.negative_label) for run in runs}
-    if len(labels) > 1:
+    tasks = {run.arrays.task for run in runs}
+    if len(tasks) > 1:
         raise EvaluationError(
             "the runs tell different labels apart",
-            found="; ".join(f"{run.name}: {run.positive_label}" for run in runs),
+            found="; ".join(f"{run.name}: {run.arrays.task.positive}" for run in runs),
             remedy="Compare runs that were made with the same labels",
         )
     common = sorted(set.intersection(*(set(run.arrays.patient_ids) for run in runs)))
@@ -182,7 +164,7 @@ def _restricted(arrays: ScoreArrays, patients: Sequence[str]) -> ScoreArrays:
 
 def _one_run(
     run: ComparedRun, shared: ScoreArrays, n_samples: int, seed: int, confidence: float
-) -> dict[str, Any]:
+) -> ComparedFigures:
     figures = patient_metrics(
         shared,
         n_samples=n_samples,
@@ -190,13 +172,13 @@ def _one_run(
         confidence=confidence,
     )
     whole = delong_auc(run.arrays.positive, run.arrays.scores, confidence=confidence)
-    return {
-        "name": run.name,
-        "n_patients": run.arrays.n,
-        "n_repeats": len(run.arrays.repeats),
-        "auc_all_patients": whole.estimate.as_dict(),
-        "common": {name: figures[name].as_dict() for name in _METRICS},
-    }
+    return ComparedFigures(
+        name=run.name,
+        n_patients=run.arrays.n,
+        n_repeats=len(run.arrays.repeats),
+        auc_all_patients=whole.estimate,
+        common=CommonFigures(**{name: figures[name] for name in CommonFigures.model_fields}),
+    )
 
 
 def _pair(
@@ -207,34 +189,33 @@ def _pair(
     n_samples: int,
     seed: int,
     confidence: float,
-) -> dict[str, Any]:
+) -> PairDifference:
     y = first.positive
-    difference = delong_difference(y, first.scores, second.scores, confidence=confidence)
     same_folds = _same_folds(first, second)
     as_often = len(first.repeats) == len(second.repeats)
-    return {
-        "first": name,
-        "second": other_name,
-        "same_folds": same_folds,
-        "auc_difference": difference.as_dict(),
-        "auc_difference_bootstrap": bootstrap_difference(
+    return PairDifference(
+        first=name,
+        second=other_name,
+        same_folds=same_folds,
+        auc_difference=delong_difference(y, first.scores, second.scores, confidence=confidence),
+        auc_difference_bootstrap=bootstrap_difference(
             y,
             first.scores,
             second.scores,
             n_samples=n_samples,
             rng=_rng(seed, f"auc {name} {other_name}"),
             confidence=confidence,
-        ).as_dict(),
-        "auc_difference_folds": _by_fold(first, second, same_folds, confidence),
-        "brier_difference": _brier_difference(
+        ),
+        auc_difference_folds=_by_fold(first, second, same_folds, confidence),
+        brier_difference=_brier_difference(
             first,
             second,
             n_samples=n_samples,
             rng=_rng(seed, f"brier {name} {other_name}"),
             confidence=confidence,
-        ).as_dict(),
-        "mcnemar": mcnemar(y, first.predicted, second.predicted) if as_often else None,
-    }
+        ),
+        mcnemar=mcnemar(y, first.predicted, second.predicted) if as_often else None,
+    )
 
 
 def _same_folds(first: ScoreArrays, second: ScoreArrays) -> bool:
@@ -249,16 +230,10 @@ def _same_folds(first: ScoreArrays, second: ScoreArrays) -> bool:
 
 def _by_fold(
     first: ScoreArrays, second: ScoreArrays, same_folds: bool, confidence: float
-) -> Mapping[str, Any]:
+) -> FoldDifference:
     if same_folds:
         return fold_difference(first, second.scores, confidence=confidence)
-    reason = "the runs cut the common patients into different folds"
-    return {
-        **undefined(reason, n=0, method="none").as_dict(),
-        "t": None,
-        "df": None,
-        "p": None,
-    }
+    return undefined_fold_difference("the runs cut the common patients into different folds", n=0)
 
 
 def _brier_difference(
@@ -286,16 +261,17 @@ def _brier_difference(
     )
 
 
-def _adjusted(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _adjusted(pairs: Sequence[PairDifference]) -> tuple[PairDifference, ...]:
     from statsmodels.stats.multitest import multipletests
 
-    known = [pair for pair in pairs if pair["auc_difference"]["p"] is not None]
-    adjusted: list[float] = []
-    if known:
-        p_values = [pair["auc_difference"]["p"] for pair in known]
-        adjusted = multipletests(p_values, method="holm")[1].tolist()
-    holm = {(p["first"], p["second"]): a for p, a in zip(known, adjusted, strict=True)}
-    return [{**pair, "p_holm": holm.get((pair["first"], pair["second"]))} for pair in pairs]
+    known = [pair.auc_difference.p for pair in pairs if pair.auc_difference.p is not None]
+    adjusted = iter(multipletests(known, method="holm")[1].tolist() if known else [])
+    return tuple(
+        pair
+        if pair.auc_difference.p is None
+        else pair.model_copy(update={"p_holm": next(adjusted)})
+        for pair in pairs
+    )
 
 
 def _rng(seed: int, name: str) -> np.random.Generator:

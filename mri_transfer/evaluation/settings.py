@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from mri_transfer.cohorts.circular_covariates import refuse_circular
 from mri_transfer.core.specs import STRICT
+from mri_transfer.metrics.task import Task
 
 __all__ = ["CohortTables", "EvaluationFacts", "EvaluationSpec", "Evidence"]
 
@@ -77,18 +78,12 @@ class CohortTables:
         Indexed by patient_id: label, covariates and, where known, age, sex and site.
     folds : DataFrame
         Columns repeat, patient_id, fold, label.
-    positive_label, negative_label : str
+    task : Task
     """
 
     patients: pd.DataFrame
     folds: pd.DataFrame
-    positive_label: str
-    negative_label: str
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Both labels, as keyword arguments."""
-        return {"positive_label": self.positive_label, "negative_label": self.negative_label}
+    task: Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
+from mri_transfer.evaluation.group_results import (
+    SubgroupSize,
+)
 from mri_transfer.metrics.precision import expected_width
 
 __all__ = [
@@ -24,7 +26,7 @@ __all__ = [
     "MAX_HALF_WIDTH",
     "MIN_PER_LABEL",
     "NOT_RECORDED",
-    "Subgroup",
+    "Members",
     "expected_half_width",
     "find_subgroups",
     "subgroup_size",
@@ -60,8 +62,8 @@ _STRENGTHS = ("field_strength", "field_strength_t", "magnetic_field_strength")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Subgroup:
-    """Some of the patients.
+class Members:
+    """The patients of a subgroup.
 
     Attributes
     ----------
@@ -101,7 +103,7 @@ def expected_half_width(
 
 def find_subgroups(
     positive: BoolArray, patients: pd.DataFrame, *, age_bands: Sequence[float] = AGE_BANDS
-) -> Iterator[Subgroup]:
+) -> Iterator[Members]:
     """Yield the subgroups by sex, age band, site, scanner, education and CDR.
 
     Parameters
@@ -127,9 +129,9 @@ def find_subgroups(
             yield from _severities(levels, positive)
             continue
         for level in order or sorted(set(levels) - {""}):
-            yield Subgroup(group=group, level=level, members=levels == level, comment=comment)
+            yield Members(group=group, level=level, members=levels == level, comment=comment)
         if (levels == "").any():
-            yield Subgroup(group=group, level=NOT_RECORDED, members=levels == "")
+            yield Members(group=group, level=NOT_RECORDED, members=levels == "")
 
 
 def _makes(patients: pd.DataFrame) -> TextArray:
@@ -164,40 +166,35 @@ def _halved(values: FloatArray, column: str) -> tuple[TextArray, str | None]:
     return levels, f"split at this cohort's median of the column {column}, {median:g}"
 
 
-def _severities(levels: TextArray, positive: BoolArray) -> Iterator[Subgroup]:
+def _severities(levels: TextArray, positive: BoolArray) -> Iterator[Members]:
     comment = (
         "patients of the positive label at this CDR against all of the negative label, since the "
         "CDR is part of the reference standard"
     )
     for level in sorted(set(levels[positive]) - {""}):
         members = (levels == level) | ~positive
-        yield Subgroup(group="cdr", level=level, members=members, comment=comment, is_severity=True)
+        yield Members(group="cdr", level=level, members=members, comment=comment, is_severity=True)
 
 
 def subgroup_size(
-    subgroup: Subgroup,
-    others: Sequence[Subgroup],
+    subgroup: Members,
+    others: Sequence[Members],
     *,
     positive: BoolArray,
     expected_auc: float,
     confidence: float = 0.95,
-) -> dict[str, Any]:
+) -> SubgroupSize:
     """Return who is in a subgroup, and whether that is enough to say anything.
 
     Parameters
     ----------
-    subgroup : Subgroup
-    others : sequence of Subgroup
+    subgroup : Members
+    others : sequence of Members
         All of them: a group of a single level compares nothing.
     positive : ndarray of bool, shape (n,)
     expected_auc : float
         The whole cohort's: a subgroup's own would pass the lucky ones.
     confidence : float
-
-    Returns
-    -------
-    dict
-        group, level, n, n_positive, n_negative, expected_half_width, enough, reason and comment.
     """
     inside = positive[subgroup.members]
     n_positive, n_negative = int(inside.sum()), int((~inside).sum())
@@ -218,14 +215,14 @@ def subgroup_size(
             f"would be ±{half:.2f}; no statement (asked for: {MIN_PER_LABEL} of each and at most "
             f"±{MAX_HALF_WIDTH:.2f})"
         )
-    return {
-        "group": subgroup.group,
-        "level": subgroup.level,
-        "n": len(inside),
-        "n_positive": n_positive,
-        "n_negative": n_negative,
-        "expected_half_width": half,
-        "enough": reason is None,
-        "reason": reason,
-        "comment": subgroup.comment,
-    }
+    return SubgroupSize(
+        group=subgroup.group,
+        level=subgroup.level,
+        n=len(inside),
+        n_positive=n_positive,
+        n_negative=n_negative,
+        expected_half_width=half,
+        enough=reason is None,
+        reason=reason,
+        comment=subgroup.comment,
+    )

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.evaluation.covariates import check_order
+from mri_transfer.evaluation.group_results import (
+    Subgroup,
+    SubgroupGap,
+    SubgroupGaps,
+    SubgroupSize,
+)
 from mri_transfer.evaluation.subgroup_levels import (
     AGE_BANDS,
-    Subgroup,
+    Members,
     find_subgroups,
     subgroup_size,
 )
@@ -42,7 +48,7 @@ def subgroup_rows(
     rng: np.random.Generator,
     confidence: float = 0.95,
     age_bands: Sequence[float] = AGE_BANDS,
-) -> list[dict[str, Any]]:
+) -> tuple[Subgroup, ...]:
     """Return the figures of every subgroup, one row each.
 
     The groups are sex, age band, site, scanner (or manufacturer and field strength), education
@@ -65,12 +71,8 @@ def subgroup_rows(
 
     Returns
     -------
-    list of dict
-        group, level, n, n_positive, n_negative; enough (whether the subgroup is large enough to
-        say anything) and, if not, reason; comment or None; and as estimates auc,
-        balanced_accuracy, sensitivity, specificity, calibration (share of positive patients
-        minus mean score: above 0, scores are too low) and mean_score_positive. A group of which
-        nothing is recorded has one row, of the level "not recorded".
+    tuple of Subgroup
+        A group of which nothing is recorded has one row, of the level "not recorded".
 
     Raises
     ------
@@ -79,13 +81,15 @@ def subgroup_rows(
     """
     check_order(arrays, patients)
     found = list(find_subgroups(arrays.positive, patients, age_bands=age_bands))
-    return [
-        {
-            **_size(subgroup, found, arrays, confidence),
-            **_figures(subgroup, arrays, n_samples, rng, confidence),
-        }
-        for subgroup in found
-    ]
+    return tuple(
+        Subgroup.model_validate(
+            {
+                **dict(_size(members, found, arrays, confidence)),
+                **_figures(members, arrays, n_samples, rng, confidence),
+            }
+        )
+        for members in found
+    )
 
 
 def subgroup_gaps(
@@ -96,7 +100,7 @@ def subgroup_gaps(
     rng: np.random.Generator,
     confidence: float = 0.95,
     age_bands: Sequence[float] = AGE_BANDS,
-) -> dict[str, Any]:
+) -> SubgroupGaps:
     """Compare the levels of each group: the best against the worst that are large enough.
 
     The interval is of the difference between the two levels that came out best and worst. With
@@ -116,10 +120,8 @@ def subgroup_gaps(
 
     Returns
     -------
-    dict
-        `rows`: group, measure (auc or sensitivity), highest and lowest (levels), n_levels,
-        difference (estimate), p and p_holm; without two levels that are large enough,
-        the difference is undefined. `note` says how many comparisons were made.
+    SubgroupGaps
+        Without two levels that are large enough, a difference is undefined.
 
     Raises
     ------
@@ -129,21 +131,22 @@ def subgroup_gaps(
     check_order(arrays, patients)
     every = find_subgroups(arrays.positive, patients, age_bands=age_bands)
     found = [one for one in every if not one.is_severity]
-    rows = []
+    rows: list[SubgroupGap] = []
+    measures: tuple[Literal["auc"], Literal["sensitivity"]] = ("auc", "sensitivity")
     for group in dict.fromkeys(one.group for one in found):
         enough = [
             one
             for one in found
-            if one.group == group and _size(one, found, arrays, confidence)["enough"]
+            if one.group == group and _size(one, found, arrays, confidence).enough
         ]
-        for measure in ("auc", "sensitivity"):
+        for measure in measures:
             rows.append(_gap(group, measure, enough, arrays, n_samples, rng, confidence))
-    return {"rows": _adjusted(rows), "note": _note(rows)}
+    return SubgroupGaps(rows=_adjusted(rows), note=_note(rows))
 
 
 def _size(
-    subgroup: Subgroup, others: Sequence[Subgroup], arrays: ScoreArrays, confidence: float
-) -> dict[str, Any]:
+    subgroup: Members, others: Sequence[Members], arrays: ScoreArrays, confidence: float
+) -> SubgroupSize:
     return subgroup_size(
         subgroup,
         others,
@@ -154,12 +157,12 @@ def _size(
 
 
 def _figures(
-    subgroup: Subgroup,
+    subgroup: Members,
     arrays: ScoreArrays,
     n_samples: int,
     rng: np.random.Generator,
     confidence: float,
-) -> dict[str, Any]:
+) -> dict[str, Estimate]:
     y, scores = arrays.positive[subgroup.members], arrays.scores[:, subgroup.members]
     n, mean_score = len(y), scores.mean(axis=0)
     counts = rates(confusion(y, arrays.predicted[:, subgroup.members]), confidence=confidence)
@@ -175,7 +178,7 @@ def _figures(
         reason = "the patients of the negative label are those of every CDR"
         for name in ("balanced_accuracy", "specificity", "calibration"):
             found[name] = undefined(reason, n=n, method="none")
-    return {name: estimate.as_dict() for name, estimate in found.items()}
+    return found
 
 
 def _mean(
@@ -217,18 +220,25 @@ class _Measure:
 
 def _gap(
     group: str,
-    name: str,
-    levels: Sequence[Subgroup],
+    name: Literal["auc", "sensitivity"],
+    levels: Sequence[Members],
     arrays: ScoreArrays,
     n_samples: int,
     rng: np.random.Generator,
     confidence: float,
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"group": group, "measure": name, "n_levels": len(levels)}
+) -> SubgroupGap:
     if len(levels) < 2:
         reason = f"{len(levels)} of its levels large enough; two are needed"
-        nothing = undefined(reason, n=0, method="none").as_dict()
-        return {**row, "highest": None, "lowest": None, "difference": nothing, "p": None}
+        return SubgroupGap(
+            group=group,
+            measure=name,
+            n_levels=len(levels),
+            highest=None,
+            lowest=None,
+            difference=undefined(reason, n=0, method="none"),
+            p=None,
+            p_holm=None,
+        )
     measure = _Measure(name, arrays)
     values = measure(np.stack([one.members for one in levels]).astype(np.float64))
     high, low = (levels[int(place)] for place in (np.argmax(values), np.argmin(values)))
@@ -250,13 +260,21 @@ def _gap(
         batched=True,
     )
     p = _permutation_p(measure, levels, float(np.ptp(values)), n_samples, rng)
-    names = {"highest": high.level, "lowest": low.level}
-    return {**row, **names, "difference": found.as_dict(), "p": p}
+    return SubgroupGap(
+        group=group,
+        measure=name,
+        n_levels=len(levels),
+        highest=high.level,
+        lowest=low.level,
+        difference=found,
+        p=p,
+        p_holm=None,
+    )
 
 
 def _permutation_p(
     measure: _Measure,
-    levels: Sequence[Subgroup],
+    levels: Sequence[Members],
     observed: float,
     n_samples: int,
     rng: np.random.Generator,
@@ -276,16 +294,19 @@ def _permutation_p(
     return (reached + 1) / (n_samples + 1)
 
 
-def _adjusted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _adjusted(rows: Sequence[SubgroupGap]) -> tuple[SubgroupGap, ...]:
     from statsmodels.stats.multitest import multipletests
 
-    made = [row["p"] for row in rows if row["p"] is not None]
+    made = [row.p for row in rows if row.p is not None]
     adjusted = iter(multipletests(made, method="holm")[1].tolist() if made else [])
-    return [{**row, "p_holm": None if row["p"] is None else float(next(adjusted))} for row in rows]
+    return tuple(
+        row if row.p is None else row.model_copy(update={"p_holm": float(next(adjusted))})
+        for row in rows
+    )
 
 
-def _note(rows: list[dict[str, Any]]) -> str:
-    made = sum(row["p"] is not None for row in rows)
+def _note(rows: Sequence[SubgroupGap]) -> str:
+    made = sum(row.p is not None for row in rows)
     if not made:
         return "No group has two levels that are large enough: no comparison was made."
     return (

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.errors import EvaluationError, PredictionError
+from mri_transfer.metrics.task import Task
 
 __all__ = ["ScoreArrays", "check_patients", "score_arrays"]
 
@@ -34,6 +35,7 @@ class ScoreArrays:
 
     Attributes
     ----------
+    task : Task
     patient_ids : tuple of str
     repeats : tuple of int
         The repeat that each row of the arrays below belongs to.
@@ -44,6 +46,7 @@ class ScoreArrays:
     fold : ndarray of int64, shape (n_repeats, n)
     """
 
+    task: Task
     patient_ids: tuple[str, ...]
     repeats: tuple[int, ...]
     positive: BoolArray
@@ -62,8 +65,7 @@ def score_arrays(
     *,
     folds: pd.DataFrame,
     thresholds: Mapping[tuple[int, int], float],
-    positive_label: str,
-    negative_label: str,
+    task: Task,
 ) -> ScoreArrays:
     """Check a table of patient scores and return it as arrays.
 
@@ -74,7 +76,7 @@ def score_arrays(
     folds : DataFrame
         Columns repeat, patient_id, fold, label.
     thresholds : mapping of (repeat, fold) to float
-    positive_label, negative_label : str
+    task : Task
 
     Raises
     ------
@@ -84,7 +86,7 @@ def score_arrays(
         If only one label occurs.
     """
     _check_rows(patient_scores)
-    _check_labels(patient_scores, positive_label, negative_label)
+    _check_labels(patient_scores, task)
     _check_folds(patient_scores, folds)
     wide = {
         name: patient_scores.pivot(index="repeat", columns="patient_id", values=name)
@@ -96,22 +98,19 @@ def score_arrays(
     label_rows = wide["label"].to_numpy(dtype=object)
     patient_ids = tuple(str(name) for name in wide["score"].columns)
     arrays = ScoreArrays(
+        task=task,
         patient_ids=patient_ids,
         repeats=tuple(int(repeat) for repeat in wide["score"].index),
-        positive=np.asarray(label_rows[0] == positive_label, dtype=bool),
+        positive=np.asarray(label_rows[0] == task.positive, dtype=bool),
         scores=wide["score"].to_numpy(dtype=np.float64),
-        predicted=np.asarray(
-            wide["predicted"].to_numpy(dtype=object) == positive_label, dtype=bool
-        ),
+        predicted=np.asarray(wide["predicted"].to_numpy(dtype=object) == task.positive, dtype=bool),
         fold=wide["fold"].to_numpy(dtype=np.int64),
     )
     _check_thresholds(arrays, thresholds)
     return arrays
 
 
-def check_patients(
-    patients: pd.DataFrame, arrays: ScoreArrays, positive_label: str, negative_label: str
-) -> pd.DataFrame:
+def check_patients(patients: pd.DataFrame, arrays: ScoreArrays) -> pd.DataFrame:
     """Return the rows of the patient table that were scored, in the order of `arrays`.
 
     Raises
@@ -130,7 +129,7 @@ def check_patients(
             remedy="Evaluate with the manifest that the scores were made from",
         )
     rows = patients.loc[list(arrays.patient_ids)]
-    expected = np.where(arrays.positive, positive_label, negative_label)
+    expected = np.where(arrays.positive, arrays.task.positive, arrays.task.negative)
     wrong = rows.index[rows["label"].to_numpy(dtype=object) != expected]
     if len(wrong):
         raise PredictionError(
@@ -168,21 +167,21 @@ def _check_rows(table: pd.DataFrame) -> None:
         )
 
 
-def _check_labels(table: pd.DataFrame, positive_label: str, negative_label: str) -> None:
-    known = {positive_label, negative_label}
+def _check_labels(table: pd.DataFrame, task: Task) -> None:
+    known = set(task.labels)
     for column in ("label", "predicted"):
         other = sorted({str(value) for value in table[column]} - known)
         if other:
             raise PredictionError(
                 f"unknown labels in column {column}",
                 found=_few(other),
-                expected=f"{negative_label} or {positive_label}",
+                expected=f"{task.negative} or {task.positive}",
             )
     if table["label"].nunique() < 2:
         raise EvaluationError(
             "an evaluation needs patients of both labels",
             found=f"only {table['label'].iloc[0]}",
-            expected=f"{negative_label} and {positive_label}",
+            expected=f"{task.negative} and {task.positive}",
         )
     counts = table.groupby("patient_id")["label"].nunique()
     if (counts > 1).any():

@@ -16,6 +16,7 @@ from mri_transfer.explain.checks import agreement_rows, sanity_rows
 from mri_transfer.explain.choice import ClosePatient
 from mri_transfer.explain.close_view import CloseView
 from mri_transfer.explain.cohort_maps import CohortMaps, patient_means
+from mri_transfer.explain.document import ExplanationDocument
 from mri_transfer.explain.explanation import Explanation
 from mri_transfer.explain.findings import Findings, Space
 from mri_transfer.explain.groups import UNIT_ML, GroupMaps, group_maps, write_group
@@ -101,7 +102,7 @@ def compose(
         "truth": _truth(findings, labels, positive, demo, settings),
     }
     explanation = Explanation(
-        document=document,
+        document=ExplanationDocument.model_validate(document),
         scan_ids=cohort.scan_ids,
         maps=maps,
         slice_weights=cohort.slice_weights,
@@ -126,7 +127,7 @@ def without_maps(
     document = _basics(spec, folds, positive, neighbours, settings)
     reason = "maps were not asked for (explanation.maps = false)"
     return Explanation(
-        document={**document, "n_scans": 0, "reason": reason, "groups": [], "checks": []},
+        document=ExplanationDocument.model_validate({**document, "n_scans": 0, "reason": reason}),
         scan_ids=(),
         maps=np.zeros((0, 1, 1, 1), dtype=np.float32),
         slice_weights=np.zeros((0, 1), dtype=np.float32),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mri_transfer.core.files import atomic_write_text, write_json
+from mri_transfer.core.files import atomic_write_text
 from mri_transfer.core.tensorfile import read_tensors, write_tensors
 from mri_transfer.errors import RunFolderError
+from mri_transfer.explain.document import ExplanationDocument
 
 __all__ = [
     "DOCUMENT",
     "NEIGHBOUR_COLUMNS",
-    "SCHEMA",
     "Explanation",
     "read_explanation",
     "write_explanation",
 ]
 
-SCHEMA = "mri-transfer/explanation/1"
 #: The file that is written last: a folder that has it is complete.
 DOCUMENT = "explanation.json"
 
@@ -43,8 +41,7 @@ class Explanation:
 
     Attributes
     ----------
-    document : mapping
-        `explanation.json`: methods, agreement, sanity checks, regions, what is known of the truth.
+    document : ExplanationDocument
     scan_ids : tuple of str, length n_scans
         Empty where maps were not asked for.
     maps : ndarray of float32, shape (n_scans, n_slices, rows, columns)
@@ -56,14 +53,14 @@ class Explanation:
         `repeat, patient_id, rank, neighbour_id, label, distance`: for each patient the nearest
         patients of the training cohort that scored it, by feature.
     groups : mapping of str to ndarray of float32
-        Mean maps of groups on one grid, (X, Y, Z), by the `name` of `document["groups"]`, and
+        Mean maps of groups on one grid, (X, Y, Z), by the `name` of `document.groups`, and
         `background`, the mean scan on the same grid.
     close : mapping of str to ndarray
         `gradients <n>` (n_slices, rows_px, columns_px) and `occlusion <n>` (n_slices, rows,
-        columns) of the n-th of `document["close"]`.
+        columns) of the n-th of `document.close`.
     """
 
-    document: Mapping[str, Any]
+    document: ExplanationDocument
     scan_ids: tuple[str, ...]
     maps: npt.NDArray[np.float32]
     slice_weights: npt.NDArray[np.float32]
@@ -83,7 +80,7 @@ def write_explanation(found: Explanation, folder: Path) -> list[Path]:
     }
     write_tensors(paths[0], tensors, schema=_MAPS_SCHEMA)
     atomic_write_text(paths[1], found.neighbours.to_csv(index=False, lineterminator="\n"))
-    write_json(paths[2], {**found.document, "schema": SCHEMA, "scan_ids": list(found.scan_ids)})
+    found.document.model_copy(update={"scan_ids": found.scan_ids}).write(paths[2])
     return paths
 
 
@@ -98,9 +95,9 @@ def read_explanation(folder: Path) -> Explanation:
         If the file of arrays is damaged.
     """
     path = folder / DOCUMENT
+    document = ExplanationDocument.read(path, stage="explain")
+    scan_ids = document.scan_ids
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        schema, scan_ids = document["schema"], tuple(document["scan_ids"])
         table = pd.read_csv(
             folder / _TABLE,
             dtype={"patient_id": str, "neighbour_id": str, "label": str},
@@ -110,14 +107,6 @@ def read_explanation(folder: Path) -> Explanation:
         raise RunFolderError(
             "cannot read the explanation", where=str(folder), found=str(error), remedy=_REMEDY
         ) from error
-    if schema != SCHEMA:
-        raise RunFolderError(
-            "an explanation of another version",
-            where=str(path),
-            found=str(schema),
-            expected=SCHEMA,
-            remedy=_REMEDY,
-        )
     tensors = read_tensors(folder / _TENSORS, schema=_MAPS_SCHEMA)
     lengths = {len(scan_ids), len(tensors["maps"]), len(tensors["slice_weights"])}
     if len(lengths) != 1 or tuple(table.columns) != NEIGHBOUR_COLUMNS:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +10,11 @@ import numpy.typing as npt
 from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.discrimination import check_labels, check_scores
 from mri_transfer.metrics.intervals import Estimate, exact_proportion
+from mri_transfer.metrics.results import CalibrationCurve
 from mri_transfer.metrics.t_intervals import logit_ends, t_quantile, welch_degrees
 
 __all__ = [
     "CLIP",
-    "CalibrationCurve",
     "brier",
     "calibration_curve",
     "check_probabilities",
@@ -101,33 +99,6 @@ def score_logits(rows: FloatArray) -> FloatArray:
     """Return the log-odds of scores, finite at 0 and 1 too (see `CLIP`)."""
     clipped = np.clip(rows, CLIP, 1.0 - CLIP)
     return np.asarray(np.log(clipped) - np.log1p(-clipped), dtype=np.float64)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CalibrationCurve:
-    """Observed frequency against mean score in bins of similar scores.
-
-    Every attribute has one entry a bin, in rising order of score.
-
-    Attributes
-    ----------
-    predicted, observed : tuple of float
-        Mean score; share of positive patients.
-    n : tuple of float
-        Patients in the bin, averaged over repeats.
-    ci_low, ci_high : tuple of float
-        Interval of `observed` (see `exact_proportion`).
-    """
-
-    predicted: tuple[float, ...]
-    observed: tuple[float, ...]
-    n: tuple[float, ...]
-    ci_low: tuple[float, ...]
-    ci_high: tuple[float, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the entry of `evaluation.json`."""
-        return {name: list(values) for name, values in dataclasses.asdict(self).items()}
 
 
 def calibration_curve(

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.calibration import check_probabilities
-from mri_transfer.metrics.intervals import patient_bootstrap
+from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
+from mri_transfer.metrics.results import DecisionCurve, OtherCurve
 
 __all__ = ["THRESHOLDS", "decision_curve"]
 
@@ -39,7 +39,7 @@ def decision_curve(
     rng: np.random.Generator,
     confidence: float = 0.95,
     others: Mapping[str, npt.ArrayLike] | None = None,
-) -> dict[str, Any]:
+) -> DecisionCurve:
     """Net benefit of the model, of treating everybody, of treating nobody, and of other scores.
 
     Values are those of the library `dcurves`, averaged over repeats. Intervals resample patients,
@@ -60,11 +60,7 @@ def decision_curve(
 
     Returns
     -------
-    dict
-        thresholds, treat_all and treat_none: lists of numbers. model: a list with an estimate a
-        threshold. gain: the same of the model minus the better of treating everybody and
-        treating nobody. others: for each name net_benefit, a list of numbers, and difference, a
-        list of estimates of the model minus it.
+    DecisionCurve
 
     Raises
     ------
@@ -80,7 +76,7 @@ def decision_curve(
     everybody = _contributions(positive, np.ones((1, len(positive))), grid)
     seed = int(rng.integers(2**63))
 
-    def estimates(values: FloatArray, against: _Mean | None = None) -> list[dict[str, Any]]:
+    def estimates(values: FloatArray, against: _Mean | None = None) -> tuple[Estimate, ...]:
         """Resample the model's net benefit less another at each threshold; values of dcurves."""
         found = []
         for i, value in enumerate(values):
@@ -92,29 +88,29 @@ def decision_curve(
                 confidence=confidence,
                 batched=True,
             )
-            found.append(dataclasses.replace(estimate, value=float(value)).as_dict())
-        return found
+            found.append(dataclasses.replace(estimate, value=float(value)))
+        return tuple(found)
 
-    entry: dict[str, Any] = {
-        "thresholds": grid.tolist(),
-        "treat_all": treat_all.tolist(),
-        "treat_none": treat_none.tolist(),
-        "model": estimates(model),
-        "gain": estimates(
+    curves = {}
+    for name, other_rows in named.items():
+        other, _, _ = _net_benefit(positive, other_rows, grid)
+        curves[name] = OtherCurve(
+            net_benefit=tuple(other),
+            difference=estimates(
+                model - other, _mean_of(_contributions(positive, other_rows, grid))
+            ),
+        )
+    return DecisionCurve(
+        thresholds=tuple(grid),
+        treat_all=tuple(treat_all),
+        treat_none=tuple(treat_none),
+        model=estimates(model),
+        gain=estimates(
             model - np.maximum(treat_all, treat_none),
             lambda indices, i: np.maximum(_mean_of(everybody)(indices, i), 0.0),
         ),
-        "others": {},
-    }
-    for name, other_rows in named.items():
-        other, _, _ = _net_benefit(positive, other_rows, grid)
-        entry["others"][name] = {
-            "net_benefit": other.tolist(),
-            "difference": estimates(
-                model - other, _mean_of(_contributions(positive, other_rows, grid))
-            ),
-        }
-    return entry
+        others=curves,
+    )
 
 
 #: A net benefit on resampled patients: positions (b, n) and the threshold's index give (b,).

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.metrics.discrimination import delong_placements
+from mri_transfer.metrics.estimates import DifferenceWithP
 from mri_transfer.metrics.intervals import Estimate, exact_proportion, normal_quantile
 from mri_transfer.metrics.t_intervals import logit_ends, t_quantile, welch_degrees
 
-__all__ = ["AucDifference", "DelongAuc", "delong_auc", "delong_difference"]
+__all__ = ["DelongAuc", "delong_auc", "delong_difference"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -32,18 +32,6 @@ class DelongAuc:
 
     estimate: Estimate
     variance: float
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AucDifference:
-    """A difference of two AUCs, its interval, and the two-sided p value of no difference."""
-
-    estimate: Estimate
-    p: float | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the entry of `evaluation.json`."""
-        return {**self.estimate.as_dict(), "p": self.p}
 
 
 def delong_auc(
@@ -141,7 +129,7 @@ def delong_difference(
     other_scores: npt.ArrayLike,
     *,
     confidence: float = 0.95,
-) -> AucDifference:
+) -> DifferenceWithP:
     """AUC of `scores` minus AUC of `other_scores` on the same patients, paired.
 
     The difference of two U-statistics of the same patients is again one: its placements are the
@@ -156,7 +144,7 @@ def delong_difference(
 
     Returns
     -------
-    AucDifference
+    DifferenceWithP
         Wald interval on the plain scale and the p value of the normal test; of Welch's t test
         with fewer than 30 patients of a label, as in `delong_auc`. Scores that order
         patients identically differ by 0 with certainty: interval 0 to 0 and a p value of 1.
@@ -179,18 +167,17 @@ def delong_difference(
     if variance < 1e-24:
         if abs(value) > 1e-12:
             return _without_interval(value, n, "all differences of placements are equal")
-        zero = Estimate(value=0.0, ci_low=0.0, ci_high=0.0, n=n, method=method)
-        return AucDifference(estimate=zero, p=1.0)
+        return DifferenceWithP(value=0.0, ci_low=0.0, ci_high=0.0, n=n, method=method, p=1.0)
     error, degrees = math.sqrt(variance), _degrees(positive, negative)
     half = _quantile(confidence, degrees) * error
-    estimate = Estimate(
+    return DifferenceWithP(
         value=value,
         ci_low=value - half,
         ci_high=value + half,
         n=n,
         method=_named(method, degrees),
+        p=_two_sided(abs(value) / error, degrees),
     )
-    return AucDifference(estimate=estimate, p=_two_sided(abs(value) / error, degrees))
 
 
 def _two_sided(statistic: float, degrees: float | None) -> float:
@@ -201,8 +188,7 @@ def _two_sided(statistic: float, degrees: float | None) -> float:
     return float(2.0 * t.sf(statistic, degrees))
 
 
-def _without_interval(value: float, n: int, reason: str) -> AucDifference:
-    estimate = Estimate(
-        value=value, ci_low=None, ci_high=None, n=n, method="paired DeLong", reason=reason
+def _without_interval(value: float, n: int, reason: str) -> DifferenceWithP:
+    return DifferenceWithP(
+        value=value, ci_low=None, ci_high=None, n=n, method="paired DeLong", reason=reason, p=None
     )
-    return AucDifference(estimate=estimate, p=None)

@@ -9,15 +9,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic.dataclasses import dataclass
 
+from mri_transfer.core.documents import Amount, OptionalText
 from mri_transfer.errors import EvaluationError
 
 __all__ = [
     "AVERAGED",
+    "ESTIMATE",
     "EXACT",
     "Estimate",
     "exact_proportion",
@@ -43,53 +47,80 @@ _MAX_UNDEFINED = 0.05
 _BATCH_ENTRIES = 1_000_000
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+#: Pydantic configuration of an estimate and of its kinds. What is missing needs a reason.
+ESTIMATE = ConfigDict(
+    extra="forbid",
+    allow_inf_nan=False,
+    use_attribute_docstrings=True,
+    json_schema_extra={
+        "if": {"properties": {name: {"type": "number"} for name in ("value", "ci_low", "ci_high")}},
+        "else": {"required": ["reason"]},
+    },
+)
+
+
+@dataclass(frozen=True, kw_only=True, config=ESTIMATE)
 class Estimate:
-    """A value and its confidence interval.
+    """A figure with its confidence interval. Intervals resample patients, never slices."""
 
-    Attributes
-    ----------
-    value : float or None
-        None where the figure is undefined; `reason` then says why.
-    ci_low, ci_high : float or None
-        None where no honest interval exists; `reason` then says why.
-    n : float
-        Units behind the value. Not whole where a denominator was averaged over repeats.
-    method : str
-        How the interval was made.
-    reason : str, optional
-    """
+    # Described by Field, as kinds of estimates do not inherit what stands below an attribute.
+    value: Annotated[
+        float | None,
+        Field(
+            description="The figure itself; empty (null) where it is undefined, `reason` then "
+            "says why."
+        ),
+    ]
+    ci_low: Annotated[
+        float | None,
+        Field(
+            description="Lower limit of the confidence interval, in the unit of the value; empty "
+            "(null) where no honest interval exists."
+        ),
+    ]
+    ci_high: Annotated[
+        float | None,
+        Field(
+            description="Upper limit of the confidence interval, in the unit of the value; empty "
+            "(null) where no honest interval exists."
+        ),
+    ]
+    n: Annotated[
+        Amount,
+        Field(
+            description="Units behind the value: patients, unless said otherwise. Not whole where "
+            "a denominator was averaged over repeats."
+        ),
+    ]
+    method: Annotated[str, Field(description="How the interval was made.")]
+    reason: Annotated[
+        OptionalText,
+        Field(description="Why the value or its interval is missing; absent where nothing is."),
+    ] = None
 
-    value: float | None
-    ci_low: float | None
-    ci_high: float | None
-    n: float
-    method: str
-    reason: str | None = None
+    @field_validator("n", mode="after")
+    @classmethod
+    def _whole(cls, n: float) -> float:
+        return int(n) if float(n).is_integer() else n
 
-    def __post_init__(self) -> None:
-        """Refuse numbers that are not finite, and gaps without a reason."""
-        numbers = (self.value, self.ci_low, self.ci_high)
-        if any(number is not None and not math.isfinite(number) for number in numbers):
-            raise EvaluationError(
-                "an estimate must be finite or None",
-                found=str(numbers),
-                remedy="Use None and give the reason",
-            )
-        if None in numbers and self.reason is None:
-            raise EvaluationError("an undefined estimate needs a reason", found=str(numbers))
+    @model_validator(mode="after")
+    def _explained(self) -> Self:
+        if None in (self.value, self.ci_low, self.ci_high) and self.reason is None:
+            raise ValueError("what is undefined needs a reason")
+        return self
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Both limits; None where there is no interval."""
+        if self.ci_low is None or self.ci_high is None:
+            return None
+        return self.ci_low, self.ci_high
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the entry of `evaluation.json`; `reason` only where there is one."""
-        entry: dict[str, Any] = {
-            "value": self.value,
-            "ci_low": self.ci_low,
-            "ci_high": self.ci_high,
-            "n": int(self.n) if float(self.n).is_integer() else self.n,
-            "method": self.method,
-        }
-        if self.reason is not None:
-            entry["reason"] = self.reason
+        """Return the entry of a document; `reason` only where there is one."""
+        entry = dataclasses.asdict(self)
+        if self.reason is None:
+            del entry["reason"]
         return entry
 
 

@@ -21,6 +21,7 @@ from mri_transfer.metrics.calibration import CLIP
 from mri_transfer.metrics.delong import delong_auc
 from mri_transfer.metrics.discrimination import pair_kernel, patient_weights, resampled_auc
 from mri_transfer.metrics.intervals import Estimate, exact_proportion, patient_bootstrap, undefined
+from mri_transfer.metrics.results import ClassFigures, MacroFigures, OneVsRest
 
 __all__ = ["multiclass_metrics"]
 
@@ -69,7 +70,7 @@ def multiclass_metrics(
     n_samples: int,
     rng: Rng,
     confidence: float = 0.95,
-) -> dict[str, Any]:
+) -> ClassFigures:
     """Return every figure of a prediction among three or more classes.
 
     Parameters
@@ -88,13 +89,10 @@ def multiclass_metrics(
 
     Returns
     -------
-    dict
-        Of JSON values. `classes`; `n_patients` by class; `confusion`, patients averaged over
-        repeats, one row a reference class; `one_vs_rest`, by class: auc (DeLong), sensitivity,
-        specificity and precision (exact); `macro`: auc (mean of one against rest),
-        auc_hand_till (mean over pairs of classes, untouched by how frequent classes are; Hand
-        and Till 2001, Mach Learn 45:171-186), accuracy, balanced_accuracy (mean sensitivity),
-        brier (0 to 2; Brier 1950) and log_loss (probabilities kept a millionth from 0 and 1).
+    ClassFigures
+        One against the rest by DeLong, rates exact; the mean over pairs of classes is that of
+        Hand and Till (2001, Mach Learn 45:171-186), the Brier score runs from 0 to 2 (Brier
+        1950), and probabilities are kept a millionth from 0 and 1 in the log loss.
         What a class of fewer than two patients leaves undefined carries a reason.
 
     Raises
@@ -108,7 +106,7 @@ def multiclass_metrics(
     one_vs_rest = {
         name: _one_class(data, counts, number, confidence) for number, name in enumerate(classes)
     }
-    sensitivities = [entry["sensitivity"] for entry in one_vs_rest.values()]
+    sensitivities = [entry.sensitivity for entry in one_vs_rest.values()]
     settings: dict[str, Any] = {"n_samples": n_samples, "rng": rng, "confidence": confidence}
     macro = {
         "auc": _mean_auc(data, _rest_pairs(data), name="macro auc", **settings),
@@ -125,16 +123,13 @@ def multiclass_metrics(
         "brier": _mean_loss(data, _brier(data), name="macro brier", **settings),
         "log_loss": _mean_loss(data, _log_loss(data), name="macro log_loss", **settings),
     }
-    return {
-        "classes": list(data.classes),
-        "n_patients": dict(zip(data.classes, data.counts.tolist(), strict=True)),
-        "confusion": counts.tolist(),
-        "one_vs_rest": {
-            name: {figure: estimate.as_dict() for figure, estimate in entry.items()}
-            for name, entry in one_vs_rest.items()
-        },
-        "macro": {name: estimate.as_dict() for name, estimate in macro.items()},
-    }
+    return ClassFigures(
+        classes=data.classes,
+        n_patients=dict(zip(data.classes, data.counts.tolist(), strict=True)),
+        confusion=counts.tolist(),
+        one_vs_rest=one_vs_rest,
+        macro=MacroFigures(**macro),
+    )
 
 
 def _checked(labels: npt.ArrayLike, probabilities: npt.ArrayLike, classes: Sequence[str]) -> _Data:
@@ -183,9 +178,7 @@ def _confusion(data: _Data) -> FloatArray:
     return np.asarray(cells.reshape(k, k) / len(called), dtype=np.float64)
 
 
-def _one_class(
-    data: _Data, counts: FloatArray, number: int, confidence: float
-) -> dict[str, Estimate]:
+def _one_class(data: _Data, counts: FloatArray, number: int, confidence: float) -> OneVsRest:
     name, n_class = data.classes[number], float(counts[number].sum())
     right, called = float(counts[number, number]), float(counts[:, number].sum())
     wrongly = max(0.0, called - right)
@@ -207,12 +200,12 @@ def _one_class(
         return found if total else dataclasses.replace(found, reason=reason)
 
     nobody = f"no patient is {name}"
-    return {
-        "auc": area,
-        "sensitivity": share(right, n_class, nobody),
-        "specificity": share(others - wrongly, others, f"every patient is {name}"),
-        "precision": share(right, called, f"no patient was called {name}"),
-    }
+    return OneVsRest(
+        auc=area,
+        sensitivity=share(right, n_class, nobody),
+        specificity=share(others - wrongly, others, f"every patient is {name}"),
+        precision=share(right, called, f"no patient was called {name}"),
+    )
 
 
 def _mean_proportion(parts: Sequence[Estimate], n: int) -> Estimate:

@@ -31,9 +31,9 @@ class Confusion:
         """All patients."""
         return self.tn + self.fp + self.fn + self.tp
 
-    def matrix(self) -> list[list[float]]:
+    def matrix(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return ``[[tn, fp], [fn, tp]]``: one row a reference label, negative first."""
-        return [[self.tn, self.fp], [self.fn, self.tp]]
+        return (self.tn, self.fp), (self.fn, self.tp)
 
 
 def confusion(labels: npt.ArrayLike, predicted: npt.ArrayLike) -> Confusion:

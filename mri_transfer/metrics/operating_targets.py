@@ -17,6 +17,7 @@ from mri_transfer.errors import EvaluationError, PredictionError
 from mri_transfer.metrics.discrimination import check_labels, check_scores
 from mri_transfer.metrics.operating_point import confusion, rates
 from mri_transfer.metrics.predictive_values import likelihood_ratios
+from mri_transfer.metrics.results import OperatingPoint, ThresholdRange
 
 __all__ = ["operating_points", "threshold_for"]
 
@@ -76,7 +77,7 @@ def operating_points(
     thresholds: Mapping[str, Mapping[tuple[int, int], float]],
     repeats: Sequence[int],
     confidence: float = 0.95,
-) -> list[dict[str, Any]]:
+) -> tuple[OperatingPoint, ...]:
     """Report what the thresholds chosen for each aim reach on held-out patients.
 
     Parameters
@@ -93,10 +94,8 @@ def operating_points(
 
     Returns
     -------
-    list of dict
-        For each aim, in the order given: target, threshold (mean, min and max over folds),
-        confusion, and the estimates sensitivity, specificity, ppv, npv, accuracy,
-        balanced_accuracy, positive_likelihood_ratio and negative_likelihood_ratio.
+    tuple of OperatingPoint
+        One for each aim, in the order given.
 
     Raises
     ------
@@ -114,10 +113,10 @@ def operating_points(
             found=f"folds {places.shape}, {len(repeats)} repeats",
             expected=f"folds {rows.shape}, {len(rows)} repeats",
         )
-    return [
+    return tuple(
         _point(name, chosen, (positive, rows, places), repeats, confidence)
         for name, chosen in thresholds.items()
-    ]
+    )
 
 
 def _point(
@@ -126,7 +125,7 @@ def _point(
     held_out: tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64], npt.NDArray[Any]],
     repeats: Sequence[int],
     confidence: float,
-) -> dict[str, Any]:
+) -> OperatingPoint:
     positive, rows, places = held_out
     limits = np.empty(rows.shape)
     used: dict[tuple[int, int], float] = {}
@@ -143,9 +142,9 @@ def _point(
     figures = rates(counts, confidence=confidence)
     figures |= likelihood_ratios(counts, confidence=confidence)
     values = list(used.values())
-    return {
-        "target": name,
-        "threshold": {"mean": sum(values) / len(values), "min": min(values), "max": max(values)},
-        "confusion": counts.matrix(),
-        **{figure: estimate.as_dict() for figure, estimate in figures.items()},
-    }
+    return OperatingPoint(
+        target=name,
+        threshold=ThresholdRange(mean=sum(values) / len(values), min=min(values), max=max(values)),
+        confusion=counts.matrix(),
+        **figures,
+    )

@@ -7,7 +7,6 @@ test of the calls, and the corrected t-test of figures that were measured fold b
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,9 @@ from mri_transfer.metrics.discrimination import (
     patient_weights,
     resampled_auc,
 )
-from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, undefined
+from mri_transfer.metrics.estimates import FoldDifference
+from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
+from mri_transfer.metrics.results import Discordance, DiscordantRepeat, McNemar
 
 __all__ = ["bootstrap_difference", "corrected_standard_error", "corrected_t", "mcnemar"]
 
@@ -83,7 +84,7 @@ def bootstrap_difference(
 
 def mcnemar(
     labels: npt.ArrayLike, first_predicted: npt.ArrayLike, second_predicted: npt.ArrayLike
-) -> dict[str, Any]:
+) -> McNemar:
     """Compare the calls of two models on the same patients (McNemar 1947).
 
     A discordant patient is called rightly by one model and wrongly by the other. The repeats of
@@ -99,10 +100,8 @@ def mcnemar(
 
     Returns
     -------
-    dict
-        `accuracy` (all patients), `sensitivity` (positive patients) and `specificity` (negative
-        ones), each with n, first_only, second_only (patients that only this model calls
-        rightly), p_exact and p_mid; `per_repeat`; `method`. The mid-p test keeps its level and
+    McNemar
+        The mid-p test keeps its level and
         loses less power than the exact one (Fagerland, Lydersen and Laake 2013, BMC Med Res
         Methodol 13:91). Models that agree on everybody have a p of 1.
 
@@ -126,18 +125,19 @@ def mcnemar(
         "sensitivity": positive,
         "specificity": ~positive,
     }
-    result: dict[str, Any] = {
-        name: _discordance(one[inside], other[inside]) for name, inside in groups.items()
-    }
-    result["per_repeat"] = [
-        {
-            "repeat": repeat,
-            "first_only": int(((a == positive) & (b != positive)).sum()),
-            "second_only": int(((a != positive) & (b == positive)).sum()),
-        }
+    rows = [
+        DiscordantRepeat(
+            repeat=repeat,
+            first_only=int(((a == positive) & (b != positive)).sum()),
+            second_only=int(((a != positive) & (b == positive)).sum()),
+        )
         for repeat, (a, b) in enumerate(zip(first, second, strict=True))
     ]
-    return {**result, "method": f"McNemar, {_ONE_CALL}"}
+    return McNemar(
+        **{name: _discordance(one[inside], other[inside]) for name, inside in groups.items()},
+        per_repeat=tuple(rows),
+        method=f"McNemar, {_ONE_CALL}",
+    )
 
 
 def _one_call(called: BoolArray) -> BoolArray:
@@ -145,7 +145,7 @@ def _one_call(called: BoolArray) -> BoolArray:
     return np.asarray(np.where(share == 0.5, called[0], share > 0.5), dtype=bool)
 
 
-def _discordance(first: BoolArray, second: BoolArray) -> dict[str, Any]:
+def _discordance(first: BoolArray, second: BoolArray) -> Discordance:
     from scipy.stats import binom
     from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar
 
@@ -154,13 +154,13 @@ def _discordance(first: BoolArray, second: BoolArray) -> dict[str, Any]:
     exact = float(exact_mcnemar([[0, first_only], [second_only, 0]], exact=True).pvalue)
     # Half of the probability of what was observed counts, in each of the two tails.
     tail = binom.cdf(smaller, discordant, 0.5) - 0.5 * binom.pmf(smaller, discordant, 0.5)
-    return {
-        "n": len(first),
-        "first_only": first_only,
-        "second_only": second_only,
-        "p_exact": exact if discordant else 1.0,
-        "p_mid": min(1.0, float(2.0 * tail)),
-    }
+    return Discordance(
+        n=len(first),
+        first_only=first_only,
+        second_only=second_only,
+        p_exact=exact if discordant else 1.0,
+        p_mid=min(1.0, float(2.0 * tail)),
+    )
 
 
 def corrected_standard_error(differences: npt.ArrayLike, *, n_train: float, n_test: float) -> float:
@@ -182,7 +182,7 @@ def corrected_standard_error(differences: npt.ArrayLike, *, n_train: float, n_te
 
 def corrected_t(
     differences: npt.ArrayLike, *, n_train: float, n_test: float, confidence: float = 0.95
-) -> dict[str, Any]:
+) -> FoldDifference:
     """Corrected resampled t-test of figures measured fold by fold.
 
     The J folds of repeated cross-validation share training patients, so that the variance of
@@ -202,9 +202,8 @@ def corrected_t(
 
     Returns
     -------
-    dict
-        value, ci_low, ci_high, n (the folds), method, t, df and p; a reason where there is no
-        interval.
+    FoldDifference
+        `n` counts the folds.
 
     Raises
     ------
@@ -229,10 +228,26 @@ def corrected_t(
     # Figures that are equal up to rounding hold no variance to estimate from.
     if folds < 2 or spread < 1e-12:
         reason = "one fold has no variance" if folds < 2 else "every fold gives the same figure"
-        bare = undefined(reason, n=folds, method=method).as_dict()
-        return {**bare, "value": mean, "t": None, "df": folds - 1, "p": None}
+        return FoldDifference(
+            value=mean,
+            ci_low=None,
+            ci_high=None,
+            n=folds,
+            method=method,
+            reason=reason,
+            t=None,
+            df=folds - 1,
+            p=None,
+        )
     error = corrected_standard_error(values, n_train=n_train, n_test=n_test)
     half = float(stats.t.ppf(0.5 + confidence / 2.0, folds - 1)) * error
-    estimate = Estimate(value=mean, ci_low=mean - half, ci_high=mean + half, n=folds, method=method)
-    p = float(2.0 * stats.t.sf(abs(mean) / error, folds - 1))
-    return {**estimate.as_dict(), "t": mean / error, "df": folds - 1, "p": p}
+    return FoldDifference(
+        value=mean,
+        ci_low=mean - half,
+        ci_high=mean + half,
+        n=folds,
+        method=method,
+        t=mean / error,
+        df=folds - 1,
+        p=float(2.0 * stats.t.sf(abs(mean) / error, folds - 1)),
+    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,12 @@ from mri_transfer.metrics.delong import delong_auc
 from mri_transfer.metrics.discrimination import check_labels, check_scores, delong_placements
 from mri_transfer.metrics.intervals import EXACT, Estimate, exact_proportion, normal_quantile
 from mri_transfer.metrics.operating_point import confusion, rates
+from mri_transfer.metrics.results import (
+    AucPrecision,
+    FigurePrecision,
+    PatientsNeeded,
+    Precision,
+)
 
 __all__ = [
     "expected_width",
@@ -210,19 +215,19 @@ def precision_summary(
     labels: npt.ArrayLike,
     scores: npt.ArrayLike,
     *,
-    predicted: npt.ArrayLike | None = None,
+    predicted: npt.ArrayLike,
     half_widths: Sequence[float] = (0.05, 0.03, 0.02),
     slope_half_widths: Sequence[float] = (0.3, 0.2, 0.1),
     confidence: float = 0.95,
-) -> dict[str, Any]:
+) -> Precision:
     """Say how precise this cohort's figures are and how many patients would make them more so.
 
     Parameters
     ----------
     labels : array_like of {0, 1}, shape (n,)
     scores : array_like of float in [0, 1], shape (n,) or (n_repeats, n)
-    predicted : array_like of {0, 1}, shape (n,) or (n_repeats, n), optional
-        Calls at the threshold; without them there is no sensitivity and no specificity.
+    predicted : array_like of {0, 1}, shape (n,) or (n_repeats, n)
+        Calls at the threshold.
     half_widths : sequence of float
         For AUC, sensitivity and specificity.
     slope_half_widths : sequence of float
@@ -231,11 +236,8 @@ def precision_summary(
 
     Returns
     -------
-    dict
-        n, n_positive, n_negative, confidence, and one entry a figure: value, half_width (of the
-        interval reported for this cohort), patients (a list of half_width, n and method), and
-        `reason` where something is missing. The AUC's entry also has expected_half_width (Hanley
-        and McNeil), and counts patients twice: by Hanley and McNeil, and by DeLong's variance
+    Precision
+        The AUC's entry counts patients twice: by Hanley and McNeil, and by DeLong's variance
         components of this cohort's own scores.
 
     Raises
@@ -246,33 +248,32 @@ def precision_summary(
     positive = check_labels(labels)
     rows = check_scores(scores, len(positive))
     share = float(positive.mean())
-    result: dict[str, Any] = {
-        "n": len(positive),
-        "n_positive": int(positive.sum()),
-        "n_negative": int((~positive).sum()),
-        "confidence": confidence,
-        "auc": _auc_entry(positive, rows, half_widths, confidence),
-    }
-    if predicted is not None:
-        found = rates(confusion(positive, predicted), confidence=confidence)
-        for name, part in (("sensitivity", share), ("specificity", 1.0 - share)):
-            result[name] = _proportion_entry(found[name], part, half_widths, confidence)
-    result["calibration_slope"] = _slope_entry(positive, rows, slope_half_widths, confidence)
-    return result
+    found = rates(confusion(positive, predicted), confidence=confidence)
+    sensitivity, specificity = found["sensitivity"], found["specificity"]
+    return Precision(
+        n=len(positive),
+        n_positive=int(positive.sum()),
+        n_negative=int((~positive).sum()),
+        confidence=confidence,
+        auc=_auc_entry(positive, rows, half_widths, confidence),
+        sensitivity=_proportion_entry(sensitivity, share, half_widths, confidence),
+        specificity=_proportion_entry(specificity, 1.0 - share, half_widths, confidence),
+        calibration_slope=_slope_entry(positive, rows, slope_half_widths, confidence),
+    )
 
 
 def _half_width(estimate: Estimate) -> float | None:
-    if estimate.ci_low is None or estimate.ci_high is None:
-        return None
-    return (estimate.ci_high - estimate.ci_low) / 2.0
+    ends = estimate.interval
+    return None if ends is None else (ends[1] - ends[0]) / 2.0
 
 
-def _entry(
-    estimate: Estimate, patients: list[dict[str, Any]], reason: str | None
-) -> dict[str, Any]:
-    entry = {"value": estimate.value, "half_width": _half_width(estimate), "patients": patients}
-    why = estimate.reason or reason
-    return entry if why is None else {**entry, "reason": why}
+def _entry(estimate: Estimate, patients: Sequence[PatientsNeeded]) -> FigurePrecision:
+    return FigurePrecision(
+        value=estimate.value,
+        half_width=_half_width(estimate),
+        patients=tuple(patients),
+        reason=estimate.reason,
+    )
 
 
 def _auc_entry(
@@ -280,20 +281,26 @@ def _auc_entry(
     rows: FloatArray,
     half_widths: Sequence[float],
     confidence: float,
-) -> dict[str, Any]:
+) -> AucPrecision:
     estimate = delong_auc(positive, rows, confidence=confidence).estimate
     value, share = float(estimate.value or 0.0), float(positive.mean())
     if not 0.0 < value < 1.0:
         reason = "complete separation says nothing about the spread at other sizes"
-        return {**_entry(estimate, [], reason), "expected_half_width": None}
+        return AucPrecision(
+            value=estimate.value,
+            half_width=_half_width(estimate),
+            patients=(),
+            reason=estimate.reason or reason,
+            expected_half_width=None,
+        )
     n = len(positive)
     expected = expected_width(value, share * n, (1.0 - share) * n, confidence=confidence) / 2.0
     patients = [
-        {
-            "half_width": half,
-            "n": patients_for_width(value, half, share_positive=share, confidence=confidence),
-            "method": "Hanley and McNeil",
-        }
+        PatientsNeeded(
+            half_width=half,
+            n=patients_for_width(value, half, share_positive=share, confidence=confidence),
+            method="Hanley and McNeil",
+        )
         for half in half_widths
     ]
     upper, lower = delong_placements(positive, rows)
@@ -302,10 +309,10 @@ def _auc_entry(
         unit = float(upper.var(ddof=1)) / share + float(lower.var(ddof=1)) / (1.0 - share)
         root = normal_quantile(confidence) * math.sqrt(unit)
         patients += [
-            {"half_width": half, "n": _by_root(root, half), "method": "DeLong"}
+            PatientsNeeded(half_width=half, n=_by_root(root, half), method="DeLong")
             for half in half_widths
         ]
-    return {**_entry(estimate, patients, None), "expected_half_width": expected}
+    return AucPrecision(**dict(_entry(estimate, patients)), expected_half_width=expected)
 
 
 def _by_root(root: float, half_width: float) -> int:
@@ -314,17 +321,17 @@ def _by_root(root: float, half_width: float) -> int:
 
 def _proportion_entry(
     estimate: Estimate, share: float, half_widths: Sequence[float], confidence: float
-) -> dict[str, Any]:
+) -> FigurePrecision:
     value = float(estimate.value or 0.0)
     patients = [
-        {
-            "half_width": half,
-            "n": patients_for_proportion(value, half, share=share, confidence=confidence),
-            "method": EXACT,
-        }
+        PatientsNeeded(
+            half_width=half,
+            n=patients_for_proportion(value, half, share=share, confidence=confidence),
+            method=EXACT,
+        )
         for half in half_widths
     ]
-    return _entry(estimate, patients, None)
+    return _entry(estimate, patients)
 
 
 def _slope_entry(
@@ -332,19 +339,19 @@ def _slope_entry(
     rows: FloatArray,
     half_widths: Sequence[float],
     confidence: float,
-) -> dict[str, Any]:
+) -> FigurePrecision:
     from scipy.special import logit
 
     estimate = calibration_slope(positive, rows, confidence=confidence)
     logits = logit(np.clip(rows, CLIP, 1.0 - CLIP))
     if np.ptp(logits) < 1e-12:
-        return _entry(estimate, [], None)
+        return _entry(estimate, [])
     patients = [
-        {
-            "half_width": half,
-            "n": patients_for_slope(logits, half, confidence=confidence),
-            "method": "Riley et al. 2021, for a calibrated model",
-        }
+        PatientsNeeded(
+            half_width=half,
+            n=patients_for_slope(logits, half, confidence=confidence),
+            method="Riley et al. 2021, for a calibrated model",
+        )
         for half in half_widths
     ]
-    return _entry(estimate, patients, None)
+    return _entry(estimate, patients)

@@ -18,11 +18,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.intervals import Estimate, normal_quantile, undefined
 from mri_transfer.metrics.operating_point import Confusion
+from mri_transfer.metrics.results import PredictiveValues
 
 __all__ = ["PREVALENCES", "by_prevalence", "likelihood_ratios"]
 
@@ -72,7 +72,7 @@ def by_prevalence(
     *,
     prevalences: Sequence[float] = PREVALENCES,
     confidence: float = 0.95,
-) -> list[dict[str, Any]]:
+) -> tuple[PredictiveValues, ...]:
     """Return the predictive values that the rates would give at other prevalences.
 
     Parameters
@@ -84,8 +84,8 @@ def by_prevalence(
 
     Returns
     -------
-    list of dict
-        prevalence, ppv, npv: one entry a prevalence, in the order given.
+    tuple of PredictiveValues
+        One a prevalence, in the order given.
 
     Raises
     ------
@@ -111,13 +111,13 @@ def by_prevalence(
     for prevalence in prevalences:
         odds = prevalence / (1.0 - prevalence)
         rows.append(
-            {
-                "prevalence": float(prevalence),
-                "ppv": share("positive", odds).as_dict(),
-                "npv": _complement(share("negative", odds)).as_dict(),
-            }
+            PredictiveValues(
+                prevalence=prevalence,
+                ppv=share("positive", odds),
+                npv=_complement(share("negative", odds)),
+            )
         )
-    return rows
+    return tuple(rows)
 
 
 def _ratios(counts: Confusion, confidence: float) -> dict[str, _Ratio | None]:

@@ -17,7 +17,6 @@ for it.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +25,9 @@ from mri_transfer.metrics.calibration import check_probabilities, score_logits
 from mri_transfer.metrics.chance import CONSTANT, allow_for_chance, range_by_chance
 from mri_transfer.metrics.discrimination import patient_weights
 from mri_transfer.metrics.intervals import Estimate, resample_patients
+from mri_transfer.metrics.results import SmoothCurve
 
-__all__ = ["SmoothCurve", "smooth_calibration"]
+__all__ = ["smooth_calibration"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -46,40 +46,6 @@ _POINTS = 50
 _BATCH_ENTRIES = 500_000
 
 _SMOOTHER = "logistic model on a restricted cubic spline of the logit"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SmoothCurve:
-    """Observed frequency as a smooth function of the score.
-
-    Attributes
-    ----------
-    predicted : tuple of float
-        Scores, rising, from the lowest to the highest that occurs.
-    observed : tuple of float
-        Frequency of the positive label that the model expects there.
-    ci_low, ci_high : tuple of float, or None
-        Pointwise band; None where no honest band exists, `reason` then says why.
-    method : str
-    reason : str, optional
-    """
-
-    predicted: tuple[float, ...]
-    observed: tuple[float, ...]
-    ci_low: tuple[float, ...] | None
-    ci_high: tuple[float, ...] | None
-    method: str
-    reason: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the entry of `evaluation.json`; `reason` only where there is one."""
-        entry = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
-        if self.reason is None:
-            del entry["reason"]
-        return entry
 
 
 def smooth_calibration(

@@ -7,9 +7,10 @@ exclusions and the repeats show, and one table of how grave each caveat is.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from mri_transfer.evaluation.results import Caveat
 from mri_transfer.report.blocks.wording import label_of
 from mri_transfer.report.inputs import ReportInputs
 
@@ -89,13 +90,12 @@ GRAVITY: dict[str, Gravity] = {
 _UNKNOWN = Gravity(33, "", "Not known to this version.")
 
 
-def rank_caveats(caveats: Sequence[Mapping[str, str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def rank_caveats(caveats: Sequence[Caveat]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the texts of the three gravest caveats, of different subjects, and of the others.
 
     Parameters
     ----------
-    caveats : sequence of mapping
-        `code` and `text` of each.
+    caveats : sequence of Caveat
 
     Returns
     -------
@@ -103,16 +103,16 @@ def rank_caveats(caveats: Sequence[Mapping[str, str]]) -> tuple[tuple[str, ...],
         Both gravest first; a text that stands twice is kept once.
     """
     gravest = sorted(caveats, key=lambda one: -_gravity(one).rank)
-    texts = list(dict.fromkeys(one["text"] for one in gravest))
+    texts = list(dict.fromkeys(one.text for one in gravest))
     first: dict[str, str] = {}
     for one in gravest:
-        first.setdefault(_gravity(one).subject or one["code"], one["text"])
+        first.setdefault(_gravity(one).subject or one.code, one.text)
     top = tuple(first.values())[:_SHOWN]
     top += tuple(text for text in texts if text not in top)[: _SHOWN - len(top)]
     return tuple(sorted(top, key=texts.index)), tuple(text for text in texts if text not in top)
 
 
-def run_caveats(inputs: ReportInputs) -> list[dict[str, str]]:
+def run_caveats(inputs: ReportInputs) -> list[Caveat]:
     """Return the caveats that the audit, the exclusions and the repeats give rise to."""
     found = (
         _checks(inputs),
@@ -122,21 +122,21 @@ def run_caveats(inputs: ReportInputs) -> list[dict[str, str]]:
         _unsteady(inputs),
         _excluded(inputs),
     )
-    return [{"code": code, "text": text} for code, text in filter(None, found)]
+    return [Caveat(code=code, text=text) for code, text in filter(None, found)]
 
 
-def _gravity(caveat: Mapping[str, str]) -> Gravity:
-    return GRAVITY.get(caveat["code"], _UNKNOWN)
+def _gravity(caveat: Caveat) -> Gravity:
+    return GRAVITY.get(caveat.code, _UNKNOWN)
 
 
 def _checks(inputs: ReportInputs) -> tuple[str, str] | None:
-    checks = (inputs.audit or {}).get("checks") or []
+    checks = inputs.checks
     if not checks:
         return "not_audited", (
             "No check of the audit was run: that no patient is on both sides of a split rests on "
             "the word of the software alone."
         )
-    failed = [label_of(check["check"]).lower() for check in checks if not check["passed"]]
+    failed = [label_of(check.check).lower() for check in checks if not check.passed]
     if not failed:
         return None
     return "checks_failed", (
@@ -146,8 +146,8 @@ def _checks(inputs: ReportInputs) -> tuple[str, str] | None:
 
 
 def _alike(inputs: ReportInputs) -> tuple[str, str] | None:
-    pairs = ((inputs.audit or {}).get("duplicates") or {}).get("pairs") or []
-    across = sum(bool(pair["across_patients"]) for pair in pairs)
+    pairs = () if inputs.audit is None else inputs.audit.duplicates.pairs
+    across = sum(bool(pair.across_patients) for pair in pairs)
     if not across:
         return None
     what = "1 pair of scans" if across == 1 else f"{across} pairs of scans"
@@ -158,7 +158,7 @@ def _alike(inputs: ReportInputs) -> tuple[str, str] | None:
 
 
 def _identical(inputs: ReportInputs) -> tuple[str, str] | None:
-    pairs = ((inputs.audit or {}).get("duplicates") or {}).get("identical_files") or []
+    pairs = () if inputs.audit is None else inputs.audit.duplicates.identical_files
     if not pairs:
         return None
     what = "1 pair of scans is" if len(pairs) == 1 else f"{len(pairs)} pairs of scans are each"
@@ -167,11 +167,12 @@ def _identical(inputs: ReportInputs) -> tuple[str, str] | None:
 
 def _shortcut(inputs: ReportInputs) -> tuple[str, str] | None:
     """Name the shortcuts that are possible, but age, which has caveats of its own."""
-    entries = ((inputs.audit or {}).get("shortcuts") or {}).get("covariates") or []
+    shortcuts = None if inputs.audit is None else inputs.audit.shortcuts
+    entries = () if shortcuts is None else shortcuts.covariates
     names = [
-        label_of(entry["covariate"]).lower()
+        label_of(entry.covariate).lower()
         for entry in entries
-        if entry["verdict"] in ("possible", "confounded") and entry["covariate"] != "age"
+        if entry.verdict in ("possible", "confounded") and entry.covariate != "age"
     ]
     if not names:
         return None
@@ -192,7 +193,7 @@ def _unsteady(inputs: ReportInputs) -> tuple[str, str] | None:
 
 
 def _excluded(inputs: ReportInputs) -> tuple[str, str] | None:
-    used, left_out = inputs.evaluation.get("n_scans"), len(inputs.excluded)
+    used, left_out = inputs.evaluation.n_scans, len(inputs.excluded)
     if not used or left_out / (used + left_out) < MANY_EXCLUDED:
         return None
     return "many_excluded", (

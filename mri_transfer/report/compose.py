@@ -79,7 +79,7 @@ def compose_report(inputs: ReportInputs) -> Report:
     sections = tuple(make(inputs) for make in SECTIONS)
     return Report(
         title=inputs.title,
-        confidence=float(inputs.evaluation["confidence"]),
+        confidence=inputs.evaluation.confidence,
         front=compose_front(inputs),
         sections=(*sections, checklists_section(inputs, sections)),
         made_by=f"mri-transfer {__version__}",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas as pd
+
+from mri_transfer.evaluation.external.document import ExternalDocument, Population
 
 __all__ = ["ExternalInputs"]
 
@@ -17,8 +18,7 @@ class ExternalInputs:
 
     Attributes
     ----------
-    document : mapping
-        `external.json`.
+    document : ExternalDocument
     overlapping : sequence of str
         Patients who were trained on.
     faults : mapping of str to sequence of str
@@ -27,24 +27,22 @@ class ExternalInputs:
         scan_id, patient_id, stage, reason.
     """
 
-    document: Mapping[str, Any]
+    document: ExternalDocument
     overlapping: Sequence[str]
     faults: Mapping[str, Sequence[str]]
     left_out: pd.DataFrame
 
     @property
-    def everybody(self) -> Mapping[str, Any]:
+    def everybody(self) -> Population:
         """Figures of all patients who count."""
-        found: Mapping[str, Any] = self.document["populations"]["all"]
-        return found
+        return self.document.populations.all
 
     @property
-    def admitted(self) -> Mapping[str, Any]:
+    def admitted(self) -> Population:
         """Figures of those inside the input contract."""
-        found: Mapping[str, Any] = self.document["populations"]["in_contract"]
-        return found
+        return self.document.populations.in_contract
 
     @property
     def confidence(self) -> str:
         """The confidence of intervals as words."""
-        return f"{100 * self.document['confidence']:g}\u00a0%"
+        return f"{100 * self.document.confidence:g}\u00a0%"

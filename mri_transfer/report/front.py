@@ -37,7 +37,7 @@ def compose_front(inputs: ReportInputs) -> Front:
     -------
     Front
     """
-    top, others = rank_caveats([*inputs.evaluation["caveats"], *run_caveats(inputs)])
+    top, others = rank_caveats([*inputs.evaluation.caveats, *run_caveats(inputs)])
     return Front(
         answer=answer(inputs),
         comparison=comparison(inputs),
@@ -59,9 +59,7 @@ def _banners(inputs: ReportInputs) -> tuple[Banner, ...]:
     evaluation = inputs.evaluation
     banners = list(
         study_banners(
-            study_notices(
-                synthetic=evaluation["synthetic"], trunk_weights=evaluation["trunk_weights"]
-            )
+            study_notices(synthetic=evaluation.synthetic, trunk_weights=evaluation.trunk_weights)
         )
     )
     failed = failed_checks(inputs)

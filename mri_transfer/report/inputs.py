@@ -1,4 +1,4 @@
-"""ReportInputs: everything a report is made of, as plain things, checked once."""
+"""ReportInputs: everything a report is made of, typed, checked once."""
 
 from __future__ import annotations
 
@@ -8,20 +8,63 @@ from typing import Any
 
 import pandas as pd
 
+from mri_transfer.cohorts.labels import LabelSpec
 from mri_transfer.errors import RunFolderError
+from mri_transfer.evaluation.audit.document import AuditDocument, CheckResult
+from mri_transfer.evaluation.document import EvaluationDocument
 from mri_transfer.explain import Explanation
+from mri_transfer.metrics.task import Task
+from mri_transfer.models.features import FeatureSpec
+from mri_transfer.models.harmonisation import HarmonisationSpec
+from mri_transfer.models.heads import AnyHeadSpec, LinearHeadSpec
+from mri_transfer.models.trunks import TrunkSpec
 from mri_transfer.report.figures import Orientation
-from mri_transfer.scans.slices import SliceStack
+from mri_transfer.scans.preparation.prepared import PreparationSpec
+from mri_transfer.scans.quality.rules import QualitySpec
+from mri_transfer.scans.slices import SliceSpec, SliceStack
+from mri_transfer.training.folds import FoldSpec
+from mri_transfer.training.predictions import PredictionSpec
+from mri_transfer.training.search import SearchSpec
 
-__all__ = ["ReportInputs"]
+__all__ = ["ReportInputs", "ReportSettings"]
 
-_EVALUATION_SCHEMA = "mri-transfer/evaluation/2"
-_AUDIT_SCHEMA = "mri-transfer/audit/2"
 _COLUMNS = {
     "excluded": ("scan_id", "patient_id", "stage", "reason"),
     "patient_scores": ("repeat", "patient_id", "label", "score", "predicted"),
     "slice_scores": ("repeat", "patient_id", "slice", "score"),
 }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    """The settings of a run that its report tells of.
+
+    Attributes
+    ----------
+    seed : int
+    labels, preparation, quality, slices, trunk, features, heads, folds, harmonisation, \
+predictions, search
+        As the run was configured.
+    orientation : {"neurological", "radiological"}
+        How brain slices are shown.
+    every : mapping
+        Every setting of the run, section by section, defaults included; shown as it is.
+    """
+
+    seed: int = 0
+    labels: LabelSpec = dataclasses.field(default_factory=LabelSpec)
+    preparation: PreparationSpec = dataclasses.field(default_factory=PreparationSpec)
+    quality: QualitySpec = dataclasses.field(default_factory=QualitySpec)
+    slices: SliceSpec = dataclasses.field(default_factory=SliceSpec)
+    trunk: TrunkSpec = dataclasses.field(default_factory=TrunkSpec)
+    features: FeatureSpec = dataclasses.field(default_factory=FeatureSpec)
+    heads: AnyHeadSpec = dataclasses.field(default_factory=LinearHeadSpec)
+    folds: FoldSpec = dataclasses.field(default_factory=FoldSpec)
+    harmonisation: HarmonisationSpec = dataclasses.field(default_factory=HarmonisationSpec)
+    predictions: PredictionSpec = dataclasses.field(default_factory=PredictionSpec)
+    search: SearchSpec = dataclasses.field(default_factory=SearchSpec)
+    orientation: Orientation = "neurological"
+    every: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,18 +75,16 @@ class ReportInputs:
     ----------
     title : str
         Heading of the page.
-    evaluation : mapping
-        `evaluation.json`.
-    audit : mapping or None
-        `audit.json`; None where the audit was not run, which the report then says.
+    evaluation : EvaluationDocument
+    audit : AuditDocument or None
+        None where the audit was not run, which the report then says.
     patients : DataFrame, index `patient_id`
         One row a patient: `label`, `age`, `sex`, `site`, further covariates.
     excluded : DataFrame
         One row a scan that was not used: `scan_id`, `patient_id`, `stage`, `reason`.
     patient_scores, slice_scores : DataFrame
         `predictions/patients.csv` and `predictions/slices.csv`.
-    config : mapping
-        The resolved configuration, section by section.
+    settings : ReportSettings
     provenance : mapping
         Versions, seed, commit, digests, command lines; shown as it is.
     quality : DataFrame or None
@@ -65,17 +106,17 @@ class ReportInputs:
     Raises
     ------
     RunFolderError
-        If a table lacks a column or a file has another schema.
+        If a table lacks a column.
     """
 
     title: str
-    evaluation: Mapping[str, Any]
-    audit: Mapping[str, Any] | None
+    evaluation: EvaluationDocument
+    audit: AuditDocument | None
     patients: pd.DataFrame
     excluded: pd.DataFrame
     patient_scores: pd.DataFrame
     slice_scores: pd.DataFrame
-    config: Mapping[str, Any]
+    settings: ReportSettings
     provenance: Mapping[str, Any]
     quality: pd.DataFrame | None = None
     folds: pd.DataFrame | None = None
@@ -86,9 +127,6 @@ class ReportInputs:
     pseudonymous: bool = False
 
     def __post_init__(self) -> None:
-        _check_schema("evaluation.json", self.evaluation, _EVALUATION_SCHEMA, stage="evaluate")
-        if self.audit is not None:
-            _check_schema("audit.json", self.audit, _AUDIT_SCHEMA, stage="audit")
         for name, columns in _COLUMNS.items():
             _check_columns(name, getattr(self, name), columns)
         _check_columns("patients", self.patients, ("label",))
@@ -100,34 +138,20 @@ class ReportInputs:
         return self.patients[self.patients.index.astype(str).isin(scored)]
 
     @property
-    def orientation(self) -> Orientation:
-        """How brain slices are shown."""
-        found: Orientation = (self.config.get("report") or {}).get("orientation", "neurological")
-        return found
+    def checks(self) -> tuple[CheckResult, ...]:
+        """The checks of the audit; none where it was not run."""
+        return () if self.audit is None else self.audit.checks
 
     @property
     def thresholds(self) -> dict[tuple[int, int], float]:
         """Score from which the positive label is called, by repeat and fold."""
-        return {
-            (int(row["repeat"]), int(row["fold"])): float(row["threshold"])
-            for row in self.evaluation.get("per_fold") or ()
-        }
+        return {(row.repeat, row.fold): row.threshold for row in self.evaluation.per_fold}
 
     @property
-    def labels(self) -> tuple[str, str]:
-        """Negative label, positive label."""
-        return str(self.evaluation["negative_label"]), str(self.evaluation["positive_label"])
-
-
-def _check_schema(where: str, document: Mapping[str, Any], expected: str, *, stage: str) -> None:
-    found = document.get("schema")
-    if found != expected:
-        raise RunFolderError(
-            "a schema that this report cannot read",
-            where=where,
-            found=str(found),
-            expected=expected,
-            remedy=f"Run the stage '{stage}' again with this version",
+    def task(self) -> Task:
+        """The labels that the scores tell apart."""
+        return Task(
+            positive=self.evaluation.positive_label, negative=self.evaluation.negative_label
         )
 
 

@@ -323,10 +323,12 @@ def _show_failed_checks(console: Console, outcome: RunOutcome) -> None:
     count = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
     console.print(f"\n{count} of the audit failed ({outcome.workspace.audit}):", markup=False)
     for check in failed:
-        first = "; ".join(f"{name} {value}" for name, value in (check["found"] or [{}])[0].items())
+        first = "; ".join(
+            f"{name} {value}" for one in check.found[:1] for name, value in one.items()
+        )
         console.print(
-            f"  {check['check']}: {check['what']}; expected {check['expected']}, found "
-            f"{check['n_found']}{f', the first: {first}' if first else ''}",
+            f"  {check.check}: {check.what}; expected {check.expected}, found "
+            f"{check.n_found}{f', the first: {first}' if first else ''}",
             markup=False,
         )
 

@@ -92,27 +92,27 @@ def validate(
 
 def _show(console: Console, validation: Validation, *, aggregate_only: bool) -> None:
     document, files = validation.document, validation.files
-    everybody, cohort = document["populations"]["all"], document["cohort"]
+    everybody, cohort = document.populations.all, document.cohort
     console.print()
-    if cohort["n_overlapping"]:
-        what = "INCLUDED: NOT A VALID TEST" if cohort["overlap_counted"] else "left out"
-        n = cohort["n_overlapping"]
+    if cohort.n_overlapping:
+        what = "INCLUDED: NOT A VALID TEST" if cohort.overlap_counted else "left out"
+        n = cohort.n_overlapping
         who = "1 training patient" if n == 1 else f"{n} training patients"
         console.print(f"{who} in the cohort: {what}", markup=False)
     console.print(
-        f"{everybody['n']} patients, {everybody['n_positive']} {document['positive_label']}; "
-        f"{cohort['n_outside_contract']} outside the input contract",
+        f"{everybody.n} patients, {everybody.n_positive} {document.positive_label}; "
+        f"{cohort.n_outside_contract} outside the input contract",
         markup=False,
     )
-    if everybody["figures"] is None:
-        console.print(f"  most metrics are undefined: {everybody['reason']}", markup=False)
-        metrics = everybody["one_label"] or {}
+    if everybody.figures is None:
+        console.print(f"  most metrics are undefined: {everybody.reason}", markup=False)
         for name in ("sensitivity", "specificity"):
-            if name in metrics:
-                console.print(f"  {name:<22} {estimate_text(metrics[name])}", markup=False)
-    for row in everybody["comparison"]:
-        external, internal = estimate_text(row["external"]), estimate_text(row["internal"])
-        console.print(f"  {row['figure']:<22} {external}; internal {internal}", markup=False)
+            rate = getattr(everybody.one_label, name, None)
+            if rate is not None:
+                console.print(f"  {name:<22} {estimate_text(rate)}", markup=False)
+    for row in everybody.comparison:
+        external, internal = estimate_text(row.external), estimate_text(row.internal)
+        console.print(f"  {row.figure:<22} {external}; internal {internal}", markup=False)
     if validation.left_out:
         n_left_out = len(validation.left_out)
         count = "1 scan" if n_left_out == 1 else f"{n_left_out} scans"

@@ -6,14 +6,14 @@ import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from mri_transfer.core.files import write_json
 from mri_transfer.errors import ConfigurationError
-from mri_transfer.evaluation import ComparedRun, Evaluation, compare_runs, score_arrays
+from mri_transfer.evaluation import ComparedRun, EvaluationDocument, compare_runs, score_arrays
+from mri_transfer.evaluation.comparison_document import ComparisonDocument
 from mri_transfer.evaluation.notices import study_notices
+from mri_transfer.metrics.task import Task
 from mri_transfer.report.pages.run_comparison import RunComparison, comparison_report
 from mri_transfer.report.render.html import write_report
 from mri_transfer.training.predictions import PatientScores
@@ -33,7 +33,7 @@ __all__ = ["compare_run_folders", "comparison_lines"]
 
 def compare_run_folders(
     folders: Sequence[Path], out: Path, *, reporter: Reporter
-) -> dict[str, Any]:
+) -> ComparisonDocument:
     """Compare finished runs; write `comparison.json` and a page.
 
     Parameters
@@ -46,8 +46,7 @@ def compare_run_folders(
 
     Returns
     -------
-    dict
-        The content of `comparison.json`.
+    ComparisonDocument
 
     Raises
     ------
@@ -69,7 +68,7 @@ def _compare(
     opened: Sequence[tuple[Workspace, RunConfig]],
     out: Path,
     reporter: Reporter,
-) -> dict[str, Any]:
+) -> ComparisonDocument:
     runs = [
         _run(name, Context(workspace=workspace, config=config, reporter=reporter))
         for name, (workspace, config) in zip(names, opened, strict=True)
@@ -83,7 +82,7 @@ def _compare(
         confidence=spec.confidence,
     )
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "comparison.json", document)
+    document.write(out / "comparison.json")
     comparison = RunComparison(
         document=document,
         settings=_differing(dict(zip(names, (config for _, config in opened), strict=True))),
@@ -94,17 +93,17 @@ def _compare(
     return document
 
 
-def comparison_lines(document: Mapping[str, Any]) -> list[str]:
+def comparison_lines(document: ComparisonDocument) -> list[str]:
     """Return a comparison's answer in a few lines of text."""
-    lines = [f"WARNING: {one['title']} {one['text']}" for one in document["warnings"]]
-    lines += [f"{document['n_common']} patients in common, {document['n_positive']} positive"]
-    for run in document["runs"]:
-        lines.append(f"  {run['name']}: AUC {estimate_text(run['common']['auc'])}")
-    for pair in document["pairs"]:
-        p = pair["auc_difference"]["p"]
+    lines = [f"WARNING: {one}" for one in document.warnings]
+    lines += [f"{document.n_common} patients in common, {document.n_positive} positive"]
+    for run in document.runs:
+        lines.append(f"  {run.name}: AUC {estimate_text(run.common.auc)}")
+    for pair in document.pairs:
+        p = pair.auc_difference.p
         text = "" if p is None else f", p {p:.3f}"
-        difference = estimate_text(pair["auc_difference"])
-        lines.append(f"  {pair['first']} minus {pair['second']}: {difference}{text}")
+        difference = estimate_text(pair.auc_difference)
+        lines.append(f"  {pair.first} minus {pair.second}: {difference}{text}")
     return lines
 
 
@@ -131,24 +130,16 @@ def _run(name: str, context: Context) -> ComparedRun:
         (workspace.evaluation, "evaluate"),
     ]
     demand_trusted(context, files, stages=STAGES)
-    evaluation = Evaluation.read(workspace.evaluation).document
-    thresholds = {
-        (row["repeat"], row["fold"]): float(row["threshold"]) for row in evaluation["per_fold"]
-    }
-    labels = {
-        "positive_label": config.labels.positive,
-        "negative_label": config.labels.others,
-    }
+    evaluation = EvaluationDocument.read(workspace.evaluation, stage="evaluate")
+    thresholds = {(row.repeat, row.fold): row.threshold for row in evaluation.per_fold}
     arrays = score_arrays(
         PatientScores.read(workspace.patient_scores).table,
         folds=read_folds(workspace, config).table(),
         thresholds=thresholds,
-        **labels,
+        task=Task(positive=config.labels.positive, negative=config.labels.others),
     )
-    notices = study_notices(
-        synthetic=evaluation["synthetic"], trunk_weights=evaluation["trunk_weights"]
-    )
-    return ComparedRun(name=name, arrays=arrays, notices=notices, **labels)
+    notices = study_notices(synthetic=evaluation.synthetic, trunk_weights=evaluation.trunk_weights)
+    return ComparedRun(name=name, arrays=arrays, notices=notices)
 
 
 def _differing(configs: Mapping[str, RunConfig]) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from mri_transfer.bundle import (
 )
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.errors import RunFolderError
-from mri_transfer.evaluation import Evaluation
+from mri_transfer.evaluation import EvaluationDocument
 from mri_transfer.evaluation.external.case_mix import describe_case_mix
 from mri_transfer.scans.preparation import PreparedStore
 from mri_transfer.scans.preparation.identity import IdentityStore, identity_key
@@ -208,7 +208,7 @@ def _files(workspace: Workspace) -> list[tuple[Path, str]]:
 
 def _retrain(context: Context, packing: Packing) -> Seal:
     workspace, config, reporter = context.workspace, context.config, context.reporter
-    document = Evaluation.read(workspace.evaluation).document
+    document = EvaluationDocument.read(workspace.evaluation, stage="evaluate").plain()
     recipe, cohort = recipe_of(workspace, config), read_cohort(workspace, config)
     _demand_evaluated(workspace, config, cohort.patient_ids)
     refit = refit_on_all(

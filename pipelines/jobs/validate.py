@@ -17,9 +17,10 @@ import pandas as pd
 from mri_transfer.bundle import ModelBundle, Runtime, load_bundle
 from mri_transfer.cohorts.exclusions import Exclusion, read_exclusions, write_exclusions
 from mri_transfer.cohorts.manifest.manifest import read_manifest
-from mri_transfer.core.files import atomic_write_text, read_json_object, write_json
+from mri_transfer.core.files import atomic_write_text
 from mri_transfer.core.specs import spec_dict
 from mri_transfer.errors import ConfigurationError
+from mri_transfer.evaluation.external.document import ExternalDocument
 from mri_transfer.evaluation.external.evaluate import ExternalEvaluation, evaluate_external
 from mri_transfer.evaluation.external.settings import ExternalSpec, NewCohort
 from mri_transfer.training.predictions import PatientScores
@@ -75,7 +76,7 @@ class Validation:
     """What came of testing a bundle on another cohort."""
 
     files: ValidationFiles
-    document: Mapping[str, Any]
+    document: ExternalDocument
     left_out: tuple[Exclusion, ...]
 
 
@@ -138,7 +139,7 @@ def validate_bundle(
         _, ran = run_stage(_stage(bundle, spec, aggregate_only=aggregate_only), context)
     if not ran:
         reporter.note("current, nothing to do")
-    document = read_json_object(files.external) or {}
+    document = ExternalDocument.read(files.external, stage="validate")
     return Validation(
         files=files, document=document, left_out=tuple(read_exclusions(files.left_out))
     )
@@ -222,7 +223,7 @@ def _work(
     written += write_external_report(workspace, config, found, cohort, left_out=files.left_out)
     if aggregate_only:
         written += write_aggregate(files.aggregate, found, cohort, files.left_out)
-    n = found.document["populations"]["all"]["n"]
+    n = found.document.populations.all.n
     return StageResult(
         outputs=[files.overlap, files.contract, files.left_out, *written],
         summary=f"{n} patients scored by a bundle that had not seen them"
@@ -268,7 +269,7 @@ def _write_left_out(
 
 def _write(files: ValidationFiles, found: ExternalEvaluation, cohort: NewCohort) -> list[Path]:
     workspace = files.workspace
-    write_json(files.external, found.document)
+    found.document.write(files.external)
     PatientScores(table=cohort.scores).write(workspace.patient_scores)
     atomic_write_text(
         workspace.slice_scores, cohort.slice_scores.to_csv(index=False, lineterminator="\n")
@@ -277,5 +278,5 @@ def _write(files: ValidationFiles, found: ExternalEvaluation, cohort: NewCohort)
     if found.evaluation is None:
         workspace.evaluation.unlink(missing_ok=True)
         return written
-    found.evaluation.write(workspace.evaluation)
+    found.evaluation.document.write(workspace.evaluation)
     return [*written, workspace.evaluation]

@@ -12,6 +12,7 @@ from mri_transfer.cohorts.exclusions import Exclusion
 from mri_transfer.cohorts.labels import why_unused
 from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
 from mri_transfer.evaluation.external.settings import ModelFacts, NewCohort
+from mri_transfer.metrics.task import Task
 from mri_transfer.models.harmonisation import demand_one_site
 from mri_transfer.training.score import score_patients
 from pipelines.config import RunConfig
@@ -104,8 +105,7 @@ def model_facts(bundle: ModelBundle) -> ModelFacts:
     return ModelFacts(
         version=bundle.version,
         digest=bundle.digest,
-        positive_label=facts["labels"]["positive"],
-        negative_label=facts["labels"]["others"],
+        task=Task(positive=facts["labels"]["positive"], negative=facts["labels"]["others"]),
         threshold=bundle.trained.threshold,
         choices=bundle.trained.head.facts,
         performance=performance["figures"],

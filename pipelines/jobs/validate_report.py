@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from mri_transfer.cohorts.exclusions import read_exclusions
-from mri_transfer.core.files import write_json
 from mri_transfer.evaluation.external.aggregate import aggregate_document
 from mri_transfer.evaluation.external.evaluate import ExternalEvaluation
 from mri_transfer.evaluation.external.settings import NewCohort
@@ -22,6 +20,7 @@ from mri_transfer.report.render.html import write_report
 from mri_transfer.report.render.machine import write_machine
 from mri_transfer.report.render.pdf import write_pdf
 from pipelines.config import RunConfig
+from pipelines.stages.report import report_settings
 from pipelines.workspace import Workspace
 
 __all__ = ["write_aggregate", "write_external_report"]
@@ -57,7 +56,7 @@ def write_aggregate(
     stages = collections.Counter(one.stage for one in read_exclusions(left_out))
     document = aggregate_document(found, cohort, stages)
     files = [folder / "aggregate.json", folder / "index.html"]
-    write_json(files[0], document)
+    document.write(files[0])
     write_report(aggregate_report(document), files[1])
     return files
 
@@ -82,6 +81,6 @@ def _report_inputs(
         excluded=left_out,
         patient_scores=found.scores,
         slice_scores=slices[slices["patient_id"].isin(names)],
-        config=json.loads(json.dumps(dataclasses.asdict(config))),
+        settings=report_settings(config),
         provenance={},
     )

@@ -13,7 +13,7 @@ from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.results import ResultStore
 from mri_transfer.core.specs import digest, spec_dict
 from mri_transfer.evaluation.audit import (
-    Audit,
+    AuditDocument,
     LearningCurveSpec,
     blinded_refit,
     check_preprocessing,
@@ -28,6 +28,7 @@ from mri_transfer.evaluation.audit import (
     scan_scores,
     stress_test,
 )
+from mri_transfer.evaluation.audit.document import CheckResult
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.cross_validation import cross_validate
 from mri_transfer.training.estimator import TransferClassifier, configured_estimator
@@ -51,9 +52,9 @@ __all__ = ["AUDIT", "failed_checks"]
 Tables = Mapping[str, FeatureTable]
 
 
-def failed_checks(workspace: Workspace) -> list[dict[str, Any]]:
+def failed_checks(workspace: Workspace) -> tuple[CheckResult, ...]:
     """Return the checks of the run's audit that did not pass."""
-    return Audit.read(workspace.audit).failed
+    return AuditDocument.read(workspace.audit, stage="audit").failed
 
 
 def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
@@ -124,8 +125,8 @@ def _work(context: Context) -> StageResult:
     return StageResult(outputs=[workspace.audit], summary=_summary(audit, stress.sentence))
 
 
-def _summary(audit: Audit, sentence: str) -> str:
-    n = len(audit.content["checks"])
+def _summary(audit: AuditDocument, sentence: str) -> str:
+    n = len(audit.checks)
     return f"{sentence} {n - len(audit.failed)} of {n} checks passed."
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.files import atomic_write_text
 from mri_transfer.core.specs import spec_dict
-from mri_transfer.evaluation import Evaluation, EvaluationFacts, Evidence, evaluate
+from mri_transfer.evaluation import EvaluationDocument, EvaluationFacts, Evidence, evaluate
+from mri_transfer.metrics.task import Task
 from mri_transfer.training.predictions import ClassScores, InnerScores, PatientScores, SliceScores
 from pipelines.config import RunConfig
 from pipelines.console import estimate_text
@@ -24,23 +25,22 @@ __all__ = ["EVALUATE", "answer_lines"]
 
 def answer_lines(workspace: Workspace) -> Iterator[str]:
     """Yield the run's answer in a few lines of text."""
-    document = Evaluation.read(workspace.evaluation).document
-    if document["synthetic"]:
+    document = EvaluationDocument.read(workspace.evaluation, stage="evaluate")
+    if document.synthetic:
         yield "SYNTHETIC COHORT: these figures say nothing about patients."
-    if document["trunk_weights"] == "random":
+    if document.trunk_weights == "random":
         yield "UNTRAINED TRUNK: a control, not a model."
     yield (
-        f"{document['n_patients']} patients, {document['n_positive']} "
-        f"{document['positive_label']}; {document['n_folds']} folds by patient, "
-        f"{document['n_repeats']} repeats"
+        f"{document.n_patients} patients, {document.n_positive} {document.positive_label}; "
+        f"{document.n_folds} folds by patient, {document.n_repeats} repeats"
     )
     rows = {
-        "patient AUC": document["patient"]["auc"],
-        "patient balanced accuracy": document["patient"]["balanced_accuracy"],
-        "slice accuracy": document["slice"]["accuracy"],
+        "patient AUC": document.patient.auc,
+        "patient balanced accuracy": document.patient.balanced_accuracy,
+        "slice accuracy": document.slice.accuracy,
     }
-    for name, baseline in document["baselines"].items():
-        rows[f"AUC of {name}"] = baseline["auc"]
+    for name, baseline in document.baselines.items():
+        rows[f"AUC of {name}"] = baseline.auc
     width = max(map(len, rows))
     for name, entry in rows.items():
         yield f"  {name:<{width}}  {estimate_text(entry)}"
@@ -86,8 +86,7 @@ def _work(context: Context) -> StageResult:
         folds=folds.table(),
         thresholds=thresholds,
         spec=config.evaluation,
-        positive_label=config.labels.positive,
-        negative_label=config.labels.others,
+        task=Task(positive=config.labels.positive, negative=config.labels.others),
         seed=config.seed,
         facts=EvaluationFacts(
             synthetic="synthetic" in manifest.covariates, trunk_weights=config.trunk.weights
@@ -99,11 +98,11 @@ def _work(context: Context) -> StageResult:
             **_classes(context),
         ),
     )
-    result.write(workspace.evaluation)
+    result.document.write(workspace.evaluation)
     atomic_write_text(
         workspace.baseline_scores, result.baseline_scores.to_csv(index=False, lineterminator="\n")
     )
-    auc = estimate_text(result.document["patient"]["auc"])
+    auc = estimate_text(result.document.patient.auc)
     return StageResult(
         outputs=[workspace.evaluation, workspace.baseline_scores], summary=f"patient AUC {auc}"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -289,9 +289,8 @@ def _with_maps(
 
 
 def _summary(found: Explanation) -> str:
-    checks: Sequence[dict[str, Any]] = found.document["checks"]
-    failed = [check["check"] for check in checks if check["passed"] is False]
-    text = f"maps of {len(found.scan_ids)} scans, {len(found.document['groups'])} group maps"
+    failed = [check.check for check in found.document.checks if check.passed is False]
+    text = f"maps of {len(found.scan_ids)} scans, {len(found.document.groups)} group maps"
     return text + (f"; sanity checks not met: {', '.join(failed)}" if failed else "")
 
 

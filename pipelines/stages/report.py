@@ -13,12 +13,12 @@ from mri_transfer.cohorts.exclusions import read_exclusions
 from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.specs import spec_dict
-from mri_transfer.evaluation import Evaluation
-from mri_transfer.evaluation.audit import Audit
+from mri_transfer.evaluation import EvaluationDocument
+from mri_transfer.evaluation.audit import AuditDocument
 from mri_transfer.explain import Explanation, read_explanation
 from mri_transfer.explain.explanation import DOCUMENT
 from mri_transfer.models.trunks import trunk_digest
-from mri_transfer.report import ReportInputs
+from mri_transfer.report import ReportInputs, ReportSettings
 from mri_transfer.report.blocks.document import Report
 from mri_transfer.report.compose import compose_report
 from mri_transfer.report.pages.cards import write_data_sheet, write_model_card
@@ -42,7 +42,7 @@ from pipelines.stages.evaluate import EVALUATE
 from pipelines.stages.tables import write_tables
 from pipelines.workspace import Workspace
 
-__all__ = ["REPORT", "report_inputs", "write_pseudonymous_report"]
+__all__ = ["REPORT", "report_inputs", "report_settings", "write_pseudonymous_report"]
 
 
 def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
@@ -92,6 +92,17 @@ def _provenance(workspace: Workspace, config: RunConfig) -> dict[str, Any]:
     }
 
 
+def report_settings(config: RunConfig) -> ReportSettings:
+    """Return the settings that a report tells of."""
+    named = {field.name for field in dataclasses.fields(ReportSettings)}
+    shared = named & {field.name for field in dataclasses.fields(config)}
+    return ReportSettings(
+        **{name: getattr(config, name) for name in shared},
+        orientation=config.report.orientation,
+        every=json.loads(json.dumps(dataclasses.asdict(config))),
+    )
+
+
 def report_inputs(workspace: Workspace, config: RunConfig) -> ReportInputs:
     """Collect what a report shows from a run folder."""
     scores = PatientScores.read(workspace.patient_scores).table
@@ -104,13 +115,13 @@ def report_inputs(workspace: Workspace, config: RunConfig) -> ReportInputs:
     return ReportInputs(
         title=f"{spelt_out(config.labels.positive)} against {spelt_out(config.labels.others)} "
         "from T1 brain MRI",
-        evaluation=Evaluation.read(workspace.evaluation).document,
-        audit=Audit.read(workspace.audit).content,
+        evaluation=EvaluationDocument.read(workspace.evaluation, stage="evaluate"),
+        audit=AuditDocument.read(workspace.audit, stage="audit"),
         patients=patients.drop(columns=["synthetic", "n_scans"], errors="ignore"),
         excluded=pd.DataFrame(excluded, columns=["scan_id", "patient_id", "stage", "reason"]),
         patient_scores=scores,
         slice_scores=slices,
-        config=json.loads(json.dumps(dataclasses.asdict(config))),
+        settings=report_settings(config),
         provenance=_provenance(workspace, config),
         quality=_table(workspace.quality),
         folds=Folds.read(workspace.folds).table(),

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from mri_transfer.core.files import atomic_write_text
-from mri_transfer.evaluation import Evaluation
-from mri_transfer.evaluation.audit import Audit
+from mri_transfer.evaluation import EvaluationDocument
+from mri_transfer.evaluation.audit import AuditDocument
 from mri_transfer.report.schemas import describe, describe_names
 from mri_transfer.report.tidy import (
     MADE_COLUMNS,
@@ -78,13 +78,14 @@ def write_tables(workspace: Workspace) -> list[Path]:
     Raises
     ------
     RunFolderError
-        If there is no evaluation, or one of another version.
-    EvaluationError
-        If the audit is of another version.
+        If there is no evaluation, or evaluation or audit is of another version.
     """
-    evaluation = Evaluation.read(workspace.demand(workspace.evaluation, made_by="evaluate"))
-    audit = Audit.read(workspace.audit).content if workspace.audit.exists() else None
-    tables = tidy(evaluation.document, audit)
+    path = workspace.demand(workspace.evaluation, made_by="evaluate")
+    evaluation = EvaluationDocument.read(path, stage="evaluate")
+    audit = None
+    if workspace.audit.exists():
+        audit = AuditDocument.read(workspace.audit, stage="audit").plain()
+    tables = tidy(evaluation.plain(), audit)
     columns = pd.DataFrame(
         [row for name, table in tables.items() for row in _columns(name, table)],
         columns=["table", "column", "type", "description"],

@@ -90,7 +90,13 @@ def made_up_bundle(
     cohort = cohort or made_up_cohort()
     refit = refit_on_all(recipe, cohort)
     spec = BootstrapSpec(n_heads=3)
-    figure: Mapping[str, Any] = {"value": 0.8, "ci_low": 0.7, "ci_high": 0.9, "n": 24}
+    figure: Mapping[str, Any] = {
+        "value": 0.8,
+        "ci_low": 0.7,
+        "ci_high": 0.9,
+        "n": 24,
+        "method": "t",
+    }
     return make_bundle(
         recipe,
         cohort,

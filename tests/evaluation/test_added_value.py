@@ -10,6 +10,7 @@ from mri_transfer.errors import ConfigurationError, PredictionError
 from mri_transfer.evaluation.added_value import joined_scores
 from mri_transfer.evaluation.baselines import BaselineSpec, baseline_scores
 from mri_transfer.metrics.discrimination import auc
+from mri_transfer.metrics.task import Task
 
 
 def tables(cohort, *, noise=0.0, seed=0):
@@ -33,8 +34,7 @@ def joined(cohort, inner, outer, *covariates, patients=None, folds=None):
         outer_scores=outer,
         patients=cohort.patients if patients is None else patients,
         folds=cohort.folds if folds is None else folds,
-        positive_label="AD",
-        negative_label="CN",
+        task=Task(positive="AD", negative="CN"),
         seed=0,
     )
 
@@ -66,7 +66,7 @@ def test_the_table_has_the_shape_of_a_baselines(cohort):
     baseline = baseline_scores(
         BaselineSpec(covariates=("age", "sex"), n_inner_folds=3),
         patients=cohort.patients, folds=cohort.folds,
-        positive_label="AD", negative_label="CN", seed=0,
+        task=Task(positive="AD", negative="CN"), seed=0,
     )  # fmt: skip
     keys = ["repeat", "fold", "patient_id", "label", "n_slices"]
     pd.testing.assert_frame_equal(found[keys], baseline[keys])

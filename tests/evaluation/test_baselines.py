@@ -20,7 +20,9 @@ from mri_transfer.evaluation import (
 from mri_transfer.evaluation.comparison import find_rivals
 from mri_transfer.evaluation.settings import CohortTables
 from mri_transfer.metrics.discrimination import auc, youden_threshold
+from mri_transfer.metrics.task import Task
 from mri_transfer.training.folds import FoldSpec, make_folds
+from tests.plain import plain
 
 
 def scores_of(cohort, *covariates, patients=None, folds=None, seed=0):
@@ -28,8 +30,7 @@ def scores_of(cohort, *covariates, patients=None, folds=None, seed=0):
         BaselineSpec(covariates=covariates, n_inner_folds=3),
         patients=cohort.patients if patients is None else patients,
         folds=cohort.folds if folds is None else folds,
-        positive_label="AD",
-        negative_label="CN",
+        task=Task(positive="AD", negative="CN"),
         seed=seed,
     )
 
@@ -205,18 +206,18 @@ def test_a_covariate_that_nobody_has_makes_the_baseline_not_computable(cohort):
         scores_of(cohort, "age", patients=patients)
     arrays = score_arrays(
         cohort.patient_scores, folds=cohort.folds, thresholds=cohort.thresholds,
-        positive_label="AD", negative_label="CN",
+        task=Task(positive="AD", negative="CN"),
     )  # fmt: skip
     tables = CohortTables(
-        patients=patients, folds=cohort.folds, positive_label="AD", negative_label="CN"
+        patients=patients, folds=cohort.folds, task=Task(positive="AD", negative="CN")
     )
     rivals = find_rivals(tables, spec=EvaluationSpec(), evidence=Evidence(), seed=0)
     assert [rival.name for rival in rivals] == ["majority", "age", "sex", "age + sex"]
     assert [rival.table is None for rival in rivals] == [False, True, False, True]
-    entry = compare_rival(
-        rivals[1], arrays, positive_label="AD", n_samples=100,
+    entry = plain(compare_rival(
+        rivals[1], arrays, n_samples=100,
         rng=lambda name: np.random.default_rng(0),
-    )  # fmt: skip
+    ))  # fmt: skip
     assert entry["auc"]["value"] is None
     assert "missing for every patient" in entry["auc"]["reason"]
     assert entry["auc_difference"]["p"] is None
@@ -249,8 +250,7 @@ def test_age_and_brain_volume_of_oasis_1_reach_the_known_auc(shared_data):
         BaselineSpec(covariates=("age", "nwbv")),
         patients=patients,
         folds=folds,
-        positive_label="AD",
-        negative_label="CN",
+        task=Task(positive="AD", negative="CN"),
         seed=0,
     )
     assert table_auc(scores) == pytest.approx(0.73, abs=0.02)

@@ -19,13 +19,15 @@ from mri_transfer.evaluation.comparison import (
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
 from mri_transfer.evaluation.tables import ScoreArrays, score_arrays
 from mri_transfer.metrics.discrimination import auc
+from mri_transfer.metrics.task import Task
+from tests.plain import plain
 
 SPEC = EvaluationSpec(bootstrap_samples=100, baseline_inner_folds=2)
 
 
 def _tables(cohort) -> CohortTables:
     return CohortTables(
-        patients=cohort.patients, folds=cohort.folds, positive_label="AD", negative_label="CN"
+        patients=cohort.patients, folds=cohort.folds, task=Task(positive="AD", negative="CN")
     )
 
 
@@ -34,18 +36,18 @@ def _arrays(cohort) -> ScoreArrays:
         cohort.patient_scores,
         folds=cohort.folds,
         thresholds=cohort.thresholds,
-        positive_label="AD",
-        negative_label="CN",
+        task=Task(positive="AD", negative="CN"),
     )
 
 
 def _compared(rival: Rival, cohort) -> dict:
-    return compare_rival(
-        rival,
-        _arrays(cohort),
-        positive_label="AD",
-        n_samples=100,
-        rng=lambda _name: np.random.default_rng(0),
+    return plain(
+        compare_rival(
+            rival,
+            _arrays(cohort),
+            n_samples=100,
+            rng=lambda _name: np.random.default_rng(0),
+        )
     )
 
 
@@ -171,6 +173,7 @@ def test_the_difference_is_the_models_auc_minus_the_rivals(cohort_factory) -> No
 def _by_hand(positive: list[int], fold: list[int], scores: list[float]) -> ScoreArrays:
     n = len(positive)
     return ScoreArrays(
+        task=Task(positive="AD", negative="CN"),
         patient_ids=tuple(f"p{i}" for i in range(n)),
         repeats=(0,),
         positive=np.array(positive, dtype=bool),
@@ -183,7 +186,7 @@ def _by_hand(positive: list[int], fold: list[int], scores: list[float]) -> Score
 def test_folds_are_compared_one_by_one_and_those_of_one_label_left_out() -> None:
     """Fold 0: 1 - 0.5; fold 1: 0.5 - 0.5; fold 2 holds one label. Corrected error by hand."""
     arrays = _by_hand([1, 0, 1, 1, 0, 1], [0, 0, 1, 1, 1, 2], [0.9, 0.1, 0.2, 0.9, 0.8, 0.5])
-    found = fold_difference(arrays, np.full((1, 6), 0.5), confidence=0.95)
+    found = plain(fold_difference(arrays, np.full((1, 6), 0.5), confidence=0.95))
     assert found["value"] == pytest.approx(0.25)
     assert found["n"] == 2
     error = np.sqrt(0.125 * (1 / 2 + 2.5 / 3.5))
@@ -192,7 +195,7 @@ def test_folds_are_compared_one_by_one_and_those_of_one_label_left_out() -> None
 
 def test_no_fold_of_both_labels_is_said() -> None:
     arrays = _by_hand([1, 0], [0, 1], [0.9, 0.1])
-    found = fold_difference(arrays, np.full((1, 2), 0.5), confidence=0.95)
+    found = plain(fold_difference(arrays, np.full((1, 2), 0.5), confidence=0.95))
     assert found["value"] is None
     assert "both labels" in found["reason"]
     assert found["p"] is None
@@ -201,4 +204,4 @@ def test_no_fold_of_both_labels_is_said() -> None:
 def test_a_rival_of_other_patients_cannot_be_compared(cohort) -> None:
     fewer = cohort.patient_scores[cohort.patient_scores["patient_id"] != "p000"]
     with pytest.raises(KeyError, match="p000"):
-        Rival(name="fewer", kind="image", table=pd.DataFrame(fewer)).arrays(_arrays(cohort), "AD")
+        Rival(name="fewer", kind="image", table=pd.DataFrame(fewer)).arrays(_arrays(cohort))

@@ -10,9 +10,16 @@ import pandas as pd
 import pytest
 
 from mri_transfer.errors import ConfigurationError, EvaluationError, RunFolderError
-from mri_transfer.evaluation import Evaluation, EvaluationFacts, EvaluationSpec, Evidence, evaluate
-from mri_transfer.evaluation.document import plain
+from mri_transfer.evaluation import (
+    EvaluationDocument,
+    EvaluationFacts,
+    EvaluationSpec,
+    Evidence,
+    evaluate,
+)
+from mri_transfer.evaluation.plain import plain
 from mri_transfer.metrics.discrimination import auc
+from mri_transfer.metrics.task import Task
 from mri_transfer.report.schemas import schema_of
 
 FACTS = EvaluationFacts(synthetic=False, trunk_weights="imagenet")
@@ -30,8 +37,7 @@ def run(cohort, **changes):
         "folds": cohort.folds,
         "thresholds": cohort.thresholds,
         "spec": SPEC,
-        "positive_label": "AD",
-        "negative_label": "CN",
+        "task": Task(positive="AD", negative="CN"),
         "seed": 0,
         "facts": FACTS,
         "patient_scores": cohort.patient_scores,
@@ -43,7 +49,7 @@ def run(cohort, **changes):
 @pytest.fixture(scope="module")
 def document(cohort_factory):
     """The evaluation of the default cohort; read only."""
-    return run(cohort_factory()).document
+    return run(cohort_factory()).document.plain()
 
 
 def head_facts(cohort, **changes):
@@ -130,7 +136,7 @@ def test_the_document_has_the_agreed_keys(document):
 
 
 def test_every_document_is_of_the_published_form(document, known):
-    for one in (document, known.document):
+    for one in (document, known.document.plain()):
         jsonschema.validate(one, schema_of("evaluation"))
 
 
@@ -159,30 +165,30 @@ def test_the_majority_calls_everybody_the_commoner_label(cohort):
     assert len(rows) == 2 * 36
     assert set(rows["predicted"]) == {"CN"}
     assert set(rows["score"]) == {0.0}
-    entry = found.document["baselines"]["majority"]
+    entry = found.document.plain()["baselines"]["majority"]
     assert entry["balanced_accuracy"]["value"] == 0.5
     assert entry["auc"]["value"] == 0.5
     assert entry["mcnemar"]["specificity"]["first_only"] == 0
 
 
 def test_image_baselines_stand_beside_those_of_covariates(cohort, known):
-    entry = known.document["baselines"]["voxels"]
+    entry = known.document.plain()["baselines"]["voxels"]
     assert (entry["kind"], entry["covariates"]) == ("image", [])
     table = image_baseline(cohort)
     areas = [auc(rows["label"] == "AD", rows["score"]) for _, rows in table.groupby("repeat")]
     assert entry["auc"]["value"] == pytest.approx(np.mean(areas))
-    assert set(known.baseline_scores["baseline"]) == set(known.document["baselines"])
+    assert set(known.baseline_scores["baseline"]) == set(known.document.plain()["baselines"])
     off = run(
         cohort,
         evidence=Evidence(image_baselines={"voxels": table}),
         spec=EvaluationSpec(bootstrap_samples=100, baselines=False),
     )
-    assert list(off.document["baselines"]) == ["voxels"]
+    assert list(off.document.plain()["baselines"]) == ["voxels"]
 
 
 def test_the_choices_of_every_fold_are_listed(cohort, document, known):
     assert document["choices"] == []
-    choices = known.document["choices"]
+    choices = known.document.plain()["choices"]
     assert [(one["repeat"], one["fold"]) for one in choices] == list(cohort.thresholds)
     assert choices[0]["recalibration"]["method"] == "platt"
     assert "inner_scores" not in choices[0]
@@ -190,7 +196,7 @@ def test_the_choices_of_every_fold_are_listed(cohort, document, known):
 
 def test_operating_points_take_the_threshold_of_each_fold(cohort, document, known):
     assert document["operating_points"] == []
-    (point,) = known.document["operating_points"]
+    (point,) = known.document.plain()["operating_points"]
     assert point["target"] == "sensitivity 0.9"
     assert point["threshold"] == pytest.approx({"mean": 0.315, "min": 0.3, "max": 0.33})
     rows = cohort.patient_scores
@@ -242,7 +248,7 @@ def test_subgroups_are_of_the_patients_who_belong_to_them(cohort, document):
 def test_age_is_matched_within_the_caliper_that_was_asked_for(cohort, document):
     assert document["age_matched"]["caliper_years"] == 2.5
     spec = EvaluationSpec(bootstrap_samples=100, baselines=False, age_caliper_years=0.2)
-    narrow = run(cohort, spec=spec).document["age_matched"]
+    narrow = run(cohort, spec=spec).document.plain()["age_matched"]
     assert narrow["matched"]["n_pairs"] < document["age_matched"]["matched"]["n_pairs"]
 
 
@@ -253,18 +259,17 @@ def test_failures_are_the_patients_with_the_largest_loss(cohort, document):
     worst = loss.sort_values(ascending=False).index[:10]
     assert [one["patient_id"] for one in document["failures"]] == list(worst)
     spec = EvaluationSpec(bootstrap_samples=100, baselines=False, worst_patients=0)
-    assert run(cohort, spec=spec).document["failures"] == []
+    assert run(cohort, spec=spec).document.plain()["failures"] == []
 
 
 def test_the_value_of_the_image_is_asked_of_the_richest_covariates(cohort, known, document):
-    value = known.document["image_value"]
+    found = known.document.plain()
+    value = found["image_value"]
     assert set(value) == {"age + sex", "age + nwbv"}
     for name, entry in value.items():
-        # The difference of the joined model is the answer, and stands before the test.
-        assert list(entry)[:3] == ["covariates", "joined_auc", "joined_minus_covariates"]
-        gap = entry["joined_auc"]["value"] - known.document["baselines"][name]["auc"]["value"]
+        gap = entry["joined_auc"]["value"] - found["baselines"][name]["auc"]["value"]
         assert entry["joined_minus_covariates"]["value"] == pytest.approx(gap)
-        gap = entry["joined_auc"]["value"] - known.document["patient"]["auc"]["value"]
+        gap = entry["joined_auc"]["value"] - found["patient"]["auc"]["value"]
         assert entry["joined_minus_image_bootstrap"]["value"] == pytest.approx(gap)
         test = entry["likelihood_ratio_test"]
         assert test["chi2"] > 0
@@ -281,7 +286,7 @@ def test_a_missing_sex_of_patients_of_one_label_leaves_the_likelihood_ratio(coho
     patients = cohort.patients.copy()
     patients.loc[["p000", "p002", "p004"], "sex"] = ""
     spec = EvaluationSpec(bootstrap_samples=100, baseline_inner_folds=3)
-    entry = run(cohort, patients=patients, spec=spec).document["image_value"]["age + sex"]
+    entry = run(cohort, patients=patients, spec=spec).document.plain()["image_value"]["age + sex"]
     assert entry["likelihood_ratio_test"]["chi2"] > 0
     assert "reason" not in entry["likelihood_ratio_test"]
 
@@ -313,61 +318,62 @@ def test_a_baseline_difference_is_the_models_auc_minus_the_baselines(document):
 
 
 def test_the_same_tables_give_the_same_bytes_whatever_the_order_of_rows(cohort, document, tmp_path):
-    Evaluation(document=document).write(tmp_path / "one.json")
+    EvaluationDocument.model_validate(document).write(tmp_path / "one.json")
     run(
         cohort,
         patient_scores=cohort.patient_scores.sample(frac=1, random_state=1),
         slice_scores=cohort.slice_scores.sample(frac=1, random_state=2),
         patients=cohort.patients.iloc[::-1],
         folds=cohort.folds.sample(frac=1, random_state=3),
-    ).write(tmp_path / "two.json")
+    ).document.write(tmp_path / "two.json")
     text = (tmp_path / "one.json").read_bytes()
     assert text == (tmp_path / "two.json").read_bytes()
 
 
 def test_another_seed_draws_other_resamples(cohort, document):
     other = run(cohort, seed=1, spec=EvaluationSpec(bootstrap_samples=200, baselines=False))
-    one, two = (d["patient"]["auc_bootstrap"] for d in (document, other.document))
+    one, two = (d["patient"]["auc_bootstrap"] for d in (document, other.document.plain()))
     assert one["value"] == two["value"]
     assert one["ci_low"] != two["ci_low"]
-    assert document["patient"]["auc"] == other.document["patient"]["auc"]
+    assert document["patient"]["auc"] == other.document.plain()["patient"]["auc"]
 
 
 def test_the_file_reads_back_and_holds_no_nan(document, tmp_path):
-    evaluation = Evaluation(document=document)
+    evaluation = EvaluationDocument.model_validate(document)
     path = tmp_path / "evaluation.json"
     evaluation.write(path)
-    assert Evaluation.read(path) == evaluation
+    assert EvaluationDocument.read(path, stage="evaluate") == evaluation
     text = path.read_text(encoding="utf-8")
     assert "NaN" not in text
-    expected = json.dumps(evaluation.document, sort_keys=True, indent=2, ensure_ascii=False)
+    expected = json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False)
     assert text == expected + "\n"
 
 
 def test_other_files_are_no_evaluation(tmp_path):
     path = tmp_path / "evaluation.json"
-    with pytest.raises(RunFolderError, match="no evaluation"):
-        Evaluation.read(path)
+    with pytest.raises(RunFolderError, match="a file is missing"):
+        EvaluationDocument.read(path, stage="evaluate")
     path.write_text("{")
     with pytest.raises(RunFolderError, match="not a JSON file"):
-        Evaluation.read(path)
+        EvaluationDocument.read(path, stage="evaluate")
     path.write_text('{"schema": "mri-transfer/audit/1"}')
     with pytest.raises(RunFolderError, match="mri-transfer/audit/1"):
-        Evaluation.read(path)
+        EvaluationDocument.read(path, stage="evaluate")
 
 
 def test_swapping_the_labels_mirrors_the_figures(cohort):
-    document = run(cohort, spec=EvaluationSpec(bootstrap_samples=100, baselines=False)).document
+    document = run(
+        cohort, spec=EvaluationSpec(bootstrap_samples=100, baselines=False)
+    ).document.plain()
     swapped = cohort.patient_scores.assign(score=1 - cohort.patient_scores["score"])
     slices = cohort.slice_scores.assign(score=1 - cohort.slice_scores["score"])
     mirror = run(
         cohort,
         patient_scores=swapped,
         slice_scores=slices,
-        positive_label="CN",
-        negative_label="AD",
+        task=Task(positive="CN", negative="AD"),
         spec=EvaluationSpec(bootstrap_samples=100, baselines=False),
-    ).document
+    ).document.plain()
     one, two = document["patient"], mirror["patient"]
     assert two["auc"]["value"] == pytest.approx(one["auc"]["value"])
     assert two["sensitivity"]["value"] == one["specificity"]["value"]
@@ -383,7 +389,7 @@ def test_scores_without_signal_give_an_auc_near_one_half(cohort_factory):
     for seed in range(8):
         made = cohort_factory(effect=0.0, n_slices=2, seed=seed)
         spec = EvaluationSpec(bootstrap_samples=100, baselines=False)
-        values.append(run(made, spec=spec).document["patient"]["auc"]["value"])
+        values.append(run(made, spec=spec).document.plain()["patient"]["auc"]["value"])
     assert np.mean(values) == pytest.approx(0.5, abs=0.08)
 
 
@@ -391,7 +397,7 @@ def test_perfect_scores_and_empty_classes_stay_json_with_reasons(cohort):
     scores = cohort.patient_scores
     table = scores.assign(score=(scores["label"] == "AD") * 0.4, predicted="CN")
     spec = EvaluationSpec(bootstrap_samples=100, baselines=False)
-    document = run(cohort, patient_scores=table, slice_scores=None, spec=spec).document
+    document = run(cohort, patient_scores=table, slice_scores=None, spec=spec).document.plain()
     assert document["patient"]["auc"]["value"] == 1.0
     assert document["patient"]["ppv"]["value"] is None
     assert document["patient"]["ppv"]["reason"] == "no patient was called positive"
@@ -410,7 +416,7 @@ def test_a_fold_of_one_label_has_no_auc_and_says_so(cohort):
         name: getattr(cohort, name).assign(fold=getattr(cohort, name)["patient_id"].map(fold))
         for name in ("patient_scores", "slice_scores")
     }
-    document = run(cohort, folds=folds, **changes).document
+    document = run(cohort, folds=folds, **changes).document.plain()
     assert document["per_fold"][0]["auc"] is None
     assert "one label" in document["per_fold"][0]["reasons"]["auc"]
     assert "not computable" in document["baselines"]["age"]["auc"]["reason"]
@@ -420,12 +426,12 @@ def test_a_fold_of_one_label_has_no_auc_and_says_so(cohort):
 def test_facts_and_settings_are_written_down(cohort):
     facts = EvaluationFacts(synthetic=True, trunk_weights="random", n_scans=7, n_slices=9)
     spec = EvaluationSpec(bootstrap_samples=100, baselines=False, confidence=0.9)
-    document = run(cohort, facts=facts, spec=spec).document
+    document = run(cohort, facts=facts, spec=spec).document.plain()
     assert (document["n_scans"], document["n_slices"]) == (7, 9)
     assert (document["synthetic"], document["trunk_weights"]) == (True, "random")
     assert document["baselines"] == {}
     spec = EvaluationSpec(bootstrap_samples=100, baselines=False)
-    wide = run(cohort, facts=facts, spec=spec).document
+    wide = run(cohort, facts=facts, spec=spec).document.plain()
     for name in ("auc", "sensitivity", "brier"):
         narrow_width = document["patient"][name]["ci_high"] - document["patient"][name]["ci_low"]
         wide_width = wide["patient"][name]["ci_high"] - wide["patient"][name]["ci_low"]

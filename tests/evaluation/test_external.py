@@ -30,6 +30,7 @@ from mri_transfer.evaluation.external.evaluate import ExternalEvaluation, evalua
 from mri_transfer.evaluation.external.settings import ExternalSpec, ModelFacts, NewCohort
 from mri_transfer.evaluation.external.transport import cross_chosen, rechosen_threshold
 from mri_transfer.metrics.delong import delong_auc
+from mri_transfer.metrics.task import Task
 from mri_transfer.metrics.unpaired import (
     auc_standard_error,
     compare_figures,
@@ -94,10 +95,20 @@ def make_model(**changes: Any) -> ModelFacts:
     facts: dict[str, Any] = {
         "version": "7",
         "digest": "ab" * 32,
-        "positive_label": "AD",
-        "negative_label": "CN",
+        "task": Task(positive="AD", negative="CN"),
         "threshold": 0.5,
-        "choices": {"target_thresholds": {"sensitivity 0.9": 0.3}, "threshold_from": "inner"},
+        "choices": {
+            "procedure": {
+                "pooling": "max",
+                "head": {"kind": "linear"},
+                "aggregation": "mean_logit",
+            },
+            "trials": [],
+            "recalibration": {"method": "none", "parameters": {}},
+            "recalibration_log_loss": {},
+            "target_thresholds": {"sensitivity 0.9": 0.3},
+            "threshold_from": "inner",
+        },
         "performance": {"auc": entry(0.75, 0.65, 0.83), "sensitivity": entry(0.7, 0.6, 0.8)},
         "performance_from": "Cross-validation",
         "case_mix": None,
@@ -229,12 +240,14 @@ def test_patients_who_were_trained_on_are_as_if_they_were_not_there() -> None:
     known = cohort.patients.index[:6].tolist()
     found = examine(dataclasses.replace(cohort, overlapping=known))
     alone = examine(cohort.only(cohort.patients.index[6:].tolist()))
-    assert found.document["populations"] == alone.document["populations"]
-    assert found.document["cohort"]["n_overlapping"] == 6
+    assert found.document.plain()["populations"] == alone.document.plain()["populations"]
+    assert found.document.plain()["cohort"]["n_overlapping"] == 6
     assert not set(found.scores["patient_id"]) & set(known)
     counted = examine(dataclasses.replace(cohort, overlapping=known), allow_overlap=True)
-    assert counted.document["populations"]["all"]["n"] == 40
-    assert all(one["p"] is None for one in counted.document["populations"]["all"]["comparison"])
+    assert counted.document.plain()["populations"]["all"]["n"] == 40
+    assert all(
+        one["p"] is None for one in counted.document.plain()["populations"]["all"]["comparison"]
+    )
 
 
 def test_a_cohort_that_was_trained_on_gives_no_figures() -> None:
@@ -246,22 +259,25 @@ def test_a_cohort_that_was_trained_on_gives_no_figures() -> None:
 def test_the_input_contract_moves_only_its_own_figures() -> None:
     cohort = make_new_cohort(20, 20)
     outside = {name: ("Age",) for name in cohort.patients.index[:9]}
-    found = examine(dataclasses.replace(cohort, faults=outside)).document
-    assert found["populations"]["all"] == examine(cohort).document["populations"]["all"]
+    found = examine(dataclasses.replace(cohort, faults=outside)).document.plain()
+    assert found["populations"]["all"] == examine(cohort).document.plain()["populations"]["all"]
     inside = cohort.only(cohort.patients.index[9:].tolist())
-    assert found["populations"]["in_contract"] == examine(inside).document["populations"]["all"]
+    assert (
+        found["populations"]["in_contract"]
+        == examine(inside).document.plain()["populations"]["all"]
+    )
     assert found["cohort"]["outside_contract"] == [{"check": "Age", "n": 9}]
 
 
 @pytest.mark.parametrize(("n_positive", "n_negative"), [(0, 12), (12, 0)])
 def test_one_label_tells_what_it_can(n_positive: int, n_negative: int) -> None:
     found = examine(make_new_cohort(n_positive, n_negative))
-    told = found.document["populations"]["all"]["one_label"]
+    told = found.document.plain()["populations"]["all"]["one_label"]
     rate = "sensitivity" if n_positive else "specificity"
     called = found.scores["predicted"] == ("AD" if n_positive else "CN")
     assert told[rate]["value"] == called.mean()
     assert found.evaluation is None
-    assert found.document["populations"]["all"]["figures"] is None
+    assert found.document.plain()["populations"]["all"]["figures"] is None
 
 
 @pytest.mark.parametrize("n_positive", [1, 2, 3])
@@ -273,14 +289,14 @@ def test_few_patients_of_a_label_give_reasons_and_no_crash(n_positive: int, thre
             examine(cohort, threshold=threshold)
         return
     found = examine(cohort, threshold=threshold)
-    json.dumps(found.document, allow_nan=False)
-    assert list(faults("external", found.document)) == []
+    json.dumps(found.document.plain(), allow_nan=False)
+    assert list(faults("external", found.document.plain())) == []
 
 
 def test_thresholds_chosen_anew_leave_discrimination_alone() -> None:
     cohort = make_new_cohort(20, 25)
     own, anew = (
-        examine(cohort, threshold=name).document["populations"]["all"]["figures"]
+        examine(cohort, threshold=name).document.plain()["populations"]["all"]["figures"]
         for name in ("bundle", "rechosen")
     )
     assert own["auc"] == anew["auc"]
@@ -295,8 +311,8 @@ def faults(name: str, content: Any) -> Iterator[str]:
 def test_the_document_is_as_its_schema_says() -> None:
     schema = schema_of("external")
     jsonschema.Draft202012Validator.check_schema(schema)
-    assert list(faults("external", examine(make_new_cohort()).document)) == []
-    assert list(faults("external", examine(make_new_cohort(0, 9)).document)) == []
+    assert list(faults("external", examine(make_new_cohort()).document.plain())) == []
+    assert list(faults("external", examine(make_new_cohort(0, 9)).document.plain())) == []
 
 
 def whole_numbers(content: Any) -> Iterator[int]:
@@ -326,12 +342,13 @@ def test_what_is_sent_out_holds_no_small_count_and_nobody(n_positive: int, n_neg
     cohort = make_new_cohort(n_positive, n_negative, seed=4)
     names = cohort.patients.index.tolist()
     cohort = dataclasses.replace(cohort, faults={name: ("Age",) for name in names[:3]})
-    document = aggregate_document(examine(cohort), cohort, LEFT_OUT)
+    made = aggregate_document(examine(cohort), cohort, LEFT_OUT)
+    document = made.plain()
     assert list(faults("aggregate", document)) == []
     assert [n for n in whole_numbers(document) if 1 <= n <= 4] == []
-    text = json.dumps(document) + render_report(aggregate_report(document))
+    text = json.dumps(document) + render_report(aggregate_report(made))
     assert not [name for name in [*names, "scan-of", "hidden-site", "secret"] if name in text]
-    shown = report_document(aggregate_report(document))
+    shown = report_document(aggregate_report(made))
     assert not set(cells(shown)) & {"1", "2", "3", "4"}
 
 
@@ -345,7 +362,7 @@ def some_evaluation() -> ExternalEvaluation:
 def test_no_small_count_can_be_computed_from_what_is_sent_out(seed: int) -> None:
     cohort = make_new_cohort(18, 25, seed=seed)
     found = dataclasses.replace(some_evaluation(), scores=cohort.scores)
-    document = aggregate_document(found, cohort, LEFT_OUT)
+    document = aggregate_document(found, cohort, LEFT_OUT).plain()
     rates = {"AD": "sensitivity", "CN": "specificity"}
     for label, name in rates.items():
         scores = found.scores.loc[found.scores["label"] == label, "score"].to_numpy()

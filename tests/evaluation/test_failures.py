@@ -11,6 +11,8 @@ import pytest
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.failures import worst_patients
 from mri_transfer.evaluation.tables import ScoreArrays, score_arrays
+from mri_transfer.metrics.task import Task
+from tests.plain import plain
 
 
 @pytest.fixture
@@ -18,6 +20,7 @@ def hand():
     """Four patients, two repeats; losses by hand."""
     scores = np.array([[0.9, 0.8, 0.4, 0.0], [0.7, 0.6, 0.1, 0.5]])
     arrays = ScoreArrays(
+        task=Task(positive="AD", negative="CN"),
         patient_ids=("a", "b", "c", "d"),
         repeats=(0, 1),
         positive=np.array([True, False, True, True]),
@@ -38,7 +41,7 @@ def hand():
 
 
 def test_the_largest_loss_comes_first(hand):
-    rows = worst_patients(*hand, None)
+    rows = plain(worst_patients(*hand, None))
     assert [row["patient_id"] for row in rows] == ["d", "c", "b", "a"]
     by_name = {row["patient_id"]: row for row in rows}
     assert by_name["a"]["loss"] == pytest.approx(-(np.log(0.9) + np.log(0.7)) / 2)
@@ -48,7 +51,7 @@ def test_the_largest_loss_comes_first(hand):
 
 
 def test_a_row_tells_scores_errors_and_covariates(hand):
-    rows = {row["patient_id"]: row for row in worst_patients(*hand, None)}
+    rows = {row["patient_id"]: row for row in plain(worst_patients(*hand, None))}
     row = rows["b"]
     assert (row["label"], row["called_wrongly"]) == ("CN", 1.0)
     assert (row["score_low"], row["score_high"]) == (0.6, 0.8)
@@ -69,7 +72,7 @@ def test_slices_are_averaged_over_repeats_and_ranked(hand):
     rows.append((0, "a", "a_s1", 0, 0.0, 0.99))
     columns = ["repeat", "patient_id", "scan_id", "slice", "z_mm", "score"]
     table = pd.DataFrame(rows, columns=columns).sample(frac=1.0, random_state=0)
-    row = worst_patients(*hand, table, n=1)[0]
+    row = plain(worst_patients(*hand, table, n=1))[0]
     assert [one["slice"] for one in row["slices"]] == [0, 1, 2, 3, 4]
     assert [one["z_mm"] for one in row["slices"]] == [0.0, 2.0, 4.0, 6.0, 8.0]
     scores = [one["score"] for one in row["slices"]]
@@ -83,15 +86,14 @@ def test_as_many_patients_as_asked_for_in_a_settled_order(cohort):
         cohort.patient_scores,
         folds=cohort.folds,
         thresholds=cohort.thresholds,
-        positive_label="AD",
-        negative_label="CN",
+        task=Task(positive="AD", negative="CN"),
     )
     patients = cohort.patients.loc[list(arrays.patient_ids)]
-    rows = worst_patients(arrays, patients, cohort.slice_scores, n=7)
+    rows = plain(worst_patients(arrays, patients, cohort.slice_scores, n=7))
     assert len(rows) == 7
     losses = [row["loss"] for row in rows]
     assert losses == sorted(losses, reverse=True)
     assert all(len(row["slices"]) == 6 for row in rows)
-    assert len(worst_patients(arrays, patients, None, n=1000)) == arrays.n
+    assert len(plain(worst_patients(arrays, patients, None, n=1000))) == arrays.n
     with pytest.raises(EvaluationError, match="in their order"):
-        worst_patients(arrays, patients.iloc[::-1], None)
+        plain(worst_patients(arrays, patients.iloc[::-1], None))

@@ -12,6 +12,8 @@ from mri_transfer.evaluation.comparison import Rival, find_rivals
 from mri_transfer.evaluation.image_value import image_value
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
 from mri_transfer.evaluation.tables import score_arrays
+from mri_transfer.metrics.task import Task
+from tests.plain import plain
 
 SPEC = EvaluationSpec(bootstrap_samples=100, baseline_inner_folds=2)
 
@@ -30,26 +32,27 @@ def _inner(cohort) -> pd.DataFrame:
 def _value(cohort, *, inner: pd.DataFrame | None = None, rivals=None, **settings) -> dict:
     spec = dataclasses.replace(SPEC, **settings)
     tables = CohortTables(
-        patients=cohort.patients, folds=cohort.folds, positive_label="AD", negative_label="CN"
+        patients=cohort.patients, folds=cohort.folds, task=Task(positive="AD", negative="CN")
     )
     arrays = score_arrays(
         cohort.patient_scores,
         folds=cohort.folds,
         thresholds=cohort.thresholds,
-        positive_label="AD",
-        negative_label="CN",
+        task=Task(positive="AD", negative="CN"),
     )
     evidence = Evidence(inner_scores=_inner(cohort) if inner is None else inner)
     if rivals is None:
         rivals = find_rivals(tables, spec=spec, evidence=evidence, seed=0)
-    return image_value(
-        arrays,
-        rivals,
-        tables,
-        spec=spec,
-        evidence=evidence,
-        seed=0,
-        rng=lambda _name: np.random.default_rng(0),
+    return plain(
+        image_value(
+            arrays,
+            rivals,
+            tables,
+            spec=spec,
+            evidence=evidence,
+            seed=0,
+            rng=lambda _name: np.random.default_rng(0),
+        )
     )
 
 

@@ -15,6 +15,8 @@ from mri_transfer.evaluation.matching import age_matched
 from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.balancing import match_pairs, overlap_weights, pair_wins, weighted_auc
 from mri_transfer.metrics.discrimination import auc
+from mri_transfer.metrics.task import Task
+from tests.plain import plain
 
 
 def scored(positive, scores, **columns):
@@ -23,6 +25,7 @@ def scored(positive, scores, **columns):
     positive = np.asarray(positive, dtype=bool)
     ids = tuple(f"p{i:03d}" for i in range(len(positive)))
     arrays = ScoreArrays(
+        task=Task(positive="AD", negative="CN"),
         patient_ids=ids,
         repeats=tuple(range(len(rows))),
         positive=positive,
@@ -45,7 +48,9 @@ def ageing(n=300, *, disease=0.0, seed=0):
 
 
 def matched(arrays, patients, **settings):
-    return age_matched(arrays, patients, n_samples=300, rng=np.random.default_rng(1), **settings)
+    return plain(
+        age_matched(arrays, patients, n_samples=300, rng=np.random.default_rng(1), **settings)
+    )
 
 
 def best_pairing(positive, age, caliper):

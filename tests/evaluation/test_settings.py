@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from mri_transfer.errors import ConfigurationError
-from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
+from mri_transfer.errors import ConfigurationError, EvaluationError
+from mri_transfer.evaluation.settings import EvaluationSpec, Evidence
+from mri_transfer.metrics.task import Task
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,10 @@ def test_what_defines_the_label_is_no_covariate(name: str) -> None:
         EvaluationSpec(covariates=("age", name))
 
 
-def test_labels_are_passed_on_by_name() -> None:
-    empty = pd.DataFrame()
-    cohort = CohortTables(patients=empty, folds=empty, positive_label="AD", negative_label="CN")
-    assert cohort.labels == {"positive_label": "AD", "negative_label": "CN"}
+def test_a_task_has_two_different_labels() -> None:
+    assert Task(positive="AD", negative="CN").labels == ("CN", "AD")
+    with pytest.raises(EvaluationError, match="two different labels"):
+        Task(positive="AD", negative="AD")
 
 
 def test_without_evidence_there_is_none() -> None:

@@ -9,6 +9,7 @@ from mri_transfer.errors import PredictionError
 from mri_transfer.evaluation import score_arrays, slice_metrics
 from mri_transfer.metrics.discrimination import auc
 from mri_transfer.metrics.intervals import exact_proportion
+from mri_transfer.metrics.task import Task
 
 
 def arrays_of(cohort):
@@ -16,8 +17,7 @@ def arrays_of(cohort):
         cohort.patient_scores,
         folds=cohort.folds,
         thresholds=cohort.thresholds,
-        positive_label="AD",
-        negative_label="CN",
+        task=Task(positive="AD", negative="CN"),
     )
 
 

@@ -14,6 +14,8 @@ from mri_transfer.evaluation.subgroups import subgroup_gaps, subgroup_rows
 from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.delong import delong_auc
 from mri_transfer.metrics.discrimination import auc
+from mri_transfer.metrics.task import Task
+from tests.plain import plain
 
 
 def scored(n=200, *, effect=1.5, seed=0, **columns):
@@ -24,6 +26,7 @@ def scored(n=200, *, effect=1.5, seed=0, **columns):
     scores = 1 / (1 + np.exp(-logit - 0.2 * rng.standard_normal((2, n))))
     ids = tuple(f"p{i:03d}" for i in range(n))
     arrays = ScoreArrays(
+        task=Task(positive="AD", negative="CN"),
         patient_ids=ids,
         repeats=(0, 1),
         positive=positive,
@@ -42,13 +45,13 @@ def halves(n=200):
 
 def rows_of(arrays, patients, **settings):
     rng = np.random.default_rng(1)
-    rows = subgroup_rows(arrays, patients, n_samples=300, rng=rng, **settings)
+    rows = plain(subgroup_rows(arrays, patients, n_samples=300, rng=rng, **settings))
     return {(row["group"], row["level"]): row for row in rows}
 
 
 def gaps_of(arrays, patients, n_samples=300):
     rng = np.random.default_rng(1)
-    found = subgroup_gaps(arrays, patients, n_samples=n_samples, rng=rng)
+    found = plain(subgroup_gaps(arrays, patients, n_samples=n_samples, rng=rng))
     return {(row["group"], row["measure"]): row for row in found["rows"]}, found["note"]
 
 

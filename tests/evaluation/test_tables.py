@@ -8,14 +8,14 @@ import pytest
 from mri_transfer.errors import EvaluationError, PredictionError
 from mri_transfer.evaluation import score_arrays
 from mri_transfer.evaluation.tables import check_patients
+from mri_transfer.metrics.task import Task
 
 
 def arrays_of(cohort, scores=None, **changes):
     settings = {
         "folds": cohort.folds,
         "thresholds": cohort.thresholds,
-        "positive_label": "AD",
-        "negative_label": "CN",
+        "task": Task(positive="AD", negative="CN"),
     }
     table = cohort.patient_scores if scores is None else scores
     return score_arrays(table, **(settings | changes))
@@ -106,12 +106,10 @@ def test_other_tables_are_refused(cohort):
 def test_the_patient_table_must_know_every_scored_patient_under_the_same_label(cohort):
     arrays = arrays_of(cohort)
     patients = cohort.patients
-    assert list(check_patients(patients.iloc[::-1], arrays, "AD", "CN").index) == list(
-        arrays.patient_ids
-    )
+    assert list(check_patients(patients.iloc[::-1], arrays).index) == list(arrays.patient_ids)
     with pytest.raises(PredictionError, match=r"not in the patient table.*p000"):
-        check_patients(patients.drop(index="p000"), arrays, "AD", "CN")
+        check_patients(patients.drop(index="p000"), arrays)
     with pytest.raises(PredictionError, match=r"another label.*p000"):
-        check_patients(change(patients, 0, label="AD"), arrays, "AD", "CN")
+        check_patients(change(patients, 0, label="AD"), arrays)
     with pytest.raises(PredictionError, match="twice in the patient table"):
-        check_patients(patients.iloc[[0, 0, 1]], arrays, "AD", "CN")
+        check_patients(patients.iloc[[0, 0, 1]], arrays)

@@ -14,6 +14,7 @@ from mri_transfer.explain import Explanation, read_explanation, write_explanatio
 from mri_transfer.explain.checks import likeness, repeat_agreement, sanity_rows
 from mri_transfer.explain.choice import choose_patients
 from mri_transfer.explain.cohort_maps import CohortMaps
+from mri_transfer.explain.document import ExplanationDocument, Neighbours
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.groups import UNIT_ML, GroupGrid, group_maps, write_group
 from mri_transfer.explain.neighbours import nearest_patients, neighbour_agreement
@@ -248,7 +249,16 @@ def test_a_volume_is_read_at_world_positions() -> None:
 def _explanation() -> Explanation:
     table, folds, trained = make_table(), make_folds(), make_trained()
     return Explanation(
-        document={"n_scans": 2},
+        document=ExplanationDocument(
+            positive_label="AD",
+            labels={"AD": 1, "CN": 1},
+            n_patients=2,
+            n_repeats=1,
+            confidence=0.95,
+            settings={},
+            neighbours=Neighbours(n=1, agreement=()),
+            n_scans=2,
+        ),
         scan_ids=("s/../1", "<b>"),
         maps=np.ones((2, 3, 4, 4), dtype=np.float32),
         slice_weights=np.ones((2, 3), dtype=np.float32),
@@ -278,7 +288,7 @@ def test_files_that_do_not_fit_together_are_refused(tmp_path) -> None:
     path = tmp_path / "explanation.json"
     document = json.loads(path.read_text())
     path.write_text(json.dumps(document | {"schema": "other/9"}))
-    with pytest.raises(RunFolderError, match="another version"):
+    with pytest.raises(RunFolderError, match="version"):
         read_explanation(tmp_path)
     path.write_text(json.dumps(document | {"scan_ids": ["one"]}))
     with pytest.raises(RunFolderError, match="do not fit"):

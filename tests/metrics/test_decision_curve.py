@@ -14,6 +14,7 @@ import statsmodels.api as sm
 from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.decision_curve import decision_curve
 from mri_transfer.metrics.intervals import resample_patients
+from tests.plain import plain
 
 
 def cohort(n=100, repeats=2, seed=0):
@@ -41,13 +42,15 @@ def test_the_published_example_of_dcurves():
     age = sm.GLM(
         labels, sm.add_constant(table["age"].to_numpy()), family=sm.families.Binomial()
     ).fit()
-    found = decision_curve(
-        labels,
-        table["famhistory"].to_numpy(dtype=float),
-        thresholds=[0.05, 0.1, 0.2, 0.5],
-        n_samples=100,
-        rng=rng(),
-        others={"age": age.predict()},
+    found = plain(
+        decision_curve(
+            labels,
+            table["famhistory"].to_numpy(dtype=float),
+            thresholds=[0.05, 0.1, 0.2, 0.5],
+            n_samples=100,
+            rng=rng(),
+            others={"age": age.predict()},
+        )
     )
     assert found["treat_all"] == pytest.approx(
         [0.09473684210526317, 0.04444444444444445, -0.075, -0.72]
@@ -63,8 +66,10 @@ def test_values_by_a_slow_loop_and_means_over_repeats():
     labels, scores = cohort()
     other = cohort(repeats=1, seed=5)[1][0]
     grid = [0.1, 0.35, 0.7]
-    found = decision_curve(
-        labels, scores, thresholds=grid, n_samples=100, rng=rng(), others={"other": other}
+    found = plain(
+        decision_curve(
+            labels, scores, thresholds=grid, n_samples=100, rng=rng(), others={"other": other}
+        )
     )
     assert found["thresholds"] == grid
     for i, t in enumerate(grid):
@@ -88,14 +93,14 @@ def test_what_is_resampled_equals_dcurves_exactly(monkeypatch):
         return replace(estimate, **changes)
 
     monkeypatch.setattr("mri_transfer.metrics.decision_curve.dataclasses.replace", spy)
-    decision_curve(labels, scores, n_samples=100, rng=rng(), others={"b": scores[::-1] ** 2})
+    plain(decision_curve(labels, scores, n_samples=100, rng=rng(), others={"b": scores[::-1] ** 2}))
     assert len(own) == 3 * 19
     np.testing.assert_allclose(*np.array(own).T, atol=1e-12)
 
 
 def test_band_is_that_of_resampled_patients():
     labels, scores = cohort()
-    found = decision_curve(labels, scores, thresholds=[0.4], n_samples=300, rng=rng())
+    found = plain(decision_curve(labels, scores, thresholds=[0.4], n_samples=300, rng=rng()))
     seed = int(rng().integers(2**63))
     indices = resample_patients(labels, n_samples=300, rng=np.random.default_rng(seed))
     draws = [np.mean([net_benefit(labels[i], row[i], 0.4) for row in scores]) for i in indices]
@@ -109,7 +114,9 @@ def test_band_is_that_of_resampled_patients():
 
 def test_a_threshold_that_treats_everybody_has_no_band_but_a_reason():
     labels, scores = cohort()
-    found = decision_curve(labels, scores / 2 + 0.5, thresholds=[0.3], n_samples=100, rng=rng())
+    found = plain(
+        decision_curve(labels, scores / 2 + 0.5, thresholds=[0.3], n_samples=100, rng=rng())
+    )
     (gain,) = found["gain"]
     assert gain["value"] == pytest.approx(0)
     assert gain["ci_low"] is None
@@ -118,7 +125,7 @@ def test_a_threshold_that_treats_everybody_has_no_band_but_a_reason():
 
 def test_a_model_against_itself_gains_nothing():
     labels, scores = cohort()
-    found = decision_curve(labels, scores, n_samples=100, rng=rng(), others={"same": scores})
+    found = plain(decision_curve(labels, scores, n_samples=100, rng=rng(), others={"same": scores}))
     assert found["thresholds"] == pytest.approx(np.arange(1, 20) / 20)
     for point in found["others"]["same"]["difference"]:
         assert point["value"] == 0
@@ -128,10 +135,10 @@ def test_a_model_against_itself_gains_nothing():
 def test_thresholds_that_are_no_risk_are_refused(grid):
     labels, scores = cohort()
     with pytest.raises(EvaluationError, match="thresholds"):
-        decision_curve(labels, scores, thresholds=grid, n_samples=100, rng=rng())
+        plain(decision_curve(labels, scores, thresholds=grid, n_samples=100, rng=rng()))
 
 
 def test_scores_of_other_patients_are_refused():
     labels, scores = cohort()
     with pytest.raises(EvaluationError, match="fit"):
-        decision_curve(labels, scores, n_samples=100, rng=rng(), others={"b": scores[:, 1:]})
+        plain(decision_curve(labels, scores, n_samples=100, rng=rng(), others={"b": scores[:, 1:]}))

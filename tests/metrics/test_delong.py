@@ -82,15 +82,15 @@ def test_published_areas_and_standard_errors(published, test, area, error):
 )
 def test_published_comparisons_with_the_kg_score(published, test, difference, low, high, p):
     found = delong_difference(published["popind"], published[test], published["kg_score"])
-    assert found.estimate.value == pytest.approx(difference, abs=5e-5)
+    assert found.value == pytest.approx(difference, abs=5e-5)
     # The paper takes the normal distribution; 12 patients of a label are given Student's t here.
-    half = found.estimate.ci_high - found.estimate.value
+    half = found.ci_high - found.value
     degrees = slow_degrees(published["popind"], published[test], published["kg_score"])
     error = half / stats.t.ppf(0.975, degrees)
-    assert found.estimate.value - 1.959964 * error == pytest.approx(low, abs=5e-5)
-    assert found.estimate.value + 1.959964 * error == pytest.approx(high, abs=5e-5)
-    assert 2 * stats.norm.sf(abs(found.estimate.value) / error) == pytest.approx(p, abs=5e-5)
-    assert found.p == pytest.approx(2 * stats.t.sf(abs(found.estimate.value) / error, degrees))
+    assert found.value - 1.959964 * error == pytest.approx(low, abs=5e-5)
+    assert found.value + 1.959964 * error == pytest.approx(high, abs=5e-5)
+    assert 2 * stats.norm.sf(abs(found.value) / error) == pytest.approx(p, abs=5e-5)
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(found.value) / error, degrees))
 
 
 @pytest.mark.parametrize("levels", [None, 2])
@@ -102,7 +102,7 @@ def test_variance_and_difference_follow_the_definition(seed, levels):
     both = slow_covariance(labels, first, second)
     assert delong_auc(labels, first).variance == pytest.approx(var_first)
     difference = delong_difference(labels, first, second)
-    half = (difference.estimate.ci_high - difference.estimate.ci_low) / 2
+    half = (difference.ci_high - difference.ci_low) / 2
     expected = math.sqrt(var_first + var_second - 2 * both)
     assert half == pytest.approx(stats.t.ppf(0.975, slow_degrees(labels, first, second)) * expected)
 
@@ -154,14 +154,14 @@ def test_constant_scores_have_a_value_but_no_interval():
 def test_scores_that_order_alike_do_not_differ():
     labels, scores = draw(7)
     found = delong_difference(labels, scores[0], np.exp(scores[0]))
-    assert found.estimate.value == 0.0
-    assert (found.estimate.ci_low, found.estimate.ci_high, found.p) == (0.0, 0.0, 1.0)
+    assert found.value == 0.0
+    assert (found.ci_low, found.ci_high, found.p) == (0.0, 0.0, 1.0)
 
 
 def test_difference_changes_sign_with_the_order():
     labels, scores = draw(8)
     one, two = delong_difference(labels, *scores), delong_difference(labels, *scores[::-1])
-    assert one.estimate.value == pytest.approx(-two.estimate.value)
+    assert one.value == pytest.approx(-two.value)
     assert one.p == pytest.approx(two.p)
     assert one.as_dict()["method"] == "paired DeLong, Welch's t"
 
@@ -169,9 +169,9 @@ def test_difference_changes_sign_with_the_order():
 def test_a_difference_without_a_variance_has_no_p_value():
     # Complete separation against constant scores: every placement differs by exactly one half.
     found = delong_difference([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], [0.5] * 4)
-    assert found.estimate.value == 0.5
+    assert found.value == 0.5
     assert found.p is None
-    assert found.estimate.reason is not None
+    assert found.reason is not None
     assert delong_difference([0, 0, 1], [0.1, 0.2, 0.15], [0.2, 0.3, 0.1]).p is None
 
 
@@ -221,11 +221,9 @@ def test_few_patients_of_a_label_are_given_welchs_t_on_the_placements():
     error = math.sqrt(positive.var(ddof=1) / len(positive) + negative.var(ddof=1) / len(negative))
     found = delong_difference(labels, first, second, confidence=0.9)
     degrees = slow_degrees(labels, first, second)
-    assert found.estimate.ci_high == pytest.approx(
-        found.estimate.value + stats.t.ppf(0.95, degrees) * error
-    )
-    assert found.p == pytest.approx(2 * stats.t.sf(abs(found.estimate.value) / error, degrees))
-    assert found.estimate.method == "paired DeLong, Welch's t"
+    assert found.ci_high == pytest.approx(found.value + stats.t.ppf(0.95, degrees) * error)
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(found.value) / error, degrees))
+    assert found.method == "paired DeLong, Welch's t"
 
     area = delong_auc(labels, first)
     reach = stats.t.ppf(0.975, slow_degrees(labels, first)) * math.sqrt(area.variance)
@@ -242,7 +240,7 @@ def test_the_normal_quantile_stands_from_30_patients_of_each_label_on(n_positive
     labels = np.repeat([1, 0], [n_positive, 60])
     first, second = labels + rng.standard_normal((2, len(labels)))
     area, difference = delong_auc(labels, first), delong_difference(labels, first, second)
-    for method in (area.estimate.method, difference.estimate.method):
+    for method in (area.estimate.method, difference.method):
         assert method.endswith("Welch's t") == few
     reach = (logit(area.estimate.ci_high) - logit(area.estimate.value)) * (
         area.estimate.value * (1 - area.estimate.value)

@@ -24,9 +24,9 @@ def test_difference_standard_error_and_p_are_those_of_another_package(
     z, p, *_, auc_first, auc_second, facts = Delong_test(positive.astype(int), first, second)
     ours = delong_difference(positive, first[None], second[None])
     assert facts["method"] == "delong"
-    assert ours.estimate.value == pytest.approx(auc_first - auc_second, abs=1e-12)
+    assert ours.value == pytest.approx(auc_first - auc_second, abs=1e-12)
     assert ours.p == pytest.approx(p, rel=1e-9)
-    assert ours.estimate.ci_high is not None
+    assert ours.ci_high is not None
     half = 1.959963984540054 * math.sqrt(facts["var_diff"])
-    assert ours.estimate.ci_high - ours.estimate.value == pytest.approx(half, rel=1e-9)
+    assert ours.ci_high - ours.value == pytest.approx(half, rel=1e-9)
     assert abs(z) == pytest.approx(abs(auc_first - auc_second) / math.sqrt(facts["var_diff"]))

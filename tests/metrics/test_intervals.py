@@ -158,9 +158,9 @@ def test_bootstrap_says_why_it_has_no_interval():
 
 
 def test_an_estimate_is_never_nan_and_never_silent():
-    with pytest.raises(EvaluationError, match="finite"):
+    with pytest.raises(ValueError, match="finite"):
         Estimate(value=float("nan"), ci_low=0, ci_high=1, n=3, method="none")
-    with pytest.raises(EvaluationError, match="reason"):
+    with pytest.raises(ValueError, match="reason"):
         Estimate(value=None, ci_low=None, ci_high=None, n=3, method="none")
 
 

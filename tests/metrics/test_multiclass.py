@@ -20,6 +20,7 @@ from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.delong import delong_auc
 from mri_transfer.metrics.intervals import exact_proportion, resample_patients, square_and_add
 from mri_transfer.metrics.multiclass import _mean_proportion, multiclass_metrics
+from tests.plain import plain
 
 CLASSES = ("CN", "MCI", "AD")
 
@@ -42,8 +43,10 @@ def draw(seed=0, counts=(30, 20, 14), repeats=2, effect=1.2, levels=None):
 
 
 def metrics(labels, probabilities, classes=CLASSES, n_samples=50, **settings):
-    return multiclass_metrics(
-        labels, probabilities, classes, n_samples=n_samples, rng=generator, **settings
+    return plain(
+        multiclass_metrics(
+            labels, probabilities, classes, n_samples=n_samples, rng=generator, **settings
+        )
     )
 
 

@@ -15,7 +15,7 @@ CALLED = [1, 1, 0, 1, 0, 0, 0, 0]
 
 def test_confusion_and_rates_by_hand():
     counts = confusion(LABELS, CALLED)
-    assert counts.matrix() == [[4.0, 1.0], [1.0, 2.0]]
+    assert counts.matrix() == ((4.0, 1.0), (1.0, 2.0))
     found = {name: estimate.value for name, estimate in rates(counts).items()}
     assert found == pytest.approx(
         {
@@ -32,7 +32,7 @@ def test_confusion_and_rates_by_hand():
 def test_repeats_are_averaged_and_patients_counted_once():
     other = [1, 0, 0, 0, 0, 0, 0, 0]
     counts = confusion(LABELS, [CALLED, other])
-    assert counts.matrix() == [[4.5, 0.5], [1.5, 1.5]]
+    assert counts.matrix() == ((4.5, 0.5), (1.5, 1.5))
     assert counts.n == 8
     found = rates(counts)
     assert found["sensitivity"] == exact_proportion(1.5, 3)

@@ -184,11 +184,11 @@ def test_constant_scores_give_one_point_without_a_band():
     assert found["ici"].value == pytest.approx(0.25, abs=1e-4)
     assert found["ici"].ci_low is None
     assert "same value" in found["ici"].reason
-    assert curve.as_dict()["reason"]
+    assert curve.reason
 
 
 def test_documents_are_plain():
-    entry = smooth(*cohort())[0].as_dict()
+    entry = smooth(*cohort())[0].model_dump(mode="json")
     assert list(entry) == ["predicted", "observed", "ci_low", "ci_high", "method"]
     assert all(type(value) is float for value in entry["observed"] + entry["ci_low"])
     assert "200" in entry["method"]

@@ -27,13 +27,13 @@ def test_the_package_offers_what_its_docstring_lists() -> None:
 def test_results_are_tables(own: Workspace) -> None:
     run = mri_transfer.load_run(own.root, cache=own.cache)
     scores = run.predictions()
-    assert len(scores) == 2 * run.evaluation.document["n_patients"]
+    assert len(scores) == 2 * run.evaluation.n_patients
     assert len(run.predictions("slices")) > len(scores)
     assert set(run.folds()["patient_id"]) == set(scores["patient_id"])
     assert run.excluded().empty
     assert run.report.is_file()
     assert list(run.manifest.scans["scan_id"]) == list(run.features().scan_ids)
-    auc = run.evaluation.document["patient"]["auc"]["value"]
+    auc = run.evaluation.patient.auc.value
     assert f"{auc:.3f}" in run._repr_html_()
 
 

@@ -241,7 +241,7 @@ def test_three_classes_reach_the_report_and_two_names_of_one_person_are_found(
     document = json.loads(workspace.evaluation.read_text())
     assert document["classes"]
     assert document["negative_label"] == "not AD"
-    assert [check["check"] for check in outcome.failed_checks] == ["one_person_one_name"]
+    assert [check.check for check in outcome.failed_checks] == ["one_person_one_name"]
     assert "MCI" in workspace.report.read_text(encoding="utf-8")
 
 

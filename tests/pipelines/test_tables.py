@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from mri_transfer.errors import RunFolderError
-from mri_transfer.evaluation import Evaluation
-from mri_transfer.evaluation.audit import Audit
+from mri_transfer.evaluation import EvaluationDocument
+from mri_transfer.evaluation.audit import AuditDocument
 from pipelines.stages.tables import write_tables
 from pipelines.workspace import Workspace
 from tests.documents import ODD_NAME, audit_document, bare_audit_document, evaluation_document
@@ -21,8 +21,8 @@ R_TYPES = {"logical": "boolean", "integer": "Int64", "numeric": "float64", "char
 def workspace(tmp_path: Path) -> Workspace:
     """A run that has come as far as its audit."""
     made = Workspace(root=tmp_path / "run", cache=tmp_path / "cache")
-    Evaluation(document=evaluation_document()).write(made.evaluation)
-    Audit(content=audit_document()).write(made.audit)
+    EvaluationDocument.model_validate(evaluation_document()).write(made.evaluation)
+    AuditDocument.model_validate(audit_document()).write(made.audit)
     return made
 
 
@@ -81,7 +81,7 @@ def test_tables_that_the_run_no_longer_has_are_removed(workspace: Workspace) -> 
     write_tables(workspace)
     own = workspace.tables / "notes.csv"
     own.write_text("mine\n")
-    Audit(content=bare_audit_document()).write(workspace.audit)
+    AuditDocument.model_validate(bare_audit_document()).write(workspace.audit)
     assert (workspace.tables / "robustness.csv").exists()
     written = write_tables(workspace)
     assert not (workspace.tables / "robustness.csv").exists()

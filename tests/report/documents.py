@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from typing import Any, get_type_hints
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter
 
-from mri_transfer.report import ReportInputs
+from mri_transfer.evaluation import EvaluationDocument
+from mri_transfer.evaluation.audit import AuditDocument
+from mri_transfer.explain.document import ExplanationDocument
+from mri_transfer.metrics.intervals import Estimate
+from mri_transfer.models.heads import HeadSpec
+from mri_transfer.report import ReportInputs, ReportSettings
 
 METRIC_NAMES = (
     "auc", "auc_bootstrap", "average_precision", "balanced_accuracy", "accuracy", "sensitivity",
@@ -471,11 +478,12 @@ def make_learning_curve() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def make_explanation(**changes: Any) -> dict[str, Any]:
-    """Return the content of `explanation.json`."""
+def make_explanation(**changes: Any) -> ExplanationDocument:
+    """Return the content of `explanation.json`, of a run with maps."""
     check = {"check": "repeats", "what": "heads agree", "expected": "above 0.5"}
     document = {
         "positive_label": "AD", "labels": {"AD": 20, "CN": 20}, "n_patients": 40,
+        "n_repeats": 2, "n_scans": 40, "confidence": 0.95, "settings": {},
         "unit": "log-odds per 100 ml", "grid_affine": np.diag([4.0, 4, 4, 1]).tolist(),
         "space": {"name": "x", "mni": False, "turned": {"the head's right is left": 40}},
         "groups": [
@@ -511,7 +519,72 @@ def make_explanation(**changes: Any) -> dict[str, Any]:
             ],
         },
     }  # fmt: skip
-    return document | changes
+    return ExplanationDocument.model_validate(document | changes)
+
+
+def evaluation_of(**changes: Any) -> EvaluationDocument:
+    """Return the made-up evaluation with some values exchanged, each where it stands.
+
+    Baselines are replaced as a whole; of a figure its value and limits are enough.
+    """
+    base = make_evaluation()
+    if "baselines" in changes:
+        base["baselines"] = {name: make_baseline(0.6, 0.1, 0.5) for name in changes["baselines"]}
+    return EvaluationDocument.model_validate(_exchanged(base, changes))
+
+
+def _exchanged(base: Any, changes: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(changes, dict):
+        return changes
+    return {**base, **{name: _exchanged(base.get(name), one) for name, one in changes.items()}}
+
+
+def audit_of(**changes: Any) -> AuditDocument:
+    """Return the made-up audit with some of its parts exchanged."""
+    return AuditDocument.model_validate({**make_audit(), **changes})
+
+
+def audit_with(slice_accuracy: dict[str, float]) -> AuditDocument:
+    """Return the audit with the arms named, of these slice accuracies."""
+    leakage = make_leakage()
+    arm = leakage["arms"]["patient_split_true_labels"]
+    leakage["arms"] = {
+        name: {**arm, "slice_accuracy": entry(value, 0.05)}
+        for name, value in slice_accuracy.items()
+    }
+    return audit_of(leakage=leakage)
+
+
+def estimate_of(value: float | None, half: float | None = 0.05) -> Estimate:
+    """Return an estimate with a symmetrical interval, or without one."""
+    low, high = (None, None) if value is None or half is None else (value - half, value + half)
+    reason = "too few" if low is None else None
+    return Estimate(value=value, ci_low=low, ci_high=high, n=9, method="made up", reason=reason)
+
+
+def replaced(inputs: Any, **changes: Any) -> Any:
+    """Return inputs with parts exchanged; documents and settings may be given as plain values."""
+    models = {"evaluation": EvaluationDocument, "audit": AuditDocument}
+    for name, model in models.items():
+        if isinstance(changes.get(name), dict):
+            changes[name] = model.model_validate(changes[name])
+    if "config" in changes:
+        changes["settings"] = settings_of(changes.pop("config"))
+    return dataclasses.replace(inputs, **changes)
+
+
+def settings_of(config: dict[str, Any]) -> ReportSettings:
+    """Return settings of which some sections are given; the others keep their defaults."""
+    kinds = get_type_hints(ReportSettings)
+    named = {name: config[name] for name in kinds.keys() & config.keys()}
+    if "heads" in named:
+        named["heads"] = TypeAdapter(HeadSpec).validate_python({"kind": "linear", **named["heads"]})
+    found = {
+        name: TypeAdapter(kinds[name]).validate_python(value) if isinstance(value, dict) else value
+        for name, value in named.items()
+    }
+    orientation = config.get("report", {}).get("orientation", "neurological")
+    return ReportSettings(**found, orientation=orientation, every=config)
 
 
 def make_inputs(n_patients: int = 40, n_repeats: int = 2) -> ReportInputs:
@@ -551,18 +624,20 @@ def make_inputs(n_patients: int = 40, n_repeats: int = 2) -> ReportInputs:
     )
     return ReportInputs(
         title="Alzheimer's disease on OASIS-1",
-        evaluation=make_evaluation(n_patients, n_repeats),
-        audit=make_audit(),
+        evaluation=EvaluationDocument.model_validate(make_evaluation(n_patients, n_repeats)),
+        audit=AuditDocument.model_validate(make_audit()),
         patients=patients,
         excluded=excluded,
         patient_scores=pd.DataFrame(rows, columns=columns),
         slice_scores=slices,
-        config={
-            "seed": 7,
-            "slices": {"n_slices": 32, "percentiles": [0.5, 99.5], "window_mm": None},
-            "trunk": {"name": "vgg16", "weights": "imagenet"},
-            "heads": {"kind": "linear", "class_weights": True},
-        },
+        settings=settings_of(
+            {
+                "seed": 7,
+                "slices": {"n_slices": 32, "percentiles": [0.5, 99.5], "window_mm": None},
+                "trunk": {"name": "vgg16", "weights": "imagenet"},
+                "heads": {"kind": "linear", "balanced": True},
+            }
+        ),
         provenance={
             "versions": {"mri-transfer": "0.1.0", "torch": "2.6.0"},
             "git_commit": "0123abcd",

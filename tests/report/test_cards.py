@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from mri_transfer.report.pages.cards import (
 )
 from mri_transfer.report.pages.data_questions import SUPPLY, data_questions
 from mri_transfer.report.render.markdown import Markdown, escaped, markdown_table
-from tests.report.documents import entry, make_inputs
+from tests.report.documents import entry, make_inputs, replaced
 
 EVIL = (
     "<script>alert(1)</script>", "[a](javascript:alert(1))", "# big", "a | b", "---\nlicense: mit",
@@ -49,7 +48,7 @@ def body_of(card: str) -> str:
 
 def renamed(inputs: ReportInputs, name: str) -> ReportInputs:
     """Return inputs in which whatever a manifest may hold is called `name`."""
-    evaluation = copy.deepcopy(dict(inputs.evaluation))
+    evaluation = copy.deepcopy(dict(inputs.evaluation.plain()))
     positive = evaluation["positive_label"]
     evaluation["positive_label"] = name
     evaluation["caveats"] = [{"code": "small_sample", "text": f"Few are labelled {name}"}]
@@ -58,14 +57,13 @@ def renamed(inputs: ReportInputs, name: str) -> ReportInputs:
     patients = inputs.patients.assign(site=name, **{name: "x"})
     patients["label"] = patients["label"].replace(positive, name)
     scores = inputs.patient_scores.replace({"label": positive, "predicted": positive}, name)
-    return dataclasses.replace(
+    return replaced(
         inputs,
         title=name,
         evaluation=evaluation,
         patients=patients,
         patient_scores=scores,
         excluded=inputs.excluded.assign(reason=name),
-        config={**inputs.config, "heads": {"kind": name}},
     )
 
 
@@ -82,13 +80,13 @@ def cards_of(inputs: ReportInputs) -> tuple[str, str]:
 def test_the_hub_reads_each_figure_with_its_interval(inputs: ReportInputs) -> None:
     card = ModelCard(cards_of(inputs)[0])
     figures = {result.metric_type: result for result in card.data.eval_results}
-    auc = inputs.evaluation["patient"]["auc"]
+    auc = inputs.evaluation.plain()["patient"]["auc"]
     assert figures["roc_auc"].metric_value == pytest.approx(auc["value"], abs=5e-5)
     assert figures["roc_auc"].metric_args["ci_low"] == pytest.approx(auc["ci_low"], abs=5e-5)
     assert figures["roc_auc"].metric_args["ci_high"] == pytest.approx(auc["ci_high"], abs=5e-5)
-    assert figures["roc_auc"].metric_args["confidence"] == inputs.evaluation["confidence"]
+    assert figures["roc_auc"].metric_args["confidence"] == inputs.evaluation.plain()["confidence"]
     assert figures["recall"].metric_value == pytest.approx(
-        inputs.evaluation["patient"]["sensitivity"]["value"], abs=5e-5
+        inputs.evaluation.plain()["patient"]["sensitivity"]["value"], abs=5e-5
     )
     assert card.data.license == "unknown"
     assert card.data.datasets is None
@@ -98,11 +96,10 @@ def test_the_hub_reads_each_figure_with_its_interval(inputs: ReportInputs) -> No
 def test_a_figure_that_is_not_defined_is_left_to_the_text_with_its_reason(
     inputs: ReportInputs,
 ) -> None:
-    evaluation = copy.deepcopy(dict(inputs.evaluation))
+    evaluation = copy.deepcopy(dict(inputs.evaluation.plain()))
     evaluation["patient"]["auc"] = entry(None, reason="one label only")
-    evaluation["patient"]["ppv"] = {"value": 0.5, "ci_low": None, "ci_high": None,
-                                    "reason": "too few calls"}  # fmt: skip
-    text = cards_of(dataclasses.replace(inputs, evaluation=evaluation))[0]
+    evaluation["patient"]["ppv"] |= {"ci_low": None, "ci_high": None, "reason": "too few calls"}
+    text = cards_of(replaced(inputs, evaluation=evaluation))[0]
     results = ModelCard(text).data.eval_results
     figures = {result.metric_type: result for result in results}
     assert "roc_auc" not in figures
@@ -111,8 +108,8 @@ def test_a_figure_that_is_not_defined_is_left_to_the_text_with_its_reason(
 
 
 def test_a_synthetic_cohort_is_called_so_in_fields_and_text(inputs: ReportInputs) -> None:
-    evaluation = {**inputs.evaluation, "synthetic": True}
-    model, data = cards_of(dataclasses.replace(inputs, evaluation=evaluation))
+    evaluation = {**inputs.evaluation.plain(), "synthetic": True}
+    model, data = cards_of(replaced(inputs, evaluation=evaluation))
     assert "synthetic" in ModelCard(model).data.tags
     assert "synthetic" in DatasetCard(data).data.tags
     assert "Synthetic cohort." in body_of(model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import itertools
 import re
@@ -13,19 +12,27 @@ import pytest
 
 from mri_transfer.evaluation import caveats as evaluation_caveats
 from mri_transfer.evaluation.notices import study_notices
+from mri_transfer.evaluation.results import Caveat
 from mri_transfer.report import ReportInputs
 from mri_transfer.report import caveats as report_caveats
 from mri_transfer.report.caveats import GRAVITY, rank_caveats, run_caveats
-from tests.report.documents import make_audit, make_check, make_inputs, make_shortcut
+from tests.report.documents import (
+    make_audit,
+    make_check,
+    make_inputs,
+    make_shortcut,
+    replaced,
+    unknown_site,
+)
 
 
 def ranked(*codes: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Rank caveats whose texts are their codes."""
-    return rank_caveats([{"code": code, "text": code} for code in codes])
+    return rank_caveats([Caveat(code=code, text=code) for code in codes])
 
 
 def codes(inputs: ReportInputs) -> list[str]:
-    return [caveat["code"] for caveat in run_caveats(inputs)]
+    return [caveat.code for caveat in run_caveats(inputs)]
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +41,11 @@ def clean() -> ReportInputs:
     inputs = make_inputs()
     audit = {
         **make_audit(),
-        "duplicates": {"identical_files": [], "pairs": []},
+        "duplicates": {**make_audit()["duplicates"], "identical_files": [], "pairs": []},
         "checks": [make_check("folds_partition")],
-        "shortcuts": {"covariates": [make_shortcut()]},
+        "shortcuts": {"n_folds": 5, "n_permutations": 100, "covariates": [make_shortcut()]},
     }
-    return dataclasses.replace(inputs, audit=audit)
+    return replaced(inputs, audit=audit)
 
 
 def test_every_caveat_has_a_gravity_with_a_reason_and_every_gravity_a_caveat() -> None:
@@ -49,6 +56,9 @@ def test_every_caveat_has_a_gravity_with_a_reason_and_every_gravity_a_caveat() -
     assert len(set(ranks)) == len(ranks)
     assert ranks == sorted(ranks, reverse=True)
     assert all(gravity.reason and gravity.subject for gravity in GRAVITY.values())
+
+
+PAIR = make_audit()["duplicates"]["pairs"][0]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +110,7 @@ def test_no_caveat_is_lost_and_an_unknown_one_is_read_among_the_rest() -> None:
 
 
 def test_a_text_that_stands_twice_is_shown_once() -> None:
-    twice = [{"code": "small_sample", "text": "few"}, {"code": "wide_interval", "text": "few"}]
+    twice = [Caveat(code=code, text="few") for code in ("small_sample", "wide_interval")]
     assert rank_caveats(twice) == (("few",), ())
 
 
@@ -114,25 +124,27 @@ def test_nothing_is_said_of_a_run_where_nothing_is_wrong(clean: ReportInputs) ->
         ("checks", [], "not_audited"),
         ("checks", [make_check("folds_partition", {"fold": 1})], "checks_failed"),
         ("checks", [make_check("folds_partition", n_checked=0)], "checks_failed"),
-        ("duplicates", {"pairs": [{"across_patients": True}]}, "patients_alike"),
-        ("duplicates", {"pairs": [{"across_patients": False}]}, None),
+        ("duplicates", {"pairs": [{**PAIR, "across_patients": True}]}, "patients_alike"),
+        ("duplicates", {"pairs": [{**PAIR, "across_patients": False}]}, None),
         ("duplicates", {"identical_files": [["a", "b"]]}, "identical_files"),
-        ("shortcuts", {"covariates": [{"covariate": "site", "verdict": "possible"}]},
+        ("shortcuts", {"covariates": [{**unknown_site(), "verdict": "possible"}]},
          "shortcut_possible"),
-        ("shortcuts", {"covariates": [{"covariate": "site", "verdict": "confounded"}]},
+        ("shortcuts", {"covariates": [{**unknown_site(), "verdict": "confounded"}]},
          "shortcut_possible"),
-        ("shortcuts", {"covariates": [{"covariate": "site", "verdict": "readable"}]}, None),
+        ("shortcuts", {"covariates": [{**unknown_site(), "verdict": "readable"}]}, None),
     ],
 )  # fmt: skip
 def test_what_the_audit_finds_raises_its_own_caveat(
     clean: ReportInputs, part: str, value: Any, code: str | None
 ) -> None:
-    found = codes(dataclasses.replace(clean, audit={**(clean.audit or {}), part: value}))
+    audit = clean.audit.plain()
+    audit[part] = {**audit[part], **value} if isinstance(value, dict) else value
+    found = codes(replaced(clean, audit=audit))
     assert found == ([code] if code else [])
 
 
 def test_a_run_without_audit_says_so(clean: ReportInputs) -> None:
-    assert codes(dataclasses.replace(clean, audit=None)) == ["not_audited"]
+    assert codes(replaced(clean, audit=None)) == ["not_audited"]
 
 
 @pytest.mark.parametrize(("n", "said"), [(7, False), (8, True)])
@@ -143,9 +155,9 @@ def test_calls_that_change_between_repeats_are_told_from_a_fifth_on(
     changed = sorted(scores["patient_id"].unique())[:n]
     at = scores["patient_id"].isin(changed) & (scores["repeat"] == 1)
     scores.loc[at, "predicted"] = scores.loc[at, "predicted"].map({"AD": "CN", "CN": "AD"})
-    found = run_caveats(dataclasses.replace(clean, patient_scores=scores))
-    assert [caveat["code"] for caveat in found] == (["unsteady_calls"] if said else [])
-    assert not said or found[0]["text"].startswith("8 of 40 patients")
+    found = run_caveats(replaced(clean, patient_scores=scores))
+    assert [caveat.code for caveat in found] == (["unsteady_calls"] if said else [])
+    assert not said or found[0].text.startswith("8 of 40 patients")
 
 
 @pytest.mark.parametrize(("n", "said"), [(4, False), (5, True)])
@@ -153,5 +165,5 @@ def test_exclusions_are_told_from_a_tenth_of_the_scans_on(
     clean: ReportInputs, n: int, said: bool
 ) -> None:
     excluded = pd.concat([clean.excluded.iloc[:1]] * n)
-    found = codes(dataclasses.replace(clean, excluded=excluded))
+    found = codes(replaced(clean, excluded=excluded))
     assert found == (["many_excluded"] if said else [])

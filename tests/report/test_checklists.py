@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 import string
@@ -28,7 +27,7 @@ from mri_transfer.report.checklists import (
 from mri_transfer.report.compose import SECTIONS
 from mri_transfer.report.sections.checklists import checklists_section
 from pipelines.workspace import Workspace
-from tests.report.documents import make_full_audit, make_inputs
+from tests.report.documents import make_full_audit, make_inputs, replaced
 
 SECTION_IDS = (
     "flow", "baseline", "data", "preparation", "model", "training", "discrimination",
@@ -61,13 +60,13 @@ def full_inputs(**changes: Any) -> ReportInputs:
     """Return inputs of a run in which every condition holds."""
     inputs = _made_up()
     patients = inputs.patients.assign(site=["one", "two"] * 4, cdr=[0.0] * 4 + [0.5] * 4)
-    config = {**inputs.config, "heads": {"balanced": True}, "quality": {"keep": ["scan"]}}
+    config = {**inputs.settings.every, "heads": {"balanced": True}, "quality": {"keep": ["scan"]}}
     explanation = object.__new__(Explanation)
     values = {
         "patients": patients, "config": config, "artefacts": ARTEFACTS,
         "explanation": explanation, "audit": make_full_audit(),
     }  # fmt: skip
-    return dataclasses.replace(inputs, **{**values, **changes})
+    return replaced(inputs, **{**values, **changes})
 
 
 def full_sections(**blocks: tuple[Block, ...]) -> dict[str, Section]:
@@ -200,15 +199,20 @@ def test_what_a_section_shows() -> None:
 def _without(name: str) -> ReportInputs:
     """Return inputs in which one condition does not hold."""
     full = full_inputs()
-    patients, config, evaluation = full.patients, full.config, full.evaluation
+    patients, config, evaluation = full.patients, full.settings.every, full.evaluation.plain()
     changes: dict[str, dict[str, Any]] = {
         "age_or_sex_known": {"patients": patients.assign(age=float("nan"), sex="")},
         "explained": {"explanation": None},
-        "robustness_tested": {"audit": {**(full.audit or {}), "robustness": []}},
+        "robustness_tested": {"audit": {**full.audit.plain(), "robustness": []}},
         "scans_kept_by_hand": {"config": {**config, "quality": {"keep": []}}},
         "several_sites": {"patients": patients.assign(site="one")},
         "severity_known": {"patients": patients.drop(columns="cdr")},
-        "subgroups_measured": {"evaluation": {**evaluation, "subgroups": {"rows": [], "gaps": []}}},
+        "subgroups_measured": {
+            "evaluation": {
+                **evaluation,
+                "subgroups": {"rows": [], "gaps": {"rows": [], "note": ""}},
+            }
+        },
         "weighted_labels": {"config": {**config, "heads": {"balanced": False}}},
     }
     return full_inputs(**changes[name])

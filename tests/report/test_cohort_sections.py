@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import warnings
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ from mri_transfer.report.sections.preparation import preparation_section
 from mri_transfer.report.sections.reproducibility import reproducibility_section
 from mri_transfer.report.sections.training import training_section
 from mri_transfer.report.tables.cohort import cohort_table, fold_tables, label_names, missing_table
-from tests.report.documents import make_inputs
+from tests.report.documents import make_inputs, replaced
 
 SECTIONS = (
     flow_section, baseline_section, data_section, preparation_section, training_section,
@@ -80,13 +79,13 @@ def small_inputs(**changes: Any) -> ReportInputs:
         index=pd.Index(ids, name="patient_id"),
     )
     base = make_inputs()
-    evaluation = dict(base.evaluation) | {"n_patients": 6, "n_positive": 3, "n_scans": 8}
+    evaluation = dict(base.evaluation.plain()) | {"n_patients": 6, "n_positive": 3, "n_scans": 8}
     scores = pd.DataFrame(
         [(0, i % 2, p, patients["label"][p], 0.5, "CN", 32) for i, p in enumerate(ids)],
         columns=["repeat", "fold", "patient_id", "label", "score", "predicted", "n_slices"],
     )
     scans = [(f"{p}1", p) for p in ids] + [("a2", "a"), ("d2", "d")]
-    return dataclasses.replace(
+    return replaced(
         base,
         **{
             "evaluation": evaluation,
@@ -169,9 +168,7 @@ def test_patients_that_are_used_but_not_scored_are_shown_as_not_evaluated() -> N
     inputs = small_inputs()
     scores = inputs.patient_scores[inputs.patient_scores["patient_id"] != "f"]
     rows = cells(
-        tables(flow_section(dataclasses.replace(inputs, patient_scores=scores)))[
-            "The flow in numbers"
-        ]
+        tables(flow_section(replaced(inputs, patient_scores=scores)))["The flow in numbers"]
     )
     assert rows["Not evaluated"] == ("1 scan of 1 patient",)
     assert rows["Evaluated"][0].startswith("7 scans of 5 patients")
@@ -223,11 +220,11 @@ def test_folds_have_a_column_each_and_every_patient_once() -> None:
 def test_three_classes_have_a_column_each_and_the_difference_names_the_two() -> None:
     inputs = small_inputs()
     patients = inputs.patients.assign(label=["CN", "CN", "MCI", "MCI", "AD", "AD"])
-    inputs = dataclasses.replace(
+    inputs = replaced(
         inputs,
         patients=patients,
-        config={**inputs.config, "labels": {"classes": ["CN", "MCI", "AD"]}},
-        evaluation={**inputs.evaluation, "negative_label": "not AD"},
+        config={**inputs.settings.every, "labels": {"classes": ["CN", "MCI", "AD"]}},
+        evaluation={**inputs.evaluation.plain(), "negative_label": "not AD"},
     )
     assert label_names(inputs) == ("CN", "MCI", "AD")
     table = cohort_table(inputs)
@@ -251,7 +248,7 @@ def test_standardised_differences_are_those_of_tableone() -> None:
         index=pd.Index([f"OAS{i:04d}" for i in range(40)], name="patient_id"),
     )
     base = make_inputs()
-    rows = cells(cohort_table(dataclasses.replace(base, patients=patients)))
+    rows = cells(cohort_table(replaced(base, patients=patients)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own use of pandas
         made = TableOne(
@@ -303,12 +300,12 @@ def test_a_column_that_tells_the_label_is_named() -> None:
     inputs = make_inputs()
     rating = np.where(inputs.patients["label"] == "AD", 0.5, 0.0)
     rating[-1] = 1.0
-    told = data_section(dataclasses.replace(inputs, patients=inputs.patients.assign(cdr=rating)))
+    told = data_section(replaced(inputs, patients=inputs.patients.assign(cdr=rating)))
     assert cells(tables(told)["Patients by CDR and label"]) == {
         "0.0": ("20", "0"), "0.5": ("0", "19"), "1.0": ("0", "1"),
     }  # fmt: skip
     rating[0] = 0.5
-    other = data_section(dataclasses.replace(inputs, patients=inputs.patients.assign(cdr=rating)))
+    other = data_section(replaced(inputs, patients=inputs.patients.assign(cdr=rating)))
     assert "No column of the manifest tells the label of every patient." in texts(other, "missing")
 
 
@@ -370,15 +367,16 @@ def test_duplicates_across_patients_are_a_fault() -> None:
     section = preparation_section(make_inputs())
     (said,) = texts(section, "fault")
     assert said == "1 pair of scans look like one; 1 of them under two patients' names."
-    unlike = {"kind": "sessions that differ", "across_patients": False}
     inputs = make_inputs()
-    audit = {**inputs.audit, "duplicates": {"pairs": [unlike]}}
-    section = preparation_section(dataclasses.replace(inputs, audit=audit))
+    audit = inputs.audit.plain()
+    (pair,) = audit["duplicates"]["pairs"]
+    pair |= {"kind": "sessions that differ", "across_patients": False}
+    section = preparation_section(replaced(inputs, audit=audit))
     (said,) = texts(section, "fault")
     assert said.startswith("0 pairs of scans look like one; 0 of them")
     assert said.endswith("1 pair of scans under one patient id do not look like one brain: one id, "
                          "two people?")  # fmt: skip
-    without = dataclasses.replace(make_inputs(), audit=None)
+    without = replaced(make_inputs(), audit=None)
     assert any(
         "audit was not run" in text for text in texts(preparation_section(without), "missing")
     )
@@ -432,7 +430,7 @@ def test_reproducibility_shows_commands_digests_and_every_setting() -> None:
         "mri-transfer": ("0.1.0",), "seed": ("0",), "git commit": ("not recorded",),
     }  # fmt: skip
     (settings,) = [block for block in walk(section.blocks) if isinstance(block, Facts)]
-    assert settings.content == inputs.config
+    assert settings.content == inputs.settings.every
 
 
 def test_what_is_not_recorded_is_said() -> None:
@@ -458,9 +456,9 @@ def test_sections_are_the_same_twice_and_their_tables_even(make: Any) -> None:
 def test_bare_inputs_are_no_fault(make: Any) -> None:
     """No quality, folds, scans, audit, settings or provenance, and four patients."""
     base = make_inputs(n_patients=4)
-    inputs = dataclasses.replace(
+    inputs = replaced(
         base, audit=None, config={}, provenance={}, evaluation={
-            **base.evaluation, "choices": None, "n_scans": None, "n_slices": None,
+            **base.evaluation.plain(), "choices": [], "n_scans": None, "n_slices": None,
         }, patients=base.patients[["label"]], slice_scores=base.slice_scores,
     )  # fmt: skip
     assert make(inputs).blocks
@@ -470,5 +468,5 @@ def test_bare_inputs_are_no_fault(make: Any) -> None:
 def test_names_of_levels_and_scans_reach_drawings_as_text(make: Any) -> None:
     inputs = small_inputs()
     patients = inputs.patients.assign(site=HOSTILE, label=inputs.patients["label"] + HOSTILE)
-    for block in make(dataclasses.replace(inputs, patients=patients, excluded=LEFT_OUT)).blocks:
+    for block in make(replaced(inputs, patients=patients, excluded=LEFT_OUT)).blocks:
         assert not isinstance(block, Figure) or "<script" not in block.svg

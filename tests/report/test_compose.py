@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -31,6 +30,7 @@ from tests.report.documents import (
     make_classes,
     make_full_audit,
     make_inputs,
+    replaced,
 )
 
 ORDER = (
@@ -44,8 +44,8 @@ ORDER = (
 @pytest.fixture(scope="module")
 def inputs() -> ReportInputs:
     inputs = make_inputs()
-    evaluation = {**inputs.evaluation, "classes": make_classes()}
-    return dataclasses.replace(inputs, evaluation=evaluation, audit=make_full_audit())
+    evaluation = {**inputs.evaluation.plain(), "classes": make_classes()}
+    return replaced(inputs, evaluation=evaluation, audit=make_full_audit())
 
 
 @pytest.fixture(scope="module")
@@ -80,17 +80,13 @@ def test_every_section_has_a_title_a_short_name_and_something_to_say(report: Rep
 
 def test_a_bare_run_still_has_every_section(inputs: ReportInputs) -> None:
     evaluation = {
-        **inputs.evaluation, "slice": {}, "per_repeat": [], "per_fold": [], "baselines": {},
-        "caveats": [],
+        **inputs.evaluation.plain(), "caveats": [], "classes": None,
         "patient": {name: entry(None, reason="one label only")
-                    for name in inputs.evaluation["patient"]},
-        **dict.fromkeys(
-            ("roc", "calibration", "confusion", "brier_parts", "decision_curve",
-             "operating_points", "predictive_values", "precision", "subgroups", "age_matched",
-             "failures", "choices", "classes", "image_value")
-        ),
+                    for name in inputs.evaluation.plain()["patient"]},
+        "baselines": {}, "image_value": {}, "per_repeat": [], "per_fold": [], "choices": [],
+        "operating_points": [], "predictive_values": [], "failures": [],
     }  # fmt: skip
-    bare = dataclasses.replace(
+    bare = replaced(
         inputs, evaluation=evaluation, audit=None, config={}, provenance={},
         patient_scores=inputs.patient_scores.iloc[:0], slice_scores=inputs.slice_scores.iloc[:0],
         excluded=inputs.excluded.iloc[:0], patients=inputs.patients[["label"]],
@@ -159,8 +155,8 @@ def test_every_builder_is_named_after_its_section(report: Report) -> None:
 
 
 def front(inputs: ReportInputs, **changes: Any) -> Any:
-    evaluation = {**inputs.evaluation, **changes}
-    return compose_front(dataclasses.replace(inputs, evaluation=evaluation))
+    evaluation = {**inputs.evaluation.plain(), **changes}
+    return compose_front(replaced(inputs, evaluation=evaluation))
 
 
 def test_first_screen_answers_with_its_interval(inputs: ReportInputs) -> None:
@@ -177,13 +173,13 @@ def test_first_screen_compares_with_covariates_and_not_with_a_reading_of_the_ima
     inputs: ReportInputs,
 ) -> None:
     assert "from the patients' table (age + nwbv) reaches 0.74" in front(inputs).comparison
-    only = {"intensity histogram": inputs.evaluation["baselines"]["intensity histogram"]}
+    only = {"intensity histogram": inputs.evaluation.plain()["baselines"]["intensity histogram"]}
     assert front(inputs, baselines=only).comparison == ""
 
 
 def test_caveats_of_evaluation_and_run_are_ranked_together(inputs: ReportInputs) -> None:
     shown = front(inputs)
-    few, site = (caveat["text"] for caveat in inputs.evaluation["caveats"])
+    few, site = (caveat["text"] for caveat in inputs.evaluation.plain()["caveats"])
     assert shown.top_caveats[0].startswith("1 pair of scans of different patients look like one")
     assert shown.top_caveats[1:] == (few, site)
     assert shown.other_caveats == (
@@ -193,7 +189,7 @@ def test_caveats_of_evaluation_and_run_are_ranked_together(inputs: ReportInputs)
 
 def test_banners_stand_in_the_order_of_their_gravity(inputs: ReportInputs) -> None:
     audit = {**make_audit(), "checks": [make_check("folds_partition", {"fold": 1})]}
-    shown = front(dataclasses.replace(inputs, audit=audit), synthetic=True, trunk_weights="random")
+    shown = front(replaced(inputs, audit=audit), synthetic=True, trunk_weights="random")
     assert [banner.role for banner in shown.banners] == ["synthetic", "random", "failed"]
     failed = shown.banners[-1]
     assert failed.title == "1 check of the audit did not pass."
@@ -210,5 +206,8 @@ def test_banners_stand_in_the_order_of_their_gravity(inputs: ReportInputs) -> No
 def test_answer_says_when_guessing_is_not_excluded(
     inputs: ReportInputs, low: float, high: float, words: str
 ) -> None:
-    patient = {**inputs.evaluation["patient"], "auc": entry((low + high) / 2, (high - low) / 2)}
+    patient = {
+        **inputs.evaluation.plain()["patient"],
+        "auc": entry((low + high) / 2, (high - low) / 2),
+    }
     assert words in front(inputs, patient=patient).answer

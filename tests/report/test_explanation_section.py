@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from mri_transfer.explain.explanation import NEIGHBOUR_COLUMNS
 from mri_transfer.report.blocks.document import Picture, Section, Table, Text
 from mri_transfer.report.sections.explanation import explanation_section
 from mri_transfer.scans.slices import SliceStack
-from tests.report.documents import entry, make_explanation, make_inputs
+from tests.report.documents import entry, make_explanation, make_inputs, replaced
 
 SHAPE = (4, 5, 5)
 
@@ -45,11 +44,11 @@ def make_section(orientation: str = "neurological", **changes: Any) -> Section:
     pixels = rng.integers(0, 255, (4, 64, 64)).astype(np.uint8)
     stack = SliceStack(scan_id="s1", pixels=pixels, z_mm=np.arange(4, dtype=np.float32))
     bare = make_inputs()
-    inputs = dataclasses.replace(
+    inputs = replaced(
         bare,
         explanation=explanation,
         stack_of=lambda _scan: stack,
-        config={**bare.config, "report": {"orientation": orientation}},
+        config={**bare.settings.every, "report": {"orientation": orientation}},
     )
     return explanation_section(inputs)
 
@@ -71,7 +70,7 @@ def test_maps_that_were_not_asked_for_are_said_to_be_missing() -> None:
         slice_weights=np.zeros((0, 1), dtype=np.float32),
         neighbours=pd.DataFrame(columns=list(NEIGHBOUR_COLUMNS)),
     )  # fmt: skip
-    section = explanation_section(dataclasses.replace(make_inputs(), explanation=explanation))
+    section = explanation_section(replaced(make_inputs(), explanation=explanation))
     assert "not asked for" in _texts(section)
     assert any(isinstance(block, Table) for block in section.blocks)
 

@@ -36,6 +36,7 @@ from tests.gallery import (
     write_table_folder,
 )
 from tests.phantoms import store_nifti
+from tests.report.documents import replaced
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -260,7 +261,7 @@ class TestBatch:
         _write(tmp_path / "m.csv", "\n".join(["patient_id,path,label", *rows]))
         error = PermissionError(errno.EACCES, "Permission denied", str(closed))
         monkeypatch.setattr(Path, "open", _failing(closed, error))
-        small = dataclasses.replace(cohort, manifest=tmp_path / "m.csv")
+        small = replaced(cohort, manifest=tmp_path / "m.csv")
         _, reasons = small.check(tmp_path)
         assert set(reasons) == {"p"}
         assert "the file may not be read (found Permission denied)" in reasons["p"]

@@ -30,7 +30,7 @@ from mri_transfer.report.blocks.document import (
 from mri_transfer.report.compose import compose_report
 from mri_transfer.report.render.downloads import FileNames, csv_bytes, resolve_colours
 from mri_transfer.report.render.html import render_report, write_report
-from tests.report.documents import make_inputs
+from tests.report.documents import make_inputs, replaced
 from tests.report.tree import every_block, make_figure, make_panel, make_report, make_sheet
 
 HOSTILE = "<script>alert('x')</script>\"&{{ 7*7191 }}"
@@ -93,7 +93,7 @@ def owned(value: Any, word: str = "") -> Any:
         changed = {k: v if k in OURS else owned(v, word) for k, v in fields.items()}
         if isinstance(value, Figure):
             changed["svg"] = value.svg.replace("f-title", f"{value.name}-title")
-        return dataclasses.replace(value, **changed)
+        return replaced(value, **changed)
     if isinstance(value, tuple):
         return tuple(owned(item, word) for item in value)
     if isinstance(value, dict):
@@ -254,11 +254,11 @@ def test_overlay_is_switched_without_a_script(page: Page) -> None:
 
 def test_a_sheet_whose_parts_do_not_fit_is_refused() -> None:
     with pytest.raises(RunFolderError, match=r"slices: .*do not fit"):
-        page_of(dataclasses.replace(make_sheet(), z_mm=(1.0,)))
+        page_of(replaced(make_sheet(), z_mm=(1.0,)))
 
 
 def test_patients_have_a_row_with_their_score_and_the_marks_of_the_filters() -> None:
-    wrong = dataclasses.replace(make_panel("p3"), called="CN", score_high=1.25)
+    wrong = replaced(make_panel("p3"), called="CN", score_high=1.25)
     shown = page_of(PatientPanels(caption="All", labels=("CN", "AD"), panels=(wrong,)))
     assert shown.named("tbody") == [
         {"data-label": "AD", "data-call": "wrong", "data-quality": "warn"}
@@ -400,7 +400,7 @@ def test_warnings_come_before_everything_else(page: Page) -> None:
     assert page.texts[:2] == ["Skip to the report", "Synthetic cohort."]
     assert "Synthetic cohort: AD against CN" in str(render_report(make_report()))
     bare = make_report()
-    calm = dataclasses.replace(bare, front=dataclasses.replace(bare.front, banners=()))
+    calm = replaced(bare, front=replaced(bare.front, banners=()))
     assert "ynthetic" not in render_report(calm).split("<body>")[1]
 
 

@@ -15,6 +15,7 @@ import pytest
 from mri_transfer.report.blocks.document import Facts, Folded, Section
 from mri_transfer.report.render.machine import report_document, write_machine
 from mri_transfer.report.schemas import schema_of
+from tests.report.documents import replaced
 from tests.report.tree import (
     HOSTILE,
     SVG,
@@ -124,7 +125,7 @@ def test_panels_are_there_in_full(document: dict[str, Any]) -> None:
 def test_what_is_not_finite_is_no_number(tmp_path: Path) -> None:
     nan, inf = float("nan"), float("inf")
     report = make_report(
-        dataclasses.replace(make_sheet(), attributions=(nan, inf)),
+        replaced(make_sheet(), attributions=(nan, inf)),
         Facts(title="f", content={"a": nan, "b": [np.float64(inf)], "n": np.int64(3)}),
     )
     write_machine(report, tmp_path / "report.json")
@@ -146,7 +147,7 @@ def test_schema_knows_blocks_at_any_depth(document: dict[str, Any]) -> None:
     report = make_report()
     deep = Folded(title="1", blocks=(Folded(title="2", blocks=every_block()),))
     section = Section(id="deep", title="Deep", short="Deep", blocks=(deep,))
-    found = report_document(dataclasses.replace(report, sections=(section,)))
+    found = report_document(replaced(report, sections=(section,)))
     assert faults(found) == []
     del found["sections"][0]["blocks"][0]["blocks"][0]["blocks"][0]["text"]
     assert len(faults(found)) == 1

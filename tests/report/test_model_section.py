@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import tomllib
 from importlib import resources
 from typing import Any
@@ -22,10 +21,10 @@ from mri_transfer.models.heads import (
 )
 from mri_transfer.models.trunks import TrunkSpec, load_trunk
 from mri_transfer.models.trunks.layers import layer_table
-from mri_transfer.report.blocks.document import Figure, Section, Table, Text
+from mri_transfer.report.blocks.document import Figure, Section, Table
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.sections.model import model_section
-from tests.report.documents import make_inputs
+from tests.report.documents import make_inputs, replaced
 from tests.synthetic import feature_table
 
 
@@ -36,7 +35,7 @@ def network() -> torch.nn.Sequential:
 
 
 def inputs_of(**config: Any) -> ReportInputs:
-    return dataclasses.replace(make_inputs(), config=config)
+    return replaced(make_inputs(), config=config)
 
 
 def table_of(section: Section) -> dict[str, tuple[str, ...]]:
@@ -151,9 +150,7 @@ def test_harmonisation_random_weights_and_classes_are_said() -> None:
 
 
 def test_pretrained_weights_are_named_with_licence_source_and_digest() -> None:
-    inputs = dataclasses.replace(
-        inputs_of(), provenance={"trunk weights (sha256)": "0f" * 32, "seed": 0}
-    )
+    inputs = replaced(inputs_of(), provenance={"trunk weights (sha256)": "0f" * 32, "seed": 0})
     text = text_of(model_section(inputs))
     assert "0f" * 32 in text
     assert "CC BY 4.0" in text
@@ -171,15 +168,7 @@ def test_procedures_that_folds_used_are_listed_with_their_size() -> None:
 
 def test_one_procedure_needs_no_table() -> None:
     inputs = inputs_of()
-    evaluation = copy.deepcopy(dict(inputs.evaluation))
+    evaluation = copy.deepcopy(dict(inputs.evaluation.plain()))
     evaluation["choices"] = evaluation["choices"][:1]
-    section = model_section(dataclasses.replace(inputs, evaluation=evaluation))
+    section = model_section(replaced(inputs, evaluation=evaluation))
     assert not [block for block in section.blocks if isinstance(block, Table)]
-
-
-def test_a_setting_that_does_not_exist_is_named_and_nothing_is_drawn() -> None:
-    section = model_section(inputs_of(heads={"kind": "linear", "fuzziness": 3}))
-    (said,) = section.blocks
-    assert isinstance(said, Text)
-    assert said.role == "missing"
-    assert "fuzziness: no such setting" in said.text

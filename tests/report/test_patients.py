@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
@@ -30,7 +29,7 @@ from mri_transfer.report.figures import slice_sheet
 from mri_transfer.report.sections.patients import patients_section
 from mri_transfer.report.tables import panels
 from mri_transfer.report.tables.patient_results import patient_results
-from tests.report.documents import make_inputs
+from tests.report.documents import make_inputs, replaced
 from tests.report.whole_inputs import N_SLICES, whole_inputs
 
 Kind = TypeVar("Kind")
@@ -61,7 +60,7 @@ def texts(blocks: Iterable[Block], role: str) -> str:
 
 def scores_of(*rows: tuple[int, str, str, float, str]) -> ReportInputs:
     table = pd.DataFrame(rows, columns=["repeat", "patient_id", "label", "score", "predicted"])
-    return dataclasses.replace(make_inputs(), patient_scores=table)
+    return replaced(make_inputs(), patient_scores=table)
 
 
 def test_a_result_is_mean_range_and_majority_of_the_repeats() -> None:
@@ -132,7 +131,7 @@ def test_beside_a_call_stands_the_threshold_of_the_fold_that_made_it(
 ) -> None:
     (name, panel), *_ = panels_of(section).items()
     rows = inputs.patient_scores[inputs.patient_scores["patient_id"] == name]
-    known = {(one["repeat"], one["fold"]): one for one in inputs.evaluation["per_fold"]}
+    known = {(one["repeat"], one["fold"]): one for one in inputs.evaluation.plain()["per_fold"]}
     places = [(row["repeat"], row["fold"]) for row in rows.to_dict("records")]
     expected = [number(known[place]["threshold"]) for place in places]
     table = next(t for t in of_kind(panel.blocks, Table) if "in every repeat" in t.caption)
@@ -144,8 +143,8 @@ def test_beside_a_call_stands_the_threshold_of_the_fold_that_made_it(
 
 @pytest.mark.parametrize("orientation", ["neurological", "radiological"])
 def test_the_sheet_is_shown_as_the_setting_says(inputs: ReportInputs, orientation: str) -> None:
-    config = {**inputs.config, "report": {"orientation": orientation, "paper": "a4"}}
-    turned = dataclasses.replace(inputs, config=config)
+    config = {**inputs.settings.every, "report": {"orientation": orientation, "paper": "a4"}}
+    turned = replaced(inputs, config=config)
     section = patients_section(turned)
     panel = next(iter(panels_of(section).values()))
     sheet = next(of_kind(panel.blocks, SliceSheet))
@@ -161,7 +160,7 @@ def test_the_sheet_is_shown_as_the_setting_says(inputs: ReportInputs, orientatio
 def test_a_slice_without_a_score_is_none(inputs: ReportInputs) -> None:
     table = inputs.slice_scores
     fewer = table[(table["patient_id"] != "OAS0001") | (table["slice"] != 5)]
-    section = patients_section(dataclasses.replace(inputs, slice_scores=fewer))
+    section = patients_section(replaced(inputs, slice_scores=fewer))
     (sheet,) = of_kind(panels_of(section)["OAS0001"].blocks, SliceSheet)
     assert [k for k, score in enumerate(sheet.scores) if score is None] == [5]
 
@@ -207,7 +206,7 @@ def test_what_is_missing_is_said_with_what_to_do() -> None:
     for words in ("slices are not shown", "quality of the scans", "mri-transfer explain RUN"):
         assert words in said
     empty = make_inputs(8)
-    none = dataclasses.replace(empty, patient_scores=empty.patient_scores.iloc[:0])
+    none = replaced(empty, patient_scores=empty.patient_scores.iloc[:0])
     assert "No patient was scored" in texts(patients_section(none).blocks, "missing")
 
 
@@ -220,7 +219,7 @@ def test_slices_that_left_the_cache_are_missed_in_their_panel_alone(inputs: Repo
             raise StoreError("damaged", where="a/path/of/the/cache")
         return whole(scan_id)
 
-    found = panels_of(patients_section(dataclasses.replace(inputs, stack_of=some)))
+    found = panels_of(patients_section(replaced(inputs, stack_of=some)))
     said = texts(found["OAS0003"].blocks, "missing")
     assert "no longer in the cache" in said
     assert "a/path" not in said
@@ -248,7 +247,7 @@ def test_the_section_is_the_same_every_time_and_reads_scans_one_by_one(
 def test_odd_names_become_no_part_of_a_picture_s_name(inputs: ReportInputs) -> None:
     assert inputs.scans is not None
     odd = inputs.scans.assign(scan_id=[f"../<b>{k}" for k in range(len(inputs.scans))])
-    section = patients_section(dataclasses.replace(inputs, scans=odd, explanation=None))
+    section = patients_section(replaced(inputs, scans=odd, explanation=None))
     for panel in panels_of(section).values():
         for sheet in of_kind(panel.blocks, SliceSheet):
             assert not set("/<>. ") & set(sheet.picture.name)
@@ -257,7 +256,7 @@ def test_odd_names_become_no_part_of_a_picture_s_name(inputs: ReportInputs) -> N
 def test_maps_without_numbers_are_no_fault(inputs: ReportInputs) -> None:
     assert inputs.explanation is not None
     empty = np.full_like(inputs.explanation.slice_weights, np.nan)
-    explanation = dataclasses.replace(inputs.explanation, slice_weights=empty)
-    found = panels_of(patients_section(dataclasses.replace(inputs, explanation=explanation)))
+    explanation = replaced(inputs.explanation, slice_weights=empty)
+    found = panels_of(patients_section(replaced(inputs, explanation=explanation)))
     (sheet,) = of_kind(found["OAS0002"].blocks, SliceSheet)
     assert set(sheet.attributions) == {0.0}

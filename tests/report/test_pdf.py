@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import re
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from mri_transfer.report.blocks.document import (
 )
 from mri_transfer.report.render import pdf as module
 from mri_transfer.report.render.pdf import render_pdf, write_pdf
+from tests.report.documents import replaced
 from tests.report.test_machine import texts_of
 from tests.report.tree import HOSTILE, SVG, every_block, make_figure, make_report, make_table
 
@@ -176,7 +176,7 @@ def test_same_report_gives_same_bytes_without_a_date(whole: Report, tmp_path: Pa
 def test_a_text_is_never_markup() -> None:
     row = Row(HOSTILE, (HOSTILE,), note=HOSTILE)
     table = Table(caption=HOSTILE, columns=(HOSTILE, HOSTILE), rows=(row,), wide=(HOSTILE,))
-    figure = dataclasses.replace(make_figure(), caption=HOSTILE, numbers=(table,))
+    figure = replaced(make_figure(), caption=HOSTILE, numbers=(table,))
     hidden = (
         Heading(text=HOSTILE, pill=HOSTILE),
         Text(text=HOSTILE, links=(Link(text=HOSTILE, target="#" + HOSTILE),)),
@@ -193,8 +193,8 @@ def test_a_text_is_never_markup() -> None:
         Folded(title=HOSTILE, blocks=(table, figure)),
     )
     report = make_report(*hidden, title=HOSTILE)
-    front = dataclasses.replace(report.front, answer=HOSTILE, top_caveats=(HOSTILE,))
-    reader = read(dataclasses.replace(report, front=front, made_by=HOSTILE))
+    front = replaced(report.front, answer=HOSTILE, top_caveats=(HOSTILE,))
+    reader = read(replaced(report, front=front, made_by=HOSTILE))
     # Title and maker on every page, and the places above.
     expected = 2 * len(reader.pages) + 25
     assert text_of(reader).count(squeezed(HOSTILE)) >= expected
@@ -259,7 +259,7 @@ def test_no_column_is_cut(n_columns: int) -> None:
 def test_no_figure_is_cut(width: int, height: int, wide: bool) -> None:
     svg = SVG.replace("331 200", f"{width} {height}")
     whole = f'<rect width="{width}" height="{height}" fill="#0a0b0c"/></svg>'
-    figure = dataclasses.replace(make_figure(wide=wide), svg=svg.replace("</svg>", whole))
+    figure = replaced(make_figure(wide=wide), svg=svg.replace("</svg>", whole))
     boxes = []
     for page in read(make_report(figure)).pages:
         right, top = (float(one) for one in page.mediabox[2:])

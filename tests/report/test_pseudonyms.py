@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import stat
@@ -24,6 +23,7 @@ from mri_transfer.report.render.machine import report_document
 from mri_transfer.report.sections.failures import failures_section
 from mri_transfer.report.sections.leakage import leakage_section
 from mri_transfer.report.sections.patients import patients_section
+from tests.report.documents import entry, replaced
 from tests.report.whole_inputs import whole_inputs
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
@@ -53,12 +53,12 @@ def renamed(inputs: ReportInputs, names: dict[str, str]) -> ReportInputs:
     scans = tuple(name(one) for one in inputs.explanation.scan_ids)
     neighbours = table(inputs.explanation.neighbours)
     frames = ("excluded", "patient_scores", "slice_scores", "quality", "folds", "scans")
-    return dataclasses.replace(
+    return replaced(
         inputs,
-        evaluation=walk(inputs.evaluation),
-        audit=walk(inputs.audit),
+        evaluation=walk(inputs.evaluation.plain()),
+        audit=walk(inputs.audit.plain()),
         patients=inputs.patients.rename(index=names),
-        explanation=dataclasses.replace(
+        explanation=replaced(
             inputs.explanation,
             scan_ids=scans,
             neighbours=neighbours,
@@ -73,12 +73,12 @@ def planted() -> ReportInputs:
     odd = [*TELLING, *WORDS]
     inputs = whole_inputs()
     inputs = renamed(inputs, {f"OAS{i:04d}": name for i, name in enumerate(odd)})
-    evaluation = json.loads(json.dumps(inputs.evaluation))
+    evaluation = json.loads(json.dumps(inputs.evaluation.plain()))
     evaluation["failures"] = [
         {**entry, "patient_id": name, "covariates": {"age": 93.0, "sex": "F", "site": "WashU"}}
         for entry, name in zip(evaluation["failures"], odd, strict=False)
     ]
-    audit = json.loads(json.dumps(inputs.audit))
+    audit = json.loads(json.dumps(inputs.audit.plain()))
     audit["checks"][0]["found"] = [{"patient_id": name, "scan_id": f"{name}_s1"} for name in odd]
     reasons = [
         f"{name}: cannot be read. See /data/clinic/{name}/2019-03-12/T1.nii.gz" for name in odd
@@ -92,13 +92,13 @@ def planted() -> ReportInputs:
         handedness="right",
     )  # fmt: skip
     patients.loc["sub-01", "age"] = 97.0
-    return dataclasses.replace(
+    return replaced(
         inputs,
         evaluation=evaluation,
         audit=audit,
         excluded=excluded,
         patients=patients,
-        config={**inputs.config, "quality": {"keep": [f"{name}_s1" for name in odd]}},
+        config={**inputs.settings.every, "quality": {"keep": [f"{name}_s1" for name in odd]}},
         provenance={**inputs.provenance, "commands": ["run --out /srv/ward/sub-010/run"]},
         artefacts={"folds.csv": "ab", "quality/scans/x-123.html": "cd", "a/sub-01.json": "ef"},
     )
@@ -125,10 +125,15 @@ def everything(inputs: ReportInputs) -> str:
         inputs.slice_scores, inputs.quality, inputs.folds, inputs.scans,
     )  # fmt: skip
     tables = [frame.to_csv(index=False) for frame in frames if frame is not None]
-    documents = (inputs.evaluation, inputs.audit, inputs.config, inputs.provenance)
+    documents = (
+        inputs.evaluation.plain(),
+        inputs.audit.plain(),
+        inputs.settings.every,
+        inputs.provenance,
+    )
     found = inputs.explanation
     assert found is not None
-    more = [found.neighbours.to_csv(), *found.scan_ids, json.dumps(found.document)]
+    more = [found.neighbours.to_csv(), *found.scan_ids, json.dumps(found.document.plain())]
     texts = [json.dumps(one, ensure_ascii=False) for one in (*documents, inputs.artefacts)]
     return "\n".join([inputs.title, *tables, *texts, *more])
 
@@ -159,12 +164,12 @@ def test_where_an_id_stands_even_a_word_is_replaced(hidden: ReportInputs) -> Non
             if column in frame:
                 assert frame[column].str.fullmatch(r"[PS]-[A-Z2-7]{8}").all()
     assert hidden.patients.index.str.fullmatch(r"P-[A-Z2-7]{8}").all()
-    for entry in hidden.evaluation["failures"]:
-        assert re.fullmatch(r"P-[A-Z2-7]{8}", entry["patient_id"])
-    assert hidden.audit is not None
-    for found in hidden.audit["checks"][0]["found"]:
+    for one in hidden.evaluation.failures:
+        assert re.fullmatch(r"P-[A-Z2-7]{8}", one.patient_id)
+    assert hidden.audit.plain() is not None
+    for found in hidden.audit.plain()["checks"][0]["found"]:
         assert all(re.fullmatch(r"[PS]-[A-Z2-7]{8}", name) for name in found.values())
-    assert all(one.startswith("S-") for one in hidden.config["quality"]["keep"])
+    assert all(one.startswith("S-") for one in hidden.settings.every["quality"]["keep"])
     for name in WORDS:
         assert not hidden.excluded["reason"].str.contains(f"{name}: ", regex=False).any()
 
@@ -172,10 +177,9 @@ def test_where_an_id_stands_even_a_word_is_replaced(hidden: ReportInputs) -> Non
 def test_words_that_are_also_ids_keep_their_meaning(
     inputs: ReportInputs, hidden: ReportInputs
 ) -> None:
-    assert hidden.labels == ("CN", "AD")
-    assert hidden.evaluation["patient"] == inputs.evaluation["patient"]
+    assert hidden.task.labels == ("CN", "AD")
+    assert hidden.evaluation.plain()["patient"] == inputs.evaluation.plain()["patient"]
     assert set(hidden.patients["label"]) == {"CN", "AD"}
-    assert hidden.evaluation.keys() == inputs.evaluation.keys()
 
 
 def test_the_report_is_the_same_under_other_names(
@@ -243,7 +247,9 @@ def test_sites_are_numbered_and_ages_above_89_are_one_group(
     names = names_of(inputs)
     assert set(hidden.patients["site"]) == {"Site 1"}
     assert hidden.patients.loc[names.of("sub-01"), "age"] == 90
-    assert {entry["covariates"]["age"] for entry in hidden.evaluation["failures"]} == {"90 or more"}
+    assert {entry["covariates"]["age"] for entry in hidden.evaluation.plain()["failures"]} == {
+        "90 or more"
+    }
     (panel,) = [
         panel for block in patients_section(hidden).blocks if isinstance(block, PatientPanels)
         for panel in block.panels if panel.patient_id == names.of("sub-01")
@@ -274,17 +280,18 @@ def test_a_site_of_one_letter_is_found_where_sites_are_meant() -> None:
 
 
 def test_levels_of_a_site_are_numbered_in_records_about_sites(inputs: ReportInputs) -> None:
-    row = {"group": "site", "level": "WashU", "note": "x"}
-    other = {"group": "sex", "level": "F"}
-    evaluation = {**inputs.evaluation, "subgroups": {"rows": [row, other]}}
-    probe = {"covariate": "site", "within": {"AD": {"recall": {"WashU": 0.5}}}}
-    audit = {**(inputs.audit or {}), "shortcuts": {"covariates": [probe]}}
-    changed = dataclasses.replace(inputs, evaluation=evaluation, audit=audit)
+    evaluation, audit = inputs.evaluation.plain(), inputs.audit.plain()
+    rows = evaluation["subgroups"]["rows"]
+    rows[0] |= {"group": "site", "level": "WashU"}
+    probe = audit["shortcuts"]["covariates"][1]
+    assert probe["covariate"] == "site"
+    probe["score"] = {"AD": {"mean_score": {"WashU": entry(0.5)}, "p": None}}
+    changed = replaced(inputs, evaluation=evaluation, audit=audit)
     found = pseudonymise(changed, names_of(changed))
-    assert found.evaluation["subgroups"]["rows"] == [{**row, "level": "Site 1"}, other]
+    assert [row.level for row in found.evaluation.subgroups.rows] == ["Site 1", rows[1]["level"]]
     assert found.audit is not None
-    within = found.audit["shortcuts"]["covariates"][0]["within"]
-    assert within == {"AD": {"recall": {"Site 1": 0.5}}}
+    (score,) = found.audit.shortcuts.covariates[1].score.values()
+    assert list(score.mean_score) == ["Site 1"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import io
 import itertools
 import re
@@ -22,6 +21,7 @@ from mri_transfer.report.pages.quality_pages import (
     write_scan_page,
 )
 from mri_transfer.scans.quality.verdicts import JudgedScore, ScanQuality, Verdict, worst
+from tests.report.documents import replaced
 from tests.report.test_html import HOSTILE, Page
 
 FETCHING = {"src", "href", "xlink:href", "srcset", "action", "poster", "data", "background"}
@@ -209,7 +209,7 @@ def test_what_a_threshold_adds_for_one_scan_stands_not_in_the_table_of_scores(
 ) -> None:
     words = [f"within 5 of the cohort{here}" for here in (", here 1.1", ", here 1.9")]
     cohort = [
-        dataclasses.replace(COHORT[0], scan_id=text, scores=(score("s", "pass", thresholds=text),))
+        replaced(COHORT[0], scan_id=text, scores=(score("s", "pass", thresholds=text),))
         for text in words
     ]
     assert "within 5 of the cohort" in write_index(tmp_path, cohort).texts
@@ -289,7 +289,7 @@ def test_turn_is_said_once(tmp_path: Path) -> None:
     assert write_page(tmp_path, turned).text.count("upside down") == 1
     assert write_index(tmp_path, [turned]).text.count("upside down") == 1
     reason = score("turned", "fail", thresholds="upside down")
-    said = dataclasses.replace(turned, verdict="fail", scores=(reason,))
+    said = replaced(turned, verdict="fail", scores=(reason,))
     assert "Header against content:" not in write_page(tmp_path, said).text
     assert "Header against content:" not in write_index(tmp_path, [said]).text
 
@@ -330,7 +330,7 @@ def test_value_of_a_score_is_written_as_a_person_would(
     tmp_path: Path, value: float | None, unit: str, text: str
 ) -> None:
     one = score("one", "none", value, unit=unit, thresholds="")
-    quality = dataclasses.replace(COHORT[0], scores=(one,))
+    quality = replaced(COHORT[0], scores=(one,))
     texts = write_page(tmp_path, quality).texts
     assert texts[texts.index("What one means.") + 1 :][:4] == [
         text, "–", "not judged", "no threshold",
@@ -350,7 +350,7 @@ def test_facts_stand_in_the_order_given(tmp_path: Path) -> None:
 def test_hostile_text_is_shown_and_never_run(tmp_path: Path) -> None:
     words: dict[str, Any] = dict.fromkeys(("title", "unit", "thresholds", "meaning"), HOSTILE)
     quality = scan(HOSTILE, "fail", patient_id=HOSTILE, turn=f"{HOSTILE}!")
-    quality = dataclasses.replace(quality, scores=(score("x", "fail", **words),))
+    quality = replaced(quality, scores=(score("x", "fail", **words),))
     pages = [
         write_page(
             tmp_path, quality, facts={HOSTILE: HOSTILE}, before=HOSTILE, after=HOSTILE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 from xml.etree import ElementTree
@@ -48,6 +47,7 @@ from tests.report.documents import (
     make_full_audit,
     make_inputs,
     make_leakage,
+    replaced,
 )
 
 HOSTILE = "<b onclick='x'>&{{ 7*7191 }}</b>"
@@ -65,31 +65,29 @@ BUILDERS: tuple[Builder, ...] = (
     precision_section, learning_section, limits_section, choices_section,
 )  # fmt: skip
 #: Everything the evaluation may lack, who shows it, and what is said then.
-NULL_PARTS = {
-    "roc": (discrimination_section, "ROC curve: not defined, there are no scores of both labels."),
-    "confusion": (discrimination_section, "No cross-tabulation was computed."),
+#: Parts of an evaluation that may be empty, and what is said then.
+EMPTY_PARTS: dict[str, tuple[Any, Any, str]] = {
     "classes": (
-        discrimination_section,
+        None, discrimination_section,
         "Two labels were told apart: there are no figures of three classes or more.",
     ),
-    "calibration": (
-        calibration_section, "Calibration plot: not defined, there are too few scores."
-    ),
-    "decision_curve": (utility_section, "No decision curve was computed."),
     "operating_points": (
-        utility_section, "No operating points were computed: the configuration names no aim."
+        [], utility_section, "No operating points were computed: the configuration names no aim."
     ),
-    "predictive_values": (utility_section, "No predictive values by prevalence were computed."),
-    "precision": (precision_section, "Precision was not computed."),
-    "subgroups": (subgroups_section, "No subgroup was evaluated."),
-    "age_matched": (subgroups_section, "Not evaluated at equal age."),
-    "failures": (failures_section, "No patient was singled out."),
-    "choices": (choices_section, "Nothing is recorded of what the folds chose."),
+    "predictive_values": (
+        [], utility_section, "No predictive values by prevalence were computed."
+    ),
+    "subgroups": (
+        {"rows": [], "gaps": {"rows": [], "note": ""}}, subgroups_section,
+        "No subgroup was evaluated.",
+    ),
+    "failures": ([], failures_section, "No patient was singled out."),
+    "choices": ([], choices_section, "Nothing is recorded of what the folds chose."),
     "baselines": (
-        comparison_section, "No baseline was computed: the configuration names no covariate."
+        {}, comparison_section, "No baseline was computed: the configuration names no covariate."
     ),
     "image_value": (
-        comparison_section,
+        {}, comparison_section,
         "Not computed: there is no baseline of covariates to join the image with.",
     ),
 }  # fmt: skip
@@ -190,17 +188,17 @@ def page(inputs: ReportInputs) -> Page:
 
 @pytest.fixture(scope="module")
 def full(inputs: ReportInputs) -> Page:
-    return read(dataclasses.replace(inputs, audit=make_full_audit()))
+    return read(replaced(inputs, audit=make_full_audit()))
 
 
 def with_evaluation(inputs: ReportInputs, builder: Builder, **changes: Any) -> Page:
-    evaluation = {**copy.deepcopy(dict(inputs.evaluation)), **changes}
-    return read(dataclasses.replace(inputs, evaluation=evaluation), builder)
+    evaluation = {**copy.deepcopy(dict(inputs.evaluation.plain())), **changes}
+    return read(replaced(inputs, evaluation=evaluation), builder)
 
 
 def with_audit(inputs: ReportInputs, builder: Builder, **changes: Any) -> Page:
     audit = {**make_audit(), **changes}
-    return read(dataclasses.replace(inputs, audit=audit), builder)
+    return read(replaced(inputs, audit=audit), builder)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +240,7 @@ def test_choices_are_said_to_be_of_training_patients(page: Page) -> None:
 
 
 def test_calibration_measures_and_both_curves_stand(inputs: ReportInputs, page: Page) -> None:
-    patient = inputs.evaluation["patient"]
+    patient = inputs.evaluation.plain()["patient"]
     caption = "How far scores are from probabilities"
     heads = {
         "calibration_intercept": "Calibration intercept", "calibration_slope": "Calibration slope",
@@ -251,7 +249,7 @@ def test_calibration_measures_and_both_curves_stand(inputs: ReportInputs, page: 
     }  # fmt: skip
     for name, head in heads.items():
         assert " | ".join(page.row(caption, head)[:2]) == shown(patient[name])
-    parts = inputs.evaluation["brier_parts"]
+    parts = inputs.evaluation.plain()["brier_parts"]
     cells = page.row("Parts of the Brier score", "Discrimination")
     assert " | ".join(cells[:2]) == shown(parts["discrimination"])
     assert page.row("Groups of patients", "0.350") == ["0.310 | 0.200 to 0.450", "8"]
@@ -263,13 +261,13 @@ def test_chance_of_the_ici_and_the_sum_of_the_brier_score_are_explained(
     inputs: ReportInputs, page: Page
 ) -> None:
     text = page.texts["calibration"]
-    mean, span = shown(inputs.evaluation["patient"]["ici_if_calibrated"]).split(" | ")
+    mean, span = shown(inputs.evaluation.plain()["patient"]["ici_if_calibrated"]).split(" | ")
     assert f"would still show an ICI of {mean} on average (central range {span})" in text
     assert "Brier score 0.705 = miscalibration 0.011 - discrimination 0.072 + uncertainty" in text
 
 
 def test_missing_band_is_said(inputs: ReportInputs) -> None:
-    calibration = copy.deepcopy(inputs.evaluation["calibration"])
+    calibration = copy.deepcopy(inputs.evaluation.plain()["calibration"])
     calibration["smooth"] |= {"ci_low": None, "ci_high": None, "reason": "two patients only"}
     found = with_evaluation(inputs, calibration_section, calibration=calibration)
     assert "The smooth curve has no band: two patients only." in found.texts["calibration"]
@@ -282,7 +280,7 @@ def test_missing_band_is_said(inputs: ReportInputs) -> None:
 def test_decision_curve_names_the_best_covariate_baseline_and_all_numbers(
     inputs: ReportInputs, page: Page
 ) -> None:
-    curve = inputs.evaluation["decision_curve"]
+    curve = inputs.evaluation.plain()["decision_curve"]
     (whole,) = [rows for name, rows in page.numbers.items() if "by threshold" in name]
     assert whole[0][-2:] == ["age + nwbv", "Model minus age + nwbv"]
     for i, cells in enumerate(whole[1:]):
@@ -299,22 +297,22 @@ def test_thresholds_where_the_gain_is_shown_are_named_as_a_stretch(
     inputs: ReportInputs, page: Page
 ) -> None:
     assert "at thresholds of 15 % to 25 %: there" in page.texts["utility"]
-    curve = copy.deepcopy(inputs.evaluation["decision_curve"])
+    curve = copy.deepcopy(inputs.evaluation.plain()["decision_curve"])
     curve["gain"] = [entry(0.01) for _ in curve["gain"]]
     text = with_evaluation(inputs, utility_section, decision_curve=curve).texts["utility"]
     assert "At no threshold is acting on the score shown to be better" in text
 
 
 def test_operating_points_and_predictive_values_stand(inputs: ReportInputs, page: Page) -> None:
-    (point,) = inputs.evaluation["operating_points"]
+    (point,) = inputs.evaluation.plain()["operating_points"]
     names = ("sensitivity", "specificity", "ppv", "npv", "positive_likelihood_ratio",
              "negative_likelihood_ratio")  # fmt: skip
     cells = page.row("Operating points", "Aim: sensitivity 0.9")
     assert cells[0] == "0.356 | 0.262 to 0.437 over folds"
     assert cells[1:] == [shown(point[name]) for name in names]
     own = page.row("Operating points", "As called")
-    assert own[1:] == [shown(inputs.evaluation["patient"][name]) for name in names]
-    rare = inputs.evaluation["predictive_values"][0]
+    assert own[1:] == [shown(inputs.evaluation.plain()["patient"][name]) for name in names]
+    rare = inputs.evaluation.plain()["predictive_values"][0]
     assert page.row("Predictive values", "5 %") == [shown(rare["ppv"]), shown(rare["npv"])]
 
 
@@ -331,7 +329,7 @@ def test_baselines_stand_by_kind_with_three_readings_of_the_difference(
         ("majority", "constant"), ("age + nwbv", "covariates"), ("age", "covariates"),
         ("intensity histogram", "image"),
     ]  # fmt: skip
-    found = inputs.evaluation["baselines"]["age"]
+    found = inputs.evaluation.plain()["baselines"]["age"]
     assert page.row("Model and baselines", "age | ") == [
         shown(found["auc"]), shown(found["balanced_accuracy"]), shown(found["auc_difference"]),
         "< 0.001", shown(found["auc_difference_bootstrap"]), shown(found["auc_difference_folds"]),
@@ -355,7 +353,7 @@ def test_what_the_image_adds_stands_with_age_and_sex_first(
     missing = "What the image adds to age + nwbv is not known: no joined model: no inner scores."
     assert text.index(adds) < text.index(missing)
     assert "The uncorrected p value of the likelihood ratio test is optimistic" in text
-    found = inputs.evaluation["image_value"]["age + sex"]
+    found = inputs.evaluation.plain()["image_value"]["age + sex"]
     cells = page.row("Covariates and image joined", "age + sex")
     assert cells[0] == shown(found["joined_auc"])
     assert cells[1] == shown(found["joined_minus_covariates"]) + "; p = 0.012"
@@ -381,7 +379,7 @@ def test_what_the_image_adds_stands_with_age_and_sex_first(
 def test_a_gain_that_is_not_shown_is_not_claimed(
     inputs: ReportInputs, gain: float, words: str
 ) -> None:
-    found = copy.deepcopy(inputs.evaluation["image_value"]["age + sex"])
+    found = copy.deepcopy(inputs.evaluation.plain()["image_value"]["age + sex"])
     found["joined_minus_covariates"] = entry(gain, p=0.6)
     text = with_evaluation(inputs, comparison_section, image_value={"age": found}).texts[
         "comparison"
@@ -396,7 +394,7 @@ def test_a_gain_that_is_not_shown_is_not_claimed(
 def test_subgroups_that_are_too_small_are_quiet_and_say_why(
     inputs: ReportInputs, page: Page
 ) -> None:
-    large = inputs.evaluation["subgroups"]["rows"][0]
+    large = inputs.evaluation.plain()["subgroups"]["rows"][0]
     names = ("auc", "balanced_accuracy", "sensitivity", "specificity", "calibration",
              "mean_score_positive")  # fmt: skip
     cells = page.row("Subgroups", "Sex: F")
@@ -417,7 +415,7 @@ def test_gaps_stand_with_both_p_values(page: Page) -> None:
 
 
 def test_evaluation_at_equal_age_stands(inputs: ReportInputs, page: Page) -> None:
-    found = inputs.evaluation["age_matched"]
+    found = inputs.evaluation.plain()["age_matched"]
     assert found["sentence"] in page.texts["subgroups"]
     for head, part in (("All", "all"), ("Matched", "matched"), ("Weighted", "weighted")):
         cells = page.row("At equal age", head)
@@ -453,10 +451,10 @@ def test_three_classes_stand(inputs: ReportInputs) -> None:
     assert three.counts[0] == (10, 2, 3)  # of 9.5, 2.5 and 3
 
 
-@pytest.mark.parametrize("part", NULL_PARTS)
-def test_a_part_that_is_null_is_said_in_words(inputs: ReportInputs, page: Page, part: str) -> None:
-    builder, words = NULL_PARTS[part]
-    found = with_evaluation(inputs, builder, **{part: None})
+@pytest.mark.parametrize("part", EMPTY_PARTS)
+def test_a_part_that_is_empty_is_said_in_words(inputs: ReportInputs, page: Page, part: str) -> None:
+    empty, builder, words = EMPTY_PARTS[part]
+    found = with_evaluation(inputs, builder, **{part: empty})
     assert words in found.roles["missing"]
     assert (words in page.roles["missing"]) is (part == "classes")
 
@@ -591,7 +589,7 @@ def test_full_audit_shows_the_learning_curve_and_the_gain_of_the_trunk(full: Pag
 
 def test_audit_that_was_not_run_says_so_everywhere(inputs: ReportInputs) -> None:
     found = read(
-        dataclasses.replace(inputs, audit=None),
+        replaced(inputs, audit=None),
         leakage_section, shortcuts_section, robustness_section, learning_section,
     )  # fmt: skip
     assert found.roles["missing"] == {
@@ -616,6 +614,7 @@ def test_audit_that_was_not_run_says_so_everywhere(inputs: ReportInputs) -> None
                 "pairs": [
                     {
                         "kind": "sessions that differ",
+                        "mirrored": False,
                         "across_patients": False,
                         "scan_a": "s1",
                         "scan_b": "s2",
@@ -636,7 +635,9 @@ def test_audit_that_was_not_run_says_so_everywhere(inputs: ReportInputs) -> None
 def test_duplicates_are_named_or_said_to_be_none(
     inputs: ReportInputs, changes: dict[str, Any], words: str
 ) -> None:
-    duplicates = {**make_audit()["duplicates"], **changes}
+    duplicates = make_audit()["duplicates"]
+    features = {**duplicates["by_features"], **changes.get("by_features", {})}
+    duplicates |= {**changes, "by_features": features}
     found = with_audit(inputs, leakage_section, duplicates=duplicates)
     assert words in found.texts["leakage"]
 
@@ -656,12 +657,12 @@ def test_every_figure_is_one_svg_with_the_numbers_of_what_is_drawn(full: Page) -
 
 
 def test_numbers_of_figures_are_those_of_the_documents(inputs: ReportInputs, full: Page) -> None:
-    roc = inputs.evaluation["roc"]
+    roc = inputs.evaluation.plain()["roc"]
     assert [row[1] for row in full.numbers["Points of the ROC curve"][1:]] == [
         f"{value:.3f}" for value in roc["tpr"]
     ]
     auc = {row[0]: row[1:] for row in full.numbers["AUC by patient"][1:]}
-    for name, found in inputs.evaluation["baselines"].items():
+    for name, found in inputs.evaluation.plain()["baselines"].items():
         assert " | ".join(auc[name]) == shown(found["auc"])
     arm = make_leakage()["arms"]["slice_split_permuted_labels"]["slice_accuracy"]
     assert " | ".join(full.row("Slice accuracy of the arms", "Slice split, shuffled")) == shown(arm)
@@ -684,9 +685,7 @@ def test_slice_level_is_folded_and_called_not_the_answer(inputs: ReportInputs) -
     assert not [table for table in whole if "Slice level" in table.caption]
 
 
-def test_a_calibration_without_parts_of_the_brier_score_has_none(inputs: ReportInputs) -> None:
-    found = with_evaluation(inputs, calibration_section, brier_parts=None)
-    assert not [name for name in found.tables if name.startswith("Parts of the Brier score")]
+def test_blocks_are_joined_without_what_is_none() -> None:
     blocks = joined(None, [None, how("a")], how("b"))
     assert [block.text for block in blocks if isinstance(block, Text)] == ["a", "b"]
     assert len(blocks) == 2
@@ -713,7 +712,7 @@ def test_limits_follow_from_cohort_and_settings(inputs: ReportInputs) -> None:
 
 
 def test_limits_of_the_full_profile_do_not_call_robustness_untested(inputs: ReportInputs) -> None:
-    text = read(dataclasses.replace(inputs, audit=make_full_audit()), limits_section).texts
+    text = read(replaced(inputs, audit=make_full_audit()), limits_section).texts
     assert "Worse scans: " not in text["limits"]
     assert "A second scan: " not in text["limits"]
 
@@ -736,7 +735,7 @@ def test_a_label_that_follows_the_rating_is_called_clinical(
     patients = inputs.patients.assign(cdr=inputs.patients["label"].map(ratings))
     if not clinical:
         patients.loc[patients.index[-1], "cdr"] = 1.0
-    text = read(dataclasses.replace(inputs, patients=patients), limits_section).texts["limits"]
+    text = read(replaced(inputs, patients=patients), limits_section).texts["limits"]
     assert ("the reference standard is a clinical rating" in text) is clinical
     assert ("How it was decided the software does not know" in text) is not clinical
 
@@ -770,7 +769,7 @@ def test_names_from_tables_stay_as_they_are_and_drawings_escape_them(inputs: Rep
     tables = audit["learning_curve"]["tables"]
     tables[HOSTILE] = tables.pop("random trunk")
     audit["checks"] = [make_check("no_test_scan_seen", {HOSTILE: HOSTILE})]
-    found = read(dataclasses.replace(inputs, evaluation=evaluation, audit=audit))
+    found = read(replaced(inputs, evaluation=evaluation, audit=audit))
     assert sum(text.count(HOSTILE) for text in found.raw) >= 20
     for drawing in found.drawings.values():
         tags = {

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.report.blocks.wording import bare_p, count, estimate, number, p_value
 
 
 def test_an_estimate_stands_with_its_interval_or_with_why_there_is_none() -> None:
-    entry = {"value": 0.7834, "ci_low": 0.7, "ci_high": 0.8466, "n": 140}
-    flat = {"value": 1.0, "ci_low": None, "ci_high": None, "reason": "flat"}
+    known = {"n": 140, "method": "DeLong"}
+    entry = Estimate(value=0.7834, ci_low=0.7, ci_high=0.8466, **known)
+    flat = Estimate(value=1.0, ci_low=None, ci_high=None, reason="flat", **known)
     text = estimate(entry, confidence=0.95).replace("\u00a0", " ")
     assert text == "0.78 (95 % CI 0.70 to 0.85)"
     assert "no interval: flat" in estimate(flat, confidence=0.95)

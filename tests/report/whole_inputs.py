@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 
 from mri_transfer.explain import Explanation
 from mri_transfer.report import ReportInputs
 from mri_transfer.scans.slices import SliceStack
-from tests.report.documents import make_explanation, make_inputs
+from tests.report.documents import make_explanation, make_inputs, replaced
 
 N_SLICES = 32
 
@@ -23,7 +21,7 @@ def whole_inputs(n_patients: int = 12) -> ReportInputs:
     last = scans["patient_id"].iloc[-1]
     second = pd.DataFrame({"scan_id": [f"{last}_s2"], "patient_id": [last]})
     scans = pd.concat([scans, second], ignore_index=True)
-    return dataclasses.replace(
+    return replaced(
         inputs,
         scans=scans,
         quality=_quality(scans),
@@ -66,7 +64,7 @@ def _explanation(inputs: ReportInputs, scans: pd.DataFrame) -> Explanation:
     columns = ["repeat", "patient_id", "rank", "neighbour_id", "label", "distance"]
     maps = rng.standard_normal((len(scans), N_SLICES, 3, 3)).astype(np.float32)
     return Explanation(
-        document=make_explanation(methods={"grad_cam": {"example": ids[0]}}, close=[]),
+        document=make_explanation(close=[]),
         scan_ids=tuple(scans["scan_id"]),
         maps=maps,
         slice_weights=maps.mean(axis=(2, 3)),

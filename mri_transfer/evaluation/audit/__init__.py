@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mri_transfer.evaluation.audit.audit import Audit, AuditSpec, run_audit
+from mri_transfer.evaluation.audit.audit import AuditSpec, run_audit
 from mri_transfer.evaluation.audit.blinding import blinded_refit
+from mri_transfer.evaluation.audit.document import AuditDocument
 from mri_transfer.evaluation.audit.duplicates import (
     UNLIKE,
     Duplicate,
@@ -38,7 +39,7 @@ __all__ = [
     "sample_patients",
     "scan_scores",
     "similar_scans",
-    "Audit",
+    "AuditDocument",
     "AuditSpec",
     "Duplicate",
     "DuplicateSpec",

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from mri_transfer.core.files import write_json
 from mri_transfer.core.specs import STRICT
-from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.audit.checks import Check
+from mri_transfer.evaluation.audit.document import AuditDocument
 from mri_transfer.evaluation.audit.duplicates import UNLIKE
 from mri_transfer.evaluation.audit.identity import IdentityProbe
 from mri_transfer.evaluation.audit.leakage import StressTest
 from mri_transfer.evaluation.audit.similarity import SimilarityReport
 
-__all__ = ["SCHEMA", "Audit", "AuditSpec", "run_audit"]
-
-#: Name and version of the content of `audit.json`.
-SCHEMA = "mri-transfer/audit/2"
+__all__ = ["AuditSpec", "run_audit"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -46,42 +39,6 @@ class AuditSpec:
     """Whether heads are fitted on growing numbers of training patients."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Audit:
-    """What the audit found (`audit.json`)."""
-
-    content: dict[str, Any]
-
-    def write(self, path: Path) -> None:
-        """Write `audit.json`."""
-        write_json(path, self.content)
-
-    @classmethod
-    def read(cls, path: Path) -> Audit:
-        """Read `audit.json`.
-
-        Raises
-        ------
-        EvaluationError
-            If it is not one.
-        """
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.get("schema") != SCHEMA:
-            raise EvaluationError(
-                "not an audit",
-                where=str(path),
-                found=str(content.get("schema")),
-                expected=SCHEMA,
-                remedy="Run the audit stage again",
-            )
-        return cls(content=content)
-
-    @property
-    def failed(self) -> list[dict[str, Any]]:
-        """The checks that did not pass."""
-        return [check for check in self.content["checks"] if not check["passed"]]
-
-
 def run_audit(
     *,
     stress: StressTest,
@@ -93,7 +50,7 @@ def run_audit(
     retest: Mapping[str, Any],
     robustness: Sequence[Mapping[str, Any]] | None,
     learning_curve: Mapping[str, Any] | None,
-) -> Audit:
+) -> AuditDocument:
     """Join the parts of the audit; a part that was not asked for is None.
 
     Parameters
@@ -111,9 +68,8 @@ def run_audit(
     """
     pairs = [dict(pair) for pair in duplicates]
     same_file = [[pair["scan_a"], pair["scan_b"]] for pair in pairs if pair["kind"] == "same file"]
-    return Audit(
-        content={
-            "schema": SCHEMA,
+    return AuditDocument.model_validate(
+        {
             "leakage": {**stress.as_dict(), "identity": identity.as_dict()},
             "duplicates": {
                 "identical_files": same_file,

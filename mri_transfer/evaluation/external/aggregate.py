@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
-from mri_transfer.evaluation.document import plain
+from mri_transfer.evaluation.external.aggregate_document import AggregateDocument
 from mri_transfer.evaluation.external.disclosure import (
     SMALLEST,
     is_told,
@@ -26,12 +26,11 @@ from mri_transfer.evaluation.external.disclosure import (
 )
 from mri_transfer.evaluation.external.evaluate import ExternalEvaluation
 from mri_transfer.evaluation.external.settings import NewCohort
+from mri_transfer.evaluation.plain import plain
 from mri_transfer.metrics.operating_point import Confusion, confusion, rates
 from mri_transfer.metrics.predictive_values import by_prevalence, likelihood_ratios
 
-__all__ = ["AGGREGATE_SCHEMA", "aggregate_document"]
-
-AGGREGATE_SCHEMA = "mri-transfer/aggregate/1"
+__all__ = ["aggregate_document"]
 
 #: Figures that are sums over all patients and cut nobody off.
 _WHOLE = (
@@ -58,7 +57,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 def aggregate_document(
     found: ExternalEvaluation, cohort: NewCohort, left_out: Mapping[str, int]
-) -> dict[str, Any]:
+) -> AggregateDocument:
     """Return what may be sent out of an external test.
 
     Parameters
@@ -71,14 +70,13 @@ def aggregate_document(
 
     Returns
     -------
-    dict
-        As `schemas/aggregate.schema.json` has it.
+    AggregateDocument
     """
-    document, everybody = found.document, found.document["populations"]["all"]
+    document = found.document.plain()
+    everybody = document["populations"]["all"]
     patients = cohort.patients.loc[found.scores["patient_id"].tolist()]
     positive = (found.scores["label"] == document["positive_label"]).to_numpy(dtype=bool)
     told = {
-        "schema": AGGREGATE_SCHEMA,
         "how": _HOW,
         "smallest_count": SMALLEST,
         **{
@@ -98,8 +96,7 @@ def aggregate_document(
         "calls": _calls(found, positive),
         **_figures(document, everybody, positive),
     }
-    content: dict[str, Any] = plain(_rounded(told))
-    return content
+    return AggregateDocument.model_validate(plain(_rounded(told)))
 
 
 def _labels(document: Mapping[str, Any], positive: BoolArray) -> dict[str, int | None]:
@@ -224,7 +221,7 @@ def _table(
 
 def _calls(found: ExternalEvaluation, positive: BoolArray) -> dict[str, Any]:
     """Return rates and counts at the thresholds that leave no small group."""
-    document = found.document
+    document = found.document.plain()
     scores = found.scores["score"].to_numpy(dtype=np.float64)
     own = float(document["threshold"]["bundle"])
     candidates = list(dict.fromkeys([own, *_BANDS]))
@@ -266,9 +263,9 @@ def _at(
         "figures": {name: _bare(found[name].as_dict()) for name in names},
         "by_prevalence": [
             {
-                "prevalence": row["prevalence"],
-                "ppv": _bare(row["ppv"]),
-                "npv": _bare(row["npv"]),
+                "prevalence": row.prevalence,
+                "ppv": _bare(row.ppv.as_dict()),
+                "npv": _bare(row.npv.as_dict()),
             }
             for row in (by_prevalence(counts, confidence=confidence) if both else ())
         ],

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from mri_transfer.errors import EvaluationError
-from mri_transfer.evaluation.document import Evaluation, plain
+from mri_transfer.evaluation.document import Evaluation
 from mri_transfer.evaluation.evaluate import evaluate
 from mri_transfer.evaluation.external.adequacy import (
     observed_to_expected,
@@ -25,6 +25,7 @@ from mri_transfer.evaluation.external.adequacy import (
     sample_adequacy,
 )
 from mri_transfer.evaluation.external.case_mix import compare_case_mix, describe_case_mix
+from mri_transfer.evaluation.external.document import ExternalDocument
 from mri_transfer.evaluation.external.settings import ExternalSpec, ModelFacts, NewCohort
 from mri_transfer.evaluation.external.transport import (
     cross_chosen,
@@ -32,12 +33,11 @@ from mri_transfer.evaluation.external.transport import (
     rechosen_threshold,
 )
 from mri_transfer.evaluation.notices import study_notices
+from mri_transfer.evaluation.plain import plain
 from mri_transfer.evaluation.settings import EvaluationFacts, EvaluationSpec, Evidence
 from mri_transfer.metrics.unpaired import compare_figures
 
-__all__ = ["EXTERNAL_SCHEMA", "ExternalEvaluation", "evaluate_external"]
-
-EXTERNAL_SCHEMA = "mri-transfer/external/1"
+__all__ = ["ExternalEvaluation", "evaluate_external"]
 
 #: Caveats of `evaluate` that are about internal testing.
 _INTERNAL = ("internal_testing_only", "no_baseline")
@@ -58,7 +58,7 @@ class ExternalEvaluation:
 
     Attributes
     ----------
-    document : dict
+    document : ExternalDocument
         The content of `external.json`.
     evaluation : Evaluation or None
         The content of `evaluation.json`, of all readable patients; None with one label.
@@ -66,7 +66,7 @@ class ExternalEvaluation:
         The scores that it is of, with fold and call as they were used.
     """
 
-    document: dict[str, Any]
+    document: ExternalDocument
     evaluation: Evaluation | None
     scores: pd.DataFrame
 
@@ -96,9 +96,8 @@ def evaluate_external(
     same = len(inside.patients) == len(counted.patients)
     admitted = everybody if same else tester.test(inside)[0]
     document = {
-        "schema": EXTERNAL_SCHEMA,
-        "positive_label": model.positive_label,
-        "negative_label": model.negative_label,
+        "positive_label": model.task.positive,
+        "negative_label": model.task.negative,
         "confidence": settings.confidence,
         "synthetic": cohort.synthetic,
         "warnings": [
@@ -121,7 +120,11 @@ def evaluate_external(
         "cohort": _cohort(cohort, counted, spec),
         "populations": {"all": everybody, "in_contract": admitted},
     }
-    return ExternalEvaluation(document=plain(document), evaluation=evaluation, scores=scores)
+    return ExternalEvaluation(
+        document=ExternalDocument.model_validate(plain(document)),
+        evaluation=evaluation,
+        scores=scores,
+    )
 
 
 def _counted(cohort: NewCohort, spec: ExternalSpec) -> NewCohort:
@@ -163,7 +166,7 @@ class _Tester:
     def test(self, cohort: NewCohort) -> tuple[dict[str, Any], Evaluation | None, pd.DataFrame]:
         """Return the entry of a population, its evaluation, and the scores that it is of."""
         rows = cohort.scores.sort_values("patient_id", ignore_index=True)
-        labels = (rows["label"] == self.model.positive_label).to_numpy(dtype=bool)
+        labels = (rows["label"] == self.model.task.positive).to_numpy(dtype=bool)
         scores = rows["score"].to_numpy(dtype=np.float64)
         entry: dict[str, Any] = {"n": len(rows), "n_positive": int(labels.sum())}
         if len(rows) == 0:
@@ -172,7 +175,7 @@ class _Tester:
         mix = describe_case_mix(patients, scores, labels)
         entry["case_mix"] = compare_case_mix(self.model.case_mix, mix)
         if labels.all() or not labels.any():
-            label = self.model.positive_label if labels.all() else self.model.negative_label
+            label = self.model.task.positive if labels.all() else self.model.task.negative
             told = one_label_figures(
                 bool(labels[0]),
                 scores,
@@ -196,11 +199,11 @@ class _Tester:
         thresholds: Mapping[tuple[int, int], float] = {(0, 0): model.threshold}
         slices = cohort.slice_scores
         if self.spec.threshold == "rechosen":
-            labels = rows["label"] == model.positive_label
+            labels = rows["label"] == model.task.positive
             chosen = cross_chosen(labels, rows["score"], seed=self.spec.seed, n_repeats=1)
             thresholds = chosen.thresholds
             called = np.where(
-                chosen.called(rows["score"])[0], model.positive_label, model.negative_label
+                chosen.called(rows["score"])[0], model.task.positive, model.task.negative
             )
             rows = rows.assign(fold=chosen.folds[0], predicted=called)
             fold_of = dict(zip(rows["patient_id"], rows["fold"], strict=True))
@@ -214,14 +217,13 @@ class _Tester:
             spec=dataclasses.replace(
                 self.settings, baselines=False, image_baselines=False, random_trunk=False
             ),
-            positive_label=model.positive_label,
-            negative_label=model.negative_label,
+            task=model.task,
             seed=self.spec.seed,
             facts=EvaluationFacts(synthetic=cohort.synthetic, trunk_weights=model.trunk_weights),
             evidence=Evidence(heads=[self._head(*place) for place in sorted(thresholds.items())]),
         )
-        caveats = [one for one in result.document["caveats"] if one["code"] not in _INTERNAL]
-        document = {**result.document, "caveats": caveats}
+        caveats = tuple(one for one in result.document.caveats if one.code not in _INTERNAL)
+        document = result.document.model_copy(update={"caveats": caveats})
         return dataclasses.replace(result, document=document), rows
 
     def _head(self, place: tuple[int, int], threshold: float) -> dict[str, Any]:
@@ -232,7 +234,7 @@ class _Tester:
     def _beside(self, evaluation: Evaluation, labels: Any, scores: Any) -> dict[str, Any]:
         """Return what stands beside the evaluation of a population with both labels."""
         confidence, seed = self.settings.confidence, self.spec.seed
-        figures = evaluation.document["patient"]
+        figures = evaluation.document.patient.model_dump(mode="json")
         internal = self.model.performance
         compared = compare_figures(figures, internal, confidence=confidence)
         if self.spec.allow_overlap:

@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT
+from mri_transfer.metrics.task import Task
 
 __all__ = ["ExternalSpec", "ModelFacts", "NewCohort"]
 
@@ -34,7 +35,7 @@ class ModelFacts:
     Attributes
     ----------
     version, digest : str
-    positive_label, negative_label : str
+    task : Task
     threshold : float
     choices : mapping
         The head's facts: procedure, recalibration, target_thresholds and others.
@@ -53,8 +54,7 @@ class ModelFacts:
 
     version: str
     digest: str
-    positive_label: str
-    negative_label: str
+    task: Task
     threshold: float
     choices: Mapping[str, Any]
     performance: Mapping[str, Mapping[str, Any]]

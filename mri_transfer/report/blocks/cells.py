@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, Literal, TypeVar
 
+from mri_transfer.evaluation.fold_results import FoldRow, RepeatRow
+from mri_transfer.metrics.estimates import DifferenceWithP
 from mri_transfer.report.blocks.document import Row, Table
-from mri_transfer.report.blocks.wording import METRICS, interval, label_of, number, p_value
+from mri_transfer.report.blocks.wording import METRICS, Shown, interval, label_of, number, p_value
 from mri_transfer.report.inputs import ReportInputs
 
 __all__ = [
+    "Column",
     "Row",
     "Table",
     "confidence_text",
-    "method_of",
+    "figure_column",
+    "table_of",
     "ordered",
     "percent",
     "records",
@@ -22,19 +27,88 @@ __all__ = [
     "value_and_interval",
 ]
 
-# JSON sorts keys; a reader wants them in this order.
+T = TypeVar("T")
+
+RowState = Literal["", "quiet", "failed"]
+
+# A reader wants them in this order.
 _KEYS = ("repeat", "fold", "n_patients", "n_positive", "threshold")
 
 
-def value_and_interval(entry: Mapping[str, Any], digits: int = 3) -> tuple[str, str]:
+@dataclasses.dataclass(frozen=True)
+class Column(Generic[T]):
+    """A column of a table: its title, and how the cell of a row is made.
+
+    Attributes
+    ----------
+    title : str
+    cell : callable
+        Returns the text for what a row is about.
+    wide : bool
+        Whether cells are words and not numbers.
+    """
+
+    title: str
+    cell: Callable[[T], str]
+    wide: bool = False
+
+
+def figure_column(title: str, name: str, digits: int = 3) -> Column[Any]:
+    """Return a column of estimates that the rows hold under a name."""
+    return Column(title, lambda one: stacked(getattr(one, name), digits))
+
+
+def table_of(
+    items: Iterable[T],
+    caption: str,
+    head: Column[T],
+    *columns: Column[T],
+    note: Callable[[T], str] = lambda _: "",
+    state: Callable[[T], RowState] = lambda _: "",
+    name: str = "",
+) -> Table | None:
+    """Lay out a table whose rows are about the same kind of thing.
+
+    Parameters
+    ----------
+    items : iterable
+        What the rows are about, in their order.
+    caption : str
+    head, *columns : Column
+    note, state : callable, optional
+        Remark below a row's head; its state.
+    name : str
+
+    Returns
+    -------
+    Table or None
+        None where there are no rows.
+    """
+    rows = tuple(
+        Row(head.cell(one), tuple(column.cell(one) for column in columns), note=note(one),
+            state=state(one))
+        for one in items
+    )  # fmt: skip
+    if not rows:
+        return None
+    return Table(
+        caption=caption,
+        columns=(head.title, *(column.title for column in columns)),
+        rows=rows,
+        wide=tuple(column.title for column in columns if column.wide),
+        name=name,
+    )
+
+
+def value_and_interval(entry: Shown, digits: int = 3) -> tuple[str, str]:
     """Return value and interval of an estimate; where one is missing, why."""
-    if entry.get("value") is None:
-        return f"not defined:\n{entry.get('reason') or 'no reason was given'}", ""
+    if entry.value is None:
+        return f"not defined:\n{entry.reason or 'no reason was given'}", ""
     span = interval(entry, digits).replace("not defined: ", "not defined:\n")
-    return number(entry["value"], digits), span
+    return number(entry.value, digits), span
 
 
-def stacked(entry: Mapping[str, Any], digits: int = 3) -> str:
+def stacked(entry: Shown, digits: int = 3) -> str:
     """Return an estimate as one cell: the value, and below it the interval or why there is none."""
     value, span = value_and_interval(entry, digits)
     if not span:
@@ -45,12 +119,12 @@ def stacked(entry: Mapping[str, Any], digits: int = 3) -> str:
     return f"{value}\n{unbroken}"
 
 
-def with_p(entry: Mapping[str, Any], digits: int = 3) -> str:
-    """Return an estimate with its interval and its p value as one cell."""
+def with_p(entry: DifferenceWithP, digits: int = 3) -> str:
+    """Return a difference with its interval and its p value as one cell."""
     text = stacked(entry, digits)
-    if entry.get("value") is None or entry.get("p") is None:
+    if entry.value is None or entry.p is None:
         return text
-    return f"{text}; p\u00a0{p_value(entry['p'])}"
+    return f"{text}; p\u00a0{p_value(entry.p)}"
 
 
 def percent(share: float, digits: int = 0) -> str:
@@ -58,14 +132,9 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{number(100 * share, digits)}\u00a0%"
 
 
-def method_of(entry: Mapping[str, Any]) -> str:
-    """Return how an estimate's interval was made."""
-    return str(entry.get("method") or "")
-
-
 def confidence_text(inputs: ReportInputs) -> str:
     """Return '95 % CI'."""
-    return f"{100 * inputs.evaluation['confidence']:g}\u00a0% CI"
+    return f"{100 * inputs.evaluation.confidence:g}\u00a0% CI"
 
 
 def ordered(found: Iterable[str], first: Sequence[str]) -> list[str]:
@@ -74,24 +143,22 @@ def ordered(found: Iterable[str], first: Sequence[str]) -> list[str]:
     return [name for name in first if name in names] + [name for name in names if name not in first]
 
 
-def records(caption: str, found: Sequence[Mapping[str, Any]]) -> Table:
-    """Lay out a list of records; columns are the union of their keys.
+def records(caption: str, found: Sequence[RepeatRow] | Sequence[FoldRow]) -> Table:
+    """Lay out the rows of repeats or folds: a column a field.
 
-    An entry `reasons` says, by name, why others are undefined, and goes where they stand.
+    Their `reasons` say why figures are undefined, and go where they stand.
     """
-    names = ordered((name for record in found for name in record), (*_KEYS, *METRICS))
+    names = ordered(type(found[0]).model_fields if found else (), (*_KEYS, *METRICS))
     names = [name for name in names if name != "reasons"]
     rows = []
     for record in found:
-        reasons = record.get("reasons") or {}
-        cells = [_cell(record.get(name), reasons.get(name)) for name in names]
+        reasons = record.reasons or {}
+        cells = [_cell(getattr(record, name), reasons.get(name)) for name in names]
         rows.append(Row(cells[0], tuple(cells[1:])))
     return Table(caption=caption, columns=tuple(map(label_of, names)), rows=tuple(rows))
 
 
-def _cell(value: Any, reason: str | None) -> str:
-    if isinstance(value, Mapping):
-        return stacked(value)
+def _cell(value: float | None, reason: str | None) -> str:
     if isinstance(value, float):
         return number(value)
     if value is None:

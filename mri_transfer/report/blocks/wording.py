@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any
+from typing import Protocol
 
 __all__ = [
     "METRICS",
     "Metric",
+    "Shown",
     "bare_p",
     "count",
     "estimate",
@@ -104,22 +104,37 @@ def count(value: float | None) -> str:
     return f"{round(value)}" if whole else f"about {max(1, round(value))}"
 
 
-def interval(entry: Mapping[str, Any], digits: int = 3) -> str:
+class Shown(Protocol):
+    """A figure that is shown with its interval, or with the reason why something is missing."""
+
+    @property
+    def value(self) -> float | None: ...  # noqa: D102
+
+    @property
+    def ci_low(self) -> float | None: ...  # noqa: D102
+
+    @property
+    def ci_high(self) -> float | None: ...  # noqa: D102
+
+    @property
+    def reason(self) -> str | None: ...  # noqa: D102
+
+
+def interval(entry: Shown, digits: int = 3) -> str:
     """Return '0.70 to 0.85', or why there is no interval."""
-    low, high = entry.get("ci_low"), entry.get("ci_high")
-    if low is None or high is None:
-        return f"not defined: {entry.get('reason') or 'no interval was computed'}"
-    return f"{number(low, digits)} to {number(high, digits)}"
+    if entry.ci_low is None or entry.ci_high is None:
+        return f"not defined: {entry.reason or 'no interval was computed'}"
+    return f"{number(entry.ci_low, digits)} to {number(entry.ci_high, digits)}"
 
 
-def estimate(entry: Mapping[str, Any], *, confidence: float, digits: int = 2) -> str:
+def estimate(entry: Shown, *, confidence: float, digits: int = 2) -> str:
     """Return '0.78 (95 % CI 0.70 to 0.85)', or why there is no value."""
-    if entry.get("value") is None:
-        return f"not defined: {entry.get('reason') or 'no reason was given'}"
+    if entry.value is None:
+        return f"not defined: {entry.reason or 'no reason was given'}"
     percent = f"{100 * confidence:g}{_NO_BREAK}%"
-    value = number(entry["value"], digits)
-    if entry.get("ci_low") is None or entry.get("ci_high") is None:
-        return f"{value} (no interval: {entry.get('reason') or 'none was computed'})"
+    value = number(entry.value, digits)
+    if entry.ci_low is None or entry.ci_high is None:
+        return f"{value} (no interval: {entry.reason or 'none was computed'})"
     return f"{value} ({percent}{_NO_BREAK}CI {interval(entry, digits)})"
 
 

@@ -38,13 +38,13 @@ def _severity_known(inputs: ReportInputs) -> str:
 
 
 def _subgroups_measured(inputs: ReportInputs) -> str:
-    if (inputs.evaluation.get("subgroups") or {}).get("rows"):
+    if inputs.evaluation.subgroups.rows:
         return ""
     return "not done: no covariate divides the patients into groups"
 
 
 def _robustness_tested(inputs: ReportInputs) -> str:
-    if (inputs.audit or {}).get("robustness"):
+    if inputs.audit is not None and inputs.audit.robustness:
         return ""
     return "not done: the run did not score disturbed scans (audit.robustness_patients is 0)"
 
@@ -54,13 +54,13 @@ def _explained(inputs: ReportInputs) -> str:
 
 
 def _weighted_labels(inputs: ReportInputs) -> str:
-    if (inputs.config.get("heads") or {}).get("balanced"):
+    if getattr(inputs.settings.heads, "balanced", False):
         return ""
     return "does not apply: no method against unequal labels was used"
 
 
 def _scans_kept_by_hand(inputs: ReportInputs) -> str:
-    if (inputs.config.get("quality") or {}).get("keep"):
+    if inputs.settings.quality.keep:
         return ""
     return "does not apply: the scans are measured by the software; none was kept by hand"
 

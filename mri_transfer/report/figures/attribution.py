@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.errors import EvaluationError
+from mri_transfer.explain.document import Height
 from mri_transfer.report.figures.svg import DOTTED, MUTED, NEGATIVE, POSITIVE, QUIET, draw_svg
 from mri_transfer.report.figures.tiles import (
     Orientation,
@@ -139,26 +140,23 @@ def _tile(picture: FloatArray, found: FloatArray, *, limit: float, size: tuple[i
     return Image.fromarray(np.rint(blended(grey, share)).astype(np.uint8))
 
 
-def plot_attribution_heights(
-    ax: Axes, heights: Sequence[Mapping[str, Any]], *, labels: Sequence[str]
-) -> None:
+def plot_attribution_heights(ax: Axes, heights: Sequence[Height], *, labels: Sequence[str]) -> None:
     """Plot each slice's mean part in the log-odds by label, with its interval.
 
     Parameters
     ----------
     ax : matplotlib Axes
-    heights : sequence of mapping
-        As `heights` in `explanation.json`.
+    heights : sequence of Height
     labels : sequence of str
         The positive label first.
     """
     ax.axhline(0, color=QUIET, linewidth=1, linestyle=DOTTED)
     colors = [POSITIVE, NEGATIVE, *[MUTED] * len(labels)]
     for row, (label, color) in enumerate(zip(labels, colors, strict=False)):
-        found = [one["by_label"].get(label) or {} for one in heights]
+        found = [one.by_label.get(label) for one in heights]
         value, low, high = (
-            np.array([np.nan if e.get(k) is None else e[k] for e in found], dtype=np.float64)
-            for k in ("value", "ci_low", "ci_high")
+            np.array([getattr(one, name, None) for one in found], dtype=np.float64)
+            for name in ("value", "ci_low", "ci_high")
         )
         x = np.arange(len(heights))
         ax.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0)
@@ -168,7 +166,7 @@ def plot_attribution_heights(
     ax.legend(frameon=False, fontsize=8.5, labelcolor=MUTED)
 
 
-def draw_attribution_heights(heights: Sequence[Mapping[str, Any]], *, labels: Sequence[str]) -> str:
+def draw_attribution_heights(heights: Sequence[Height], *, labels: Sequence[str]) -> str:
     """Return the mean part of each slice in the log-odds as one SVG element."""
     title = f"Mean part of each slice in the log-odds, for {', '.join(labels)}."
     return draw_svg(

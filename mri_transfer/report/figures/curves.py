@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mri_transfer.evaluation.document import EvaluationDocument
+from mri_transfer.metrics.results import SmoothCurve
 from mri_transfer.report.figures.svg import DOTTED, GRID, MUTED, NEGATIVE, POSITIVE, QUIET, draw_svg
 
 if TYPE_CHECKING:
@@ -29,22 +31,22 @@ __all__ = [
 FloatArray = npt.NDArray[np.float64]
 
 
-def plot_roc(ax: Axes, evaluation: Mapping[str, Any]) -> None:
+def plot_roc(ax: Axes, evaluation: EvaluationDocument) -> None:
     """Plot the patient-level ROC curve, the line of chance and the operating point.
 
     Parameters
     ----------
     ax : matplotlib Axes
-    evaluation : mapping
-        As in `evaluation.json`; `roc` and `patient` are read.
+    evaluation : EvaluationDocument
     """
-    fpr, tpr = (_array(evaluation["roc"][name]) for name in ("fpr", "tpr"))
+    fpr, tpr = (_array(rates) for rates in (evaluation.roc.fpr, evaluation.roc.tpr))
     ax.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=DOTTED, gid="chance")
     ax.fill_between(fpr, tpr, color=NEGATIVE, alpha=0.08, linewidth=0)
     ax.plot(fpr, tpr, color=NEGATIVE, linewidth=2, gid="roc", clip_on=False)
     ax.text(0.98, 0.05, _area_text(evaluation), ha="right", linespacing=1.5)
     _below_diagonal(ax, 0.4, "guessing")
-    sensitivity, specificity = _value(evaluation, "sensitivity"), _value(evaluation, "specificity")
+    patient = evaluation.patient
+    sensitivity, specificity = patient.sensitivity.value, patient.specificity.value
     if sensitivity is not None and specificity is not None:
         point = (1 - specificity, sensitivity)
         ax.plot(*point, "o", color=POSITIVE, markersize=7, gid="operating-point", clip_on=False)
@@ -61,58 +63,56 @@ def plot_roc(ax: Axes, evaluation: Mapping[str, Any]) -> None:
     ax.set_ylabel("sensitivity")
 
 
-def draw_roc(evaluation: Mapping[str, Any]) -> str:
+def draw_roc(evaluation: EvaluationDocument) -> str:
     """Return the ROC curve as one SVG element."""
     title = (
-        f"ROC curve of {evaluation['n_patients']} patients. "
+        f"ROC curve of {evaluation.n_patients} patients. "
         + _area_text(evaluation).replace("\n", ", ")
         + "."
     )
     return draw_svg("roc", title, lambda ax: plot_roc(ax, evaluation), height_in=4.3)
 
 
-def plot_calibration(ax: Axes, evaluation: Mapping[str, Any]) -> None:
+def plot_calibration(ax: Axes, evaluation: EvaluationDocument) -> None:
     """Plot the observed share of the positive label against the score: by group, and smoothed.
 
     Parameters
     ----------
     ax : matplotlib Axes
-    evaluation : mapping
-        `calibration` (predicted, observed, n, ci_low, ci_high and, where there is a smoothed
-        curve, smooth) and `positive_label` are read.
+    evaluation : EvaluationDocument
     """
-    curve = evaluation["calibration"]
+    curve = evaluation.calibration
     predicted, observed, low, high = (
-        _array(curve[name]) for name in ("predicted", "observed", "ci_low", "ci_high")
+        _array(values) for values in (curve.predicted, curve.observed, curve.ci_low, curve.ci_high)
     )
     ax.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=DOTTED, gid="ideal")
     ax.vlines(
         predicted, low, high, color=NEGATIVE, linewidth=1.4, alpha=0.55, clip_on=False,
         gid="intervals",
     )  # fmt: skip
-    _smooth_line(ax, curve.get("smooth") or {})
+    _smooth_line(ax, curve.smooth)
     # Points on the edge of the square are drawn whole.
     ax.plot(
         predicted, observed, "o", color=NEGATIVE, markersize=6, clip_on=False, zorder=3,
         gid="calibration",
     )  # fmt: skip
-    _count_points(ax, predicted, observed, curve["n"])
+    _count_points(ax, predicted, observed, curve.n)
     _unit_square(ax)
     ax.set_xlabel("mean score of the group")
-    ax.set_ylabel(f"share labelled {evaluation['positive_label']}")
+    ax.set_ylabel(f"share labelled {evaluation.positive_label}")
 
 
-def draw_calibration(evaluation: Mapping[str, Any]) -> str:
+def draw_calibration(evaluation: EvaluationDocument) -> str:
     """Return the calibration plot as one SVG element."""
-    curve = evaluation["calibration"]
+    curve = evaluation.calibration
     pairs = "; ".join(
         f"mean score {x:.2f}, observed {y:.2f}"
-        for x, y in zip(curve["predicted"], curve["observed"], strict=True)
-        if x is not None and y is not None
+        for x, y in zip(curve.predicted, curve.observed, strict=True)
     )
-    title = f"Calibration of the patient scores by group: {pairs}."
-    if curve.get("smooth"):
-        title += " A smoothed curve runs through the groups."
+    title = (
+        f"Calibration of the patient scores by group: {pairs}. A smoothed curve runs through the "
+        "groups."
+    )
     return draw_svg(
         "calibration", title, lambda ax: plot_calibration(ax, evaluation), height_in=4.3
     )
@@ -194,13 +194,11 @@ def draw_slice_profile(profile: pd.DataFrame, *, labels: Sequence[str]) -> str:
     )
 
 
-def _smooth_line(ax: Axes, smooth: Mapping[str, Any]) -> None:
+def _smooth_line(ax: Axes, smooth: SmoothCurve) -> None:
     """Draw the smoothed calibration curve, and its band where it has one."""
-    if not smooth:
-        return
-    predicted, observed = _array(smooth["predicted"]), _array(smooth["observed"])
-    if smooth.get("ci_low") and smooth.get("ci_high"):
-        low, high = _array(smooth["ci_low"]), _array(smooth["ci_high"])
+    predicted, observed = _array(smooth.predicted), _array(smooth.observed)
+    if smooth.ci_low and smooth.ci_high:
+        low, high = _array(smooth.ci_low), _array(smooth.ci_high)
         ax.fill_between(predicted, low, high, color=POSITIVE, alpha=0.13, linewidth=0, gid="band")
     ax.plot(predicted, observed, color=POSITIVE, linewidth=1.8, gid="smooth")
 
@@ -209,20 +207,15 @@ def _array(values: Sequence[float | None]) -> FloatArray:
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
 
-def _value(evaluation: Mapping[str, Any], metric: str) -> float | None:
-    value = evaluation["patient"].get(metric, {}).get("value")
-    return None if value is None else float(value)
-
-
-def _area_text(evaluation: Mapping[str, Any]) -> str:
-    auc = evaluation["patient"].get("auc", {})
-    if auc.get("value") is None:
+def _area_text(evaluation: EvaluationDocument) -> str:
+    auc = evaluation.patient.auc
+    if auc.value is None:
         return "AUC not defined"
-    if auc.get("ci_low") is None or auc.get("ci_high") is None:
-        return f"AUC {auc['value']:.2f}"
-    percent = f"{100 * evaluation['confidence']:g}\u00a0%"
-    interval = f"{percent} CI {auc['ci_low']:.2f} to {auc['ci_high']:.2f}"
-    return f"AUC {auc['value']:.2f}\n{interval}"
+    if auc.interval is None:
+        return f"AUC {auc.value:.2f}"
+    low, high = auc.interval
+    percent = f"{100 * evaluation.confidence:g}\u00a0%"
+    return f"AUC {auc.value:.2f}\n{percent} CI {low:.2f} to {high:.2f}"
 
 
 def _pile(scores: FloatArray) -> FloatArray:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.evaluation.audit.learning_results import (
+    LearningCurve,
+)
+from mri_transfer.metrics.intervals import Estimate
+from mri_transfer.metrics.results import DecisionCurve
 from mri_transfer.report.figures.svg import (
     DOTTED,
     GRID,
@@ -35,24 +40,23 @@ FloatArray = npt.NDArray[np.float64]
 _DEPTH = 0.35
 
 
-def plot_decision_curve(ax: Axes, curve: Mapping[str, Any], *, baseline: str | None) -> None:
+def plot_decision_curve(ax: Axes, curve: DecisionCurve, *, baseline: str | None) -> None:
     """Plot the net benefit of the model, of treating all and none, and of a baseline.
 
     Parameters
     ----------
     ax : matplotlib Axes
-    curve : mapping
-        As `decision_curve` in `evaluation.json`.
+    curve : DecisionCurve
     baseline : str or None
         Name of the baseline among its `others`.
     """
-    x = _floats(curve["thresholds"])
-    value, low, high = _estimates(curve["model"])
-    treat_all = _floats(curve["treat_all"])
+    x = _floats(curve.thresholds)
+    value, low, high = _estimates(curve.model)
+    treat_all = _floats(curve.treat_all)
     ax.axhline(0, color=INK, linewidth=1, linestyle=DOTTED, gid="treat-none", label="treat nobody")
     ax.plot(x, treat_all, color=QUIET, linewidth=1.4, gid="treat-all", label="treat everybody")
     if baseline is not None:
-        other = _floats(curve["others"][baseline]["net_benefit"])
+        other = _floats(curve.others[baseline].net_benefit)
         ax.plot(x, other, color=POSITIVE, linewidth=1.4, gid="baseline", label=baseline)
     ax.fill_between(x, low, high, color=NEGATIVE, alpha=0.14, linewidth=0)
     ax.plot(x, value, color=NEGATIVE, linewidth=2, gid="model", label="this model")
@@ -63,14 +67,14 @@ def plot_decision_curve(ax: Axes, curve: Mapping[str, Any], *, baseline: str | N
     _legend(ax, "upper right")
 
 
-def draw_decision_curve(curve: Mapping[str, Any], *, baseline: str | None) -> str:
+def draw_decision_curve(curve: DecisionCurve, *, baseline: str | None) -> str:
     """Return the decision curve as one SVG element."""
     tenths = [
-        f"{100 * threshold:.0f}\u00a0%: {model['value']:.2f} against {treat_all:.2f}"
+        f"{100 * threshold:.0f}\u00a0%: {model.value:.2f} against {treat_all:.2f}"
         for threshold, model, treat_all in zip(
-            curve["thresholds"], curve["model"], curve["treat_all"], strict=True
+            curve.thresholds, curve.model, curve.treat_all, strict=True
         )
-        if model.get("value") is not None and abs(10 * threshold - round(10 * threshold)) < 1e-6
+        if model.value is not None and abs(10 * threshold - round(10 * threshold)) < 1e-6
     ]
     title = (
         "Net benefit of the model against that of treating everybody, by threshold: "
@@ -85,26 +89,26 @@ def draw_decision_curve(curve: Mapping[str, Any], *, baseline: str | None) -> st
     )
 
 
-def plot_learning_curve(ax: Axes, learning: Mapping[str, Any]) -> None:
+def plot_learning_curve(ax: Axes, learning: LearningCurve) -> None:
     """Plot the AUC over the number of training patients, a line for each table of features.
 
     Parameters
     ----------
     ax : matplotlib Axes
-    learning : mapping
-        As `learning_curve` in `audit.json`; what an extrapolation expects is a hollow point.
+    learning : LearningCurve
+        What an extrapolation expects is a hollow point.
     """
     ax.axhline(0.5, color=QUIET, linewidth=1, linestyle=DOTTED)
     for row, (name, color) in enumerate(_curve_colors(learning)):
-        table = learning["tables"][name]
-        x = _floats([point["n_train"] for point in table["curve"]])
-        value, low, high = _estimates([point["auc"] for point in table["curve"]])
+        table = learning.tables[name]
+        x = _floats([point.n_train for point in table.curve])
+        value, low, high = _estimates([point.auc for point in table.curve])
         ax.fill_between(x, low, high, color=color, alpha=0.12, linewidth=0)
         ax.plot(x, value, "o-", color=color, linewidth=2, markersize=4, gid=f"curve{row}",
                 label=name)  # fmt: skip
-        expected = table["extrapolation"]
-        if expected.get("value") is not None:
-            ax.plot(expected["at"], expected["value"], "o", markerfacecolor="none",
+        expected = table.extrapolation
+        if expected.value is not None:
+            ax.plot(expected.at, expected.value, "o", markerfacecolor="none",
                     markeredgecolor=color, markersize=7, gid=f"expected{row}")  # fmt: skip
     ax.grid(color=GRID, linewidth=0.6)
     ax.set_axisbelow(True)
@@ -114,14 +118,14 @@ def plot_learning_curve(ax: Axes, learning: Mapping[str, Any]) -> None:
     _legend(ax, "upper left")
 
 
-def draw_learning_curve(learning: Mapping[str, Any]) -> str:
+def draw_learning_curve(learning: LearningCurve) -> str:
     """Return the learning curve as one SVG element."""
     lines = []
     for name, _ in _curve_colors(learning):
         points = [
-            f"{point['n_train']:.0f} patients {point['auc']['value']:.2f}"
-            for point in learning["tables"][name]["curve"]
-            if point["auc"].get("value") is not None
+            f"{point.n_train:.0f} patients {point.auc.value:.2f}"
+            for point in learning.tables[name].curve
+            if point.auc.value is not None
         ]
         lines.append(f"{name}: {', '.join(points)}")
     title = f"AUC by number of training patients. {'; '.join(lines)}."
@@ -130,12 +134,12 @@ def draw_learning_curve(learning: Mapping[str, Any]) -> str:
     )
 
 
-def _curve_colors(learning: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _curve_colors(learning: LearningCurve) -> list[tuple[str, str]]:
     """Return the tables of features and their colours; controls come after the model's own."""
-    controls = set(learning.get("transfer") or {})
-    own = [(name, NEGATIVE) for name in learning["tables"] if name not in controls]
+    controls = learning.transfer
+    own = [(name, NEGATIVE) for name in learning.tables if name not in controls]
     shades = (POSITIVE, MUTED)
-    others = [name for name in learning["tables"] if name in controls]
+    others = [name for name in learning.tables if name in controls]
     return own + [(name, shades[min(i, 1)]) for i, name in enumerate(others)]
 
 
@@ -147,9 +151,10 @@ def _floats(values: Sequence[float | None]) -> FloatArray:
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
 
-def _estimates(entries: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _estimates(entries: Sequence[Estimate]) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return values and limits of estimates; NaN where they have none."""
     value, low, high = (
-        _floats([entry.get(name) for entry in entries]) for name in ("value", "ci_low", "ci_high")
+        _floats([getattr(entry, name) for entry in entries])
+        for name in ("value", "ci_low", "ci_high")
     )
     return value, low, high

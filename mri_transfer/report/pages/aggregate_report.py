@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from mri_transfer.cohorts.labels import spelt_out
-from mri_transfer.evaluation.notices import Notice
+from mri_transfer.evaluation.external.aggregate_document import AggregateDocument, ToldLevel
 from mri_transfer.report.blocks.blocks import findings, how, missing, section_of
 from mri_transfer.report.blocks.cells import stacked
 from mri_transfer.report.blocks.document import Front, KeyFigure, Report, Row, Section, Table, Text
@@ -19,7 +18,7 @@ __all__ = ["aggregate_report"]
 _FEW = "fewer than 5"
 
 
-def aggregate_report(document: Mapping[str, Any]) -> Report:
+def aggregate_report(document: AggregateDocument) -> Report:
     """Lay out an aggregate document as a report; nothing else enters it.
 
     Parameters
@@ -28,39 +27,39 @@ def aggregate_report(document: Mapping[str, Any]) -> Report:
         `aggregate.json`.
     """
     return Report(
-        title=f"Aggregate of an external test: {spelt_out(document['positive_label'])} against "
-        f"{spelt_out(document['negative_label'])}",
-        confidence=float(document["confidence"]),
+        title=f"Aggregate of an external test: {spelt_out(document.positive_label)} against "
+        f"{spelt_out(document.negative_label)}",
+        confidence=document.confidence,
         front=_front(document),
         sections=(_figures(document), _calls(document), _cohort(document)),
         made_by=f"mri-transfer {__version__}",
     )
 
 
-def _front(document: Mapping[str, Any]) -> Front:
-    area = document["figures"].get("auc")
-    answer = f"No figures of both labels: {document['reason']}."
+def _front(document: AggregateDocument) -> Front:
+    area = document.figures.get("auc")
+    answer = f"No figures of both labels: {document.reason}."
     if area is not None:
-        words = estimate(area, confidence=float(document["confidence"]))
+        words = estimate(area, confidence=document.confidence)
         answer = f"On this cohort the model ranks patients with an AUC of {words}."
-    bundle = document["bundle"]
-    counts = ", ".join(f"{_count(n)} {label}" for label, n in document["n_by_label"].items())
+    bundle = document.bundle
+    counts = ", ".join(f"{_count(n)} {label}" for label, n in document.n_by_label.items())
     return Front(
         answer=answer,
         comparison="",
-        studied=f"A finished model (version {bundle['version']}, digest {bundle['digest']}) on "
+        studied=f"A finished model (version {bundle.version}, digest {bundle.digest}) on "
         "another cohort; nothing was refitted.",
         on_whom=f"Patients: {counts}.",
         key_figures=tuple(
-            KeyFigure(title=label_of(name), value=number(one["value"], 2), note=interval(one, 2))
-            for name, one in document["figures"].items()
+            KeyFigure(title=label_of(name), value=number(one.value, 2), note=interval(one, 2))
+            for name, one in document.figures.items()
             if name in ("auc", "brier", "calibration_slope")
         ),
         top_caveats=("The figures are no test: patients who were trained on count.",)
-        if document["overlap_counted"]
+        if document.overlap_counted
         else (),
         other_caveats=(),
-        banners=study_banners(Notice(**one) for one in document["warnings"]),
+        banners=study_banners(document.warnings),
     )
 
 
@@ -68,26 +67,26 @@ def _count(n: int | None) -> str:
     return _FEW if n is None else str(n)
 
 
-def _figures(document: Mapping[str, Any]) -> Section:
+def _figures(document: AggregateDocument) -> Section:
     name, title = "figures", "Figures"
-    if not document["figures"]:
-        return section_of(name, title, title, missing(f"Not told: {document['reason']}."))
+    if not document.figures:
+        return section_of(name, title, title, missing(f"Not told: {document.reason}."))
     rows = [
         Row(
-            label_of(one["figure"]),
+            label_of(one.figure),
             (
-                stacked(one["external"]),
-                stacked(one["internal"]),
-                stacked(one["difference"]),
-                bare_p(one["p"]) if one["p"] is not None else "",
+                stacked(one.external),
+                stacked(one.internal),
+                stacked(one.difference),
+                bare_p(one.p) if one.p is not None else "",
             ),
         )
-        for one in document["comparison"]
+        for one in document.comparison
     ]
-    compared = {one["figure"] for one in document["comparison"]}
+    compared = {one.figure for one in document.comparison}
     rows += [
         Row(label_of(key), (stacked(entry), "not in the bundle", "", ""))
-        for key, entry in document["figures"].items()
+        for key, entry in document.figures.items()
         if key not in compared
     ]
     return section_of(
@@ -100,20 +99,20 @@ def _figures(document: Mapping[str, Any]) -> Section:
             columns=("Figure", "This cohort", "Internal testing", "Difference", "p"),
             rows=tuple(rows),
         ),
-        findings(document["case_mix"]["sentences"]),
+        findings(() if document.case_mix is None else document.case_mix.sentences),
     )
 
 
-def _calls(document: Mapping[str, Any]) -> Section:
-    calls = document["calls"]
+def _calls(document: AggregateDocument) -> Section:
+    calls = document.calls
     rows = []
-    for one in calls["thresholds"]:
-        own = " (the bundle's)" if one["threshold"] == calls["bundle_threshold"] else ""
+    for one in calls.thresholds:
+        own = " (the bundle's)" if one.threshold == calls.bundle_threshold else ""
         cells = [
-            stacked(one["figures"][key]) if key in one["figures"] else "not told"
+            stacked(one.figures[key]) if key in one.figures else "not told"
             for key in ("sensitivity", "specificity", "ppv", "npv")
         ]
-        rows.append(Row(f"{number(one['threshold'])}{own}", tuple(cells)))
+        rows.append(Row(f"{number(one.threshold)}{own}", tuple(cells)))
     table = Table(
         name="calls",
         caption="Calls at thresholds that leave no small group",
@@ -122,10 +121,10 @@ def _calls(document: Mapping[str, Any]) -> Section:
     )
     bands = [
         Row(
-            f"{label}: {number(one['from'], 2)} to {number(one['to'], 2)}",
-            (str(one["n"]),),
+            f"{label}: {number(one.begin, 2)} to {number(one.end, 2)}",
+            (str(one.n),),
         )
-        for label, groups in calls["score_bands"].items()
+        for label, groups in calls.score_bands.items()
         for one in groups
     ]
     return section_of(
@@ -139,42 +138,36 @@ def _calls(document: Mapping[str, Any]) -> Section:
     )
 
 
-def _cohort(document: Mapping[str, Any]) -> Section:
+def _cohort(document: AggregateDocument) -> Section:
     counts = [
-        Row("Trained on", (_count(document["n_overlapping"]),)),
-        Row("Outside the input contract", (_count(document["n_outside_contract"]),)),
-        *(
-            Row(f"Scans left out, stage {one['stage']}", (_count(one["n"]),))
-            for one in document["left_out"]
-        ),
+        Row("Trained on", (_count(document.n_overlapping),)),
+        Row("Outside the input contract", (_count(document.n_outside_contract),)),
+        *(Row(f"Scans left out, stage {one.stage}", (_count(one.n),)) for one in document.left_out),
     ]
-    age = document["age"] or {}
-    told = age.get("mean") is not None
+    age = document.age
     return section_of(
         "cohort",
         "Cohort",
         "Cohort",
-        Text(text=document["how"]),
+        Text(text=document.how),
         Table(name="counts", caption="Counts", columns=("What", "Number"), rows=tuple(counts)),
-        Text(text=f"Age: mean {number(age['mean'], 1)}, SD {number(age['sd'], 1)} years.")
-        if told
+        Text(text=f"Age: mean {number(age.mean, 1)}, SD {number(age.sd, 1)} years.")
+        if age is not None and age.mean is not None
         else missing("Mean age is not told."),
-        _levels("Age, years", age.get("bands"), document),
-        _levels("Sex", document["sex"], document),
+        _levels("Age, years", None if age is None else age.bands, document),
+        _levels("Sex", document.sex, document),
         how("Where a table is missing, even all groups together hold a small count."),
     )
 
 
 def _levels(
-    title: str, rows: Sequence[Mapping[str, Any]] | None, document: Mapping[str, Any]
+    title: str, rows: Sequence[ToldLevel] | None, document: AggregateDocument
 ) -> Table | None:
     if not rows:
         return None
     return Table(
         name=title.split(",")[0].lower(),
         caption=title,
-        columns=(title, document["positive_label"], document["negative_label"]),
-        rows=tuple(
-            Row(one["level"], (str(one["n_positive"]), str(one["n_negative"]))) for one in rows
-        ),
+        columns=(title, document.positive_label, document.negative_label),
+        rows=tuple(Row(one.level, (str(one.n_positive), str(one.n_negative))) for one in rows),
     )

@@ -5,12 +5,13 @@ Both are Markdown, and begin with the fields by which the Hugging Face Hub files
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mri_transfer.core.files import atomic_write_text
+from mri_transfer.core.specs import spec_dict
+from mri_transfer.metrics.intervals import Estimate
+from mri_transfer.models.heads import AnyHeadSpec
 from mri_transfer.models.trunks import TRUNKS
 from mri_transfer.report.blocks.document import Front, Table
 from mri_transfer.report.blocks.wording import label_of
@@ -22,6 +23,7 @@ from mri_transfer.report.tables.calibration_tables import calibration_table
 from mri_transfer.report.tables.cohort import cohort_table
 from mri_transfer.report.tables.group_tables import subgroup_table
 from mri_transfer.report.tables.tables import metric_table
+from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.version import __version__
 
 if TYPE_CHECKING:
@@ -60,9 +62,8 @@ def model_card(inputs: ReportInputs, front: Front) -> str:
         Markdown with YAML front matter, the same for the same inputs. Texts of the manifest are
         escaped.
     """
-    negative, positive = inputs.labels
-    trunk = dict(inputs.config.get("trunk") or {})
-    weights = str(inputs.evaluation["trunk_weights"])
+    task = inputs.task
+    weights = inputs.evaluation.trunk_weights
     return render_markdown(
         "model_card.md.jinja",
         front_matter=_model_front_matter(inputs),
@@ -71,21 +72,21 @@ def model_card(inputs: ReportInputs, front: Front) -> str:
         made_by=f"mri-transfer {__version__}",
         supply=SUPPLY,
         trunk={
-            "name": trunk.get("name", "not recorded"),
+            "name": inputs.settings.trunk.name,
             "weights": weights,
             "digest": inputs.provenance.get("trunk weights (sha256)"),
         },
-        trunk_licence=_trunk_licence(trunk.get("name"), weights),
-        head=_settings(inputs.config.get("heads")),
-        slices=_settings(inputs.config.get("slices")),
-        positive=positive,
-        negative=negative,
+        trunk_licence=_trunk_licence(inputs.settings.trunk.name, weights),
+        head=_settings(inputs.settings.heads),
+        slices=_settings(inputs.settings.slices),
+        positive=task.positive,
+        negative=task.negative,
         threshold=threshold(inputs),
         cohort=_table(cohort_table(inputs)),
         metrics=_table(metric_table(inputs)),
         calibration=_table(calibration_table(inputs)),
         subgroups=_table(subgroup_table(inputs)),
-        seed=inputs.config.get("seed", "not recorded"),
+        seed=inputs.settings.seed,
         n_artefacts=len(inputs.artefacts),
     )
 
@@ -114,7 +115,7 @@ def data_sheet(inputs: ReportInputs) -> str:
         "data_sheet.md.jinja",
         front_matter=_data_front_matter(inputs),
         title=inputs.title,
-        synthetic=inputs.evaluation["synthetic"],
+        synthetic=inputs.evaluation.synthetic,
         supply=SUPPLY,
         parts=data_questions(inputs),
     )
@@ -134,7 +135,7 @@ def _model_front_matter(inputs: ReportInputs) -> Markdown:
     from huggingface_hub import ModelCardData
 
     results = _results(inputs)
-    synthetic = ("synthetic",) if inputs.evaluation["synthetic"] else ()
+    synthetic = ("synthetic",) if inputs.evaluation.synthetic else ()
     card = ModelCardData(
         # The cohort's terms decide under which licence a head may be passed on.
         license="unknown",
@@ -153,39 +154,38 @@ def _results(inputs: ReportInputs) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     evaluation = inputs.evaluation
-    found = {name: evaluation["patient"].get(name) or {} for name in _HUB_METRICS}
+    found: dict[str, Estimate] = {name: getattr(evaluation.patient, name) for name in _HUB_METRICS}
     return [
         EvalResult(
             task_type="image-classification",
             dataset_type="other",
-            dataset_name=f"cohort of the run, {evaluation['n_patients']} patients",
+            dataset_name=f"cohort of the run, {evaluation.n_patients} patients",
             dataset_split="internal testing by cross-validation",
             metric_type=_HUB_METRICS[name],
             metric_name=f"{label_of(name)}, by patient",
-            metric_value=round(float(entry["value"]), _DIGITS),
-            metric_args=_interval(entry, float(evaluation["confidence"])),
+            metric_value=round(entry.value, _DIGITS),
+            metric_args=_interval(entry, evaluation.confidence),
         )
         for name, entry in found.items()
-        if entry.get("value") is not None
+        if entry.value is not None
     ]
 
 
-def _interval(entry: Mapping[str, Any], confidence: float) -> dict[str, Any]:
-    if entry.get("ci_low") is None or entry.get("ci_high") is None:
-        return {"no_interval": str(entry.get("reason") or "none was computed")}
+def _interval(entry: Estimate, confidence: float) -> dict[str, Any]:
+    if entry.interval is None:
+        return {"no_interval": entry.reason or "none was computed"}
+    low, high = entry.interval
     return {
-        "ci_low": round(float(entry["ci_low"]), _DIGITS),
-        "ci_high": round(float(entry["ci_high"]), _DIGITS),
-        "confidence": confidence,
-    }
+        "ci_low": round(low, _DIGITS), "ci_high": round(high, _DIGITS), "confidence": confidence,
+    }  # fmt: skip
 
 
 def _data_front_matter(inputs: ReportInputs) -> Markdown:
     from huggingface_hub import DatasetCardData
 
-    n_scans = int(inputs.evaluation.get("n_scans") or inputs.evaluation["n_patients"])
+    n_scans = inputs.evaluation.n_scans or inputs.evaluation.n_patients
     size = next((name for limit, name in _SIZES if n_scans < limit), "other")
-    synthetic = ["synthetic"] if inputs.evaluation["synthetic"] else []
+    synthetic = ["synthetic"] if inputs.evaluation.synthetic else []
     card = DatasetCardData(
         license="unknown",
         pretty_name=f"Cohort of: {inputs.title}",
@@ -201,13 +201,11 @@ def _table(table: Table | None) -> Markdown:
     return Markdown("") if table is None else markdown_table(table)
 
 
-def _settings(section: Any) -> str:
-    """Return settings of the configuration as words; those that are not set are left out."""
-    if dataclasses.is_dataclass(section) or not isinstance(section, Mapping) or not section:
-        return "not recorded"
+def _settings(spec: AnyHeadSpec | SliceSpec) -> str:
+    """Return settings as words; those that are not set are left out."""
     parts = [
         f"{name.replace('_', ' ')} {_value(value)}"
-        for name, value in section.items()
+        for name, value in spec_dict(spec).items()
         if value is not None
     ]
     return ", ".join(parts)

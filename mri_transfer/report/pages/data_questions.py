@@ -66,11 +66,12 @@ def _question(
 
 def _labels(inputs: ReportInputs) -> str:
     names = ", ".join(label_names(inputs))
-    kept = (inputs.config.get("labels") or {}).get("unlabelled") == "keep"
+    kept = inputs.settings.labels.unlabelled == "keep"
     unlabelled = "kept, and not evaluated" if kept else "left out"
     return (
-        f"One label a patient, read from the manifest: {names}; positive is {inputs.labels[1]}. "
-        f"Patients without a label are {unlabelled}. How the diagnosis was made: {SUPPLY}"
+        f"One label a patient, read from the manifest: {names}; positive is "
+        f"{inputs.task.positive}. Patients without a label are {unlabelled}. How the "
+        f"diagnosis was made: {SUPPLY}"
     )
 
 
@@ -99,7 +100,7 @@ def _missing(inputs: ReportInputs) -> str:
 def _splits(inputs: ReportInputs) -> str:
     evaluation = inputs.evaluation
     return (
-        f"{evaluation['n_folds']} folds, {evaluation['n_repeats']} times, by patient: all scans "
+        f"{evaluation.n_folds} folds, {evaluation.n_repeats} times, by patient: all scans "
         "of a patient are in one fold. folds.csv of the run lists them; use the same to compare."
     )
 
@@ -113,11 +114,10 @@ def _quality(inputs: ReportInputs) -> str:
 
 
 def _duplicates(inputs: ReportInputs) -> str:
-    found = (inputs.audit or {}).get("duplicates")
-    if not found:
+    if inputs.audit is None:
         return "Duplicates were not looked for."
     n_unlike = len(one_id_two_people(inputs))
-    n_pairs = len(found.get("pairs") or ()) - n_unlike
+    n_pairs = len(inputs.audit.duplicates.pairs) - n_unlike
     return (
         f"Pairs of scans that may be the same file, volume or brain: {n_pairs}. Pairs under one "
         f"patient id that do not look like one brain: {n_unlike}."
@@ -144,9 +144,8 @@ def _cohort(inputs: ReportInputs) -> str:
 
 
 def _prepared(inputs: ReportInputs) -> str:
-    settings = inputs.config.get("preparation") or {}
-    kind = settings.get("scans")
-    how = f" Setting of `preparation.scans`: {escaped(kind)}." if kind else ""
+    kind = inputs.settings.preparation.scans
+    how = f" Setting of `preparation.scans`: {escaped(kind)}."
     return Markdown(
         "Section Preparation of the report says what was done to each scan; the settings stand in "
         f"`config.toml`.{how}"

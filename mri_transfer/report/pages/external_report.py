@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mri_transfer.cohorts.labels import spelt_out
-from mri_transfer.evaluation.notices import Notice
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import beside, figure, findings, how, section_of
 from mri_transfer.report.blocks.document import (
@@ -52,7 +51,7 @@ def external_report(inputs: ExternalInputs, found: ReportInputs | None) -> Repor
     """
     document = inputs.document
     sections = [expected_section(inputs)]
-    if inputs.everybody["one_label"] is not None:
+    if inputs.everybody.one_label is not None:
         sections.append(one_label_section(inputs))
     sections += [who_section(inputs), case_mix_section(inputs)]
     if found is not None:
@@ -69,9 +68,9 @@ def external_report(inputs: ExternalInputs, found: ReportInputs | None) -> Repor
     if found is not None:
         sections += [precision_section(found), recalibration_section(inputs)]
     return Report(
-        title=f"External test: {spelt_out(document['positive_label'])} against "
-        f"{spelt_out(document['negative_label'])}",
-        confidence=float(document["confidence"]),
+        title=f"External test: {spelt_out(document.positive_label)} against "
+        f"{spelt_out(document.negative_label)}",
+        confidence=document.confidence,
         front=_front(inputs, found),
         sections=(*sections, _limits(inputs)),
         made_by=f"mri-transfer {__version__}",
@@ -80,19 +79,19 @@ def external_report(inputs: ExternalInputs, found: ReportInputs | None) -> Repor
 
 def _front(inputs: ExternalInputs, found: ReportInputs | None) -> Front:
     document, everybody = inputs.document, inputs.everybody
-    bundle = document["bundle"]
-    ranked = rank_caveats([] if found is None else found.evaluation["caveats"])
+    bundle = document.bundle
+    ranked = rank_caveats([] if found is None else found.evaluation.caveats)
     caveats = [*_caveats(inputs), *ranked[0]]
     sentences = expected_sentences(everybody)
-    n_negative = everybody["n"] - everybody["n_positive"]
+    n_negative = everybody.n - everybody.n_positive
     return Front(
         answer=_answer(inputs),
         comparison=sentences[0] if sentences else "",
-        studied=f"A finished model (version {bundle['version']}, digest {bundle['digest'][:12]}), "
-        f"made of {bundle['n_patients']} other patients, on a cohort it was not made of. Nothing "
+        studied=f"A finished model (version {bundle.version}, digest {bundle.digest[:12]}), "
+        f"made of {bundle.n_patients} other patients, on a cohort it was not made of. Nothing "
         "was refitted.",
-        on_whom=f"{everybody['n']} patients ({everybody['n_positive']} "
-        f"{document['positive_label']}, {n_negative} {document['negative_label']}).",
+        on_whom=f"{everybody.n} patients ({everybody.n_positive} "
+        f"{document.positive_label}, {n_negative} {document.negative_label}).",
         key_figures=_key_figures(inputs),
         top_caveats=tuple(caveats[:3]),
         other_caveats=(*caveats[3:], *ranked[1]),
@@ -101,40 +100,37 @@ def _front(inputs: ExternalInputs, found: ReportInputs | None) -> Front:
 
 
 def _answer(inputs: ExternalInputs) -> str:
-    everybody, confidence = inputs.everybody, float(inputs.document["confidence"])
-    if everybody["figures"] is None:
-        return f"How well the model tells patients apart cannot be said: {everybody['reason']}."
+    everybody, confidence = inputs.everybody, inputs.document.confidence
+    if everybody.figures is None:
+        return f"How well the model tells patients apart cannot be said: {everybody.reason}."
     return (
         "On this cohort the model ranks patients with an AUC of "
-        f"{estimate(everybody['figures']['auc'], confidence=confidence)}."
+        f"{estimate(everybody.figures.auc, confidence=confidence)}."
     )
 
 
 def _key_figures(inputs: ExternalInputs) -> tuple[KeyFigure, ...]:
     everybody = inputs.everybody
-    if everybody["figures"] is None:
-        told = everybody["one_label"] or {}
-        shown = {name: told[name] for name in ("sensitivity", "specificity") if name in told}
-    else:
-        names = ("auc", "sensitivity", "specificity", "calibration_slope")
-        shown = {name: everybody["figures"][name] for name in names}
+    source = everybody.figures or everybody.one_label
+    names = ("auc", "sensitivity", "specificity", "calibration_slope")
+    shown = {name: one for name in names if (one := getattr(source, name, None)) is not None}
     return tuple(
-        KeyFigure(title=label_of(name), value=number(one["value"], 2), note=interval(one, 2))
+        KeyFigure(title=label_of(name), value=number(one.value, 2), note=interval(one, 2))
         for name, one in shown.items()
     )
 
 
 def _caveats(inputs: ExternalInputs) -> list[str]:
     found = []
-    if inputs.document["threshold"]["used"] == "rechosen":
+    if inputs.document.threshold.used == "rechosen":
         found.append(
             "Calls are by thresholds that parts of this cohort chose for the rest of it, not by "
             "the threshold that the bundle brings: in use the latter counts."
         )
-    outside = inputs.document["cohort"]["n_outside_contract"]
+    outside = inputs.document.cohort.n_outside_contract
     if outside:
         found.append(
-            f"{outside} of {inputs.everybody['n']} patients "
+            f"{outside} of {inputs.everybody.n} patients "
             f"{'lies' if outside == 1 else 'lie'} outside the model's input contract; in use it "
             "would abstain there. Figures without them stand beside."
         )
@@ -142,14 +138,14 @@ def _caveats(inputs: ExternalInputs) -> list[str]:
 
 
 def _banners(inputs: ExternalInputs) -> tuple[Banner, ...]:
-    banners = list(study_banners(Notice(**one) for one in inputs.document["warnings"]))
-    cohort = inputs.document["cohort"]
-    if cohort["n_overlapping"] and cohort["overlap_counted"]:
+    banners = list(study_banners(inputs.document.warnings))
+    cohort = inputs.document.cohort
+    if cohort.n_overlapping and cohort.overlap_counted:
         banners.append(
             Banner(
                 role="failed",
                 title="This is no test.",
-                text=f"{cohort['n_overlapping']} of the patients were trained on and count all "
+                text=f"{cohort.n_overlapping} of the patients were trained on and count all "
                 "the same, as was asked for. The figures are better than the model is.",
             )
         )
@@ -167,7 +163,7 @@ def _baseline(found: ReportInputs) -> Section:
 
 
 def _discrimination(found: ReportInputs) -> Section:
-    calls = found.evaluation["confusion"]
+    calls = found.evaluation.confusion
     return section_of(
         "discrimination",
         "Discrimination",
@@ -181,15 +177,15 @@ def _discrimination(found: ReportInputs) -> Section:
             ),
             figure(
                 "patient-scores",
-                figures.draw_patient_scores(found.patient_scores, labels=found.labels),
-                f"Each dot is a patient: further right is more like {found.labels[1]}.",
+                figures.draw_patient_scores(found.patient_scores, labels=found.task.labels),
+                f"Each dot is a patient: further right is more like {found.task.positive}.",
                 tables.patient_list(found),
             ),
         ),
         confusion_block(
             "Patients. Rows: reference standard. Columns: the model's call.",
-            calls["labels"],
-            calls["matrix"],
+            calls.labels,
+            calls.matrix,
         ),
         tables.metric_table(found),
         how("PPV and NPV hold for the share of labels in this cohort and change with it."),
@@ -197,7 +193,7 @@ def _discrimination(found: ReportInputs) -> Section:
 
 
 def _utility(found: ReportInputs) -> Section:
-    curve = found.evaluation["decision_curve"]
+    curve = found.evaluation.decision_curve
     plot = figure(
         "decision-curve",
         figures.draw_decision_curve(curve, baseline=None),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
 from mri_transfer.cohorts.labels import spelt_out
-from mri_transfer.evaluation.notices import Notice
+from mri_transfer.evaluation.comparison_document import (
+    CommonFigures,
+    ComparisonDocument,
+    PairDifference,
+)
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.cells import stacked
 from mri_transfer.report.blocks.document import (
@@ -37,8 +40,7 @@ class RunComparison:
 
     Attributes
     ----------
-    document : mapping
-        `comparison.json`.
+    document : ComparisonDocument
     settings : DataFrame, one column a run
         Settings that differ between the runs, by their name; text.
     calls : DataFrame, index `patient_id`
@@ -47,7 +49,7 @@ class RunComparison:
         The version that made it.
     """
 
-    document: Mapping[str, Any]
+    document: ComparisonDocument
     settings: pd.DataFrame
     calls: pd.DataFrame
     made_by: str
@@ -56,10 +58,10 @@ class RunComparison:
 def comparison_report(comparison: RunComparison) -> Report:
     """Lay out a comparison as a report: the answer, each run, each pair, what differs."""
     document = comparison.document
-    names = [run["name"] for run in document["runs"]]
+    names = [run.name for run in document.runs]
     return Report(
         title="Runs compared: " + ", ".join(names),
-        confidence=float(document["confidence"]),
+        confidence=float(document.confidence),
         front=_front(document, names),
         sections=(
             _runs_section(document),
@@ -71,14 +73,14 @@ def comparison_report(comparison: RunComparison) -> Report:
     )
 
 
-def _front(document: Mapping[str, Any], names: list[str]) -> Front:
+def _front(document: ComparisonDocument, names: list[str]) -> Front:
     caveats = []
-    if not all(pair["same_folds"] for pair in document["pairs"]):
+    if not all(pair.same_folds for pair in document.pairs):
         caveats.append(
             "Some runs cut the common patients into different folds: part of a difference may "
             "come from the split and not from the model."
         )
-    if any(run["n_patients"] != document["n_common"] for run in document["runs"]):
+    if any(run.n_patients != document.n_common for run in document.runs):
         caveats.append(
             "The runs were trained on different cohorts. Only patients that all of them scored "
             "are compared; the heads behind those scores learned from other patients."
@@ -88,68 +90,69 @@ def _front(document: Mapping[str, Any], names: list[str]) -> Front:
             "Several pairs are tested. Read the p values adjusted by Holm's method, and do not "
             "pick the best run by this table: choices belong inside training patients."
         )
-    n_negative = document["n_common"] - document["n_positive"]
+    n_negative = document.n_common - document.n_positive
     return Front(
-        answer=_answer(document["pairs"][0]),
+        answer=_answer(document.pairs[0]),
         comparison="",
         studied=f"Which of {len(names)} runs ranks patients labelled "
-        f"{spelt_out(document['positive_label'])} above patients labelled "
-        f"{spelt_out(document['negative_label'])} "
+        f"{spelt_out(document.positive_label)} above patients labelled "
+        f"{spelt_out(document.negative_label)} "
         "better, each patient being scored by heads that had never seen it.",
-        on_whom=f"{document['n_common']} patients that every run scored "
-        f"({document['n_positive']} {document['positive_label']}, {n_negative} "
-        f"{document['negative_label']}).",
+        on_whom=f"{document.n_common} patients that every run scored "
+        f"({document.n_positive} {document.positive_label}, {n_negative} "
+        f"{document.negative_label}).",
         key_figures=tuple(
             KeyFigure(
-                title=f"AUC, {run['name']}",
-                value=number(run["common"]["auc"]["value"], 2),
-                note=interval(run["common"]["auc"], 2),
+                title=f"AUC, {run.name}",
+                value=number(run.common.auc.value, 2),
+                note=interval(run.common.auc, 2),
             )
-            for run in document["runs"]
+            for run in document.runs
         ),
         top_caveats=tuple(caveats[:3]),
         other_caveats=(),
-        banners=study_banners(Notice(**one) for one in document["warnings"]),
+        banners=study_banners(document.warnings),
     )
 
 
-def _answer(pair: Mapping[str, Any]) -> str:
-    difference = pair["auc_difference"]
-    if difference["ci_low"] is None:
+def _answer(pair: PairDifference) -> str:
+    difference = pair.auc_difference
+    ends = difference.interval
+    if ends is None:
         return (
-            f"{pair['first']} against {pair['second']}: no interval of the difference in AUC "
-            f"({difference['reason']})."
+            f"{pair.first} against {pair.second}: no interval of the difference in AUC "
+            f"({difference.reason})."
         )
-    if difference["ci_low"] > 0:
-        verdict = f"{pair['first']} is better than {pair['second']}"
-    elif difference["ci_high"] < 0:
-        verdict = f"{pair['first']} is worse than {pair['second']}"
+    if ends[0] > 0:
+        verdict = f"{pair.first} is better than {pair.second}"
+    elif ends[1] < 0:
+        verdict = f"{pair.first} is worse than {pair.second}"
     else:
-        verdict = f"No difference is shown between {pair['first']} and {pair['second']}"
+        verdict = f"No difference is shown between {pair.first} and {pair.second}"
     return (
-        f"{verdict}: difference in AUC {number(difference['value'], 2)} "
-        f"({interval(difference, 2)}), p\u00a0{p_value(difference['p'])}."
+        f"{verdict}: difference in AUC {number(difference.value, 2)} "
+        f"({interval(difference, 2)}), p\u00a0{p_value(difference.p)}."
     )
 
 
-def _runs_section(document: Mapping[str, Any]) -> Section:
-    runs = document["runs"]
-    metrics = list(runs[0]["common"])
+def _runs_section(document: ComparisonDocument) -> Section:
+    runs = document.runs
+    metrics = tuple(CommonFigures.model_fields)
     table = Table(
         name="runs",
-        caption=f"Each run on the {document['n_common']} common patients",
-        columns=("Figure", *(run["name"] for run in runs)),
+        caption=f"Each run on the {document.n_common} common patients",
+        columns=("Figure", *(run.name for run in runs)),
         rows=(
-            Row("Patients of the run", tuple(str(run["n_patients"]) for run in runs)),
-            Row("Repeats", tuple(str(run["n_repeats"]) for run in runs)),
-            Row("AUC, all its patients", tuple(stacked(run["auc_all_patients"]) for run in runs)),
+            Row("Patients of the run", tuple(str(run.n_patients) for run in runs)),
+            Row("Repeats", tuple(str(run.n_repeats) for run in runs)),
+            Row("AUC, all its patients", tuple(stacked(run.auc_all_patients) for run in runs)),
             *(
-                Row(label_of(name), tuple(stacked(run["common"][name]) for run in runs))
+                Row(label_of(name), tuple(stacked(getattr(run.common, name)) for run in runs))
                 for name in metrics
             ),
         ),
     )
-    drawn = {run["name"]: run["common"]["auc"] for run in runs}
+    drawn = {run.name: run.common.auc for run in runs}
     figure = Figure(
         name="run-comparison",
         svg=figures.draw_run_comparison(drawn),
@@ -167,18 +170,18 @@ def _runs_section(document: Mapping[str, Any]) -> Section:
     return Section(id="runs", title="The runs", short="Runs", blocks=(figure, table))
 
 
-def _pairs_section(document: Mapping[str, Any]) -> Section:
-    pairs = document["pairs"]
+def _pairs_section(document: ComparisonDocument) -> Section:
+    pairs = document.pairs
     rows = [
         Row(
-            f"{pair['first']} minus {pair['second']}",
+            f"{pair.first} minus {pair.second}",
             (
-                stacked(pair["auc_difference"]),
-                bare_p(pair["auc_difference"]["p"]),
-                bare_p(pair["p_holm"]),
-                stacked(pair["auc_difference_bootstrap"]),
-                stacked(pair["auc_difference_folds"]),
-                stacked(pair["brier_difference"]),
+                stacked(pair.auc_difference),
+                bare_p(pair.auc_difference.p),
+                bare_p(pair.p_holm),
+                stacked(pair.auc_difference_bootstrap),
+                stacked(pair.auc_difference_folds),
+                stacked(pair.brier_difference),
             ),
         )
         for pair in pairs
@@ -211,22 +214,18 @@ def _pairs_section(document: Mapping[str, Any]) -> Section:
     )
 
 
-def _mcnemar(pairs: list[Mapping[str, Any]]) -> tuple[Table | Text, ...]:
+def _mcnemar(pairs: Sequence[PairDifference]) -> tuple[Table | Text, ...]:
     rows = [
         Row(
-            f"{pair['first']} : {pair['second']}",
+            f"{pair.first} : {pair.second}",
             tuple(
                 cell
-                for part in ("accuracy", "sensitivity", "specificity")
-                for cell in (
-                    f"{pair['mcnemar'][part]['first_only']} : "
-                    f"{pair['mcnemar'][part]['second_only']}",
-                    bare_p(pair["mcnemar"][part]["p_mid"]),
-                )
+                for part in (calls.accuracy, calls.sensitivity, calls.specificity)
+                for cell in (f"{part.first_only} : {part.second_only}", bare_p(part.p_mid))
             ),
         )
         for pair in pairs
-        if pair["mcnemar"]
+        if (calls := pair.mcnemar)
     ]
     if not rows:
         return (Text(text="Calls were not compared: repeats differ in number.", role="missing"),)
@@ -267,8 +266,8 @@ def _settings_section(settings: pd.DataFrame) -> Section:
     return Section(id="settings", title="What differs", short="Settings", blocks=blocks)
 
 
-def _patients_section(calls: pd.DataFrame, document: Mapping[str, Any]) -> Section:
-    names = [run["name"] for run in document["runs"]]
+def _patients_section(calls: pd.DataFrame, document: ComparisonDocument) -> Section:
+    names = [run.name for run in document.runs]
     spread = calls[names].max(axis=1) - calls[names].min(axis=1)
     order = spread.sort_values(ascending=False, kind="stable").index[:_SHOWN_DISAGREEMENTS]
     table = Table(

@@ -12,11 +12,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from mri_transfer.core.documents import Document
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.pseudonyms.pseudonym_names import Pseudonyms, make_pseudonyms
 
@@ -81,7 +82,7 @@ def cohort_pseudonyms(
         sessions=_values(frames, ("session_id",)),
         paths=_values(frames, ("path",)),
         places={kind: set(_values(frames, (kind,))) for kind in ("site", "scanner")},
-        labels={*inputs.labels, *_values(frames, ("label",))},
+        labels={*inputs.task.labels, *_values(frames, ("label",))},
     )
 
 
@@ -115,10 +116,10 @@ def pseudonymise(inputs: ReportInputs, pseudonyms: Pseudonyms) -> ReportInputs:
     return dataclasses.replace(
         inputs,
         title=pseudonyms.in_prose(inputs.title),
-        evaluation=walk.value(inputs.evaluation),
-        audit=None if inputs.audit is None else walk.value(inputs.audit),
+        evaluation=_document(inputs.evaluation, walk),
+        audit=None if inputs.audit is None else _document(inputs.audit, walk),
         patients=_patients(inputs.patients, pseudonyms, walk.dropped),
-        config=walk.value(inputs.config),
+        settings=dataclasses.replace(inputs.settings, every=walk.value(inputs.settings.every)),
         provenance=provenance,
         artefacts={
             path: sha256
@@ -130,6 +131,13 @@ def pseudonymise(inputs: ReportInputs, pseudonyms: Pseudonyms) -> ReportInputs:
         pseudonymous=True,
         **frames,
     )
+
+
+D = TypeVar("D", bound=Document)
+
+
+def _document(document: D, walk: _Walk) -> D:
+    return type(document).model_validate(walk.value(document.plain()))
 
 
 class _Walk:
@@ -268,7 +276,7 @@ def _explanation(inputs: ReportInputs, pseudonyms: Pseudonyms, walk: _Walk) -> A
     order = np.argsort(np.array(names, dtype=object), kind="stable")
     return dataclasses.replace(
         found,
-        document=walk.value(found.document),
+        document=_document(found.document, walk),
         scan_ids=tuple(names[i] for i in order),
         maps=found.maps[order],
         slice_weights=found.slice_weights[order],

@@ -19,7 +19,7 @@ DOCUMENTS = ("evaluation", "audit")
 
 #: Documents that have a schema too, but nest to any depth or become no tables: `describe` knows
 #: nothing of their places.
-NESTED = ("aggregate", "external", "report")
+NESTED = ("aggregate", "explanation", "external", "report")
 
 
 def schema_text(document: str) -> str:
@@ -94,11 +94,12 @@ def _place(document: str, path: Sequence[str | int]) -> str:
 
 
 def _chain(node: dict[str, Any], schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give a node and what it refers to, the nearest first."""
+    """Give a node and what it refers to, the nearest first; of a choice what is not null."""
     yield node
-    while "$ref" in node:
-        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-        yield node
+    for one in node.get("anyOf", ()):
+        yield from _chain(one, schema)
+    if "$ref" in node:
+        yield from _chain(schema["$defs"][node["$ref"].rpartition("/")[2]], schema)
 
 
 def _keyword(node: dict[str, Any], keyword: str, schema: dict[str, Any]) -> Any:
@@ -112,6 +113,9 @@ def _description(node: dict[str, Any], schema: dict[str, Any]) -> str:
 def _child(node: dict[str, Any], key: str | int, schema: dict[str, Any]) -> dict[str, Any] | None:
     if isinstance(key, int):
         items: dict[str, Any] | None = _keyword(node, "items", schema)
+        # What a plain value of a list is says the list.
+        if items is not None and not _description(items, schema):
+            return {**items, "description": _description(node, schema)}
         return items
     # A reference narrows what it refers to: the description stands where the property is made.
     known = [
@@ -121,4 +125,6 @@ def _child(node: dict[str, Any], key: str | int, schema: dict[str, Any]) -> dict
         if _description(child, schema):
             return dict(child)
     others = _keyword(node, "additionalProperties", schema)
+    if isinstance(others, dict) and not _description(others, schema):
+        return {**others, "description": _description(node, schema)}
     return others if isinstance(others, dict) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mri_transfer.report import figures
-from mri_transfer.report.blocks.blocks import beside, figure, findings, how, missing, section_of
+from mri_transfer.report.blocks.blocks import beside, figure, findings, how, section_of
 from mri_transfer.report.blocks.document import Block, Section
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables.calibration_tables import (
@@ -19,47 +19,34 @@ __all__ = ["calibration_section"]
 
 def calibration_section(inputs: ReportInputs) -> Section:
     """Return the calibration plot, its measures, and the parts of the Brier score."""
-    drawn = bool((inputs.evaluation.get("calibration") or {}).get("predicted"))
-    measures = calibration_table(inputs)
-    if not drawn and measures is None:
-        parts: tuple[Block | None, ...] = (
-            missing("Calibration: not defined, there are too few scores."),
-        )
-    else:
-        parts = (
-            beside(_plot(inputs, drawn=drawn), _reading(inputs)),
-            *findings(calibration_sentences(inputs)),
-            measures,
-            brier_table(inputs),
-            how(
-                "Intercept and slope compare scores and outcomes on the log-odds scale. The Brier "
-                "score mixes calibration and discrimination; its parts tell them apart."
-            ),
-        )
-    return section_of("calibration", "Calibration", "Calibration", parts)
-
-
-def _plot(inputs: ReportInputs, *, drawn: bool) -> Block:
-    if not drawn:
-        return missing("Calibration plot: not defined, there are too few scores.")
-    smooth = smooth_points(inputs)
-    curve = (
-        " The curve is the share that a smoother expects at each score, with its band."
-        if smooth is not None
-        else ""
+    return section_of(
+        "calibration",
+        "Calibration",
+        "Calibration",
+        beside(_plot(inputs), _reading(inputs)),
+        findings(calibration_sentences(inputs)),
+        calibration_table(inputs),
+        brier_table(inputs),
+        how(
+            "Intercept and slope compare scores and outcomes on the log-odds scale. The Brier "
+            "score mixes calibration and discrimination; its parts tell them apart."
+        ),
     )
+
+
+def _plot(inputs: ReportInputs) -> Block:
     return figure(
         "calibration",
         figures.draw_calibration(inputs.evaluation),
-        "Dotted: perfect calibration. Each point is a group of patients, the line its interval."
-        + curve,
+        "Dotted: perfect calibration. Each point is a group of patients, the line its interval. "
+        "The curve is the share that a smoother expects at each score, with its band.",
         group_points(inputs),
-        smooth,
+        smooth_points(inputs),
     )
 
 
 def _reading(inputs: ReportInputs) -> Block:
-    positive = inputs.labels[1]
+    positive = inputs.task.positive
     return how(
         "Points and curve on the dotted line mean that a score can be read as a probability: of "
         f"patients scored near 0.7, about 7 in 10 carry the label {positive}. Below the line "

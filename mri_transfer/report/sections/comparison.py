@@ -44,7 +44,7 @@ def _baselines(inputs: ReportInputs) -> tuple[Block, ...]:
     table = baseline_table(inputs)
     if table is None:
         return (missing("No baseline was computed: the configuration names no covariate."),)
-    ordered = {**inputs.evaluation, "baselines": sorted_baselines(inputs.evaluation)}
+    scored = {name: one.auc for name, one in sorted_baselines(inputs.evaluation).items()}
     return joined(
         Text(
             text="What simpler models make of the same patients on the same folds: nothing at all, "
@@ -54,7 +54,7 @@ def _baselines(inputs: ReportInputs) -> tuple[Block, ...]:
         findings(text for text in [comparison(inputs)] if text),
         figure(
             "auc-comparison",
-            figures.draw_auc_comparison(ordered),
+            figures.draw_auc_comparison(inputs.evaluation.patient.auc, scored),
             "AUC by patient with its interval.",
             auc_table(inputs),
         ),
@@ -73,9 +73,9 @@ def _baselines(inputs: ReportInputs) -> tuple[Block, ...]:
 def _below_guessing(inputs: ReportInputs) -> Block | None:
     """Explain baselines below 0.5, which look like a fault and are none."""
     names = [
-        f"{name} ({number(entry['auc']['value'], 2)})"
+        f"{name} ({number(entry.auc.value, 2)})"
         for name, entry in sorted_baselines(inputs.evaluation).items()
-        if (entry["auc"]["value"] or 1.0) < 0.5
+        if (entry.auc.value or 1.0) < 0.5
     ]
     if not names:
         return None

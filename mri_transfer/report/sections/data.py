@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -42,7 +41,7 @@ def data_section(inputs: ReportInputs) -> Section:
         "data",
         "Data and reference standard",
         "Data",
-        Text(text=_synthetic(inputs), role="finding") if inputs.evaluation["synthetic"] else None,
+        Text(text=_synthetic(inputs), role="finding") if inputs.evaluation.synthetic else None,
         _source_table(inputs),
         Text(
             text="Every scan is known by the SHA-256 of its file, not by its name: whatever is "
@@ -69,8 +68,8 @@ def _source_table(inputs: ReportInputs) -> Table:
     evaluated = inputs.evaluated
     rows = [
         Row("Patients evaluated", (str(len(evaluated)),)),
-        Row("Scans evaluated", (_known(inputs.evaluation.get("n_scans")),)),
-        Row("Slices evaluated", (_known(inputs.evaluation.get("n_slices")),)),
+        Row("Scans evaluated", (_known(inputs.evaluation.n_scans),)),
+        Row("Slices evaluated", (_known(inputs.evaluation.n_slices),)),
         Row("Scans per patient", (_scans_per_patient(inputs),)),
         *(_levels_row(evaluated, name) for name in ("site", "scanner")),
         Row(
@@ -130,22 +129,22 @@ def _spacing(inputs: ReportInputs) -> str:
 
 
 def _label_sentences(inputs: ReportInputs) -> list[str]:
-    spec: Mapping[str, Any] = inputs.config.get("labels") or {}
-    negative, positive = inputs.labels
+    spec, task = inputs.settings.labels, inputs.task
+    negative, positive = task.labels
     sentences = [
         "The label is what the manifest says in its column \u201clabel\u201d. The software takes "
         "it as the reference standard, changes no value of it and checks none against the scan.",
         f"The positive label is {positive}: the score is its probability.",
     ]
-    classes = spec.get("classes") or ()
+    classes = spec.classes
     if classes:
         sentences.append(
-            f"Labels told apart: {', '.join(map(str, classes))}. For the score every label but "
+            f"Labels told apart: {', '.join(classes)}. For the score every label but "
             f"{positive} counts as {negative}."
         )
     else:
         sentences.append(f"It is told from the label {negative}.")
-    if spec.get("unlabelled") == "keep":
+    if spec.unlabelled == "keep":
         sentences.append(
             "Scans with another label, or none, were prepared and encoded too, but not evaluated."
         )
@@ -158,7 +157,7 @@ def _label_sentences(inputs: ReportInputs) -> list[str]:
 
 
 def _label_table(inputs: ReportInputs) -> Table:
-    _, positive = inputs.labels
+    positive = inputs.task.positive
     labels = as_text(inputs.evaluated["label"])
     rows = [
         Row(

@@ -28,7 +28,7 @@ _CALLS = "Patients. Rows: reference standard. Columns: the model's call."
 
 def discrimination_section(inputs: ReportInputs) -> Section:
     """Return discrimination by patient, then by slice, then among three classes or more."""
-    confidence = f"{100 * inputs.evaluation['confidence']:g}\u00a0%"
+    confidence = f"{100 * inputs.evaluation.confidence:g}\u00a0%"
     return section_of(
         "discrimination",
         "Discrimination: results by patient",
@@ -58,17 +58,15 @@ def discrimination_section(inputs: ReportInputs) -> Section:
 
 
 def _roc(inputs: ReportInputs) -> Block:
-    curve = inputs.evaluation.get("roc") or {}
-    if not curve.get("fpr"):
-        return missing("ROC curve: not defined, there are no scores of both labels.")
-    n_repeats = inputs.evaluation["n_repeats"]
+    curve = inputs.evaluation.roc
+    n_repeats = inputs.evaluation.n_repeats
     what = "ROC curve"
     if n_repeats > 1:
         what = f"Mean of the {n_repeats} repeats' ROC curves: mean sensitivity at each specificity"
     return figure(
         "roc",
         figures.draw_roc(inputs.evaluation),
-        f"{what}. The area under it, {number(curve['auc'])}, is the AUC of this report.",
+        f"{what}. The area under it, {number(curve.auc)}, is the AUC of this report.",
         tables.roc_table(inputs),
     )
 
@@ -78,8 +76,8 @@ def _patient_scores(inputs: ReportInputs) -> Block | None:
         return None
     return figure(
         "patient-scores",
-        figures.draw_patient_scores(inputs.patient_scores, labels=inputs.labels),
-        f"Each dot is a patient: further right is more like {inputs.labels[1]}. Where the two "
+        figures.draw_patient_scores(inputs.patient_scores, labels=inputs.task.labels),
+        f"Each dot is a patient: further right is more like {inputs.task.positive}. Where the two "
         "groups overlap, the model cannot tell them apart.",
         tables.patient_list(inputs),
     )
@@ -87,15 +85,13 @@ def _patient_scores(inputs: ReportInputs) -> Block | None:
 
 def _calls(inputs: ReportInputs) -> tuple[Block, ...]:
     heading = Heading(text="Calls at the threshold")
-    found = inputs.evaluation.get("confusion")
-    if not found:
-        return heading, missing("No cross-tabulation was computed.")
+    found = inputs.evaluation.confusion
     return (
         heading,
-        confusion_block(_CALLS, found["labels"], found["matrix"]),
+        confusion_block(_CALLS, found.labels, found.matrix),
         how(
             f"{threshold(inputs)} Calls on the diagonal agree with the reference standard; "
-            f"percentages are of the row. {rounding_text(inputs.evaluation['n_repeats'])}".strip()
+            f"percentages are of the row. {rounding_text(inputs.evaluation.n_repeats)}".strip()
         ),
     )
 
@@ -105,7 +101,7 @@ def _slices(inputs: ReportInputs) -> tuple[Block, ...]:
     if len(inputs.slice_scores):
         profile = figure(
             "slice-profile",
-            figures.draw_slice_profile(tables.slice_profile(inputs), labels=inputs.labels),
+            figures.draw_slice_profile(tables.slice_profile(inputs), labels=inputs.task.labels),
             "Mean slice score by height: where the lines part, slices tell the labels apart.",
             tables.profile_table(inputs),
         )
@@ -119,28 +115,28 @@ def _slices(inputs: ReportInputs) -> tuple[Block, ...]:
         ),
         folded(
             "Figures by slice",
-            metrics if metrics.rows else missing("No figures by slice were computed."),
+            metrics,
             profile,
         ),
     )
 
 
 def _classes(inputs: ReportInputs) -> tuple[Block, ...]:
-    found = inputs.evaluation.get("classes") or {}
-    if not found:
+    found = inputs.evaluation.classes
+    if found is None:
         return (
             missing("Two labels were told apart: there are no figures of three classes or more."),
         )
-    positive = inputs.labels[1]
+    positive = inputs.task.positive
     return joined(
         Text(
             text=f"All else in this report is about {positive} against all other classes together. "
-            f"Here each of {', '.join(map(spelt_out, found['classes']))} is told from the rest, "
+            f"Here each of {', '.join(map(spelt_out, found.classes))} is told from the rest, "
             "and a patient is called what scores highest."
         ),
         class_tables.class_table(inputs),
         class_tables.macro_table(inputs),
-        confusion_block(_CALLS, found["classes"], found["confusion"]),
+        confusion_block(_CALLS, found.classes, found.confusion),
         how(
             "Rows are the reference standard. A figure over all classes hides which classes are "
             "taken for each other; the cross-tabulation shows it."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from mri_transfer.explain import Explanation
+from mri_transfer.explain.document import ExplanationDocument, GroupRow, Truth
+from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import figure, folded, how, missing, section_of
 from mri_transfer.report.blocks.document import Block, Heading, Link, Picture, Section, Text
@@ -54,7 +56,7 @@ def explanation_section(inputs: ReportInputs) -> Section:
     parts: tuple[Block | None, ...] = (
         tuple(_maps(inputs, found))
         if found.scan_ids
-        else (missing(f"Maps are not shown: {document.get('reason', 'none were computed')}."),)
+        else (missing(f"Maps are not shown: {document.reason or 'none were computed'}."),)
     )
     return section_of(
         "explanation",
@@ -73,16 +75,16 @@ def explanation_section(inputs: ReportInputs) -> Section:
 
 def _maps(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
     document = found.document
-    positive = document["positive_label"]
+    positive = document.positive_label
     yield from (Text(text=text, role="finding") for text in _findings(inputs, document))
     yield Text(text=_METHODS_TEXT.format(positive=positive))
     yield Heading(text="Groups")
-    yield from (_group_picture(inputs, found, one) for one in document["groups"])
-    yield how(f"{_how_groups(document)} {figures.convention_text(inputs.orientation)}")
+    yield from (_group_picture(inputs, found, one) for one in document.groups)
+    yield how(f"{_how_groups(document)} {figures.convention_text(inputs.settings.orientation)}")
     yield _viewers(document)
     yield figure(
         "attribution-heights",
-        figures.draw_attribution_heights(document["heights"], labels=_labels(document)),
+        figures.draw_attribution_heights(document.heights or (), labels=_labels(document)),
         "Part of each slice in the log-odds, mean of the patients of a label, against the average "
         "training patient; bands are intervals.",
         height_table(inputs, document),
@@ -101,15 +103,15 @@ def _maps(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
     yield Text(text=_LIMITS_TEXT.format(positive=positive), role="fault")
 
 
-def _labels(document: Mapping[str, Any]) -> list[str]:
-    positive = document["positive_label"]
-    return sorted(document["labels"], key=lambda label: (label != positive, label))
+def _labels(document: ExplanationDocument) -> list[str]:
+    positive = document.positive_label
+    return sorted(document.labels, key=lambda label: (label != positive, label))
 
 
-def _findings(inputs: ReportInputs, document: Mapping[str, Any]) -> Iterator[str]:
-    confidence = inputs.evaluation["confidence"]
-    judged = [one for one in document["checks"] if one["passed"] is not None]
-    failed = [one["what"] for one in judged if not one["passed"]]
+def _findings(inputs: ReportInputs, document: ExplanationDocument) -> Iterator[str]:
+    confidence = inputs.evaluation.confidence
+    judged = [one for one in document.checks if one.passed is not None]
+    failed = [one.what for one in judged if not one.passed]
     if failed:
         yield (
             f"The maps fail {len(failed)} of {len(judged)} sanity checks and should not be relied "
@@ -117,12 +119,12 @@ def _findings(inputs: ReportInputs, document: Mapping[str, Any]) -> Iterator[str
         )
     else:
         yield f"The maps pass all {len(judged)} sanity checks that could be judged."
-    truth = document.get("truth")
+    truth = document.truth
     if truth:
         yield _truth_sentence(truth, confidence)
     shown = _agreement(document, "maps")
-    if shown and shown.get("value") is not None:
-        value = shown["value"]
+    if shown and shown.value is not None:
+        value = shown.value
         how_well = "weakly" if value < 0.3 else "in part" if value < 0.6 else "well"
         sentence = (
             "Covering a patch and looking at the score, which needs no gradient, agrees "
@@ -131,27 +133,26 @@ def _findings(inputs: ReportInputs, document: Mapping[str, Any]) -> Iterator[str
             "closely"
         )
         raw = _agreement(document, "maps, not centred")
-        if raw and raw.get("value") is not None:
-            before = number(raw["value"], 2)
+        if raw and raw.value is not None:
+            before = number(raw.value, 2)
             sentence += f"; {before} before the training patients' mean is taken off"
         yield f"{sentence}."
 
 
-def _agreement(document: Mapping[str, Any], method: str) -> Mapping[str, Any] | None:
+def _agreement(document: ExplanationDocument, method: str) -> Estimate | None:
     """Return how occlusion and another method agree."""
-    for one in document.get("agreement") or []:
-        if (one["first"], one["second"]) == ("occlusion", method):
-            found: Mapping[str, Any] = one["correlation"]
-            return found
+    for one in document.agreement or []:
+        if (one.first, one.second) == ("occlusion", method):
+            return one.correlation
     return None
 
 
-def _truth_sentence(truth: Mapping[str, Any], confidence: float) -> str:
+def _truth_sentence(truth: Truth, confidence: float) -> str:
     """Say whether the maps find what was planted, and how well."""
-    found = truth["methods"]["maps"]
-    difference, value = found["auc"]["difference"], found["auc"]["value"]
-    low = difference.get("ci_low")
-    if value["value"] is None or low is None:
+    found = truth.methods["maps"]
+    difference, value = found.auc.difference, found.auc.value
+    low = difference.ci_low
+    if value.value is None or low is None:
         return "Whether the maps find the planted atrophy is not defined here."
     text = estimate(value, confidence=confidence)
     if low <= 0:
@@ -159,7 +160,7 @@ def _truth_sentence(truth: Mapping[str, Any], confidence: float) -> str:
             "The maps do not find the planted atrophy: the AUC of their strength for planted "
             f"places is {text}, no better than the same maps turned about."
         )
-    how_well = "poorly" if value["value"] < 0.6 else "in part" if value["value"] < 0.8 else "well"
+    how_well = "poorly" if value.value < 0.6 else "in part" if value.value < 0.8 else "well"
     return (
         f"The maps find the planted atrophy {how_well}: the AUC of their strength for planted "
         f"places is {text}, where 0.5 guesses; it is higher than that of the same maps turned "
@@ -167,45 +168,46 @@ def _truth_sentence(truth: Mapping[str, Any], confidence: float) -> str:
     )
 
 
-def _group_picture(inputs: ReportInputs, found: Explanation, group: Mapping[str, Any]) -> Picture:
+def _group_picture(inputs: ReportInputs, found: Explanation, group: GroupRow) -> Picture:
     document = found.document
-    affine = np.array(document["grid_affine"])
+    affine = np.array(document.grid_affine, dtype=np.float64)
     background = found.groups["background"]
     # The grid's ends may lie just outside of the slices.
     heights_used = np.flatnonzero(background.any(axis=(0, 1)))
     low, high = (int(heights_used[0]), int(heights_used[-1]) + 1) if len(heights_used) else (0, 1)
     affine[:3, 3] += low * affine[:3, 2]
-    values = found.groups[group["name"]][:, :, low:high]
+    values = found.groups[group.name][:, :, low:high]
     planes, z_mm = figures.axial_planes(values, affine, n=_PLANES)
     grey, _ = figures.axial_planes(background[:, :, low:high], affine, n=_PLANES)
-    own = [one for one in document["groups"] if one["name"] != "difference"]
+    own = [one for one in document.groups if one.name != "difference"]
     # One scale for all labels, so that they can be compared; the difference has its own.
-    shown = [group["name"]] if group["name"] == "difference" else [one["name"] for one in own]
+    shown = [group.name] if group.name == "difference" else [one.name for one in own]
     limit = max(figures.attribution_limit(found.groups[name]) for name in shown)
-    positive = document["positive_label"]
+    positive = document.positive_label
     return Picture(
-        name=f"attribution-{group['name'].replace('_', '-')}",
+        name=f"attribution-{group.name.replace('_', '-')}",
         content=figures.attribution_png(
             grey,
             planes,
             limits=[limit] * len(planes),
             z_mm=z_mm,
-            orientation=inputs.orientation,
+            orientation=inputs.settings.orientation,
             columns=_COLUMNS,
         ),
         media_type="image/png",
         alt=f"Axial planes of the mean scan, coloured where the model found evidence: "
-        f"{group['label']}, {group['n_patients']} patients.",
-        caption=f"{group['label']} ({group['n_patients']} patients). Orange speaks for {positive}, "
-        f"blue against, in {document['unit']}.",
+        f"{group.label}, {group.n_patients} patients.",
+        caption=f"{group.label} ({group.n_patients} patients). Orange speaks for {positive}, "
+        f"blue against, in {document.unit}.",
         numbers=(group_table(document),),
         wide=True,
     )
 
 
-def _how_groups(document: Mapping[str, Any]) -> str:
-    space = document["space"]
-    if space["mni"]:
+def _how_groups(document: ExplanationDocument) -> str:
+    space = document.space
+    assert space is not None  # with maps
+    if space.mni:
         text = (
             "The scans lie in MNI space; the picture is their mean, with heights z of that space."
         )
@@ -214,16 +216,16 @@ def _how_groups(document: Mapping[str, Any]) -> str:
             "The scans came ready, so positions are those of their own headers, and the picture is "
             "the cohort's own mean."
         )
-    for turn, n in space["turned"].items():
+    for turn, n in space.turned.items():
         text += f" In {n} scans the content lies otherwise than the header says: {turn}."
     return text
 
 
-def _viewers(document: Mapping[str, Any]) -> Text | None:
+def _viewers(document: ExplanationDocument) -> Text | None:
     links = tuple(
-        Link(text=str(one["label"]), target=f"../explanations/{one['viewer']}")
-        for one in document["groups"]
-        if one["viewer"]
+        Link(text=str(one.label), target=f"../explanations/{one.viewer}")
+        for one in document.groups
+        if one.viewer
     )
     if not links:
         return None
@@ -248,20 +250,20 @@ def _close_pictures(inputs: ReportInputs, found: Explanation) -> Iterator[Block]
     if inputs.stack_of is None:
         yield missing("The close views are not drawn: the slices are not at hand.")
         return
-    for n, one in enumerate(found.document["close"]):
-        stack = inputs.stack_of(one["scan_id"])
-        pixels = stack.pixels[one["slices"]].astype(np.float32)
-        maps = found.maps[found.scan_ids.index(one["scan_id"])][one["slices"]]
+    for n, one in enumerate(found.document.close or ()):
+        stack = inputs.stack_of(one.scan_id)
+        pixels = stack.pixels[list(one.slices)].astype(np.float32)
+        maps = found.maps[found.scan_ids.index(one.scan_id)][list(one.slices)]
         rows = [maps, _blurred(found.close[f"gradients {n}"]), found.close[f"occlusion {n}"]]
-        z_mm = [float(z) for z in stack.z_mm[one["slices"]]]
-        content = _sheet(pixels, rows, z_mm=z_mm, orientation=inputs.orientation)
+        z_mm = [float(z) for z in stack.z_mm[list(one.slices)]]
+        content = _sheet(pixels, rows, z_mm=z_mm, orientation=inputs.settings.orientation)
         yield Picture(
             name=f"attribution-close-{n}",
             content=content,
             media_type="image/png",
-            alt=f"{len(pixels)} slices of {one['patient_id']}, with the maps, integrated gradients "
+            alt=f"{len(pixels)} slices of {one.patient_id}, with the maps, integrated gradients "
             "and occlusion over them.",
-            caption=f"{one['patient_id']}, labelled {one['label']}, called {one['called']}ly. "
+            caption=f"{one.patient_id}, labelled {one.label}, called {one.called}ly. "
             "From above: the maps, integrated gradients, occlusion, each row with its own scale, "
             "in log-odds.",
         )

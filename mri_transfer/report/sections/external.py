@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from mri_transfer.evaluation.external.document import Population
+from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.report.blocks.blocks import findings, how, missing, section_of
 from mri_transfer.report.blocks.cells import stacked
 from mri_transfer.report.blocks.document import Block, Heading, Row, Section, Table, Text
@@ -24,8 +23,8 @@ def expected_section(inputs: ExternalInputs) -> Section:
     """Return the figures of this cohort beside those of internal testing."""
     name, title, short = "expected", "Against what was expected", "Against expected"
     everybody = inputs.everybody
-    if everybody["figures"] is None:
-        return section_of(name, title, short, missing(f"Not compared: {everybody['reason']}."))
+    if everybody.figures is None:
+        return section_of(name, title, short, missing(f"Not compared: {everybody.reason}."))
     return section_of(
         name,
         title,
@@ -37,8 +36,8 @@ def expected_section(inputs: ExternalInputs) -> Section:
             "holds 0 is not shown; that no difference is shown does not mean that there is none. "
             "Intervals that overlap may still differ: the interval of the difference decides. "
             "Figures of internal testing come from "
-            f"{inputs.document['bundle']['performance_from'][:1].lower()}"
-            f"{inputs.document['bundle']['performance_from'][1:]}."
+            f"{inputs.document.bundle.performance_from[:1].lower()}"
+            f"{inputs.document.bundle.performance_from[1:]}."
         ),
         Heading(text="All readable patients, and those inside the input contract"),
         _populations(inputs),
@@ -49,26 +48,27 @@ def expected_section(inputs: ExternalInputs) -> Section:
     )
 
 
-def expected_sentences(everybody: Mapping[str, Any]) -> list[str]:
+def expected_sentences(everybody: Population) -> list[str]:
     """Return what the comparison with internal testing comes to."""
     said = []
-    for one in everybody["comparison"]:
-        if one["figure"] not in ("auc", "calibration_slope", "calibration_intercept"):
+    for one in everybody.comparison:
+        if one.figure not in ("auc", "calibration_slope", "calibration_intercept"):
             continue
-        difference = one["difference"]
-        if difference["ci_low"] is None:
+        difference = one.difference
+        ends = difference.interval
+        if ends is None:
             continue
-        if difference["ci_low"] > 0:
+        if ends[0] > 0:
             verdict = "is higher here than expected"
-        elif difference["ci_high"] < 0:
+        elif ends[1] < 0:
             verdict = "is lower here than expected"
         else:
             verdict = "is not shown to differ from what was expected"
-        p = "" if one["p"] is None else f", p\u00a0{_p(one['p'])}"
+        p = "" if one.p is None else f", p\u00a0{_p(one.p)}"
         said.append(
-            f"{label_of(one['figure'])} {number(one['external']['value'])} {verdict} "
-            f"({number(one['internal']['value'])}; difference {number(difference['value'])}, "
-            f"{number(difference['ci_low'])} to {number(difference['ci_high'])}{p})."
+            f"{label_of(one.figure)} {number(one.external.value)} {verdict} "
+            f"({number(one.internal.value)}; difference {number(difference.value)}, "
+            f"{number(ends[0])} to {number(ends[1])}{p})."
         )
     return said
 
@@ -81,16 +81,16 @@ def _p(value: float) -> str:
 def _beside(inputs: ExternalInputs) -> Table:
     rows = [
         Row(
-            label_of(one["figure"]),
+            label_of(one.figure),
             (
-                stacked(one["external"]),
-                stacked(one["internal"]),
-                stacked(one["difference"]),
-                {True: "yes", False: "no", None: "not known"}[one["intervals_overlap"]],
-                bare_p(one["p"]) if one["p"] is not None else "",
+                stacked(one.external),
+                stacked(one.internal),
+                stacked(one.difference),
+                {True: "yes", False: "no", None: "not known"}[one.intervals_overlap],
+                bare_p(one.p) if one.p is not None else "",
             ),
         )
-        for one in inputs.everybody["comparison"]
+        for one in inputs.everybody.comparison
     ]
     return Table(
         name="expected",
@@ -109,15 +109,15 @@ def _beside(inputs: ExternalInputs) -> Table:
 
 def _populations(inputs: ExternalInputs) -> Block:
     groups = {"All readable": inputs.everybody, "Inside the contract": inputs.admitted}
-    if inputs.admitted["figures"] is None:
-        return missing(f"Inside the contract: {inputs.admitted['reason']}.")
-    names = [one["figure"] for one in inputs.everybody["comparison"]]
+    if inputs.admitted.figures is None:
+        return missing(f"Inside the contract: {inputs.admitted.reason}.")
+    names = [one.figure for one in inputs.everybody.comparison]
     rows = [
-        Row("Patients", tuple(str(one["n"]) for one in groups.values())),
-        Row("with the positive label", tuple(str(one["n_positive"]) for one in groups.values())),
+        Row("Patients", tuple(str(one.n) for one in groups.values())),
+        Row("with the positive label", tuple(str(one.n_positive) for one in groups.values())),
     ]
     rows += [
-        Row(label_of(name), tuple(stacked(one["figures"][name]) for one in groups.values()))
+        Row(label_of(name), tuple(stacked(getattr(one.figures, name)) for one in groups.values()))
         for name in names
     ]
     return Table(
@@ -130,22 +130,25 @@ def _populations(inputs: ExternalInputs) -> Block:
 
 def one_label_section(inputs: ExternalInputs) -> Section:
     """Return what patients of one label can tell."""
-    told = inputs.everybody["one_label"]
-    name = "sensitivity" if told["label_is_positive"] else "specificity"
+    told = inputs.everybody.one_label
+    assert told is not None  # the caller has looked
+    reason = inputs.everybody.reason or ""
+    name = "sensitivity" if told.label_is_positive else "specificity"
+    rate = told.sensitivity or told.specificity
     rows = [
-        Row(label_of(name), (stacked(told[name]), str(told["n"]))),
-        Row("Mean score", (stacked(told["mean_score"]), str(told["n"]))),
+        Row(label_of(name), (stacked(rate) if rate else "not defined", str(told.n))),
+        Row("Mean score", (stacked(told.mean_score), str(told.n))),
         Row(
             "Patients of the positive label that the scores expect",
-            (number(told["expected_positive"], 1), str(told["n"])),
+            (number(told.expected_positive, 1), str(told.n)),
         ),
     ]
-    undefined = ", ".join(label_of(one) for one in told["not_defined"])
+    undefined = ", ".join(label_of(one) for one in told.not_defined)
     return section_of(
         "one-label",
         "What one label can tell",
         "One label",
-        Text(text=f"{inputs.everybody['reason'][:1].upper()}{inputs.everybody['reason'][1:]}."),
+        Text(text=f"{reason[:1].upper()}{reason[1:]}."),
         Table(
             name="one-label",
             caption="Figures that patients of one label give",
@@ -164,25 +167,26 @@ def one_label_section(inputs: ExternalInputs) -> Section:
 def recalibration_section(inputs: ExternalInputs) -> Section:
     """Return what recalibrating would bring; it is not applied."""
     name, title, short = "recalibration", "Recalibration, not applied", "Recalibration"
-    found = inputs.everybody["recalibration"]
-    if found is None or not found["ways"]:
-        reason = inputs.everybody["reason"] if found is None else found.get("reason")
+    found = inputs.everybody.recalibration
+    if found is None or not found.ways:
+        reason = inputs.everybody.reason if found is None else found.reason
         return section_of(name, title, short, missing(f"Not computed: {reason}."))
     rows = [
         Row(
-            _WAYS[one["way"]],
+            _WAYS[one.way],
             (
                 "; ".join(
-                    f"{key} {number(value['value'] if isinstance(value, Mapping) else value, 2)}"
-                    for key, value in one["parameters"].items()
+                    f"{key} {number(value.value if isinstance(value, Estimate) else value, 2)}"
+                    for key, value in one.parameters.items()
                 ),
-                number(one["log_loss"]),
+                number(one.log_loss),
             ),
-            note="least log loss" if one["way"] == found["least"] else "",
+            note="least log loss" if one.way == found.least else "",
         )
-        for one in found["ways"]
+        for one in found.ways
     ]
-    ratio = inputs.everybody["observed_to_expected"]
+    ratio = inputs.everybody.observed_to_expected
+    assert ratio is not None  # with a recalibration
     return section_of(
         name,
         title,

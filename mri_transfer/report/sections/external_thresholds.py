@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from mri_transfer.evaluation.external.document import Rechosen
 from mri_transfer.report.blocks.blocks import how, missing, section_of
 from mri_transfer.report.blocks.cells import stacked
 from mri_transfer.report.blocks.document import Heading, Row, Section, Table
@@ -20,25 +18,26 @@ _RATES = ("sensitivity", "specificity", "balanced_accuracy", "ppv", "npv")
 
 def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
     """Return transported thresholds beside those that this cohort would choose."""
-    document, rechosen = inputs.document, inputs.everybody["rechosen"]
-    figures_here = inputs.everybody["figures"]
+    document, rechosen = inputs.document, inputs.everybody.rechosen
+    assert rechosen is not None  # of patients of both labels
+    figures_here = inputs.everybody.figures
     rows = []
-    if document["threshold"]["used"] == "bundle":
+    if document.threshold.used == "bundle":
         rows.append(
             Row(
                 "Brought by the bundle (transported)",
                 (
-                    number(document["threshold"]["bundle"]),
-                    *(stacked(figures_here[name]) for name in _RATES),
+                    number(document.threshold.bundle),
+                    *(stacked(getattr(figures_here, name)) for name in _RATES),
                 ),
             )
         )
     else:
-        rows.append(Row("Brought by the bundle", (number(document["threshold"]["bundle"]),
+        rows.append(Row("Brought by the bundle", (number(document.threshold.bundle),
                     *("not the calls of this report" for _ in _RATES))))  # fmt: skip
-    for point in found.evaluation["operating_points"]:
-        cells = (number(point["threshold"]["mean"]), *(stacked(point[name]) for name in _RATES))
-        rows.append(Row(f"Brought by the bundle, aim: {point['target']}", cells))
+    for point in found.evaluation.operating_points:
+        cells = (number(point.threshold.mean), *(stacked(getattr(point, name)) for name in _RATES))
+        rows.append(Row(f"Brought by the bundle, aim: {point.target}", cells))
     rows += _rechosen_rows(rechosen)
     predictive = predictive_table(found)
     return section_of(
@@ -57,8 +56,8 @@ def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
             "row below it calls each part of the cohort by thresholds that the rest chose, and is "
             "what such a threshold reaches."
         ),
-        missing(f"No threshold was chosen anew: {rechosen['reason']}.")
-        if rechosen["threshold"] is None
+        missing(f"No threshold was chosen anew: {rechosen.reason}.")
+        if rechosen.threshold is None
         else None,
         Heading(text="Predictive values where the label is rarer"),
         predictive,
@@ -66,20 +65,20 @@ def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
     )
 
 
-def _rechosen_rows(rechosen: Mapping[str, Any]) -> list[Row]:
-    if rechosen["threshold"] is None:
+def _rechosen_rows(rechosen: Rechosen) -> list[Row]:
+    if rechosen.threshold is None:
         return []
-    apparent, honest = rechosen["apparent"], rechosen["cross_validated"]
+    apparent, honest = rechosen.apparent or {}, rechosen.cross_validated or {}
     return [
         Row(
             "Chosen anew on these patients (optimistic)",
-            (number(rechosen["threshold"]), *(number(apparent[name]) for name in _RATES)),
+            (number(rechosen.threshold), *(number(apparent[name]) for name in _RATES)),
             note="no interval: chosen on the patients it is tried on",
             state="quiet",
         ),
         Row(
             "Chosen anew, cross-validated",
             ("one a part", *(stacked(honest[name]) for name in _RATES)),
-            note=str(rechosen["method"]),
+            note=str(rechosen.method),
         ),
     ]

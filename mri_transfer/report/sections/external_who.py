@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from mri_transfer.evaluation.external.results import CaseMix, CaseMixComparison
 from mri_transfer.report.blocks.blocks import findings, folded, how, joined, missing, section_of
 from mri_transfer.report.blocks.document import Block, Heading, Row, Section, Table, Text
 from mri_transfer.report.blocks.wording import number
@@ -29,12 +29,12 @@ _MIX = {
 
 def who_section(inputs: ExternalInputs) -> Section:
     """Return who counts: overlap with training, the input contract, and what was left out."""
-    cohort = inputs.document["cohort"]
-    known = cohort["n_overlapping"]
+    cohort = inputs.document.cohort
+    known = cohort.n_overlapping
     who = "1 patient was" if known == 1 else f"{known} patients were"
     if not known:
         met = "No patient and no scan of this cohort was trained on, as far as salted hashes tell."
-    elif cohort["overlap_counted"]:
+    elif cohort.overlap_counted:
         met = f"{who} trained on and counted all the same: the figures are no test."
     else:
         met = f"{who} trained on and left out of all figures."
@@ -42,7 +42,7 @@ def who_section(inputs: ExternalInputs) -> Section:
         "who",
         "Who counts",
         "Who counts",
-        Text(text=met, role="fault" if known and cohort["overlap_counted"] else "finding"),
+        Text(text=met, role="fault" if known and cohort.overlap_counted else "finding"),
         folded("Who they are", _names(inputs.overlapping)) if known else None,
         Heading(text="Input contract"),
         _contract(inputs),
@@ -64,8 +64,8 @@ def _names(names: Sequence[str]) -> Table:
 
 
 def _contract(inputs: ExternalInputs) -> tuple[Block, ...]:
-    cohort = inputs.document["cohort"]
-    outside, n = cohort["n_outside_contract"], inputs.everybody["n"]
+    cohort = inputs.document.cohort
+    outside, n = cohort.n_outside_contract, inputs.everybody.n
     text = Text(
         text=f"{outside} of {n} patients {'lies' if outside == 1 else 'lie'} outside what the "
         "model was made for; in use it would abstain there.",
@@ -77,7 +77,7 @@ def _contract(inputs: ExternalInputs) -> tuple[Block, ...]:
         name="contract",
         caption="Checks that are not met; a patient may fail several",
         columns=("Check", "Patients"),
-        rows=tuple(Row(one["check"], (str(one["n"]),)) for one in cohort["outside_contract"]),
+        rows=tuple(Row(one.check, (str(one.n),)) for one in cohort.outside_contract),
     )
     listed = Table(
         name="outside",
@@ -92,15 +92,15 @@ def _contract(inputs: ExternalInputs) -> tuple[Block, ...]:
 def case_mix_section(inputs: ExternalInputs) -> Section:
     """Return how this cohort's patients differ from those of development."""
     name, title, short = "case-mix", "Case-mix", "Case-mix"
-    mix = inputs.everybody["case_mix"]
+    mix = inputs.everybody.case_mix
     if mix is None:
         return section_of(name, title, short, missing("No patient is left to describe."))
-    table = _mix_table(mix) if mix["development"] is not None else None
+    table = None if mix.development is None else _mix_table(mix, mix.development)
     return section_of(
         name,
         title,
         short,
-        findings(mix["sentences"]),
+        findings(mix.sentences),
         table,
         _sex_table(mix),
         how(
@@ -115,17 +115,16 @@ def case_mix_section(inputs: ExternalInputs) -> Section:
     )
 
 
-def _mix_table(mix: Mapping[str, Any]) -> Table:
+def _mix_table(mix: CaseMixComparison, development: CaseMix) -> Table:
     rows = []
     for key, title in _MIX.items():
+        part = "all" if key == "linear_predictor" else key.rpartition("_")[2]
         groups = []
-        for side in ("cohort", "development"):
-            whole = mix[side]
-            part = "all" if key == "linear_predictor" else key.rpartition("_")[2]
-            one = whole["age"] if key == "age" else whole["linear_predictor"][part]
-            groups.append(f"{number(one['mean'], 2)} ({number(one['sd'], 2)})\nn = {one['n']}")
-        difference = mix["differences"][key]
-        cells = [number(difference[name], 2) for name in ("difference", "standardised", "sd_ratio")]
+        for side in (mix.cohort, development):
+            one = side.age if key == "age" else getattr(side.linear_predictor, part)
+            groups.append(f"{number(one.mean, 2)} ({number(one.sd, 2)})\nn = {one.n}")
+        found = mix.differences[key]
+        cells = [number(x, 2) for x in (found.difference, found.standardised, found.sd_ratio)]
         rows.append(Row(title, (*groups, *cells)))
     return Table(
         name="case-mix",
@@ -142,16 +141,18 @@ def _mix_table(mix: Mapping[str, Any]) -> Table:
     )
 
 
-def _sex_table(mix: Mapping[str, Any]) -> Table | None:
-    groups = {"This cohort": mix["cohort"], "Development": mix["development"] or {}}
-    levels = sorted({level for one in groups.values() for level in one.get("sex") or {}})
+def _sex_table(mix: CaseMixComparison) -> Table | None:
+    groups = {
+        "This cohort": mix.cohort.sex,
+        "Development": {} if mix.development is None else mix.development.sex,
+    }
+    levels = sorted({level for counts in groups.values() for level in counts})
     if not levels:
         return None
     rows = []
     for level in levels:
         cells = []
-        for one in groups.values():
-            counts = one.get("sex") or {}
+        for counts in groups.values():
             total = sum(counts.values())
             count = counts.get(level, 0)
             share = number(100 * count / max(total, 1), 0)
@@ -163,38 +164,34 @@ def _sex_table(mix: Mapping[str, Any]) -> Table | None:
 def size_section(inputs: ExternalInputs) -> Section:
     """Return whether the cohort is large enough for what it is asked."""
     name, title, short = "size", "Is the cohort large enough?", "Sample size"
-    found = inputs.everybody["sample_size"]
+    found = inputs.everybody.sample_size
     if found is None:
-        return section_of(
-            name, title, short, missing(f"Not computed: {inputs.everybody['reason']}.")
-        )
+        return section_of(name, title, short, missing(f"Not computed: {inputs.everybody.reason}."))
     rows = []
-    for one in found["criteria"]:
-        if one["figure"] == "patients_per_label":
-            aim, here = f"{one['target']} or more", str(one["found"])
+    for one in found.criteria:
+        if one.figure == "patients_per_label":
+            aim, here = f"{one.target} or more", str(one.found)
         else:
-            aim = f"\u00b1{number(one['target_half_width'], 2)}"
-            half = one["expected_half_width"]
-            here = (
-                f"not defined: {one.get('reason')}" if half is None else f"\u00b1{number(half, 2)}"
-            )
-        needed = one["n_needed"]
+            aim = f"\u00b1{number(one.target_half_width, 2)}"
+            half = one.expected_half_width
+            here = f"not defined: {one.reason}" if half is None else f"\u00b1{number(half, 2)}"
+        needed = one.n_needed
         rows.append(
             Row(
-                _CRITERIA[one["figure"]],
+                _CRITERIA[one.figure],
                 (
                     aim,
                     here,
-                    "yes" if one["enough"] else "no",
+                    "yes" if one.enough else "no",
                     "not known" if needed is None else str(needed),
-                    one["source"],
+                    one.source,
                 ),
-                state="" if one["enough"] else "quiet",
+                state="" if one.enough else "quiet",
             )
         )
     sentence = (
         "The cohort is large enough by every criterion."
-        if found["all_enough"]
+        if found.all_enough
         else "The cohort is too small for some of what is asked of it: read the intervals."
     )
     return section_of(
@@ -204,7 +201,7 @@ def size_section(inputs: ExternalInputs) -> Section:
         findings([sentence]),
         Table(
             name="sample-size",
-            caption=f"{found['n']} patients, {found['n_positive']} with the positive label",
+            caption=f"{found.n} patients, {found.n_positive} with the positive label",
             columns=("Figure", "Aim", "To expect here", "Enough", "Patients needed", "Source"),
             rows=tuple(rows),
             wide=("Source",),

@@ -118,7 +118,7 @@ def _steps(inputs: ReportInputs, kinds: pd.DataFrame) -> list[FlowStep]:
     out = ("Not evaluated", _count(unscored), "no score, since they have none of the labels")
     steps.append(FlowStep(lines=(*head, _count(left)), left_out=out if len(unscored) else ()))
     shown = used[used["patient_id"].isin(evaluated)]
-    n_slices = inputs.evaluation.get("n_slices")
+    n_slices = inputs.evaluation.n_slices
     slices = () if n_slices is None else (f"{n_slices} slices",)
     steps.append(FlowStep(lines=("Evaluated", _count(shown), *slices)))
     return steps

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from mri_transfer.evaluation.audit.document import Duplicates
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import (
     bullets,
@@ -114,30 +112,29 @@ def _stress_test(inputs: ReportInputs) -> tuple[Block, ...]:
 
 def _identity(inputs: ReportInputs) -> tuple[Block, ...]:
     table = identity_table(inputs)
-    if table is None:
+    if table is None or inputs.audit is None:
         return (missing("Whether the features tell patients apart was not probed."),)
-    found = (inputs.audit or {})["leakage"]["identity"]
-    return joined(findings([str(found["sentence"])]), table)
+    return joined(findings([inputs.audit.leakage.identity.sentence]), table)
 
 
 def _duplicates(inputs: ReportInputs) -> tuple[Block, ...]:
-    found = (inputs.audit or {}).get("duplicates")
-    if found is None:
+    if inputs.audit is None:
         return (missing("Duplicates were not looked for."),)
+    found = inputs.audit.duplicates
     parts = (_same_files(found), _alike(found), _unlike(inputs), _by_features(inputs, found))
     return joined(*parts)
 
 
-def _same_files(found: Mapping[str, Any]) -> tuple[Block, ...]:
-    pairs = found.get("identical_files") or []
+def _same_files(found: Duplicates) -> tuple[Block, ...]:
+    pairs = found.identical_files
     if not pairs:
         return (Text(text="By content: no two scans are the same file."),)
     said = findings([f"By content: {_pairs(len(pairs))} of scans are the same file:"])
     return joined(said, bullets(" = ".join(pair) for pair in pairs))
 
 
-def _alike(found: Mapping[str, Any]) -> tuple[Block, ...]:
-    shared = [pair for pair in found.get("pairs") or [] if pair["across_patients"]]
+def _alike(found: Duplicates) -> tuple[Block, ...]:
+    shared = [pair for pair in found.pairs if pair.across_patients]
     if not shared:
         text = "By voxels and brains: no two scans of different patients look like one person."
         return (Text(text=text),)
@@ -146,8 +143,8 @@ def _alike(found: Mapping[str, Any]) -> tuple[Block, ...]:
         "person: a split by patient leaks there."
     )
     listed = (
-        f"{pair['scan_a']} (patient {pair['patient_a']}) and {pair['scan_b']} (patient "
-        f"{pair['patient_b']}): {pair['kind']}"
+        f"{pair.scan_a} (patient {pair.patient_a}) and {pair.scan_b} (patient "
+        f"{pair.patient_b}): {pair.kind}"
         for pair in shared
     )
     return joined(findings([said], role="fault"), bullets(listed))
@@ -162,22 +159,22 @@ def _unlike(inputs: ReportInputs) -> tuple[Block, ...]:
         "one brain. Two sites may have given the same id to different people."
     )
     listed = (
-        f"{pair['scan_a']} and {pair['scan_b']} (patient {pair['patient_a']}): likeness "
-        f"{number(pair['similarity'], 2)}"
+        f"{pair.scan_a} and {pair.scan_b} (patient {pair.patient_a}): likeness "
+        f"{number(pair.similarity, 2)}"
         for pair in pairs
     )
     return joined(findings([said], role="fault"), bullets(listed))
 
 
-def _by_features(inputs: ReportInputs, found: Mapping[str, Any]) -> tuple[Block, ...]:
-    compared = found.get("by_features") or {}
-    if compared.get("reason"):
-        return (missing(f"By features: not compared, {compared['reason']}."),)
+def _by_features(inputs: ReportInputs, found: Duplicates) -> tuple[Block, ...]:
+    compared = found.by_features
+    if compared.reason:
+        return (missing(f"By features: not compared, {compared.reason}."),)
     table = likeness_table(inputs)
     if table is None:
         return ()
     listed = similar_pairs(inputs) or Text(
-        text=f"By features: no two scans are as alike as {number(compared['threshold'], 2)}."
+        text=f"By features: no two scans are as alike as {number(compared.threshold, 2)}."
     )
     return table, listed
 

@@ -19,9 +19,9 @@ __all__ = ["learning_section"]
 def learning_section(inputs: ReportInputs) -> Section:
     """Return the learning curve; where it was not computed, why."""
     name, title = "learning", "Learning curve"
-    curve = (inputs.audit or {}).get("learning_curve")
+    curve = None if inputs.audit is None else inputs.audit.learning_curve
     sizes = size_table(inputs)
-    if not curve or sizes is None:
+    if curve is None or sizes is None:
         return section_of(
             name,
             title,

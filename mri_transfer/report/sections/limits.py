@@ -14,7 +14,6 @@ from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.sections.data import tells_label
-from mri_transfer.report.summary import setting
 from mri_transfer.report.tables.group_tables import group_name
 
 __all__ = ["limits_section"]
@@ -61,14 +60,14 @@ def _group(title: str, texts: list[str]) -> tuple[Block, ...]:
 
 
 def _synthetic(inputs: ReportInputs) -> str | None:
-    if not inputs.evaluation["synthetic"]:
+    if not inputs.evaluation.synthetic:
         return None
     return "Software made these patients. The figures hold for nobody."
 
 
 def _reference(inputs: ReportInputs) -> str | None:
     """Say what kind of reference standard the labels are, as far as the tables show it."""
-    if inputs.evaluation["synthetic"]:
+    if inputs.evaluation.synthetic:
         return None
     if "cdr" in inputs.evaluated and tells_label(inputs, "cdr"):
         return (
@@ -95,9 +94,9 @@ def _range(inputs: ReportInputs) -> str | None:
 
 def _mix(inputs: ReportInputs) -> str | None:
     evaluation = inputs.evaluation
-    share = 100 * evaluation["n_positive"] / evaluation["n_patients"]
+    share = 100 * evaluation.n_positive / evaluation.n_patients
     return (
-        f"{number(share, 0)}\u00a0% of the patients are labelled {inputs.labels[1]}. Where the "
+        f"{number(share, 0)}\u00a0% of the patients are labelled {inputs.task.positive}. Where the "
         "share differs, predictive values and calibration differ too, even if all else holds."
     )
 
@@ -118,7 +117,7 @@ def _external(inputs: ReportInputs) -> str | None:
 
 
 def _sites(inputs: ReportInputs) -> str | None:
-    if inputs.evaluation["synthetic"]:
+    if inputs.evaluation.synthetic:
         return None
     found = {name: _levels(inputs.evaluated, name) for name in ("site", "scanner")}
     unknown = [name for name, levels in found.items() if not levels]
@@ -140,8 +139,8 @@ def _levels(patients: pd.DataFrame, column: str) -> list[str]:
 
 
 def _others(inputs: ReportInputs) -> str | None:
-    classes = setting(inputs.config, "label", "classes")
-    listed = ", ".join(classes) if classes else " or ".join(inputs.labels)
+    classes = inputs.settings.labels.classes
+    listed = ", ".join(classes) if classes else " or ".join(inputs.task.labels)
     return (
         f"Patients who are neither: only patients labelled {listed} took part. The score does not "
         "tell what else a patient may have."
@@ -149,9 +148,8 @@ def _others(inputs: ReportInputs) -> str | None:
 
 
 def _small_groups(inputs: ReportInputs) -> str | None:
-    rows = (inputs.evaluation.get("subgroups") or {}).get("rows") or []
-    known = [row for row in rows if row["level"] != NOT_RECORDED]
-    small = [f"{group_name(row)} {row['level']}" for row in known if not row["enough"]]
+    known = [row for row in inputs.evaluation.subgroups.rows if row.level != NOT_RECORDED]
+    small = [f"{group_name(row.group)} {row.level}" for row in known if not row.enough]
     if not known:
         return "Subgroups: whether the scores hold for women and men, or by age, was not evaluated."
     if not small:
@@ -162,13 +160,13 @@ def _small_groups(inputs: ReportInputs) -> str | None:
 
 
 def _worse(inputs: ReportInputs) -> str | None:
-    if (inputs.audit or {}).get("robustness"):
+    if inputs.audit is not None and inputs.audit.robustness:
         return None
     return "Worse scans: what motion, noise or thick slices do to the scores was not evaluated."
 
 
 def _again(inputs: ReportInputs) -> str | None:
-    if ((inputs.audit or {}).get("retest") or {}).get("n_patients"):
+    if inputs.audit is not None and inputs.audit.retest.n_patients:
         return None
     return "A second scan: whether a patient scanned again gets the same score is not known."
 
@@ -203,8 +201,7 @@ def _slab(inputs: ReportInputs) -> str | None:
 
 
 def _flat(inputs: ReportInputs) -> str | None:
-    kind = setting(inputs.config, "head", "kind")
-    then = HEADS[str(kind)].slices if kind in HEADS else "scored and joined"
+    then = HEADS[inputs.settings.heads.kind].slices
     return (
         f"Shape across slices. Slices are read as flat pictures, {then}; what only shows in three "
         "dimensions, such as the thickness of a slanting cortex, is lost."
@@ -212,7 +209,7 @@ def _flat(inputs: ReportInputs) -> str | None:
 
 
 def _trunk(inputs: ReportInputs) -> str | None:
-    if inputs.evaluation["trunk_weights"] == "random":
+    if inputs.evaluation.trunk_weights == "random":
         return "Anything learned from pictures: the trunk's weights are random, as a control."
     return (
         "What photographs do not teach. The trunk learned from photographs of everyday things "

@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mri_transfer.core.specs import validation_message
 from mri_transfer.models.aggregation import AGGREGATIONS
 from mri_transfer.models.pooling import POOLINGS
 from mri_transfer.report import figures
-from mri_transfer.report.blocks.blocks import bullets, figure, how, missing, section_of
+from mri_transfer.report.blocks.blocks import bullets, figure, how, section_of
 from mri_transfer.report.blocks.cells import Row, Table
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.figures import DrawnBlock, DrawnStep
@@ -28,17 +27,10 @@ _METHODS = {"platt": "Platt's", "beta": "beta", "isotonic": "isotonic"}
 
 def model_section(inputs: ReportInputs) -> Section:
     """Return the section."""
-    from pydantic import ValidationError
-
     from mri_transfer.report.tables.model_parts import model_parts
 
     title = "The model: what is frozen and what is trained"
-    try:
-        parts = model_parts(inputs.config)
-    except ValidationError as error:
-        fault = validation_message(error, of="configuration")
-        text = f"The model cannot be drawn from the configuration: {fault}"
-        return section_of("model", title, "Model", missing(text))
+    parts = model_parts(inputs.settings)
     return section_of(
         "model",
         title,
@@ -208,8 +200,10 @@ def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
 
 def _procedure_blocks(inputs: ReportInputs, parts: ModelParts) -> tuple[Block, ...]:
     """Return the procedures that folds used where the search chose others than the configured."""
-    choices = inputs.evaluation.get("choices") or []
-    used = Counter(json.dumps(choice["procedure"], sort_keys=True) for choice in choices)
+    used = Counter(
+        json.dumps(choice.procedure.model_dump(mode="json"), sort_keys=True)
+        for choice in inputs.evaluation.choices
+    )
     if len(used) < 2:
         return ()
     rows = []

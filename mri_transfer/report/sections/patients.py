@@ -44,7 +44,7 @@ def patients_section(inputs: ReportInputs) -> Section:
         _not_shown(inputs, results),
         PatientPanels(
             caption=f"The {len(results)} patients who were scored",
-            labels=inputs.labels,
+            labels=inputs.task.labels,
             panels=patient_panels(inputs, results),
         ),
         how(_how_to_read(inputs)),
@@ -66,7 +66,7 @@ def _finding(results: list[PatientResult]) -> str:
 
 def _featured(inputs: ReportInputs, results: list[PatientResult]) -> Iterator[str]:
     """Yield, label by label, who was called wrongly with most confidence, and who rightly."""
-    negative, positive = inputs.labels
+    negative, positive = inputs.task.labels
     for label, sign in ((positive, 1), (negative, -1)):
         own = [one for one in results if one.label == label]
         ranked = sorted(own, key=lambda one: (sign * one.score, one.patient_id))
@@ -115,7 +115,7 @@ def _not_shown(inputs: ReportInputs, results: list[PatientResult]) -> Iterator[B
 
 
 def _how_to_read(inputs: ReportInputs) -> str:
-    negative, positive = inputs.labels
+    negative, positive = inputs.task.labels
     text = (
         f"The score runs from 0 ({negative}) to 1 ({positive}); it is the mean over the repeats, "
         "with the lowest and the highest beside it. Every score is by a head that had not seen "
@@ -123,7 +123,7 @@ def _how_to_read(inputs: ReportInputs) -> str:
         "thresholds are set on the training patients of each fold. Below each slice stand its "
         "height z in millimetres and its own score. A slice alone says little: the call rests on "
         "all of them. "
-        f"{figures.convention_text(inputs.orientation)}"
+        f"{figures.convention_text(inputs.settings.orientation)}"
     )
     if inputs.explanation is not None:
         text += (

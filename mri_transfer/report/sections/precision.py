@@ -13,9 +13,6 @@ __all__ = ["precision_section"]
 def precision_section(inputs: ReportInputs) -> Section:
     """Return the half-widths of the intervals and the numbers of patients for smaller ones."""
     name, title, short = "precision", "Precision and sample size", "Precision"
-    table = precision_table(inputs)
-    if table is None:
-        return section_of(name, title, short, missing("Precision was not computed."))
     needed = sample_size_table(inputs) or missing(
         "How many patients would be needed cannot be said."
     )
@@ -23,7 +20,7 @@ def precision_section(inputs: ReportInputs) -> Section:
         name,
         title,
         short,
-        beside(table, needed),
+        beside(precision_table(inputs), needed),
         how(
             "The half-width is how far a figure may be off to either side. Halving it takes about "
             "four times the patients; repeats of the cross-validation do not help."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,7 +13,9 @@ from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables.cohort import as_text, label_names
 from mri_transfer.report.tables.leakage_tables import one_id_two_people
+from mri_transfer.scans.preparation.prepared import PreparationSpec
 from mri_transfer.scans.quality.rules import RULES
+from mri_transfer.scans.slices import SliceSpec
 
 __all__ = ["preparation_section"]
 
@@ -44,15 +45,12 @@ def preparation_section(inputs: ReportInputs) -> Section:
 
 def _steps(inputs: ReportInputs) -> list[str]:
     """Say what the configuration asked for, in the order in which it is done."""
-    spec: Mapping[str, Any] = inputs.config.get("preparation") or {}
-    sentences = []
-    if spec:
-        sentences.append(_SCANS.get(str(spec.get("scans")), f"Scans: {spec.get('scans')}."))
+    spec = inputs.settings.preparation
+    sentences = [_SCANS[spec.scans]]
     prepared = inputs.quality is None or not _passed(inputs.quality).all()
-    if spec and spec.get("scans") != "none" and prepared:
+    if spec.scans != "none" and prepared:
         sentences += _preparing(spec)
-    slices: Mapping[str, Any] = inputs.config.get("slices") or {}
-    return [*sentences, *(_slicing(slices) if slices else ()), _ALONE]
+    return [*sentences, *_slicing(inputs.settings.slices), _ALONE]
 
 
 _ALONE = (
@@ -72,37 +70,36 @@ _EXTRACTION = {
 }
 
 
-def _preparing(spec: Mapping[str, Any]) -> list[str]:
-    extraction = str(spec.get("brain_extraction"))
+def _preparing(spec: PreparationSpec) -> list[str]:
     return [
-        "Bias field corrected (N4)." if spec.get("bias_field") else "No bias field correction.",
+        "Bias field corrected (N4)." if spec.bias_field else "No bias field correction.",
         "Registered to the MNI template with an affine map; the best of all orientations was "
         "sought first, so that a wrong header is found."
-        if spec.get("registration")
+        if spec.registration
         else "Not registered: the position in the scan's header was trusted.",
-        _EXTRACTION.get(extraction, f"Brain extraction: {extraction}."),
-        f"Sampled on a grid of 1 mm ({spec.get('interpolation')} interpolation)"
-        + (", cropped to the brain." if spec.get("crop") else ", the template's whole field."),
+        _EXTRACTION[spec.brain_extraction],
+        f"Sampled on a grid of 1 mm ({spec.interpolation} interpolation)"
+        + (", cropped to the brain." if spec.crop else ", the template's whole field."),
     ]
 
 
-def _slicing(spec: Mapping[str, Any]) -> list[str]:
-    low, high = spec.get("percentiles") or (None, None)
-    window = spec.get("window_mm") or (None, None)
+def _slicing(spec: SliceSpec) -> list[str]:
+    low, high = spec.percentiles
+    window = spec.window_mm or (None, None)
     chosen = {
         "extent": "spread evenly over the height of the head",
         "entropy": "those whose grey values carry most information (entropy)",
         "window": f"spread evenly from z = {window[0]} to {window[-1]} mm",
-    }.get(str(spec.get("selection")), str(spec.get("selection")))
+    }[spec.selection]
     scaled = {
         "percentile": f"One window of grey values a scan: percentiles {low} to {high} inside the "
         "head become black and white.",
         "minmax": "Every slice is stretched from its own darkest to its own brightest value.",
-    }.get(str(spec.get("intensity")), f"Grey values: {spec.get('intensity')}.")
-    edge = spec.get("size_px")
-    shape = "padded to a square" if spec.get("aspect") != "stretch" else "stretched to a square"
-    size = f", {shape} and resized to {edge} \u00d7 {edge} pixels" if edge else ""
-    return [f"{spec.get('n_slices')} axial slices a scan, {chosen}{size}, 8 bit.", scaled]
+    }[spec.intensity]
+    edge = spec.size_px
+    shape = "padded to a square" if spec.aspect != "stretch" else "stretched to a square"
+    size = f", {shape} and resized to {edge} \u00d7 {edge} pixels"
+    return [f"{spec.n_slices} axial slices a scan, {chosen}{size}, 8 bit.", scaled]
 
 
 def _quality_blocks(inputs: ReportInputs) -> list[Any]:
@@ -278,12 +275,10 @@ def _worst_table(quality: pd.DataFrame, labels: pd.Series[str]) -> Table | Text:
 def _duplicate_blocks(inputs: ReportInputs) -> list[Any]:
     if inputs.audit is None:
         return [missing("The audit was not run: duplicates are not reported.")]
-    pairs = (inputs.audit.get("duplicates") or {}).get("pairs")
-    if pairs is None:
-        return [missing("Scans were not compared with each other.")]
+    pairs = inputs.audit.duplicates.pairs
     if not pairs:
         return [Text(text="No two scans are one file, one volume or one brain.", role="finding")]
-    across = sum(bool(pair["across_patients"]) for pair in pairs)
+    across = sum(pair.across_patients for pair in pairs)
     unlike = len(one_id_two_people(inputs))
     alike = len(pairs) - unlike
     text = (

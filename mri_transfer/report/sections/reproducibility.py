@@ -39,7 +39,10 @@ def reproducibility_section(inputs: ReportInputs) -> Section:
         else missing("The versions of packages are not recorded."),
         Heading(text="Files of the run"),
         *_files(inputs.artefacts),
-        folded("Every setting, defaults included", Facts(title="Settings", content=inputs.config)),
+        folded(
+            "Every setting, defaults included",
+            Facts(title="Settings", content=inputs.settings.every),
+        ),
         Text(
             text="Where the code, the trained model and the data can be had, and on which terms.",
             role="supply",

@@ -33,10 +33,9 @@ def _retest(inputs: ReportInputs) -> tuple[Block, ...]:
                 "what the score changes by is the scan and the model."
             ),
         )
-    found = (inputs.audit or {}).get("retest") or {}
-    if not found:
+    if inputs.audit is None:
         return (missing("Agreement between two scans of a patient was not evaluated."),)
-    reason = (found.get("icc") or {}).get("reason") or "no patient has two scans"
+    reason = inputs.audit.retest.icc.reason or "no patient has two scans"
     return (missing(f"Not defined: {reason}."),)
 
 

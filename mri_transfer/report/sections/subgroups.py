@@ -27,7 +27,7 @@ def _groups(inputs: ReportInputs) -> tuple[Block, ...]:
     if table is None:
         return (missing("No subgroup was evaluated."),)
     gaps = gap_table(inputs)
-    note = inputs.evaluation["subgroups"]["gaps"]["note"] if gaps is not None else ""
+    note = inputs.evaluation.subgroups.gaps.note if gaps is not None else ""
     return joined(
         Text(
             text="The same scores in parts of the cohort. Of the rows in grey nothing should be "
@@ -45,15 +45,12 @@ def _groups(inputs: ReportInputs) -> tuple[Block, ...]:
 
 
 def _equal_age(inputs: ReportInputs) -> tuple[Block, ...]:
-    table = age_table(inputs)
-    if table is None:
-        return (missing("Not evaluated at equal age."),)
-    found = inputs.evaluation["age_matched"]
-    unknown = found["n_age_missing"]
+    found = inputs.evaluation.age_matched
+    unknown = found.n_age_missing
     left_out = "patient of unknown age is" if unknown == 1 else "patients of unknown age are"
     return joined(
-        findings([str(found["sentence"])]),
-        table,
+        findings([found.sentence]),
+        age_table(inputs),
         how(
             "Where patients with the label are older, a model that reads age alone looks good. At "
             "equal age, by matching or by weights, age no longer helps (its AUC is near 0.5) and "

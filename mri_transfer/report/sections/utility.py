@@ -41,9 +41,7 @@ def utility_section(inputs: ReportInputs) -> Section:
 
 
 def _decision(inputs: ReportInputs) -> tuple[Block, ...]:
-    curve = inputs.evaluation.get("decision_curve") or {}
-    if not curve.get("thresholds"):
-        return (missing("No decision curve was computed."),)
+    curve = inputs.evaluation.decision_curve
     baseline = curve_baseline(inputs)
     caption = (
         "Net benefit by threshold. Blue: this model with its band. Grey: treat everybody. Dotted: "
@@ -81,8 +79,8 @@ def _operating(inputs: ReportInputs) -> tuple[Block, ...]:
         table,
         how(
             "A likelihood ratio says by what factor a call multiplies the odds of the label "
-            f"{inputs.labels[1]}; unlike PPV and NPV it does not depend on how common the label "
-            "is. 1 means that the call says nothing; for a positive call more than 10, for a "
+            f"{inputs.task.positive}; unlike PPV and NPV it does not depend on how common the "
+            "label is. 1 means that the call says nothing; for a positive call more than 10, for a "
             "negative call less than 0.1 would be strong evidence."
         ),
     )
@@ -95,7 +93,7 @@ def _predictive(inputs: ReportInputs) -> tuple[Block, ...]:
     return (
         Text(
             text="What sensitivity and specificity at the threshold of the calls would give where "
-            f"another share of patients is {inputs.labels[1]}. This assumes that both stay the "
+            f"another share of patients is {inputs.task.positive}. This assumes that both stay the "
             "same there, which only a cohort from there can show."
         ),
         table,

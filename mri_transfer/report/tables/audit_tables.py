@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from mri_transfer.report.blocks.cells import Row, Table, confidence_text, stacked
+from mri_transfer.evaluation.audit.document import CheckResult
+from mri_transfer.evaluation.audit.shortcut_results import (
+    AgeAndScore,
+    LevelsAndScore,
+    ShortcutProbe,
+)
+from mri_transfer.metrics.intervals import Estimate
+from mri_transfer.report.blocks.cells import (
+    Column,
+    Table,
+    confidence_text,
+    figure_column,
+    stacked,
+    table_of,
+)
 from mri_transfer.report.blocks.wording import bare_p, label_of, number, p_value
 from mri_transfer.report.inputs import ReportInputs
 
@@ -50,172 +63,138 @@ _VERDICTS = {
 }
 
 
-def outcome(check: Mapping[str, Any]) -> str:
+def outcome(check: CheckResult) -> str:
     """Return what a check found against what it looked for, in words."""
-    if check["n_checked"] == 0:
+    if check.n_checked == 0:
         return "not passed, since there was nothing to look at"
-    looked = f"{check['n_checked']} looked at"
-    if not check["n_found"]:
+    looked = f"{check.n_checked} looked at"
+    if not check.n_found:
         return f"nothing found against it, {looked}"
-    return f"{check['n_found']} found against it, {looked}"
+    return f"{check.n_found} found against it, {looked}"
 
 
 def check_table(inputs: ReportInputs) -> Table | None:
     """Return every check of the audit, those that did not pass first; None without an audit."""
-    found = (inputs.audit or {}).get("checks") or []
-    rows = [
-        Row(
-            label_of(check["check"]),
-            (
-                "passed" if check["passed"] else "FAILED",
-                str(check["n_checked"]),
-                str(check["n_found"]),
-                _faults(check),
-                str(check["expected"]),
-            ),
-            note=str(check["what"]),
-            state="" if check["passed"] else "failed",
-        )
-        for check in sorted(found, key=lambda check: bool(check["passed"]))
-    ]
-    if not rows:
-        return None
-    return Table(
-        caption="Checks of the audit",
-        columns=("Check", "Result", "Looked at", "Against it", "Found", "Expected"),
-        rows=tuple(rows),
-        wide=("Found", "Expected"),
+    return table_of(
+        sorted(inputs.checks, key=lambda check: check.passed),
+        "Checks of the audit",
+        Column("Check", lambda check: label_of(check.check)),
+        Column("Result", lambda check: "passed" if check.passed else "FAILED"),
+        Column("Looked at", lambda check: str(check.n_checked)),
+        Column("Against it", lambda check: str(check.n_found)),
+        Column("Found", _faults, wide=True),
+        Column("Expected", lambda check: check.expected, wide=True),
+        note=lambda check: check.what,
+        state=lambda check: "" if check.passed else "failed",
     )
 
 
 def shortcut_table(inputs: ReportInputs) -> Table | None:
     """Return what else the features tell, covariate by covariate; None where not probed."""
-    shortcuts = (inputs.audit or {}).get("shortcuts") or {}
-    rows = [_shortcut_row(entry) for entry in shortcuts.get("covariates") or []]
-    if not rows:
+    shortcuts = inputs.audit.shortcuts if inputs.audit is not None else None
+    if shortcuts is None:
         return None
-    return Table(
-        caption=(
-            f"What the features tell among patients of one label, with {confidence_text(inputs)} "
-            f"({shortcuts['n_permutations']} permutations)"
-        ),
-        columns=(
-            "Covariate",
-            "Verdict",
-            "Patients",
-            "Told by the features",
-            "p",
-            "Goes with the label",
-            "Goes with the score",
-        ),
-        rows=tuple(rows),
-        wide=("Verdict", "Goes with the score"),
+    return table_of(
+        shortcuts.covariates,
+        f"What the features tell among patients of one label, with {confidence_text(inputs)} "
+        f"({shortcuts.n_permutations} permutations)",
+        Column("Covariate", lambda one: label_of(one.covariate)),
+        Column("Verdict", lambda one: _VERDICTS[one.verdict], wide=True),
+        Column("Patients", lambda one: str(one.n)),
+        Column("Told by the features", _told),
+        Column("p", lambda one: "not tested" if one.p is None else bare_p(one.p)),
+        Column("Goes with the label", _goes_with_label),
+        Column("Goes with the score", lambda one: _goes_with_score(one.score), wide=True),
+        state=lambda one: "quiet" if one.verdict == "unknown" else "",
     )
 
 
 def shortcut_sentences(inputs: ReportInputs) -> list[tuple[str, str]]:
     """Return each covariate and the audit's own sentence about it."""
-    shortcuts = (inputs.audit or {}).get("shortcuts") or {}
-    return [
-        (label_of(entry["covariate"]), str(entry["sentence"]))
-        for entry in shortcuts.get("covariates") or []
-    ]
+    shortcuts = inputs.audit.shortcuts if inputs.audit is not None else None
+    if shortcuts is None:
+        return []
+    return [(label_of(one.covariate), one.sentence) for one in shortcuts.covariates]
 
 
 def retest_table(inputs: ReportInputs) -> Table | None:
     """Return how two scans of one patient agree; None where no patient has two."""
-    found = (inputs.audit or {}).get("retest") or {}
-    if not found.get("n_patients"):
+    found = inputs.audit.retest if inputs.audit is not None else None
+    if found is None or not found.n_patients:
         return None
-    rows = [
-        Row(title, (stacked(found[name]),), note=note)
-        for name, (title, note) in _RETEST.items()
-        if name in found
-    ]
-    more = f", {found['n_more']} of them with more than two scans" if found.get("n_more") else ""
-    return Table(
-        caption=f"Two scans of one patient: {found['n_patients']} patients{more}",
-        columns=("Measure", f"Value, with {confidence_text(inputs)}"),
-        rows=tuple(rows),
+    more = f", {found.n_more} of them with more than two scans" if found.n_more else ""
+    return table_of(
+        _RETEST,
+        f"Two scans of one patient: {found.n_patients} patients{more}",
+        Column("Measure", lambda name: _RETEST[name][0]),
+        Column(
+            f"Value, with {confidence_text(inputs)}", lambda name: stacked(getattr(found, name))
+        ),
+        note=lambda name: _RETEST[name][1],
     )
 
 
 def robustness_tables(inputs: ReportInputs) -> tuple[Table, ...]:
     """Return what ranking and scores become when scans are worse; empty where not asked."""
-    found: Sequence[Mapping[str, Any]] = (inputs.audit or {}).get("robustness") or []
-    if not found:
-        return ()
-    return tuple(
-        Table(
-            caption=f"{what} of the same patients with worse scans, with {confidence_text(inputs)}",
-            columns=("Perturbation", "Patients", *titles.values()),
-            rows=tuple(
-                Row(
-                    str(entry["name"]),
-                    (str(entry["n"]), *(stacked(entry[name]) for name in titles)),
-                    note=str(entry.get("note") or ""),
-                )
-                for entry in found
-            ),
+    found = inputs.audit.robustness if inputs.audit is not None else None
+    tables = (
+        table_of(
+            found or (),
+            f"{what} of the same patients with worse scans, with {confidence_text(inputs)}",
+            Column("Perturbation", lambda one: one.name),
+            Column("Patients", lambda one: str(one.n)),
+            *(figure_column(title, name) for name, title in titles.items()),
+            note=lambda one: one.note or "",
         )
         for what, titles in (("Discrimination", _RANKING), ("Scores and calls", _SCORES))
     )
+    return tuple(table for table in tables if table is not None)
 
 
-def _faults(check: Mapping[str, Any]) -> str:
-    if check["n_checked"] == 0:
+def _faults(check: CheckResult) -> str:
+    if check.n_checked == 0:
         return "there was nothing to look at"
-    if not check["n_found"]:
+    if not check.n_found:
         return "nothing"
     shown = "; ".join(
         ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in fault.items())
-        for fault in check["found"][:_FAULTS]
+        for fault in check.found[:_FAULTS]
     )
-    rest = check["n_found"] - len(check["found"][:_FAULTS])
+    rest = check.n_found - len(check.found[:_FAULTS])
     more = f"; and {rest} more" if rest > 0 else ""
-    return f"{check['n_found']} in all:\n{shown}{more}"
+    return f"{check.n_found} in all:\n{shown}{more}"
 
 
-def _shortcut_row(entry: Mapping[str, Any]) -> Row:
-    pooled = entry["pooled"]
-    main = "r2" if "r2" in pooled else "auc"
-    title = "R\u00b2" if main == "r2" else "AUC"
-    told = stacked(pooled[main])
-    if pooled[main].get("value") is not None:
-        told = f"{title} {told}"
-    association = entry["label_association"]
-    goes = "not defined"
-    if association["value"] is not None:
-        p = f"; p\u00a0{p_value(association['p'])}" if association["p"] is not None else ""
-        goes = f"{number(association['value'], 2)}\n{association['statistic']}{p}"
-    p = entry["p"]
-    cells = (
-        _VERDICTS.get(entry["verdict"], str(entry["verdict"])),
-        str(entry["n"]),
-        told,
-        "not tested" if p is None else bare_p(p),
-        goes,
-        _score_association(entry.get("score") or {}),
-    )
-    unknown = entry["verdict"] == "unknown"
-    return Row(label_of(entry["covariate"]), cells, state="quiet" if unknown else "")
+def _told(probe: ShortcutProbe) -> str:
+    title, found = ("R\u00b2", probe.pooled.r2) if probe.pooled.r2 else ("AUC", probe.pooled.auc)
+    if found is None:
+        return "not defined"
+    return stacked(found) if found.value is None else f"{title} {stacked(found)}"
 
 
-def _score_association(score: Mapping[str, Mapping[str, Any]]) -> str:
+def _goes_with_label(probe: ShortcutProbe) -> str:
+    association = probe.label_association
+    if association.value is None:
+        return "not defined"
+    p = f"; p\u00a0{p_value(association.p)}" if association.p is not None else ""
+    return f"{number(association.value, 2)}\n{association.statistic}{p}"
+
+
+def _goes_with_score(score: Mapping[str, AgeAndScore | LevelsAndScore]) -> str:
     """Return how the score goes with the covariate among the patients of each label."""
     parts = []
     for label, entry in score.items():
-        if "spearman" in entry:
-            parts.append(f"{label}: rank correlation {_inline(entry['spearman'])}")
-        elif entry.get("mean_score"):
+        if isinstance(entry, AgeAndScore):
+            parts.append(f"{label}: rank correlation {_inline(entry.spearman)}")
+        elif entry.mean_score:
             means = ", ".join(
-                f"{level} {_inline(mean)}" for level, mean in entry["mean_score"].items()
+                f"{level} {_inline(mean)}" for level, mean in entry.mean_score.items()
             )
-            p = f", p\u00a0{p_value(entry['p'])}" if entry.get("p") is not None else ""
+            p = f", p\u00a0{p_value(entry.p)}" if entry.p is not None else ""
             parts.append(f"{label}: mean score {means}{p}")
     return "; ".join(parts) or "not defined"
 
 
-def _inline(entry: Mapping[str, Any]) -> str:
+def _inline(entry: Estimate) -> str:
     value, *span = stacked(entry, 2).split("\n")
     return f"{value} ({span[0]})" if span else value

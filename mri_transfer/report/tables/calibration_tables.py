@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
+from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.report.blocks.cells import (
-    Row,
+    Column,
     Table,
     confidence_text,
-    method_of,
-    stacked,
+    table_of,
     value_and_interval,
 )
 from mri_transfer.report.blocks.wording import METRICS, count, interval, label_of, number
@@ -59,103 +56,100 @@ _BRIER_PARTS = {
     ),
 }
 
+#: Title, estimate and meaning of a row.
+_Measure = tuple[str, Estimate, str]
+
 
 def calibration_table(inputs: ReportInputs) -> Table | None:
-    """Return intercept, slope, and the distances of the smooth curve; None without any."""
-    found = inputs.evaluation["patient"]
-    rows = [
-        Row(
-            label_of(name),
-            (*value_and_interval(found[name]), method_of(found[name])),
-            note=METRICS[name].meaning,
-        )
-        for name in CALIBRATION
-        if name in found
-    ]
-    return _estimates("How far scores are from probabilities", rows, inputs) if rows else None
+    """Return intercept, slope, and the distances of the smooth curve."""
+    found = inputs.evaluation.patient
+    rows = [(label_of(name), getattr(found, name), METRICS[name].meaning) for name in CALIBRATION]
+    return _estimates("How far scores are from probabilities", rows, inputs)
 
 
 def brier_table(inputs: ReportInputs) -> Table | None:
-    """Return what the Brier score is made of; None where it was not taken apart."""
-    found = inputs.evaluation.get("brier_parts") or {}
+    """Return what the Brier score is made of."""
+    found = inputs.evaluation.brier_parts
     rows = [
-        Row(title, (*value_and_interval(found[name]), method_of(found[name])), note=meaning)
-        for name, (title, meaning) in _BRIER_PARTS.items()
-        if name in found
+        (title, getattr(found, name), meaning) for name, (title, meaning) in _BRIER_PARTS.items()
     ]
-    return _estimates("Parts of the Brier score", rows, inputs) if rows else None
+    return _estimates("Parts of the Brier score", rows, inputs)
 
 
 def group_points(inputs: ReportInputs) -> Table | None:
     """Return the groups of patients behind the calibration plot."""
-    curve = inputs.evaluation.get("calibration") or {}
-    names = ("predicted", "observed", "ci_low", "ci_high", "n")
-    rows = [
-        Row(
-            number(predicted),
-            (stacked(_point(observed, low, high)), count(n)),
-        )
-        for predicted, observed, low, high, n in _columns(curve, names)
-    ]
-    columns = ("Mean score", f"Observed share ({confidence_text(inputs)})", "Patients")
-    caption = "Groups of patients by score"
-    return Table(caption=caption, columns=columns, rows=tuple(rows)) if rows else None
+    curve = inputs.evaluation.calibration
+    points = zip(curve.predicted, curve.observed, curve.ci_low, curve.ci_high, curve.n, strict=True)
+    return table_of(
+        points,
+        "Groups of patients by score",
+        Column("Mean score", lambda point: number(point[0])),
+        Column(
+            f"Observed share ({confidence_text(inputs)})",
+            lambda point: _point(point[1], point[2], point[3]),
+        ),
+        Column("Patients", lambda point: count(point[4])),
+    )
 
 
 def smooth_points(inputs: ReportInputs) -> Table | None:
-    """Return the points of the smooth calibration curve; None where there is none."""
-    curve = (inputs.evaluation.get("calibration") or {}).get("smooth") or {}
-    names = ("predicted", "observed", "ci_low", "ci_high")
-    reason = curve.get("reason")
-    rows = [
-        Row(number(predicted), (stacked(_point(observed, low, high, reason)),))
-        for predicted, observed, low, high in _columns(curve, names)
-    ]
-    columns = ("Score", f"Expected share ({confidence_text(inputs)})")
-    caption = f"Smooth curve: {method_of(curve)}"
-    return Table(caption=caption, columns=columns, rows=tuple(rows)) if rows else None
+    """Return the points of the smooth calibration curve."""
+    curve = inputs.evaluation.calibration.smooth
+    missing = (None,) * len(curve.predicted)
+    points = zip(
+        curve.predicted, curve.observed, curve.ci_low or missing, curve.ci_high or missing,
+        strict=True,
+    )  # fmt: skip
+    return table_of(
+        points,
+        f"Smooth curve: {curve.method}",
+        Column("Score", lambda point: number(point[0])),
+        Column(
+            f"Expected share ({confidence_text(inputs)})",
+            lambda point: _point(point[1], point[2], point[3], curve.reason),
+        ),
+    )
 
 
 def calibration_sentences(inputs: ReportInputs) -> list[str]:
     """Return what chance makes of the ICI, and how the Brier score adds up."""
-    patient = inputs.evaluation["patient"]
+    patient, parts = inputs.evaluation.patient, inputs.evaluation.brier_parts
     sentences = []
-    ici, chance = patient.get("ici", {}), patient.get("ici_if_calibrated", {})
-    if ici.get("value") is not None and chance.get("value") is not None:
+    ici, chance = patient.ici, patient.ici_if_calibrated
+    if ici.value is not None and chance.value is not None:
         sentences.append(
-            f"The ICI of {number(ici['value'])} is to be read against chance: with so many "
+            f"The ICI of {number(ici.value)} is to be read against chance: with so many "
             "patients, scores that were exactly right would still show an ICI of "
-            f"{number(chance['value'])} on average (central range {interval(chance)})."
+            f"{number(chance.value)} on average (central range {interval(chance)})."
         )
-    parts = inputs.evaluation.get("brier_parts") or {}
-    values = [
-        (patient.get("brier") or {}).get("value"),
-        *((parts.get(name) or {}).get("value") for name in list(_BRIER_PARTS)[:3]),
-    ]
-    if None not in values:
-        total, miscalibration, discrimination, uncertainty = map(number, values)
+    figures = (patient.brier, parts.miscalibration, parts.discrimination, parts.uncertainty)
+    if all(figure.value is not None for figure in figures):
+        total, miscalibration, discrimination, uncertainty = (
+            number(figure.value) for figure in figures
+        )
         sentences.append(
             f"Brier score {total} = miscalibration {miscalibration} \u2212 discrimination "
             f"{discrimination} + uncertainty {uncertainty}."
         )
-    reason = ((inputs.evaluation.get("calibration") or {}).get("smooth") or {}).get("reason")
-    if reason:
+    if inputs.evaluation.calibration.smooth.reason:
+        reason = inputs.evaluation.calibration.smooth.reason
         sentences.append(f"The smooth curve has no band: {reason}.")
     return sentences
 
 
-def _estimates(caption: str, rows: Sequence[Row], inputs: ReportInputs) -> Table:
-    columns = ("Measure", "Value", confidence_text(inputs), "Interval by")
-    return Table(caption=caption, columns=columns, rows=tuple(rows), wide=("Interval by",))
+def _estimates(caption: str, rows: list[_Measure], inputs: ReportInputs) -> Table | None:
+    return table_of(
+        rows,
+        caption,
+        Column("Measure", lambda row: row[0]),
+        Column("Value", lambda row: value_and_interval(row[1])[0]),
+        Column(confidence_text(inputs), lambda row: value_and_interval(row[1])[1]),
+        Column("Interval by", lambda row: row[1].method, wide=True),
+        note=lambda row: row[2],
+    )
 
 
-def _columns(curve: Mapping[str, Any], names: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Return the rows of lists of one length; a list that is missing counts as empty cells."""
-    length = len(curve.get(names[0]) or ())
-    return list(zip(*(curve.get(name) or [None] * length for name in names), strict=True))
-
-
-def _point(
-    value: float | None, low: float | None, high: float | None, reason: str | None = None
-) -> dict[str, Any]:
-    return {"value": value, "ci_low": low, "ci_high": high, "reason": reason}
+def _point(value: float, low: float | None, high: float | None, reason: str | None = None) -> str:
+    if low is None or high is None:
+        return f"{number(value)}\nno interval: {reason or 'no interval was computed'}"
+    return f"{number(value)}\n{number(low)}\u00a0to\u00a0{number(high)}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
+from mri_transfer.evaluation.fold_results import Choice, ChosenProcedure
 from mri_transfer.report.blocks.blocks import bullets, how, joined, missing
-from mri_transfer.report.blocks.cells import Row, Table
+from mri_transfer.report.blocks.cells import Column, Table, table_of
 from mri_transfer.report.blocks.document import Block, Heading, Text
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
@@ -40,87 +40,73 @@ def choice_blocks(inputs: ReportInputs) -> tuple[Block, ...]:
 
 def choice_table(inputs: ReportInputs) -> Table | None:
     """Return one row an outer fold; None where nothing is known of the choices."""
-    choices = inputs.evaluation.get("choices") or []
-    targets = sorted({name for one in choices for name in one.get("target_thresholds") or ()})
-    rows = [_row(one, targets) for one in choices]
-    if not rows:
-        return None
-    return Table(
-        caption="What each fold chose on its training patients",
-        columns=(
-            "Repeat, fold",
-            "Hyperparameters",
-            "Inner AUC, configured",
-            "Inner AUC, chosen",
-            "Tried",
-            "Recalibration",
-            "Threshold",
-            *(f"Threshold for {name}" for name in targets),
-        ),
-        rows=tuple(rows),
-        wide=("Hyperparameters",),
+    choices = inputs.evaluation.choices
+    targets = sorted({name for one in choices for name in one.target_thresholds})
+    return table_of(
+        choices,
+        "What each fold chose on its training patients",
+        Column("Repeat, fold", lambda one: f"{one.repeat}, {one.fold}"),
+        Column("Hyperparameters", lambda one: _differences(one) or "as configured", wide=True),
+        Column("Inner AUC, configured", lambda one: _inner_auc(one, "configured")),
+        Column("Inner AUC, chosen", lambda one: _inner_auc(one, "chosen")),
+        Column("Tried", lambda one: str(len(one.trials)) if one.trials else "nothing"),
+        Column("Recalibration", _recalibration),
+        Column("Threshold", lambda one: number(one.threshold)),
+        *map(_aim, targets),
     )
 
 
 def choice_sentences(inputs: ReportInputs) -> list[str]:
     """Return how often the configured procedure stayed, and what the other choices were."""
-    choices = inputs.evaluation.get("choices") or []
+    choices = inputs.evaluation.choices
     if not choices:
         return []
     total = len(choices)
     kept = sum(not _differences(one) for one in choices)
-    most = max(len(one.get("trials") or ()) for one in choices)
-    if most > 1:
+    if max(len(one.trials) for one in choices) > 1:
         sentences = [f"The configured procedure was kept in {kept} of {total} folds."]
     else:
         sentences = ["Nothing was searched: every fold used the configured procedure."]
-    maps = Counter(str(one["recalibration"]["method"]) for one in choices)
+    maps = Counter(one.recalibration.method for one in choices)
     listed = ", ".join(f"{name} in {n}" for name, n in sorted(maps.items()))
     sentences.append(f"Recalibration, of {total} folds: {listed}.")
-    sources = sorted({str(one["threshold_from"]) for one in choices})
+    sources = sorted({one.threshold_from for one in choices})
     return [*sentences, f"Thresholds: {'; '.join(sources)}."]
 
 
-def _row(choice: Mapping[str, Any], targets: list[str]) -> Row:
-    trials = choice.get("trials") or []
-    losses = choice.get("recalibration_log_loss") or {}
-    method = str(choice["recalibration"]["method"])
-    recalibration = method
+def _recalibration(choice: Choice) -> str:
+    losses, method = choice.recalibration_log_loss, choice.recalibration.method
+    text: str = method
     if method in losses:
-        recalibration += f"\nlog loss {number(losses[method])}"
+        text += f"\nlog loss {number(losses[method])}"
         if method != "none" and "none" in losses:
-            recalibration += f", without {number(losses['none'])}"
-    aims = choice.get("target_thresholds") or {}
-    return Row(
-        f"{choice['repeat']}, {choice['fold']}",
-        (
-            _differences(choice) or "as configured",
-            _inner_auc(trials, "configured"),
-            _inner_auc(trials, "chosen"),
-            str(len(trials)) if trials else "nothing",
-            recalibration,
-            number(choice["threshold"]),
-            *(number(aims[name]) if name in aims else "not set" for name in targets),
-        ),
-    )
+            text += f", without {number(losses['none'])}"
+    return text
 
 
-def _inner_auc(trials: list[Mapping[str, Any]], which: str) -> str:
+def _aim(name: str) -> Column[Choice]:
+    def cell(choice: Choice) -> str:
+        aims = choice.target_thresholds
+        return number(aims[name]) if name in aims else "not set"
+
+    return Column(f"Threshold for {name}", cell)
+
+
+def _inner_auc(choice: Choice, which: Literal["configured", "chosen"]) -> str:
     """Return the mean over inner folds of the trial that is marked so, and its range."""
-    found = [trial["inner_auc"] for trial in trials if trial.get(which)]
-    if not found or not found[0]:
+    areas = next((one.inner_auc for one in choice.trials if getattr(one, which)), ())
+    if not areas:
         return "not computed"
-    areas = found[0]
     mean = number(sum(areas) / len(areas))
     return f"{mean}\n{number(min(areas))}\u00a0to\u00a0{number(max(areas))}"
 
 
-def _differences(choice: Mapping[str, Any]) -> str:
+def _differences(choice: Choice) -> str:
     """Say how the procedure differs from the configured one; empty where it does not."""
-    configured = [one["procedure"] for one in choice.get("trials") or [] if one.get("configured")]
-    if not configured:
+    configured = next((one.procedure for one in choice.trials if one.configured), None)
+    if configured is None:
         return ""
-    base, chosen = _flat(configured[0]), _flat(choice["procedure"])
+    base, chosen = _flat(configured), _flat(choice.procedure)
     names = sorted(base.keys() | chosen.keys())
     return "; ".join(
         f"{name.replace('_', ' ')} {chosen.get(name, 'none')} (configured {base.get(name, 'none')})"
@@ -129,11 +115,13 @@ def _differences(choice: Mapping[str, Any]) -> str:
     )
 
 
-def _flat(procedure: Mapping[str, Any]) -> dict[str, str]:
+def _flat(procedure: ChosenProcedure) -> dict[str, str]:
     """Return every setting of a procedure as text; those of its head by their own names."""
-    head = {("head" if k == "kind" else k): v for k, v in (procedure.get("head") or {}).items()}
-    rest = {name: value for name, value in procedure.items() if name != "head"}
-    return {name: _text(value) for name, value in {**rest, **head}.items()}
+    settings = procedure.model_dump()
+    head = settings.pop("head")
+    return {
+        name: _text(value) for name, value in {**settings, "head": head.pop("kind"), **head}.items()
+    }
 
 
 def _text(value: Any) -> str:

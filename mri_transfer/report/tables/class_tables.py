@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from mri_transfer.report.blocks.cells import Row, Table, confidence_text, stacked
+from mri_transfer.metrics.results import ClassFigures, MacroFigures, OneVsRest
+from mri_transfer.report.blocks.cells import Column, Table, confidence_text, stacked, table_of
 from mri_transfer.report.blocks.wording import label_of
 from mri_transfer.report.inputs import ReportInputs
 
@@ -21,34 +19,37 @@ _TITLES = {
 
 def class_table(inputs: ReportInputs) -> Table | None:
     """Return each class against all others; None where two labels were told apart."""
-    found = _found(inputs)
-    if not found:
+    found = inputs.evaluation.classes
+    if found is None:
         return None
-    against = found["one_vs_rest"]
-    names = list(dict.fromkeys(name for entry in against.values() for name in entry))
-    rows = [
-        Row(
-            name,
-            (str(found["n_patients"][name]), *(stacked(against[name][key]) for key in names)),
-        )
-        for name in found["classes"]
-    ]
-    return Table(
-        caption=f"Each class against the rest, with {confidence_text(inputs)}",
-        columns=("Class", "Patients", *(_TITLES.get(name, label_of(name)) for name in names)),
-        rows=tuple(rows),
+    return table_of(
+        found.classes,
+        f"Each class against the rest, with {confidence_text(inputs)}",
+        Column("Class", lambda name: name),
+        Column("Patients", lambda name: str(found.n_patients[name])),
+        *(_against_rest(found, key) for key in OneVsRest.model_fields),
     )
+
+
+def _against_rest(found: ClassFigures, key: str) -> Column[str]:
+    return Column(_title(key), lambda name: stacked(getattr(found.one_vs_rest[name], key)))
 
 
 def macro_table(inputs: ReportInputs) -> Table | None:
     """Return the figures over all classes."""
-    found = _found(inputs).get("macro") or {}
-    rows = [
-        Row(_TITLES.get(name, label_of(name)), (stacked(entry),)) for name, entry in found.items()
-    ]
-    columns = ("Over all classes", f"Value, with {confidence_text(inputs)}")
-    return Table(caption="All classes", columns=columns, rows=tuple(rows)) if rows else None
+    found = inputs.evaluation.classes
+    if found is None:
+        return None
+    return table_of(
+        MacroFigures.model_fields,
+        "All classes",
+        Column("Over all classes", _title),
+        Column(
+            f"Value, with {confidence_text(inputs)}",
+            lambda name: stacked(getattr(found.macro, name)),
+        ),
+    )
 
 
-def _found(inputs: ReportInputs) -> Mapping[str, Any]:
-    return inputs.evaluation.get("classes") or {}
+def _title(name: str) -> str:
+    return _TITLES.get(name, label_of(name))

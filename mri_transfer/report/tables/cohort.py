@@ -52,9 +52,9 @@ def title_of(column: str) -> str:
 
 def label_names(inputs: ReportInputs) -> tuple[str, ...]:
     """Return the labels of the reference standard: as configured, then any other there is."""
-    configured = (inputs.config.get("labels") or {}).get("classes") or inputs.labels
+    configured = inputs.settings.labels.classes or inputs.task.labels
     found = set(as_text(inputs.evaluated["label"])) - {""}
-    known = [str(name) for name in configured]
+    known = list(configured)
     # Of several classes the evaluation joins all but one to "not X", which no patient is called.
     kept = [name for name in known if name in found] or known
     return (*kept, *sorted(found - set(kept)))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
+from mri_transfer.evaluation.document import EvaluationDocument
+from mri_transfer.evaluation.results import BaselineResult, ImageValue, LikelihoodRatioTest
+from mri_transfer.metrics.intervals import Estimate
+from mri_transfer.metrics.results import Discordance
 from mri_transfer.report.blocks.cells import (
+    Column,
     Row,
     Table,
     confidence_text,
     stacked,
+    table_of,
     value_and_interval,
     with_p,
 )
@@ -33,38 +38,48 @@ _KINDS = {
 }
 
 
-def sorted_baselines(evaluation: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def sorted_baselines(evaluation: EvaluationDocument) -> dict[str, BaselineResult]:
     """Return the baselines by kind, constant, covariates, image, the best of a kind first."""
-    found = evaluation.get("baselines") or {}
-    kinds = list(_KINDS)
+    found, kinds = evaluation.baselines, list(_KINDS)
 
     def place(name: str) -> tuple[int, float, str]:
-        kind = found[name].get("kind", "covariates")
-        value = found[name].get("auc", {}).get("value")
-        return kinds.index(kind), -1.0 if value is None else -float(value), name
+        value = found[name].auc.value
+        return kinds.index(found[name].kind), -1.0 if value is None else -value, name
 
     return {name: found[name] for name in sorted(found, key=place)}
 
 
-def best_baseline(evaluation: Mapping[str, Any], among: Collection[str]) -> str | None:
+def best_baseline(evaluation: EvaluationDocument, among: Collection[str]) -> str | None:
     """Return the baseline of covariates with the highest AUC; None if there is none."""
     for name, entry in sorted_baselines(evaluation).items():
-        covariates = entry.get("kind", "covariates") == "covariates"
-        if name in among and covariates and entry.get("auc", {}).get("value") is not None:
+        if name in among and entry.kind == "covariates" and entry.auc.value is not None:
             return name
     return None
 
 
-def auc_table(inputs: ReportInputs) -> Table:
+def auc_table(inputs: ReportInputs) -> Table | None:
     """Return the AUC of the model and of each baseline, as the figure draws them."""
-    scored = {"This model": inputs.evaluation["patient"].get("auc", {})}
-    baselines = sorted_baselines(inputs.evaluation)
-    scored |= {name: entry.get("auc", {}) for name, entry in baselines.items()}
-    return Table(
-        caption="AUC by patient",
-        columns=("Scored by", "AUC", confidence_text(inputs)),
-        rows=tuple(Row(name, value_and_interval(entry)) for name, entry in scored.items()),
+    scored: dict[str, Estimate] = {"This model": inputs.evaluation.patient.auc}
+    scored |= {name: one.auc for name, one in sorted_baselines(inputs.evaluation).items()}
+    return table_of(
+        list(scored),
+        "AUC by patient",
+        Column("Scored by", lambda name: name),
+        Column("AUC", lambda name: value_and_interval(scored[name])[0]),
+        Column(confidence_text(inputs), lambda name: value_and_interval(scored[name])[1]),
     )
+
+
+#: What stands behind the name of each baseline.
+_BASELINE: tuple[Column[BaselineResult], ...] = (
+    Column("AUC", lambda one: stacked(one.auc)),
+    Column("Balanced accuracy", lambda one: stacked(one.balanced_accuracy)),
+    Column("AUC, model minus baseline, by DeLong", lambda one: stacked(one.auc_difference)),
+    Column("p", lambda one: bare_p(one.auc_difference.p)),
+    Column("by bootstrap of patients", lambda one: stacked(one.auc_difference_bootstrap)),
+    Column("by fold, corrected t", lambda one: stacked(one.auc_difference_folds)),
+    Column("p, by fold", lambda one: bare_p(one.auc_difference_folds.p)),
+)
 
 
 def baseline_table(inputs: ReportInputs) -> Table | None:
@@ -72,33 +87,16 @@ def baseline_table(inputs: ReportInputs) -> Table | None:
     baselines = sorted_baselines(inputs.evaluation)
     if not baselines:
         return None
-    patient = inputs.evaluation["patient"]
-    own = (stacked(patient.get(name, {})) for name in ("auc", "balanced_accuracy"))
+    patient = inputs.evaluation.patient
+    own = (stacked(patient.auc), stacked(patient.balanced_accuracy))
     rows = [Row("This model", (*own, "", "", "", "", ""))]
-    for name, entry in baselines.items():
-        delong, folds = entry.get("auc_difference", {}), entry.get("auc_difference_folds", {})
-        cells = (
-            stacked(entry.get("auc", {})),
-            stacked(entry.get("balanced_accuracy", {})),
-            stacked(delong),
-            bare_p(delong.get("p")),
-            stacked(entry.get("auc_difference_bootstrap", {})),
-            stacked(folds),
-            bare_p(folds.get("p")),
-        )
-        rows.append(Row(name, cells, note=_KINDS[str(entry.get("kind", "covariates"))]))
+    rows += [
+        Row(name, tuple(column.cell(one) for column in _BASELINE), note=_KINDS[one.kind])
+        for name, one in baselines.items()
+    ]
     return Table(
         caption=f"Model and baselines, same patients and folds, with {confidence_text(inputs)}",
-        columns=(
-            "Scored by",
-            "AUC",
-            "Balanced accuracy",
-            "AUC, model minus baseline, by DeLong",
-            "p",
-            "by bootstrap of patients",
-            "by fold, corrected t",
-            "p, by fold",
-        ),
+        columns=("Scored by", *(column.title for column in _BASELINE)),
         rows=tuple(rows),
     )
 
@@ -107,15 +105,14 @@ def mcnemar_table(inputs: ReportInputs) -> Table | None:
     """Return whom only the model and whom only the baseline calls rightly."""
     rows = []
     for name, entry in sorted_baselines(inputs.evaluation).items():
-        found = entry.get("mcnemar")
-        if not found:
+        if entry.mcnemar is None:
             continue
-        parts = [found[part] for part in ("accuracy", "sensitivity", "specificity")]
+        parts = (entry.mcnemar.accuracy, entry.mcnemar.sensitivity, entry.mcnemar.specificity)
         rows.append(Row(name, tuple(cell for part in parts for cell in _discordant(part))))
     if not rows:
         return None
-    negative, positive = inputs.labels
-    groups = ("all", positive, negative)
+    task = inputs.task
+    groups = ("all", task.positive, task.negative)
     heads = [(f"Only right: model : baseline, {group}", f"p, {group}") for group in groups]
     return Table(
         caption="Calls at the threshold: patients whom only one of the two calls rightly (McNemar)",
@@ -126,82 +123,75 @@ def mcnemar_table(inputs: ReportInputs) -> Table | None:
 
 def image_value_table(inputs: ReportInputs) -> Table | None:
     """Return what the image adds to each set of covariates, and the covariates to the image."""
-    found = inputs.evaluation.get("image_value") or {}
-    rows = [_image_row(name, found[name]) for name in _age_and_sex_first(found)]
-    if not rows:
-        return None
-    return Table(
-        caption=f"Covariates and image joined, with {confidence_text(inputs)}",
-        columns=(
-            "Known without the image",
-            "AUC, joined",
-            "Joined minus covariates, by DeLong",
-            "by bootstrap of patients",
-            "Joined minus image, by DeLong",
-            "by bootstrap, minus image",
+    found = inputs.evaluation.image_value
+
+    def joined(title: str, part: str) -> Column[str]:
+        return Column(title, lambda name: _joined(found[name], part))
+
+    return table_of(
+        _age_and_sex_first(found),
+        f"Covariates and image joined, with {confidence_text(inputs)}",
+        Column("Known without the image", lambda name: name),
+        joined("AUC, joined", "joined_auc"),
+        joined("Joined minus covariates, by DeLong", "joined_minus_covariates"),
+        joined("by bootstrap of patients", "joined_minus_covariates_bootstrap"),
+        joined("Joined minus image, by DeLong", "joined_minus_image"),
+        joined("by bootstrap, minus image", "joined_minus_image_bootstrap"),
+        Column(
             "Likelihood ratio test of the image",
+            lambda name: _ratio_test(found[name].likelihood_ratio_test),
+            wide=True,
         ),
-        rows=tuple(rows),
-        wide=("Likelihood ratio test of the image",),
     )
 
 
 def image_value_sentences(inputs: ReportInputs) -> list[str]:
     """Return, for each set of covariates, whether the image is shown to add to it."""
-    found = inputs.evaluation.get("image_value") or {}
+    found = inputs.evaluation.image_value
     sentences = []
     for name in _age_and_sex_first(found):
-        gain = found[name].get("joined_minus_covariates") or {}
-        if gain.get("value") is None or gain.get("ci_low") is None:
-            reason = found[name].get("reason") or gain.get("reason") or "no interval was computed"
+        gain, area = found[name].joined_minus_covariates, found[name].joined_auc
+        ends = None if gain is None or gain.value is None else gain.interval
+        if gain is None or area is None or ends is None:
+            reason = found[name].reason or (gain and gain.reason) or "no interval was computed"
             sentences.append(f"What the image adds to {name} is not known: {reason}.")
             continue
-        if gain["ci_low"] > 0:
+        if ends[0] > 0:
             verdict = f"The image adds to {name}"
-        elif gain["ci_high"] < 0:
+        elif ends[1] < 0:
             verdict = f"The image takes away from {name}"
         else:
             verdict = f"That the image adds to {name} is not shown"
         sentences.append(
-            f"{verdict}: joined, the AUC is {number(found[name]['joined_auc']['value'], 2)}; "
-            f"joined minus {name} alone "
-            f"{estimate(gain, confidence=inputs.evaluation['confidence'])}."
+            f"{verdict}: joined, the AUC is {number(area.value, 2)}; joined minus {name} alone "
+            f"{estimate(gain, confidence=inputs.evaluation.confidence)}."
         )
     return sentences
 
 
-def _age_and_sex_first(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    def place(name: str) -> tuple[bool, str]:
-        return set(found[name].get("covariates") or ()) != {"age", "sex"}, name
-
-    return sorted(found, key=place)
+def _age_and_sex_first(found: Mapping[str, ImageValue]) -> list[str]:
+    return sorted(found, key=lambda name: (set(found[name].covariates) != {"age", "sex"}, name))
 
 
-def _image_row(name: str, entry: Mapping[str, Any]) -> Row:
-    missing = {"value": None, "reason": entry.get("reason")}
-    parts = [
-        with_p(entry.get(f"joined_minus_{other}{way}") or missing)
-        for other in ("covariates", "image")
-        for way in ("", "_bootstrap")
-    ]
-    joined = stacked(entry.get("joined_auc") or missing)
-    return Row(name, (joined, *parts, _ratio_test(entry.get("likelihood_ratio_test") or {})))
+def _joined(entry: ImageValue, part: str) -> str:
+    figure = getattr(entry, part)
+    if figure is None:
+        return f"not defined:\n{entry.reason or 'no reason was given'}"
+    return with_p(figure) if hasattr(figure, "p") else stacked(figure)
 
 
-def _ratio_test(entry: Mapping[str, Any]) -> str:
-    if entry.get("chi2") is None:
-        return f"not defined:\n{entry.get('reason') or 'no reason was given'}"
-    coefficient = entry["coefficient"]
-    corrected = entry.get("p_one_sided_corrected")
-    main = f"p\u00a0{p_value(entry['p'] if corrected is None else corrected)}"
-    plain = "" if corrected is None else f"uncorrected, two-sided p\u00a0{p_value(entry['p'])}; "
+def _ratio_test(entry: LikelihoodRatioTest) -> str:
+    if entry.chi2 is None:
+        return f"not defined:\n{entry.reason or 'no reason was given'}"
     return (
-        f"{main}\n{plain}\u03c7\u00b2\u00a0=\u00a0{number(entry['chi2'], 1)}, "
-        f"df\u00a0{entry['df']}; coefficient {number(coefficient['value'], 2)} "
-        f"({interval(coefficient, 2)})"
+        f"p\u00a0{p_value(entry.p_one_sided_corrected)}\n"
+        f"uncorrected, two-sided p\u00a0{p_value(entry.p)}; "
+        f"\u03c7\u00b2\u00a0=\u00a0{number(entry.chi2, 1)}, "
+        f"df\u00a0{entry.df}; coefficient {number(entry.coefficient.value, 2)} "
+        f"({interval(entry.coefficient, 2)})"
     )
 
 
-def _discordant(part: Mapping[str, Any]) -> tuple[str, str]:
-    p = f"{bare_p(part['p_mid'])}\nexact {bare_p(part['p_exact'])}"
-    return f"{part['first_only']} : {part['second_only']}\nof {part['n']}", p
+def _discordant(part: Discordance) -> tuple[str, str]:
+    p = f"{bare_p(part.p_mid)}\nexact {bare_p(part.p_exact)}"
+    return f"{part.first_only} : {part.second_only}\nof {part.n}", p

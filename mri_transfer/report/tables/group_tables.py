@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from mri_transfer.report.blocks.cells import Row, Table, confidence_text, percent, stacked
+from mri_transfer.evaluation.group_results import (
+    AgeBalance,
+    Failure,
+    ScoredSlice,
+    Subgroup,
+    SubgroupGap,
+)
+from mri_transfer.report.blocks.cells import (
+    Column,
+    Row,
+    Table,
+    confidence_text,
+    figure_column,
+    percent,
+    stacked,
+    table_of,
+)
 from mri_transfer.report.blocks.wording import bare_p, count, label_of, number
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables.patient_results import threshold_spans
@@ -17,96 +32,72 @@ _MEASURES = ("auc", "balanced_accuracy", "sensitivity", "specificity")
 
 def subgroup_table(inputs: ReportInputs) -> Table | None:
     """Return every subgroup; those too small to say anything are quiet and say so."""
-    found = (inputs.evaluation.get("subgroups") or {}).get("rows") or []
-    negative, positive = inputs.labels
-    rows = []
-    for entry in found:
-        width = entry.get("expected_half_width")
+    task = inputs.task
+
+    def size(row: Subgroup) -> str:
+        width = row.expected_half_width
         expected = f"; AUC \u00b1{number(width)}" if width is not None else ""
-        labels = f"{entry['n_positive']} {positive}, {entry['n_negative']} {negative}"
-        cells = (
-            f"{entry['n']}\n{labels}{expected}",
-            *(stacked(entry[name]) for name in _MEASURES),
-            stacked(entry["calibration"]),
-            stacked(entry["mean_score_positive"]),
+        return (
+            f"{row.n}\n{row.n_positive} {task.positive}, {row.n_negative} {task.negative}{expected}"
         )
-        remarks = (entry.get("reason") or "", entry.get("comment") or "")
-        rows.append(
-            Row(
-                f"{group_name(entry)}: {entry['level']}",
-                cells,
-                note="; ".join(filter(None, remarks)),
-                state="" if entry["enough"] else "quiet",
-            )
-        )
-    if not rows:
-        return None
-    return Table(
-        caption=f"Subgroups, with {confidence_text(inputs)}",
-        columns=(
-            "Subgroup",
-            "Patients, and what to expect",
-            *map(label_of, _MEASURES),
-            f"Share of {positive} minus mean score",
-            f"Mean score of {positive}",
-        ),
-        rows=tuple(rows),
+
+    return table_of(
+        inputs.evaluation.subgroups.rows,
+        f"Subgroups, with {confidence_text(inputs)}",
+        Column("Subgroup", lambda row: f"{group_name(row.group)}: {row.level}"),
+        Column("Patients, and what to expect", size),
+        *(figure_column(label_of(name), name) for name in _MEASURES),
+        Column(f"Share of {task.positive} minus mean score", lambda row: stacked(row.calibration)),
+        Column(f"Mean score of {task.positive}", lambda row: stacked(row.mean_score_positive)),
+        note=lambda row: "; ".join(filter(None, (row.reason, row.comment))),
+        state=lambda row: "" if row.enough else "quiet",
     )
 
 
 def gap_table(inputs: ReportInputs) -> Table | None:
     """Return the best against the worst level of each group."""
-    found = ((inputs.evaluation.get("subgroups") or {}).get("gaps") or {}).get("rows") or []
-    rows = []
-    for entry in found:
-        compared = entry["difference"].get("value") is not None
-        cells = (
-            str(entry["highest"] or "none"),
-            str(entry["lowest"] or "none"),
-            stacked(entry["difference"]),
-            bare_p(entry["p"]) if compared else "not compared",
-            bare_p(entry["p_holm"]) if compared else "not compared",
-        )
-        head = f"{group_name(entry)}: {label_of(entry['measure'])}"
-        rows.append(Row(head, cells, state="" if compared else "quiet"))
-    if not rows:
-        return None
-    return Table(
-        caption=f"Largest difference between levels, with {confidence_text(inputs)}",
-        columns=("Group", "Highest", "Lowest", "Difference", "p", "p for all together (Holm)"),
-        rows=tuple(rows),
-        wide=("Highest", "Lowest"),
+
+    def compared(row: SubgroupGap, p: float | None) -> str:
+        return "not compared" if row.difference.value is None else bare_p(p)
+
+    return table_of(
+        inputs.evaluation.subgroups.gaps.rows,
+        f"Largest difference between levels, with {confidence_text(inputs)}",
+        Column("Group", lambda row: f"{group_name(row.group)}: {label_of(row.measure)}"),
+        Column("Highest", lambda row: row.highest or "none", wide=True),
+        Column("Lowest", lambda row: row.lowest or "none", wide=True),
+        Column("Difference", lambda row: stacked(row.difference)),
+        Column("p", lambda row: compared(row, row.p)),
+        Column("p for all together (Holm)", lambda row: compared(row, row.p_holm)),
+        state=lambda row: "quiet" if row.difference.value is None else "",
     )
 
 
-def age_table(inputs: ReportInputs) -> Table | None:
+def age_table(inputs: ReportInputs) -> Table:
     """Return how the score and age itself rank patients: as they are, and at equal age."""
-    found = inputs.evaluation.get("age_matched") or {}
-    if not found:
-        return None
-    matched, weighted = found["matched"], found["weighted"]
-    effective = weighted["effective_n"]
-    worth = " and ".join(
-        f"{count(effective[key])} {label}"
-        for key, label in (("positive", inputs.labels[1]), ("negative", inputs.labels[0]))
+    found, task = inputs.evaluation.age_matched, inputs.task
+    matched, weighted = found.matched, found.weighted
+    worth = (
+        f"{count(weighted.effective_n.positive)} {task.positive} and "
+        f"{count(weighted.effective_n.negative)} {task.negative}"
     )
     rows = [
-        _age_row("All of known age", found["all"], f"{found['n_patients']} patients"),
+        _age_row("All of known age", found.all, f"{found.n_patients} patients"),
         _age_row(
             "Matched pairs",
             matched,
-            f"{matched['n_pairs']} pairs, at most {found['caliper_years']:g} years apart, matched "
-            f"on {', '.join(found['matched_on'])}",
+            f"{matched.n_pairs} pairs, at most {found.caliper_years:g} years apart, matched "
+            f"on {', '.join(found.matched_on)}",
         ),
         _age_row(
             "Weighted to equal age",
             weighted,
-            f"balanced in {', '.join(weighted['covariates'])}; worth {worth}",
+            f"balanced in {', '.join(weighted.covariates)}; worth {worth}",
         ),
         Row(
             "Within pairs",
-            (stacked(matched["won_within_pairs"]), "", "", ""),
-            note=f"pairs in which the patient labelled {inputs.labels[1]} scores higher",
+            (stacked(matched.won_within_pairs), "", "", ""),
+            note=f"pairs in which the patient labelled {task.positive} scores higher",
         ),
     ]
     return Table(
@@ -125,68 +116,52 @@ def age_table(inputs: ReportInputs) -> Table | None:
 def failure_table(inputs: ReportInputs) -> Table | None:
     """Return the patients whom the scores fail most, the worst first."""
     spans = threshold_spans(inputs)
-    rows = [
-        _failure_row(entry, spans.get(str(entry["patient_id"]), ""))
-        for entry in inputs.evaluation.get("failures") or []
-    ]
-    if not rows:
-        return None
-    return Table(
-        caption="The patients whom the scores fail most, the worst first",
-        columns=(
-            "Patient",
-            "Label",
-            "Mean score",
+    return table_of(
+        inputs.evaluation.failures,
+        "The patients whom the scores fail most, the worst first",
+        Column("Patient", lambda one: one.patient_id),
+        Column("Label", lambda one: one.label, wide=True),
+        Column("Mean score", lambda one: number(one.mean_score, 2)),
+        Column(
             "Range over repeats",
-            f"Called {inputs.labels[1]} from",
-            "Log loss",
-            "Called wrongly, of the repeats",
-            "Highest slices",
-            "Lowest slices",
+            lambda one: f"{number(one.score_low, 2)} to {number(one.score_high, 2)}",
         ),
-        rows=tuple(rows),
-        wide=("Label", "Highest slices", "Lowest slices"),
+        Column(
+            f"Called {inputs.task.positive} from",
+            lambda one: spans.get(one.patient_id) or "not known",
+        ),
+        Column("Log loss", lambda one: number(one.loss, 2)),
+        Column("Called wrongly, of the repeats", lambda one: percent(one.called_wrongly)),
+        Column("Highest slices", lambda one: _slices(one.highest_slices), wide=True),
+        Column("Lowest slices", lambda one: _slices(one.lowest_slices), wide=True),
+        note=_covariates,
     )
 
 
-def _age_row(head: str, entry: Mapping[str, Any], note: str) -> Row:
+def _age_row(head: str, entry: AgeBalance, note: str) -> Row:
     cells = (
-        stacked(entry["auc"]),
-        stacked(entry["age_auc"]),
-        number(entry["age_difference_years"], 1),
-        number(entry["age_smd"], 2),
+        stacked(entry.auc),
+        stacked(entry.age_auc),
+        number(entry.age_difference_years, 1),
+        number(entry.age_smd, 2),
     )
     return Row(head, cells, note=note)
 
 
-def _failure_row(entry: Mapping[str, Any], threshold: str) -> Row:
-    known = ", ".join(
+def _covariates(patient: Failure) -> str:
+    return ", ".join(
         f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in (entry.get("covariates") or {}).items()
+        for name, value in patient.covariates.items()
         if value is not None and name not in ("n_scans", "synthetic")
     )
-    cells = (
-        str(entry["label"]),
-        number(entry["mean_score"], 2),
-        f"{number(entry['score_low'], 2)} to {number(entry['score_high'], 2)}",
-        threshold or "not known",
-        number(entry["loss"], 2),
-        percent(entry["called_wrongly"]),
-        _slices(entry.get("highest_slices") or []),
-        _slices(entry.get("lowest_slices") or []),
-    )
-    return Row(str(entry["patient_id"]), cells, note=known)
 
 
-def group_name(entry: Mapping[str, Any]) -> str:
+def group_name(name: str) -> str:
     """Return the name of what a subgroup is a level of, as words."""
-    name = str(entry["group"])
     return "CDR" if name == "cdr" else label_of(name)
 
 
-def _slices(found: Sequence[Mapping[str, Any]]) -> str:
+def _slices(found: Sequence[ScoredSlice]) -> str:
     if not found:
         return "not scored"
-    return ", ".join(
-        f"{number(one['score'], 2)} at {number(one['z_mm'], 0)}\u00a0mm" for one in found
-    )
+    return ", ".join(f"{number(one.score, 2)} at {number(one.z_mm, 0)}\u00a0mm" for one in found)

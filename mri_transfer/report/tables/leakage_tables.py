@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from mri_transfer.evaluation.audit.document import ArmFigures, Arms, DuplicatePair, Leakage
 from mri_transfer.report.blocks.cells import (
+    Column,
     Row,
     Table,
     confidence_text,
     ordered,
     percent,
     stacked,
+    table_of,
     value_and_interval,
 )
 from mri_transfer.report.blocks.wording import bare_p, interval, label_of, number
@@ -45,76 +45,72 @@ _LABELS = {"true_labels": "true labels", "permuted_labels": "shuffled labels"}
 def leakage_table(inputs: ReportInputs) -> Table | None:
     """Return the arms of the leakage stress test; None where it was not run."""
     leakage = _leakage(inputs)
-    folds, shuffles = leakage.get("n_folds"), leakage.get("n_permutations")
-    run = f"; {folds} folds" if folds else ""
-    run += f", labels shuffled {shuffles} times" if shuffles else ""
-    caption = f"The arms of the stress test, with {confidence_text(inputs)}{run}"
-    return _arm_table(caption, leakage)
+    if leakage is None:
+        return None
+    run = f"; {leakage.n_folds} folds, labels shuffled {leakage.n_permutations} times"
+    return _arm_table(f"The arms of the stress test, with {confidence_text(inputs)}{run}", leakage)
 
 
 def accuracy_table(inputs: ReportInputs) -> Table | None:
     """Return the slice accuracy of each arm, as the figure draws it; None where it was not run."""
-    arms = _leakage(inputs).get("arms") or {}
-    rows = [
-        Row(_arm(key), value_and_interval(arms[key].get("slice_accuracy", {})))
-        for key in ordered(arms, _ARMS)
-    ]
-    columns = ("Arm", "Slice accuracy", confidence_text(inputs))
-    caption = "Slice accuracy of the arms"
-    return Table(caption=caption, columns=columns, rows=tuple(rows)) if rows else None
+    arms = _arms(leakage) if (leakage := _leakage(inputs)) else {}
+    return table_of(
+        ordered(arms, _ARMS),
+        "Slice accuracy of the arms",
+        Column("Arm", _arm),
+        Column("Slice accuracy", lambda key: value_and_interval(arms[key].slice_accuracy)[0]),
+        Column(
+            confidence_text(inputs), lambda key: value_and_interval(arms[key].slice_accuracy)[1]
+        ),
+    )
 
 
 def leakage_sentences(inputs: ReportInputs) -> list[str]:
     """Return what a leaky study would have claimed, and by how much the split inflates."""
     leakage = _leakage(inputs)
-    sentences = [str(leakage["sentence"])] if leakage.get("sentence") else []
-    points = leakage.get("inflation_points")
-    if points is not None:
-        span = leakage.get("inflation") or {}
-        text = ""
-        if span.get("ci_low") is not None:
-            text = f" ({confidence_text(inputs)} {interval(span, 1)})"
+    if leakage is None:
+        return []
+    sentences = [leakage.sentence]
+    if leakage.inflation_points is not None:
+        span = leakage.inflation
+        text = f" ({confidence_text(inputs)} {interval(span, 1)})" if span.interval else ""
         sentences.append(
-            f"Inflation: {number(points, 1)} points{text} of slice accuracy come from the split "
-            "alone."
+            f"Inflation: {number(leakage.inflation_points, 1)} points{text} of slice accuracy come "
+            "from the split alone."
         )
     return sentences
 
 
 def inflation_table(inputs: ReportInputs) -> Table | None:
     """Return by how many points leaky splits come out too high; None where it was not run."""
+    leakage = _leakage(inputs)
     caption = f"Points above the split by patient, with {confidence_text(inputs)}"
-    return _inflation_table(caption, _leakage(inputs))
+    return None if leakage is None else _inflation_table(caption, leakage)
 
 
 def permutation_table(inputs: ReportInputs) -> Table | None:
     """Return how often shuffled labels reach what true labels do under the split by patient."""
-    found = _leakage(inputs).get("p_values") or {}
-    rows = [
-        Row(
-            label_of(name),
-            (
-                number(found[name]["observed"]),
-                number(found[name]["permuted_mean"]),
-                f"{found[name]['n_at_least']} of {found[name]['n_permutations']}",
-                bare_p(found[name]["value"]),
-            ),
-        )
-        for name in ordered(found, _ARM_METRICS)
-    ]
-    if not rows:
-        return None
-    return Table(
-        caption="Split by patient: true labels against shuffled ones",
-        columns=("Figure", "True labels", "Shuffled, mean", "Shuffles at least as good", "p"),
-        rows=tuple(rows),
+    found = leakage.p_values if (leakage := _leakage(inputs)) else {}
+    return table_of(
+        ordered(found, _ARM_METRICS),
+        "Split by patient: true labels against shuffled ones",
+        Column("Figure", label_of),
+        Column("True labels", lambda name: number(found[name].observed)),
+        Column("Shuffled, mean", lambda name: number(found[name].permuted_mean)),
+        Column(
+            "Shuffles at least as good",
+            lambda name: f"{found[name].n_at_least} of {found[name].n_permutations}",
+        ),
+        Column("p", lambda name: bare_p(found[name].value)),
     )
 
 
 def several_scans_tables(inputs: ReportInputs) -> tuple[Table, ...]:
     """Return arms and inflation over the patients with several scans; empty if there are none."""
-    found = _leakage(inputs).get("several_scans") or {}
-    whom = f"{found.get('n_patients')} patients with several scans"
+    found = leakage.several_scans if (leakage := _leakage(inputs)) else None
+    if found is None:
+        return ()
+    whom = f"{found.n_patients} patients with several scans"
     tables = (
         _arm_table(f"The arms over {whom}, with {confidence_text(inputs)}", found),
         _inflation_table(f"Points above the split by patient, over {whom}", found),
@@ -124,24 +120,24 @@ def several_scans_tables(inputs: ReportInputs) -> tuple[Table, ...]:
 
 def identity_table(inputs: ReportInputs) -> Table | None:
     """Return how well the features name the patient of a slice; None where not probed."""
-    found = _leakage(inputs).get("identity") or {}
-    names = ("top1", "top5", "label_recall")
+    leakage = _leakage(inputs)
+    if leakage is None or not leakage.identity.by_gap:
+        return None
+    found = leakage.identity
     rows = [
         Row(
-            f"Slices at least {entry['gap_mm']:g}\u00a0mm away",
-            (str(entry["n_slices"]), *(stacked(entry[name]) for name in names)),
+            f"Slices at least {one.gap_mm:g}\u00a0mm away",
+            (str(one.n_slices), stacked(one.top1), stacked(one.top5), stacked(one.label_recall)),
         )
-        for entry in found.get("by_gap") or []
+        for one in found.by_gap
     ]
-    if not rows:
-        return None
-    between = found.get("between_sessions")
-    if between:
-        cells = ("", stacked(between["top1"]), stacked(between["top5"]), "")
-        rows.append(Row(f"Other scans of {between['n_patients']} patients", cells))
-    others = stacked(found["label_of_others"])
-    rows.append(Row("Slices of other patients", (str(found["n_slices"]), "", "", others)))
-    guess = (percent(found["chance_top1"], 1), percent(found["chance_top5"], 1))
+    if found.between_sessions is not None:
+        between = found.between_sessions
+        cells = ("", stacked(between.top1), stacked(between.top5), "")
+        rows.append(Row(f"Other scans of {between.n_patients} patients", cells))
+    others = stacked(found.label_of_others)
+    rows.append(Row("Slices of other patients", (str(found.n_slices), "", "", others)))
+    guess = (percent(found.chance_top1, 1), percent(found.chance_top5, 1))
     rows.append(Row("Guessing", ("", *guess, ""), state="quiet"))
     return Table(
         caption=f"The nearest slice by features, with {confidence_text(inputs)}",
@@ -158,74 +154,73 @@ def identity_table(inputs: ReportInputs) -> Table | None:
 
 def likeness_table(inputs: ReportInputs) -> Table | None:
     """Return how alike scans of different patients and of one patient are by their features."""
-    found = _by_features(inputs)
-    titles = {"different_patients": "Of different patients", "same_patient": "Of one patient"}
-    rows = []
-    for key, title in titles.items():
-        part = found.get(key)
-        if part is not None:
-            values = (part[name] for name in ("min", "median", "q99", "max"))
-            rows.append(Row(title, (str(part["n"]), *map(_or_no_pair, values))))
-    if not rows:
+    if inputs.audit is None:
         return None
-    return Table(
-        caption=f"Likeness of {found['n_scans']} scans by their features (cosine)",
-        columns=("Pairs of scans", "Pairs", "Least", "Median", "99th percentile", "Most"),
-        rows=tuple(rows),
+    found = inputs.audit.duplicates.by_features
+    return table_of(
+        (
+            ("Of different patients", found.different_patients),
+            ("Of one patient", found.same_patient),
+        ),
+        f"Likeness of {found.n_scans} scans by their features (cosine)",
+        Column("Pairs of scans", lambda part: part[0]),
+        Column("Pairs", lambda part: str(part[1].n)),
+        Column("Least", lambda part: _or_no_pair(part[1].min)),
+        Column("Median", lambda part: _or_no_pair(part[1].median)),
+        Column("99th percentile", lambda part: _or_no_pair(part[1].q99)),
+        Column("Most", lambda part: _or_no_pair(part[1].max)),
     )
 
 
 def similar_pairs(inputs: ReportInputs) -> Table | None:
     """Return the pairs of scans that are listed as alike by their features."""
-    found = _by_features(inputs)
-    rows = [
-        Row(
-            f"{pair['scan_a']} and {pair['scan_b']}",
-            (
-                number(pair["similarity"]),
-                "one patient"
-                if pair["same_patient"]
-                else f"{pair['patient_a']} and {pair['patient_b']}",
-                {True: "yes", False: "no", None: "not known"}[pair["across_folds"]],
-            ),
-            state="" if pair["same_patient"] else "failed",
-        )
-        for pair in found.get("pairs") or []
-    ]
-    if not rows:
+    if inputs.audit is None:
         return None
-    return Table(
-        caption=f"Scans as alike as {number(found['threshold'], 2)} or more by their features",
-        columns=("Scans", "Likeness", "Patients", "On both sides of a split"),
-        rows=tuple(rows),
-        wide=("Patients",),
+    found = inputs.audit.duplicates.by_features
+    known = {True: "yes", False: "no", None: "not known"}
+    return table_of(
+        found.pairs,
+        f"Scans as alike as {number(found.threshold, 2)} or more by their features",
+        Column("Scans", lambda pair: f"{pair.scan_a} and {pair.scan_b}"),
+        Column("Likeness", lambda pair: number(pair.similarity)),
+        Column(
+            "Patients",
+            lambda pair: (
+                "one patient" if pair.same_patient else f"{pair.patient_a} and {pair.patient_b}"
+            ),
+            wide=True,
+        ),
+        Column("On both sides of a split", lambda pair: known[pair.across_folds]),
+        state=lambda pair: "" if pair.same_patient else "failed",
     )
 
 
-def one_id_two_people(inputs: ReportInputs) -> list[Mapping[str, Any]]:
+def one_id_two_people(inputs: ReportInputs) -> list[DuplicatePair]:
     """Return the pairs of scans under one patient id that do not look like one brain."""
-    pairs = ((inputs.audit or {}).get("duplicates") or {}).get("pairs") or []
-    return [pair for pair in pairs if pair.get("kind") == "sessions that differ"]
+    pairs = () if inputs.audit is None else inputs.audit.duplicates.pairs
+    return [pair for pair in pairs if pair.kind == "sessions that differ"]
 
 
-def _leakage(inputs: ReportInputs) -> Mapping[str, Any]:
-    return (inputs.audit or {}).get("leakage") or {}
+def _leakage(inputs: ReportInputs) -> Leakage | None:
+    return None if inputs.audit is None else inputs.audit.leakage
 
 
-def _by_features(inputs: ReportInputs) -> Mapping[str, Any]:
-    return ((inputs.audit or {}).get("duplicates") or {}).get("by_features") or {}
+def _arm_table(caption: str, found: Arms) -> Table | None:
+    arms = _arms(found)
+
+    def figure(name: str) -> Column[str]:
+        return Column(label_of(name), lambda key: stacked(getattr(arms[key], name)))
+
+    return table_of(
+        ordered(arms, _ARMS),
+        caption,
+        Column("Arm", _arm),
+        *map(figure, _ARM_METRICS),
+    )
 
 
-def _arm_table(caption: str, found: Mapping[str, Any]) -> Table | None:
-    arms = found.get("arms") or {}
-    if not arms:
-        return None
-    names = ordered((metric for arm in arms.values() for metric in arm), _ARM_METRICS)
-    rows = []
-    for key in ordered(arms, _ARMS):
-        cells = tuple(stacked(arms[key].get(name, {})) for name in names)
-        rows.append(Row(_arm(key), cells))
-    return Table(caption=caption, columns=("Arm", *map(label_of, names)), rows=tuple(rows))
+def _arms(found: Arms) -> dict[str, ArmFigures]:
+    return {str(name): figures for name, figures in found.arms.items()}
 
 
 def _arm(key: str) -> str:
@@ -233,20 +228,29 @@ def _arm(key: str) -> str:
     return " ".join(words.get(word, word) for word in key.split("_")).capitalize()
 
 
-def _inflation_table(caption: str, found: Mapping[str, Any]) -> Table | None:
-    splits = found.get("inflation_by_split") or {}
-    rows = []
+def _inflation_table(caption: str, found: Arms) -> Table | None:
+    splits = found.inflation_by_split
     names = ordered(
         (name for kinds in splits.values() for entry in kinds.values() for name in entry),
         _ARM_METRICS,
     )
-    for split, kinds in splits.items():
-        for kind in ordered(kinds, tuple(_LABELS)):
-            cells = tuple(stacked(kinds[kind].get(name, {}), 1) for name in names)
-            rows.append(Row(f"{label_of(split)}, {_LABELS.get(kind, kind)}", cells))
-    if not rows:
-        return None
-    return Table(caption=caption, columns=("Split", *map(label_of, names)), rows=tuple(rows))
+    rows = [
+        (split, kind) for split, kinds in splits.items() for kind in ordered(kinds, tuple(_LABELS))
+    ]
+
+    def figure(name: str) -> Column[tuple[str, str]]:
+        def cell(row: tuple[str, str]) -> str:
+            found = splits[row[0]][row[1]].get(name)
+            return "not defined:\nno reason was given" if found is None else stacked(found, 1)
+
+        return Column(label_of(name), cell)
+
+    return table_of(
+        rows,
+        caption,
+        Column("Split", lambda row: f"{label_of(row[0])}, {_LABELS.get(row[1], row[1])}"),
+        *map(figure, names),
+    )
 
 
 def _or_no_pair(value: float | None) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from mri_transfer.report.blocks.cells import Row, Table, confidence_text, stacked
+from mri_transfer.evaluation.audit.learning_results import (
+    FeatureCurve,
+    LearningPoint,
+)
+from mri_transfer.report.blocks.cells import Column, Table, confidence_text, stacked, table_of
 from mri_transfer.report.blocks.wording import count, estimate, number
 from mri_transfer.report.inputs import ReportInputs
 
@@ -17,89 +18,81 @@ def size_table(inputs: ReportInputs) -> Table | None:
     tables = _tables(inputs)
     cells: dict[float, dict[str, str]] = {}
     for name, table in tables.items():
-        for point in table["curve"]:
-            cells.setdefault(point["n_train"], {})[name] = stacked(point["auc"])
-    rows = [
-        Row(count(size), tuple(found.get(name, "not tried") for name in tables))
-        for size, found in sorted(cells.items())
-    ]
-    if not rows:
-        return None
-    return Table(
-        caption=f"AUC by number of training patients, with {confidence_text(inputs)}",
-        columns=("Training patients of a fold", *tables),
-        rows=tuple(rows),
+        for point in table.curve:
+            cells.setdefault(point.n_train, {})[name] = stacked(point.auc)
+
+    def of_features(name: str) -> Column[float]:
+        return Column(name, lambda size: cells[size].get(name, "not tried"))
+
+    return table_of(
+        sorted(cells),
+        f"AUC by number of training patients, with {confidence_text(inputs)}",
+        Column("Training patients of a fold", lambda size: count(size)),
+        *map(of_features, tables),
     )
 
 
 def curve_table(inputs: ReportInputs) -> Table | None:
     """Return every point of the curve, with its spread over draws; None where not asked."""
-    tables = _tables(inputs)
-    rows = [
-        Row(f"{name}, {count(point['n_train'])} patients", _point_cells(point))
-        for name, table in tables.items()
-        for point in table["curve"]
-    ]
-    if not rows:
-        return None
-    return Table(
-        caption=f"Every point of the curve, with {confidence_text(inputs)}",
-        columns=("Features, training patients of a fold", "AUC", "AUC within folds", "Over draws"),
-        rows=tuple(rows),
+    points = [(name, one) for name, table in _tables(inputs).items() for one in table.curve]
+    return table_of(
+        points,
+        f"Every point of the curve, with {confidence_text(inputs)}",
+        Column(
+            "Features, training patients of a fold",
+            lambda pair: f"{pair[0]}, {count(pair[1].n_train)} patients",
+        ),
+        Column("AUC", lambda pair: stacked(pair[1].auc)),
+        Column("AUC within folds", lambda pair: number(pair[1].auc_within_folds)),
+        Column("Over draws", lambda pair: _spread(pair[1])),
     )
 
 
 def transfer_table(inputs: ReportInputs) -> Table | None:
     """Return by how much the model's features rank better than each control's."""
-    found = _curve(inputs).get("transfer") or {}
-    rows = [
-        Row(f"{count(point['n_train'])} patients", (name, stacked(point["auc_difference"])))
-        for name, points in found.items()
-        for point in points
-    ]
-    if not rows:
-        return None
-    return Table(
-        caption=f"AUC of the model's features minus a control's, with {confidence_text(inputs)}",
-        columns=("Training patients of a fold", "Control", "Difference"),
-        rows=tuple(rows),
-        wide=("Control",),
+    curve = inputs.audit.learning_curve if inputs.audit is not None else None
+    points = (
+        [(name, one) for name, found in curve.transfer.items() for one in found] if curve else []
+    )
+    return table_of(
+        points,
+        f"AUC of the model's features minus a control's, with {confidence_text(inputs)}",
+        Column("Training patients of a fold", lambda pair: f"{count(pair[1].n_train)} patients"),
+        Column("Control", lambda pair: pair[0], wide=True),
+        Column("Difference", lambda pair: stacked(pair[1].auc_difference)),
     )
 
 
 def learning_sentences(inputs: ReportInputs) -> list[str]:
     """Return what to expect of more patients, and which sizes could not be tried."""
-    curve = _curve(inputs)
     sentences = []
     for name, table in _tables(inputs).items():
-        expected = table["extrapolation"]
-        text = estimate(expected, confidence=inputs.evaluation["confidence"])
+        expected = table.extrapolation
+        text = estimate(expected, confidence=inputs.evaluation.confidence)
         sentences.append(
-            f"To expect of {name} with {count(expected['at'])} training patients in a fold, by an "
+            f"To expect of {name} with {count(expected.at)} training patients in a fold, by an "
             f"inverse power law: AUC {text}."
         )
-    for left in curve.get("sizes_left_out") or []:
-        sentences.append(f"{left['size']} training patients were not tried: {left['reason']}.")
+    if inputs.audit is not None and inputs.audit.learning_curve is not None:
+        for left in inputs.audit.learning_curve.sizes_left_out:
+            sentences.append(f"{left.size} training patients were not tried: {left.reason}.")
     return sentences
 
 
-def _point_cells(point: Mapping[str, Any]) -> tuple[str, ...]:
-    draws = point["draws"]
+def _spread(point: LearningPoint) -> str:
+    draws = point.draws
     spread = (
-        f"sd {number(draws['sd'])}"
-        if draws["sd"] is not None
-        else f"no sd: {draws.get('reason') or 'no reason was given'}"
+        f"sd {number(draws.sd)}"
+        if draws.sd is not None
+        else f"no sd: {draws.reason or 'no reason was given'}"
     )
-    over = f"{number(draws['lowest'])} to {number(draws['highest'])}\n{spread}, {draws['n']} runs"
-    return stacked(point["auc"]), number(point["auc_within_folds"]), over
+    return f"{number(draws.lowest)} to {number(draws.highest)}\n{spread}, {draws.n} runs"
 
 
-def _tables(inputs: ReportInputs) -> dict[str, Mapping[str, Any]]:
+def _tables(inputs: ReportInputs) -> dict[str, FeatureCurve]:
     """Return the curves by their table of features, the model's own first."""
-    curve = _curve(inputs)
-    found, controls = curve.get("tables") or {}, curve.get("transfer") or {}
-    return {name: found[name] for name in sorted(found, key=lambda name: (name in controls, name))}
-
-
-def _curve(inputs: ReportInputs) -> Mapping[str, Any]:
-    return (inputs.audit or {}).get("learning_curve") or {}
+    curve = inputs.audit.learning_curve if inputs.audit is not None else None
+    if curve is None:
+        return {}
+    names = sorted(curve.tables, key=lambda name: (name in curve.transfer, name))
+    return {name: curve.tables[name] for name in names}

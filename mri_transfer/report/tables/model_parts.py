@@ -11,6 +11,7 @@ from mri_transfer.models.heads import HEADS, AnyHeadSpec, HeadEntry, HeadPart, H
 from mri_transfer.models.pooling import count_features
 from mri_transfer.models.trunks import TRUNKS, TrunkEntry, TrunkSpec
 from mri_transfer.models.trunks.layers import TrunkLayer, layer_table
+from mri_transfer.report.inputs import ReportSettings
 from mri_transfer.scans.slices import SliceSpec
 
 if TYPE_CHECKING:
@@ -97,37 +98,20 @@ class ModelParts:
         )
 
 
-def model_parts(config: Mapping[str, Any]) -> ModelParts:
-    """Read the model from a resolved configuration.
-
-    Parameters
-    ----------
-    config : mapping
-        Section by section; a setting that is not there has its default.
-
-    Raises
-    ------
-    pydantic.ValidationError
-        If a setting of the model does not exist or its value is not allowed.
-    """
+def model_parts(settings: ReportSettings) -> ModelParts:
+    """Return the model as it was configured."""
     from mri_transfer.models.aggregation import resolve_aggregation
-    from mri_transfer.training.predictions import PredictionSpec
 
-    def section(name: str) -> Mapping[str, Any]:
-        return config.get(name) or {}
-
-    predictions = PredictionSpec(**section("predictions"))
-    head = _head(section("heads"))
-    methods = predictions.recalibration
+    methods = settings.predictions.recalibration
     return ModelParts(
-        slices=SliceSpec(**section("slices")),
-        trunk=TrunkSpec(**section("trunk")),
-        features=FeatureSpec(**section("features")),
-        head=head,
-        aggregation=resolve_aggregation(predictions.aggregation, head.kind),
-        harmonised=section("harmonisation").get("kind", "none") != "none",
+        slices=settings.slices,
+        trunk=settings.trunk,
+        features=settings.features,
+        head=settings.heads,
+        aggregation=resolve_aggregation(settings.predictions.aggregation, settings.heads.kind),
+        harmonised=settings.harmonisation.kind != "none",
         recalibration=() if methods == ("none",) else methods,
-        classes=tuple(map(str, section("labels").get("classes") or ())),
+        classes=settings.labels.classes,
     )
 
 
@@ -135,4 +119,4 @@ def _head(settings: Mapping[str, Any]) -> AnyHeadSpec:
     from pydantic import TypeAdapter
 
     adapter: TypeAdapter[AnyHeadSpec] = TypeAdapter(HeadSpec)
-    return adapter.validate_python({"kind": "linear", **settings})
+    return adapter.validate_python(dict(settings))

@@ -195,20 +195,20 @@ class _Builder:
             overlay = self._overlay(name, place, scan_id)
             weights = np.nan_to_num(self.inputs.explanation.slice_weights[place])
             attributions = tuple(round(float(weight), 4) for weight in weights)
+        sides = figures.convention_text(self.inputs.settings.orientation).partition(" L and R")[0]
         low, high = number(float(stack.z_mm.min()), 0), number(float(stack.z_mm.max()), 0)
         yield SliceSheet(
             picture=Picture(
                 name=f"slices-{name}",
                 content=figures.slice_sheet(
                     stack.pixels,
-                    orientation=self.inputs.orientation,
+                    orientation=self.inputs.settings.orientation,
                     columns=_COLUMNS,
                     tile_px=self.tile_px,
                 ),
                 media_type="image/webp",
                 alt=f"{count} axial slices of scan {scan_id}, {low} to {high} mm",
-                caption=f"All {count} slices that were scored, from {low} to {high} mm. "
-                f"{figures.convention_text(self.inputs.orientation).partition(' L and R')[0]}",
+                caption=f"All {count} slices that were scored, from {low} to {high} mm. {sides}",
             ),
             columns=_COLUMNS,
             n_slices=count,
@@ -221,13 +221,13 @@ class _Builder:
 
     def _overlay(self, name: str, place: int, scan_id: str) -> Picture:
         assert self.inputs.explanation is not None  # the caller has looked
-        positive = self.inputs.labels[1]
+        positive = self.inputs.task.positive
         return Picture(
             name=f"attribution-{name}",
             content=figures.attribution_sheet(
                 self.inputs.explanation.maps[place],
                 limit=self.limit,
-                orientation=self.inputs.orientation,
+                orientation=self.inputs.settings.orientation,
                 columns=_COLUMNS,
             ),
             media_type="image/png",
@@ -254,7 +254,7 @@ def _slice_score(means: Mapping[Any, float], k: int) -> float | None:
 
 
 def _repeat_table(result: PatientResult, inputs: ReportInputs) -> Table:
-    thresholds, positive = result.thresholds(inputs), inputs.labels[1]
+    thresholds, positive = result.thresholds(inputs), inputs.task.positive
     rows = []
     for row in result.scores.to_dict("records"):
         right = str(row["predicted"]) == result.label

@@ -7,13 +7,15 @@ from typing import Any
 
 import pandas as pd
 
+from mri_transfer.evaluation.results import SliceFigures
+from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.report.blocks.cells import (
+    Column,
     Row,
     Table,
     confidence_text,
-    method_of,
-    ordered,
     records,
+    table_of,
     value_and_interval,
 )
 from mri_transfer.report.blocks.wording import METRICS, count, label_of, number
@@ -37,36 +39,35 @@ __all__ = [
 
 def metric_table(inputs: ReportInputs) -> Table:
     """Return the patient-level metrics but those of calibration, with interval, n and method."""
-    found = inputs.evaluation["patient"]
-    names = [name for name in ordered(found, tuple(METRICS)) if name not in CALIBRATION]
-    rows = [
-        Row(
-            label_of(name),
-            (*value_and_interval(found[name]), count(found[name].get("n")), method_of(found[name])),
-            note=METRICS[name].meaning if name in METRICS else "",
-        )
-        for name in names
-    ]
-    return Table(
-        caption="Patient level",
-        columns=("Metric", "Value", confidence_text(inputs), "n", "Interval by"),
-        rows=tuple(rows),
-        wide=("Interval by",),
+    found = inputs.evaluation.patient
+    names = [name for name in METRICS if name not in CALIBRATION]
+    return _metrics(
+        "Patient level",
+        [(label_of(name), getattr(found, name), METRICS[name].meaning) for name in names],
+        inputs,
     )
 
 
 def slice_table(inputs: ReportInputs) -> Table:
     """Return the slice-level metrics, labelled as what they are."""
-    found = inputs.evaluation.get("slice", {})
+    found = inputs.evaluation.slice
+    return _metrics(
+        "Slice level: not the answer",
+        [
+            (f"{label_of(name)}, by slice", getattr(found, name), "")
+            for name in sorted(SliceFigures.model_fields)
+        ],
+        inputs,
+    )
+
+
+def _metrics(caption: str, found: list[tuple[str, Estimate, str]], inputs: ReportInputs) -> Table:
     rows = [
-        Row(
-            f"{label_of(name)}, by slice",
-            (*value_and_interval(entry), count(entry.get("n")), method_of(entry)),
-        )
-        for name, entry in sorted(found.items())
+        Row(title, (*value_and_interval(one), count(one.n), one.method), note=meaning)
+        for title, one, meaning in found
     ]
     return Table(
-        caption="Slice level: not the answer",
+        caption=caption,
         columns=("Metric", "Value", confidence_text(inputs), "n", "Interval by"),
         rows=tuple(rows),
         wide=("Interval by",),
@@ -74,15 +75,13 @@ def slice_table(inputs: ReportInputs) -> Table:
 
 
 def roc_table(inputs: ReportInputs) -> Table | None:
-    """Return the points of the ROC curve; None without a curve."""
-    curve = inputs.evaluation.get("roc") or {}
-    points = zip(curve.get("fpr", ()), curve.get("tpr", ()), strict=True)
-    rows = [Row(number(fpr), (number(tpr),)) for fpr, tpr in points]
-    columns = ("1 \u2212 specificity", "Sensitivity")
-    return (
-        Table(caption="Points of the ROC curve", columns=columns, rows=tuple(rows))
-        if rows
-        else None
+    """Return the points of the ROC curve."""
+    curve = inputs.evaluation.roc
+    return table_of(
+        zip(curve.fpr, curve.tpr, strict=True),
+        "Points of the ROC curve",
+        Column("1 \u2212 specificity", lambda point: number(point[0])),
+        Column("Sensitivity", lambda point: number(point[1])),
     )
 
 
@@ -97,7 +96,7 @@ def slice_profile(inputs: ReportInputs) -> pd.DataFrame:
 def profile_table(inputs: ReportInputs) -> Table:
     """Return the mean slice score by slice and label, as the figure draws it."""
     profile = slice_profile(inputs)
-    labels = [name for name in inputs.labels if name in profile]
+    labels = [name for name in inputs.task.labels if name in profile]
     rows = [
         Row(count(float(i)), tuple(number(float(profile.loc[i, name])) for name in labels))
         for i in profile.index
@@ -111,12 +110,12 @@ def profile_table(inputs: ReportInputs) -> Table:
 
 def repeat_table(inputs: ReportInputs) -> Table:
     """Return the metrics of each repeat."""
-    return records("Each repeat", inputs.evaluation.get("per_repeat", []))
+    return records("Each repeat", inputs.evaluation.per_repeat)
 
 
 def fold_table(inputs: ReportInputs) -> Table:
     """Return the metrics of each fold of each repeat."""
-    return records("Each fold", inputs.evaluation.get("per_fold", []))
+    return records("Each fold", inputs.evaluation.per_fold)
 
 
 def patient_list(inputs: ReportInputs) -> Table:
@@ -138,7 +137,7 @@ def patient_list(inputs: ReportInputs) -> Table:
             "Label",
             "Mean score",
             "Range over repeats",
-            f"Called {inputs.labels[1]} from",
+            f"Called {inputs.task.positive} from",
             "Called wrongly",
         ),
         rows=tuple(row[3] for row in rows),

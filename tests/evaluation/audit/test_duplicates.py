@@ -27,6 +27,7 @@ from mri_transfer.scans.preparation.fingerprint import (
 )
 from mri_transfer.scans.volumes import Volume
 from tests.documents import audit_parts
+from tests.plain import plain
 
 _N_VALUES = fingerprint(
     Volume(voxels=np.zeros((2, 2, 2), np.float32), affine=np.eye(4), scan_id="none"),
@@ -169,7 +170,7 @@ def test_two_people_under_one_id_fail_a_check_of_the_audit() -> None:
 
     def failed(*pairs: object) -> dict[str, dict[str, object]]:
         audit = run_audit(**{**parts, "duplicates": pairs})
-        return {check["check"]: check for check in audit.failed}
+        return {check.check: plain(check) for check in audit.failed}
 
     check = failed(two_people, one_person)["one_name_one_person"]
     assert check["n_found"] == 1

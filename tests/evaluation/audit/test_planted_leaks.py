@@ -17,9 +17,11 @@ from mri_transfer.evaluation.audit.preprocessing import check_preprocessing
 from mri_transfer.evaluation.audit.provenance import check_provenance
 from mri_transfer.evaluation.audit.similarity import similar_scans
 from mri_transfer.metrics.discrimination import auc
+from mri_transfer.metrics.task import Task
 from mri_transfer.models.features import FeatureTable, ScanFeatures
 from mri_transfer.training.folds import Folds, FoldSpec, make_folds
 from tests.audit_records import STEPS, cohort, failed, procedure, records
+from tests.documents import evaluation_with
 from tests.synthetic import feature_table, folds_of
 
 
@@ -192,8 +194,7 @@ def _baseline_caveats(covariate: np.ndarray) -> set[str]:
         BaselineSpec(covariates=("scanner_code",)),
         patients=patients,
         folds=folds.table(),
-        positive_label="AD",
-        negative_label="CN",
+        task=Task(positive="AD", negative="CN"),
         seed=0,
     )
     value = auc((scores["label"] == "AD").astype(int), scores["score"])
@@ -212,9 +213,12 @@ def _baseline_caveats(covariate: np.ndarray) -> set[str]:
             "calibration_intercept": fitted,
             "calibration_slope": fitted,
         },
-        "baselines": {"scanner_code": {"auc": {"value": value}, "auc_difference": difference}},
+        "baselines": {
+            "scanner_code": {"auc": {**known, "value": value}, "auc_difference": difference}
+        },
     }
-    return {caveat["code"] for caveat in find_caveats(document, patients.assign(label="AD"))}
+    found = find_caveats(evaluation_with(document), patients.assign(label="AD"))
+    return {caveat.code for caveat in found}
 
 
 def test_a_covariate_that_encodes_the_label_under_another_name_is_flagged() -> None:

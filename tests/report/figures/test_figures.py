@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 from mri_transfer.report import figures
+from tests.report.documents import audit_with, estimate_of, evaluation_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,9 +24,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def _entry(value: float | None, half: float | None = 0.05) -> dict[str, Any]:
-    if value is None or half is None:
-        return {"value": value, "ci_low": None, "ci_high": None, "n": 9, "reason": "too few"}
-    return {"value": value, "ci_low": value - half, "ci_high": value + half, "n": 9}
+    return dataclasses.asdict(estimate_of(value, half))
 
 
 EVALUATION: dict[str, Any] = {
@@ -35,15 +35,13 @@ EVALUATION: dict[str, Any] = {
     "roc": {"fpr": [0.0, 0.0, 0.25, 0.5, 1.0], "tpr": [0.0, 0.4, 0.6, 0.8, 1.0]},
     "calibration": {
         "predicted": [0.2, 0.5, 0.9], "observed": [0.1, 0.6, 0.8], "n": [3, 4, 2],
-        "ci_low": [0.0, 0.3, None], "ci_high": [0.3, 0.8, None],
+        "ci_low": [0.0, 0.3, 0.5], "ci_high": [0.3, 0.8, 1.0],
     },
-    "baselines": {"age": {"auc": _entry(0.61)}, "sex": {"auc": _entry(None)}},
 }  # fmt: skip
 ARMS = {
     "patient_split_true_labels": 0.67, "slice_split_true_labels": 0.94,
     "patient_split_permuted_labels": 0.5, "slice_split_permuted_labels": 0.91,
 }  # fmt: skip
-AUDIT = {"leakage": {"arms": {name: {"slice_accuracy": _entry(v)} for name, v in ARMS.items()}}}
 SCORES = pd.DataFrame(
     [(r, p, lab, s + r / 50) for r in (0, 1)
      for p, lab, s in (("a", "CN", 0.2), ("b", "CN", 0.4), ("c", "AD", 0.41), ("d", "AD", 0.9))],
@@ -51,13 +49,17 @@ SCORES = pd.DataFrame(
 )  # fmt: skip
 PROFILE = pd.DataFrame({"CN": [0.3, 0.4, 0.35], "AD": [0.6, 0.7, 0.8]}, index=[0, 1, 2])
 
+MADE = evaluation_of(**EVALUATION)
+MODEL = MADE.patient.auc
+BASELINES = {"age": estimate_of(0.61), "sex": estimate_of(None)}
+
 DRAWINGS: dict[str, Callable[[], str]] = {
-    "roc": lambda: figures.draw_roc(EVALUATION),
-    "calibration": lambda: figures.draw_calibration(EVALUATION),
+    "roc": lambda: figures.draw_roc(MADE),
+    "calibration": lambda: figures.draw_calibration(MADE),
     "patient-scores": lambda: figures.draw_patient_scores(SCORES, labels=LABELS),
     "slice-profile": lambda: figures.draw_slice_profile(PROFILE, labels=LABELS),
-    "auc-comparison": lambda: figures.draw_auc_comparison(EVALUATION),
-    "leakage": lambda: figures.draw_leakage(AUDIT),
+    "auc-comparison": lambda: figures.draw_auc_comparison(MODEL, BASELINES),
+    "leakage": lambda: figures.draw_leakage(audit_with(ARMS)),
 }
 
 
@@ -78,7 +80,7 @@ def line(ax: Axes, gid: str) -> npt.NDArray[np.float64]:
 
 
 def test_roc_line_and_operating_point_are_those_of_the_evaluation(ax: Axes) -> None:
-    figures.plot_roc(ax, EVALUATION)
+    figures.plot_roc(ax, MADE)
     roc = EVALUATION["roc"]
     np.testing.assert_array_equal(line(ax, "roc"), np.column_stack([roc["fpr"], roc["tpr"]]))
     np.testing.assert_allclose(line(ax, "operating-point"), [[0.2, 0.7]])
@@ -86,12 +88,12 @@ def test_roc_line_and_operating_point_are_those_of_the_evaluation(ax: Axes) -> N
 
 def test_roc_without_a_threshold_has_no_operating_point(ax: Axes) -> None:
     patient = {**EVALUATION["patient"], "sensitivity": _entry(None)}
-    figures.plot_roc(ax, {**EVALUATION, "patient": patient})
+    figures.plot_roc(ax, evaluation_of(**{**EVALUATION, "patient": patient}))
     assert "operating-point" not in {line.get_gid() for line in ax.lines}
 
 
 def test_calibration_points_counts_and_intervals_are_those_given(ax: Axes) -> None:
-    figures.plot_calibration(ax, EVALUATION)
+    figures.plot_calibration(ax, MADE)
     curve = EVALUATION["calibration"]
     points = np.column_stack([curve["predicted"], curve["observed"]])
     np.testing.assert_array_equal(line(ax, "calibration"), points)
@@ -102,7 +104,7 @@ def test_calibration_points_counts_and_intervals_are_those_given(ax: Axes) -> No
 
 def test_calibration_says_a_common_count_once(ax: Axes) -> None:
     calibration = {**EVALUATION["calibration"], "n": [3, 3, 3]}
-    figures.plot_calibration(ax, {**EVALUATION, "calibration": calibration})
+    figures.plot_calibration(ax, evaluation_of(**{**EVALUATION, "calibration": calibration}))
     assert "3 patients a point" in {text.get_text() for text in ax.texts}
     assert "3" not in {text.get_text() for text in ax.texts}
 
@@ -129,7 +131,7 @@ def test_slice_profile_lines_are_those_given(ax: Axes) -> None:
 
 
 def test_auc_comparison_leaves_out_what_is_not_defined(ax: Axes) -> None:
-    figures.plot_auc_comparison(ax, EVALUATION)
+    figures.plot_auc_comparison(ax, MODEL, BASELINES)
     values = [line(ax, gid)[0, 0] for gid in ("auc0", "auc1")]
     assert values == [0.78, 0.61]
     texts = {text.get_text() for text in ax.texts}
@@ -138,13 +140,12 @@ def test_auc_comparison_leaves_out_what_is_not_defined(ax: Axes) -> None:
 
 
 def test_leakage_bars_are_as_long_as_the_arms_accuracy(ax: Axes) -> None:
-    figures.plot_leakage(ax, AUDIT)
+    figures.plot_leakage(ax, audit_with(ARMS))
     assert [bar.get_width() for bar in ax.patches] == list(ARMS.values())  # type: ignore[attr-defined]
 
 
 def test_low_baseline_stays_inside_the_axes(ax: Axes) -> None:
-    evaluation = {**EVALUATION, "baselines": {"age": {"auc": _entry(0.3)}}}
-    figures.plot_auc_comparison(ax, evaluation)
+    figures.plot_auc_comparison(ax, MODEL, {"age": estimate_of(0.3)})
     assert ax.get_xlim()[0] <= 0.25
 
 
@@ -193,19 +194,19 @@ def test_colours_follow_the_page(name: str) -> None:
 
 def test_hostile_text_stays_text() -> None:
     hostile = "</svg><script>x</script>$a$"
-    text = figures.draw_calibration({**EVALUATION, "positive_label": hostile})
+    text = figures.draw_calibration(evaluation_of(**{**EVALUATION, "positive_label": hostile}))
     root = ET.fromstring(text)
     assert not [e for e in root.iter() if e.tag.endswith("script")]
     assert f"share labelled {hostile}" in "".join(root.itertext())
 
 
 def test_alt_text_carries_the_numbers() -> None:
-    title = ET.fromstring(figures.draw_roc(EVALUATION))[0].text
+    title = ET.fromstring(figures.draw_roc(MADE))[0].text
     assert title == "ROC curve of 9 patients. AUC 0.78, 95\u00a0% CI 0.73 to 0.83."
 
 
 def test_undefined_auc_is_said_in_the_figure() -> None:
-    text = figures.draw_roc({**EVALUATION, "patient": {"auc": _entry(None)}})
+    text = figures.draw_roc(evaluation_of(**{**EVALUATION, "patient": {"auc": _entry(None)}}))
     assert "AUC not defined" in text
 
 
@@ -222,11 +223,11 @@ def test_the_calibration_plot_counts_whole_patients_and_cuts_no_point() -> None:
         "predicted": [0.1, 0.5, 0.95], "observed": [0.0, 0.5, 1.0], "n": [7 / 3, 8 / 3, 7 / 3],
         "ci_low": [0.0, 0.2, 0.4], "ci_high": [0.6, 0.8, 1.0],
     }  # fmt: skip
-    svg = figures.draw_calibration({**EVALUATION, "calibration": curve})
+    svg = figures.draw_calibration(evaluation_of(**{**EVALUATION, "calibration": curve}))
     words = [text.text or "" for text in ET.fromstring(svg).iter(f"{SVG}text")]
     assert "about 2 patients a point" in words
     assert not any("2.3" in text for text in words)
     spread = {**curve, "n": [7 / 3, 29 / 3, 12.0]}
-    svg = figures.draw_calibration({**EVALUATION, "calibration": spread})
+    svg = figures.draw_calibration(evaluation_of(**{**EVALUATION, "calibration": spread}))
     words = [text.text or "" for text in ET.fromstring(svg).iter(f"{SVG}text")]
     assert {"2", "10", "12"} <= set(words)

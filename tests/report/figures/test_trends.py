@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
@@ -9,38 +10,53 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from mri_transfer.evaluation.audit.learning_results import (
+    Draws,
+    Extrapolation,
+    FeatureCurve,
+    LearningCurve,
+    LearningPoint,
+)
+from mri_transfer.metrics.results import DecisionCurve, OtherCurve
 from mri_transfer.report import figures
+from tests.report.documents import audit_with, estimate_of, evaluation_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def _entry(value: float | None, half: float = 0.05) -> dict[str, Any]:
-    if value is None:
-        return {"value": None, "ci_low": None, "ci_high": None, "n": 9, "reason": "too few"}
-    return {"value": value, "ci_low": value - half, "ci_high": value + half, "n": 9}
+CURVE = DecisionCurve(
+    thresholds=(0.1, 0.2, 0.3),
+    treat_all=(0.4, 0.3, -0.5),
+    treat_none=(0.0, 0.0, 0.0),
+    model=(estimate_of(0.41), estimate_of(0.35), estimate_of(None)),
+    gain=(estimate_of(0.01),) * 3,
+    others={"a<b": OtherCurve(net_benefit=(0.4, 0.31, 0.2), difference=(estimate_of(0.0),) * 3)},
+)
 
 
-CURVE: dict[str, Any] = {
-    "thresholds": [0.1, 0.2, 0.3], "treat_all": [0.4, 0.3, -0.5], "treat_none": [0.0, 0.0, 0.0],
-    "model": [_entry(0.41), _entry(0.35), _entry(None)], "gain": [_entry(0.01)] * 3,
-    "others": {"a<b": {"net_benefit": [0.4, 0.31, 0.2], "difference": [_entry(0.0)] * 3}},
-}  # fmt: skip
-LEARNING: dict[str, Any] = {
-    "tables": {
-        "control": {
-            "curve": [
-                {"n_train": 16.0, "auc": _entry(0.55)}, {"n_train": 32.0, "auc": _entry(0.6)},
-            ],
-            "extrapolation": {**_entry(None), "at": 64.0},
-        },
-        "own": {
-            "curve": [{"n_train": 16.0, "auc": _entry(0.6)}, {"n_train": 32.0, "auc": _entry(0.7)}],
-            "extrapolation": {**_entry(0.77), "at": 64.0},
-        },
-    },
-    "transfer": {"control": []},
-}  # fmt: skip
+def _curve(expected: float | None, *areas: float) -> FeatureCurve:
+    draws = Draws(n=2, sd=0.01, lowest=0.4, highest=0.8)
+    points = tuple(
+        LearningPoint(
+            size=16 * (i + 1), n_train=16.0 * (i + 1), auc=estimate_of(area), auc_within_folds=area,
+            draws=draws,
+        )
+        for i, area in enumerate(areas)
+    )  # fmt: skip
+    law = {"at": 64.0, "a": None, "b": None, "c": None}
+    expectation = Extrapolation(**{**dataclasses.asdict(estimate_of(expected)), **law})
+    return FeatureCurve(curve=points, extrapolation=expectation)
+
+
+LEARNING = LearningCurve(
+    head="linear",
+    n_patients=40,
+    n_draws=1,
+    tables={"control": _curve(None, 0.55, 0.6), "own": _curve(0.77, 0.6, 0.7)},
+    transfer={"control": ()},
+    sizes_left_out=(),
+)
 
 
 @pytest.fixture
@@ -59,8 +75,8 @@ def line(ax: Axes, gid: str) -> npt.NDArray[np.float64]:
 def test_decision_curve_draws_model_all_none_and_the_baseline(ax: Axes) -> None:
     figures.plot_decision_curve(ax, CURVE, baseline="a<b")
     np.testing.assert_array_equal(line(ax, "model")[:, 1], [0.41, 0.35, np.nan])
-    np.testing.assert_array_equal(line(ax, "model")[:, 0], CURVE["thresholds"])
-    np.testing.assert_array_equal(line(ax, "treat-all")[:, 1], CURVE["treat_all"])
+    np.testing.assert_array_equal(line(ax, "model")[:, 0], CURVE.thresholds)
+    np.testing.assert_array_equal(line(ax, "treat-all")[:, 1], CURVE.treat_all)
     np.testing.assert_array_equal(line(ax, "baseline")[:, 1], [0.4, 0.31, 0.2])
     assert set(line(ax, "treat-none")[:, 1]) == {0}
     assert -0.5 < ax.get_ylim()[0] < 0
@@ -80,24 +96,22 @@ def test_learning_curve_draws_the_own_features_first_and_hollow_what_is_expected
 
 
 def test_smoothed_calibration_curve_is_drawn_with_its_band_only_where_it_has_one(ax: Axes) -> None:
-    smooth = {"predicted": [0.1, 0.9], "observed": [0.2, 0.8], "ci_low": [0.1, 0.6],
+    smooth: dict[str, Any] = {"predicted": [0.1, 0.9], "observed": [0.2, 0.8], "ci_low": [0.1, 0.6],
               "ci_high": [0.3, 0.9]}  # fmt: skip
     points = {"predicted": [0.2], "observed": [0.1], "n": [3], "ci_low": [0.0], "ci_high": [0.3]}
-    evaluation = {"positive_label": "AD", "calibration": {**points, "smooth": smooth}}
-    figures.plot_calibration(ax, evaluation)
+    figures.plot_calibration(ax, evaluation_of(calibration={**points, "smooth": smooth}))
     np.testing.assert_array_equal(line(ax, "smooth"), [[0.1, 0.2], [0.9, 0.8]])
     assert "band" in {found.get_gid() for found in ax.collections}
     ax.clear()
-    smooth |= {"ci_low": None, "ci_high": None}
-    figures.plot_calibration(ax, {**evaluation, "calibration": {**points, "smooth": smooth}})
+    smooth |= {"ci_low": None, "ci_high": None, "reason": "flat"}
+    figures.plot_calibration(ax, evaluation_of(calibration={**points, "smooth": smooth}))
     assert "band" not in {found.get_gid() for found in ax.collections}
 
 
 def test_session_split_has_its_bar_between_patient_and_slice_split(ax: Axes) -> None:
     values = {"slice_split_true_labels": 0.94, "patient_split_true_labels": 0.67,
               "session_split_true_labels": 0.8}  # fmt: skip
-    arms = {name: {"slice_accuracy": _entry(value)} for name, value in values.items()}
-    figures.plot_leakage(ax, {"leakage": {"arms": arms}})
+    figures.plot_leakage(ax, audit_with(values))
     assert [bar.get_width() for bar in ax.patches] == [0.67, 0.8, 0.94]  # type: ignore[attr-defined]
 
 
