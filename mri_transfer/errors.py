@@ -11,8 +11,7 @@
     │   ├── UnsupportedScanError    a readable file of an unsupported kind (4-D, RGB, absurd size)
     │   ├── IntensityError          voxel values without image content (constant, NaN, empty)
     │   ├── SliceError              fewer usable axial slices than required
-    │   ├── PreparationError        a scan that cannot be aligned to the template
-    │   └── QualityError            a prepared scan that fails quality control
+    │   └── PreparationError        a scan that cannot be aligned to the template
     ├── MachineError            no disk space, memory or permission; the run can be resumed
     ├── WeightsError            the trunk's weights are missing or not the expected ones
     ├── StoreError              a cached artefact is damaged or does not match its key
@@ -42,7 +41,6 @@ __all__ = [
     "MriTransferError",
     "PredictionError",
     "PreparationError",
-    "QualityError",
     "RunFolderError",
     "ScanError",
     "SliceError",
@@ -180,10 +178,6 @@ class SliceError(ScanError):
 
 class PreparationError(ScanError):
     """A scan that cannot be aligned to the template."""
-
-
-class QualityError(ScanError):
-    """A prepared scan that fails quality control."""
 
 
 class MachineError(MriTransferError):

@@ -34,7 +34,7 @@ from mri_transfer.training.search import Hyperparameters, SearchSpec, check_spac
 if TYPE_CHECKING:
     from mri_transfer.training.model_config import ModelConfig
 
-__all__ = ["RunConfig", "config_of", "config_toml", "named_config", "parse_override", "read_config"]
+__all__ = ["RunConfig", "config_of", "config_toml", "named_config", "read_config"]
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 

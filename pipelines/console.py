@@ -6,12 +6,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from mri_transfer.metrics.intervals import Estimate
-
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["CLOSED_PIPE", "estimate_text", "open_console"]
+    from mri_transfer.metrics.intervals import Estimate
+
+__all__ = ["estimate_text", "open_console"]
 
 #: Exit code of a command whose output pipe was closed: the shell's code for SIGPIPE.
 CLOSED_PIPE = 128 + 13

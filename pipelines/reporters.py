@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = ["LogReporter", "SilentReporter", "TerminalReporter", "reporter_for"]
+__all__ = ["SilentReporter", "reporter_for"]
 
 #: Seconds between two lines of progress in a log.
 _LOG_EVERY_S = 15.0

@@ -23,7 +23,9 @@ from pipelines.workspace import Workspace
 if TYPE_CHECKING:
     from pipelines.stage import Stage
 
-__all__ = ["Ledger", "Mismatch"]
+__all__ = [
+    "Ledger",
+]
 
 _NO_FILE = "no file"
 

@@ -421,9 +421,9 @@ _BAD_HEADERS = {
         _patched("vox_offset", "<f", 352.5), "impossible voxel offset"
     ),
     "slope infinite": _unreadable(
-        _patched("scl_slope", "<ff", np.inf, 0), "no number", "slope inf, intercept 0"
+        _patched("scl_slope", "<ff", np.inf, 0), "not numbers", "slope inf, intercept 0"
     ),
-    "intercept NaN": _unreadable(_patched("scl_slope", "<ff", 1, np.nan), "no number", "nan"),
+    "intercept NaN": _unreadable(_patched("scl_slope", "<ff", 1, np.nan), "not numbers", "nan"),
 }
 
 _BAD_PLACES = {
@@ -467,14 +467,14 @@ _BAD_PLACES = {
     "qform NaN": _unreadable(
         _after(_patched("quatern_b", "<3f", 0, np.nan, 0), _NO_SFORM), "qform is not a rotation"
     ),
-    "sform flat": _unsupported(_patched("srow_z", "<4f", 0, 1.5, 0, 0), "three directions"),
-    "sform zero": _unsupported(_patched("srow_x", "<12f", *[0.0] * 12), "three directions"),
-    "sform NaN": _unsupported(_patched("srow_x", "<f", np.nan), "three directions"),
+    "sform flat": _unsupported(_patched("srow_z", "<4f", 0, 1.5, 0, 0), "independent axes"),
+    "sform zero": _unsupported(_patched("srow_x", "<12f", *[0.0] * 12), "independent axes"),
+    "sform NaN": _unsupported(_patched("srow_x", "<f", np.nan), "independent axes"),
     "sform beyond floating point": _unsupported(
-        _patched(400, "<d", 1e200, version=2), "three directions", "1e+200"
+        _patched(400, "<d", 1e200, version=2), "independent axes", "1e+200"
     ),
     "sform without a place": _unsupported(
-        _patched("srow_x", "<4f", 1, 0, 0, np.inf), "three directions"
+        _patched("srow_x", "<4f", 1, 0, 0, np.inf), "independent axes"
     ),
     "forms that swap left and right": _unsupported(
         _forms(qform=np.diag([-1.0, 1, 1, 1]) @ AFFINE),
@@ -729,13 +729,13 @@ _BAD_ROWS = {
         "PATIENT_ID,path\np1,scans/a.nii\n", 1, "patient_id", ("missing", "PATIENT_ID, path")
     ),
     "column twice": BadTable(
-        "patient_id,path,age,age\np1,scans/a.nii,1,2\n", 1, "age", ("appears twice",)
+        "patient_id,path,age,age\np1,scans/a.nii,1,2\n", 1, "age", ("duplicate column",)
     ),
     "column without a name": BadTable(
         ",patient_id,path\n0,p1,scans/a.nii\n", 1, None, ("column 1 has no name", "row index")
     ),
     "column name taken": BadTable(
-        "patient_id,path,n_scans\np1,scans/a.nii,1\n", 1, "n_scans", ("is taken",)
+        "patient_id,path,n_scans\np1,scans/a.nii,1\n", 1, "n_scans", ("is reserved",)
     ),
     "row too long": BadTable(
         _TWO_ROWS + "p2,scans/b.nii,AD\n", 3, None, ("different numbers of cells", "3")
@@ -760,7 +760,7 @@ _BAD_CELLS = {
     "link to a folder out of the folder": _cell("path", "out/secret.nii", "a symbolic link"),
     "missing file": _cell("path", "scans/none.nii", "the file is missing", "scans/none.nii"),
     "missing absolute file": _cell("path", "/none/a.nii", "the file is missing"),
-    "missing file behind a link": _cell("path", "scans/dangling.nii", "leads to", "datalad"),
+    "missing file behind a link": _cell("path", "scans/dangling.nii", "link is broken", "datalad"),
     "link to itself": _cell("path", "scans/loop.nii", "is broken"),
     "path of another system": _cell(
         "path", "C:\\scans\\a.nii", "the file is missing", "not with a backslash"
@@ -768,7 +768,7 @@ _BAD_CELLS = {
     "path in another Unicode form": _cell(
         "path", "scans/é.nii", "the file is missing", "in Unicode NFD"
     ),
-    "path from a home folder": _cell("path", "~/a.nii", "the file is missing", "in full, not ~"),
+    "path from a home folder": _cell("path", "~/a.nii", "the file is missing", "in full, not as ~"),
     "path too long": _cell("path", "x" * 300 + ".nii", "cannot be reached", "too long"),
     "address": _cell("path", "https://example.org/a.nii.gz", "a URL, not a path"),
     "address of a bucket": _cell("path", "s3://bucket/a.nii.gz", "not a path", "Download"),
@@ -807,7 +807,7 @@ _BAD_FORMS = {
     "Latin-1": _form_of(
         "patient_id,path\nZoë,scans/a.nii\n".encode("latin-1"), "not UTF-8", "0xeb at position 18"
     ),
-    "UTF-16": _form_of(_TWO_ROWS.encode("utf-16"), "text in UTF-16", "encoding UTF-8"),
+    "UTF-16": _form_of(_TWO_ROWS.encode("utf-16"), "text in UTF-16", "CSV in UTF-8"),
     "Excel workbook": _form_of(b"PK\x03\x04" + bytes(range(256)), "an Excel workbook"),
     "old Excel workbook": _form_of(b"\xd0\xcf\x11\xe0\xa1\xb1", "old Excel workbook (.xls)"),
     "compressed": _form_of(gzip.compress(_TWO_ROWS.encode()), "gzip-compressed"),

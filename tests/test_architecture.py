@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -55,6 +56,7 @@ ALL_CODE = _files(*PACKAGES, "benchmarks")
 Faults = list[str]
 
 
+@functools.cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -116,19 +118,53 @@ def _is_command(node: ast.FunctionDef | ast.ClassDef) -> bool:
     return any(".command(" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
-def test_all_names_exist_and_public_definitions_are_in_all() -> None:
+def test_all_lists_what_other_files_use_and_nothing_else() -> None:
+    used: dict[str, set[Path]] = {}
+    for path in _files(*PACKAGES, "benchmarks", "tests"):
+        for node in ast.walk(_tree(path)):
+            names = [node.attr] if isinstance(node, ast.Attribute) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [name.name for name in node.names]
+            for name in names:
+                used.setdefault(name, set()).add(path)
     faults: Faults = []
     for path in SHIPPED:
-        if path.name == "__main__.py":
-            continue  # a script, not an interface
         module: ModuleType = importlib.import_module(_name(path))
-        defined = {node.name for node in _public_definitions(_tree(path)) if not _is_command(node)}
         declared = list(getattr(module, "__all__", ()))
-        missing = [name for name in declared if not hasattr(module, name)]
-        twice = [name for name in set(declared) if declared.count(name) > 1]
-        faults += [f"{_name(path)}: {name}" for name in (*missing, *twice)]
-        faults += [f"{_name(path)}: {name} is not in __all__" for name in defined - set(declared)]
+        faults += [f"{_name(path)}: no {name}" for name in declared if not hasattr(module, name)]
+        faults += [
+            f"{_name(path)}: {name} twice" for name in set(declared) if declared.count(name) > 1
+        ]
+        if path == ROOT / "mri_transfer" / "__init__.py":
+            continue  # what users import
+        faults += [
+            f"{_name(path)}: nothing else uses {name}"
+            for name in declared
+            if not used.get(name, set()) - {path}
+        ]
+        defined = {node.name for node in _public_definitions(_tree(path))}
+        faults += [
+            f"{_name(path)}: {name} is imported from here and not in __all__"
+            for name in sorted(defined - set(declared))
+            if _is_imported(name, _name(path))
+        ]
     assert faults == []
+
+
+@functools.cache
+def _imports() -> frozenset[tuple[str, str]]:
+    """Return module and name of every import of a name."""
+    return frozenset(
+        (node.module, name.name)
+        for path in _files(*PACKAGES, "benchmarks", "tests")
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.ImportFrom) and node.module
+        for name in node.names
+    )
+
+
+def _is_imported(name: str, module: str) -> bool:
+    return (module, name) in _imports()
 
 
 def test_public_functions_classes_and_methods_have_docstrings() -> None:

@@ -27,7 +27,12 @@ from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import BootstrapHeads, BootstrapSpec, Refit
 from mri_transfer.version import __version__
 
-__all__ = ["Mode", "Study", "expected_performance", "make_bundle", "successor_facts"]
+__all__ = [
+    "Mode",
+    "Study",
+    "expected_performance",
+    "make_bundle",
+]
 
 Mode = Literal["refit", "warm", "recalibrate"]
 

@@ -24,7 +24,7 @@ from mri_transfer.errors import ConfigurationError, StoreError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["Seal", "public_key_hex", "seal_folder", "verify_folder"]
+__all__ = ["Seal", "seal_folder", "verify_folder"]
 
 _SCHEMA = "mri-transfer/seal/1"
 _SEAL, _SIGNATURE = "seal.json", "signature.json"

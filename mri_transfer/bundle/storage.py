@@ -30,7 +30,7 @@ from mri_transfer.training.dataset import read_features, write_features
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.model_config import ModelConfig
 
-__all__ = ["SCHEMA", "TEXTS", "demand_free", "load_bundle", "write_bundle"]
+__all__ = ["SCHEMA", "demand_free", "load_bundle", "write_bundle"]
 
 SCHEMA = "mri-transfer/bundle/1"
 #: Files of words, by the names that `ModelBundle.texts` has them under.

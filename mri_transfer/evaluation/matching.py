@@ -31,7 +31,7 @@ from mri_transfer.metrics.delong import delong_auc
 from mri_transfer.metrics.discrimination import patient_weights
 from mri_transfer.metrics.intervals import Estimate, exact_proportion, patient_bootstrap, undefined
 
-__all__ = ["MIN_PAIRS", "age_matched"]
+__all__ = ["age_matched"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -19,7 +19,7 @@ from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.discrimination import patient_weights
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, undefined
 
-__all__ = ["SLICE_THRESHOLD", "slice_metrics"]
+__all__ = ["slice_metrics"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

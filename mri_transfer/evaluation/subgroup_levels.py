@@ -23,8 +23,6 @@ from mri_transfer.metrics.precision import expected_width
 
 __all__ = [
     "AGE_BANDS",
-    "MAX_HALF_WIDTH",
-    "MIN_PER_LABEL",
     "NOT_RECORDED",
     "Members",
     "expected_half_width",

@@ -31,7 +31,7 @@ from mri_transfer.training.fitted_model import FittedModel
 if TYPE_CHECKING:
     from mri_transfer.models.trunks import Trunk
 
-__all__ = ["explain_scan", "inside_cells", "map_of_head", "spread"]
+__all__ = ["explain_scan", "map_of_head", "spread"]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]

@@ -10,11 +10,9 @@ from mri_transfer.core.documents import Count, Document, OptionalText, Part, Sha
 from mri_transfer.metrics.intervals import Estimate
 
 __all__ = [
-    "CloseRow",
     "ExplanationDocument",
     "GroupRow",
     "Height",
-    "MethodAgreement",
     "Neighbours",
     "SanityCheck",
     "Truth",

@@ -20,7 +20,7 @@ from mri_transfer.metrics.calibration import check_probabilities
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
 from mri_transfer.metrics.results import DecisionCurve, OtherCurve
 
-__all__ = ["THRESHOLDS", "decision_curve"]
+__all__ = ["decision_curve"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

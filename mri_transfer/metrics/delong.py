@@ -18,7 +18,7 @@ from mri_transfer.metrics.estimates import DifferenceWithP
 from mri_transfer.metrics.intervals import Estimate, exact_proportion, normal_quantile
 from mri_transfer.metrics.t_intervals import logit_ends, t_quantile, welch_degrees
 
-__all__ = ["DelongAuc", "delong_auc", "delong_difference"]
+__all__ = ["delong_auc", "delong_difference"]
 
 FloatArray = npt.NDArray[np.float64]
 

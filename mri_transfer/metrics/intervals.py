@@ -20,7 +20,6 @@ from mri_transfer.core.documents import Amount, OptionalText
 from mri_transfer.errors import EvaluationError
 
 __all__ = [
-    "AVERAGED",
     "ESTIMATE",
     "EXACT",
     "Estimate",

@@ -24,7 +24,7 @@ from mri_transfer.metrics.intervals import Estimate, normal_quantile, undefined
 from mri_transfer.metrics.operating_point import Confusion
 from mri_transfer.metrics.results import PredictiveValues
 
-__all__ = ["PREVALENCES", "by_prevalence", "likelihood_ratios"]
+__all__ = ["by_prevalence", "likelihood_ratios"]
 
 #: Shares of positive patients for which predictive values are given.
 PREVALENCES: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)

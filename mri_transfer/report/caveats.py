@@ -14,7 +14,7 @@ from mri_transfer.evaluation.results import Caveat
 from mri_transfer.report.blocks.wording import label_of
 from mri_transfer.report.inputs import ReportInputs
 
-__all__ = ["GRAVITY", "Gravity", "rank_caveats", "run_caveats"]
+__all__ = ["GRAVITY", "rank_caveats", "run_caveats"]
 
 #: Share of the offered scans that were left out from which the rest may be a different group.
 MANY_EXCLUDED = 0.1

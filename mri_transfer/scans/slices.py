@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mri_transfer.scans.volumes import Volume
 
 __all__ = [
-    "SlicePlan",
     "SliceSpec",
     "SliceStack",
     "SliceStore",

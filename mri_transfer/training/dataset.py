@@ -21,7 +21,7 @@ from mri_transfer.errors import HeadError, StoreError
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.folds import Folds
 
-__all__ = ["FEATURES_FILE", "LabelledFeatures", "TrainingView", "read_features", "write_features"]
+__all__ = ["LabelledFeatures", "TrainingView", "read_features", "write_features"]
 
 #: Of a bundle; only where its maker asked for it.
 FEATURES_FILE = "features.safetensors"

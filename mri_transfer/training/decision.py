@@ -19,7 +19,7 @@ from mri_transfer.models.recalibration import (
 )
 from mri_transfer.training.predictions import PredictionSpec, parse_target
 
-__all__ = ["Decision", "decide"]
+__all__ = ["decide"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

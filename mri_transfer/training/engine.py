@@ -25,7 +25,7 @@ from mri_transfer.training.fitted_model import Inference, infer
 from mri_transfer.training.folds import OuterFold
 from mri_transfer.training.one_fit import FitResult, Run
 
-__all__ = ["Estimator", "FoldResult", "fit_folds", "workers"]
+__all__ = ["FoldResult", "fit_folds", "workers"]
 
 IntArray = npt.NDArray[np.int64]
 

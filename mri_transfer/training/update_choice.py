@@ -29,7 +29,7 @@ from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import refit_on_all
 from mri_transfer.training.update import recalibrated, warmed
 
-__all__ = ["UpdateStrategy", "StrategyComparison", "compare_strategies"]
+__all__ = ["StrategyComparison", "compare_strategies"]
 
 UpdateStrategy = Literal["unchanged", "recalibrate", "warm", "refit"]
 FloatArray = npt.NDArray[np.float64]

@@ -16,7 +16,7 @@ from mri_transfer.bundle import ScanRequest, scan_name
 from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
 from mri_transfer.errors import ConfigurationError
 
-__all__ = ["FoundScans", "find_scans"]
+__all__ = ["find_scans"]
 
 _SUFFIXES = (".nii", ".nii.gz")
 _BIDS_PATIENT = re.compile(r"(sub-[A-Za-z0-9]+)_")

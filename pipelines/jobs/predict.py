@@ -33,7 +33,6 @@ __all__ = [
     "Job",
     "Outcome",
     "bundle_place",
-    "predict_one",
     "predict_scans",
 ]
 

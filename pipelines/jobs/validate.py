@@ -36,7 +36,7 @@ from pipelines.stage import Context, Reporter, Stage, StageResult
 from pipelines.stages.features import FEATURES
 from pipelines.workspace import Workspace
 
-__all__ = ["Validation", "ValidationFiles", "validate_bundle"]
+__all__ = ["Validation", "validate_bundle"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,7 @@ from pipelines.serve.scratch import upload_folder
 from pipelines.serve.uploads import Upload, read_upload
 from pipelines.serve.worker import ScanJob
 
-__all__ = ["SCAN_DIGEST", "make_app"]
+__all__ = ["make_app"]
 
 #: Header of every response to a received scan: the SHA-256 of that scan.
 SCAN_DIGEST = "X-Scan-SHA256"

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.serve.faults import Refusal, refuse
 
-__all__ = ["OPEN_PATHS", "Guard"]
+__all__ = ["Guard"]
 
 #: Paths that need no token: health and the page, which contain no patient data.
 OPEN_PATHS = frozenset({"/", "/page.css", "/page.js", "/health"})

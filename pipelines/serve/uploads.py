@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from pipelines.serve.faults import Refusal
 
-__all__ = ["FIELDS", "FORM_SCHEMA", "Upload", "read_upload"]
+__all__ = ["FORM_SCHEMA", "Upload", "read_upload"]
 
 FIELDS = ("file", "age", "force")
 _MAX_AGE = 130

@@ -31,7 +31,6 @@ from pipelines.workspace import Workspace
 
 __all__ = [
     "FEATURES",
-    "ScanToEncode",
     "collect_features",
     "encode_missing",
     "keys_by_pooling",

@@ -75,7 +75,7 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(
 def test_what_the_stage_leaves(explained: Workspace) -> None:
     workspace = explained
     found = read_explanation(workspace.explanations)
-    document = found.document
+    document = found.document.plain()
     scans = pd.read_csv(workspace.slices, dtype=str)
     assert list(found.scan_ids) == scans["scan_id"].tolist()
     checks = {check["check"]: check for check in document["checks"]}
@@ -122,5 +122,5 @@ def test_without_maps_the_trunk_is_not_loaded(
     EXPLAIN.work(context)
     found = read_explanation(context.workspace.explanations)
     assert found.scan_ids == ()
-    assert "explanation.maps = false" in found.document["reason"]
+    assert "explanation.maps = false" in found.document.plain()["reason"]
     assert len(found.neighbours) > 0

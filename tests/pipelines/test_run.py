@@ -218,7 +218,7 @@ def test_one_bad_scan_is_listed_and_the_batch_goes_on(
     assert len(reasons) == 2
     bad_id = table[table["path"] == str(bad)]["scan_id"].iloc[0]
     assert bad_id in reasons[bad_id]
-    assert any("never read as healthy" in reason for reason in reasons.values())
+    assert any("never treated as healthy" in reason for reason in reasons.values())
     assert len(pd.read_csv(workspace.manifest)) == 8
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
 import os
@@ -17,7 +18,6 @@ from rocrate.rocrate import ROCrate
 from mri_transfer.errors import RunFolderError
 from mri_transfer.report.pages.crate import CRATE_NAME, RecordedStage, run_crate, write_crate
 from mri_transfer.scans.preparation.store import write_description
-from tests.report.documents import replaced
 
 FILES = ("config.toml", "source_manifest.csv", "refused.csv", "heads/r0_f0.safetensors",
          "report/index.html", "explanations/group_AD.nii.gz", "odd name #1.json")  # fmt: skip
@@ -112,7 +112,7 @@ def test_each_file_has_its_hash_size_and_format(run: Path) -> None:
 
 
 def test_no_file_name_of_a_patient_is_listed(run: Path) -> None:
-    stage = replaced(
+    stage = dataclasses.replace(
         STAGES[0],
         outputs=("refused.csv", "quality/scans/SECRET.html", "prepared/sub-SECRET/x.json"),
     )
@@ -154,7 +154,7 @@ def test_the_same_files_and_records_give_the_same_bytes(run: Path) -> None:
     for path in run.rglob("*"):
         os.utime(path, (time.time() + 1000, 5))
     shuffled = tuple(
-        replaced(
+        dataclasses.replace(
             stage,
             inputs=stage.inputs[::-1],
             outputs=stage.outputs[::-1],

@@ -168,7 +168,7 @@ class TestTables:
         name = os.fsdecode("Zoë.nii".encode("latin-1"))
         _write(tmp_path / name, b"x")
         table = TextTable.from_records(["patient_id", "path"], [{"patient_id": "p", "path": name}])
-        with pytest.raises(ManifestError, match="not text in UTF-8") as caught:
+        with pytest.raises(ManifestError, match="not UTF-8 text") as caught:
             make_manifest(table, source=tmp_path, folder=tmp_path)
         assert str(caught.value).encode("utf-8")
 
@@ -264,7 +264,7 @@ class TestBatch:
         small = replaced(cohort, manifest=tmp_path / "m.csv")
         _, reasons = small.check(tmp_path)
         assert set(reasons) == {"p"}
-        assert "the file may not be read (found Permission denied)" in reasons["p"]
+        assert "no permission to read the file (found Permission denied)" in reasons["p"]
 
     def test_the_command_lists_them_and_ends_with_3(
         self, cohort_with_bad_scans: _Cohort, tmp_path: Path

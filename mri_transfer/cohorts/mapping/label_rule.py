@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from mri_transfer.cohorts.manifest.text_table import parse_number
 from mri_transfer.core.specs import STRICT
 
-__all__ = ["CellText", "CellTexts", "Condition", "Decision", "LabelCase", "LabelRule", "same_cell"]
+__all__ = ["CellText", "CellTexts", "Condition", "LabelCase", "LabelRule", "same_cell"]
 
 
 def _as_text(value: Any) -> Any:

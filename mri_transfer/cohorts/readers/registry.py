@@ -24,7 +24,6 @@ from mri_transfer.errors import ConfigurationError
 
 __all__ = [
     "READERS",
-    "CohortReader",
     "CohortReading",
     "cohort_reader",
     "read_bids_cohort",

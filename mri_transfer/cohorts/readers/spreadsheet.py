@@ -14,7 +14,7 @@ from mri_transfer.cohorts.manifest.text_table import TextTable, read_text_table
 from mri_transfer.core.specs import suggestion
 from mri_transfer.errors import Fault, ManifestError
 
-__all__ = ["WORKBOOK_SUFFIXES", "read_table", "sheet_notes", "table_name"]
+__all__ = ["read_table", "sheet_notes", "table_name"]
 
 #: Suffixes of supported workbooks.
 WORKBOOK_SUFFIXES = (".xlsx", ".xlsm")

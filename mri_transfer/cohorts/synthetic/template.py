@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-__all__ = ["FIELD_STEP_MM", "MEDIAL_TEMPORAL_MM", "Template", "load_template"]
+__all__ = ["FIELD_STEP_MM", "Template", "load_template"]
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -20,9 +20,6 @@ __all__ = [
     "DuplicatePair",
     "Duplicates",
     "Leakage",
-    "Retest",
-    "RobustnessRow",
-    "SimilarPair",
 ]
 
 _SCHEMA: Literal["mri-transfer/audit/2"] = "mri-transfer/audit/2"

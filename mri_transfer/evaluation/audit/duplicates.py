@@ -24,7 +24,6 @@ from mri_transfer.scans.preparation.fingerprint import Fingerprint
 __all__ = [
     "UNLIKE",
     "Duplicate",
-    "DuplicateKind",
     "DuplicateSpec",
     "ScanIdentity",
     "find_duplicates",

@@ -19,13 +19,9 @@ from mri_transfer.evaluation.results import PatientFigures
 from mri_transfer.metrics.intervals import Estimate
 
 __all__ = [
-    "CohortCounts",
     "ExternalDocument",
-    "OneLabel",
-    "OutsideContract",
     "Population",
     "Rechosen",
-    "UsedThreshold",
 ]
 
 _SCHEMA: Literal["mri-transfer/external/1"] = "mri-transfer/external/1"

@@ -13,13 +13,8 @@ __all__ = [
     "BundleFacts",
     "CaseMix",
     "CaseMixComparison",
-    "Criterion",
     "ExternalFigure",
-    "Moments",
-    "MomentsByLabel",
-    "MomentsDifference",
     "RecalibrationAdvice",
-    "RecalibrationWay",
     "SampleSize",
     "ToldCaseMix",
 ]

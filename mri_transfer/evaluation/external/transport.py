@@ -25,7 +25,7 @@ from mri_transfer.metrics.operating_point import confusion, rates
 from mri_transfer.models.recalibration import fit_recalibration
 from mri_transfer.training.folds import FoldSpec, make_folds
 
-__all__ = ["CrossChosen", "cross_chosen", "recalibration_advice", "rechosen_threshold"]
+__all__ = ["cross_chosen", "recalibration_advice", "rechosen_threshold"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -14,7 +14,6 @@ from mri_transfer.models.trunks.trunk import (
     resolve_device,
     trunk_arithmetic,
     trunk_digest,
-    trunk_names,
 )
 from mri_transfer.models.trunks.weights import TrunkWeights, WeightsSource
 
@@ -34,5 +33,4 @@ __all__ = [
     "resolve_device",
     "trunk_arithmetic",
     "trunk_digest",
-    "trunk_names",
 ]

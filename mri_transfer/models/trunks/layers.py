@@ -11,7 +11,7 @@ import torch
 from mri_transfer.models.trunks.registry import TRUNKS
 from mri_transfer.models.trunks.trunk import TrunkSpec
 
-__all__ = ["LayerKind", "TrunkLayer", "layer_table"]
+__all__ = ["TrunkLayer", "layer_table"]
 
 LayerKind = Literal["convolution", "normalisation", "pooling", "dense"]
 

@@ -27,7 +27,6 @@ __all__ = [
     "resolve_device",
     "trunk_arithmetic",
     "trunk_digest",
-    "trunk_names",
 ]
 
 FloatPrecision = Literal["fp32", "bf16"]
@@ -49,7 +48,7 @@ class TrunkSpec:
     """Which trunk, with which weights, read out where."""
 
     name: str = DEFAULT_TRUNK
-    """A name of the registry (`trunk_names`)."""
+    """A name of the registry (`mri_transfer.models.trunks.registry`)."""
     weights: Literal["imagenet", "random"] = "imagenet"
     """`imagenet`: as released; `random`: untrained, the control."""
     layer: str = ""
@@ -227,11 +226,6 @@ def load_trunk(
         weights = entry.find_weights(path=weights_path, cache=cache)
     chosen = native_precision(chosen_device) if precision == "auto" else precision
     return Trunk(spec, weights, precision=chosen, device=chosen_device)
-
-
-def trunk_names() -> tuple[str, ...]:
-    """Return the names that `TrunkSpec.name` may take."""
-    return tuple(TRUNKS)
 
 
 def trunk_digest(spec: TrunkSpec) -> str:

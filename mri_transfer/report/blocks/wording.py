@@ -8,7 +8,6 @@ from typing import Protocol
 
 __all__ = [
     "METRICS",
-    "Metric",
     "Shown",
     "bare_p",
     "count",
@@ -108,16 +107,20 @@ class Shown(Protocol):
     """A figure that is shown with its interval, or with the reason why something is missing."""
 
     @property
-    def value(self) -> float | None: ...  # noqa: D102
+    def value(self) -> float | None:
+        """The figure; None where it is undefined."""
 
     @property
-    def ci_low(self) -> float | None: ...  # noqa: D102
+    def ci_low(self) -> float | None:
+        """Lower limit of its interval."""
 
     @property
-    def ci_high(self) -> float | None: ...  # noqa: D102
+    def ci_high(self) -> float | None:
+        """Upper limit of its interval."""
 
     @property
-    def reason(self) -> str | None: ...  # noqa: D102
+    def reason(self) -> str | None:
+        """Why something is missing."""
 
 
 def interval(entry: Shown, digits: int = 3) -> str:

@@ -14,7 +14,6 @@ from mri_transfer.report.figures.attribution import (
     attribution_png,
     axial_planes,
     draw_attribution_heights,
-    plot_attribution_heights,
 )
 from mri_transfer.report.figures.comparisons import (
     draw_auc_comparison,
@@ -74,7 +73,6 @@ __all__ = [
     "draw_run_comparison",
     "draw_slice_profile",
     "picture_key",
-    "plot_attribution_heights",
     "plot_auc_comparison",
     "plot_calibration",
     "plot_decision_curve",

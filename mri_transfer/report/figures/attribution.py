@@ -28,7 +28,6 @@ __all__ = [
     "attribution_png",
     "axial_planes",
     "draw_attribution_heights",
-    "plot_attribution_heights",
 ]
 
 FloatArray = npt.NDArray[np.floating[Any]]

@@ -9,7 +9,10 @@ from xml.sax.saxutils import escape
 
 from mri_transfer.report.figures.svg import GRID, INK, MUTED, NEGATIVE, POSITIVE, QUIET
 
-__all__ = ["Canvas", "Look", "text_width"]
+__all__ = [
+    "Canvas",
+    "Look",
+]
 
 #: What a box is: plain; left out (dashed); frozen (hatched); trained (a thick edge).
 Look = Literal["plain", "out", "frozen", "trained"]

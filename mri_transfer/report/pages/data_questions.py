@@ -16,7 +16,7 @@ from mri_transfer.report.tables.cohort import as_text, cohort_table, label_names
 from mri_transfer.report.tables.leakage_tables import one_id_two_people
 from mri_transfer.report.tables.tables import exclusion_counts
 
-__all__ = ["SUPPLY", "Part", "Question", "data_questions"]
+__all__ = ["SUPPLY", "Part", "data_questions"]
 
 #: What stands where only the authors know.
 SUPPLY = "For the authors to supply."

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mri_transfer.bundle import UNDECIDED, Examination, ModelBundle, Prediction
+from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.cells import percent
 from mri_transfer.report.blocks.wording import interval, number
@@ -243,16 +244,17 @@ def _texts(prediction: Prediction, bundle: ModelBundle) -> Iterator[str]:
 
 
 def _performance(bundle: ModelBundle) -> str:
-    known = bundle.facts["performance"]["figures"]
+    figures = bundle.facts["performance"]["figures"]
+    known = {name: Estimate(**figure) for name, figure in figures.items()}
     parts = [
-        f"{title} {number(known[name]['value'], 2)} ({interval(known[name], 2)})"
+        f"{title} {number(known[name].value, 2)} ({interval(known[name], 2)})"
         for name, title in (
             ("auc", "AUC"),
             ("sensitivity", "sensitivity"),
             ("specificity", "specificity"),
             ("calibration_slope", "calibration slope"),
         )
-        if known.get(name, {}).get("value") is not None
+        if name in known and known[name].value is not None
     ]
     cohort = bundle.facts["cohort"]
     text = f"Expected of the model, by internal testing on {cohort['n_patients']} patients: "

@@ -14,7 +14,7 @@ from xml.sax.saxutils import unescape
 from mri_transfer.core.files import write_json
 from mri_transfer.report.blocks import document
 
-__all__ = ["MACHINE_SCHEMA", "alternative_text", "report_document", "write_machine"]
+__all__ = ["report_document", "write_machine"]
 
 MACHINE_SCHEMA = "mri-transfer/report/1"
 

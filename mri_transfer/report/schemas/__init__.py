@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["DOCUMENTS", "NESTED", "describe", "describe_names", "schema_of", "schema_text"]
+__all__ = ["DOCUMENTS", "describe", "describe_names", "schema_of", "schema_text"]
 
 #: Documents that have a schema.
 DOCUMENTS = ("evaluation", "audit")

@@ -12,7 +12,9 @@ from mri_transfer.report.blocks.document import Block, Heading, Text
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
 
-__all__ = ["choice_blocks", "choice_sentences", "choice_table"]
+__all__ = [
+    "choice_blocks",
+]
 
 
 def choice_blocks(inputs: ReportInputs) -> tuple[Block, ...]:

@@ -17,7 +17,9 @@ from mri_transfer.report.tidy.cells import (
     ordered,
 )
 
-__all__ = ["SOURCES", "Source"]
+__all__ = [
+    "SOURCES",
+]
 
 #: The way so far, the row so far, and the piece of the document there.
 _Place = tuple[Path, list[Cell], Any]

@@ -213,10 +213,16 @@ def test_the_digest_of_a_trunk_holds_the_moments_of_its_normalisation(small: Tru
 
 
 def test_the_report_draws_a_trunk_from_its_entry(small: TrunkEntry) -> None:
+    from mri_transfer.report.inputs import ReportSettings
     from mri_transfer.report.tables.model_parts import model_parts
 
-    config = {"trunk": {"name": "small"}, "slices": {"size_px": 32}}
-    parts = model_parts({**config, "heads": {"kind": AttentionHeadSpec().kind}})
+    parts = model_parts(
+        ReportSettings(
+            trunk=TrunkSpec(name="small"),
+            slices=SliceSpec(size_px=32),
+            heads=AttentionHeadSpec(),
+        )
+    )
     assert parts.slices == SliceSpec(size_px=32)
     assert parts.n_features == 6
     assert parts.n_frozen == sum(p.numel() for p in _stages()[:2].parameters())

@@ -12,7 +12,11 @@ from mri_transfer.cohorts.readers.quiet import silenced
 from mri_transfer.cohorts.words import counted, listed
 from mri_transfer.errors import Fault, ManifestError
 
-__all__ = ["BidsImage", "EntityFilters", "find_images", "ignored_by_bids"]
+__all__ = [
+    "BidsImage",
+    "EntityFilters",
+    "find_images",
+]
 
 EntityFilters = Mapping[str, str | Sequence[str]]
 

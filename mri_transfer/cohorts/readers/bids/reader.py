@@ -27,7 +27,7 @@ from mri_transfer.cohorts.words import listed
 from mri_transfer.core.specs import suggestion
 from mri_transfer.errors import Fault, ManifestError
 
-__all__ = ["LABEL_COLUMNS", "read_bids_cohort"]
+__all__ = ["read_bids_cohort"]
 
 #: Columns of the data set's tables used as the label, in order of preference.
 LABEL_COLUMNS = ("diagnosis", "label", "group", "dx")

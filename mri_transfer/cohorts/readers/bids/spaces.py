@@ -9,7 +9,7 @@ from mri_transfer.cohorts.readers.bids.images import BidsImage
 from mri_transfer.cohorts.words import counted, listed
 from mri_transfer.errors import Fault, ManifestError
 
-__all__ = ["NATIVE", "one_image_a_scan"]
+__all__ = ["one_image_a_scan"]
 
 #: The name for images without the entity space.
 NATIVE = "native"

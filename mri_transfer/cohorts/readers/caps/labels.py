@@ -15,7 +15,7 @@ from mri_transfer.cohorts.words import listed
 from mri_transfer.core.specs import suggestion
 from mri_transfer.errors import Fault, ManifestError
 
-__all__ = ["CapsLabels", "CapsRecord", "read_caps_labels"]
+__all__ = ["CapsLabels", "read_caps_labels"]
 
 _PATIENT, _SESSION = "participant_id", "session_id"
 _OURS: Mapping[str, str] = {name: name for name in ("age", "sex", "site", "scanner")}

@@ -22,8 +22,6 @@ from mri_transfer.errors import ConfigurationError
 
 __all__ = [
     "MAX_AGE_YEARS",
-    "MIN_SALT_LETTERS",
-    "TECHNICAL_FIELDS",
     "Pseudonyms",
     "age_years",
     "file_salt",

@@ -17,7 +17,6 @@ from mri_transfer.cohorts.words import counted, listed
 from mri_transfer.errors import ConfigurationError, Fault, ManifestError
 
 __all__ = [
-    "ClinicalRow",
     "ClinicalTable",
     "Oasis1Selection",
     "choose",
