@@ -136,7 +136,7 @@ def test_every_scan_that_is_left_out_has_its_stage_and_its_reason(mixed: RunOutc
         "upside-down": "prepare",
         "lost slices": "prepare",
     }
-    assert "never read as healthy" in left_out["unlabelled"].reason
+    assert "never treated as healthy" in left_out["unlabelled"].reason
     assert "top where the header says bottom" in left_out["upside-down"].reason
     assert "--keep upside-down" in left_out["upside-down"].reason
     assert "signal loss" in left_out["lost slices"].reason

@@ -105,7 +105,7 @@ def test_processes_that_do_not_start_are_told_and_started_when_they_can_be(
         _kill_worker(frail)
         answer = frail.post(scan)
         assert answer.status_code == 503
-        assert "lost" in answer.json()["what"]
+        assert "died" in answer.json()["what"]
         assert int(answer.headers["retry-after"]) > 0
     _until(lambda: frail.post(scan).status_code == 200, seconds=300)
     _until(lambda: httpx.get(f"{frail.url}/health").status_code == 200)
