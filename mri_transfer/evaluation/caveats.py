@@ -115,7 +115,7 @@ def _few(document: EvaluationDocument) -> tuple[str, str] | None:
         return None
     return "few_of_a_label", (
         f"Only {fewest} patients are labelled {label}: each of them moves the share of them that "
-        f"is called rightly by {100 / fewest:.1f} points."
+        f"is classified correctly by {100 / fewest:.1f} points."
     )
 
 

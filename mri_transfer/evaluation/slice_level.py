@@ -34,7 +34,7 @@ _NAMES = ("accuracy", "auc", "balanced_accuracy")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Sums:
-    """Per repeat and patient: slices, slices called rightly, and pairs of slices won."""
+    """Per repeat and patient: slices, slices classified correctly, and pairs of slices won."""
 
     total: FloatArray
     right: FloatArray

@@ -1,8 +1,8 @@
 """Whether the maps can be believed: sanity checks, and agreement between methods.
 
-A map that looks the same when the model is spoilt explains the picture, not the model (Adebayo et
-al. 2018, NeurIPS). So the head's weights are dealt to other channels, and the trunk is replaced by
-one of random weights: the maps must change.
+A map that looks the same when the model is randomised explains the picture, not the model
+(Adebayo et al. 2018, NeurIPS). So the head's weights are permuted among channels, and the trunk
+is replaced by one with random weights: the maps must change.
 """
 
 from __future__ import annotations

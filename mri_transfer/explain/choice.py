@@ -30,7 +30,7 @@ class ClosePatient:
 
 
 def choose_patients(scores: pd.DataFrame, *, n: int, positive: str) -> tuple[ClosePatient, ...]:
-    """Choose patients by turns: of each label the surest called rightly, then wrongly.
+    """Choose patients by turns: of each label the surest classified correctly, then wrongly.
 
     Sure is who scores far from the threshold's middle, one half.
 

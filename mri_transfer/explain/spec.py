@@ -18,7 +18,7 @@ class ExplanationSpec:
     """Whether every scan passes through the trunk once more for maps of its slices."""
     close_patients: int = Field(default=8, ge=0)
     """Patients looked at closely, by integrated gradients and by occlusion: of each label those
-    called rightly and wrongly with the highest certainty. 0: nobody."""
+    classified correctly and wrongly with the highest certainty. 0: nobody."""
     close_slices: int = Field(default=4, ge=1)
     """Slices of each of them, evenly over the height."""
     gradient_steps: int = Field(default=16, ge=2)

@@ -85,7 +85,7 @@ def score_truth(
     seed: int,
     confidence: float,
 ) -> dict[str, Any]:
-    """Score the maps, and for comparison Grad-CAM and the maps of a spoilt head.
+    """Score the maps, and for comparison Grad-CAM and the maps of a randomised head.
 
     Parameters
     ----------

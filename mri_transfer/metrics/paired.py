@@ -87,8 +87,8 @@ def mcnemar(
 ) -> McNemar:
     """Compare the calls of two models on the same patients (McNemar 1947).
 
-    A discordant patient is called rightly by one model and wrongly by the other. The repeats of
-    a cross-validation are the same patients again, so that adding up their discordant patients
+    A discordant patient is classified correctly by one model and wrongly by the other. The repeats
+    of a cross-validation are the same patients again, so that adding up their discordant patients
     would invent evidence. The test therefore takes one call a patient and model: the majority
     over repeats, and the first repeat where repeats tie. The rule looks at no label. Counts per
     repeat are listed beside it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.models.heads import HEADS
+from mri_transfer.models.trunks import TRUNKS
 from mri_transfer.report.blocks.document import KeyFigure
 from mri_transfer.report.blocks.wording import estimate, interval, label_of, number, p_value
 from mri_transfer.report.inputs import ReportInputs
@@ -27,7 +28,7 @@ def studied(inputs: ReportInputs) -> str:
     evaluation = inputs.evaluation
     negative, positive = inputs.task.labels
     settings = inputs.settings
-    trunk, n_slices = settings.trunk.name, settings.slices.n_slices
+    trunk, n_slices = TRUNKS[settings.trunk.name].title, settings.slices.n_slices
     head = HEADS[settings.heads.kind].title
     random = evaluation.trunk_weights == "random"
     pretrained = "untrained" if random else "pretrained on ImageNet"

@@ -195,14 +195,14 @@ def predict_scans(
 
 
 def _guarded(job: Job) -> Outcome:
-    """Score a scan; what nobody foresaw stops this scan alone, what all would meet stops all."""
+    """Score a scan. An unexpected error fails this scan only; a fault of the machine stops all."""
     try:
         return predict_one(job)
     except (MriTransferError, OSError):
         raise
     except Exception as error:
         raise_machine_fault(error)
-        return _failed(job, f"it failed in a way nobody foresaw ({type(error).__name__}: {error}).")
+        return _failed(job, f"it failed unexpectedly ({type(error).__name__}: {error}).")
 
 
 def _names(requests: Sequence[ScanRequest]) -> list[str]:

@@ -303,7 +303,7 @@ def make_classes() -> dict[str, Any]:
 
 
 def make_audit() -> dict[str, Any]:
-    """Return an audit with both faces of the leak, whose checks passed, of the standard profile."""
+    """Return an audit of the standard profile with a leak, whose checks passed."""
     none = entry(None, n=0, reason="no patient with two scans; 3 needed")
     retest = ("icc", "icc_one_way", "mean_difference", "lower_limit", "upper_limit", "flip_rate",
               "mean_absolute_difference")  # fmt: skip

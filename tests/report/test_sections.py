@@ -719,7 +719,7 @@ def test_limits_of_the_full_profile_do_not_call_robustness_untested(inputs: Repo
 
 def test_limits_of_a_synthetic_cohort_and_of_a_random_trunk(inputs: ReportInputs) -> None:
     text = limits(inputs, synthetic=True, trunk_weights="random")
-    assert "The figures hold for nobody." in text
+    assert "The figures describe no real patients." in text
     assert "Other sites and scanners" not in text
     assert "reference standard is" not in text
     assert "the trunk's weights are random" in text

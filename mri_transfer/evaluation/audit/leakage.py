@@ -289,6 +289,6 @@ def _sentence(
     return (
         f"A study that had split these scans by slice would have claimed a slice accuracy of "
         f"{leaky:.1f} %; on patients the same head has not seen it reaches {honest:.1f} %, "
-        f"{inflation['value']:.1f} points less. With labels dealt out at random the slice split "
+        f"{inflation['value']:.1f} points less. With labels permuted at random the slice split "
         f"would still have claimed {nonsense:.1f} %."
     )

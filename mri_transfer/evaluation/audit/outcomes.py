@@ -49,7 +49,7 @@ class Outcome:
     labels : ndarray of int64, shape (n_patients,)
         As the arm saw them.
     slice_accuracy : ndarray of float64, shape (n_patients,)
-        Share of each patient's slices that are called rightly.
+        Share of each patient's slices that are classified correctly.
     slice_logits : ndarray of float32, shape (n_patients, n_slices)
         Log-odds, averaged slice by slice over a patient's scans, so that each has one row.
     scores : ndarray of float64, shape (n_patients,)
@@ -63,7 +63,7 @@ class Outcome:
 
     @functools.cached_property
     def patient_right(self) -> FloatArray:
-        """Whether each patient is called rightly, 0 or 1, shape (n_patients,)."""
+        """Whether each patient is classified correctly, 0 or 1, shape (n_patients,)."""
         right: FloatArray = ((self.scores > 0.5) == (self.labels == 1)).astype(np.float64)
         return right
 

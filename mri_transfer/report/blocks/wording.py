@@ -43,7 +43,7 @@ METRICS: dict[str, Metric] = {
     "balanced_accuracy": Metric(
         "Balanced accuracy", "Mean of sensitivity and specificity; 0.5 guesses"
     ),
-    "accuracy": Metric("Accuracy", "Share of patients called rightly"),
+    "accuracy": Metric("Accuracy", "Share of patients classified correctly"),
     "sensitivity": Metric("Sensitivity", "Of patients with the positive label, share called so"),
     "specificity": Metric("Specificity", "Of patients with the negative label, share called so"),
     "ppv": Metric("PPV", "Of those called positive, share that are; depends on the cohort's mix"),

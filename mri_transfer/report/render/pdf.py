@@ -303,7 +303,7 @@ def _panel_table(block: PatientPanels) -> Table:
             "Score",
             "Over repeats",
             "Called",
-            "Repeats called rightly",
+            "Repeats classified correctly",
             "Quality",
             *map(label_of, names),
         ),

@@ -82,9 +82,9 @@ def _stress_test(inputs: ReportInputs) -> tuple[Block, ...]:
     return joined(
         Text(
             text="The same head, trained again and again: with all slices of a patient on one side "
-            "of the split, and with slices dealt out singly, so that slices of one patient stand "
-            "on both sides. Then with labels shuffled among patients, where nothing can be learned "
-            "honestly."
+            "of the split, and with slices assigned one by one, so that slices of one patient "
+            "stand on both sides. Then with labels permuted among patients, where nothing can "
+            "honestly be learned."
         ),
         findings(leakage_sentences(inputs)),
         figure(

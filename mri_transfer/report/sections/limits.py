@@ -62,7 +62,7 @@ def _group(title: str, texts: list[str]) -> tuple[Block, ...]:
 def _synthetic(inputs: ReportInputs) -> str | None:
     if not inputs.evaluation.synthetic:
         return None
-    return "Software made these patients. The figures hold for nobody."
+    return "Software made these patients. The figures describe no real patients."
 
 
 def _reference(inputs: ReportInputs) -> str | None:

@@ -57,10 +57,10 @@ def _finding(results: list[PatientResult]) -> str:
     between = len(results) - always - never
     n_repeats = max(len(one.scores) for one in results)
     if n_repeats == 1:
-        return f"{always} of {len(results)} patients were called rightly, {never} wrongly."
+        return f"{always} of {len(results)} patients were classified correctly, {never} wrongly."
     return (
-        f"Of {len(results)} patients, {always} were called rightly in each of {n_repeats} repeats "
-        f"and {never} wrongly in each; for {between} the call depends on the repeat."
+        f"Of {len(results)} patients, {always} were classified correctly in each of {n_repeats} "
+        f"repeats and {never} wrongly in each; for {between} the call depends on the repeat."
     )
 
 

@@ -23,7 +23,7 @@ def die(job: object) -> None:
 
 
 def stumble(job: object) -> None:
-    """Fail in a way nobody foresaw."""
+    """Fail unexpectedly."""
     raise RuntimeError("/secret/place")
 
 
