@@ -9,8 +9,8 @@ A likelihood ratio is the ratio of two independent proportions. Its interval is 
 of Koopman (1984, Biometrics 40:513-517), which exists at 0 and where every patient is classified
 correctly, where those on the logarithm (Simel, Samsa and Matchar 1991, J Clin Epidemiol
 44:763-770) and on the logit (Mercaldo, Lau and Zhou 2007, Stat Med 26:2170-2183) do not. With
-70 + 70 patients its exact coverage at nominal 95 % is 93.3 to 97.5 % (mean 95.3 %) for all pairs of sensitivity and
-specificity out of .5, .6, .7, .8, .9, .95, .98, .99 and .995.
+70 + 70 patients its exact coverage at nominal 95 % is 93.3 to 97.5 % (mean 95.3 %) for all pairs of
+sensitivity and specificity out of .5, .6, .7, .8, .9, .95, .98, .99 and .995.
 """
 
 from __future__ import annotations
