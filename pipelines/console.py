@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from mri_transfer.metrics.intervals import Estimate
 
-__all__ = ["estimate_text", "open_console"]
+__all__ = ["discard_unwritable_output", "estimate_text", "open_console"]
 
 #: Exit code of a command whose output pipe was closed: the shell's code for SIGPIPE.
 CLOSED_PIPE = 128 + 13
@@ -26,11 +26,25 @@ def open_console() -> Console:
 
         def on_broken_pipe(self) -> None:
             self.quiet = True
-            # Python must not flush to it at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _close_output()
             raise SystemExit(CLOSED_PIPE)
 
     return Pipe(soft_wrap=True, highlight=False)
+
+
+def discard_unwritable_output() -> None:
+    """Discard what standard output cannot take, so that the exit code stays the command's own.
+
+    Python flushes it once more at exit, and would end with code 120 where that fails.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _close_output()
+
+
+def _close_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def estimate_text(estimate: Estimate) -> str:

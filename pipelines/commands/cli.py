@@ -21,7 +21,7 @@ from pipelines.commands.predict import predict
 from pipelines.commands.retrain import export, retrain
 from pipelines.commands.serve import serve
 from pipelines.commands.validate import validate
-from pipelines.console import open_console
+from pipelines.console import discard_unwritable_output, open_console
 from pipelines.names import STAGE_HELP
 
 if TYPE_CHECKING:
@@ -360,6 +360,7 @@ def main() -> None:
         if fault is None and isinstance(error, OSError) and error.filename is not None:
             message = f"{error.filename}: {error.strerror}."
         typer.echo(f"mri-transfer: {message}", err=True)
+        discard_unwritable_output()
         sys.exit(USAGE if isinstance(error, ConfigurationError) else FAILED)
 
 
