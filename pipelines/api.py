@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mri_transfer.cohorts.exclusions import Exclusion, read_exclusions
 from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
 from mri_transfer.errors import ConfigurationError
 from pipelines.config import RunConfig, read_config
@@ -144,11 +145,17 @@ class Run:
 
     def excluded(self) -> pd.DataFrame:
         """Return the excluded scans, each with stage and reason."""
-        return _table(self._trusted(self.workspace.excluded, "prepare"))
+        import pandas as pd
+
+        found = read_exclusions(self._trusted(self.workspace.excluded, "prepare"))
+        columns = [field.name for field in dataclasses.fields(Exclusion)]
+        return pd.DataFrame([dataclasses.asdict(one) for one in found], columns=columns)
 
     def folds(self) -> pd.DataFrame:
         """Return repeat, patient_id, fold and label of every patient."""
-        return _table(self._trusted(self.workspace.folds, "folds"))
+        from mri_transfer.training.folds import Folds
+
+        return Folds.read(self._trusted(self.workspace.folds, "folds")).table()
 
     def predictions(self, level: Literal["patients", "slices"] = "patients") -> pd.DataFrame:
         """Return the scores of held-out patients, or of their slices.
@@ -163,9 +170,11 @@ class Run:
             A row per repeat and patient, or per repeat, scan and slice. `score` is the probability
             of the positive label, 0 to 1.
         """
-        workspace = self.workspace
-        path = workspace.patient_scores if level == "patients" else workspace.slice_scores
-        return _table(self._trusted(path, "train"))
+        from mri_transfer.training.predictions import PatientScores, SliceScores
+
+        if level == "patients":
+            return PatientScores.read(self._trusted(self.workspace.patient_scores, "train")).table
+        return SliceScores.read(self._trusted(self.workspace.slice_scores, "train")).table
 
     def features(self) -> FeatureTable:
         """Return the features of every scan, shape (n_scans, n_slices, n_features)."""
@@ -190,10 +199,3 @@ class Run:
             for name, text in rows.items()
         )
         return f"<table>{cells}</table>"
-
-
-def _table(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    text = dict.fromkeys(("patient_id", "scan_id", "label", "predicted", "stage", "reason"), str)
-    return pd.read_csv(path, dtype=text, keep_default_na=False)

@@ -113,11 +113,6 @@ def _public_definitions(tree: ast.Module) -> list[ast.FunctionDef | ast.ClassDef
     ]
 
 
-def _is_command(node: ast.FunctionDef | ast.ClassDef) -> bool:
-    """Whether a decorator hands the function to the command line, which then owns it."""
-    return any(".command(" in ast.unparse(decorator) for decorator in node.decorator_list)
-
-
 def test_all_lists_what_other_files_use_and_nothing_else() -> None:
     used: dict[str, set[Path]] = {}
     for path in _files(*PACKAGES, "benchmarks", "tests"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mri_transfer.bundle.checks import Check, InputFacts
 from mri_transfer.bundle.conformal import ConformalSets, ConformalSpec, calibrate
 from mri_transfer.bundle.contract import ContractSpec, InputContract, TrainingScan, describe_scan
-from mri_transfer.bundle.examination import Examination, ScanRequest, examine, scan_name
+from mri_transfer.bundle.examination import Examination, ScanRequest, examine
 from mri_transfer.bundle.making import Mode, Study, expected_performance, make_bundle
 from mri_transfer.bundle.model import ModelBundle
 from mri_transfer.bundle.overlap import Overlap, find_overlap
@@ -50,7 +50,6 @@ __all__ = [
     "load_bundle",
     "make_bundle",
     "model_notices",
-    "scan_name",
     "write_bundle",
 ]
 

@@ -44,7 +44,7 @@ from mri_transfer.scans.volumes import Volume, load_volume
 if TYPE_CHECKING:
     from mri_transfer.bundle.parts import BundleParts
 
-__all__ = ["Examination", "ScanRequest", "examine", "scan_name"]
+__all__ = ["Examination", "ScanRequest", "examine"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -172,11 +172,6 @@ def _examined(bundle: BundleParts, request: ScanRequest) -> Examination:
     return Examination(
         prediction=said, stack=seen.stack, maps=_attribution(bundle, seen, request.covariates)
     )
-
-
-def scan_name(path: str | Path) -> str:
-    """Return what a scan is called if nobody says: its file's name."""
-    return Path(path).name.removesuffix(".gz").removesuffix(".nii")
 
 
 def _digests(path: Path, volume: Volume) -> tuple[str, str, str]:

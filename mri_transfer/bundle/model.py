@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mri_transfer.bundle.consistency import demand_one_model
-from mri_transfer.bundle.examination import ScanRequest, examine, scan_name
+from mri_transfer.bundle.examination import ScanRequest, examine
 from mri_transfer.bundle.parts import BundleParts
 from mri_transfer.bundle.prediction import Prediction
+from mri_transfer.scans.nifti_file import scan_name
 
 __all__ = ["ModelBundle"]
 

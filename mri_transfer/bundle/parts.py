@@ -33,10 +33,10 @@ from mri_transfer.bundle.contract import InputContract
 from mri_transfer.bundle.overlap import TrainingMarks
 from mri_transfer.bundle.reference import ReferenceInputs
 from mri_transfer.bundle.sealing import Seal
-from mri_transfer.models.features import ScanFeatures, encode
+from mri_transfer.models.encode_scan import encode_volume
+from mri_transfer.models.features import ScanFeatures
 from mri_transfer.models.trunks import Trunk, load_trunk
-from mri_transfer.scans.preparation import PreparedScan, prepare_scan
-from mri_transfer.scans.slices import cut_slices
+from mri_transfer.scans.preparation import PreparedScan
 from mri_transfer.scans.volumes import Volume
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.fitted_model import FittedModel
@@ -165,7 +165,10 @@ class BundleParts:
     def encode(self, volume: Volume) -> tuple[ScanFeatures, PreparedScan]:
         """Prepare a scan, cut its slices and pass them through the trunk."""
         recipe = self.recipe
-        prepared = prepare_scan(volume, recipe.preparation)
-        stack = cut_slices(prepared.volume, recipe.slices)
-        spec = dataclasses.replace(recipe.features, pooling=self.procedure.pooling)
-        return encode(stack, self.trunk, spec), prepared
+        return encode_volume(
+            volume,
+            preparation=recipe.preparation,
+            slices=recipe.slices,
+            features=dataclasses.replace(recipe.features, pooling=self.procedure.pooling),
+            trunk=self.trunk,
+        )

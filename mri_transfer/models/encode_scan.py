@@ -1,4 +1,4 @@
-"""One scan from its file to its features."""
+"""One scan from its volume, or its file, to its features."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from pathlib import Path
 
 from mri_transfer.models.features import FeatureSpec, ScanFeatures, encode, resolve_features
 from mri_transfer.models.trunks import Trunk, TrunkSpec, load_trunk
-from mri_transfer.scans.preparation import PreparationSpec, prepare_scan
+from mri_transfer.scans.nifti_file import scan_name
+from mri_transfer.scans.preparation import PreparationSpec, PreparedScan, prepare_scan
 from mri_transfer.scans.slices import SliceSpec, cut_slices
-from mri_transfer.scans.volumes import load_volume
+from mri_transfer.scans.volumes import Volume, load_volume
 
-__all__ = ["encode_scan"]
+__all__ = ["encode_scan", "encode_volume"]
 
 
 def encode_scan(
@@ -48,6 +49,31 @@ def encode_scan(
     spec = resolve_features(features or FeatureSpec())
     if trunk is None:
         trunk = load_trunk(TrunkSpec(), precision=spec.precision, device=spec.device)
-    volume = load_volume(path, scan_id=Path(path).name.partition(".")[0])
-    prepared = prepare_scan(volume, preparation or PreparationSpec())
-    return encode(cut_slices(prepared.volume, slices or SliceSpec()), trunk, spec)
+    encoded, _ = encode_volume(
+        load_volume(path, scan_id=scan_name(path)),
+        preparation=preparation or PreparationSpec(),
+        slices=slices or SliceSpec(),
+        features=spec,
+        trunk=trunk,
+    )
+    return encoded
+
+
+def encode_volume(
+    volume: Volume,
+    *,
+    preparation: PreparationSpec,
+    slices: SliceSpec,
+    features: FeatureSpec,
+    trunk: Trunk,
+) -> tuple[ScanFeatures, PreparedScan]:
+    """Prepare a volume, cut its slices and pass them through a trunk.
+
+    Returns
+    -------
+    features : ScanFeatures
+    prepared : PreparedScan
+        The volume that the slices were cut from.
+    """
+    prepared = prepare_scan(volume, preparation)
+    return encode(cut_slices(prepared.volume, slices), trunk, features), prepared

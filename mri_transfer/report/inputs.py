@@ -7,24 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
-from mri_transfer.cohorts.labels import LabelSpec
+from mri_transfer.core.specs import STRICT
 from mri_transfer.errors import RunFolderError
 from mri_transfer.evaluation.audit.document import AuditDocument, CheckResult
 from mri_transfer.evaluation.document import EvaluationDocument
 from mri_transfer.explain import Explanation
 from mri_transfer.metrics.task import Task
-from mri_transfer.models.features import FeatureSpec
-from mri_transfer.models.harmonisation import HarmonisationSpec
-from mri_transfer.models.heads import AnyHeadSpec, LinearHeadSpec
-from mri_transfer.models.trunks import TrunkSpec
 from mri_transfer.report.figures import Orientation
-from mri_transfer.scans.preparation.prepared import PreparationSpec
-from mri_transfer.scans.quality.rules import QualitySpec
-from mri_transfer.scans.slices import SliceSpec, SliceStack
-from mri_transfer.training.folds import FoldSpec
-from mri_transfer.training.predictions import PredictionSpec
-from mri_transfer.training.search import SearchSpec
+from mri_transfer.scans.slices import SliceStack
+from mri_transfer.training.model_config import ModelConfig
 
 __all__ = ["ReportInputs", "ReportSettings"]
 
@@ -35,36 +29,14 @@ _COLUMNS = {
 }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ReportSettings:
-    """The settings of a run that its report tells of.
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ReportSettings(ModelConfig):
+    """The settings of a run that its report shows: those of the model, and how to show them."""
 
-    Attributes
-    ----------
-    seed : int
-    labels, preparation, quality, slices, trunk, features, heads, folds, harmonisation, \
-predictions, search
-        As the run was configured.
-    orientation : {"neurological", "radiological"}
-        How brain slices are shown.
-    every : mapping
-        Every setting of the run, section by section, defaults included; shown as it is.
-    """
-
-    seed: int = 0
-    labels: LabelSpec = dataclasses.field(default_factory=LabelSpec)
-    preparation: PreparationSpec = dataclasses.field(default_factory=PreparationSpec)
-    quality: QualitySpec = dataclasses.field(default_factory=QualitySpec)
-    slices: SliceSpec = dataclasses.field(default_factory=SliceSpec)
-    trunk: TrunkSpec = dataclasses.field(default_factory=TrunkSpec)
-    features: FeatureSpec = dataclasses.field(default_factory=FeatureSpec)
-    heads: AnyHeadSpec = dataclasses.field(default_factory=LinearHeadSpec)
-    folds: FoldSpec = dataclasses.field(default_factory=FoldSpec)
-    harmonisation: HarmonisationSpec = dataclasses.field(default_factory=HarmonisationSpec)
-    predictions: PredictionSpec = dataclasses.field(default_factory=PredictionSpec)
-    search: SearchSpec = dataclasses.field(default_factory=SearchSpec)
     orientation: Orientation = "neurological"
-    every: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """How brain slices are shown."""
+    every: Mapping[str, Any] = Field(default_factory=dict)
+    """Every setting of the run, section by section, defaults included; shown as it is."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

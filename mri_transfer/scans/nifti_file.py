@@ -28,6 +28,7 @@ __all__ = [
     "open_scan",
     "read_header",
     "scan_faults",
+    "scan_name",
     "scan_place",
 ]
 
@@ -225,3 +226,8 @@ def _wrong_signature(signature: bytes, where: str) -> UnreadableScanError:
     return UnreadableScanError(
         what, where=where, found=repr(signature), expected="'n+1' or 'n+2'", remedy=remedy
     )
+
+
+def scan_name(path: str | Path) -> str:
+    """Return the default id of a scan: its file's name without ``.nii`` or ``.nii.gz``."""
+    return Path(path).name.removesuffix(".gz").removesuffix(".nii")

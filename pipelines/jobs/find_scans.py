@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from mri_transfer.bundle import ScanRequest, scan_name
+from mri_transfer.bundle import ScanRequest
 from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
 from mri_transfer.errors import ConfigurationError
+from mri_transfer.scans.nifti_file import scan_name
 
 __all__ = ["find_scans"]
 
