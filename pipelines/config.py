@@ -22,14 +22,13 @@ from mri_transfer.models.features import FeatureSpec
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import HEAD_KINDS, HeadSpec, LinearHeadSpec
 from mri_transfer.models.trunks import TrunkSpec
-from mri_transfer.report.render.pdf import PrintSpec
+from mri_transfer.report.render.settings import PrintSpec
 from mri_transfer.scans.preparation import PreparationSpec
 from mri_transfer.scans.quality import QualitySpec
 from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.scans.volumes import VolumeSpec
-from mri_transfer.training.folds import FoldSpec
-from mri_transfer.training.predictions import PredictionSpec
 from mri_transfer.training.search import Hyperparameters, SearchSpec, check_space
+from mri_transfer.training.settings import FoldSpec, PredictionSpec
 
 if TYPE_CHECKING:
     from mri_transfer.training.model_config import ModelConfig
