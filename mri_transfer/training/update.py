@@ -17,7 +17,7 @@ import numpy.typing as npt
 from mri_transfer.errors import ConfigurationError, HeadError
 from mri_transfer.metrics.intervals import resample_patients
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.heads import Fit, Head, LinearHeadSpec, apply_head
+from mri_transfer.models.heads import Head, LinearHeadSpec, apply_head
 from mri_transfer.models.heads.linear import patient_rows, solve_rows, zone_of_slices
 from mri_transfer.models.recalibration import fit_recalibration
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
@@ -154,8 +154,7 @@ def _moved(trained: FittedModel, view: TrainingView) -> FittedModel:
     table = _harmonised(trained, view)
     tensors = trained.head.tensors
     zones = len(tensors["weight"])
-    fit = Fit(train=view.slices, seed=0)
-    rows, values = patient_rows(table, view.scan_is_positive, fit, zones=zones)
+    rows, values = patient_rows(table, view.scan_is_positive, view.slices, zones=zones)
     offsets = _offsets(trained.head, table)
     n_slices = table.features.shape[1]
     raw, intercept = solve_rows(rows, values, spec, n_slices=n_slices, offsets=offsets)
