@@ -39,11 +39,11 @@ def demand_one_model(bundle: BundleParts) -> None:
 
 def _settings(bundle: BundleParts) -> Iterator[tuple[str, Any, Any]]:
     """Yield what is written twice."""
-    facts, recipe, head = bundle.facts, bundle.recipe, bundle.trained.head.facts
-    labels = {"positive": recipe.labels.positive, "others": recipe.labels.others}
+    facts, config, head = bundle.facts, bundle.config, bundle.trained.head.facts
+    labels = {"positive": config.labels.positive, "others": config.labels.others}
     yield "labels and recipe", facts["labels"], labels
     for name in ("name", "layer"):
-        yield f"the trunk's {name} and recipe", facts["trunk"][name], getattr(recipe.trunk, name)
+        yield f"the trunk's {name} and recipe", facts["trunk"][name], getattr(config.trunk, name)
     for name in _DECISION:
         yield f"{name} and the final head's", facts[name], head[name]
     for one in (bundle.trained, *bundle.bootstrap):
@@ -55,7 +55,7 @@ def _settings(bundle: BundleParts) -> Iterator[tuple[str, Any, Any]]:
 
 def _shapes(bundle: BundleParts) -> Iterator[tuple[str, Any, Any]]:
     """Yield the shapes of arrays, as whoever uses them expects them."""
-    slices, size = bundle.recipe.slices.n_slices, bundle.recipe.slices.size_px
+    slices, size = bundle.config.slices.n_slices, bundle.config.slices.size_px
     n_features = bundle.contract.slice_means.shape[-1]
     yield "mean features", bundle.contract.slice_means.shape, (slices, n_features)
     yield "reference features", bundle.reference.features.shape[1:], (slices, n_features)

@@ -44,7 +44,7 @@ def write_onnx(bundle: ModelBundle, path: Path) -> None:
 
     from mri_transfer.bundle.network import scan_network
 
-    network, slices = scan_network(bundle), bundle.recipe.slices
+    network, slices = scan_network(bundle), bundle.config.slices
     shape = (2, slices.n_slices, slices.size_px, slices.size_px)
     with atomic_path(path) as temporary:
         torch.onnx.export(
@@ -111,7 +111,7 @@ def _inference() -> dict[str, Any]:
 
 
 def _metadata(bundle: ModelBundle) -> dict[str, Any]:
-    slices, labels = bundle.recipe.slices, bundle.facts["labels"]
+    slices, labels = bundle.config.slices, bundle.facts["labels"]
     return {
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/"
         "0.8.1/meta_schema_20240725.json",

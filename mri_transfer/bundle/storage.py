@@ -168,10 +168,10 @@ def _read(
 def _of_documents(folder: Path, seal: Seal, runtime: Runtime) -> ModelBundle:
     _demand_documents(folder)
     facts = read_document(folder / "bundle.json", "bundle")
-    recipe = ModelConfig.from_dict(facts["recipe"])
-    _demand_harmless_program(recipe, seal, runtime)
+    config = ModelConfig.from_dict(facts["recipe"])
+    _demand_harmless_program(config, seal, runtime)
     heads = folder / "heads"
-    known = pd.DataFrame() if recipe.harmonisation.kind != "none" else None
+    known = pd.DataFrame() if config.harmonisation.kind != "none" else None
     labels = facts["labels"]
     return ModelBundle(
         facts=facts,
@@ -211,9 +211,9 @@ def _demand_documents(folder: Path) -> None:
         read_document(path, "combat" if path.stem.endswith("_combat") else "head")
 
 
-def _demand_harmless_program(recipe: ModelConfig, seal: Seal, runtime: Runtime) -> None:
+def _demand_harmless_program(config: ModelConfig, seal: Seal, runtime: Runtime) -> None:
     """Refuse to start a program because somebody unknown names it."""
-    program = recipe.preparation.brain_extraction
+    program = config.preparation.brain_extraction
     if program in PROGRAMS and not (seal.trusted or runtime.allow_programs):
         raise StoreError(
             f"the bundle wants to start the program {program}, and nobody whom you trust signed it",

@@ -82,7 +82,7 @@ def _gentle(bundle, recalibration):
     ids=["linear", "mlp", "attention"],
 )
 def test_torch_and_onnx_score_as_the_bundle(head, recalibration, tmp_path: Path) -> None:
-    bundle = _gentle(made_up_bundle(recipe=dataclasses.replace(RECIPE, heads=head)), recalibration)
+    bundle = _gentle(made_up_bundle(config=dataclasses.replace(RECIPE, heads=head)), recalibration)
     write_onnx(bundle, tmp_path / "b.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.onnx"]
     session, network = onnxruntime.InferenceSession(str(tmp_path / "b.onnx")), scan_network(bundle)
@@ -111,10 +111,10 @@ def test_monai_runs_its_bundle_and_scores_as_the_bundle(tmp_path: Path) -> None:
 
     from tests.phantoms import asymmetric_phantom, store_nifti
 
-    recipe = dataclasses.replace(
+    config = dataclasses.replace(
         RECIPE, preparation=dataclasses.replace(RECIPE.preparation, scans="none")
     )
-    bundle = made_up_bundle(recipe=recipe)
+    bundle = made_up_bundle(config=config)
     write_monai_bundle(bundle, tmp_path / "m")
     scan = store_nifti(tmp_path / "scan.nii.gz", asymmetric_phantom())
     run_monai(
