@@ -36,7 +36,7 @@ __all__ = [
 
 Mode = Literal["refit", "warm", "recalibrate"]
 
-#: Figures of `evaluation.json` that a bundle promises.
+#: Figures of `evaluation.json` that a bundle reports as its expected performance.
 _FIGURES = (
     "auc",
     "balanced_accuracy",
@@ -81,7 +81,7 @@ class TrainingSummary:
 
 
 def expected_performance(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a bundle promises, from the content of `evaluation.json`.
+    """Return the expected performance of a bundle, from the content of `evaluation.json`.
 
     The figures are those of held-out patients in cross-validation. The head of all patients is
     another one than those, fitted in the same way to more patients.
@@ -174,7 +174,7 @@ def make_bundle(
     marks = TrainingMarks.make(
         cohort.patient_ids, summary.scan_digests, secret=_head_digest(refit.trained.head)
     )
-    # Whoever shaped a head stays recognisable, however it went on from there.
+    # Patients that a head was ever fitted to stay recognisable in all its successors.
     inherited = () if parent is None else parent.marks
     bare = ModelBundle(
         facts=facts,
@@ -252,7 +252,7 @@ def _cohort(
     n_patients, n_scans = len(labels), len(next(iter(cohort.tables.values())).scan_ids)
     synthetic = summary.synthetic
     if parent is not None:
-        # The head also knows the patients that the parent was made of.
+        # The head has also learnt from the parent's patients.
         earlier = parent.facts["cohort"]
         n_patients += earlier["n_patients"]
         n_scans += earlier["n_scans"]

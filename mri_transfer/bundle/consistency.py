@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["demand_one_model"]
 
-#: What stands beside the final head, and in bundle.json for whoever reads that alone.
+#: Stored beside the final head, and in bundle.json for readers of that file alone.
 _DECISION = ("procedure", "recalibration", "threshold", "threshold_from", "target_thresholds")
 
 
@@ -48,7 +48,7 @@ def _settings(bundle: BundleParts) -> Iterator[tuple[str, Any, Any]]:
         yield f"{name} and the final head's", facts[name], head[name]
     for one in (bundle.trained, *bundle.bootstrap):
         yield "pooling of the heads", one.pooling, bundle.procedure.pooling
-        # Reads it as predictions do; raises HeadError if there is no such map.
+        # Read as for predictions; raises HeadError if there is no such map.
         _ = one.recalibration
     yield "features are there", bundle.features is not None, facts["with_features"]
 

@@ -23,7 +23,7 @@ _INPUT, _OUTPUTS = "pixels", ("score", "slice_score")
 
 
 def write_onnx(bundle: ModelBundle, path: Path) -> None:
-    """Write trunk, head, joining and recalibration as one ONNX graph.
+    """Write trunk, head, aggregation and recalibration as one ONNX graph.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def write_monai_bundle(bundle: ModelBundle, folder: Path) -> None:
     demand_free(folder)
     write_bundle(bundle, folder / "models" / "bundle")
     write_json(folder / "configs" / "metadata.json", _metadata(bundle))
-    # In the order of reading, unlike other files: people edit it.
+    # Keys in reading order, unlike other files, since people edit this one.
     text = json.dumps(_inference(), indent=2) + "\n"
     atomic_write_text(folder / "configs" / "inference.json", text)
     atomic_write_text(folder / "LICENSE", bundle.texts["LICENSE.txt"])

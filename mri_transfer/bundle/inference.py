@@ -308,7 +308,7 @@ def _attribution(
     pooled, means = encoded.features, bundle.contract.slice_means
     weights = head.slices(pooled[None], ["scan"]).weights[0]
     gradient = feature_gradients(fold_model(head, "scan"), pooled) * weights[:, None]
-    # Where a feature is 0 nothing was encoded, and no place can be named.
+    # A feature of 0 comes from no place in particular.
     share = np.divide(
         pooled - means, pooled, out=np.zeros_like(pooled), where=np.abs(pooled) > 1e-6
     )

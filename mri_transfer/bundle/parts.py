@@ -1,4 +1,4 @@
-"""BundleParts: what a bundle holds, a fitted model with all it needs to be applied to a new scan.
+"""BundleParts: a fitted model with everything that applying it to a new scan needs.
 
 A folder, or a zip of it::
 
