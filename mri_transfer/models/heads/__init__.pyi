@@ -1,9 +1,8 @@
 from .apply import apply_head as apply_head
-from .apply import fit_heads as fit_heads
+from .apply import fit_head as fit_head
 from .apply import head_module as head_module
 from .entry import HeadEntry as HeadEntry
 from .entry import HeadPart as HeadPart
-from .head import Fit as Fit
 from .head import Head as Head
 from .head import SliceOutput as SliceOutput
 from .module import HeadModule as HeadModule
@@ -14,4 +13,4 @@ from .settings import AnyHeadSpec as AnyHeadSpec
 from .settings import AttentionHeadSpec as AttentionHeadSpec
 from .settings import HeadSpec as HeadSpec
 from .settings import LinearHeadSpec as LinearHeadSpec
-from .settings import PublishedHeadSpec as PublishedHeadSpec
+from .settings import MlpHeadSpec as MlpHeadSpec

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,63 +10,62 @@ import torch
 
 from mri_transfer.errors import HeadError
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.heads.head import Fit, Head, SliceOutput
+from mri_transfer.models.heads.head import Head, SliceOutput
 from mri_transfer.models.heads.module import HeadModule
 from mri_transfer.models.heads.registry import HEADS
 from mri_transfer.models.heads.settings import AnyHeadSpec
 from mri_transfer.models.trunks import resolve_device
 
-__all__ = ["apply_head", "fit_heads", "head_module"]
+__all__ = ["apply_head", "fit_head", "head_module"]
 
 #: Numbers that a head is applied to at once, 32 MiB in double precision.
 _NUMBERS_AT_ONCE = 2**22
 
 
-def fit_heads(
+def fit_head(
     spec: AnyHeadSpec,
     table: FeatureTable,
     labels: npt.NDArray[np.int64],
-    fits: Sequence[Fit],
     *,
+    slices: npt.NDArray[np.bool_] | None = None,
+    seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
-) -> Iterator[tuple[int, Head]]:
-    """Fit a head for every request, all in one pass.
+) -> Head:
+    """Fit a head to the scans of a table.
 
     Parameters
     ----------
     spec : HeadSpec
     table : FeatureTable
-        Features of the cohort's scans.
     labels : ndarray of int64, shape (n_scans,)
-        1 for the positive label, 0 for the other; read for training slices only.
-    fits : sequence of Fit
+        1 for the positive label, 0 for the other.
+    slices : ndarray of bool, shape (n_scans, n_slices), optional
+        Which slices may be read; all of them where nothing is given.
+    seed : int
+        Draws initial weights, the order of slices and dropout.
     device : {"auto", "cpu", "cuda"}
         Where heads that are trained by gradients are trained (`FeatureSpec.device`).
-
-    Yields
-    ------
-    fit : int
-        Position in `fits`, rising.
-    head : Head
 
     Raises
     ------
     HeadError
-        If a request has no training slice of one of the labels.
+        If there is no slice of one of the labels.
     """
-    for i, fit in enumerate(fits):
-        seen = set(labels[fit.train.any(axis=1)].tolist())
-        if seen != {0, 1}:
-            raise HeadError(
-                "a head needs training patients of both labels",
-                where=f"fit {i}",
-                found=str(sorted(seen)),
-                expected="[0, 1]",
-            )
-    found: Iterator[tuple[int, Head]] = (
-        HEADS[spec.kind].code().fit(spec, table, labels, fits, device=resolve_device(device))
+    if slices is None:
+        slices = np.ones(table.features.shape[:2], dtype=np.bool_)
+    seen = set(labels[slices.any(axis=1)].tolist())
+    if seen != {0, 1}:
+        raise HeadError(
+            "a head needs training patients of both labels",
+            found=str(sorted(seen)),
+            expected="[0, 1]",
+        )
+    head: Head = (
+        HEADS[spec.kind]
+        .code()
+        .fit(spec, table, labels, slices, seed=seed, device=resolve_device(device))
     )
-    return found
+    return head
 
 
 def head_module(head: Head) -> HeadModule:

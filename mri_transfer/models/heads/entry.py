@@ -46,7 +46,7 @@ class HeadCode:
     Attributes
     ----------
     fit : callable
-        (spec, table, labels, fits, device=...) to an iterator of position and `Head`.
+        (spec, table, labels, slices, seed=..., device=...) to a `Head`, as `fit_head`.
     module : type of HeadModule
     """
 

@@ -7,12 +7,12 @@ from typing import Literal
 from mri_transfer.models.heads.attention import ATTENTION
 from mri_transfer.models.heads.entry import Aggregation, HeadEntry
 from mri_transfer.models.heads.linear import LINEAR
-from mri_transfer.models.heads.published import PUBLISHED
+from mri_transfer.models.heads.mlp import MLP
 
 __all__ = ["HEADS", "HEAD_KINDS", "resolve_aggregation"]
 
 #: Every kind of head. Another one needs an entry here, and its Spec in `settings`.
-HEADS: dict[str, HeadEntry] = {"linear": LINEAR, "published": PUBLISHED, "attention": ATTENTION}
+HEADS: dict[str, HeadEntry] = {"linear": LINEAR, "mlp": MLP, "attention": ATTENTION}
 
 #: Values of a head's `kind`.
 HEAD_KINDS = tuple(HEADS)

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT
 
-__all__ = ["AnyHeadSpec", "AttentionHeadSpec", "HeadSpec", "LinearHeadSpec", "PublishedHeadSpec"]
+__all__ = ["AnyHeadSpec", "AttentionHeadSpec", "HeadSpec", "LinearHeadSpec", "MlpHeadSpec"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -30,10 +30,10 @@ class LinearHeadSpec:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PublishedHeadSpec:
-    """Flatten, dense ReLU, dropout, sigmoid; RMSprop; the last epoch."""
+class MlpHeadSpec:
+    """Dense, ReLU, dropout, dense, sigmoid (Hon and Khan 2017); RMSprop, last epoch kept."""
 
-    kind: Literal["published"] = "published"
+    kind: Literal["mlp"] = "mlp"
     hidden: int = Field(default=256, ge=1)
     dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -56,6 +56,6 @@ class AttentionHeadSpec:
     """Weigh labels inversely to their frequency among the training patients."""
 
 
-AnyHeadSpec = LinearHeadSpec | PublishedHeadSpec | AttentionHeadSpec
+AnyHeadSpec = LinearHeadSpec | MlpHeadSpec | AttentionHeadSpec
 #: The same for readers of configurations: `kind` says which.
 HeadSpec = Annotated[AnyHeadSpec, Field(discriminator="kind")]

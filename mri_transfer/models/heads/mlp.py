@@ -1,4 +1,4 @@
-"""The published head of Hon and Khan (2017): its layers, and what is said of it."""
+"""The multilayer perceptron of Hon and Khan (2017): its layers, and its words in a report."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from mri_transfer.models.heads.entry import HeadCode, HeadEntry, HeadPart
-from mri_transfer.models.heads.settings import PublishedHeadSpec
+from mri_transfer.models.heads.settings import MlpHeadSpec
 
-__all__ = ["PUBLISHED"]
+__all__ = ["MLP"]
 
 
 def _code() -> HeadCode:
-    from mri_transfer.models.heads.published_fit import PublishedModule, fit_published
+    from mri_transfer.models.heads.mlp_fit import MlpModule, fit_mlp
 
-    return HeadCode(fit=fit_published, module=PublishedModule)
+    return HeadCode(fit=fit_mlp, module=MlpModule)
 
 
-def _parts(spec: PublishedHeadSpec, n_features: int) -> tuple[HeadPart, ...]:
+def _parts(spec: MlpHeadSpec, n_features: int) -> tuple[HeadPart, ...]:
     first = HeadPart(
         name="dense, ReLU",
         inputs=n_features,
@@ -32,23 +32,23 @@ def _parts(spec: PublishedHeadSpec, n_features: int) -> tuple[HeadPart, ...]:
 
 def _optimisation(head: Mapping[str, Any]) -> list[str]:
     return [
-        f"Published head (Hon and Khan 2017): dense layer of {head.get('hidden')} with ReLU, "
-        f"dropout {head.get('dropout')}, one sigmoid. Trained slice by slice with the label of the "
-        "patient.",
+        f"Multilayer perceptron (Hon and Khan 2017): dense layer of {head.get('hidden')} with "
+        f"ReLU, dropout {head.get('dropout')}, one sigmoid. Trained slice by slice with the label "
+        "of the patient.",
         f"Optimiser: RMSprop, learning rate {head.get('learning_rate')}, batches of "
         f"{head.get('batch_size')}, {head.get('epochs')} epochs, the last one kept; loss: binary "
         "cross-entropy; no augmentation.",
     ]
 
 
-PUBLISHED = HeadEntry(
-    spec=PublishedHeadSpec,
+MLP = HeadEntry(
+    spec=MlpHeadSpec,
     code=_code,
     aggregation="mean_probability",
     space={},
     parts=_parts,
     additive=False,
-    title="the published fully connected head",
+    title="a multilayer perceptron with one hidden layer",
     trained="the head alone. It starts from Glorot-uniform kernels and biases of zero, drawn from "
     "the run's seed",
     slices="scored one by one and joined",
