@@ -26,7 +26,7 @@ from __future__ import annotations
 from mri_transfer.cohorts.circular_covariates import refuse_circular
 from mri_transfer.evaluation.baselines import BaselineSpec, baseline_scores, default_baselines
 from mri_transfer.evaluation.caveats import find_caveats, standardised_mean_difference
-from mri_transfer.evaluation.comparison import Rival, compare_rival
+from mri_transfer.evaluation.comparison import BaselineResult, compare_baseline
 from mri_transfer.evaluation.document import Evaluation, EvaluationDocument
 from mri_transfer.evaluation.evaluate import evaluate
 from mri_transfer.evaluation.patient_level import patient_metrics
@@ -43,10 +43,10 @@ __all__ = [
     "EvaluationFacts",
     "EvaluationSpec",
     "Evidence",
-    "Rival",
+    "BaselineResult",
     "ScoreArrays",
     "baseline_scores",
-    "compare_rival",
+    "compare_baseline",
     "compare_runs",
     "default_baselines",
     "evaluate",

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mri_transfer.evaluation.document import EvaluationDocument
 from mri_transfer.evaluation.notices import study_notices
-from mri_transfer.evaluation.results import BaselineResult, Caveat
+from mri_transfer.evaluation.results import BaselineComparison, Caveat
 from mri_transfer.metrics.intervals import Estimate
 
 __all__ = ["find_caveats", "standardised_mean_difference"]
@@ -265,7 +265,7 @@ def _image_baseline(document: EvaluationDocument) -> tuple[str, str] | None:
     )
 
 
-def _computed(document: EvaluationDocument, *, kind: str) -> dict[str, BaselineResult]:
+def _computed(document: EvaluationDocument, *, kind: str) -> dict[str, BaselineComparison]:
     """Return the baselines of a kind that have an AUC."""
     return {
         name: entry

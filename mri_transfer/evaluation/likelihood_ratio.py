@@ -13,8 +13,8 @@ import pandas as pd
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.baselines import covariate_design, covariate_encoder
 from mri_transfer.evaluation.results import LikelihoodRatioTest
-from mri_transfer.metrics.discrimination import check_labels
 from mri_transfer.metrics.intervals import Estimate, normal_quantile, undefined
+from mri_transfer.metrics.scored import check_labels
 
 __all__ = ["covariate_matrix", "likelihood_ratio_test"]
 

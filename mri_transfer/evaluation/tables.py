@@ -8,6 +8,7 @@ those of the cohort.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.errors import EvaluationError, PredictionError
+from mri_transfer.metrics.scored import ScoredPatients
 from mri_transfer.metrics.task import Task
 
 __all__ = ["ScoreArrays", "check_patients", "score_arrays"]
@@ -58,6 +60,16 @@ class ScoreArrays:
     def n(self) -> int:
         """Number of patients."""
         return len(self.patient_ids)
+
+    @functools.cached_property
+    def scored(self) -> ScoredPatients:
+        """Labels and scores as the metrics take them, checked once."""
+        return ScoredPatients.of(self.positive, self.scores)
+
+    @functools.cached_property
+    def called(self) -> ScoredPatients:
+        """The same patients with calls, 0 or 1, in place of scores."""
+        return self.scored.rescored(self.predicted)
 
 
 def score_arrays(

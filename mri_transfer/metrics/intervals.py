@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -24,11 +24,13 @@ __all__ = [
     "EXACT",
     "Estimate",
     "exact_proportion",
+    "mean_of_independent",
     "normal_quantile",
     "patient_bootstrap",
     "resample_patients",
     "square_and_add",
     "undefined",
+    "without_interval",
 ]
 
 #: How the interval of a proportion was made: of whole counts, and of means over repeats.
@@ -123,9 +125,14 @@ class Estimate:
         return entry
 
 
-def undefined(reason: str, *, n: float, method: str) -> Estimate:
+def undefined(reason: str, *, n: float, method: str = "none") -> Estimate:
     """Return an estimate without a value."""
-    return Estimate(value=None, ci_low=None, ci_high=None, n=n, method=method, reason=reason)
+    return without_interval(None, reason, n=n, method=method)
+
+
+def without_interval(value: float | None, reason: str, *, n: float, method: str) -> Estimate:
+    """Return an estimate whose interval is missing, and why."""
+    return Estimate(value=value, ci_low=None, ci_high=None, n=n, method=method, reason=reason)
 
 
 def normal_quantile(confidence: float) -> float:
@@ -207,19 +214,38 @@ def square_and_add(first: Estimate, second: Estimate) -> Estimate:
     averaged = AVERAGED in (first.method, second.method)
     method = f"square-and-add of two {'conservative' if averaged else 'exact'} intervals"
     n = first.n + second.n
-    parts = (first.value, first.ci_low, first.ci_high)
-    others = (second.value, second.ci_low, second.ci_high)
-    if None in parts or None in others:
-        return undefined(str(first.reason or second.reason), n=n, method=method)
-    a, a_low, a_high = (float(part) for part in parts if part is not None)
-    b, b_low, b_high = (float(part) for part in others if part is not None)
-    value = (a + b) / 2.0
+    return mean_of_independent((first, second), n=n, method=method)
+
+
+def mean_of_independent(proportions: Sequence[Estimate], *, n: float, method: str) -> Estimate:
+    """Estimate the mean of any number of independent proportions, as `square_and_add` does.
+
+    Parameters
+    ----------
+    proportions : sequence of Estimate
+        Each measured on patients of its own.
+    n : float
+        Patients behind the mean.
+    method : str
+
+    Returns
+    -------
+    Estimate
+        Undefined, with the reason of the first undefined proportion, if one is.
+    """
+    known = [
+        (part.value, *part.interval)
+        for part in proportions
+        if part.value is not None and part.interval is not None
+    ]
+    if len(known) < len(proportions):
+        reason = next(str(part.reason) for part in proportions if part.reason is not None)
+        return undefined(reason, n=n, method=method)
+    value = float(np.mean([middle for middle, _, _ in known]))
+    down = math.hypot(*(middle - low for middle, low, _ in known)) / len(known)
+    up = math.hypot(*(high - middle for middle, _, high in known)) / len(known)
     return Estimate(
-        value=value,
-        ci_low=max(0.0, value - math.hypot(a - a_low, b - b_low) / 2.0),
-        ci_high=min(1.0, value + math.hypot(a_high - a, b_high - b) / 2.0),
-        n=n,
-        method=method,
+        value=value, ci_low=max(0.0, value - down), ci_high=min(1.0, value + up), n=n, method=method
     )
 
 

@@ -12,12 +12,12 @@ from mri_transfer.evaluation import (
     EvaluationSpec,
     Evidence,
     baseline_scores,
-    compare_rival,
+    compare_baseline,
     default_baselines,
     refuse_circular,
     score_arrays,
 )
-from mri_transfer.evaluation.comparison import find_rivals
+from mri_transfer.evaluation.comparison import find_baselines
 from mri_transfer.evaluation.settings import CohortTables
 from mri_transfer.metrics.discrimination import auc, youden_threshold
 from mri_transfer.metrics.task import Task
@@ -211,11 +211,11 @@ def test_a_covariate_that_nobody_has_makes_the_baseline_not_computable(cohort):
     tables = CohortTables(
         patients=patients, folds=cohort.folds, task=Task(positive="AD", negative="CN")
     )
-    rivals = find_rivals(tables, spec=EvaluationSpec(), evidence=Evidence(), seed=0)
-    assert [rival.name for rival in rivals] == ["majority", "age", "sex", "age + sex"]
-    assert [rival.table is None for rival in rivals] == [False, True, False, True]
-    entry = plain(compare_rival(
-        rivals[1], arrays, n_samples=100,
+    baselines = find_baselines(tables, spec=EvaluationSpec(), evidence=Evidence(), seed=0)
+    assert [baseline.name for baseline in baselines] == ["majority", "age", "sex", "age + sex"]
+    assert [baseline.table is None for baseline in baselines] == [False, True, False, True]
+    entry = plain(compare_baseline(
+        baselines[1], arrays, n_samples=100,
         rng=lambda name: np.random.default_rng(0),
     ))  # fmt: skip
     assert entry["auc"]["value"] is None

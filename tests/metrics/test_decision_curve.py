@@ -75,11 +75,11 @@ def test_values_by_a_slow_loop_and_means_over_repeats():
     for i, t in enumerate(grid):
         model = np.mean([net_benefit(labels, row, t) for row in scores])
         everybody = net_benefit(labels, np.ones(len(labels)), t)
-        rival = net_benefit(labels, other, t)
+        baseline = net_benefit(labels, other, t)
         assert found["model"][i]["value"] == pytest.approx(model)
         assert found["gain"][i]["value"] == pytest.approx(model - max(everybody, 0))
-        assert found["others"]["other"]["net_benefit"][i] == pytest.approx(rival)
-        assert found["others"]["other"]["difference"][i]["value"] == pytest.approx(model - rival)
+        assert found["others"]["other"]["net_benefit"][i] == pytest.approx(baseline)
+        assert found["others"]["other"]["difference"][i]["value"] == pytest.approx(model - baseline)
 
 
 def test_what_is_resampled_equals_dcurves_exactly(monkeypatch):

@@ -18,8 +18,8 @@ from statsmodels.stats.proportion import proportion_confint
 
 from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.delong import delong_auc
-from mri_transfer.metrics.intervals import exact_proportion, resample_patients, square_and_add
-from mri_transfer.metrics.multiclass import _mean_proportion, multiclass_metrics
+from mri_transfer.metrics.intervals import resample_patients
+from mri_transfer.metrics.multiclass import multiclass_metrics
 from tests.plain import plain
 
 CLASSES = ("CN", "MCI", "AD")
@@ -174,13 +174,6 @@ def test_a_perfect_prediction_keeps_honest_intervals_where_there_are_any():
     )
     assert found["one_vs_rest"]["AD"]["auc"]["ci_low"] < 1.0
     assert found["macro"]["log_loss"]["value"] == pytest.approx(1e-6, rel=1e-3)
-
-
-def test_two_proportions_are_joined_as_by_square_and_add():
-    parts = [exact_proportion(17, 20), exact_proportion(9, 15)]
-    found, expected = _mean_proportion(parts, 35), square_and_add(*parts)
-    for name in ("value", "ci_low", "ci_high"):
-        assert getattr(found, name) == pytest.approx(getattr(expected, name))
 
 
 @pytest.mark.parametrize("missing", [0, 1])

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mri_transfer.evaluation.comparison import Rival, find_rivals
-from mri_transfer.evaluation.image_value import image_value
+from mri_transfer.evaluation.comparison import BaselineResult, find_baselines
+from mri_transfer.evaluation.incremental_value import incremental_value
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
 from mri_transfer.evaluation.tables import score_arrays
 from mri_transfer.metrics.task import Task
@@ -29,7 +29,7 @@ def _inner(cohort) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["repeat", "fold", "patient_id", "score"])
 
 
-def _value(cohort, *, inner: pd.DataFrame | None = None, rivals=None, **settings) -> dict:
+def _value(cohort, *, inner: pd.DataFrame | None = None, baselines=None, **settings) -> dict:
     spec = dataclasses.replace(SPEC, **settings)
     tables = CohortTables(
         patients=cohort.patients, folds=cohort.folds, task=Task(positive="AD", negative="CN")
@@ -41,12 +41,12 @@ def _value(cohort, *, inner: pd.DataFrame | None = None, rivals=None, **settings
         task=Task(positive="AD", negative="CN"),
     )
     evidence = Evidence(inner_scores=_inner(cohort) if inner is None else inner)
-    if rivals is None:
-        rivals = find_rivals(tables, spec=spec, evidence=evidence, seed=0)
+    if baselines is None:
+        baselines = find_baselines(tables, spec=spec, evidence=evidence, seed=0)
     return plain(
-        image_value(
+        incremental_value(
             arrays,
-            rivals,
+            baselines,
             tables,
             spec=spec,
             evidence=evidence,
@@ -105,12 +105,12 @@ def test_without_inner_scores_there_is_a_reason_and_still_the_likelihood_ratio(c
     assert "likelihood_ratio_test" in entry
 
 
-def test_rivals_without_scores_and_rivals_from_images_are_not_joined(cohort) -> None:
-    rivals = [
-        Rival(name="age", kind="covariates", covariates=("age",), reason="nobody has it"),
-        Rival(name="outline", kind="image", table=cohort.patient_scores),
+def test_baselines_without_scores_and_baselines_from_images_are_not_joined(cohort) -> None:
+    baselines = [
+        BaselineResult(name="age", kind="covariates", covariates=("age",), reason="nobody has it"),
+        BaselineResult(name="outline", kind="image", table=cohort.patient_scores),
     ]
-    assert _value(cohort, rivals=rivals) == {}
+    assert _value(cohort, baselines=baselines) == {}
 
 
 @pytest.mark.slow
