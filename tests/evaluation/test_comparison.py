@@ -20,7 +20,6 @@ from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evide
 from mri_transfer.evaluation.tables import ScoreArrays, score_arrays
 from mri_transfer.metrics.discrimination import auc
 from mri_transfer.metrics.task import Task
-from tests.plain import plain
 
 SPEC = EvaluationSpec(bootstrap_samples=100, baseline_inner_folds=2)
 
@@ -41,13 +40,11 @@ def _arrays(cohort) -> ScoreArrays:
 
 
 def _compared(baseline: BaselineResult, cohort) -> dict:
-    return plain(
-        compare_baseline(
-            baseline,
-            _arrays(cohort),
-            n_samples=100,
-            rng=lambda _name: np.random.default_rng(0),
-        )
+    return compare_baseline(
+        baseline,
+        _arrays(cohort),
+        n_samples=100,
+        rng=lambda _name: np.random.default_rng(0),
     )
 
 
@@ -111,21 +108,23 @@ def test_a_covariate_that_nobody_has_gives_a_reason_instead_of_figures(cohort) -
     assert "missing for every patient" in baseline.reason
     entry = _compared(baseline, cohort)
     for name in ("auc", "balanced_accuracy", "auc_difference", "auc_difference_bootstrap"):
-        assert entry[name]["value"] is None
-        assert "missing for every patient" in entry[name]["reason"]
-    assert entry["mcnemar"] is None
+        assert getattr(entry, name).value is None
+        assert "missing for every patient" in getattr(entry, name).reason
+    assert entry.mcnemar is None
 
 
 def test_a_baseline_that_is_the_model_differs_by_nothing(cohort) -> None:
-    entry = _compared(BaselineResult(name="itself", kind="image", table=cohort.patient_scores), cohort)
+    entry = _compared(
+        BaselineResult(name="itself", kind="image", table=cohort.patient_scores), cohort
+    )
     arrays = _arrays(cohort)
-    assert entry["auc"]["value"] == pytest.approx(
+    assert entry.auc.value == pytest.approx(
         np.mean([auc(arrays.positive, row) for row in arrays.scores])
     )
-    assert entry["auc_difference"]["value"] == 0
-    assert entry["auc_difference_bootstrap"]["value"] == 0
-    assert entry["auc_difference_folds"]["value"] == 0
-    assert entry["mcnemar"]["accuracy"]["p_mid"] == 1
+    assert entry.auc_difference.value == 0
+    assert entry.auc_difference_bootstrap.value == 0
+    assert entry.auc_difference_folds.value == 0
+    assert entry.mcnemar.accuracy.p_mid == 1
 
 
 def test_a_baseline_below_guessing_is_shown_and_not_tested(cohort) -> None:
@@ -134,15 +133,15 @@ def test_a_baseline_below_guessing_is_shown_and_not_tested(cohort) -> None:
     turned = dataclasses.replace(baselines["age"], table=table.assign(score=1 - table["score"]))
     better, worse = sorted(
         (_compared(one, cohort) for one in (baselines["age"], turned)),
-        key=lambda entry: -entry["auc"]["value"],
+        key=lambda entry: -entry.auc.value,
     )
-    assert better["auc"]["value"] > 0.5 > worse["auc"]["value"]
-    assert better["auc_difference"]["p"] is not None
+    assert better.auc.value > 0.5 > worse.auc.value
+    assert better.auc_difference.p is not None
     for name in ("auc_difference", "auc_difference_bootstrap", "auc_difference_folds"):
-        assert worse[name]["value"] is None
-        assert "worse than guessing" in worse[name]["reason"]
-    assert worse["auc_difference"]["p"] is worse["auc_difference_folds"]["p"] is None
-    assert worse["mcnemar"] is None
+        assert getattr(worse, name).value is None
+        assert "worse than guessing" in getattr(worse, name).reason
+    assert worse.auc_difference.p is worse.auc_difference_folds.p is None
+    assert worse.mcnemar is None
 
 
 def test_a_baselines_rows_may_come_in_any_order(cohort) -> None:
@@ -161,13 +160,13 @@ def test_the_difference_is_the_models_auc_minus_the_baselines(cohort_factory) ->
     cohort = cohort_factory(effect=2.5)
     coin = cohort.patient_scores.assign(score=0.5, predicted="CN")
     entry = _compared(BaselineResult(name="coin", kind="image", table=coin), cohort)
-    assert entry["auc"]["value"] == 0.5
+    assert entry.auc.value == 0.5
     arrays = _arrays(cohort)
     ahead = np.mean([auc(arrays.positive, row) for row in arrays.scores]) - 0.5
     for name in ("auc_difference", "auc_difference_bootstrap"):
-        assert entry[name]["value"] == pytest.approx(ahead)
-        assert entry[name]["ci_low"] > 0.2
-    assert entry["mcnemar"]["sensitivity"]["second_only"] == 0
+        assert getattr(entry, name).value == pytest.approx(ahead)
+        assert getattr(entry, name).ci_low > 0.2
+    assert entry.mcnemar.sensitivity.second_only == 0
 
 
 def _by_hand(positive: list[int], fold: list[int], scores: list[float]) -> ScoreArrays:
@@ -186,22 +185,24 @@ def _by_hand(positive: list[int], fold: list[int], scores: list[float]) -> Score
 def test_folds_are_compared_one_by_one_and_those_of_one_label_left_out() -> None:
     """Fold 0: 1 - 0.5; fold 1: 0.5 - 0.5; fold 2 holds one label. Corrected error by hand."""
     arrays = _by_hand([1, 0, 1, 1, 0, 1], [0, 0, 1, 1, 1, 2], [0.9, 0.1, 0.2, 0.9, 0.8, 0.5])
-    found = plain(fold_difference(arrays, np.full((1, 6), 0.5), confidence=0.95))
-    assert found["value"] == pytest.approx(0.25)
-    assert found["n"] == 2
+    found = fold_difference(arrays, np.full((1, 6), 0.5), confidence=0.95)
+    assert found.value == pytest.approx(0.25)
+    assert found.n == 2
     error = np.sqrt(0.125 * (1 / 2 + 2.5 / 3.5))
-    assert found["ci_high"] == pytest.approx(0.25 + 12.706205 * error, rel=1e-6)
+    assert found.ci_high == pytest.approx(0.25 + 12.706205 * error, rel=1e-6)
 
 
 def test_no_fold_of_both_labels_is_said() -> None:
     arrays = _by_hand([1, 0], [0, 1], [0.9, 0.1])
-    found = plain(fold_difference(arrays, np.full((1, 2), 0.5), confidence=0.95))
-    assert found["value"] is None
-    assert "both labels" in found["reason"]
-    assert found["p"] is None
+    found = fold_difference(arrays, np.full((1, 2), 0.5), confidence=0.95)
+    assert found.value is None
+    assert "both labels" in found.reason
+    assert found.p is None
 
 
 def test_a_baseline_of_other_patients_cannot_be_compared(cohort) -> None:
     fewer = cohort.patient_scores[cohort.patient_scores["patient_id"] != "p000"]
     with pytest.raises(KeyError, match="p000"):
-        BaselineResult(name="fewer", kind="image", table=pd.DataFrame(fewer)).arrays(_arrays(cohort))
+        BaselineResult(name="fewer", kind="image", table=pd.DataFrame(fewer)).arrays(
+            _arrays(cohort)
+        )

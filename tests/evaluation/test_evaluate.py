@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from mri_transfer.errors import ConfigurationError, EvaluationError, RunFolderError
+from mri_transfer.errors import ConfigurationError, RunFolderError
 from mri_transfer.evaluation import (
     EvaluationDocument,
     EvaluationFacts,
@@ -287,7 +287,9 @@ def test_a_missing_sex_of_patients_of_one_label_leaves_the_likelihood_ratio(coho
     patients = cohort.patients.copy()
     patients.loc[["p000", "p002", "p004"], "sex"] = ""
     spec = EvaluationSpec(bootstrap_samples=100, baseline_inner_folds=3)
-    entry = run(cohort, patients=patients, spec=spec).document.plain()["incremental_value"]["age + sex"]
+    entry = run(cohort, patients=patients, spec=spec).document.plain()["incremental_value"][
+        "age + sex"
+    ]
     assert entry["likelihood_ratio_test"]["chi2"] > 0
     assert "reason" not in entry["likelihood_ratio_test"]
 

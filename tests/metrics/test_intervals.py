@@ -10,6 +10,7 @@ from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.intervals import (
     Estimate,
     exact_proportion,
+    mean_of_independent,
     patient_bootstrap,
     resample_patients,
     square_and_add,

@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from mri_transfer.evaluation.audit import likeness, run_audit
+from mri_transfer.evaluation.audit.document import CheckResult
 from mri_transfer.evaluation.audit.duplicates import (
     Duplicate,
     DuplicateSpec,
@@ -27,7 +28,6 @@ from mri_transfer.scans.preparation.fingerprint import (
 )
 from mri_transfer.scans.volumes import Volume
 from tests.documents import audit_parts
-from tests.plain import plain
 
 _N_VALUES = fingerprint(
     Volume(voxels=np.zeros((2, 2, 2), np.float32), affine=np.eye(4), scan_id="none"),
@@ -168,13 +168,13 @@ def test_two_people_under_one_id_fail_a_check_of_the_audit() -> None:
     alike = [_scan(name, "q", fingerprint=_print_of(_pattern(2))) for name in "cd"]
     two_people, one_person = (pair.as_dict() for pair in find_duplicates([*unlike, *alike]))
 
-    def failed(*pairs: object) -> dict[str, dict[str, object]]:
+    def failed(*pairs: object) -> dict[str, CheckResult]:
         audit = run_audit(**{**parts, "duplicates": pairs})
-        return {check.check: plain(check) for check in audit.failed}
+        return {check.check: check for check in audit.failed}
 
     check = failed(two_people, one_person)["one_name_one_person"]
-    assert check["n_found"] == 1
-    assert [(one["patient_a"], one["scan_a"], one["scan_b"]) for one in check["found"]] == [
+    assert check.n_found == 1
+    assert [(one["patient_a"], one["scan_a"], one["scan_b"]) for one in check.found] == [
         ("p", "a", "b")
     ]
     assert "one_name_one_person" not in failed(one_person)
