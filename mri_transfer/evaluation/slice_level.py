@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.errors import PredictionError
-from mri_transfer.evaluation.tables import ScoreArrays
+from mri_transfer.evaluation.tables import ScoreArrays, demand_columns
 from mri_transfer.metrics.discrimination import patient_weights
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, undefined
 
@@ -138,13 +138,7 @@ def _mean_ratio(
 
 
 def _check(table: pd.DataFrame, arrays: ScoreArrays) -> None:
-    absent = [name for name in _COLUMNS if name not in table.columns]
-    if absent:
-        raise PredictionError(
-            "not a table of slice scores",
-            found=f"no column {', '.join(absent)}",
-            expected=", ".join(_COLUMNS),
-        )
+    demand_columns(table, _COLUMNS, "slice scores")
     if table.duplicated(["repeat", "scan_id", "slice"]).any():
         raise PredictionError("a slice is scored twice in one repeat")
     score = table["score"].to_numpy(dtype=np.float64)

@@ -23,6 +23,7 @@ __all__ = [
     "ESTIMATE",
     "EXACT",
     "Estimate",
+    "bootstrap_mean",
     "exact_proportion",
     "mean_of_independent",
     "normal_quantile",
@@ -332,6 +333,40 @@ def patient_bootstrap(
         (None, None) if reason else (float(q) for q in np.quantile(kept, [tail, 1.0 - tail]))
     )
     return Estimate(value=value, ci_low=low, ci_high=high, n=units, method=method, reason=reason)
+
+
+def bootstrap_mean(
+    values: npt.ArrayLike,
+    labels: npt.ArrayLike | None = None,
+    *,
+    n_samples: int,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+) -> Estimate:
+    """Estimate a mean over patients with a percentile interval over resampled patients.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (n,)
+        One a patient.
+    labels : array_like, shape (n,), optional
+        Resampling keeps the number of each; without them it draws from all patients alike.
+    n_samples, rng, confidence
+        As in `patient_bootstrap`.
+    """
+    of_patient = np.asarray(values, dtype=np.float64)
+
+    def means(indices: IntArray) -> FloatArray:
+        return np.asarray(of_patient[indices].mean(axis=1), dtype=np.float64)
+
+    return patient_bootstrap(
+        means,
+        np.zeros(len(of_patient)) if labels is None else labels,
+        n_samples=n_samples,
+        rng=rng,
+        confidence=confidence,
+        batched=True,
+    )
 
 
 def _row_by_row(statistic: Callable[[IntArray], Any]) -> Callable[[IntArray], FloatArray]:

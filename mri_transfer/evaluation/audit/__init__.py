@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from mri_transfer.evaluation.audit.audit import AuditSpec, run_audit
 from mri_transfer.evaluation.audit.blinding import blinded_refit
-from mri_transfer.evaluation.audit.document import AuditDocument
+from mri_transfer.evaluation.audit.document import AuditDocument, DuplicatePair
 from mri_transfer.evaluation.audit.duplicates import (
     UNLIKE,
-    Duplicate,
     DuplicateSpec,
     ScanIdentity,
     find_duplicates,
 )
 from mri_transfer.evaluation.audit.identity import IdentitySpec, identity_probe
-from mri_transfer.evaluation.audit.leakage import StressTest, stress_test
+from mri_transfer.evaluation.audit.leakage import stress_test
 from mri_transfer.evaluation.audit.learning_curve import LearningCurveSpec, learning_curve
 from mri_transfer.evaluation.audit.preprocessing import check_preprocessing
 from mri_transfer.evaluation.audit.provenance import check_provenance
@@ -41,10 +40,9 @@ __all__ = [
     "similar_scans",
     "AuditDocument",
     "AuditSpec",
-    "Duplicate",
+    "DuplicatePair",
     "DuplicateSpec",
     "ScanIdentity",
-    "StressTest",
     "find_duplicates",
     "run_audit",
     "stress_test",

@@ -79,12 +79,12 @@ class HeldOut:
 
     def complete(self, tables: Tables) -> IntArray:
         """Return the patients of whom no scan is missing."""
-        found = _scans_by_patient(next(iter(tables.values())))
+        scans_of = _scans_by_patient(next(iter(tables.values())))
         return np.array(
             [
                 i
                 for i, name in enumerate(self.folds.patient_ids)
-                if found.get(name) == self._scans_of[name]
+                if scans_of.get(name) == self._scans_of[name]
             ],
             dtype=np.int64,
         )
@@ -116,11 +116,11 @@ class HeldOut:
         called = np.zeros(score.shape, dtype=np.bool_)
         for part in parts:
             output = part.output if kept is None else _without_lost(part.output, kept[part.scans])
-            found = part.model.patients(output, part.owners)
-            values = np.array(list(found.values()))
-            place = self.row_of[part.model.repeat], [column[name] for name in found]
-            score[place] = values
-            called[place] = values >= part.model.threshold
+            by_patient = part.model.patients(output, part.owners)
+            values = np.array(list(by_patient.values()))
+            cells = self.row_of[part.model.repeat], [column[name] for name in by_patient]
+            score[cells] = values
+            called[cells] = values >= part.model.threshold
         if np.isnan(score).any():
             raise EvaluationError(
                 "a patient was held out by no head",

@@ -74,7 +74,7 @@ def probe_levels(
     n_folds, seed : int
         Stratified folds.
     rng : numpy.random.Generator, optional
-        Deals the features anew between the patients of a group first: a draw of no relation.
+        Permutes the features between the patients of a group first: a draw of no relation.
 
     Returns
     -------
