@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import tracemalloc
 
 import numpy as np
@@ -12,9 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from mri_transfer.evaluation.audit import likeness, run_audit
-from mri_transfer.evaluation.audit.document import CheckResult
+from mri_transfer.evaluation.audit.document import CheckResult, DuplicatePair
 from mri_transfer.evaluation.audit.duplicates import (
-    Duplicate,
     DuplicateSpec,
     ScanIdentity,
     find_duplicates,
@@ -61,7 +58,7 @@ def _scan(name: str, patient: str | None = None, **known: object) -> ScanIdentit
     return ScanIdentity(scan_id=name, patient_id=patient or name, **known)  # type: ignore[arg-type]
 
 
-def _kinds(found: list[Duplicate]) -> dict[tuple[str, str], str]:
+def _kinds(found: list[DuplicatePair]) -> dict[tuple[str, str], str]:
     return {(pair.scan_a, pair.scan_b): pair.kind for pair in found}
 
 
@@ -166,7 +163,7 @@ def test_two_people_under_one_id_fail_a_check_of_the_audit() -> None:
     parts = audit_parts()
     unlike = [_scan(name, "p", fingerprint=_print_of(_pattern(i))) for i, name in enumerate("ab")]
     alike = [_scan(name, "q", fingerprint=_print_of(_pattern(2))) for name in "cd"]
-    two_people, one_person = (pair.as_dict() for pair in find_duplicates([*unlike, *alike]))
+    two_people, one_person = find_duplicates([*unlike, *alike])
 
     def failed(*pairs: object) -> dict[str, CheckResult]:
         audit = run_audit(**{**parts, "duplicates": pairs})
@@ -267,14 +264,6 @@ def test_pairs_across_patients_come_first_then_the_plainest_then_the_most_alike(
         ("s2", "q"),
         ("s1", "s2"),
     ]
-
-
-def test_a_pair_can_be_written_as_json() -> None:
-    (pair,) = find_duplicates([_scan("s1", "p"), _scan("s2", "p")])
-    assert json.loads(json.dumps(pair.as_dict())) == {
-        **dataclasses.asdict(pair),
-        "across_patients": False,
-    }
 
 
 def test_memory_does_not_grow_with_the_square_of_the_cohort(
