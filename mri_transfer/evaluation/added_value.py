@@ -7,9 +7,9 @@ patients that the image's model did not see.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from mri_transfer.core.arrays import FloatArray
 from mri_transfer.errors import PredictionError
 from mri_transfer.evaluation.baselines import (
     BaselineSpec,
@@ -22,7 +22,6 @@ from mri_transfer.metrics.task import Task
 
 __all__ = ["joined_scores"]
 
-FloatArray = npt.NDArray[np.float64]
 
 #: The column that the image's logit takes beside the covariates.
 _IMAGE = "logit of the image's score"

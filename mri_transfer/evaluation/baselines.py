@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.cohorts.circular_covariates import is_circular, refuse_circular
+from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.core.specs import STRICT, suggestion
 from mri_transfer.errors import ConfigurationError, EvaluationError
 from mri_transfer.metrics.discrimination import youden_threshold
@@ -32,9 +32,6 @@ __all__ = [
     "default_baselines",
     "score_folds",
 ]
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from mri_transfer.core.arrays import BoolArray, FloatArray
 from mri_transfer.errors import EvaluationError, FoldError
 from mri_transfer.evaluation.baselines import BaselineSpec, baseline_scores, default_baselines
 from mri_transfer.evaluation.results import BaselineComparison
@@ -35,8 +35,6 @@ __all__ = [
     "why_no_bar",
 ]
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 MAJORITY = "majority"
 

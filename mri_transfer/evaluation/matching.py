@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray, TextArray
 from mri_transfer.evaluation.covariates import check_order
 from mri_transfer.evaluation.group_results import (
     AgeBalance,
@@ -33,10 +34,6 @@ from mri_transfer.metrics.intervals import Estimate, exact_proportion, patient_b
 
 __all__ = ["age_matched"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-TextArray = npt.NDArray[np.object_]
 
 #: Fewer pairs than this are not evaluated: the interval of an AUC would be about .4 wide.
 MIN_PAIRS = 10

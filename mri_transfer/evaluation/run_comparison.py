@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.comparison import fold_difference
 from mri_transfer.evaluation.comparison_document import (
@@ -28,9 +28,6 @@ from mri_transfer.metrics.named_rng import named_rng
 from mri_transfer.metrics.paired import bootstrap_difference, mcnemar
 
 __all__ = ["ComparedRun", "compare_runs"]
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,13 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.cohorts.circular_covariates import refuse_circular
+from mri_transfer.core.arrays import FloatArray
 from mri_transfer.core.specs import STRICT
 from mri_transfer.metrics.task import Task
 
@@ -111,4 +110,4 @@ class Evidence:
     image_baselines: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
     classes: tuple[str, ...] = ()
     class_labels: Sequence[str] = ()
-    class_scores: npt.NDArray[np.float64] | None = None
+    class_scores: FloatArray | None = None

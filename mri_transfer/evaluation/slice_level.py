@@ -11,9 +11,9 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.errors import PredictionError
 from mri_transfer.evaluation.tables import ScoreArrays, demand_columns
 from mri_transfer.metrics.discrimination import patient_weights
@@ -21,9 +21,6 @@ from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, undefine
 
 __all__ = ["slice_metrics"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 #: Slices are called positive from here on, as in the studies compared with.
 SLICE_THRESHOLD = 0.5

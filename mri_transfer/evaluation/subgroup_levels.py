@@ -12,10 +12,10 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
+from mri_transfer.core.arrays import BoolArray, FloatArray, TextArray
 from mri_transfer.evaluation.group_results import (
     SubgroupSize,
 )
@@ -30,9 +30,6 @@ __all__ = [
     "subgroup_size",
 ]
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-TextArray = npt.NDArray[np.object_]
 
 #: Ages in years at which a new band begins.
 AGE_BANDS = (60, 70, 80)

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.evaluation.covariates import check_order
 from mri_transfer.evaluation.group_results import (
     Subgroup,
@@ -35,9 +35,6 @@ from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, undefine
 from mri_transfer.metrics.operating_point import confusion, rates
 
 __all__ = ["subgroup_gaps", "subgroup_rows"]
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 def subgroup_rows(

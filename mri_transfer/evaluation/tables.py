@@ -12,18 +12,15 @@ import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.errors import EvaluationError, MriTransferError, PredictionError
 from mri_transfer.metrics.scored import ScoredPatients
 from mri_transfer.metrics.task import Task
 
 __all__ = ["ScoreArrays", "check_patients", "demand_columns", "score_arrays"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 _PATIENT_COLUMNS = ("repeat", "fold", "patient_id", "label", "score", "predicted")
 

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.metrics.calibration import brier, patient_losses
 from mri_transfer.metrics.chance import allow_for_chance, range_by_chance
 from mri_transfer.metrics.discrimination import patient_weights
@@ -27,10 +27,6 @@ from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, resample
 from mri_transfer.metrics.scored import ScoredPatients, metric
 
 __all__ = ["brier_decomposition"]
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @metric

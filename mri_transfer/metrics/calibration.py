@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray
 from mri_transfer.metrics.intervals import Estimate, exact_proportion, without_interval
 from mri_transfer.metrics.results import CalibrationCurve
 from mri_transfer.metrics.scored import ScoredPatients, metric
@@ -20,7 +20,6 @@ __all__ = [
     "score_logits",
 ]
 
-FloatArray = npt.NDArray[np.float64]
 
 #: Scores are moved into [CLIP, 1 - CLIP] before the logit, which has no value at 0 and 1. A
 #: saturated score then counts as odds of a million to one: still as overconfident as it is.

@@ -18,8 +18,8 @@ import math
 import warnings
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray
 from mri_transfer.metrics.calibration import score_logits
 from mri_transfer.metrics.intervals import Estimate, undefined, without_interval
 from mri_transfer.metrics.scored import ScoredPatients, metric
@@ -27,7 +27,6 @@ from mri_transfer.metrics.t_intervals import t_quantile
 
 __all__ = ["calibration_intercept", "calibration_slope"]
 
-FloatArray = npt.NDArray[np.float64]
 
 _METHOD = "logistic model, jackknife of patients, Student's t"
 

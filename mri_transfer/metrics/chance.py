@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray
 from mri_transfer.metrics.intervals import Estimate, without_interval
 
 __all__ = ["CONSTANT", "allow_for_chance", "range_by_chance"]
 
-FloatArray = npt.NDArray[np.float64]
 
 #: Why there is no interval where resampling changes nothing.
 CONSTANT = "every resample of patients gives the same value"

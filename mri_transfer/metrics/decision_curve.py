@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
 from mri_transfer.metrics.results import DecisionCurve, OtherCurve
@@ -22,9 +23,6 @@ from mri_transfer.metrics.scored import ScoredPatients, metric
 
 __all__ = ["decision_curve"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 #: Thresholds at which a decision curve is given unless others are asked for.
 THRESHOLDS: tuple[float, ...] = tuple(round(0.05 * step, 2) for step in range(1, 20))

@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray
 from mri_transfer.metrics.discrimination import delong_placements
 from mri_transfer.metrics.estimates import DifferenceWithP, untested_difference
 from mri_transfer.metrics.intervals import (
@@ -26,7 +26,6 @@ from mri_transfer.metrics.t_intervals import logit_ends, t_quantile, welch_degre
 
 __all__ = ["delong_auc", "delong_difference"]
 
-FloatArray = npt.NDArray[np.float64]
 
 _AUC, _DIFFERENCE = "DeLong, logit", "paired DeLong"
 _TOO_FEW = "a variance needs two patients of each label"

@@ -13,6 +13,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
 from mri_transfer.metrics.scored import ScoredPatients, metric
 
@@ -29,10 +30,6 @@ __all__ = [
     "roc_curve",
     "youden_threshold",
 ]
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @metric

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.core.documents import Amount, OptionalText
 from mri_transfer.errors import EvaluationError
 
@@ -38,8 +39,6 @@ __all__ = [
 EXACT = "Clopper-Pearson exact"
 AVERAGED = "beta quantiles at the mean of the repeats, conservative"
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: A resample on which the statistic is undefined is left out; beyond this share no interval is
 #: given, because the rest would no longer be a random sample.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.calibration import CLIP
 from mri_transfer.metrics.delong import delong_auc
@@ -30,8 +31,6 @@ from mri_transfer.metrics.results import ClassFigures, MacroFigures, OneVsRest
 
 __all__ = ["multiclass_metrics"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 Rng = Callable[[str], np.random.Generator]
 
 #: Probabilities that went through a file may miss 1 by this much.
@@ -216,7 +215,7 @@ def _one_class(data: _Data, counts: FloatArray, number: int, confidence: float) 
 
 
 #: Patients above and patients below, as masks, and the column that should tell them apart.
-_Pair = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], int]
+_Pair = tuple[BoolArray, BoolArray, int]
 
 
 def _rest_pairs(data: _Data) -> list[_Pair]:

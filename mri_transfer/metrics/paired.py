@@ -11,6 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.discrimination import bootstrap_pairs, patient_kernel
 from mri_transfer.metrics.estimates import FoldDifference, untested_fold_difference
@@ -20,8 +21,6 @@ from mri_transfer.metrics.scored import ScoredPatients, metric
 
 __all__ = ["bootstrap_difference", "corrected_standard_error", "corrected_t", "mcnemar"]
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 _ONE_CALL = (
     "one call a patient: the majority over repeats, the first repeat where they tie; "

@@ -35,7 +35,6 @@ __all__ = [
     "precision_summary",
 ]
 
-FloatArray = npt.NDArray[np.float64]
 
 #: Beyond this many patients the answer is "not with any cohort".
 _MOST = 100_000_000

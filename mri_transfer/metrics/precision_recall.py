@@ -11,16 +11,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray, FloatArray
 from mri_transfer.metrics.intervals import Estimate, without_interval
 from mri_transfer.metrics.scored import ScoredPatients, metric
 from mri_transfer.metrics.t_intervals import t_quantile
 
 __all__ = ["average_precision", "average_precision_interval"]
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 _METHOD = "jackknife by label on the logit, bias removed, Student's t"
 

@@ -14,12 +14,10 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overloa
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray, FloatArray
 from mri_transfer.errors import EvaluationError
 
 __all__ = ["ScoredPatients", "check_labels", "metric"]
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

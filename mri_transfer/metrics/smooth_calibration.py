@@ -19,8 +19,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.metrics.calibration import score_logits
 from mri_transfer.metrics.chance import CONSTANT, allow_for_chance, range_by_chance
 from mri_transfer.metrics.discrimination import patient_weights
@@ -30,8 +30,6 @@ from mri_transfer.metrics.scored import ScoredPatients, metric
 
 __all__ = ["smooth_calibration"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: Quantiles of the logits at which the knots of the spline lie.
 _KNOTS = (0.1, 0.5, 0.9)

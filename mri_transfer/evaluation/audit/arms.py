@@ -8,14 +8,16 @@ harmonisation included.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
+from mri_transfer.core.arrays import BoolArray, IntArray
 from mri_transfer.core.results import ResultStore
 from mri_transfer.core.specs import digest, spec_dict
+from mri_transfer.evaluation.audit.document import ArmName
 from mri_transfer.evaluation.audit.outcomes import Outcome
 from mri_transfer.models.aggregation import join_slices
 from mri_transfer.models.heads import SliceOutput
@@ -35,8 +37,6 @@ __all__ = [
     "slice_split",
 ]
 
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 
 #: The wide layer of the published head is large.
@@ -54,9 +54,10 @@ class Arm:
     permuted: bool
 
     @property
-    def name(self) -> str:
+    def name(self) -> ArmName:
         """The name in `audit.json`."""
-        return f"{self.split}_split_{'permuted' if self.permuted else 'true'}_labels"
+        labels = "permuted" if self.permuted else "true"
+        return cast(ArmName, f"{self.split}_split_{labels}_labels")
 
 
 def slice_split(n_scans: int, n_slices: int, *, n_folds: int, seed: int) -> IntArray:

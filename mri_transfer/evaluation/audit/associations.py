@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray, IntArray, TextArray
 from mri_transfer.evaluation.audit.shortcut_results import (
     AgeAndLabel,
     LevelsAndLabel,
@@ -26,9 +26,6 @@ __all__ = [
     "score_by_level",
 ]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-TextArray = npt.NDArray[np.object_]
 
 #: Cramér's V or standardised difference from which a covariate goes with the label (.1 is the
 #: usual limit of a negligible difference between groups: Austin 2009, Stat Med 28:3083-3107),

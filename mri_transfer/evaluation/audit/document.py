@@ -15,6 +15,7 @@ from mri_transfer.metrics.intervals import Estimate
 
 __all__ = [
     "ArmFigures",
+    "ArmName",
     "Arms",
     "AuditDocument",
     "BetweenSessions",
@@ -53,15 +54,16 @@ class ArmFigures(Part):
     """Mean of sensitivity and specificity of the patients' calls."""
 
 
+ArmName: TypeAlias = Literal[
+    "patient_split_true_labels",
+    "session_split_true_labels",
+    "slice_split_true_labels",
+    "patient_split_permuted_labels",
+    "session_split_permuted_labels",
+    "slice_split_permuted_labels",
+]
 _Arm = Annotated[
-    Literal[
-        "patient_split_true_labels",
-        "session_split_true_labels",
-        "slice_split_true_labels",
-        "patient_split_permuted_labels",
-        "session_split_permuted_labels",
-        "slice_split_permuted_labels",
-    ],
+    ArmName,
     Field(
         description="How slices were split between training and test, and whether labels were "
         "permuted between patients."

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import get_args
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.core.arrays import BoolArray
 from mri_transfer.core.specs import STRICT
 from mri_transfer.evaluation.audit.document import DuplicateKind, DuplicatePair
 from mri_transfer.evaluation.audit.likeness import compare_blocks
@@ -132,16 +132,14 @@ def find_duplicates(
     return sorted(pairs, key=_rank)
 
 
-def _equal(
-    scans: Sequence[ScanIdentity], second: Sequence[ScanIdentity], name: str
-) -> npt.NDArray[np.bool_]:
+def _equal(scans: Sequence[ScanIdentity], second: Sequence[ScanIdentity], name: str) -> BoolArray:
     """Return which pairs agree in a field that both know, shape (n_scans, n_second)."""
     codes: dict[str | None, int] = {}
     rows, columns = (
         np.array([codes.setdefault(getattr(scan, name), len(codes)) for scan in side], dtype=int)
         for side in (scans, second)
     )
-    same: npt.NDArray[np.bool_] = rows[:, None] == columns[None, :]
+    same: BoolArray = rows[:, None] == columns[None, :]
     if None in codes:
         same &= (rows != codes[None])[:, None]
     return same

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import SliceOutput
@@ -16,9 +16,6 @@ from mri_transfer.training.folds import Folds
 
 __all__ = ["HeldOut", "HeldOutScores"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 Tables = Mapping[str, FeatureTable]
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.core.arrays import BoolArray, IntArray
 from mri_transfer.core.specs import STRICT
 from mri_transfer.evaluation.audit.document import BetweenSessions, Identity, IdentityAtGap
 from mri_transfer.metrics.intervals import Estimate, bootstrap_mean, undefined
@@ -26,7 +27,6 @@ __all__ = ["IdentitySpec", "identity_probe"]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: Slices that are compared with all others at once: 10 MB an array for 5,000 slices.
 _BLOCK = 512
@@ -138,9 +138,9 @@ class _Search:
     owner: IntArray
     rank: IntArray
     nearest: IntArray
-    comparable: npt.NDArray[np.bool_]
+    comparable: BoolArray
     session_rank: IntArray
-    in_other_session: npt.NDArray[np.bool_]
+    in_other_session: BoolArray
 
 
 def _slices_of(table: FeatureTable, names: list[str]) -> _Slices:
@@ -185,7 +185,7 @@ def _search(slices: _Slices, gaps_mm: tuple[float, ...]) -> _Search:
         nearest.append([part.argmin(axis=1) for part in least[:-1]])
         comparable.append([np.isfinite(value) for value in mine])
     rank: IntArray = np.concatenate(ranks, axis=1)
-    found: npt.NDArray[np.bool_] = np.concatenate(comparable, axis=1)
+    found: BoolArray = np.concatenate(comparable, axis=1)
     return _Search(
         owner=slices.owner,
         rank=rank[:-2],
@@ -217,7 +217,7 @@ class _Estimator:
         self.n_samples = n_samples
         self.seed = seed
 
-    def __call__(self, hits: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_]) -> Estimate:
+    def __call__(self, hits: BoolArray, counted: BoolArray) -> Estimate:
         """Return the mean over patients of the share of their counted slices that are hits."""
         n = np.bincount(self.owner[counted], minlength=len(self.codes))
         members = np.flatnonzero(n)
@@ -232,14 +232,12 @@ class _Estimator:
         )
 
 
-def _rates(
-    rank: IntArray, counted: npt.NDArray[np.bool_], estimate: _Estimator
-) -> dict[str, Estimate]:
+def _rates(rank: IntArray, counted: BoolArray, estimate: _Estimator) -> dict[str, Estimate]:
     return {f"top{k}": estimate(rank < k, counted) for k in _TOP}
 
 
-def _same(codes: IntArray, searched: _Search, row: int) -> npt.NDArray[np.bool_]:
-    same: npt.NDArray[np.bool_] = codes[searched.nearest[row]] == codes[searched.owner]
+def _same(codes: IntArray, searched: _Search, row: int) -> BoolArray:
+    same: BoolArray = codes[searched.nearest[row]] == codes[searched.owner]
     return same
 
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.core.results import ResultStore
 from mri_transfer.evaluation.audit.arms import Arm, ArmRunner, Split, all_arms
 from mri_transfer.evaluation.audit.document import (
     ArmFigures,
+    ArmName,
     PermutationTest,
     SeveralScans,
     StressTest,
@@ -32,8 +33,6 @@ from mri_transfer.training.folds import Folds, FoldSpec, derive_seed
 
 __all__ = ["ARMS", "SESSION_ARMS", "stress_test"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: The arms of every cohort: how the slices are split, and whether labels are permuted.
 ARMS = tuple(arm.name for arm in all_arms(sessions=False))
@@ -164,7 +163,7 @@ class _Tally:
         mean: FloatArray = self.sums[arm, metric] / len(self.values[arm, metric])
         return mean
 
-    def figures(self) -> dict[str, ArmFigures]:
+    def figures(self) -> dict[ArmName, ArmFigures]:
         return {
             arm.name: ArmFigures(**{name: self.figure(arm, name) for name in METRICS})
             for arm in self.arms
@@ -246,8 +245,8 @@ def _p_value(tally: _Tally, metric: str) -> PermutationTest:
     )
 
 
-def _sentence(arms: Mapping[str, ArmFigures], inflation: Estimate) -> str:
-    def accuracy(arm: str) -> float:
+def _sentence(arms: Mapping[ArmName, ArmFigures], inflation: Estimate) -> str:
+    def accuracy(arm: ArmName) -> float:
         share = arms[arm].slice_accuracy.value
         assert share is not None  # defined for any labels
         return 100 * share

@@ -12,10 +12,10 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.core.results import ResultStore
 from mri_transfer.core.specs import STRICT, digest, spec_dict
 from mri_transfer.errors import EvaluationError
@@ -29,8 +29,6 @@ from mri_transfer.training.folds import Folds, OuterFold, derive_seed
 
 __all__ = ["LearningCurveSpec", "learning_curve"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
 _VERSION = "learning-curve/1"

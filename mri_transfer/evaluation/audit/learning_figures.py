@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.evaluation.audit.learning_results import (
     Draws,
     FeatureCurve,
@@ -22,8 +22,6 @@ from mri_transfer.metrics.paired import bootstrap_difference
 
 __all__ = ["CurveFigures"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: The fitted curve is read at this many times the training patients there are.
 _EXTRAPOLATION = 2

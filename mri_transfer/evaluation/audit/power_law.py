@@ -8,14 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.evaluation.audit.learning_results import Extrapolation
 from mri_transfer.metrics.discrimination import patient_weights, resampled_auc
 from mri_transfer.metrics.intervals import patient_bootstrap, undefined
 
 __all__ = ["extrapolate", "fit_power_law", "power_law"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _METHOD = "a - b n^-c through the sizes, least squares; stratified patient bootstrap, percentile"
 #: Three parameters need more points than three.
@@ -112,6 +111,5 @@ def extrapolate(
         statistic, labels, n_samples=min(n_samples, _MAX_SAMPLES), rng=rng, confidence=confidence
     )
     figure = dataclasses.replace(estimate, method=_METHOD)
-    return Extrapolation(
-        **dataclasses.asdict(figure), at=at, **dict(zip("abc", fitted, strict=True))
-    )
+    a, b, c = fitted
+    return Extrapolation(**dataclasses.asdict(figure), at=at, a=a, b=b, c=c)

@@ -11,15 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray, IntArray, TextArray
 from mri_transfer.metrics.balancing import pair_wins, weighted_auc
 
 __all__ = ["Probe", "probe_age", "probe_levels"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-TextArray = npt.NDArray[np.object_]
 
 #: Scikit-learn's C on rows of about unit length: the middle of the linear head's penalties.
 _INVERSE_L2 = 30.0

@@ -259,9 +259,7 @@ def _no_content_on_both_sides(run: _Run) -> CheckResult:
     )
 
 
-def _predictions_held_out(
-    run: _Run, patients: pd.DataFrame, slices: pd.DataFrame
-) -> CheckResult:
+def _predictions_held_out(run: _Run, patients: pd.DataFrame, slices: pd.DataFrame) -> CheckResult:
     faults = []
     for name, table in (("patients", patients), ("slices", slices)):
         faults += [

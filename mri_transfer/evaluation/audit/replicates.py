@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray
 from mri_transfer.metrics.intervals import Estimate, undefined, without_interval
 from mri_transfer.metrics.t_intervals import t_quantile
 
 __all__ = ["permutation_mean", "resampled_figure"]
 
-FloatArray = npt.NDArray[np.float64]
 
 _ONE_LABEL = "not every replicate has both labels"
 _METHOD = "stratified patient bootstrap, percentile"

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from mri_transfer.core.arrays import FloatArray, TextArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.audit.agreement import (
     MeanSquares,
@@ -29,7 +29,6 @@ from mri_transfer.training.folds import Folds
 
 __all__ = ["retest", "scan_scores"]
 
-FloatArray = npt.NDArray[np.float64]
 
 _COLUMNS = ("patient_id", "scan_id", "repeat", "score", "predicted")
 #: Fewer patients leave nothing to estimate a spread from.
@@ -128,7 +127,7 @@ def retest(
     return Retest(n_patients=n, n_more=n_more, **figures)
 
 
-def _pairs(table: pd.DataFrame) -> tuple[FloatArray, npt.NDArray[np.object_], int]:
+def _pairs(table: pd.DataFrame) -> tuple[FloatArray, TextArray, int]:
     """Return scores and calls of the first two scans, shape (n_repeats, n, 2)."""
     demand_columns(table, _COLUMNS, "scans' scores", error=EvaluationError)
     scans = (

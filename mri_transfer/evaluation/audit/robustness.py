@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.evaluation.audit.document import RobustnessRow
 from mri_transfer.evaluation.audit.held_out import HeldOut, HeldOutScores
 from mri_transfer.metrics.discrimination import bootstrap_auc
@@ -30,9 +30,6 @@ from mri_transfer.training.folds import Folds
 
 __all__ = ["robustness_rows", "sample_patients"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 Tables = Mapping[str, FeatureTable]
 
 #: Slices lost here and there or side by side, their shares, and how often the loss is drawn.

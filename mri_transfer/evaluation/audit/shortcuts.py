@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray, TextArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.audit.associations import (
     age_association,
@@ -44,10 +45,6 @@ from mri_transfer.metrics.named_rng import named_rng
 
 __all__ = ["find_shortcuts"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-TextArray = npt.NDArray[np.object_]
 
 #: Covariates with levels; each is probed if the table has it.
 _CATEGORICAL = ("sex", "site", "scanner", "manufacturer", "field_strength")
@@ -83,7 +80,7 @@ class _Job:
         }
 
     @property
-    def splits(self) -> dict[str, int]:
+    def splits(self) -> dict[str, Any]:
         """How a probe splits patients; scikit-learn's seeds have 32 bits."""
         return {"n_folds": self.n_folds, "seed": self.seed % 2**32}
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.core.arrays import IntArray
 from mri_transfer.core.specs import STRICT
 from mri_transfer.evaluation.audit.document import Similarity, SimilarityRange, SimilarPair
 from mri_transfer.models.features import FeatureTable
@@ -25,7 +26,6 @@ __all__ = ["SimilaritySpec", "compare_scans", "similar_scans"]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: Scans that are compared at once: 128 stacks of 32 x 8192 take 270 MB in double precision.
 _BLOCK = 128

@@ -14,6 +14,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.caveats import ENOUGH_PER_LABEL
 from mri_transfer.evaluation.external.document import CohortSampleSize, OneLabel
@@ -200,7 +201,7 @@ def _criterion(
     )
 
 
-def _slope(logits: npt.NDArray[np.float64], n: int, confidence: float) -> Criterion:
+def _slope(logits: FloatArray, n: int, confidence: float) -> Criterion:
     target = _TARGETS["calibration_slope"]
     try:
         needed = patients_for_slope(logits, target, confidence=confidence)

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
+from mri_transfer.core.arrays import BoolArray, FloatArray
 from mri_transfer.evaluation.external.aggregate_document import (
     AggregateDocument,
     BareEstimate,
@@ -68,8 +68,6 @@ _HOW = (
     f"Counts from 1 to {SMALLEST - 1} are not told. Neighbouring groups are joined, and thresholds "
     "left out, until none is left that could be computed from others. Figures have three digits."
 )
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 def aggregate_document(
@@ -235,7 +233,7 @@ def _calls(tested: ExternalEvaluation, positive: BoolArray) -> Calls:
 
 
 def _at(
-    scores: npt.NDArray[np.float64],
+    scores: FloatArray,
     positive: BoolArray,
     cut: float,
     cuts: Mapping[bool, Sequence[float]],
@@ -260,7 +258,7 @@ def _at(
     )
 
 
-def _score_bands(values: npt.NDArray[np.float64], cuts: Sequence[float]) -> tuple[ScoreBand, ...]:
+def _score_bands(values: FloatArray, cuts: Sequence[float]) -> tuple[ScoreBand, ...]:
     ends = [0.0, *sorted(cuts), 1.0]
     begins = np.searchsorted(np.sort(values), ends[1:-1], side="left")
     counts = np.diff([0, *begins.tolist(), len(values)])

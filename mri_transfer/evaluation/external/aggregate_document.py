@@ -125,9 +125,9 @@ class CallsTold(Part):
 class ScoreBand(Part):
     """Patients whose score lies in a band."""
 
-    begin: float = Field(alias="from")
+    begin: float = Field(validation_alias="from", serialization_alias="from")
     """Lower end."""
-    end: float = Field(alias="to")
+    end: float = Field(validation_alias="to", serialization_alias="to")
     """Upper end."""
     n: Count
     """Patients: 0 or 5 and more."""

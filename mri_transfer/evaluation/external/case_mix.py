@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
+from mri_transfer.core.arrays import FloatArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.external.results import (
     CaseMix,
@@ -31,8 +32,6 @@ from mri_transfer.evaluation.external.results import (
 from mri_transfer.metrics.calibration import score_logits
 
 __all__ = ["compare_case_mix", "describe_case_mix", "expected_auc"]
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def describe_case_mix(

@@ -38,7 +38,7 @@ class UsedThreshold(Part):
 
     bundle: float
     """Brought by the bundle."""
-    origin: str = Field(alias="from")
+    origin: str = Field(validation_alias="from", serialization_alias="from")
     """How it was set."""
     used: Literal["bundle", "rechosen"]
     """Which one calls are by."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.errors import EvaluationError, FoldError
 from mri_transfer.evaluation.external.document import Rechosen
 from mri_transfer.evaluation.external.results import RecalibrationAdvice, RecalibrationWay
@@ -30,8 +31,6 @@ from mri_transfer.training.folds import FoldSpec, make_folds
 
 __all__ = ["cross_chosen", "recalibration_advice", "rechosen_threshold"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: Patients of each label that a choice inside the cohort needs.
 _FEWEST = 3
@@ -52,7 +51,7 @@ class CrossChosen:
     folds: IntArray
     thresholds: Mapping[tuple[int, int], float]
 
-    def called(self, scores: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    def called(self, scores: npt.ArrayLike) -> BoolArray:
         """Return who is called positive, shape (n_repeats, n)."""
         values = np.asarray(scores, dtype=np.float64)
         limits = np.array(
@@ -172,7 +171,7 @@ def recalibration_advice(
     return RecalibrationAdvice(ways=ways, least=min(ways, key=lambda way: way.log_loss).way)
 
 
-def _shifted(known: npt.NDArray[np.bool_], learned: FloatArray, new: FloatArray) -> FloatArray:
+def _shifted(known: BoolArray, learned: FloatArray, new: FloatArray) -> FloatArray:
     from scipy.special import expit
 
     shift = calibration_intercept(known, learned).value or 0.0
@@ -180,7 +179,7 @@ def _shifted(known: npt.NDArray[np.bool_], learned: FloatArray, new: FloatArray)
 
 
 def _held_out(
-    positive: npt.NDArray[np.bool_],
+    positive: BoolArray,
     values: FloatArray,
     make: Callable[..., FloatArray],
     seed: int,
@@ -195,7 +194,7 @@ def _held_out(
     return float(np.concatenate(losses).mean())
 
 
-def _assignment(positive: npt.NDArray[np.bool_], *, seed: int, n_repeats: int) -> IntArray:
+def _assignment(positive: BoolArray, *, seed: int, n_repeats: int) -> IntArray:
     """Return the fold of each patient, labels spread evenly, shape (n_repeats, n)."""
     names: Sequence[str] = [f"{i:09d}" for i in range(len(positive))]
     fewest = int(min(positive.sum(), (~positive).sum()))
