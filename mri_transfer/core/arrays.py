@@ -7,10 +7,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BoolArray", "FloatArray", "IntArray", "TextArray"]
+__all__ = ["BoolArray", "FloatArray", "IntArray", "SingleArray", "TextArray"]
 
-#: Double precision; where single precision is meant, the module says so.
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+SingleArray: TypeAlias = npt.NDArray[np.float32]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 #: Python texts, as pandas holds them.

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.comparison import fold_difference
 from mri_transfer.evaluation.comparison_document import (
@@ -23,7 +22,7 @@ from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.calibration import patient_losses
 from mri_transfer.metrics.delong import delong_auc, delong_difference
 from mri_transfer.metrics.estimates import FoldDifference, untested_fold_difference
-from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
+from mri_transfer.metrics.intervals import Estimate, bootstrap_mean
 from mri_transfer.metrics.named_rng import named_rng
 from mri_transfer.metrics.paired import bootstrap_difference, mcnemar
 
@@ -242,18 +241,7 @@ def _brier_difference(
 ) -> Estimate:
     """Brier score of `first` minus that of `second`; below 0, the first is better."""
     loss = patient_losses(first.scored) - patient_losses(second.scored)
-
-    def statistic(indices: IntArray) -> FloatArray:
-        return np.asarray(loss[indices].mean(axis=-1), dtype=np.float64)
-
-    return patient_bootstrap(
-        statistic,
-        first.positive,
-        n_samples=n_samples,
-        rng=rng,
-        confidence=confidence,
-        batched=True,
-    )
+    return bootstrap_mean(loss, first.positive, n_samples=n_samples, rng=rng, confidence=confidence)
 
 
 def _adjusted(pairs: Sequence[PairDifference]) -> tuple[PairDifference, ...]:

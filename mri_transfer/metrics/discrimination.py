@@ -215,8 +215,8 @@ def mean_roc_curve(patients: ScoredPatients) -> tuple[FloatArray, FloatArray]:
 
     Parameters
     ----------
-    patients : ScoredPatients
-        Or labels of shape (n,) and scores of shape (n,) or (n_repeats, n).
+    patients
+        As in `auc`.
 
     Returns
     -------

@@ -22,6 +22,7 @@ from mri_transfer.metrics.delong import delong_auc
 from mri_transfer.metrics.discrimination import pair_kernel, patient_weights, resampled_auc
 from mri_transfer.metrics.intervals import (
     Estimate,
+    bootstrap_mean,
     exact_proportion,
     mean_of_independent,
     patient_bootstrap,
@@ -279,11 +280,10 @@ def _log_loss(data: _Data) -> FloatArray:
 def _mean_loss(
     data: _Data, losses: FloatArray, *, name: str, n_samples: int, rng: Rng, confidence: float
 ) -> Estimate:
-    return patient_bootstrap(
-        lambda indices: losses[indices].mean(axis=1),
+    return bootstrap_mean(
+        losses,
         data.truth,
         n_samples=n_samples,
         rng=rng(f"multiclass {name}"),
         confidence=confidence,
-        batched=True,
     )

@@ -11,10 +11,9 @@ import dataclasses
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import clone
 
-from mri_transfer.core.arrays import BoolArray, IntArray
+from mri_transfer.core.arrays import BoolArray, IntArray, SingleArray
 from mri_transfer.core.results import ResultStore
 from mri_transfer.core.specs import digest, spec_dict
 from mri_transfer.evaluation.audit.document import ArmName
@@ -37,7 +36,6 @@ __all__ = [
     "slice_split",
 ]
 
-FloatArray = npt.NDArray[np.float32]
 
 #: The wide layer of the published head is large.
 _SCANS_AT_ONCE = 64
@@ -211,7 +209,7 @@ class ArmRunner:
         )
 
     def _score(
-        self, model: FittedModel, test: BoolArray, logits: FloatArray, weights: FloatArray
+        self, model: FittedModel, test: BoolArray, logits: SingleArray, weights: SingleArray
     ) -> None:
         """Write down what a model says of the slices held out, a few scans at a time."""
         for start in range(0, len(test), _SCANS_AT_ONCE):

@@ -13,11 +13,10 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from mri_transfer.core.arrays import BoolArray, IntArray
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray, SingleArray
 from mri_transfer.core.specs import STRICT
 from mri_transfer.evaluation.audit.document import BetweenSessions, Identity, IdentityAtGap
 from mri_transfer.metrics.intervals import Estimate, bootstrap_mean, undefined
@@ -25,8 +24,6 @@ from mri_transfer.models.features import FeatureTable
 
 __all__ = ["IdentitySpec", "identity_probe"]
 
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
 
 #: Slices that are compared with all others at once: 10 MB an array for 5,000 slices.
 _BLOCK = 512
@@ -111,8 +108,8 @@ def identity_probe(
 class _Slices:
     """Slices in a row, scan by scan; each scan's slices follow each other."""
 
-    features: FloatArray
-    z_mm: DoubleArray
+    features: SingleArray
+    z_mm: FloatArray
     owner: IntArray
     scan: IntArray
     n_patients: int
@@ -196,7 +193,7 @@ def _search(slices: _Slices, gaps_mm: tuple[float, ...]) -> _Search:
     )
 
 
-def _distances(features: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
+def _distances(features: SingleArray) -> Iterator[tuple[slice, SingleArray]]:
     """Yield blocks of slices and their squared distances to all slices."""
     squares = np.einsum("ij,ij->i", features, features)
     for start in range(0, len(features), _BLOCK):

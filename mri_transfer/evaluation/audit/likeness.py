@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import SingleArray
 from mri_transfer.scans.preparation.fingerprint import VOXEL_MM3, Fingerprint
 
 __all__ = ["compare_blocks", "similarities"]
 
-FloatArray: TypeAlias = npt.NDArray[np.float32]
 Fingerprints: TypeAlias = Sequence[Fingerprint | None]
 
 #: Scans that are compared at once: 30 MB an array, whatever the size of the cohort.
@@ -21,7 +20,7 @@ _BLOCK = 256
 
 def similarities(
     prints: Fingerprints, others: Fingerprints | None = None, *, min_shared_ml: float = 200.0
-) -> FloatArray:
+) -> SingleArray:
     """Return how alike every scan and every other one are.
 
     Parameters
@@ -53,7 +52,7 @@ def similarities(
 
 def compare_blocks(
     prints: Fingerprints, others: Fingerprints | None = None, *, min_shared_ml: float
-) -> Iterator[tuple[slice, slice, FloatArray, FloatArray]]:
+) -> Iterator[tuple[slice, slice, SingleArray, SingleArray]]:
     """Yield blocks of pairs: rows, columns, and correlations as they are and mirrored.
 
     Within one cohort no block below the diagonal is yielded; a block on it holds each pair twice.
@@ -74,7 +73,7 @@ def compare_blocks(
             yield rows_at, columns_at, plain, mirrored
 
 
-def _stacked(prints: Fingerprints) -> tuple[FloatArray, FloatArray]:
+def _stacked(prints: Fingerprints) -> tuple[SingleArray, SingleArray]:
     """Return values and weights (1 where covered), one row a scan."""
     n_values = next((one.values.size for one in prints if one is not None), 0)
     values = np.zeros((len(prints), n_values), dtype=np.float32)
@@ -87,12 +86,12 @@ def _stacked(prints: Fingerprints) -> tuple[FloatArray, FloatArray]:
 
 
 def _correlations(
-    values: FloatArray,
-    weights: FloatArray,
-    other_values: FloatArray,
-    other_weights: FloatArray,
+    values: SingleArray,
+    weights: SingleArray,
+    other_values: SingleArray,
+    other_weights: SingleArray,
     min_shared: float,
-) -> FloatArray:
+) -> SingleArray:
     """Return correlations over what both cover, NaN where that is too little."""
     correlations = np.full((len(values), len(other_values)), np.nan, dtype=np.float32)
     if values.shape[1] != other_values.shape[1]:

@@ -12,11 +12,10 @@ cosine of the angle between them.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from mri_transfer.core.arrays import IntArray
+from mri_transfer.core.arrays import FloatArray, IntArray, SingleArray
 from mri_transfer.core.specs import STRICT
 from mri_transfer.evaluation.audit.document import Similarity, SimilarityRange, SimilarPair
 from mri_transfer.models.features import FeatureTable
@@ -24,8 +23,6 @@ from mri_transfer.training.folds import Folds
 
 __all__ = ["SimilaritySpec", "compare_scans", "similar_scans"]
 
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
 
 #: Scans that are compared at once: 128 stacks of 32 x 8192 take 270 MB in double precision.
 _BLOCK = 128
@@ -128,7 +125,7 @@ def compare_scans(
     )
 
 
-def _pairs_of(tables: list[FeatureTable]) -> tuple[DoubleArray, IntArray, IntArray]:
+def _pairs_of(tables: list[FeatureTable]) -> tuple[FloatArray, IntArray, IntArray]:
     """Return similarities of all pairs, and the positions of both scans of each."""
     similarity = _cosines(tables)
     if len(tables) == 1:
@@ -138,7 +135,7 @@ def _pairs_of(tables: list[FeatureTable]) -> tuple[DoubleArray, IntArray, IntArr
     return similarity[rows_at, columns_at], rows_at, columns_at
 
 
-def _cosines(tables: list[FeatureTable]) -> DoubleArray:
+def _cosines(tables: list[FeatureTable]) -> FloatArray:
     """Return cosines of the first cohort's scans and the last one's, 4 digits."""
     parts = [
         one.features[i : i + _BLOCK] for one in tables for i in range(0, len(one.features), _BLOCK)
@@ -148,10 +145,10 @@ def _cosines(tables: list[FeatureTable]) -> DoubleArray:
     deviation = np.sqrt(sum(((part - mean) ** 2).sum(axis=0) for part in parts) / n_scans)
     deviation = np.where(deviation > 1e-6, deviation, 1.0)
 
-    def unit(features: FloatArray) -> FloatArray:
+    def unit(features: SingleArray) -> SingleArray:
         flat = ((features - mean) / deviation).reshape(len(features), -1)
         length = np.linalg.norm(flat, axis=1, keepdims=True)
-        scaled: FloatArray = (flat / np.maximum(length, 1e-12)).astype(np.float32)
+        scaled: SingleArray = (flat / np.maximum(length, 1e-12)).astype(np.float32)
         return scaled
 
     first, last = tables[0].features, tables[-1].features
@@ -176,7 +173,7 @@ def _order(pair: SimilarPair) -> tuple[bool, float, str, str]:
     return pair.same_patient, -pair.similarity, pair.scan_a, pair.scan_b
 
 
-def _spread(values: DoubleArray) -> SimilarityRange:
+def _spread(values: FloatArray) -> SimilarityRange:
     if not len(values):
         return SimilarityRange(n=0, min=None, median=None, q99=None, max=None)
     median, q99, largest = (float(q) for q in np.quantile(values, _QUANTILES))

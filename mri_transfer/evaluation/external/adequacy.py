@@ -22,9 +22,9 @@ from mri_transfer.evaluation.external.results import Criterion
 from mri_transfer.metrics.calibration import score_logits
 from mri_transfer.metrics.intervals import (
     Estimate,
+    bootstrap_mean,
     exact_proportion,
     normal_quantile,
-    patient_bootstrap,
     undefined,
 )
 from mri_transfer.metrics.precision import expected_width, patients_for_slope, patients_for_width
@@ -168,14 +168,7 @@ def one_label_figures(
     name, unknown = "sensitivity", "specificity"
     if not label_is_positive:
         name, unknown = unknown, name
-    mean = patient_bootstrap(
-        lambda rows: values[rows].mean(axis=1),
-        np.zeros(len(values)),
-        n_samples=n_samples,
-        rng=rng,
-        confidence=confidence,
-        batched=True,
-    )
+    mean = bootstrap_mean(values, n_samples=n_samples, rng=rng, confidence=confidence)
     return OneLabel(
         n=len(values),
         label_is_positive=label_is_positive,
