@@ -127,8 +127,16 @@ def multiclass_metrics(
         "balanced_accuracy": mean_of_independent(
             sensitivities, n=data.n, method="square-and-add of exact intervals"
         ),
-        "brier": _mean_loss(data, _brier(data), name="macro brier", **settings),
-        "log_loss": _mean_loss(data, _log_loss(data), name="macro log_loss", **settings),
+        **{
+            name: bootstrap_mean(
+                losses,
+                data.truth,
+                n_samples=n_samples,
+                rng=rng(f"multiclass macro {name}"),
+                confidence=confidence,
+            )
+            for name, losses in (("brier", _brier(data)), ("log_loss", _log_loss(data)))
+        },
     }
     return ClassFigures(
         classes=data.classes,
@@ -275,15 +283,3 @@ def _brier(data: _Data) -> FloatArray:
 def _log_loss(data: _Data) -> FloatArray:
     right = data.probabilities[:, np.arange(data.n), data.truth]
     return np.asarray(-np.log(np.clip(right, CLIP, 1.0 - CLIP)).mean(axis=0), dtype=np.float64)
-
-
-def _mean_loss(
-    data: _Data, losses: FloatArray, *, name: str, n_samples: int, rng: Rng, confidence: float
-) -> Estimate:
-    return bootstrap_mean(
-        losses,
-        data.truth,
-        n_samples=n_samples,
-        rng=rng(f"multiclass {name}"),
-        confidence=confidence,
-    )

@@ -34,7 +34,7 @@ from mri_transfer.evaluation.external.document import (
 )
 from mri_transfer.evaluation.external.results import BundleFacts
 from mri_transfer.evaluation.external.settings import ExternalSpec, ModelFacts, NewCohort
-from mri_transfer.evaluation.external.transport import (
+from mri_transfer.evaluation.external.transportability import (
     cross_chosen,
     recalibration_advice,
     rechosen_threshold,

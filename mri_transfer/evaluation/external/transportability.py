@@ -137,10 +137,8 @@ def recalibration_advice(
 
     Parameters
     ----------
-    patients : ScoredPatients
-        Or labels and probabilities of shape (n,).
-    seed : int
-    confidence : float
+    patients, seed, confidence
+        As in `rechosen_threshold`.
 
     Returns
     -------
