@@ -185,10 +185,10 @@ def score_folds(
             held_out = repeat_rows["fold"] == fold
             train, test = repeat_rows[~held_out], repeat_rows[held_out].copy()
             y = (train["label"] == task.positive).to_numpy(dtype=np.int64)
-            place = (int(test["repeat"].iloc[0]), int(fold))
-            inner_seed = int(np.random.SeedSequence([seed, *place]).generate_state(1)[0])
+            key = (int(test["repeat"].iloc[0]), int(fold))
+            inner_seed = int(np.random.SeedSequence([seed, *key]).generate_state(1)[0])
             inner = inner_folds(y, n_folds=n_inner_folds, seed=inner_seed)
-            known, unseen = designs(place, train["patient_id"], test["patient_id"])
+            known, unseen = designs(key, train["patient_id"], test["patient_id"])
             score, threshold = _fit_fold(model, known, y, unseen, inner)
             test["score"] = score
             test["predicted"] = np.where(score >= threshold, task.positive, task.negative)

@@ -85,9 +85,9 @@ def _designs(
     descriptors: Sequence[ScanDescriptors], patient_ids: Sequence[str]
 ) -> dict[str, tuple[pd.DataFrame, Any]]:
     """Return what each baseline sees of every patient, and its model."""
-    outline = _patient_rows([one.outline for one in descriptors], patient_ids)
-    histogram = _patient_rows([one.histogram for one in descriptors], patient_ids)
-    voxels = _patient_rows([one.voxels.ravel() for one in descriptors], patient_ids)
+    outline = _patient_rows([descriptor.outline for descriptor in descriptors], patient_ids)
+    histogram = _patient_rows([descriptor.histogram for descriptor in descriptors], patient_ids)
+    voxels = _patient_rows([descriptor.voxels.ravel() for descriptor in descriptors], patient_ids)
     return {
         OUTLINE: (outline, _logistic()),
         HISTOGRAM: (histogram, _logistic()),

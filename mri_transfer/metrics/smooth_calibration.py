@@ -218,11 +218,11 @@ def _by_chance(
 ) -> FloatArray:
     """Return the distances that labels drawn from the scores give, shape (n_samples, 4)."""
     everybody = np.tile(np.arange(rows.shape[1]), (n_samples, 1))
-    found = []
+    distances = []
     for part in _batches(everybody, rows.size):
         truth = (rng.random(part.shape) < rows.mean(axis=0)).astype(np.float64)
-        found.append(_distances(_curve(_fit(terms, truth, part), terms), rows, part))
-    return np.concatenate(found)
+        distances.append(_distances(_curve(_fit(terms, truth, part), terms), rows, part))
+    return np.concatenate(distances)
 
 
 def _batches(indices: IntArray, width: int) -> list[IntArray]:

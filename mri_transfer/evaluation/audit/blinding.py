@@ -79,19 +79,19 @@ def blinded_refit(
     unlike: list[Fault] = []
     leaking: list[Fault] = []
     for stored in sample:
-        place = (stored.repeat, stored.fold)
-        blinded = refit(*blind(tables, folds, place, labels=labels, rng=rng), place)
+        key = (stored.repeat, stored.fold)
+        blinded = refit(*blind(tables, folds, key, labels=labels, rng=rng), key)
         if not head_differences(stored, blinded):
             continue
         # Either a leak, or this machine does not reproduce the stored head at all.
-        again = refit(tables, folds, place)
-        unlike += _placed(place, head_differences(stored, again))
-        leaking += _placed(place, head_differences(again, blinded))
+        again = refit(tables, folds, key)
+        unlike += _at(key, head_differences(stored, again))
+        leaking += _at(key, head_differences(again, blinded))
     first = sample[0]
-    place = (first.repeat, first.fold)
-    turned = refit(reordered(tables, rng=rng), folds, place)
-    reference = first if not unlike else refit(tables, folds, place)
-    order = _placed(place, head_differences(reference, turned))
+    key = (first.repeat, first.fold)
+    reordered_rows = refit(reordered(tables, rng=rng), folds, key)
+    reference = first if not unlike else refit(tables, folds, key)
+    order = _at(key, head_differences(reference, reordered_rows))
     n_fitted = len(sample)
     return [
         CheckResult.of(
@@ -122,7 +122,7 @@ def blinded_refit(
 def blind(
     tables: Tables,
     folds: Folds,
-    place: tuple[int, int],
+    key: tuple[int, int],
     *,
     labels: tuple[str, str],
     rng: np.random.Generator,
@@ -133,7 +133,7 @@ def blind(
     ----------
     tables : mapping of str to FeatureTable
     folds : Folds
-    place : tuple of int
+    key : tuple of int
         Repeat and fold.
     labels : tuple of str
         Positive and negative label; each becomes the other.
@@ -146,7 +146,7 @@ def blind(
     Folds
         With their labels flipped; who is held out when stays.
     """
-    repeat, fold = place
+    repeat, fold = key
     test = folds.assignment[repeat] == fold
     names = {folds.patient_ids[i] for i in np.flatnonzero(test)}
     other = {labels[0]: labels[1], labels[1]: labels[0]}
@@ -203,8 +203,8 @@ def head_differences(first: FittedModel, second: FittedModel) -> list[Fault]:
     return differences
 
 
-def _placed(place: tuple[int, int], differences: list[Fault]) -> list[Fault]:
-    return [{"repeat": place[0], "fold": place[1], **difference} for difference in differences]
+def _at(key: tuple[int, int], differences: list[Fault]) -> list[Fault]:
+    return [{"repeat": key[0], "fold": key[1], **difference} for difference in differences]
 
 
 def _same_bytes(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> bool:

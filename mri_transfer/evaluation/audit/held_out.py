@@ -42,8 +42,8 @@ class HeldOutScores:
     def stacked(cls, parts: Sequence[HeldOutScores]) -> HeldOutScores:
         """Return the rows of all parts, one below the other."""
         return cls(
-            score=np.concatenate([one.score for one in parts]),
-            called=np.concatenate([one.called for one in parts]),
+            score=np.concatenate([part.score for part in parts]),
+            called=np.concatenate([part.called for part in parts]),
         )
 
 
@@ -89,11 +89,11 @@ class HeldOut:
     def parts(self, tables: Tables, patients: IntArray) -> list[Inference]:
         """Apply each head to the patients it held out."""
         parts = []
-        for one in self.trained:
-            held_out = self.folds.assignment[one.repeat][patients] == one.fold
+        for model in self.trained:
+            held_out = self.folds.assignment[model.repeat][patients] == model.fold
             names = [self.folds.patient_ids[i] for i in patients[held_out]]
-            if not set(names).isdisjoint(tables[one.pooling].patient_ids):
-                parts.append(infer(one, tables, names))
+            if not set(names).isdisjoint(tables[model.pooling].patient_ids):
+                parts.append(infer(model, tables, names))
         return parts
 
     def scores(

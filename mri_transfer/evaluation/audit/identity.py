@@ -81,7 +81,7 @@ def identity_probe(
         names = sorted(rng.choice(names, spec.max_patients, replace=False).tolist())
     searched = _search(_slices_of(table, names), spec.gaps_mm)
     codes = np.unique([labels[name] for name in names], return_inverse=True)[1]
-    estimate = _Estimator(searched.owner, codes, bootstrap_samples, seed)
+    estimate = _Estimator(searched.patient, codes, bootstrap_samples, seed)
     by_gap = tuple(
         IdentityAtGap(
             gap_mm=gap,
@@ -91,10 +91,10 @@ def identity_probe(
         )
         for i, gap in enumerate(spec.gaps_mm)
     )
-    of_others = estimate(_same(codes, searched, -1), np.ones(len(searched.owner), dtype=bool))
+    of_others = estimate(_same(codes, searched, -1), np.ones(len(searched.patient), dtype=bool))
     return Identity(
         n_patients=len(names),
-        n_slices=len(searched.owner),
+        n_slices=len(searched.patient),
         chance_top1=1 / len(names),
         chance_top5=min(1.0, _TOP[1] / len(names)),
         by_gap=by_gap,
@@ -110,7 +110,7 @@ class _Slices:
 
     features: SingleArray
     z_mm: FloatArray
-    owner: IntArray
+    patient: IntArray
     scan: IntArray
     n_patients: int
 
@@ -121,7 +121,7 @@ class _Search:
 
     Attributes
     ----------
-    owner : ndarray of int64, shape (n_slices,)
+    patient : ndarray of int64, shape (n_slices,)
     rank : ndarray of int64, shape (n_gaps, n_slices)
         How many patients have a slice nearer than the nearest of the slice's own patient.
     nearest : ndarray of int64, shape (n_gaps + 1, n_slices)
@@ -132,7 +132,7 @@ class _Search:
         As rank and comparable, when of the own patient only other scans take part.
     """
 
-    owner: IntArray
+    patient: IntArray
     rank: IntArray
     nearest: IntArray
     comparable: BoolArray
@@ -149,24 +149,24 @@ def _slices_of(table: FeatureTable, names: list[str]) -> _Slices:
     features = table.features[scans].reshape(-1, table.features.shape[2])
     spread = features.std(axis=0)
     scaled = (features - features.mean(axis=0)) / np.where(spread > 1e-6, spread, 1.0)
-    owners = np.array([position[table.patient_ids[i]] for i in scans])
+    patient_of_scan = np.array([position[table.patient_ids[i]] for i in scans])
     return _Slices(
         features=scaled.astype(np.float32),
         z_mm=table.z_mm[scans].ravel().astype(np.float64),
-        owner=np.repeat(owners, n_slices),
+        patient=np.repeat(patient_of_scan, n_slices),
         scan=np.repeat(np.arange(len(scans)), n_slices),
         n_patients=len(names),
     )
 
 
 def _search(slices: _Slices, gaps_mm: tuple[float, ...]) -> _Search:
-    starts = np.searchsorted(slices.owner, np.arange(slices.n_patients))
-    rows = np.arange(len(slices.owner))
+    starts = np.searchsorted(slices.patient, np.arange(slices.n_patients))
+    rows = np.arange(len(slices.patient))
     ranks, nearest, comparable = [], [], []
     for at, squared in _distances(slices.features):
-        own = slices.owner[at]
+        own = slices.patient[at]
         apart = np.abs(slices.z_mm[at, None] - slices.z_mm[None])
-        is_own = own[:, None] == slices.owner[None]
+        is_own = own[:, None] == slices.patient[None]
         same_scan = slices.scan[at, None] == slices.scan[None]
         np.copyto(squared, np.inf, where=rows[at, None] == rows[None])
         # What each question leaves out: too near in height, the own patient, the own scan.
@@ -184,7 +184,7 @@ def _search(slices: _Slices, gaps_mm: tuple[float, ...]) -> _Search:
     rank: IntArray = np.concatenate(ranks, axis=1)
     found: BoolArray = np.concatenate(comparable, axis=1)
     return _Search(
-        owner=slices.owner,
+        patient=slices.patient,
         rank=rank[:-2],
         nearest=np.concatenate(nearest, axis=1),
         comparable=found[:-2],
@@ -208,19 +208,19 @@ def _distances(features: SingleArray) -> Iterator[tuple[slice, SingleArray]]:
 class _Estimator:
     """Averages slices by patient, and patients, with an interval that resamples patients."""
 
-    def __init__(self, owner: IntArray, codes: IntArray, n_samples: int, seed: int) -> None:
-        self.owner = owner
+    def __init__(self, patient: IntArray, codes: IntArray, n_samples: int, seed: int) -> None:
+        self.patient = patient
         self.codes = codes
         self.n_samples = n_samples
         self.seed = seed
 
     def __call__(self, hits: BoolArray, counted: BoolArray) -> Estimate:
         """Return the mean over patients of the share of their counted slices that are hits."""
-        n = np.bincount(self.owner[counted], minlength=len(self.codes))
+        n = np.bincount(self.patient[counted], minlength=len(self.codes))
         members = np.flatnonzero(n)
         if not len(members):
             return undefined("no patient has slices this far apart", n=0)
-        sums = np.bincount(self.owner[counted], weights=hits[counted], minlength=len(self.codes))
+        sums = np.bincount(self.patient[counted], weights=hits[counted], minlength=len(self.codes))
         return bootstrap_mean(
             sums[members] / n[members],
             self.codes[members],
@@ -234,7 +234,7 @@ def _rates(rank: IntArray, counted: BoolArray, estimate: _Estimator) -> dict[str
 
 
 def _same(codes: IntArray, searched: _Search, row: int) -> BoolArray:
-    same: BoolArray = codes[searched.nearest[row]] == codes[searched.owner]
+    same: BoolArray = codes[searched.nearest[row]] == codes[searched.patient]
     return same
 
 
@@ -242,7 +242,7 @@ def _between_sessions(searched: _Search, estimate: _Estimator) -> BetweenSession
     counted = searched.in_other_session
     if not counted.any():
         return None
-    n_patients = len(np.unique(searched.owner[counted]))
+    n_patients = len(np.unique(searched.patient[counted]))
     rates = _rates(searched.session_rank, counted, estimate)
     return BetweenSessions(n_patients=n_patients, **rates)
 

@@ -101,7 +101,7 @@ def stress_test(
         results=results,
         features_id=features_id,
     )
-    several = np.flatnonzero(np.bincount(runner.owner, minlength=len(truth)) > 1)
+    several = np.flatnonzero(np.bincount(runner.patient_of_scan, minlength=len(truth)) > 1)
     arms = all_arms(sessions=len(several) > 0)
     groups = {"all": np.arange(len(truth)), "several": several}
     tallies = {
@@ -125,7 +125,7 @@ def stress_test(
 
 
 def _permuted(truth: IntArray, seed: int, replicate: int) -> IntArray:
-    """Deal the labels anew; a replicate has the same labels in every arm."""
+    """Permute the labels; a replicate has the same labels in every arm."""
     return np.random.default_rng(derive_seed(seed, 7, replicate)).permutation(truth)
 
 

@@ -148,7 +148,7 @@ class _Case:
 
 def _perturbed(held_out: HeldOut, perturbed: Mapping[Perturbation, Tables]) -> Iterator[_Case]:
     """Score what came from perturbed volumes."""
-    complete = {one: held_out.complete(tables) for one, tables in perturbed.items()}
+    complete = {key: held_out.complete(tables) for key, tables in perturbed.items()}
     most = max((len(patients) for patients in complete.values()), default=0)
     for perturbation, tables in perturbed.items():
         patients = complete[perturbation]

@@ -84,10 +84,10 @@ def compare_scans(
     """
     spec = spec or SimilaritySpec()
     tables = [table] if second is None else [table, second]
-    if len({one.features.shape[1:] for one in tables}) > 1:
-        shapes = " and ".join(str(one.features.shape[1:]) for one in tables)
+    if len({part.features.shape[1:] for part in tables}) > 1:
+        shapes = " and ".join(str(part.features.shape[1:]) for part in tables)
         raise ValueError(f"features of two shapes (slices, features) cannot be compared: {shapes}")
-    n_scans = sum(len(one.scan_ids) for one in tables)
+    n_scans = sum(len(part.scan_ids) for part in tables)
     if n_scans < spec.min_scans:
         reason = f"{n_scans} scans; {spec.min_scans} are needed to standardise their features"
         nothing = _spread(np.zeros(0))
@@ -101,7 +101,7 @@ def compare_scans(
         )
     values, rows_at, columns_at = _pairs_of(tables)
     columns = tables[-1]
-    names, other_names = (np.array(one.patient_ids, dtype=object) for one in (table, columns))
+    names, other_names = (np.array(part.patient_ids, dtype=object) for part in (table, columns))
     same = (names[rows_at] == other_names[columns_at]).astype(bool)
     pairs = [
         SimilarPair(
@@ -138,7 +138,9 @@ def _pairs_of(tables: list[FeatureTable]) -> tuple[FloatArray, IntArray, IntArra
 def _cosines(tables: list[FeatureTable]) -> FloatArray:
     """Return cosines of the first cohort's scans and the last one's, 4 digits."""
     parts = [
-        one.features[i : i + _BLOCK] for one in tables for i in range(0, len(one.features), _BLOCK)
+        table.features[i : i + _BLOCK]
+        for table in tables
+        for i in range(0, len(table.features), _BLOCK)
     ]
     n_scans = sum(map(len, parts))
     mean = sum(part.sum(axis=0, dtype=np.float64) for part in parts) / n_scans

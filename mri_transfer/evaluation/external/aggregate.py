@@ -144,8 +144,10 @@ def _figures(everybody: Population, positive: BoolArray) -> dict[str, Any]:
         "recalibration": ToldRecalibration(ways=tuple(map(_way, advice.ways)), least=advice.least),
         "sample_size": ToldSampleSize(
             criteria=tuple(
-                ToldCriterion(**{name: getattr(one, name) for name in ToldCriterion.model_fields})
-                for one in size.criteria
+                ToldCriterion(
+                    **{name: getattr(criterion, name) for name in ToldCriterion.model_fields}
+                )
+                for criterion in size.criteria
             ),
             all_enough=size.all_enough,
         ),
