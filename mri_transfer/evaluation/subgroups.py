@@ -79,9 +79,11 @@ def subgroup_rows(
     check_order(arrays, patients)
     subgroups = list(find_subgroups(arrays.positive, patients, age_bands=age_bands))
     return tuple(
-        Subgroup(
-            **dict(_size(subgroup, subgroups, arrays, confidence)),
-            **_figures(subgroup, arrays, n_samples, rng, confidence),
+        Subgroup.model_validate(
+            {
+                **dict(_size(subgroup, subgroups, arrays, confidence)),
+                **_figures(subgroup, arrays, n_samples, rng, confidence),
+            }
         )
         for subgroup in subgroups
     )

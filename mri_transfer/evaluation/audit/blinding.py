@@ -155,12 +155,12 @@ def blind(
         for label, held in zip(folds.labels, test, strict=True)
     )
     garbled = {}
-    for key, table in tables.items():
+    for pooling, table in tables.items():
         scans = np.array([name in names for name in table.patient_ids])
         features = table.features.copy()
         size = _MAGNITUDE * float(np.sqrt(np.mean(np.square(features[~scans], dtype=np.float64))))
         features[scans] = size * rng.standard_normal(features[scans].shape, dtype=np.float32)
-        garbled[key] = dataclasses.replace(table, features=features)
+        garbled[pooling] = dataclasses.replace(table, features=features)
     return garbled, dataclasses.replace(folds, labels=flipped)
 
 
@@ -168,14 +168,14 @@ def reordered(tables: Tables, *, rng: np.random.Generator) -> dict[str, FeatureT
     """Return the tables with their scans in another order, the same in all of them."""
     order = rng.permutation(len(next(iter(tables.values())).scan_ids))
     return {
-        key: FeatureTable(
+        pooling: FeatureTable(
             scan_ids=tuple(table.scan_ids[i] for i in order),
             patient_ids=tuple(table.patient_ids[i] for i in order),
             scan_sha256=tuple(table.scan_sha256[i] for i in order),
             features=table.features[order],
             z_mm=table.z_mm[order],
         )
-        for key, table in tables.items()
+        for pooling, table in tables.items()
     }
 
 
