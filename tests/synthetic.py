@@ -7,7 +7,8 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.training.folds import Folds, FoldSpec, make_folds
+from mri_transfer.training.folds import Folds, make_folds
+from mri_transfer.training.settings import FoldSpec
 
 IntArray = npt.NDArray[np.int64]
 

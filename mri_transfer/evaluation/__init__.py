@@ -17,39 +17,6 @@ figures themselves are computed in `mri_transfer.metrics`.
 ============================  ====================================================================
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from mri_transfer.cohorts.circular_covariates import refuse_circular
-from mri_transfer.evaluation.baselines import BaselineSpec, baseline_scores, default_baselines
-from mri_transfer.evaluation.caveats import find_caveats, standardised_mean_difference
-from mri_transfer.evaluation.comparison import BaselineResult, compare_baseline
-from mri_transfer.evaluation.document import Evaluation, EvaluationDocument
-from mri_transfer.evaluation.evaluate import evaluate
-from mri_transfer.evaluation.patient_level import patient_metrics
-from mri_transfer.evaluation.run_comparison import ComparedRun, compare_runs
-from mri_transfer.evaluation.settings import EvaluationFacts, EvaluationSpec, Evidence
-from mri_transfer.evaluation.slice_level import slice_metrics
-from mri_transfer.evaluation.tables import ScoreArrays, score_arrays
-
-__all__ = [
-    "BaselineResult",
-    "BaselineSpec",
-    "ComparedRun",
-    "Evaluation",
-    "EvaluationDocument",
-    "EvaluationFacts",
-    "EvaluationSpec",
-    "Evidence",
-    "ScoreArrays",
-    "baseline_scores",
-    "compare_baseline",
-    "compare_runs",
-    "default_baselines",
-    "evaluate",
-    "find_caveats",
-    "patient_metrics",
-    "refuse_circular",
-    "score_arrays",
-    "slice_metrics",
-    "standardised_mean_difference",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

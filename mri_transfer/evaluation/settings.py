@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.cohorts.circular_covariates import refuse_circular
-from mri_transfer.core.arrays import FloatArray
 from mri_transfer.core.specs import STRICT
 from mri_transfer.metrics.task import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["CohortTables", "EvaluationFacts", "EvaluationSpec", "Evidence"]
 

@@ -27,7 +27,8 @@ from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.metrics.operating_point import confusion, rates
 from mri_transfer.metrics.scored import ScoredPatients, metric
 from mri_transfer.models.recalibration import fit_recalibration
-from mri_transfer.training.folds import FoldSpec, make_folds
+from mri_transfer.training.folds import make_folds
+from mri_transfer.training.settings import FoldSpec
 
 __all__ = ["cross_chosen", "recalibration_advice", "rechosen_threshold"]
 

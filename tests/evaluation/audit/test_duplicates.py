@@ -11,12 +11,9 @@ from pydantic import ValidationError
 
 from mri_transfer.evaluation.audit import likeness, run_audit
 from mri_transfer.evaluation.audit.document import CheckResult, DuplicatePair
-from mri_transfer.evaluation.audit.duplicates import (
-    DuplicateSpec,
-    ScanIdentity,
-    find_duplicates,
-)
+from mri_transfer.evaluation.audit.duplicates import ScanIdentity, find_duplicates
 from mri_transfer.evaluation.audit.likeness import similarities
+from mri_transfer.evaluation.audit.settings import DuplicateSpec
 from mri_transfer.scans.preparation.fingerprint import (
     NOT_COVERED,
     VOXEL_MM3,
