@@ -16,6 +16,8 @@ from mri_transfer.metrics.task import Task
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mri_transfer.core.arrays import FloatArray
+
 __all__ = ["CohortTables", "EvaluationFacts", "EvaluationSpec", "Evidence"]
 
 
