@@ -8,7 +8,6 @@ from mri_transfer.report.pages.quality_pages import (
     write_scan_page,
 )
 from mri_transfer.report.render.html import render_report, write_report
-from mri_transfer.report.render.machine import report_document, write_machine
 from mri_transfer.report.render.pdf import PrintSpec, render_pdf, write_pdf
 
 __all__ = [
@@ -18,9 +17,7 @@ __all__ = [
     "page_name",
     "render_pdf",
     "render_report",
-    "report_document",
     "worst_first",
-    "write_machine",
     "write_pdf",
     "write_quality_index",
     "write_report",

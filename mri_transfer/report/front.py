@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Literal
 
 from mri_transfer.evaluation.notices import Notice, study_notices
-from mri_transfer.report.blocks.document import Banner, Front, Link
+from mri_transfer.report.blocks.document import Link
+from mri_transfer.report.blocks.report import Banner, Front
 from mri_transfer.report.caveats import rank_caveats, run_caveats
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.summary import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.models.heads import HEADS
 from mri_transfer.models.trunks import TRUNKS
-from mri_transfer.report.blocks.document import KeyFigure
+from mri_transfer.report.blocks.report import KeyFigure
 from mri_transfer.report.blocks.wording import estimate, interval, label_of, number, p_value
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables.audit_tables import outcome

@@ -19,14 +19,13 @@ from mri_transfer.explain import Explanation, read_explanation
 from mri_transfer.explain.explanation import DOCUMENT
 from mri_transfer.models.trunks import trunk_digest
 from mri_transfer.report import ReportInputs, ReportSettings
-from mri_transfer.report.blocks.document import Report
+from mri_transfer.report.blocks.report import Report
 from mri_transfer.report.compose import compose_report
 from mri_transfer.report.pages.cards import write_data_sheet, write_model_card
 from mri_transfer.report.pseudonyms.pseudonym_check import check_report, without_pages
 from mri_transfer.report.pseudonyms.pseudonym_key import read_or_make_key
 from mri_transfer.report.pseudonyms.pseudonyms import cohort_pseudonyms, pseudonymise
 from mri_transfer.report.render.html import write_report
-from mri_transfer.report.render.machine import write_machine
 from mri_transfer.report.render.pdf import write_pdf
 from mri_transfer.scans.slices import SliceStore
 from mri_transfer.training.folds import Folds
@@ -180,7 +179,7 @@ def _write(
     ]
     write_report(report, page)
     write_pdf(report, print_, paper=config.report.paper)
-    write_machine(report, machine)
+    report.write(machine)
     write_model_card(inputs, report.front, card)
     write_data_sheet(inputs, sheet)
     return written

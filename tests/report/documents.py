@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 import pandas as pd
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from mri_transfer.evaluation import EvaluationDocument
 from mri_transfer.evaluation.audit import AuditDocument
@@ -570,6 +570,8 @@ def replaced(inputs: Any, **changes: Any) -> Any:
             changes[name] = model.model_validate(changes[name])
     if "config" in changes:
         changes["settings"] = settings_of(changes.pop("config"))
+    if isinstance(inputs, BaseModel):
+        return type(inputs)(**{**dict(inputs), **changes})
     return dataclasses.replace(inputs, **changes)
 
 

@@ -16,11 +16,11 @@ from mri_transfer.report.blocks.document import (
     Figure,
     Folded,
     Picture,
-    Report,
     Side,
     Table,
     Text,
 )
+from mri_transfer.report.blocks.report import Report
 from mri_transfer.report.compose import SECTIONS, compose_report
 from mri_transfer.report.front import compose_front
 from tests.report.documents import (

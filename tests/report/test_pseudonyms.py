@@ -14,12 +14,12 @@ import pytest
 
 from mri_transfer.errors import ConfigurationError, RunFolderError
 from mri_transfer.report import ReportInputs
-from mri_transfer.report.blocks.document import Front, Link, PatientPanels, Report, Section, Text
+from mri_transfer.report.blocks.document import Link, PatientPanels, Section, Text
+from mri_transfer.report.blocks.report import Front, Report
 from mri_transfer.report.pseudonyms.pseudonym_check import check_report, without_pages
 from mri_transfer.report.pseudonyms.pseudonym_key import read_or_make_key
 from mri_transfer.report.pseudonyms.pseudonym_names import Pseudonyms, is_word, make_pseudonyms
 from mri_transfer.report.pseudonyms.pseudonyms import cohort_pseudonyms, pseudonymise
-from mri_transfer.report.render.machine import report_document
 from mri_transfer.report.sections.failures import failures_section
 from mri_transfer.report.sections.leakage import leakage_section
 from mri_transfer.report.sections.patients import patients_section
@@ -392,7 +392,7 @@ def test_sections_under_pseudonyms_pass_the_check_and_link_to_no_page(
     sections = (patients_section, failures_section, leakage_section)
     report = without_pages(report_of(*(make(hidden) for make in sections)))
     check_report(report, names_of(inputs))
-    text = json.dumps(report_document(report), ensure_ascii=False)
+    text = json.dumps(report.plain(), ensure_ascii=False)
     for name in TELLING:
         assert name not in text
     assert '"target": "..' not in text

@@ -8,7 +8,8 @@ from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.evaluation.external.aggregate_document import AggregateDocument, ToldLevel
 from mri_transfer.report.blocks.blocks import findings, how, missing, section_of
 from mri_transfer.report.blocks.cells import stacked
-from mri_transfer.report.blocks.document import Front, KeyFigure, Report, Row, Section, Table, Text
+from mri_transfer.report.blocks.document import Row, Section, Table, Text
+from mri_transfer.report.blocks.report import Front, KeyFigure, Report
 from mri_transfer.report.blocks.wording import bare_p, estimate, interval, label_of, number
 from mri_transfer.report.front import study_banners
 from mri_transfer.version import __version__

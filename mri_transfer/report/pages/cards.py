@@ -13,7 +13,8 @@ from mri_transfer.core.specs import spec_dict
 from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.models.heads import AnyHeadSpec
 from mri_transfer.models.trunks import TRUNKS
-from mri_transfer.report.blocks.document import Front, Table
+from mri_transfer.report.blocks.document import Table
+from mri_transfer.report.blocks.report import Front
 from mri_transfer.report.blocks.wording import label_of
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.pages.data_questions import SUPPLY, data_questions

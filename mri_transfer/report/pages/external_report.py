@@ -6,14 +6,11 @@ from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import beside, figure, findings, how, section_of
 from mri_transfer.report.blocks.document import (
-    Banner,
     Block,
-    Front,
-    KeyFigure,
-    Report,
     Section,
     Text,
 )
+from mri_transfer.report.blocks.report import Banner, Front, KeyFigure, Report
 from mri_transfer.report.blocks.wording import estimate, interval, label_of, number
 from mri_transfer.report.caveats import rank_caveats
 from mri_transfer.report.external_inputs import ExternalInputs

@@ -18,14 +18,12 @@ from mri_transfer.report.blocks.cells import stacked
 from mri_transfer.report.blocks.document import (
     Figure,
     Folded,
-    Front,
-    KeyFigure,
-    Report,
     Row,
     Section,
     Table,
     Text,
 )
+from mri_transfer.report.blocks.report import Front, KeyFigure, Report
 from mri_transfer.report.blocks.wording import bare_p, interval, label_of, number, p_value
 from mri_transfer.report.front import study_banners
 
