@@ -28,7 +28,7 @@ from mri_transfer.evaluation.external.case_mix import (
 from mri_transfer.evaluation.external.disclosure import is_told, joined_rows, safe_cuts
 from mri_transfer.evaluation.external.evaluate import ExternalEvaluation, evaluate_external
 from mri_transfer.evaluation.external.settings import ExternalSpec, ModelFacts, NewCohort
-from mri_transfer.evaluation.external.transport import cross_chosen, rechosen_threshold
+from mri_transfer.evaluation.external.transportability import cross_chosen, rechosen_threshold
 from mri_transfer.metrics.delong import delong_auc
 from mri_transfer.metrics.task import Task
 from mri_transfer.metrics.unpaired import (

@@ -38,7 +38,7 @@ def faults(document: dict[str, Any]) -> list[str]:
     ]
 
 
-KINDS = tuple(schema_of("report")["$defs"]["Block"]["discriminator"]["mapping"])
+KINDS = tuple(schema_of("report")["$defs"]["AnyBlock"]["discriminator"]["mapping"])
 
 
 @pytest.fixture(scope="module")

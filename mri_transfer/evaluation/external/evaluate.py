@@ -27,7 +27,7 @@ from mri_transfer.evaluation.external.adequacy import (
 from mri_transfer.evaluation.external.case_mix import compare_case_mix, describe_case_mix
 from mri_transfer.evaluation.external.document import ExternalDocument
 from mri_transfer.evaluation.external.settings import ExternalSpec, ModelFacts, NewCohort
-from mri_transfer.evaluation.external.transport import (
+from mri_transfer.evaluation.external.transportability import (
     cross_chosen,
     recalibration_advice,
     rechosen_threshold,

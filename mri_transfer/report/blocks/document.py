@@ -325,14 +325,14 @@ Block = (
     | Folded
     | Side
 )
-_Block = TypeAliasType(
-    "Block",
+AnyBlock = TypeAliasType(
+    "AnyBlock",
     Annotated[
         Block,
         Field(discriminator="type", description="What a section is made of; `type` says which."),
     ],
 )
-_Blocks = tuple[_Block, ...]
+_Blocks = tuple[AnyBlock, ...]
 
 
 class Section(Part):
