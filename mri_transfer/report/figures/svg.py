@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from xml.sax.saxutils import escape
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.metrics.intervals import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["DOTTED", "GRID", "INK", "MUTED", "NEGATIVE", "POSITIVE", "QUIET", "draw_svg"]
+__all__ = [
+    "DOTTED",
+    "GRID",
+    "INK",
+    "MUTED",
+    "NEGATIVE",
+    "POSITIVE",
+    "QUIET",
+    "draw_svg",
+    "estimate_arrays",
+    "floats",
+]
+
+FloatArray = npt.NDArray[np.float64]
+P = ParamSpec("P")
 
 # Palette of Okabe and Ito (2008), darkened for text on white.
 INK, MUTED, GRID = "#1f2a37", "#5b6776", "#d5dbe2"
@@ -48,7 +67,14 @@ _WIDTH_IN = 4.6
 DOTTED = (0, (2, 3))
 
 
-def draw_svg(name: str, title: str, plot: Callable[[Axes], None], *, height_in: float) -> str:
+def draw_svg(
+    name: str,
+    title: str,
+    height_in: float,
+    plot: Callable[Concatenate[Axes, P], None],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> str:
     """Draw on fresh axes and return one SVG element.
 
     Parameters
@@ -57,10 +83,10 @@ def draw_svg(name: str, title: str, plot: Callable[[Axes], None], *, height_in: 
         Prefix of the element's ids; different for each figure of a page.
     title : str
         What the figure shows, in words: the text alternative.
-    plot : callable
-        Draws on the axes.
     height_in : float
         Height in inches; the width is the same for all figures.
+    plot : callable
+        Draws on the axes that it is given, with the arguments that follow.
 
     Returns
     -------
@@ -80,13 +106,27 @@ def draw_svg(name: str, title: str, plot: Callable[[Axes], None], *, height_in: 
         figure.patch.set_visible(False)
         ax = figure.add_subplot()
         ax.patch.set_visible(False)
-        plot(ax)
+        plot(ax, *args, **kwargs)
         stream = io.StringIO()
         with warnings.catch_warnings():
             # Text stays text: the reader's fonts draw it, not the one that lacks a glyph here.
             warnings.filterwarnings("ignore", message=r"Glyph \d+", category=UserWarning)
             figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     return _inline_svg(stream.getvalue(), name=name, title=title)
+
+
+def floats(values: Sequence[float | None]) -> FloatArray:
+    """Return values as an array; NaN where there is none."""
+    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+
+
+def estimate_arrays(entries: Sequence[Estimate]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return values, lower and upper limits of estimates; NaN where they have none."""
+    value, low, high = (
+        floats([getattr(entry, name) for entry in entries])
+        for name in ("value", "ci_low", "ci_high")
+    )
+    return value, low, high
 
 
 def _inline_svg(svg: str, *, name: str, title: str) -> str:
