@@ -11,7 +11,7 @@ from mri_transfer.evaluation.external.results import BundleFacts, ToldCaseMix
 from mri_transfer.evaluation.notices import Notice
 from mri_transfer.metrics.intervals import Estimate
 
-__all__ = ["AggregateDocument", "ToldLevel"]
+__all__ = ["AggregateDocument", "CallsTold", "ToldFigure", "ToldLevel"]
 
 _SCHEMA: Literal["mri-transfer/aggregate/1"] = "mri-transfer/aggregate/1"
 _Figure = Annotated[str, Field(description="Name of the figure.")]

@@ -19,6 +19,7 @@ from mri_transfer.evaluation.results import PatientFigures
 from mri_transfer.metrics.intervals import Estimate
 
 __all__ = [
+    "CohortSampleSize",
     "ExternalDocument",
     "Population",
     "Rechosen",

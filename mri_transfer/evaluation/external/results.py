@@ -13,8 +13,10 @@ __all__ = [
     "BundleFacts",
     "CaseMix",
     "CaseMixComparison",
+    "Criterion",
     "ExternalFigure",
     "RecalibrationAdvice",
+    "RecalibrationWay",
     "SampleSize",
     "ToldCaseMix",
 ]

@@ -153,7 +153,6 @@ def _baseline(found: ReportInputs) -> Section:
     return section_of(
         "baseline",
         "Patients at baseline",
-        "Patients at baseline",
         cohort_table(found),
         missing_table(found),
     )
@@ -163,7 +162,6 @@ def _discrimination(found: ReportInputs) -> Section:
     calls = found.evaluation.confusion
     return section_of(
         "discrimination",
-        "Discrimination",
         "Discrimination",
         beside(
             figure(
@@ -201,7 +199,6 @@ def _utility(found: ReportInputs) -> Section:
     return section_of(
         "utility",
         "Decision curve",
-        "Decision curve",
         findings(utility_sentences(found)),
         beside(plot, decision_table(found, whole=False)),
         how(
@@ -231,4 +228,4 @@ def _limits(inputs: ExternalInputs) -> Section:
             role="supply",
         ),
     ]
-    return section_of("limits", "Limits", "Limits", parts)
+    return section_of("limits", "Limits", parts)

@@ -17,7 +17,6 @@ def baseline_section(inputs: ReportInputs) -> Section:
     return section_of(
         "baseline",
         "Patients at baseline",
-        "Patients at baseline",
         cohort_table(inputs),
         how(_HOW + _direction(inputs)),
         gone if gone.rows else missing("The manifest has no column beside the label."),

@@ -22,7 +22,6 @@ def calibration_section(inputs: ReportInputs) -> Section:
     return section_of(
         "calibration",
         "Calibration",
-        "Calibration",
         beside(_plot(inputs), _reading(inputs)),
         findings(calibration_sentences(inputs)),
         calibration_table(inputs),

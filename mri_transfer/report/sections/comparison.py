@@ -11,6 +11,7 @@ from mri_transfer.report.blocks.blocks import (
     joined,
     missing,
     section_of,
+    shown_or_missing,
 )
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.blocks.wording import number
@@ -33,10 +34,10 @@ def comparison_section(inputs: ReportInputs) -> Section:
     return section_of(
         "comparison",
         "Comparison with baselines",
-        "Comparison",
         _baselines(inputs),
         Heading(text="Does the image add to age and sex?"),
         _image_value(inputs),
+        short="Comparison",
     )
 
 
@@ -89,19 +90,17 @@ def _below_guessing(inputs: ReportInputs) -> Block | None:
 
 
 def _image_value(inputs: ReportInputs) -> tuple[Block, ...]:
-    table = image_value_table(inputs)
-    if table is None:
-        return (
-            missing("Not computed: there is no baseline of covariates to join the image with."),
-        )
-    return joined(
-        Text(
-            text="A model of the covariates and the image's score together, fitted inside the "
-            "folds, against the covariates alone."
-        ),
-        findings(image_value_sentences(inputs)),
-        table,
-        how(
+    return shown_or_missing(
+        image_value_table(inputs),
+        "Not computed: there is no baseline of covariates to join the image with.",
+        before=[
+            Text(
+                text="A model of the covariates and the image's score together, fitted inside the "
+                "folds, against the covariates alone."
+            ),
+            *findings(image_value_sentences(inputs)),
+        ],
+        after=how(
             "The difference of the joined AUC is the figure to go by. The uncorrected p value of "
             "the likelihood ratio test is optimistic: its scores come from cross-validation, where "
             "every patient helped to train the heads that scored the others. Where a corrected p "

@@ -40,7 +40,6 @@ def data_section(inputs: ReportInputs) -> Section:
     return section_of(
         "data",
         "Data and reference standard",
-        "Data",
         Text(text=_synthetic(inputs), role="finding") if inputs.evaluation.synthetic else None,
         _source_table(inputs),
         Text(
@@ -56,6 +55,7 @@ def data_section(inputs: ReportInputs) -> Section:
         Heading(text="What the software cannot know"),
         Text(text="To be described beside this report:", role="supply"),
         bullets(_SUPPLY),
+        short="Data",
     )
 
 

@@ -16,11 +16,13 @@ from mri_transfer.report.blocks.document import Block, Heading, Link, Picture, S
 from mri_transfer.report.blocks.wording import estimate, number
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables.explanation_tables import (
+    CALLED,
     agreement_table,
     check_table,
     close_table,
     group_table,
     height_table,
+    labels_positive_first,
     neighbour_table,
     region_table,
     truth_table,
@@ -46,11 +48,11 @@ def explanation_section(inputs: ReportInputs) -> Section:
         return section_of(
             "explanation",
             _TITLE,
-            "Explanation",
             missing(
                 "Not computed in this run. Run the stage explain (mri-transfer explain RUN), "
                 "then the report again."
             ),
+            short="Explanation",
         )
     document = found.document
     parts: tuple[Block | None, ...] = (
@@ -61,7 +63,6 @@ def explanation_section(inputs: ReportInputs) -> Section:
     return section_of(
         "explanation",
         _TITLE,
-        "Explanation",
         parts,
         Heading(text="Nearest training patients"),
         neighbour_table(inputs, document),
@@ -70,6 +71,7 @@ def explanation_section(inputs: ReportInputs) -> Section:
             "most alike. Where no more of them carry the patient's label than by chance, any head "
             "on these features has a hard task. Names stand in the patients' panels."
         ),
+        short="Explanation",
     )
 
 
@@ -84,7 +86,9 @@ def _maps(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
     yield _viewers(document)
     yield figure(
         "attribution-heights",
-        figures.draw_attribution_heights(document.heights or (), labels=_labels(document)),
+        figures.draw_attribution_heights(
+            document.heights or (), labels=labels_positive_first(document)
+        ),
         "Part of each slice in the log-odds, mean of the patients of a label, against the average "
         "training patient; bands are intervals.",
         height_table(inputs, document),
@@ -101,11 +105,6 @@ def _maps(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
         yield how(_TRUTH_TEXT)
     yield from _close(inputs, found)
     yield Text(text=_LIMITS_TEXT.format(positive=positive), role="fault")
-
-
-def _labels(document: ExplanationDocument) -> list[str]:
-    positive = document.positive_label
-    return sorted(document.labels, key=lambda label: (label != positive, label))
 
 
 def _findings(inputs: ReportInputs, document: ExplanationDocument) -> Iterator[str]:
@@ -199,7 +198,7 @@ def _group_picture(inputs: ReportInputs, found: Explanation, group: GroupRow) ->
         f"{group.label}, {group.n_patients} patients.",
         caption=f"{group.label} ({group.n_patients} patients). Orange speaks for {positive}, "
         f"blue against, in {document.unit}.",
-        numbers=(group_table(document),),
+        numbers=(table,) if (table := group_table(document)) else (),
         wide=True,
     )
 
@@ -263,7 +262,7 @@ def _close_pictures(inputs: ReportInputs, found: Explanation) -> Iterator[Block]
             media_type="image/png",
             alt=f"{len(pixels)} slices of {one.patient_id}, with the maps, integrated gradients "
             "and occlusion over them.",
-            caption=f"{one.patient_id}, labelled {one.label}, called {one.called}ly. "
+            caption=f"{one.patient_id}, labelled {one.label}, called {CALLED[one.called]}. "
             "From above: the maps, integrated gradients, occlusion, each row with its own scale, "
             "in log-odds.",
         )

@@ -39,11 +39,9 @@ def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
         cells = (number(point.threshold.mean), *(stacked(getattr(point, name)) for name in _RATES))
         rows.append(Row(f"Brought by the bundle, aim: {point.target}", cells))
     rows += _rechosen_rows(rechosen)
-    predictive = predictive_table(found)
     return section_of(
         "thresholds",
         "Thresholds, brought along and chosen anew",
-        "Thresholds",
         Table(
             name="thresholds",
             caption="What calls at each threshold reach",
@@ -60,8 +58,9 @@ def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
         if rechosen.threshold is None
         else None,
         Heading(text="Predictive values where the label is rarer"),
-        predictive,
+        predictive_table(found),
         how("If sensitivity and specificity stay the same where the label is rarer."),
+        short="Thresholds",
     )
 
 

@@ -39,7 +39,6 @@ def leakage_section(inputs: ReportInputs) -> Section:
     return section_of(
         "leakage",
         "Leakage audit",
-        "Leakage",
         Heading(text="What was checked"),
         _checks(inputs),
         Heading(text="Stress test"),
@@ -48,6 +47,7 @@ def leakage_section(inputs: ReportInputs) -> Section:
         _identity(inputs) if audited else None,
         Heading(text="Duplicates") if audited else None,
         _duplicates(inputs) if audited else None,
+        short="Leakage",
     )
 
 

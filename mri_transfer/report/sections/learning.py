@@ -18,18 +18,11 @@ __all__ = ["learning_section"]
 
 def learning_section(inputs: ReportInputs) -> Section:
     """Return the learning curve; where it was not computed, why."""
-    name, title = "learning", "Learning curve"
     curve = None if inputs.audit is None else inputs.audit.learning_curve
     sizes = size_table(inputs)
     if curve is None or sizes is None:
-        return section_of(
-            name,
-            title,
-            title,
-            missing(
-                "Not computed: only the full profile fits heads on growing numbers of patients."
-            ),
-        )
+        reason = "Not computed: only the full profile fits heads on growing numbers of patients."
+        return section_of("learning", "Learning curve", missing(reason))
     plot = figure(
         "learning-curve",
         figures.draw_learning_curve(curve),
@@ -37,9 +30,8 @@ def learning_section(inputs: ReportInputs) -> Section:
         curve_table(inputs),
     )
     return section_of(
-        name,
-        title,
-        title,
+        "learning",
+        "Learning curve",
         findings(learning_sentences(inputs)),
         beside(plot, sizes),
         transfer_table(inputs),

@@ -36,7 +36,6 @@ def limits_section(inputs: ReportInputs) -> Section:
     return section_of(
         "limits",
         "Limits of use",
-        "Limits",
         Text(
             text="For research only. The scores are not a diagnosis and not meant for decisions "
             "about a patient. What follows is chosen by rules from the results and the settings "
@@ -52,6 +51,7 @@ def limits_section(inputs: ReportInputs) -> Section:
             "consent and approval; funding and interests.",
             role="supply",
         ),
+        short="Limits",
     )
 
 

@@ -34,7 +34,6 @@ def model_section(inputs: ReportInputs) -> Section:
     return section_of(
         "model",
         title,
-        "Model",
         Text(text=_sentence(parts), role="finding"),
         figure(
             "architecture",
@@ -51,6 +50,7 @@ def model_section(inputs: ReportInputs) -> Section:
         Heading(text="Initialisation"),
         bullets(_initialisation(inputs, parts)),
         _procedure_blocks(inputs, parts),
+        short="Model",
     )
 
 

@@ -30,13 +30,10 @@ def patients_section(inputs: ReportInputs) -> Section:
     """
     results = patient_results(inputs)
     if not results:
-        return section_of(
-            "patients", "Patients", "Patients", missing("No patient was scored in this run.")
-        )
+        return section_of("patients", "Patients", missing("No patient was scored in this run."))
     return section_of(
         "patients",
         "Patients, one by one",
-        "Patients",
         Text(text=_finding(results), role="finding"),
         Heading(text="Where to look first"),
         bullets(_featured(inputs, results)),
@@ -48,6 +45,7 @@ def patients_section(inputs: ReportInputs) -> Section:
             panels=patient_panels(inputs, results),
         ),
         how(_how_to_read(inputs)),
+        short="Patients",
     )
 
 

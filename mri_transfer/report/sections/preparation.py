@@ -35,11 +35,11 @@ def preparation_section(inputs: ReportInputs) -> Section:
     return section_of(
         "preparation",
         "Preparation and quality of the scans",
-        "Preparation",
         bullets(_steps(inputs)),
         _quality_blocks(inputs),
         Heading(text="Duplicates"),
         _duplicate_blocks(inputs),
+        short="Preparation",
     )
 
 

@@ -23,7 +23,6 @@ def reproducibility_section(inputs: ReportInputs) -> Section:
     return section_of(
         "reproducibility",
         "Reproducibility",
-        "Reproducibility",
         Heading(text="Commands"),
         _commands(provenance.get("commands"), "The command of this run is not recorded."),
         Text(

@@ -21,7 +21,6 @@ def training_section(inputs: ReportInputs) -> Section:
     return section_of(
         "training",
         "Training, and how the model was chosen",
-        "Training",
         bullets([*_split(inputs), *_harmonised(settings.harmonisation)]),
         Text(
             text="That no patient, scan or file stands on both sides of a split is not only "
@@ -40,6 +39,7 @@ def training_section(inputs: ReportInputs) -> Section:
             "procedure from all patients.",
             role="note",
         ),
+        short="Training",
     )
 
 

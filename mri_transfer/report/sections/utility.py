@@ -9,8 +9,8 @@ from mri_transfer.report.blocks.blocks import (
     findings,
     how,
     joined,
-    missing,
     section_of,
+    shown_or_missing,
 )
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.inputs import ReportInputs
@@ -30,13 +30,13 @@ def utility_section(inputs: ReportInputs) -> Section:
     return section_of(
         "utility",
         "Utility: what the scores are good for",
-        "Utility",
         Heading(text="Decision curve"),
         _decision(inputs),
         Heading(text="Operating points"),
         _operating(inputs),
         Heading(text="Predictive values where the label is rarer"),
         _predictive(inputs),
+        short="Utility",
     )
 
 
@@ -68,16 +68,14 @@ def _decision(inputs: ReportInputs) -> tuple[Block, ...]:
 
 
 def _operating(inputs: ReportInputs) -> tuple[Block, ...]:
-    table = operating_table(inputs)
-    if table is None:
-        return (missing("No operating points were computed: the configuration names no aim."),)
-    return (
-        Text(
+    return shown_or_missing(
+        operating_table(inputs),
+        "No operating points were computed: the configuration names no aim.",
+        before=Text(
             text="Thresholds set on the training patients of each fold for a stated aim, and what "
             "they reach on patients held out. The aim itself need not be reached there."
         ),
-        table,
-        how(
+        after=how(
             "A likelihood ratio says by what factor a call multiplies the odds of the label "
             f"{inputs.task.positive}; unlike PPV and NPV it does not depend on how common the "
             "label is. 1 means that the call says nothing; for a positive call more than 10, for a "
@@ -87,14 +85,12 @@ def _operating(inputs: ReportInputs) -> tuple[Block, ...]:
 
 
 def _predictive(inputs: ReportInputs) -> tuple[Block, ...]:
-    table = predictive_table(inputs)
-    if table is None:
-        return (missing("No predictive values by prevalence were computed."),)
-    return (
-        Text(
+    return shown_or_missing(
+        predictive_table(inputs),
+        "No predictive values by prevalence were computed.",
+        before=Text(
             text="What sensitivity and specificity at the threshold of the calls would give where "
             f"another share of patients is {inputs.task.positive}. This assumes that both stay the "
             "same there, which only a cohort from there can show."
         ),
-        table,
     )
