@@ -16,6 +16,7 @@ __all__ = [
     "label_of",
     "number",
     "p_value",
+    "verdict",
 ]
 
 _NO_BREAK = "\u00a0"
@@ -139,6 +140,13 @@ def estimate(entry: Shown, *, confidence: float, digits: int = 2) -> str:
     if entry.ci_low is None or entry.ci_high is None:
         return f"{value} (no interval: {entry.reason or 'none was computed'})"
     return f"{value} ({percent}{_NO_BREAK}CI {interval(entry, digits)})"
+
+
+def verdict(entry: Shown, *, above: str, below: str, neither: str) -> str:
+    """Return which words hold: by whether the interval lies above 0, below it, or around it."""
+    if entry.ci_low is not None and entry.ci_low > 0:
+        return above
+    return below if entry.ci_high is not None and entry.ci_high < 0 else neither
 
 
 def bare_p(value: float | None) -> str:

@@ -12,15 +12,8 @@ import numpy.typing as npt
 
 from mri_transfer.errors import EvaluationError
 from mri_transfer.explain.document import Height
-from mri_transfer.report.figures.svg import (
-    DOTTED,
-    MUTED,
-    NEGATIVE,
-    POSITIVE,
-    QUIET,
-    draw_svg,
-    estimate_arrays,
-)
+from mri_transfer.report.figures.arrays import estimate_arrays
+from mri_transfer.report.figures.svg import DOTTED, MUTED, NEGATIVE, POSITIVE, QUIET, draw_svg
 from mri_transfer.report.figures.tiles import (
     Orientation,
     blended,

@@ -7,21 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.evaluation.document import EvaluationDocument
 from mri_transfer.metrics.results import SmoothCurve
-from mri_transfer.report.figures.svg import (
-    DOTTED,
-    GRID,
-    MUTED,
-    NEGATIVE,
-    POSITIVE,
-    QUIET,
-    draw_svg,
-    floats,
-)
+from mri_transfer.report.figures.arrays import FloatArray, floats
+from mri_transfer.report.figures.svg import DOTTED, GRID, MUTED, NEGATIVE, POSITIVE, QUIET, draw_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,8 +27,6 @@ __all__ = [
     "plot_roc",
     "plot_slice_profile",
 ]
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def plot_roc(ax: Axes, evaluation: EvaluationDocument) -> None:

@@ -49,7 +49,7 @@ class FlowGroups:
 
 
 def draw_flow(steps: Sequence[FlowStep], groups: Sequence[FlowGroups], *, title: str) -> str:
-    """Draw the flow as one SVG element.
+    """Draw the flow as one SVG element; the same bytes for the same input.
 
     Parameters
     ----------
@@ -58,12 +58,7 @@ def draw_flow(steps: Sequence[FlowStep], groups: Sequence[FlowGroups], *, title:
     groups : sequence of FlowGroups
         Below the last step, each in one or more rows of boxes.
     title : str
-        The same in words: the text alternative.
-
-    Returns
-    -------
-    str
-        `<svg role="img">`; the same bytes for the same input.
+        The text alternative, which says the same in words.
     """
     canvas = Canvas(name="flow", width=_WIDTH, size=14)
     y = 4.0

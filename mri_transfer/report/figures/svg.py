@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from xml.sax.saxutils import escape
-
-import numpy as np
-import numpy.typing as npt
-
-from mri_transfer.metrics.intervals import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,11 +20,8 @@ __all__ = [
     "POSITIVE",
     "QUIET",
     "draw_svg",
-    "estimate_arrays",
-    "floats",
 ]
 
-FloatArray = npt.NDArray[np.float64]
 P = ParamSpec("P")
 
 # Palette of Okabe and Ito (2008), darkened for text on white.
@@ -113,20 +105,6 @@ def draw_svg(
             warnings.filterwarnings("ignore", message=r"Glyph \d+", category=UserWarning)
             figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     return _inline_svg(stream.getvalue(), name=name, title=title)
-
-
-def floats(values: Sequence[float | None]) -> FloatArray:
-    """Return values as an array; NaN where there is none."""
-    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
-
-
-def estimate_arrays(entries: Sequence[Estimate]) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return values, lower and upper limits of estimates; NaN where they have none."""
-    value, low, high = (
-        floats([getattr(entry, name) for entry in entries])
-        for name in ("value", "ci_low", "ci_high")
-    )
-    return value, low, high
 
 
 def _inline_svg(svg: str, *, name: str, title: str) -> str:

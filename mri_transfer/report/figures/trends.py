@@ -10,6 +10,7 @@ from mri_transfer.evaluation.audit.learning_results import (
     LearningCurve,
 )
 from mri_transfer.metrics.results import DecisionCurve
+from mri_transfer.report.figures.arrays import estimate_arrays, floats
 from mri_transfer.report.figures.svg import (
     DOTTED,
     GRID,
@@ -19,8 +20,6 @@ from mri_transfer.report.figures.svg import (
     POSITIVE,
     QUIET,
     draw_svg,
-    estimate_arrays,
-    floats,
 )
 
 if TYPE_CHECKING:

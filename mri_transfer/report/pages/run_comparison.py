@@ -24,7 +24,7 @@ from mri_transfer.report.blocks.document import (
     Text,
 )
 from mri_transfer.report.blocks.report import Front, KeyFigure, Report
-from mri_transfer.report.blocks.wording import bare_p, interval, label_of, number, p_value
+from mri_transfer.report.blocks.wording import bare_p, interval, label_of, number, p_value, verdict
 from mri_transfer.report.front import study_banners
 
 __all__ = ["RunComparison", "comparison_report"]
@@ -115,20 +115,19 @@ def _front(document: ComparisonDocument, names: list[str]) -> Front:
 
 def _answer(pair: PairDifference) -> str:
     difference = pair.auc_difference
-    ends = difference.interval
-    if ends is None:
+    if difference.interval is None:
         return (
             f"{pair.first} against {pair.second}: no interval of the difference in AUC "
             f"({difference.reason})."
         )
-    if ends[0] > 0:
-        verdict = f"{pair.first} is better than {pair.second}"
-    elif ends[1] < 0:
-        verdict = f"{pair.first} is worse than {pair.second}"
-    else:
-        verdict = f"No difference is shown between {pair.first} and {pair.second}"
+    what = verdict(
+        difference,
+        above=f"{pair.first} is better than {pair.second}",
+        below=f"{pair.first} is worse than {pair.second}",
+        neither=f"No difference is shown between {pair.first} and {pair.second}",
+    )
     return (
-        f"{verdict}: difference in AUC {number(difference.value, 2)} "
+        f"{what}: difference in AUC {number(difference.value, 2)} "
         f"({interval(difference, 2)}), p\u00a0{p_value(difference.p)}."
     )
 

@@ -17,14 +17,7 @@ from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.summary import comparison
-from mri_transfer.report.tables.comparison_tables import (
-    auc_table,
-    baseline_table,
-    image_value_sentences,
-    image_value_table,
-    mcnemar_table,
-    sorted_baselines,
-)
+from mri_transfer.report.tables import comparison_tables as tables
 
 __all__ = ["comparison_section"]
 
@@ -42,10 +35,10 @@ def comparison_section(inputs: ReportInputs) -> Section:
 
 
 def _baselines(inputs: ReportInputs) -> tuple[Block, ...]:
-    table = baseline_table(inputs)
+    table = tables.baseline_table(inputs)
     if table is None:
         return (missing("No baseline was computed: the configuration names no covariate."),)
-    scored = {name: one.auc for name, one in sorted_baselines(inputs.evaluation).items()}
+    scored = {name: one.auc for name, one in tables.sorted_baselines(inputs.evaluation).items()}
     return joined(
         Text(
             text="What simpler models make of the same patients on the same folds: nothing at all, "
@@ -57,7 +50,7 @@ def _baselines(inputs: ReportInputs) -> tuple[Block, ...]:
             "auc-comparison",
             figures.draw_auc_comparison(inputs.evaluation.patient.auc, scored),
             "AUC by patient with its interval.",
-            auc_table(inputs),
+            tables.auc_table(inputs),
         ),
         table,
         how(
@@ -67,7 +60,7 @@ def _baselines(inputs: ReportInputs) -> tuple[Block, ...]:
             "counts that other training patients would give other heads."
         ),
         _below_guessing(inputs),
-        folded("Calls at the threshold: McNemar's test", mcnemar_table(inputs)),
+        folded("Calls at the threshold: McNemar's test", tables.mcnemar_table(inputs)),
     )
 
 
@@ -75,7 +68,7 @@ def _below_guessing(inputs: ReportInputs) -> Block | None:
     """Explain baselines below 0.5, which look like a fault and are none."""
     names = [
         f"{name} ({number(entry.auc.value, 2)})"
-        for name, entry in sorted_baselines(inputs.evaluation).items()
+        for name, entry in tables.sorted_baselines(inputs.evaluation).items()
         if (entry.auc.value or 1.0) < 0.5
     ]
     if not names:
@@ -91,14 +84,14 @@ def _below_guessing(inputs: ReportInputs) -> Block | None:
 
 def _image_value(inputs: ReportInputs) -> tuple[Block, ...]:
     return shown_or_missing(
-        image_value_table(inputs),
+        tables.image_value_table(inputs),
         "Not computed: there is no baseline of covariates to join the image with.",
         before=[
             Text(
                 text="A model of the covariates and the image's score together, fitted inside the "
                 "folds, against the covariates alone."
             ),
-            *findings(image_value_sentences(inputs)),
+            *findings(tables.image_value_sentences(inputs)),
         ],
         after=how(
             "The difference of the joined AUC is the figure to go by. The uncorrected p value of "

@@ -15,18 +15,7 @@ from mri_transfer.report.blocks.blocks import figure, folded, how, missing, sect
 from mri_transfer.report.blocks.document import Block, Heading, Link, Picture, Section, Text
 from mri_transfer.report.blocks.wording import estimate, number
 from mri_transfer.report.inputs import ReportInputs
-from mri_transfer.report.tables.explanation_tables import (
-    CALLED,
-    agreement_table,
-    check_table,
-    close_table,
-    group_table,
-    height_table,
-    labels_positive_first,
-    neighbour_table,
-    region_table,
-    truth_table,
-)
+from mri_transfer.report.tables import explanation_tables as tables
 
 __all__ = ["explanation_section"]
 
@@ -65,7 +54,7 @@ def explanation_section(inputs: ReportInputs) -> Section:
         _TITLE,
         parts,
         Heading(text="Nearest training patients"),
-        neighbour_table(inputs, document),
+        tables.neighbour_table(inputs, document),
         how(
             "For each patient, the training patients of the head that scored it whose features are "
             "most alike. Where no more of them carry the patient's label than by chance, any head "
@@ -87,18 +76,18 @@ def _maps(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
     yield figure(
         "attribution-heights",
         figures.draw_attribution_heights(
-            document.heights or (), labels=labels_positive_first(document)
+            document.heights or (), labels=tables.labels_positive_first(document)
         ),
         "Part of each slice in the log-odds, mean of the patients of a label, against the average "
         "training patient; bands are intervals.",
-        height_table(inputs, document),
+        tables.height_table(inputs, document),
     )
-    yield region_table(inputs, document)
+    yield tables.region_table(inputs, document)
     yield how(_REGIONS_TEXT)
     yield Heading(text="Can the maps be believed?")
-    yield check_table(inputs, document)
+    yield tables.check_table(inputs, document)
     yield how(_CHECKS_TEXT)
-    truth = truth_table(inputs, document)
+    truth = tables.truth_table(inputs, document)
     if truth is not None:
         yield Heading(text="Against what was planted")
         yield truth
@@ -198,7 +187,7 @@ def _group_picture(inputs: ReportInputs, found: Explanation, group: GroupRow) ->
         f"{group.label}, {group.n_patients} patients.",
         caption=f"{group.label} ({group.n_patients} patients). Orange speaks for {positive}, "
         f"blue against, in {document.unit}.",
-        numbers=(table,) if (table := group_table(document)) else (),
+        numbers=(table,) if (table := tables.group_table(document)) else (),
         wide=True,
     )
 
@@ -234,7 +223,7 @@ def _viewers(document: ExplanationDocument) -> Text | None:
 
 def _close(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
     document = found.document
-    table = close_table(document)
+    table = tables.close_table(document)
     yield Heading(text="A close look at a few patients")
     if table is None:
         yield missing("Nobody was looked at closely (explanation.close_patients = 0).")
@@ -242,7 +231,7 @@ def _close(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
     yield table
     yield from _close_pictures(inputs, found)
     yield how(_CLOSE_TEXT)
-    yield folded("Agreement of the methods", agreement_table(inputs, document))
+    yield folded("Agreement of the methods", tables.agreement_table(inputs, document))
 
 
 def _close_pictures(inputs: ReportInputs, found: Explanation) -> Iterator[Block]:
@@ -262,7 +251,7 @@ def _close_pictures(inputs: ReportInputs, found: Explanation) -> Iterator[Block]
             media_type="image/png",
             alt=f"{len(pixels)} slices of {one.patient_id}, with the maps, integrated gradients "
             "and occlusion over them.",
-            caption=f"{one.patient_id}, labelled {one.label}, called {CALLED[one.called]}. "
+            caption=f"{one.patient_id}, labelled {one.label}, called {tables.CALLED[one.called]}. "
             "From above: the maps, integrated gradients, occlusion, each row with its own scale, "
             "in log-odds.",
         )

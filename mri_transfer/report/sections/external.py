@@ -8,7 +8,7 @@ from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.report.blocks.blocks import findings, how, joined, missing, section_of
 from mri_transfer.report.blocks.cells import Column, figure_column, stacked, table_of
 from mri_transfer.report.blocks.document import Block, Heading, Section, Table, Text
-from mri_transfer.report.blocks.wording import bare_p, label_of, number
+from mri_transfer.report.blocks.wording import bare_p, label_of, number, verdict
 from mri_transfer.report.external_inputs import ExternalInputs
 
 __all__ = [
@@ -66,15 +66,15 @@ def expected_sentences(everybody: Population) -> list[str]:
         ends = difference.interval
         if ends is None:
             continue
-        if ends[0] > 0:
-            verdict = "is higher here than expected"
-        elif ends[1] < 0:
-            verdict = "is lower here than expected"
-        else:
-            verdict = "is not shown to differ from what was expected"
+        what = verdict(
+            difference,
+            above="is higher here than expected",
+            below="is lower here than expected",
+            neither="is not shown to differ from what was expected",
+        )
         p = "" if one.p is None else f", p\u00a0{_p(one.p)}"
         said.append(
-            f"{label_of(one.figure)} {number(one.external.value)} {verdict} "
+            f"{label_of(one.figure)} {number(one.external.value)} {what} "
             f"({number(one.internal.value)}; difference {number(difference.value)}, "
             f"{number(ends[0])} to {number(ends[1])}{p})."
         )

@@ -16,19 +16,8 @@ from mri_transfer.report.blocks.blocks import (
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables import leakage_tables as tables
 from mri_transfer.report.tables.audit_tables import check_table
-from mri_transfer.report.tables.leakage_tables import (
-    accuracy_table,
-    identity_table,
-    inflation_table,
-    leakage_sentences,
-    leakage_table,
-    likeness_table,
-    one_id_two_people,
-    permutation_table,
-    several_scans_tables,
-    similar_pairs,
-)
 
 __all__ = ["leakage_section"]
 
@@ -74,11 +63,11 @@ def _checks(inputs: ReportInputs) -> tuple[Block, ...]:
 
 
 def _stress_test(inputs: ReportInputs) -> tuple[Block, ...]:
-    arms = leakage_table(inputs)
+    arms = tables.leakage_table(inputs)
     if arms is None or inputs.audit is None:
         return (missing("The leakage stress test was not run."),)
-    chance = permutation_table(inputs)
-    several = several_scans_tables(inputs)
+    chance = tables.permutation_table(inputs)
+    several = tables.several_scans_tables(inputs)
     return joined(
         Text(
             text="The same head, trained again and again: with all slices of a patient on one side "
@@ -86,19 +75,19 @@ def _stress_test(inputs: ReportInputs) -> tuple[Block, ...]:
             "stand on both sides. Then with labels permuted among patients, where nothing can "
             "honestly be learned."
         ),
-        findings(leakage_sentences(inputs)),
+        findings(tables.leakage_sentences(inputs)),
         figure(
             "leakage",
             figures.draw_leakage(inputs.audit),
             "Slice accuracy of the arms, with intervals.",
-            accuracy_table(inputs),
+            tables.accuracy_table(inputs),
         ),
         arms,
         how(
             "With shuffled labels an honest split must come out near a coin toss. Where the split "
             "by slice comes out higher, the model has recognised patients, not disease."
         ),
-        inflation_table(inputs),
+        tables.inflation_table(inputs),
         chance,
         how(
             "The p value is one-sided and cannot be smaller than 1 / (1 + shuffles): few shuffles "
@@ -111,7 +100,7 @@ def _stress_test(inputs: ReportInputs) -> tuple[Block, ...]:
 
 
 def _identity(inputs: ReportInputs) -> tuple[Block, ...]:
-    table = identity_table(inputs)
+    table = tables.identity_table(inputs)
     if table is None or inputs.audit is None:
         return (missing("Whether the features tell patients apart was not probed."),)
     return joined(findings([inputs.audit.leakage.identity.sentence]), table)
@@ -151,7 +140,7 @@ def _alike(found: Duplicates) -> tuple[Block, ...]:
 
 
 def _unlike(inputs: ReportInputs) -> tuple[Block, ...]:
-    pairs = one_id_two_people(inputs)
+    pairs = tables.one_id_two_people(inputs)
     if not pairs:
         return (Text(text="Scans under one patient id all look like one brain, where compared."),)
     said = (
@@ -170,10 +159,10 @@ def _by_features(inputs: ReportInputs, found: Duplicates) -> tuple[Block, ...]:
     compared = found.by_features
     if compared.reason:
         return (missing(f"By features: not compared, {compared.reason}."),)
-    table = likeness_table(inputs)
+    table = tables.likeness_table(inputs)
     if table is None:
         return ()
-    listed = similar_pairs(inputs) or Text(
+    listed = tables.similar_pairs(inputs) or Text(
         text=f"By features: no two scans are as alike as {number(compared.threshold, 2)}."
     )
     return table, listed

@@ -14,13 +14,7 @@ from mri_transfer.report.blocks.blocks import (
 )
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.inputs import ReportInputs
-from mri_transfer.report.tables.utility_tables import (
-    curve_baseline,
-    decision_table,
-    operating_table,
-    predictive_table,
-    utility_sentences,
-)
+from mri_transfer.report.tables import utility_tables as tables
 
 __all__ = ["utility_section"]
 
@@ -42,7 +36,7 @@ def utility_section(inputs: ReportInputs) -> Section:
 
 def _decision(inputs: ReportInputs) -> tuple[Block, ...]:
     curve = inputs.evaluation.decision_curve
-    baseline = curve_baseline(inputs)
+    baseline = tables.curve_baseline(inputs)
     caption = (
         "Net benefit by threshold. Blue: this model with its band. Grey: treat everybody. Dotted: "
         "treat nobody."
@@ -53,11 +47,11 @@ def _decision(inputs: ReportInputs) -> tuple[Block, ...]:
         "decision-curve",
         figures.draw_decision_curve(curve, baseline=baseline),
         caption,
-        decision_table(inputs, whole=True),
+        tables.decision_table(inputs, whole=True),
     )
     return joined(
-        findings(utility_sentences(inputs)),
-        beside(plot, decision_table(inputs, whole=False)),
+        findings(tables.utility_sentences(inputs)),
+        beside(plot, tables.decision_table(inputs, whole=False)),
         how(
             "Who would act on a probability of 20 % accepts four needless actions for one that is "
             "needed; the net benefit counts right actions minus needless ones at that price. A "
@@ -69,7 +63,7 @@ def _decision(inputs: ReportInputs) -> tuple[Block, ...]:
 
 def _operating(inputs: ReportInputs) -> tuple[Block, ...]:
     return shown_or_missing(
-        operating_table(inputs),
+        tables.operating_table(inputs),
         "No operating points were computed: the configuration names no aim.",
         before=Text(
             text="Thresholds set on the training patients of each fold for a stated aim, and what "
@@ -86,7 +80,7 @@ def _operating(inputs: ReportInputs) -> tuple[Block, ...]:
 
 def _predictive(inputs: ReportInputs) -> tuple[Block, ...]:
     return shown_or_missing(
-        predictive_table(inputs),
+        tables.predictive_table(inputs),
         "No predictive values by prevalence were computed.",
         before=Text(
             text="What sensitivity and specificity at the threshold of the calls would give where "

@@ -18,7 +18,7 @@ from mri_transfer.report.blocks.cells import (
     value_and_interval,
     with_p,
 )
-from mri_transfer.report.blocks.wording import bare_p, estimate, interval, number, p_value
+from mri_transfer.report.blocks.wording import bare_p, estimate, interval, number, p_value, verdict
 from mri_transfer.report.inputs import ReportInputs
 
 __all__ = [
@@ -151,19 +151,18 @@ def image_value_sentences(inputs: ReportInputs) -> list[str]:
     sentences = []
     for name in _age_and_sex_first(found):
         gain, area = found[name].joined_minus_covariates, found[name].joined_auc
-        ends = None if gain is None or gain.value is None else gain.interval
-        if gain is None or area is None or ends is None:
+        if gain is None or area is None or gain.value is None or gain.interval is None:
             reason = found[name].reason or (gain and gain.reason) or "no interval was computed"
             sentences.append(f"What the image adds to {name} is not known: {reason}.")
             continue
-        if ends[0] > 0:
-            verdict = f"The image adds to {name}"
-        elif ends[1] < 0:
-            verdict = f"The image takes away from {name}"
-        else:
-            verdict = f"That the image adds to {name} is not shown"
+        what = verdict(
+            gain,
+            above=f"The image adds to {name}",
+            below=f"The image takes away from {name}",
+            neither=f"That the image adds to {name} is not shown",
+        )
         sentences.append(
-            f"{verdict}: joined, the AUC is {number(area.value, 2)}; joined minus {name} alone "
+            f"{what}: joined, the AUC is {number(area.value, 2)}; joined minus {name} alone "
             f"{estimate(gain, confidence=inputs.evaluation.confidence)}."
         )
     return sentences
