@@ -81,5 +81,5 @@ def _report_inputs(
         patient_scores=found.scores,
         slice_scores=slices[slices["patient_id"].isin(names)],
         settings=report_settings(config),
-        provenance={},
+        provenance=None,
     )

@@ -18,7 +18,7 @@ from mri_transfer.evaluation.audit import AuditDocument
 from mri_transfer.explain import Explanation, read_explanation
 from mri_transfer.explain.explanation import DOCUMENT
 from mri_transfer.models.trunks import trunk_digest
-from mri_transfer.report import ReportInputs, ReportSettings
+from mri_transfer.report import Provenance, ReportInputs, ReportSettings
 from mri_transfer.report.blocks.report import Report
 from mri_transfer.report.compose import compose_report
 from mri_transfer.report.pages.cards import write_data_sheet, write_model_card
@@ -67,28 +67,26 @@ def _explained(workspace: Workspace) -> list[tuple[Path, str]]:
     return [(path, "explain")] if there else []
 
 
-def _provenance(workspace: Workspace, config: RunConfig) -> dict[str, Any]:
-    inputs = [path for path, _ in _inputs(workspace)]
+def _provenance(workspace: Workspace, config: RunConfig) -> Provenance:
     record = StageRecord.read(workspace, "features")
     computed = record.specs.get("features", {}) if record else {}
-    return {
-        "mri-transfer": __version__,
-        "git commit": git_commit() or "installed package",
-        "seed": config.seed,
-        "trunk weights (sha256)": trunk_digest(config.trunk),
-        "features computed on": computed.get("device"),
-        "features computed in": computed.get("precision"),
-        "packages": package_versions(),
-        "artefacts (sha256)": file_digests(workspace, inputs),
-        "commands": [
-            "mri-transfer run --manifest source_manifest.csv --config config.toml --out RUN"
-        ],
-        "verify": [
+    return Provenance(
+        version=__version__,
+        commit=git_commit() or "installed package",
+        seed=config.seed,
+        trunk_sha256=trunk_digest(config.trunk),
+        device=computed.get("device"),
+        precision=computed.get("precision"),
+        packages=package_versions(),
+        commands=(
+            "mri-transfer run --manifest source_manifest.csv --config config.toml --out RUN",
+        ),
+        verify=(
             "mri-transfer run --manifest RUN/source_manifest.csv --config RUN/config.toml "
             "--out AGAIN",
             "sha256sum RUN/evaluation.json AGAIN/evaluation.json",
-        ],
-    }
+        ),
+    )
 
 
 def report_settings(config: RunConfig) -> ReportSettings:

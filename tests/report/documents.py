@@ -14,7 +14,7 @@ from mri_transfer.evaluation.audit import AuditDocument
 from mri_transfer.explain.document import ExplanationDocument
 from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.models.heads import HeadSpec
-from mri_transfer.report import ReportInputs, ReportSettings
+from mri_transfer.report import Provenance, ReportInputs, ReportSettings
 
 METRIC_NAMES = (
     "auc", "auc_bootstrap", "average_precision", "balanced_accuracy", "accuracy", "sensitivity",
@@ -589,6 +589,17 @@ def settings_of(config: dict[str, Any]) -> ReportSettings:
     return ReportSettings(**found, orientation=orientation, every=config)
 
 
+def make_provenance(**changes: Any) -> Provenance:
+    """Return a made-up provenance."""
+    values: dict[str, Any] = {
+        "version": "0.1.0", "commit": "0123abcd", "seed": 7, "trunk_sha256": "0f" * 32,
+        "device": "cpu", "precision": None, "packages": {"torch": "2.6.0"},
+        "commands": ("mri-transfer run --manifest M.csv --out RUN", "mri-transfer report RUN"),
+        "verify": ("sha256sum Y",),
+    }  # fmt: skip
+    return Provenance(**{**values, **changes})
+
+
 def make_inputs(n_patients: int = 40, n_repeats: int = 2) -> ReportInputs:
     """Return inputs of a made-up run."""
     rng = np.random.default_rng(5)
@@ -640,10 +651,5 @@ def make_inputs(n_patients: int = 40, n_repeats: int = 2) -> ReportInputs:
                 "heads": {"kind": "linear", "balanced": True},
             }
         ),
-        provenance={
-            "versions": {"mri-transfer": "0.1.0", "torch": "2.6.0"},
-            "git_commit": "0123abcd",
-            "artefacts": {"folds.csv": "ab" * 32},
-            "commands": ["mri-transfer run --manifest M.csv --out RUN", "mri-transfer report RUN"],
-        },
+        provenance=make_provenance(),
     )

@@ -87,7 +87,7 @@ def test_a_bare_run_still_has_every_section(inputs: ReportInputs) -> None:
         "operating_points": [], "predictive_values": [], "failures": [],
     }  # fmt: skip
     bare = replaced(
-        inputs, evaluation=evaluation, audit=None, config={}, provenance={},
+        inputs, evaluation=evaluation, audit=None, config={}, provenance=None,
         patient_scores=inputs.patient_scores.iloc[:0], slice_scores=inputs.slice_scores.iloc[:0],
         excluded=inputs.excluded.iloc[:0], patients=inputs.patients[["label"]],
     )  # fmt: skip

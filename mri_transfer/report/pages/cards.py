@@ -74,7 +74,7 @@ def model_card(inputs: ReportInputs, front: Front) -> str:
         trunk={
             "name": inputs.settings.trunk.name,
             "weights": weights,
-            "digest": inputs.provenance.get("trunk weights (sha256)"),
+            "digest": inputs.provenance.trunk_sha256 if inputs.provenance else None,
         },
         trunk_licence=_trunk_licence(inputs.settings.trunk.name, weights),
         head=_settings(inputs.settings.heads),

@@ -170,7 +170,7 @@ def _shape(channels: int, edge: int) -> str:
 
 
 def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
-    digest = inputs.provenance.get("trunk weights (sha256)") or "not recorded"
+    digest = inputs.provenance.trunk_sha256 if inputs.provenance else "not recorded"
     trunk, entry = parts.trunk, parts.trunk_entry
     if trunk.weights == "random":
         origin = (
