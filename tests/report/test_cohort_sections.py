@@ -337,7 +337,7 @@ def test_quality_is_counted_by_label() -> None:
     worst = found["Worst scans by verdict and number of reasons"]
     assert [row.head for row in worst.rows] == ["z1", "a1"]
     (turned,) = texts(section, "fault")
-    assert "in 1 of 3 scans" in turned
+    assert "1 of 3 scans" in turned
     assert "1 of them came prepared" in turned
 
 

@@ -193,7 +193,7 @@ def test_banners_stand_in_the_order_of_their_gravity(inputs: ReportInputs) -> No
     assert [banner.role for banner in shown.banners] == ["synthetic", "random", "failed"]
     failed = shown.banners[-1]
     assert failed.title == "1 check of the audit did not pass."
-    assert failed.items == ("What folds_partition looks for: 1 found against it, 15 looked at",)
+    assert failed.items == ("What folds_partition looks for: 1 violation found, 15 checked",)
     assert failed.link is not None
     assert failed.link.target == "#leakage"
     assert "In this synthetic cohort" in shown.answer

@@ -25,9 +25,9 @@ _ARMS = (
     ("patient_split_true_labels", "split by patient, true labels"),
     ("session_split_true_labels", "split by session, true labels"),
     ("slice_split_true_labels", "split by slice, true labels"),
-    ("patient_split_permuted_labels", "split by patient, shuffled labels"),
-    ("session_split_permuted_labels", "split by session, shuffled labels"),
-    ("slice_split_permuted_labels", "split by slice, shuffled labels"),
+    ("patient_split_permuted_labels", "split by patient, permuted labels"),
+    ("session_split_permuted_labels", "split by session, permuted labels"),
+    ("slice_split_permuted_labels", "split by slice, permuted labels"),
 )
 
 

@@ -193,7 +193,7 @@ def _mcnemar(document: ComparisonDocument) -> Table | Text:
             return found
 
         yield Column(
-            f"Only right: first : second, {group}",
+            f"Only correct: first : second, {group}",
             lambda row: f"{part(row).first_only} : {part(row).second_only}",
         )
         yield Column(f"p, {group}", lambda row: bare_p(part(row).p_mid))

@@ -41,9 +41,9 @@ def _baselines(inputs: ReportInputs) -> tuple[Block, ...]:
     scored = {name: one.auc for name, one in tables.sorted_baselines(inputs.evaluation).items()}
     return joined(
         Text(
-            text="What simpler models make of the same patients on the same folds: nothing at all, "
-            "what is known about a patient without the scan, and simpler readings of the images. "
-            "The trunk earns its place only where it adds to these."
+            text="How simpler models do on the same patients and folds: a constant, what is known "
+            "about a patient without the scan, and simpler image features. The trunk is justified "
+            "only where it improves on these."
         ),
         findings(text for text in [comparison(inputs)] if text),
         figure(
@@ -74,10 +74,10 @@ def _below_guessing(inputs: ReportInputs) -> Block | None:
     if not names:
         return None
     return how(
-        f"Below 0.50: {', '.join(names)}. Such a baseline knows nothing that tells the labels "
-        "apart. Folds hold the labels in equal shares, so a fold that holds out more positive "
+        f"Below 0.50: {', '.join(names)}. Such a baseline has no information that separates the "
+        "labels. Folds hold the labels in equal shares, so a fold that holds out more positive "
         "patients of one kind (of one sex, say) leaves fewer of them to train on, and the baseline "
-        "leans the wrong way for just those held out. To beat it is no achievement, so the model "
+        "is biased against exactly those held out. Beating it is no achievement, so the model "
         "is not tested against it: guessing, 0.50, is the bar."
     )
 

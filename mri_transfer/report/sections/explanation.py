@@ -25,12 +25,12 @@ _COLUMNS = 4
 
 
 def explanation_section(inputs: ReportInputs) -> Section:
-    """Return the maps of groups, their checks, the close views and the nearest patients.
+    """Return the maps of groups, their checks, the detailed views and the nearest patients.
 
     Parameters
     ----------
     inputs : ReportInputs
-        `explanation` is shown; `stack_of` gives the slices of the close views.
+        `explanation` is shown; `stack_of` gives the slices of the detailed views.
     """
     found = inputs.explanation
     if found is None:
@@ -89,7 +89,7 @@ def _maps(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
     yield how(_CHECKS_TEXT)
     truth = tables.truth_table(inputs, document)
     if truth is not None:
-        yield Heading(text="Against what was planted")
+        yield Heading(text="Against the planted atrophy")
         yield truth
         yield how(_TRUTH_TEXT)
     yield from _close(inputs, found)
@@ -117,13 +117,13 @@ def _findings(inputs: ReportInputs, document: ExplanationDocument) -> Iterator[s
         sentence = (
             "Covering a patch and looking at the score, which needs no gradient, agrees "
             f"{how_well} with the maps shown: rank correlation "
-            f"{estimate(shown, confidence=confidence)} over the patches of the patients looked at "
-            "closely"
+            f"{estimate(shown, confidence=confidence)} over the patches of the patients examined "
+            "in detail"
         )
         raw = _agreement(document, "maps, not centred")
         if raw and raw.value is not None:
             before = number(raw.value, 2)
-            sentence += f"; {before} before the training patients' mean is taken off"
+            sentence += f"; {before} before the training patients' mean is subtracted"
         yield f"{sentence}."
 
 
@@ -146,13 +146,13 @@ def _truth_sentence(truth: Truth, confidence: float) -> str:
     if low <= 0:
         return (
             "The maps do not find the planted atrophy: the AUC of their strength for planted "
-            f"places is {text}, no better than the same maps turned about."
+            f"places is {text}, no better than the same maps flipped."
         )
     how_well = "poorly" if value.value < 0.6 else "in part" if value.value < 0.8 else "well"
     return (
         f"The maps find the planted atrophy {how_well}: the AUC of their strength for planted "
-        f"places is {text}, where 0.5 guesses; it is higher than that of the same maps turned "
-        f"about by {estimate(difference, confidence=confidence)}."
+        f"places is {text}, where 0.5 is guessing; it is higher than that of the same maps "
+        f"flipped by {estimate(difference, confidence=confidence)}."
     )
 
 
@@ -204,8 +204,8 @@ def _how_groups(document: ExplanationDocument) -> str:
             "The scans came ready, so positions are those of their own headers, and the picture is "
             "the cohort's own mean."
         )
-    for turn, n in space.turned.items():
-        text += f" In {n} scans the content lies otherwise than the header says: {turn}."
+    for fault, n in space.turned.items():
+        text += f" In {n} scans the orientation differs from the header: {fault}."
     return text
 
 
@@ -217,16 +217,16 @@ def _viewers(document: ExplanationDocument) -> Text | None:
     )
     if not links:
         return None
-    text = "To turn the maps in all three directions (left on the left), open a viewer:"
+    text = "To view the maps in all three planes (left on the left), open a viewer:"
     return Text(text=text, links=links)
 
 
 def _close(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
     document = found.document
     table = tables.close_table(document)
-    yield Heading(text="A close look at a few patients")
+    yield Heading(text="A few patients in detail")
     if table is None:
-        yield missing("Nobody was looked at closely (explanation.close_patients = 0).")
+        yield missing("No patient was examined in detail (explanation.close_patients = 0).")
         return
     yield table
     yield from _close_pictures(inputs, found)
@@ -236,7 +236,7 @@ def _close(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
 
 def _close_pictures(inputs: ReportInputs, found: Explanation) -> Iterator[Block]:
     if inputs.stack_of is None:
-        yield missing("The close views are not drawn: the slices are not at hand.")
+        yield missing("The detailed views are not drawn: the slices are not at hand.")
         return
     for n, one in enumerate(found.document.close or ()):
         stack = inputs.stack_of(one.scan_id)
@@ -304,20 +304,20 @@ _REGIONS_TEXT = (
     "lies outside the head is the model reading the outline."
 )
 _CHECKS_TEXT = (
-    "If spoiling the model leaves a map as it is, the map shows the picture and not the model "
+    "If randomising the model leaves a map unchanged, the map shows the image and not the model "
     "(Adebayo et al. 2018). Correlations are Spearman's over the places in the head. Heads of "
     "different repeats share most of their training patients, so their agreement is that of one "
     "cohort with itself."
 )
 _TRUTH_TEXT = (
-    "This cohort is synthetic: it is known where tissue was made to shrink. Planted is the fifth "
-    "of the head that changes most. Chance is the same map turned back to front, upside down, and "
-    "both. A model need not use all that was planted to tell the labels apart."
+    "This cohort is synthetic: it is known where tissue was made to shrink. The fifth of the head "
+    "that changes most counts as planted. Chance is the same map flipped front to back, upside "
+    "down, and both. A model need not use all that was planted to tell the labels apart."
 )
 _CLOSE_TEXT = (
     "Integrated gradients follow each slice from an even grey within its outline to what it is; "
     "what they leave unexplained is in the table. Occlusion covers a patch with that grey and "
-    "looks at the score: it asks no gradient and shares no assumption with the other two. The "
+    "looks at the score: it needs no gradient and shares no assumption with the other two. The "
     "three compare with different things (the average training patient, an even slice, a covered "
     "patch), so they need not agree in full."
 )

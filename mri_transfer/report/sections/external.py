@@ -153,8 +153,8 @@ def one_label_section(inputs: ExternalInputs) -> Section:
         ),
         missing(f"Not defined here: {undefined}."),
         how(
-            "The threshold is the one that the bundle brings. A low share of right calls says "
-            "that the threshold does not travel to this cohort; a high one says nothing about "
+            "The threshold is the one that the bundle brings. A low share of correct calls says "
+            "that the threshold does not transfer to this cohort; a high one says nothing about "
             "patients of the other label."
         ),
         short="One label",

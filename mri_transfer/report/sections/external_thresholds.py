@@ -1,4 +1,4 @@
-"""Section of an external test: what calls reach, at thresholds brought along and chosen anew."""
+"""Section of an external test: what calls reach, at the bundle's thresholds and at others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
     if document.threshold.used == "bundle":
         rows.append(
             Row(
-                "Brought by the bundle (transported)",
+                "From the bundle (transported)",
                 (
                     number(document.threshold.bundle),
                     *(stacked(getattr(figures_here, name)) for name in _RATES),
@@ -33,15 +33,15 @@ def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
             )
         )
     else:
-        rows.append(Row("Brought by the bundle", (number(document.threshold.bundle),
+        rows.append(Row("From the bundle", (number(document.threshold.bundle),
                     *("not the calls of this report" for _ in _RATES))))  # fmt: skip
     for point in found.evaluation.operating_points:
         cells = (number(point.threshold.mean), *(stacked(getattr(point, name)) for name in _RATES))
-        rows.append(Row(f"Brought by the bundle, aim: {point.target}", cells))
+        rows.append(Row(f"From the bundle, aim: {point.target}", cells))
     rows += _rechosen_rows(rechosen)
     return section_of(
         "thresholds",
-        "Thresholds, brought along and chosen anew",
+        "Thresholds, from the bundle and chosen on this cohort",
         Table(
             name="thresholds",
             caption="What calls at each threshold reach",
@@ -54,7 +54,7 @@ def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
             "row below it calls each part of the cohort by thresholds that the rest chose, and is "
             "what such a threshold reaches."
         ),
-        missing(f"No threshold was chosen anew: {rechosen.reason}.")
+        missing(f"No threshold was chosen on this cohort: {rechosen.reason}.")
         if rechosen.threshold is None
         else None,
         Heading(text="Predictive values where the label is rarer"),
@@ -70,13 +70,13 @@ def _rechosen_rows(rechosen: Rechosen) -> list[Row]:
     apparent, honest = rechosen.apparent or {}, rechosen.cross_validated or {}
     return [
         Row(
-            "Chosen anew on these patients (optimistic)",
+            "Chosen on these patients (optimistic)",
             (number(rechosen.threshold), *(number(apparent[name]) for name in _RATES)),
             note="no interval: chosen on the patients it is tried on",
             state="quiet",
         ),
         Row(
-            "Chosen anew, cross-validated",
+            "Chosen on these patients, cross-validated",
             ("one a part", *(stacked(honest[name]) for name in _RATES)),
             note=str(rechosen.method),
         ),

@@ -16,12 +16,12 @@ def failures_section(inputs: ReportInputs) -> Section:
         failure_table(inputs),
         "No patient was singled out.",
         before=Text(
-            text="Whose scores are furthest from their label. A confident error may be a label "
-            "that is wrong, a scan that is, or the model's limit; look at these scans."
+            text="The patients whose scores are furthest from their label. A confident error may "
+            "be a wrong label, a faulty scan, or the model's limit; look at these scans."
         ),
         after=how(
-            "Log loss is what a score costs: 0.69 for a score of one half, 0 for a score that is "
-            "sure and right, more than 2.3 where the patient's own label got less than 0.1."
+            "Log loss penalises a score: 0.69 for a score of one half, 0 for one that is confident "
+            "and correct, more than 2.3 where the patient's own label got less than 0.1."
         ),
     )
     title = "Failures: where scores are furthest from labels"

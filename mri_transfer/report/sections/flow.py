@@ -142,7 +142,7 @@ def _groups(inputs: ReportInputs) -> list[FlowGroups]:
     if not found:
         return [by_label]
     repeat, rows = found[0]
-    more = f"; {len(found) - 1} more drawn anew, see the table" if len(found) > 1 else ""
+    more = f"; {len(found) - 1} more draws, see the table" if len(found) > 1 else ""
     names = label_names(inputs)
     boxes = tuple(
         (f"Fold {fold}", f"{sum(counts)} patients",

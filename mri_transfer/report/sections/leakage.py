@@ -70,10 +70,10 @@ def _stress_test(inputs: ReportInputs) -> tuple[Block, ...]:
     several = tables.several_scans_tables(inputs)
     return joined(
         Text(
-            text="The same head, trained again and again: with all slices of a patient on one side "
+            text="The same head, trained repeatedly: with all slices of a patient on one side "
             "of the split, and with slices assigned one by one, so that slices of one patient "
-            "stand on both sides. Then with labels permuted among patients, where nothing can "
-            "honestly be learned."
+            "stand on both sides. Then with labels permuted among patients, where nothing "
+            "real can be learned."
         ),
         findings(tables.leakage_sentences(inputs)),
         figure(
@@ -84,14 +84,14 @@ def _stress_test(inputs: ReportInputs) -> tuple[Block, ...]:
         ),
         arms,
         how(
-            "With shuffled labels an honest split must come out near a coin toss. Where the split "
-            "by slice comes out higher, the model has recognised patients, not disease."
+            "With permuted labels a split without leakage must come out near chance. Where the "
+            "split by slice comes out higher, the model has recognised patients, not disease."
         ),
         tables.inflation_table(inputs),
         chance,
         how(
-            "The p value is one-sided and cannot be smaller than 1 / (1 + shuffles): few shuffles "
-            "prove little."
+            "The p value is one-sided and cannot be smaller than 1 / (1 + permutations): few "
+            "permutations prove little."
         )
         if chance is not None
         else None,

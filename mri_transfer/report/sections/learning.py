@@ -1,4 +1,4 @@
-"""What more training patients bring, and what the trained trunk does."""
+"""What more training patients bring, and what the pretrained trunk adds."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ def learning_section(inputs: ReportInputs) -> Section:
         how(
             "Patients are counted, never images: slices of one brain are one case. Where the curve "
             "still rises at its end, more patients would help. The interval of an extrapolation "
-            "holds the sampling of patients, not the doubt whether the curve goes on like that."
+            "covers the sampling of patients, not the uncertainty whether the curve goes on so."
         ),
     )

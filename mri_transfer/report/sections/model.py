@@ -43,7 +43,7 @@ def model_section(inputs: ReportInputs) -> Section:
             wide=True,
         ),
         how(
-            "Hatched parts came trained on photographs and never change. Parts with a thick edge "
+            "Hatched parts were trained on photographs and never change. Parts with a thick edge "
             "are fitted anew in every fold, on its training patients alone."
         ),
         Heading(text="Initialisation"),
@@ -182,10 +182,10 @@ def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
         origin,
         f"SHA-256 of all its weights: {digest}."
         + ("" if trunk.weights == "random" else f" {entry.sources}"),
-        f"Read out at {trunk.layer.replace('_', ', ')}; what lies behind it, and the classifier of "
-        "1000 objects, is not used.",
+        f"Read out at {trunk.layer.replace('_', ', ')}; the layers after it, with the classifier "
+        "of 1000 objects, are not used.",
         f"Input: {entry.scalings[trunk.input_scaling].words}.",
-        "Frozen: all weights of the trunk, in every fold and for ever; no gradient reaches them, "
+        "Frozen: all weights of the trunk, in every fold; no gradient reaches them, "
         "and batches have no influence on each other.",
         f"Trained: {parts.head_entry.trained}.",
         *(

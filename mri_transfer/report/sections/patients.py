@@ -55,15 +55,17 @@ def _finding(results: list[PatientResult]) -> str:
     between = len(results) - always - never
     n_repeats = max(len(one.scores) for one in results)
     if n_repeats == 1:
-        return f"{always} of {len(results)} patients were classified correctly, {never} wrongly."
+        return (
+            f"{always} of {len(results)} patients were classified correctly, {never} incorrectly."
+        )
     return (
         f"Of {len(results)} patients, {always} were classified correctly in each of {n_repeats} "
-        f"repeats and {never} wrongly in each; for {between} the call depends on the repeat."
+        f"repeats and {never} incorrectly in each; for {between} the call depends on the repeat."
     )
 
 
 def _featured(inputs: ReportInputs, results: list[PatientResult]) -> Iterator[str]:
-    """Yield, label by label, who was called wrongly with most confidence, and who rightly."""
+    """Yield, label by label, who was called incorrectly with most confidence, and who correctly."""
     negative, positive = inputs.task.labels
     for label, sign in ((positive, 1), (negative, -1)):
         own = [one for one in results if one.label == label]
@@ -101,7 +103,7 @@ def _not_shown(inputs: ReportInputs, results: list[PatientResult]) -> Iterator[B
     if inputs.stack_of is not None and n_scans > MAX_SHEETS:
         yield missing(
             f"Of {n_scans} scans the slices of {MAX_SHEETS} are shown, those of the patients "
-            "called wrongly first: a page of all would be too large to open."
+            "called incorrectly first: a page of all would be too large to open."
         )
     if inputs.quality is None:
         yield missing("The quality of the scans is not shown: this run has not judged it.")

@@ -1,4 +1,4 @@
-"""How far scores hold: over two scans of a patient, and over worse scans."""
+"""How far scores hold: over two scans of a patient, and over degraded scans."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["robustness_section"]
 
 
 def robustness_section(inputs: ReportInputs) -> Section:
-    """Return the agreement of two scans of a patient, and the effect of worse scans."""
+    """Return the agreement of two scans of a patient, and the effect of degraded scans."""
     return section_of(
         "robustness",
         "Robustness",
         Heading(text="Two scans of one patient"),
         _retest(inputs),
-        Heading(text="Worse scans"),
-        _worse_scans(inputs),
+        Heading(text="Degraded scans"),
+        _degraded_scans(inputs),
     )
 
 
@@ -30,19 +30,19 @@ def _retest(inputs: ReportInputs) -> tuple[Block, ...]:
         retest_table(inputs),
         reason,
         after=how(
-            "Nothing about a patient should change between two scans taken close together; what "
-            "the score changes by is the scan and the model."
+            "A patient should not change between two scans taken close together; a change of the "
+            "score comes from the scan and the model."
         ),
     )
 
 
-def _worse_scans(inputs: ReportInputs) -> tuple[Block, ...]:
+def _degraded_scans(inputs: ReportInputs) -> tuple[Block, ...]:
     return shown_or_missing(
         robustness_tables(inputs),
         "Not evaluated: only the full profile perturbs scans and passes them through the trunk "
         "again.",
         after=how(
-            "Each row is the same patients with their scans made worse in one way. The heads are "
+            "Each row is the same patients with their scans degraded in one way. The heads are "
             "those of the run and never saw a perturbed scan. A score that changes much where a "
             "reader would see the same brain is not about the brain."
         ),

@@ -28,13 +28,13 @@ def _groups(inputs: ReportInputs) -> tuple[Block, ...]:
         subgroup_table(inputs),
         "No subgroup was evaluated.",
         before=Text(
-            text="The same scores in parts of the cohort. Of the rows in grey nothing should be "
-            "said; each says why, and that was decided before their figures were looked at."
+            text="The same scores in parts of the cohort. No conclusion should be drawn from the "
+            "rows in grey; each says why, and that was decided before their figures were examined."
         ),
         after=[
             how(
-                "Below the number of patients stands how wide the interval of the AUC is expected "
-                "to be with so many, to either side. Share minus mean score: above 0 the scores "
+                "Below the number of patients is the half-width that the interval of the AUC is "
+                "expected to have with so many. Share minus mean score: above 0 the scores "
                 "are too low in the subgroup, below 0 too high."
             ),
             gaps,

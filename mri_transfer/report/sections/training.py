@@ -23,8 +23,8 @@ def training_section(inputs: ReportInputs) -> Section:
         "Training, and how the model was chosen",
         bullets([*_split(inputs), *_harmonised(settings.harmonisation)]),
         Text(
-            text="That no patient, scan or file stands on both sides of a split is not only "
-            "intended: the audit reads it from the record that every fold left.",
+            text="That no patient, scan or file is on both sides of a split is also checked: the "
+            "audit reads it from the record that every fold left.",
             links=(Link(text="Audit of the splits", target="#leakage"),),
         ),
         _size_table(inputs),

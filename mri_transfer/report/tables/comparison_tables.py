@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from mri_transfer.evaluation.document import EvaluationDocument
 from mri_transfer.evaluation.results import BaselineResult, ImageValue, LikelihoodRatioTest
 from mri_transfer.metrics.intervals import Estimate
-from mri_transfer.metrics.results import Discordance
+from mri_transfer.metrics.results import Discordance, McNemar
 from mri_transfer.report.blocks.cells import (
     Column,
     Row,
@@ -32,9 +32,9 @@ __all__ = [
 ]
 
 _KINDS = {
-    "constant": "constant: knows nothing of a patient",
+    "constant": "constant: the same for every patient",
     "covariates": "covariates: known without the image",
-    "image": "image: a simpler reading of it",
+    "image": "image: a simpler image feature",
 }
 
 
@@ -102,23 +102,32 @@ def baseline_table(inputs: ReportInputs) -> Table | None:
 
 
 def mcnemar_table(inputs: ReportInputs) -> Table | None:
-    """Return whom only the model and whom only the baseline calls rightly."""
-    rows = []
-    for name, entry in sorted_baselines(inputs.evaluation).items():
-        if entry.mcnemar is None:
-            continue
-        parts = (entry.mcnemar.accuracy, entry.mcnemar.sensitivity, entry.mcnemar.specificity)
-        rows.append(Row(name, tuple(cell for part in parts for cell in _discordant(part))))
-    if not rows:
-        return None
+    """Return whom only the model and whom only the baseline calls correctly."""
     task = inputs.task
-    groups = ("all", task.positive, task.negative)
-    heads = [(f"Only right: model : baseline, {group}", f"p, {group}") for group in groups]
-    return Table(
-        caption="Calls at the threshold: patients whom only one of the two calls rightly (McNemar)",
-        columns=("Baseline", *(column for pair in heads for column in pair)),
-        rows=tuple(rows),
+    tests = {name: one.mcnemar for name, one in sorted_baselines(inputs.evaluation).items()}
+    return table_of(
+        [(name, test) for name, test in tests.items() if test is not None],
+        "Calls at the threshold: patients whom only one of the two calls correctly (McNemar)",
+        Column("Baseline", lambda row: row[0]),
+        *_discordant("all", lambda test: test.accuracy),
+        *_discordant(task.positive, lambda test: test.sensitivity),
+        *_discordant(task.negative, lambda test: test.specificity),
     )
+
+
+def _discordant(
+    group: str, part: Callable[[McNemar], Discordance]
+) -> tuple[Column[tuple[str, McNemar]], ...]:
+    """Return the columns of one group of patients, of rows with a name and its test."""
+
+    def counts(row: tuple[str, McNemar]) -> str:
+        found = part(row[1])
+        return f"{found.first_only} : {found.second_only}\nof {found.n}"
+
+    def p(row: tuple[str, McNemar]) -> str:
+        return f"{bare_p(part(row[1]).p_mid)}\nexact {bare_p(part(row[1]).p_exact)}"
+
+    return Column(f"Only correct: model : baseline, {group}", counts), Column(f"p, {group}", p)
 
 
 def image_value_table(inputs: ReportInputs) -> Table | None:
@@ -189,8 +198,3 @@ def _ratio_test(entry: LikelihoodRatioTest) -> str:
         f"df\u00a0{entry.df}; coefficient {number(entry.coefficient.value, 2)} "
         f"({interval(entry.coefficient, 2)})"
     )
-
-
-def _discordant(part: Discordance) -> tuple[str, str]:
-    p = f"{bare_p(part.p_mid)}\nexact {bare_p(part.p_exact)}"
-    return f"{part.first_only} : {part.second_only}\nof {part.n}", p

@@ -40,7 +40,7 @@ CALLED = {"right": "correctly", "wrong": "incorrectly"}
 _METHODS = {
     "maps": "maps of this report",
     "Grad-CAM": "Grad-CAM",
-    "shuffled head": "control: weights dealt anew",
+    "shuffled head": "control: permuted weights of the head",
 }
 
 
@@ -118,7 +118,7 @@ def truth_table(inputs: ReportInputs, document: ExplanationDocument) -> Table | 
         Column("Figure", lambda row: row[0]),
         Column("Method", lambda row: row[1], wide=True),
         Column("Found", lambda row: row[2][0]),
-        Column("Map turned about", lambda row: row[2][1]),
+        Column("Map flipped", lambda row: row[2][1]),
         Column("Difference", lambda row: row[2][2]),
         name="explanation-truth",
     )
@@ -163,10 +163,10 @@ def group_table(document: ExplanationDocument) -> Table | None:
 
 
 def close_table(document: ExplanationDocument) -> Table | None:
-    """Return who was looked at closely, and what integrated gradients leave unexplained."""
+    """Return who was examined in detail, and what integrated gradients leave unexplained."""
     return table_of(
         document.close or (),
-        "Patients looked at closely",
+        "Patients examined in detail",
         Column("Patient", lambda patient: patient.patient_id),
         Column("Label", lambda patient: patient.label),
         Column("Score", lambda patient: number(patient.score, 2)),

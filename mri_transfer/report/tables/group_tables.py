@@ -131,7 +131,7 @@ def failure_table(inputs: ReportInputs) -> Table | None:
             lambda one: spans.get(one.patient_id) or "not known",
         ),
         Column("Log loss", lambda one: number(one.loss, 2)),
-        Column("Called wrongly, of the repeats", lambda one: percent(one.called_wrongly)),
+        Column("Called incorrectly, of the repeats", lambda one: percent(one.called_wrongly)),
         Column("Highest slices", lambda one: _slices(one.highest_slices), wide=True),
         Column("Lowest slices", lambda one: _slices(one.lowest_slices), wide=True),
         note=_covariates,
