@@ -16,8 +16,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from mri_transfer.models.heads import Head, LinearHeadSpec, apply_head
 from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.one_fit import FitRequest
-from mri_transfer.training.predictions import PredictionSpec
 from mri_transfer.training.search import Hyperparameters
+from mri_transfer.training.settings import PredictionSpec
 
 __all__ = ["PatientClassifier"]
 
@@ -43,7 +43,7 @@ class PatientClassifier(TransferClassifier):
     n_features_in_ : int
     """
 
-    #: The solution is one and the same for every seed.
+    #: The problem is convex: every seed gives the same solution.
     random_state = 0
 
     def __init__(

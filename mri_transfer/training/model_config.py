@@ -20,9 +20,8 @@ from mri_transfer.scans.preparation import PreparationSpec
 from mri_transfer.scans.quality import QualitySpec
 from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.scans.volumes import VolumeSpec
-from mri_transfer.training.folds import FoldSpec
-from mri_transfer.training.predictions import PredictionSpec
 from mri_transfer.training.search import Hyperparameters, SearchSpec
+from mri_transfer.training.settings import FoldSpec, PredictionSpec
 
 __all__ = ["ModelConfig"]
 
@@ -74,7 +73,7 @@ class ModelConfig:
             return TypeAdapter(cls).validate_python(content)
         except ValidationError as error:
             raise StoreError(
-                validation_message(error, of="recipe", model=cls, unnamed=HEAD_KINDS),
+                validation_message(error, of="model configuration", model=cls, unnamed=HEAD_KINDS),
                 where="bundle.json",
                 remedy="Use the version of mri-transfer that the bundle names",
             ) from error

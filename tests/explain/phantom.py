@@ -10,16 +10,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mri_transfer.models.aggregation import resolve_aggregation
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.harmonisation import HarmonisationSpec, fit_combat
-from mri_transfer.models.heads import Head
+from mri_transfer.models.heads import Head, resolve_aggregation
 from mri_transfer.models.trunks import InputScaling, TrunkNetwork
 from mri_transfer.training.fitted_model import FittedModel, Harmoniser
 from mri_transfer.training.folds import Folds
 
 CHANNELS, SLICES = 6, 5
-KINDS = ("linear", "published", "attention")
+KINDS = ("linear", "mlp", "attention")
 
 
 def make_head(kind: str, n_features: int = CHANNELS, *, seed: int = 0) -> Head:
@@ -31,7 +30,7 @@ def make_head(kind: str, n_features: int = CHANNELS, *, seed: int = 0) -> Head:
 
     tensors = {
         "linear": {"weight": draw(2, n_features), "bias": draw(SLICES)},
-        "published": {
+        "mlp": {
             "kernel": draw(5, n_features), "bias": draw(5), "last": draw(5),
             "last_bias": draw(1),
         },

@@ -10,15 +10,11 @@ import pytest
 from pydantic import ValidationError
 
 from mri_transfer.errors import PredictionError
-from mri_transfer.models.aggregation import Aggregation, join_slices, resolve_aggregation
-from mri_transfer.models.heads import SliceOutput
-from mri_transfer.training.predictions import (
-    ClassScores,
-    InnerScores,
-    PatientScores,
-    PredictionSpec,
-    parse_target,
-)
+from mri_transfer.models.aggregation import join_slices
+from mri_transfer.models.heads import SliceOutput, resolve_aggregation
+from mri_transfer.models.heads.entry import Aggregation
+from mri_transfer.training.predictions import ClassScores, InnerScores, PatientScores
+from mri_transfer.training.settings import PredictionSpec, parse_target
 
 LOGIT = np.log(3.0)  # probability 0.75
 
@@ -54,7 +50,7 @@ def test_scans_of_a_patient_count_the_same() -> None:
 
 
 def test_every_head_has_an_aggregation_of_its_own() -> None:
-    kinds = {"linear": "mean_logit", "published": "mean_probability", "attention": "attention"}
+    kinds = {"linear": "mean_logit", "mlp": "mean_probability", "attention": "attention"}
     for kind, method in kinds.items():
         assert resolve_aggregation("auto", kind) == method
     assert resolve_aggregation("majority", "linear") == "majority"

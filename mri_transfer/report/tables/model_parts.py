@@ -17,7 +17,7 @@ from mri_transfer.report.inputs import ReportSettings
 from mri_transfer.scans.slices import SliceSpec
 
 if TYPE_CHECKING:
-    from mri_transfer.models.aggregation import Aggregation
+    from mri_transfer.models.heads.entry import Aggregation
 
 __all__ = ["ModelParts", "model_parts"]
 
@@ -89,7 +89,7 @@ class ModelParts:
 
     def with_procedure(self, procedure: ChosenProcedure) -> ModelParts:
         """Return the model that a fold made by this procedure."""
-        from mri_transfer.models.aggregation import resolve_aggregation
+        from mri_transfer.models.heads import resolve_aggregation
 
         adapter: TypeAdapter[AnyHeadSpec] = TypeAdapter(HeadSpec)
         head = adapter.validate_python(procedure.head.model_dump())
@@ -103,7 +103,7 @@ class ModelParts:
 
 def model_parts(settings: ReportSettings) -> ModelParts:
     """Return the model as it was configured."""
-    from mri_transfer.models.aggregation import resolve_aggregation
+    from mri_transfer.models.heads import resolve_aggregation
 
     methods = settings.predictions.recalibration
     return ModelParts(
