@@ -106,11 +106,11 @@ def rank_caveats(caveats: Sequence[Caveat]) -> tuple[tuple[str, ...], tuple[str,
     tuple of (tuple of str, tuple of str)
         Both gravest first; a text that stands twice is kept once.
     """
-    gravest = sorted(caveats, key=lambda one: -_gravity(one).rank)
-    texts = list(dict.fromkeys(one.text for one in gravest))
+    gravest = sorted(caveats, key=lambda caveat: -_gravity(caveat).rank)
+    texts = list(dict.fromkeys(caveat.text for caveat in gravest))
     first: dict[str, str] = {}
-    for one in gravest:
-        first.setdefault(_gravity(one).subject or one.code, one.text)
+    for caveat in gravest:
+        first.setdefault(_gravity(caveat).subject or caveat.code, caveat.text)
     top = tuple(first.values())[:_SHOWN]
     top += tuple(text for text in texts if text not in top)[: _SHOWN - len(top)]
     return tuple(sorted(top, key=texts.index)), tuple(text for text in texts if text not in top)

@@ -53,7 +53,9 @@ def compose_front(inputs: ReportInputs) -> Front:
 
 def study_banners(notices: Iterable[Notice]) -> tuple[Banner, ...]:
     """Return the warnings that stand above everything, a banner each."""
-    return tuple(Banner(role=_ROLES[one.code], title=one.title, text=one.text) for one in notices)
+    return tuple(
+        Banner(role=_ROLES[notice.code], title=notice.title, text=notice.text) for notice in notices
+    )
 
 
 def _banners(inputs: ReportInputs) -> tuple[Banner, ...]:

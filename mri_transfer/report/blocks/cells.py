@@ -60,7 +60,7 @@ class Column(Generic[T]):
 
 def figure_column(title: str, name: str, digits: int = 3) -> Column[Any]:
     """Return a column of estimates that the rows hold under a name."""
-    return Column(title, lambda one: stacked(getattr(one, name), digits))
+    return Column(title, lambda row: stacked(getattr(row, name), digits))
 
 
 def table_of(
@@ -90,9 +90,9 @@ def table_of(
         None where there are no rows.
     """
     rows = tuple(
-        Row(head.cell(one), tuple(column.cell(one) for column in columns), note=note(one),
-            state=state(one))
-        for one in items
+        Row(head.cell(item), tuple(column.cell(item) for column in columns), note=note(item),
+            state=state(item))
+        for item in items
     )  # fmt: skip
     if not rows:
         return None

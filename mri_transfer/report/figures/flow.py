@@ -66,9 +66,9 @@ def draw_flow(steps: Sequence[FlowStep], groups: Sequence[FlowGroups], *, title:
         y += canvas.box(4, y, _MAIN, step.lines)
         if i + 1 < len(steps) or step.left_out:
             y = _descend(canvas, y, step.left_out, goes_on=i + 1 < len(steps))
-    for one in groups:
-        if one.boxes:
-            y = _draw_groups(canvas, y, one)
+    for group in groups:
+        if group.boxes:
+            y = _draw_groups(canvas, y, group)
     return canvas.svg(title, y + 4)
 
 

@@ -93,9 +93,9 @@ def _known(value: Any) -> str:
 def _scans_per_patient(inputs: ReportInputs) -> str:
     if inputs.scans is None:
         return "not known"
-    owners = inputs.scans["patient_id"].astype(str)
+    patient_ids = inputs.scans["patient_id"].astype(str)
     evaluated = set(inputs.evaluated.index.astype(str))
-    per_patient = owners[owners.isin(evaluated)].value_counts()
+    per_patient = patient_ids[patient_ids.isin(evaluated)].value_counts()
     found = per_patient.value_counts().sort_index()
     return "; ".join(
         f"{n} {'scan' if n == 1 else 'scans'}: {k} {'patient' if k == 1 else 'patients'}"

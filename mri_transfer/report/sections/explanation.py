@@ -64,13 +64,13 @@ def explanation_section(inputs: ReportInputs) -> Section:
     )
 
 
-def _maps(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
-    document = found.document
+def _maps(inputs: ReportInputs, explanation: Explanation) -> Iterator[Block | None]:
+    document = explanation.document
     positive = document.positive_label
     yield from (Text(text=text, role="finding") for text in _findings(inputs, document))
     yield Text(text=_METHODS_TEXT.format(positive=positive))
     yield Heading(text="Groups")
-    yield from (_group_picture(inputs, found, one) for one in document.groups)
+    yield from (_group_picture(inputs, explanation, group) for group in document.groups)
     yield how(f"{_how_groups(document)} {figures.convention_text(inputs.settings.orientation)}")
     yield _viewers(document)
     yield figure(
@@ -92,14 +92,14 @@ def _maps(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
         yield Heading(text="Against the planted atrophy")
         yield truth
         yield how(_TRUTH_TEXT)
-    yield from _close(inputs, found)
+    yield from _close(inputs, explanation)
     yield Text(text=_LIMITS_TEXT.format(positive=positive), role="fault")
 
 
 def _findings(inputs: ReportInputs, document: ExplanationDocument) -> Iterator[str]:
     confidence = inputs.evaluation.confidence
-    judged = [one for one in document.checks if one.passed is not None]
-    failed = [one.what for one in judged if not one.passed]
+    judged = [check for check in document.checks if check.passed is not None]
+    failed = [check.what for check in judged if not check.passed]
     if failed:
         yield (
             f"The maps fail {len(failed)} of {len(judged)} sanity checks and should not be relied "
@@ -129,9 +129,9 @@ def _findings(inputs: ReportInputs, document: ExplanationDocument) -> Iterator[s
 
 def _agreement(document: ExplanationDocument, method: str) -> Estimate | None:
     """Return how occlusion and another method agree."""
-    for one in document.agreement or []:
-        if (one.first, one.second) == ("occlusion", method):
-            return one.correlation
+    for pair in document.agreement or []:
+        if (pair.first, pair.second) == ("occlusion", method):
+            return pair.correlation
     return None
 
 
@@ -156,21 +156,21 @@ def _truth_sentence(truth: Truth, confidence: float) -> str:
     )
 
 
-def _group_picture(inputs: ReportInputs, found: Explanation, group: GroupRow) -> Picture:
-    document = found.document
+def _group_picture(inputs: ReportInputs, explanation: Explanation, group: GroupRow) -> Picture:
+    document = explanation.document
     affine = np.array(document.grid_affine, dtype=np.float64)
-    background = found.groups["background"]
+    background = explanation.groups["background"]
     # The grid's ends may lie just outside of the slices.
     heights_used = np.flatnonzero(background.any(axis=(0, 1)))
     low, high = (int(heights_used[0]), int(heights_used[-1]) + 1) if len(heights_used) else (0, 1)
     affine[:3, 3] += low * affine[:3, 2]
-    values = found.groups[group.name][:, :, low:high]
+    values = explanation.groups[group.name][:, :, low:high]
     planes, z_mm = figures.axial_planes(values, affine, n=_PLANES)
     grey, _ = figures.axial_planes(background[:, :, low:high], affine, n=_PLANES)
     own = [one for one in document.groups if one.name != "difference"]
     # One scale for all labels, so that they can be compared; the difference has its own.
     shown = [group.name] if group.name == "difference" else [one.name for one in own]
-    limit = max(figures.attribution_limit(found.groups[name]) for name in shown)
+    limit = max(figures.attribution_limit(explanation.groups[name]) for name in shown)
     positive = document.positive_label
     return Picture(
         name=f"attribution-{group.name.replace('_', '-')}",
@@ -211,9 +211,9 @@ def _how_groups(document: ExplanationDocument) -> str:
 
 def _viewers(document: ExplanationDocument) -> Text | None:
     links = tuple(
-        Link(text=str(one.label), target=f"../explanations/{one.viewer}")
-        for one in document.groups
-        if one.viewer
+        Link(text=str(group.label), target=f"../explanations/{group.viewer}")
+        for group in document.groups
+        if group.viewer
     )
     if not links:
         return None
@@ -221,39 +221,43 @@ def _viewers(document: ExplanationDocument) -> Text | None:
     return Text(text=text, links=links)
 
 
-def _close(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
-    document = found.document
+def _close(inputs: ReportInputs, explanation: Explanation) -> Iterator[Block | None]:
+    document = explanation.document
     table = tables.close_table(document)
     yield Heading(text="A few patients in detail")
     if table is None:
         yield missing("No patient was examined in detail (explanation.close_patients = 0).")
         return
     yield table
-    yield from _close_pictures(inputs, found)
+    yield from _close_pictures(inputs, explanation)
     yield how(_CLOSE_TEXT)
     yield folded("Agreement of the methods", tables.agreement_table(inputs, document))
 
 
-def _close_pictures(inputs: ReportInputs, found: Explanation) -> Iterator[Block]:
+def _close_pictures(inputs: ReportInputs, explanation: Explanation) -> Iterator[Block]:
     if inputs.stack_of is None:
         yield missing("The detailed views are not drawn: the slices are not at hand.")
         return
-    for n, one in enumerate(found.document.close or ()):
-        stack = inputs.stack_of(one.scan_id)
-        pixels = stack.pixels[list(one.slices)].astype(np.float32)
-        maps = found.maps[found.scan_ids.index(one.scan_id)][list(one.slices)]
-        rows = [maps, _blurred(found.close[f"gradients {n}"]), found.close[f"occlusion {n}"]]
-        z_mm = [float(z) for z in stack.z_mm[list(one.slices)]]
+    for n, patient in enumerate(explanation.document.close or ()):
+        stack = inputs.stack_of(patient.scan_id)
+        pixels = stack.pixels[list(patient.slices)].astype(np.float32)
+        maps = explanation.maps[explanation.scan_ids.index(patient.scan_id)][list(patient.slices)]
+        rows = [
+            maps,
+            _blurred(explanation.close[f"gradients {n}"]),
+            explanation.close[f"occlusion {n}"],
+        ]
+        z_mm = [float(z) for z in stack.z_mm[list(patient.slices)]]
         content = _sheet(pixels, rows, z_mm=z_mm, orientation=inputs.settings.orientation)
         yield Picture(
             name=f"attribution-close-{n}",
             content=content,
             media_type="image/png",
-            alt=f"{len(pixels)} slices of {one.patient_id}, with the maps, integrated gradients "
-            "and occlusion over them.",
-            caption=f"{one.patient_id}, labelled {one.label}, called {tables.CALLED[one.called]}. "
-            "From above: the maps, integrated gradients, occlusion, each row with its own scale, "
-            "in log-odds.",
+            alt=f"{len(pixels)} slices of {patient.patient_id}, with the maps, integrated "
+            "gradients and occlusion over them.",
+            caption=f"{patient.patient_id}, labelled {patient.label}, called "
+            f"{tables.CALLED[patient.called]}. From above: the maps, integrated gradients, "
+            "occlusion, each row with its own scale, in log-odds.",
         )
 
 

@@ -59,10 +59,10 @@ def expected_section(inputs: ExternalInputs) -> Section:
 def expected_sentences(everybody: Population) -> list[str]:
     """Return what the comparison with internal testing comes to."""
     said = []
-    for one in everybody.comparison:
-        if one.figure not in ("auc", "calibration_slope", "calibration_intercept"):
+    for row in everybody.comparison:
+        if row.figure not in ("auc", "calibration_slope", "calibration_intercept"):
             continue
-        difference = one.difference
+        difference = row.difference
         ends = difference.interval
         if ends is None:
             continue
@@ -72,10 +72,10 @@ def expected_sentences(everybody: Population) -> list[str]:
             below="is lower here than expected",
             neither="is not shown to differ from what was expected",
         )
-        p = "" if one.p is None else f", p\u00a0{_p(one.p)}"
+        p = "" if row.p is None else f", p\u00a0{_p(row.p)}"
         said.append(
-            f"{label_of(one.figure)} {number(one.external.value)} {what} "
-            f"({number(one.internal.value)}; difference {number(difference.value)}, "
+            f"{label_of(row.figure)} {number(row.external.value)} {what} "
+            f"({number(row.internal.value)}; difference {number(difference.value)}, "
             f"{number(ends[0])} to {number(ends[1])}{p})."
         )
     return said
@@ -138,7 +138,7 @@ def one_label_section(inputs: ExternalInputs) -> Section:
         "Mean score": stacked(told.mean_score),
         "Patients of the positive label that the scores expect": expected,
     }
-    undefined = ", ".join(label_of(one) for one in told.not_defined)
+    undefined = ", ".join(label_of(figure) for figure in told.not_defined)
     return section_of(
         "one-label",
         "What one label can tell",

@@ -16,7 +16,7 @@ __all__ = ["thresholds_section"]
 _RATES = ("sensitivity", "specificity", "balanced_accuracy", "ppv", "npv")
 
 
-def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
+def thresholds_section(inputs: ExternalInputs, evaluated: ReportInputs) -> Section:
     """Return transported thresholds beside those that this cohort would choose."""
     document, rechosen = inputs.document, inputs.everybody.rechosen
     assert rechosen is not None  # of patients of both labels
@@ -35,7 +35,7 @@ def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
     else:
         rows.append(Row("From the bundle", (number(document.threshold.bundle),
                     *("not the calls of this report" for _ in _RATES))))  # fmt: skip
-    for point in found.evaluation.operating_points:
+    for point in evaluated.evaluation.operating_points:
         cells = (number(point.threshold.mean), *(stacked(getattr(point, name)) for name in _RATES))
         rows.append(Row(f"From the bundle, aim: {point.target}", cells))
     rows += _rechosen_rows(rechosen)
@@ -58,7 +58,7 @@ def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
         if rechosen.threshold is None
         else None,
         Heading(text="Predictive values where the label is rarer"),
-        predictive_table(found),
+        predictive_table(evaluated),
         how("If sensitivity and specificity stay the same where the label is rarer."),
         short="Thresholds",
     )

@@ -158,9 +158,9 @@ def _label_rows(inputs: ReportInputs) -> list[Row]:
     labels = as_text(inputs.evaluated["label"])
     rows = []
     for name in label_names(inputs):
-        owners = set(labels.index[labels == name].astype(str))
-        n_scans = int(used["patient_id"].isin(owners).sum())
-        rows.append(Row(name, (_noun(len(owners), "patient"), _noun(n_scans, "scan"))))
+        patient_ids = set(labels.index[labels == name].astype(str))
+        n_scans = int(used["patient_id"].isin(patient_ids).sum())
+        rows.append(Row(name, (_noun(len(patient_ids), "patient"), _noun(n_scans, "scan"))))
     return rows
 
 

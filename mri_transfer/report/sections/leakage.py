@@ -109,21 +109,26 @@ def _identity(inputs: ReportInputs) -> tuple[Block, ...]:
 def _duplicates(inputs: ReportInputs) -> tuple[Block, ...]:
     if inputs.audit is None:
         return (missing("Duplicates were not looked for."),)
-    found = inputs.audit.duplicates
-    parts = (_same_files(found), _alike(found), _unlike(inputs), _by_features(inputs, found))
+    duplicates = inputs.audit.duplicates
+    parts = (
+        _same_files(duplicates),
+        _alike(duplicates),
+        _unlike(inputs),
+        _by_features(inputs, duplicates),
+    )
     return joined(*parts)
 
 
-def _same_files(found: Duplicates) -> tuple[Block, ...]:
-    pairs = found.identical_files
+def _same_files(duplicates: Duplicates) -> tuple[Block, ...]:
+    pairs = duplicates.identical_files
     if not pairs:
         return (Text(text="By content: no two scans are the same file."),)
     said = findings([f"By content: {_pairs(len(pairs))} of scans are the same file:"])
     return joined(said, bullets(" = ".join(pair) for pair in pairs))
 
 
-def _alike(found: Duplicates) -> tuple[Block, ...]:
-    shared = [pair for pair in found.pairs if pair.across_patients]
+def _alike(duplicates: Duplicates) -> tuple[Block, ...]:
+    shared = [pair for pair in duplicates.pairs if pair.across_patients]
     if not shared:
         text = "By voxels and brains: no two scans of different patients look like one person."
         return (Text(text=text),)
@@ -155,8 +160,8 @@ def _unlike(inputs: ReportInputs) -> tuple[Block, ...]:
     return joined(findings([said], role="fault"), bullets(listed))
 
 
-def _by_features(inputs: ReportInputs, found: Duplicates) -> tuple[Block, ...]:
-    compared = found.by_features
+def _by_features(inputs: ReportInputs, duplicates: Duplicates) -> tuple[Block, ...]:
+    compared = duplicates.by_features
     if compared.reason:
         return (missing(f"By features: not compared, {compared.reason}."),)
     table = tables.likeness_table(inputs)

@@ -50,10 +50,10 @@ def patients_section(inputs: ReportInputs) -> Section:
 
 
 def _finding(results: list[PatientResult]) -> str:
-    always = sum(one.share_right == 1 for one in results)
-    never = sum(one.share_right == 0 for one in results)
+    always = sum(patient.share_right == 1 for patient in results)
+    never = sum(patient.share_right == 0 for patient in results)
     between = len(results) - always - never
-    n_repeats = max(len(one.scores) for one in results)
+    n_repeats = max(len(patient.scores) for patient in results)
     if n_repeats == 1:
         return (
             f"{always} of {len(results)} patients were classified correctly, {never} incorrectly."
@@ -68,10 +68,10 @@ def _featured(inputs: ReportInputs, results: list[PatientResult]) -> Iterator[st
     """Yield, label by label, who was called incorrectly with most confidence, and who correctly."""
     negative, positive = inputs.task.labels
     for label, sign in ((positive, 1), (negative, -1)):
-        own = [one for one in results if one.label == label]
-        ranked = sorted(own, key=lambda one: (sign * one.score, one.patient_id))
-        wrong = [one for one in ranked if one.share_right < 0.5][:_FEATURED]
-        right = [one for one in reversed(ranked) if one.share_right > 0.5][:_FEATURED]
+        own = [patient for patient in results if patient.label == label]
+        ranked = sorted(own, key=lambda patient: (sign * patient.score, patient.patient_id))
+        wrong = [patient for patient in ranked if patient.share_right < 0.5][:_FEATURED]
+        right = [patient for patient in reversed(ranked) if patient.share_right > 0.5][:_FEATURED]
         if own:
             found = _named(wrong) or "none"
             yield f"Labelled {label}, called otherwise in most repeats, the furthest off: {found}."
@@ -80,7 +80,7 @@ def _featured(inputs: ReportInputs, results: list[PatientResult]) -> Iterator[st
 
 
 def _named(found: list[PatientResult]) -> str:
-    return ", ".join(f"{one.patient_id} ({number(one.score, 2)})" for one in found)
+    return ", ".join(f"{patient.patient_id} ({number(patient.score, 2)})" for patient in found)
 
 
 def _pseudonym_note(inputs: ReportInputs) -> Block | None:

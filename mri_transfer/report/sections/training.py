@@ -78,7 +78,7 @@ def _size_table(inputs: ReportInputs) -> Table:
         rows.append(Row("Training patients of a fold", (_span(trained),)))
         rows.append(Row("Patients held out by a fold", (_span(tested.tolist()),)))
     rows.append(Row("Heads fitted for testing", (str(len(choices)) if choices else "not known",)))
-    inner = sum(len(trial.inner_auc) for one in choices for trial in one.trials)
+    inner = sum(len(trial.inner_auc) for choice in choices for trial in choice.trials)
     rows.append(
         Row("Heads fitted on inner folds, to choose", (str(inner) if choices else "not known",))
     )
@@ -104,7 +104,7 @@ def _head(head: AnyHeadSpec) -> list[str]:
 
 def _search(inputs: ReportInputs) -> list[str]:
     spec = inputs.settings.search
-    if not any(len(one.trials) > 1 for one in inputs.evaluation.choices):
+    if not any(len(choice.trials) > 1 for choice in inputs.evaluation.choices):
         return ["Search: none; the configured procedure was used as it is."]
     return [
         f"Search: up to {spec.n_trials} procedures a fold ({spec.sampler}), ranked "

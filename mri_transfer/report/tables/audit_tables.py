@@ -97,14 +97,16 @@ def shortcut_table(inputs: ReportInputs) -> Table | None:
         shortcuts.covariates,
         f"What the features predict among patients of one label, with {confidence_text(inputs)} "
         f"({shortcuts.n_permutations} permutations)",
-        Column("Covariate", lambda one: label_of(one.covariate)),
-        Column("Verdict", lambda one: _VERDICTS[one.verdict], wide=True),
-        Column("Patients", lambda one: str(one.n)),
+        Column("Covariate", lambda probe: label_of(probe.covariate)),
+        Column("Verdict", lambda probe: _VERDICTS[probe.verdict], wide=True),
+        Column("Patients", lambda probe: str(probe.n)),
         Column("Predicted from the features", _predicted),
-        Column("p", lambda one: "not tested" if one.p is None else bare_p(one.p)),
+        Column("p", lambda probe: "not tested" if probe.p is None else bare_p(probe.p)),
         Column("Association with the label", _label_association),
-        Column("Association with the score", lambda one: _score_association(one.score), wide=True),
-        state=lambda one: "quiet" if one.verdict == "unknown" else "",
+        Column(
+            "Association with the score", lambda probe: _score_association(probe.score), wide=True
+        ),
+        state=lambda probe: "quiet" if probe.verdict == "unknown" else "",
     )
 
 
@@ -113,7 +115,7 @@ def shortcut_sentences(inputs: ReportInputs) -> list[tuple[str, str]]:
     shortcuts = inputs.audit.shortcuts if inputs.audit is not None else None
     if shortcuts is None:
         return []
-    return [(label_of(one.covariate), one.sentence) for one in shortcuts.covariates]
+    return [(label_of(probe.covariate), probe.sentence) for probe in shortcuts.covariates]
 
 
 def retest_table(inputs: ReportInputs) -> Table | None:
@@ -140,10 +142,10 @@ def robustness_tables(inputs: ReportInputs) -> tuple[Table, ...]:
         table_of(
             found or (),
             f"{what} of the same patients with degraded scans, with {confidence_text(inputs)}",
-            Column("Perturbation", lambda one: one.name),
-            Column("Patients", lambda one: str(one.n)),
+            Column("Perturbation", lambda effect: effect.name),
+            Column("Patients", lambda effect: str(effect.n)),
             *(figure_column(title, name) for name, title in titles.items()),
-            note=lambda one: one.note or "",
+            note=lambda effect: effect.note or "",
         )
         for what, titles in (("Discrimination", _RANKING), ("Scores and calls", _SCORES))
     )

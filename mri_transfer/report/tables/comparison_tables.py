@@ -72,13 +72,15 @@ def auc_table(inputs: ReportInputs) -> Table | None:
 
 #: What stands behind the name of each baseline.
 _BASELINE: tuple[Column[BaselineResult], ...] = (
-    Column("AUC", lambda one: stacked(one.auc)),
-    Column("Balanced accuracy", lambda one: stacked(one.balanced_accuracy)),
-    Column("AUC, model minus baseline, by DeLong", lambda one: stacked(one.auc_difference)),
-    Column("p", lambda one: bare_p(one.auc_difference.p)),
-    Column("by bootstrap of patients", lambda one: stacked(one.auc_difference_bootstrap)),
-    Column("by fold, corrected t", lambda one: stacked(one.auc_difference_folds)),
-    Column("p, by fold", lambda one: bare_p(one.auc_difference_folds.p)),
+    Column("AUC", lambda baseline: stacked(baseline.auc)),
+    Column("Balanced accuracy", lambda baseline: stacked(baseline.balanced_accuracy)),
+    Column(
+        "AUC, model minus baseline, by DeLong", lambda baseline: stacked(baseline.auc_difference)
+    ),
+    Column("p", lambda baseline: bare_p(baseline.auc_difference.p)),
+    Column("by bootstrap of patients", lambda baseline: stacked(baseline.auc_difference_bootstrap)),
+    Column("by fold, corrected t", lambda baseline: stacked(baseline.auc_difference_folds)),
+    Column("p, by fold", lambda baseline: bare_p(baseline.auc_difference_folds.p)),
 )
 
 

@@ -126,10 +126,10 @@ def identity_table(inputs: ReportInputs) -> Table | None:
     found = leakage.identity
     rows = [
         Row(
-            f"Slices at least {one.gap_mm:g}\u00a0mm away",
-            (str(one.n_slices), stacked(one.top1), stacked(one.top5), stacked(one.label_recall)),
+            f"Slices at least {gap.gap_mm:g}\u00a0mm away",
+            (str(gap.n_slices), stacked(gap.top1), stacked(gap.top5), stacked(gap.label_recall)),
         )
-        for one in found.by_gap
+        for gap in found.by_gap
     ]
     if found.between_sessions is not None:
         between = found.between_sessions

@@ -53,10 +53,11 @@ def patient_panels(inputs: ReportInputs, results: list[PatientResult]) -> tuple[
 def sheet_order(inputs: ReportInputs, results: list[PatientResult]) -> list[str]:
     """Return the scans in the order in which they get a sheet: those called worst come first."""
     wrong_first = sorted(
-        results, key=lambda one: (one.share_right, -abs(one.score - 0.5), one.patient_id)
+        results,
+        key=lambda patient: (patient.share_right, -abs(patient.score - 0.5), patient.patient_id),
     )
     scans = _scans_by_patient(inputs)
-    return [scan for one in wrong_first for scan in scans.get(one.patient_id, ())]
+    return [scan for patient in wrong_first for scan in scans.get(patient.patient_id, ())]
 
 
 def _scans_by_patient(inputs: ReportInputs) -> dict[str, list[str]]:
