@@ -12,6 +12,7 @@ import pandas as pd
 
 from mri_transfer.core.files import atomic_write_text
 from mri_transfer.core.specs import spec_dict
+from mri_transfer.models.activations import ActivationStore, ActivationTable, activation_key
 from mri_transfer.models.features import (
     FeatureSpec,
     FeatureStore,
@@ -21,7 +22,8 @@ from mri_transfer.models.features import (
     feature_key,
     resolve_features,
 )
-from mri_transfer.models.trunks import Trunk, TrunkSpec, load_trunk
+from mri_transfer.models.tails.tail import cut_of
+from mri_transfer.models.trunks import INPUT, Trunk, TrunkSpec, load_trunk
 from mri_transfer.scans.slices import SliceStack, SliceStore
 from mri_transfer.training.search import searched_poolings
 from pipelines.config import RunConfig
@@ -36,10 +38,13 @@ __all__ = [
     "keys_by_pooling",
     "open_trunk",
     "plan_features",
+    "read_activations",
     "read_feature_table",
     "read_feature_tables",
 ]
 
+#: Column of features.csv: the key of what lies at the cut, where a tail is trained.
+_ACTIVATIONS = "activations"
 #: Stacks read ahead of the trunk, so that loading overlaps computing and memory stays bounded.
 _READ_AHEAD = 2
 
@@ -206,6 +211,57 @@ def encode_missing(
             one.result()
 
 
+def _cut(config: RunConfig) -> str:
+    return cut_of(config.trunk, config.tuning)
+
+
+def _activation_keys(context: Context, spec: FeatureSpec) -> list[str]:
+    """Put what lies at the cut into the cache; return each scan's key.
+
+    In front of the first stage these are the slices themselves, which are there already.
+    """
+    workspace, config = context.workspace, context.config
+    slices = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
+    if _cut(config) == INPUT:
+        return slices["key"].tolist()
+    at_cut = dataclasses.replace(config.trunk, layer=_cut(config))
+    keys = [
+        activation_key(slices=key, trunk_spec=at_cut, feature_spec=spec) for key in slices["key"]
+    ]
+    store = ActivationStore(workspace.cache)
+    todo = {
+        key: ScanToEncode(scan_id=scan_id, slices_key=slices_key, keys={})
+        for scan_id, slices_key, key in zip(slices["scan_id"], slices["key"], keys, strict=True)
+        if key not in store
+    }
+    if todo:
+        prefix = open_trunk(context, at_cut, spec)
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            stacks = _read_ahead(SliceStore(workspace.cache), list(todo.values()), reader)
+            shown = context.reporter.track(
+                stacks, total=len(todo), what=f"activations at {_cut(config)}"
+            )
+            for key, (_, stack) in zip(todo, shown, strict=True):
+                store.put(key, stack, prefix)
+    return keys
+
+
+def read_activations(
+    workspace: Workspace, config: RunConfig, scan_ids: Sequence[str]
+) -> ActivationTable | None:
+    """Return where the activations of scans lie; None if the run trains no tail."""
+    if config.tuning.strategy == "frozen":
+        return None
+    index = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
+    key_of = dict(zip(index["scan_id"], index[_ACTIVATIONS], strict=True))
+    from_input = _cut(config) == INPUT
+    store = SliceStore(workspace.cache) if from_input else ActivationStore(workspace.cache)
+    return ActivationTable(
+        files=tuple(store.path(key_of[scan_id]) for scan_id in scan_ids),
+        array="pixels" if from_input else ActivationStore.array,
+    )
+
+
 def _work(context: Context) -> StageResult:
     workspace, config = context.workspace, context.config
     spec = resolve_features(config.features)
@@ -213,6 +269,8 @@ def _work(context: Context) -> StageResult:
     index, todo = plan_features(workspace, config.trunk, spec, poolings)
     encode_missing(context, config.trunk, spec, todo)
     table = index.rename(columns={name: _column(name, config) for name in poolings})
+    if config.tuning.strategy != "frozen":
+        table[_ACTIVATIONS] = _activation_keys(context, spec)
     atomic_write_text(workspace.features, table.to_csv(index=False, lineterminator="\n"))
     return StageResult(
         outputs=[workspace.features],
@@ -225,7 +283,14 @@ def _intact(workspace: Workspace) -> bool:
     store = FeatureStore(workspace.cache)
     index = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
     columns = [name for name in index if str(name).startswith("key")]
-    return all(key in store for name in columns for key in index[name])
+    if not all(key in store for name in columns for key in index[name]):
+        return False
+    if _ACTIVATIONS not in index:
+        return True
+    # In front of the first stage lie the slices, which their own stage looks after.
+    slices = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
+    kept, lasting = ActivationStore(workspace.cache), set(slices["key"])
+    return all(key in lasting or key in kept for key in index[_ACTIVATIONS])
 
 
 def _specs(config: RunConfig) -> dict[str, Any]:
@@ -233,6 +298,8 @@ def _specs(config: RunConfig) -> dict[str, Any]:
         "trunk": spec_dict(config.trunk),
         "features": spec_dict(resolve_features(config.features)),
         "poolings": _poolings(config),
+        # Not there without a tail, so that the records of frozen trunks stay as they were.
+        **({} if config.tuning.strategy == "frozen" else {"cut": _cut(config)}),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mri_transfer.evaluation.audit.audit import AuditSpec, run_audit
-from mri_transfer.evaluation.audit.blinding import blinded_refit
+from mri_transfer.evaluation.audit.blinding import blind_activations, blinded_refit
 from mri_transfer.evaluation.audit.document import AuditDocument
 from mri_transfer.evaluation.audit.duplicates import (
     UNLIKE,
@@ -27,6 +27,7 @@ __all__ = [
     "IdentitySpec",
     "LearningCurveSpec",
     "SimilaritySpec",
+    "blind_activations",
     "blinded_refit",
     "check_preprocessing",
     "check_provenance",

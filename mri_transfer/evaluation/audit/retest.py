@@ -22,6 +22,7 @@ from mri_transfer.evaluation.audit.agreement import (
     limits_of_agreement,
 )
 from mri_transfer.metrics.intervals import exact_proportion, patient_bootstrap, undefined
+from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
@@ -51,8 +52,11 @@ def scan_scores(
     *,
     positive_label: str,
     negative_label: str,
+    activations: ActivationTable | None = None,
 ) -> pd.DataFrame:
     """Score every scan by itself, with the heads that held its patient out.
+
+    Models with a tail need the activations, in the order of the tables.
 
     Returns
     -------
@@ -68,7 +72,8 @@ def scan_scores(
             continue
         owner_of = {table.scan_ids[i]: table.patient_ids[i] for i in held}
         # As if each scan were a patient: nothing is joined but its slices.
-        output = one.slices(table.features[held], list(owner_of.values()))
+        own = None if activations is None else activations.rows(held)
+        output = one.slices(table.features[held], list(owner_of.values()), own)
         for scan_id, score in one.patients(output, list(owner_of)).items():
             predicted = positive_label if score >= one.threshold else negative_label
             rows.append((owner_of[scan_id], scan_id, one.repeat, score, predicted))
