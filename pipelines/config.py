@@ -127,7 +127,7 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
 
 def _demand_measurable(config: RunConfig) -> None:
     """Refuse what cannot be done with a trained tail before hours are spent on it."""
-    if config.tuning.strategy != "frozen" and config.audit.robustness_patients:
+    if config.tuning.trains and config.audit.robustness_patients:
         raise ConfigurationError(
             "disturbed scans are scored by frozen trunks only",
             where="audit.robustness_patients",

@@ -188,7 +188,7 @@ def retrain_run(
         what was measured.
     """
     demand_free(packing.out, zipped=packing.zipped)
-    if config.tuning.strategy != "frozen":
+    if config.tuning.trains:
         raise ConfigurationError(
             "a bundle cannot hold a trained tail yet",
             where="tuning.strategy",

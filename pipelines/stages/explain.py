@@ -224,7 +224,7 @@ def _work(context: Context) -> StageResult:
     for pattern in ("group_*", "difference.*"):
         for file in workspace.explanations.glob(pattern):
             file.unlink()
-    if config.tuning.strategy != "frozen":
+    if config.tuning.trains:
         return StageResult(
             outputs=[],
             summary="no explanations: maps are made of frozen trunks only, and here tails were "

@@ -250,7 +250,7 @@ def read_activations(
     workspace: Workspace, config: RunConfig, scan_ids: Sequence[str]
 ) -> ActivationTable | None:
     """Return where the activations of scans lie; None if the run trains no tail."""
-    if config.tuning.strategy == "frozen":
+    if not config.tuning.trains:
         return None
     index = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
     key_of = dict(zip(index["scan_id"], index[_ACTIVATIONS], strict=True))
@@ -269,7 +269,7 @@ def _work(context: Context) -> StageResult:
     index, todo = plan_features(workspace, config.trunk, spec, poolings)
     encode_missing(context, config.trunk, spec, todo)
     table = index.rename(columns={name: _column(name, config) for name in poolings})
-    if config.tuning.strategy != "frozen":
+    if config.tuning.trains:
         table[_ACTIVATIONS] = _activation_keys(context, spec)
     atomic_write_text(workspace.features, table.to_csv(index=False, lineterminator="\n"))
     return StageResult(
@@ -299,7 +299,7 @@ def _specs(config: RunConfig) -> dict[str, Any]:
         "features": spec_dict(resolve_features(config.features)),
         "poolings": _poolings(config),
         # Not there without a tail, so that the records of frozen trunks stay as they were.
-        **({} if config.tuning.strategy == "frozen" else {"cut": _cut(config)}),
+        **({"cut": _cut(config)} if config.tuning.trains else {}),
     }
 
 

@@ -64,7 +64,10 @@ def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
 def _explained(workspace: Workspace) -> list[tuple[Path, str]]:
     # A run of before there were explanations has none; the report then says so.
     path = workspace.explanations / DOCUMENT
-    there = path.exists() or workspace.record("explain").exists()
+    record = StageRecord.read(workspace, "explain")
+    # Nor has one whose tails were trained: its stage wrote nothing.
+    none_made = record is not None and not record.outputs
+    there = path.exists() or (workspace.record("explain").exists() and not none_made)
     return [(path, "explain")] if there else []
 
 

@@ -89,7 +89,7 @@ def labelled_features(
 def tail_plan(context: Context) -> TailPlan | None:
     """Return what tails start from and how they are trained; None if the trunk stays frozen."""
     config = context.config
-    if config.tuning.strategy == "frozen":
+    if not config.tuning.trains:
         return None
     spec = resolve_features(config.features)
     trunk = config.trunk
@@ -207,7 +207,7 @@ def _specs(config: RunConfig) -> dict[str, Any]:
         "predictions": spec_dict(config.predictions),
         "search": spec_dict(config.search),
         # Not there without a tail, so that the records of frozen trunks stay as they were.
-        **({} if config.tuning.strategy == "frozen" else {"tuning": spec_dict(config.tuning)}),
+        **({"tuning": spec_dict(config.tuning)} if config.tuning.trains else {}),
     }
 
 

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.models.tails.spec import TuningSpec
 
-__all__ = ["adapt", "moment_layers"]
+__all__ = ["adapt", "count_trained", "moment_layers"]
 
 _NORMALISATIONS = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.GroupNorm, torch.nn.LayerNorm)
 
@@ -100,6 +100,26 @@ def adapt(network: torch.nn.Module, spec: TuningSpec, *, seed: int = 0) -> None:
             assert isinstance(kernel, torch.Tensor)
             update = _LowRank(kernel.detach(), spec.rank, generator)
             parametrize.register_parametrization(layer, "weight", update)
+
+
+def count_trained(network: torch.nn.Module, spec: TuningSpec) -> int:
+    """Return how many parameters `adapt` would leave to train, without changing the network.
+
+    Parameters
+    ----------
+    network : Module
+        Thawed stages, perhaps without numbers (on the meta device).
+    spec : TuningSpec
+    """
+    if spec.method == "full":
+        return sum(p.numel() for p in network.parameters())
+    if spec.method == "norm":
+        layers = (m for m in network.modules() if isinstance(m, _NORMALISATIONS))
+        return sum(p.numel() for layer in layers for p in layer.parameters())
+    kernels = [m.weight for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    if spec.method == "ssf":
+        return sum(2 * len(kernel) for kernel in kernels)
+    return sum(spec.rank * (len(kernel) + kernel[0].numel()) for kernel in kernels)
 
 
 def moment_layers(network: torch.nn.Module) -> Iterator[torch.nn.Module]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Self, get_args
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT
 
-__all__ = ["STRATEGIES", "TuningSpec", "frozen_stages"]
+__all__ = ["TuningSpec", "frozen_stages"]
 
 Strategy = Literal["frozen", "some", "most", "all"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -71,6 +70,11 @@ class TuningSpec:
     inner_folds: int = Field(default=2, ge=2)
     """Folds inside the training patients, in place of `folds.n_inner_folds`: each trains a tail of
     its own."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether any stage is trained."""
+        return self.strategy != "frozen"
 
     @model_validator(mode="after")
     def _demand_whole(self) -> Self:

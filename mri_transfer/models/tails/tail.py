@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -173,6 +174,19 @@ class Tail:
                 raise HeadError("not a tensor of this tail", found=f"{name}, {values.shape}")
             state[name].copy_(torch.from_numpy(np.asarray(values)))
         return network.eval().requires_grad_(False)
+
+    def whole(self, trunk: Trunk) -> TrunkNetwork:
+        """Return the trunk from grey slices on with this tail in it, in single precision.
+
+        Parameters
+        ----------
+        trunk : Trunk
+            As in `TailSource.of_trunk`.
+        """
+        stages = OrderedDict(copy.deepcopy(trunk.network.prefix).named_children())
+        stages.update(self.network().tail.named_children())
+        network = TrunkNetwork(torch.nn.Sequential(stages), trunk.network.scaling)
+        return network.eval()
 
     def features(
         self, activations: ActivationTable, poolings: Iterable[str]

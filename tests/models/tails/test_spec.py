@@ -1,0 +1,34 @@
+"""How much of a trunk each strategy trains."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from mri_transfer.models.tails.spec import TuningSpec, frozen_stages
+from mri_transfer.models.tails.tail import cut_of
+from mri_transfer.models.trunks import INPUT, TrunkSpec
+
+
+@pytest.mark.parametrize(
+    ("strategy", "of_four", "of_five"),
+    [("frozen", 4, 5), ("some", 3, 4), ("most", 2, 2), ("all", 0, 0)],
+)
+def test_a_strategy_says_how_many_stages_stay_frozen(strategy, of_four, of_five) -> None:
+    assert frozen_stages(strategy, tuple("abcd")) == of_four
+    assert frozen_stages(strategy, tuple("abcde")) == of_five
+
+
+def test_the_cut_lies_before_the_stages_that_are_used_and_trained() -> None:
+    """VGG16 is read out at its fourth block: the fifth counts for nothing."""
+    cuts = [cut_of(TrunkSpec(), TuningSpec(strategy=name)) for name in ("some", "most", "all")]
+    assert cuts == ["block3_pool", "block2_pool", INPUT]
+    last = TrunkSpec(layer="block5_pool")
+    assert cut_of(last, TuningSpec(strategy="some")) == "block4_pool"
+
+
+def test_random_weights_that_stay_frozen_are_refused() -> None:
+    with pytest.raises(ValidationError, match="would never learn anything"):
+        TuningSpec(strategy="some", start="random")
+    assert TuningSpec(strategy="all", start="random").trains
+    assert not TuningSpec().trains
