@@ -22,7 +22,6 @@ from mri_transfer.training.engine import FoldResult, fit_folds
 from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.fitted_model import FittedModel, patient_scores
 from mri_transfer.training.folds import Folds, OuterFold
-from mri_transfer.training.predictions import PredictionSpec
 from mri_transfer.training.search import SearchSpec
 from mri_transfer.training.tuning import (
     TailPlan,
