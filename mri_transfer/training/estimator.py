@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mri_transfer.models.features import FeatureTable, Pooling
+from mri_transfer.models.features import FeatureSpec, FeatureTable, Pooling
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import AnyHeadSpec, LinearHeadSpec
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
@@ -56,6 +56,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         What is trained behind the cut; `fit_view` alone can, as arrays hold features only.
     n_inner_folds : int
     random_state : int
+    device : {"auto", "cpu", "cuda"}
+        Where heads that are networks are trained.
 
     Attributes
     ----------
@@ -80,6 +82,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tail: TailPlan | None = None,
         n_inner_folds: int = 5,
         random_state: int = 0,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
     ) -> None:
         self.head = head
         self.pooling = pooling
@@ -90,6 +93,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.tail = tail
         self.n_inner_folds = n_inner_folds
         self.random_state = random_state
+        self.device = device
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -115,6 +119,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             n_inner_folds=self.n_inner_folds,
             seed=seed,
             place=place,
+            device=self.device,
         )
 
     def with_hyperparameters(self, hyperparameters: Hyperparameters) -> Self:
@@ -297,6 +302,8 @@ class _Settings(Protocol):
     def harmonisation(self) -> HarmonisationSpec: ...
     @property
     def folds(self) -> FoldSpec: ...
+    @property
+    def features(self) -> FeatureSpec: ...
 
 
 def configured_estimator(
@@ -319,4 +326,5 @@ def configured_estimator(
         harmonisation=settings.harmonisation,
         tail=tail,
         n_inner_folds=settings.folds.n_inner_folds,
+        device=settings.features.device,
     )
