@@ -93,7 +93,8 @@ def _work(context: Context) -> StageResult:
     folds = read_folds(workspace, config)
     plan = tail_plan(context)
     trained = [
-        one.with_source(plan and plan.source) for one in read_trained(workspace, config, folds)
+        one.with_source(plan.source if plan else None)
+        for one in read_trained(workspace, config, folds)
     ]
     tables = read_feature_tables(workspace, config)
     if plan is not None:

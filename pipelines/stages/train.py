@@ -96,12 +96,7 @@ def tail_plan(context: Context) -> TailPlan | None:
     if config.tuning.start == "random":
         trunk = dataclasses.replace(trunk, weights="random")
     plain = dataclasses.replace(spec, precision="fp32", device="cpu")
-    source = TailSource.of_trunk(
-        open_trunk(context, trunk, plain),
-        config.tuning,
-        precision=spec.precision,
-        device=spec.device,
-    )
+    source = TailSource.of_trunk(open_trunk(context, trunk, plain), config.tuning, spec)
     return TailPlan(spec=config.tuning, source=source)
 
 

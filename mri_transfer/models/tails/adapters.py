@@ -138,5 +138,6 @@ def _scale_and_shift(
     layer: torch.nn.Module, given: tuple[torch.Tensor, ...], maps: torch.Tensor
 ) -> torch.Tensor:
     del given
-    changed: torch.Tensor = layer.scale_shift(maps)
+    scale_shift = layer.get_submodule("scale_shift")
+    changed: torch.Tensor = scale_shift(maps)
     return changed

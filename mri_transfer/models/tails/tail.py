@@ -20,10 +20,19 @@ from mri_transfer.core.tensorfile import described_files, read_tensors, write_te
 from mri_transfer.core.threads import one_core_each
 from mri_transfer.errors import HeadError
 from mri_transfer.models.activations import ActivationTable
+from mri_transfer.models.features import FeatureSpec
 from mri_transfer.models.pooling import PoolMaps
 from mri_transfer.models.tails.adapters import adapt
 from mri_transfer.models.tails.spec import TuningSpec, frozen_stages
-from mri_transfer.models.trunks import INPUT, TRUNKS, Trunk, TrunkNetwork, TrunkSpec
+from mri_transfer.models.trunks import (
+    INPUT,
+    TRUNKS,
+    Trunk,
+    TrunkNetwork,
+    TrunkSpec,
+    native_precision,
+    resolve_device,
+)
 
 __all__ = ["Tail", "TailSource", "cut_of"]
 
@@ -67,9 +76,7 @@ class TailSource:
         cls,
         trunk: Trunk,
         tuning: TuningSpec,
-        *,
-        precision: Literal["fp32", "bf16"],
-        device: Literal["cpu", "cuda"],
+        features: FeatureSpec,
     ) -> Self:
         """Return the source of tails of a trunk.
 
@@ -78,9 +85,11 @@ class TailSource:
         trunk : Trunk
             In single precision, on a processor; whole, to the stage that is read out.
         tuning : TuningSpec
-        precision, device
-            As in `TailSource`.
+        features : FeatureSpec
+            Its precision and device are what tails compute with.
         """
+        device = resolve_device(features.device)
+        precision = features.precision
         cut = cut_of(trunk.spec, tuning)
         whole = trunk.network.prefix
         names = [name for name, _ in whole.named_children()]
@@ -88,7 +97,7 @@ class TailSource:
         scaling = TRUNKS[trunk.spec.name].scalings[trunk.spec.input_scaling]
         return cls(
             network=TrunkNetwork(stages, scaling, cut=INPUT).eval(),
-            precision=precision,
+            precision=native_precision(device) if precision == "auto" else precision,
             device=device,
             cut=cut,
             weights_digest=trunk.weights_digest,

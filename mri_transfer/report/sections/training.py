@@ -6,7 +6,7 @@ from mri_transfer.core.specs import spec_dict
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import HEADS, AnyHeadSpec
 from mri_transfer.models.tails.spec import TuningSpec
-from mri_transfer.report.blocks.blocks import bullets, section_of
+from mri_transfer.report.blocks.blocks import bullets, joined, section_of
 from mri_transfer.report.blocks.cells import Row, Table
 from mri_transfer.report.blocks.document import Block, Heading, Link, Section, Text
 from mri_transfer.report.inputs import ReportInputs
@@ -74,7 +74,7 @@ def _tuning_blocks(spec: TuningSpec) -> tuple[Block, ...]:
     }[spec.loss]
     by_stage = "one after another, the last first" if spec.unfreeze == "by_stage" else "together"
     first = "fitted to the untuned features first" if spec.head_first else "started from zero"
-    return (
+    return joined(
         Heading(text="The thawed stages and their optimisation"),
         bullets(
             [

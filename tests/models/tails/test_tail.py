@@ -12,6 +12,7 @@ import torch
 from mri_transfer.core.tensorfile import write_tensors
 from mri_transfer.errors import HeadError
 from mri_transfer.models.activations import ActivationTable
+from mri_transfer.models.features import FeatureSpec
 from mri_transfer.models.model import PatientModel
 from mri_transfer.models.tails.fitting import LabelledActivations, fit_tail
 from mri_transfer.models.tails.tail import Tail, TailSource
@@ -84,7 +85,7 @@ def test_the_whole_model_says_what_features_and_head_say(tmp_path: Path) -> None
     spec = TrunkSpec(weights="random", seed=2)
     trunk = load_trunk(spec, precision="fp32", device="cpu")
     tuning = fast(method="ssf")
-    start = TailSource.of_trunk(trunk, tuning, precision="fp32", device="cpu")
+    start = TailSource.of_trunk(trunk, tuning, FeatureSpec(precision="fp32", device="cpu"))
     assert (start.cut, start.stages) == ("block3_pool", ("block4_pool",))
     moved = {
         f"tail.block4_pool.block4_conv{i}.scale_shift.{name}": np.full(512, value, np.float16)
