@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -43,8 +43,9 @@ class TuningSpec:
     label."""
     optimiser: Literal["adamw", "sgd"] = "adamw"
     """`sgd`: with a momentum of 0.9."""
-    learning_rate: float = Field(default=1e-4, gt=0)
-    """Of the last stage."""
+    learning_rate: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    """Of the last stage. `auto`: 0.0001 where every parameter is trained, 0.001 where few are; with
+    `sgd` a hundred times as much."""
     head_learning_rate: float = Field(default=1e-3, gt=0)
     """Of the linear head that is trained with the stages."""
     layer_decay: float = Field(default=0.7, gt=0, le=1)
@@ -70,6 +71,13 @@ class TuningSpec:
     inner_folds: int = Field(default=2, ge=2)
     """Folds inside the training patients, in place of `folds.n_inner_folds`: each trains a tail of
     its own."""
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the last stage, never `auto`."""
+        if self.learning_rate != "auto":
+            return self.learning_rate
+        return (1e-4 if self.method == "full" else 1e-3) * (100 if self.optimiser == "sgd" else 1)
 
     @property
     def trains(self) -> bool:

@@ -44,7 +44,7 @@ class Optimisation:
         ]
         groups = [{"params": head, "rate": spec.head_learning_rate, "weight_decay": 0.0}]
         for depth, parameters in enumerate(self._stages):
-            rate = spec.learning_rate * spec.layer_decay**depth
+            rate = spec.rate * spec.layer_decay**depth
             for decays in (True, False):
                 own = [p for p in parameters if (p.ndim > 1) == decays]
                 decay = spec.weight_decay if decays else 0.0

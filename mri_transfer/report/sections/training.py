@@ -79,7 +79,7 @@ def _tuning_blocks(spec: TuningSpec) -> tuple[Block, ...]:
         bullets(
             [
                 f"Loss: {loss}; labels weigh the same in sum.",
-                f"{spec.optimiser}, learning rate {spec.learning_rate:g} for the last stage and "
+                f"{spec.optimiser}, learning rate {spec.rate:g} for the last stage and "
                 f"times {spec.layer_decay:g} for each stage before it, {spec.schedule}; batches of "
                 f"{spec.batch_scans} scans with {spec.slices_per_scan} slices each.",
                 f"They learn from a linear head, {first}; stages are thawed {by_stage}. The head "

@@ -27,6 +27,16 @@ def test_the_cut_lies_before_the_stages_that_are_used_and_trained() -> None:
     assert cut_of(last, TuningSpec(strategy="some")) == "block4_pool"
 
 
+def test_few_parameters_are_trained_at_a_higher_rate_than_all() -> None:
+    def rate(**settings: object) -> float:
+        return TuningSpec(strategy="some", **settings).rate
+
+    assert rate() == pytest.approx(1e-4)
+    assert [rate(method=name) for name in ("ssf", "norm", "lora")] == [pytest.approx(1e-3)] * 3
+    assert rate(optimiser="sgd") == pytest.approx(0.01)
+    assert rate(method="lora", learning_rate=0.5) == 0.5
+
+
 def test_random_weights_that_stay_frozen_are_refused() -> None:
     with pytest.raises(ValidationError, match="would never learn anything"):
         TuningSpec(strategy="some", start="random")
