@@ -5,13 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from mri_transfer.core.files import atomic_write_text
-from mri_transfer.core.specs import spec_dict
 from mri_transfer.models.activations import ActivationStore, ActivationTable, activation_key
 from mri_transfer.models.features import (
     FeatureSpec,
@@ -22,17 +19,15 @@ from mri_transfer.models.features import (
     feature_key,
     resolve_features,
 )
-from mri_transfer.models.tails.tail import cut_of
+from mri_transfer.models.tails.spec import cut_of
 from mri_transfer.models.trunks import INPUT, Trunk, TrunkSpec, load_trunk
 from mri_transfer.scans.slices import SliceStack, SliceStore
-from mri_transfer.training.search import searched_poolings
 from pipelines.config import RunConfig
-from pipelines.stage import Context, Stage, StageResult
-from pipelines.stages.slices import SLICES
+from pipelines.indexes import read_index
+from pipelines.stage import Context, StageResult
 from pipelines.workspace import Workspace
 
 __all__ = [
-    "FEATURES",
     "collect_features",
     "encode_missing",
     "keys_by_pooling",
@@ -41,6 +36,7 @@ __all__ = [
     "read_activations",
     "read_feature_table",
     "read_feature_tables",
+    "work",
 ]
 
 #: Column of features.csv: the key of what lies at the cut, where a tail is trained.
@@ -68,7 +64,7 @@ def read_feature_table(workspace: Workspace, *, column: str = "key") -> FeatureT
         Column of features.csv that names their keys: `key` for the configured pooling,
         `key_<pooling>` for one that only the search may choose.
     """
-    index = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
+    index = read_index(workspace.features)
     return collect_features(workspace, index, index[column].tolist())
 
 
@@ -85,24 +81,12 @@ def read_feature_tables(workspace: Workspace, config: RunConfig) -> dict[str, Fe
     """Collect the features of every pooling that the run may use, by its name."""
     return {
         pooling: read_feature_table(workspace, column=_column(pooling, config))
-        for pooling in _poolings(config)
+        for pooling in config.poolings
     }
-
-
-def _poolings(config: RunConfig) -> list[Pooling]:
-    return list(
-        dict.fromkeys(
-            [config.features.pooling, *searched_poolings(config.search, config.heads.kind)]
-        )
-    )
 
 
 def _column(pooling: str, config: RunConfig) -> str:
     return "key" if pooling == config.features.pooling else f"key_{pooling}"
-
-
-def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
-    return [(workspace.slices, "slices")]
 
 
 def _read_ahead(
@@ -135,7 +119,7 @@ def plan_features(
     poolings : sequence of str
         Each becomes a column of its name.
     """
-    slices = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
+    slices = read_index(workspace.slices)
     index = slices[["scan_id", "patient_id", "scan_sha256"]].copy()
     store = FeatureStore(workspace.cache)
     missing: dict[str, ScanToEncode] = {}
@@ -221,7 +205,7 @@ def _activation_keys(context: Context, spec: FeatureSpec) -> list[str]:
     In front of the first stage these are the slices themselves, which are there already.
     """
     workspace, config = context.workspace, context.config
-    slices = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
+    slices = read_index(workspace.slices)
     if _cut(config) == INPUT:
         return slices["key"].tolist()
     at_cut = dataclasses.replace(config.trunk, layer=_cut(config))
@@ -252,7 +236,7 @@ def read_activations(
     """Return where the activations of scans lie; None if the run trains no tail."""
     if not config.tuning.trains:
         return None
-    index = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
+    index = read_index(workspace.features)
     key_of = dict(zip(index["scan_id"], index[_ACTIVATIONS], strict=True))
     from_input = _cut(config) == INPUT
     store = SliceStore(workspace.cache) if from_input else ActivationStore(workspace.cache)
@@ -262,10 +246,11 @@ def read_activations(
     )
 
 
-def _work(context: Context) -> StageResult:
+def work(context: Context) -> StageResult:
+    """Run the stage."""
     workspace, config = context.workspace, context.config
     spec = resolve_features(config.features)
-    poolings = _poolings(config)
+    poolings = config.poolings
     index, todo = plan_features(workspace, config.trunk, spec, poolings)
     encode_missing(context, config.trunk, spec, todo)
     table = index.rename(columns={name: _column(name, config) for name in poolings})
@@ -277,38 +262,3 @@ def _work(context: Context) -> StageResult:
         summary=f"features of {len(table)} scans: {len(todo)} computed, "
         f"{len(table) - len(todo)} from the cache",
     )
-
-
-def _intact(workspace: Workspace) -> bool:
-    store = FeatureStore(workspace.cache)
-    index = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
-    columns = [name for name in index if str(name).startswith("key")]
-    if not all(key in store for name in columns for key in index[name]):
-        return False
-    if _ACTIVATIONS not in index:
-        return True
-    # In front of the first stage lie the slices, which their own stage looks after.
-    slices = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
-    kept, lasting = ActivationStore(workspace.cache), set(slices["key"])
-    return all(key in lasting or key in kept for key in index[_ACTIVATIONS])
-
-
-def _specs(config: RunConfig) -> dict[str, Any]:
-    return {
-        "trunk": spec_dict(config.trunk),
-        "features": spec_dict(resolve_features(config.features)),
-        "poolings": _poolings(config),
-        # Not there without a tail, so that the records of frozen trunks stay as they were.
-        **({"cut": _cut(config)} if config.tuning.trains else {}),
-    }
-
-
-FEATURES = Stage(
-    name="features",
-    inputs=_inputs,
-    specs=_specs,
-    work=_work,
-    intact=_intact,
-    caches=lambda _config: ("slices",),
-    after=(SLICES,),
-)

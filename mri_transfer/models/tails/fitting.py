@@ -20,7 +20,8 @@ import torch
 from mri_transfer.errors import HeadError
 from mri_transfer.metrics.discrimination import auc
 from mri_transfer.models.activations import ActivationTable
-from mri_transfer.models.heads.linear import LinearHeadSpec, solve_rows
+from mri_transfer.models.heads import LinearHeadSpec
+from mri_transfer.models.heads.linear_fit import solve_rows
 from mri_transfer.models.pooling import PoolMaps
 from mri_transfer.models.tails.adapters import moment_layers
 from mri_transfer.models.tails.spec import TuningSpec

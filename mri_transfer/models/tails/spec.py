@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT
+from mri_transfer.models.trunks import INPUT, TRUNKS, TrunkSpec
 
-__all__ = ["TuningSpec", "frozen_stages"]
+__all__ = ["TuningSpec", "cut_of", "frozen_stages"]
 
 Strategy = Literal["frozen", "some", "most", "all"]
 
@@ -106,3 +107,11 @@ def frozen_stages(strategy: Strategy, stages: Sequence[str]) -> int:
     """
     n = len(stages)
     return {"frozen": n, "some": n - 1, "most": -(-n // 3), "all": 0}[strategy]
+
+
+def cut_of(trunk: TrunkSpec, tuning: TuningSpec) -> str:
+    """Return the last frozen stage, or `INPUT` where every stage is trained."""
+    stages = TRUNKS[trunk.name].stages
+    used = stages[: stages.index(trunk.layer) + 1]
+    n_frozen = frozen_stages(tuning.strategy, used)
+    return used[n_frozen - 1] if n_frozen else INPUT

@@ -23,30 +23,21 @@ from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureSpec
 from mri_transfer.models.pooling import PoolMaps
 from mri_transfer.models.tails.adapters import adapt
-from mri_transfer.models.tails.spec import TuningSpec, frozen_stages
+from mri_transfer.models.tails.spec import TuningSpec, cut_of
 from mri_transfer.models.trunks import (
     INPUT,
     TRUNKS,
     Trunk,
     TrunkNetwork,
-    TrunkSpec,
     native_precision,
     resolve_device,
 )
 
-__all__ = ["Tail", "TailSource", "cut_of"]
+__all__ = ["Tail", "TailSource"]
 
 FloatArray = npt.NDArray[np.float32]
 
 _SCHEMA = "mri-transfer/tail/1"
-
-
-def cut_of(trunk: TrunkSpec, tuning: TuningSpec) -> str:
-    """Return the last frozen stage, or `INPUT` where every stage is trained."""
-    stages = TRUNKS[trunk.name].stages
-    used = stages[: stages.index(trunk.layer) + 1]
-    n_frozen = frozen_stages(tuning.strategy, used)
-    return used[n_frozen - 1] if n_frozen else INPUT
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,12 +6,9 @@ from typing import Self
 
 import torch
 
-from mri_transfer.models.trunks.entry import InputScaling
+from mri_transfer.models.trunks.entry import INPUT, InputScaling
 
-__all__ = ["INPUT", "TrunkNetwork"]
-
-#: The cut in front of the first stage.
-INPUT = "input"
+__all__ = ["TrunkNetwork"]
 
 
 class TrunkNetwork(torch.nn.Module):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from mri_transfer.models.tails.spec import TuningSpec, frozen_stages
-from mri_transfer.models.tails.tail import cut_of
+from mri_transfer.models.tails.spec import TuningSpec, cut_of, frozen_stages
 from mri_transfer.models.trunks import INPUT, TrunkSpec
 
 
