@@ -15,6 +15,7 @@ from mri_transfer.evaluation.audit.document import AuditDocument, CheckResult
 from mri_transfer.evaluation.document import EvaluationDocument
 from mri_transfer.explain import Explanation
 from mri_transfer.metrics.task import Task
+from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.report.figures import Orientation
 from mri_transfer.scans.slices import SliceStack
 from mri_transfer.training.model_config import ModelConfig
@@ -32,6 +33,7 @@ _COLUMNS = {
 class ReportSettings(ModelConfig):
     """The settings of a run that its report shows: those of the model, and how to show them."""
 
+    tuning: TuningSpec = Field(default_factory=TuningSpec)
     orientation: Orientation = "neurological"
     """How brain slices are shown."""
     every: Mapping[str, JsonValue] = Field(default_factory=dict)

@@ -1,4 +1,5 @@
 from .audit import run_audit as run_audit
+from .blinding import blind_activations as blind_activations
 from .blinding import blinded_refit as blinded_refit
 from .document import AuditDocument as AuditDocument
 from .document import DuplicatePair as DuplicatePair

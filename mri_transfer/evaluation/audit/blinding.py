@@ -10,18 +10,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.core.specs import canonical_json
+from mri_transfer.core.tensorfile import read_rows, write_tensors
 from mri_transfer.evaluation.audit.checks import CheckResult, Fault
+from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 
-__all__ = ["Refit", "blind", "blinded_refit", "head_differences", "reordered"]
+__all__ = [
+    "Refit",
+    "blind",
+    "blind_activations",
+    "blinded_refit",
+    "head_differences",
+    "reordered",
+]
 
 Tables: TypeAlias = Mapping[str, FeatureTable]
 #: Fits one outer fold (repeat, fold) from the start, everything that is chosen inside included.
@@ -164,6 +174,40 @@ def blind(
     return garbled, dataclasses.replace(folds, labels=flipped)
 
 
+def blind_activations(
+    activations: ActivationTable, own: FeatureTable, given: FeatureTable, folder: Path, *, seed: int
+) -> ActivationTable:
+    """Return what lies at the cut for the scans of a table, as blind as the table is.
+
+    Parameters
+    ----------
+    activations : ActivationTable
+        Of the scans of `own`.
+    own, given : FeatureTable
+        The run's, and what `blind` or `reordered` made of it. A scan whose features differ gets
+        one file of values in a random order.
+    folder : Path
+        Where that file is written.
+    seed : int
+    """
+    position = {scan_id: i for i, scan_id in enumerate(own.scan_ids)}
+    rows = [position[scan_id] for scan_id in given.scan_ids]
+    found = activations.rows(rows)
+    blinded = [
+        i for i, row in enumerate(rows) if not np.array_equal(given.features[i], own.features[row])
+    ]
+    if not blinded:
+        return found
+    values = read_rows(found.files[blinded[0]], found.array)
+    shuffled = np.random.default_rng(seed).permutation(values.ravel()).reshape(values.shape)
+    garbage = folder / "garbage.safetensors"
+    write_tensors(garbage, {found.array: shuffled}, schema="garbage")
+    files = list(found.files)
+    for i in blinded:
+        files[i] = garbage
+    return dataclasses.replace(found, files=tuple(files))
+
+
 def reordered(tables: Tables, *, rng: np.random.Generator) -> dict[str, FeatureTable]:
     """Return the tables with their scans in another order, the same in all of them."""
     order = rng.permutation(len(next(iter(tables.values())).scan_ids))
@@ -190,7 +234,7 @@ def head_differences(first: FittedModel, second: FittedModel) -> list[Fault]:
     differences: list[Fault] = []
     if first.head.kind != second.head.kind:
         differences.append({"what": "kind", "values": [first.head.kind, second.head.kind]})
-    a, b = first.head.tensors, second.head.tensors
+    a, b = first.tensors, second.tensors
     for name in sorted(a.keys() | b.keys()):
         if name not in a or name not in b or not _same_bytes(a[name], b[name]):
             distance = _distance(a.get(name), b.get(name))

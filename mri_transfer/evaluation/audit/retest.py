@@ -23,6 +23,7 @@ from mri_transfer.evaluation.audit.agreement import (
 from mri_transfer.evaluation.audit.document import Retest
 from mri_transfer.evaluation.tables import demand_columns
 from mri_transfer.metrics.intervals import bootstrap_mean, exact_proportion, undefined
+from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
@@ -51,8 +52,11 @@ def scan_scores(
     *,
     positive_label: str,
     negative_label: str,
+    activations: ActivationTable | None = None,
 ) -> pd.DataFrame:
     """Score every scan by itself, with the heads that held its patient out.
+
+    Models with a tail need the activations, in the order of the tables.
 
     Returns
     -------
@@ -68,7 +72,8 @@ def scan_scores(
             continue
         patient_of = {table.scan_ids[i]: table.patient_ids[i] for i in held}
         # As if each scan were a patient: nothing is joined but its slices.
-        output = model.slices(table.features[held], list(patient_of.values()))
+        own = None if activations is None else activations.rows(held)
+        output = model.slices(table.features[held], list(patient_of.values()), own)
         for scan_id, score in model.patients(output, list(patient_of)).items():
             predicted = positive_label if score >= model.threshold else negative_label
             rows.append((patient_of[scan_id], scan_id, model.repeat, score, predicted))

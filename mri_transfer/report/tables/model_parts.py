@@ -11,6 +11,7 @@ from mri_transfer.evaluation.fold_results import ChosenProcedure
 from mri_transfer.models.features import FeatureSpec
 from mri_transfer.models.heads import HEADS, AnyHeadSpec, HeadEntry, HeadPart, HeadSpec
 from mri_transfer.models.pooling import count_features
+from mri_transfer.models.tails.spec import TuningSpec, frozen_stages
 from mri_transfer.models.trunks import TRUNKS, TrunkEntry, TrunkSpec
 from mri_transfer.models.trunks.layers import TrunkLayer, layer_table
 from mri_transfer.report.inputs import ReportSettings
@@ -28,7 +29,7 @@ class ModelParts:
 
     Attributes
     ----------
-    slices, trunk, features, head
+    slices, trunk, features, tuning, head
         Their settings.
     aggregation : str
         As in `PredictionSpec`, never `auto`.
@@ -43,6 +44,7 @@ class ModelParts:
     slices: SliceSpec
     trunk: TrunkSpec
     features: FeatureSpec
+    tuning: TuningSpec
     head: AnyHeadSpec
     aggregation: Aggregation
     harmonised: bool
@@ -78,9 +80,25 @@ class ModelParts:
         return self.head_entry.parts(self.head, self.n_features)
 
     @property
+    def thawed(self) -> tuple[str, ...]:
+        """The stages that are trained in each fold, in the network's order."""
+        stages = tuple(dict.fromkeys(layer.stage for layer in self.layers))
+        return stages[frozen_stages(self.tuning.strategy, stages) :]
+
+    @property
+    def n_tuned(self) -> int:
+        """Parameters that are trained in thawed stages."""
+        from mri_transfer.models.tails.adapters import count_trained
+
+        children = dict(self.trunk_entry.architecture().named_children())
+        return sum(count_trained(children[stage], self.tuning) for stage in self.thawed)
+
+    @property
     def n_frozen(self) -> int:
-        """Parameters of the trunk."""
-        return sum(layer.parameters for layer in self.layers)
+        """Parameters of the trunk that never change."""
+        kept = self.tuning.method in ("ssf", "lora")
+        changed = 0 if kept else self.n_tuned
+        return sum(layer.parameters for layer in self.layers) - changed
 
     @property
     def n_trained(self) -> int:
@@ -110,6 +128,7 @@ def model_parts(settings: ReportSettings) -> ModelParts:
         slices=settings.slices,
         trunk=settings.trunk,
         features=settings.features,
+        tuning=settings.tuning,
         head=settings.heads,
         aggregation=resolve_aggregation(settings.predictions.aggregation, settings.heads.kind),
         harmonised=settings.harmonisation.kind != "none",
