@@ -16,7 +16,7 @@ from mri_transfer.errors import ConfigurationError, ManifestError, RunFolderErro
 from mri_transfer.evaluation.audit.document import CheckResult
 from pipelines.config import RunConfig, config_toml, read_config
 from pipelines.lock import locked
-from pipelines.preflight import demand_possible, demand_weights, site_notes
+from pipelines.preflight import demand_possible, site_notes
 from pipelines.record import StageRecord
 from pipelines.reporters import SilentReporter
 from pipelines.running import run_stage
@@ -32,6 +32,7 @@ from pipelines.stages.prepare import PREPARE
 from pipelines.stages.report import REPORT
 from pipelines.stages.slices import SLICES
 from pipelines.stages.train import TRAIN
+from pipelines.trunk_weights import demand_weights, settle_weights, size_note, with_weights_of
 from pipelines.workspace import Workspace, default_cache
 
 __all__ = [
@@ -161,6 +162,8 @@ def begin_run(
     cohort = read_manifest(manifest)
     labels = [label if isinstance(label, str) else None for label in cohort.scans["label"]]
     demand_both_labels(labels, config.labels)
+    if not overwrite:
+        config = with_weights_of(workspace, config)
     with locked(workspace):
         if not overwrite:
             _demand_same(workspace, config, cohort)
@@ -261,19 +264,24 @@ def run_pipeline(
     """
     workspace.demand_writable(cache=not _FILL_CACHE.isdisjoint(stage.name for stage in stages))
     reporter = reporter or SilentReporter()
+    names = [stage.name for stage in stages]
+    given, config = config, _settled(workspace, config, weights, names)
     context = Context(
         workspace=workspace, config=config, reporter=reporter, weights=weights, jobs=jobs
     )
-    names = [stage.name for stage in stages]
     trains = "folds" in names or names == [CHECK.name]
     if "check" in names and "features" in names:
         demand_weights(workspace, config, weights)
+        if note := size_note(config):
+            reporter.note(note)
     if trains and workspace.source_manifest.exists():
         manifest = read_manifest(workspace.source_manifest, check_files=False)
         demand_possible(manifest, config)
     forced_at = None if force_from is None else STAGES.index(stage_named(force_from))
     records = []
     with locked(workspace):
+        if config != given:
+            write_config(workspace, config)
         for stage in stages:
             forced = forced_at is not None and STAGES.index(stage) >= forced_at
             reporter.heading(stage.name)
@@ -292,3 +300,12 @@ def run_pipeline(
         excluded_table=table,
         failed_checks=failed_checks(workspace) if AUDIT in stages else (),
     )
+
+
+def _settled(
+    workspace: Workspace, config: RunConfig, weights: Path | None, stages: Sequence[str]
+) -> RunConfig:
+    """Return the configuration with the weights it means, where a stage needs to know them."""
+    if "features" in stages:
+        return settle_weights(workspace, config, weights)
+    return with_weights_of(workspace, config)

@@ -49,6 +49,4 @@ def from_keras(stored: Tensors, rules: Iterable[_Rule]) -> Tensors:
     """
     if not any("/" in name for name in stored):
         return stored
-    return {
-        name: stored[key].transpose(axes).copy() for name, key, axes in rules if key in stored
-    }
+    return {name: stored[key].transpose(axes).copy() for name, key, axes in rules if key in stored}

