@@ -34,7 +34,8 @@ def _vgg(title: str, model: str, ends: tuple[int, ...]) -> LibraryTrunk:
         input_px=224,
         scalings=_IMAGENET,
         activations_per_pixel=64,
-        winograd=True,
+        # Where the first convolution is pooled at once, the pass has no way for it.
+        winograd=ends[0] > 2,
         paper="Simonyan and Zisserman 2014, arXiv:1409.1556",
         licence=_BSD,
         authors="the authors of torchvision",

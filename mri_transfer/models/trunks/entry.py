@@ -67,7 +67,8 @@ class TrunkEntry:
         Numbers of the largest activation, for each pixel of the input.
     winograd : bool
         Whether every stage is a row of padded convolutions of 3 x 3 pixels, each followed by a
-        ReLU and perhaps by the largest of 2 x 2 pixels, as `winograd_pass` computes them.
+        ReLU and, but for the first, perhaps by the largest of 2 x 2 pixels, as `winograd_pass`
+        computes them.
     digest : str
         Of the released weights (`TrunkWeights.digest`); empty where none is known, so that any
         weights that fit are taken and their digest becomes a setting (`TrunkSpec.digest`).

@@ -68,7 +68,9 @@ def read_weights_file(path: Path) -> Tensors:
         raise
     # Whatever a damaged file makes a reader say; each of them raises its own kinds.
     except Exception as error:
-        raise WeightsError("cannot read the weights", where=str(path), found=str(error)) from error
+        # Of torch's long message the first sentence is what happened, the rest a bad advice.
+        said = str(error).partition("\n")[0].partition(". ")[0]
+        raise WeightsError("cannot read the weights", where=str(path), found=said) from error
 
 
 def _read_safetensors(path: Path) -> Tensors:

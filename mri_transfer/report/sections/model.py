@@ -279,8 +279,9 @@ def _alternative(parts: ModelParts) -> str:
     return (
         f"The model: a slice of {edge} by {edge} pixels passes {len(parts.stages)} frozen "
         f"blocks of {parts.trunk_entry.title} ({_many(parts.n_frozen)} parameters) to maps of "
-        f"{last.rows} by {last.columns} by {last.channels}, which are pooled to {_many(parts.n_features)} "
-        f"features; a trained head ({head}; {_many(parts.n_trained)} parameters) scores the slice; "
+        f"{last.rows} by {last.columns} by {last.channels}, which are pooled to "
+        f"{_many(parts.n_features)} features; a trained head ({head}; "
+        f"{_many(parts.n_trained)} parameters) scores the slice; "
         f"{parts.slices.n_slices} slices are joined into the patient's score."
     )
 
