@@ -286,5 +286,5 @@ def _ways(release: Release, expected: str) -> str:
     counted = ("One way", "Two ways", "Three ways", "Four ways")[len(ways) - 1]
     return (
         f"{counted} to mend it: {'; '.join(ways)}. "
-        "An untrained control needs none: release.weights = 'random'"
+        "An untrained control needs none: trunk.weights = 'random'"
     )

@@ -87,8 +87,8 @@ def test_without_any_source_every_way_is_named(
     def offline(*_: object, **__: object) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(importlib.metadata, "distribution", missing)
     monkeypatch.setattr("timm.create_model", offline)
+    monkeypatch.setattr(importlib.metadata, "distribution", missing)
     described = _library("efficientnet_lite0")
     release = dataclasses.replace(described._release(), shapes=lambda _: {})
     with pytest.raises(WeightsError) as caught:
