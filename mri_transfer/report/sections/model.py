@@ -83,7 +83,7 @@ def _blocks(parts: ModelParts) -> list[DrawnBlock]:
         lines = (
             f"Block {block}",
             *([] if stage.name.startswith(f"block{block}_") else [stage.name.replace("_", " ")]),
-            f"{n_convolutions} convolutions",
+            "1 convolution" if n_convolutions == 1 else f"{n_convolutions} convolutions",
             f"{first.rows} \u00d7 {first.columns} \u00d7 {first.channels}",
             f"{ended} to {stage.rows} \u00d7 {stage.columns}{deeper}",
             f"{_many(stage.parameters)} parameters",
