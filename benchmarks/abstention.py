@@ -19,7 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks._common import Target, argument_parser, finish, show_table
-from mri_transfer.bundle import ModelBundle, Prediction, Runtime, ScanRequest, examine, load_bundle
+from mri_transfer.bundle import (
+    ModelBundle,
+    Prediction,
+    Runtime,
+    ScanRequest,
+    infer_scan,
+    load_bundle,
+)
 from mri_transfer.errors import ScanError
 from tests.phantoms import asymmetric_phantom, ras_affine, store_nifti
 
@@ -129,7 +136,7 @@ def said(bundle: ModelBundle, case: Case, folder: Path) -> tuple[str, float]:
     request = ScanRequest(path=path, scan_id="case", age_years=case.age_years)
     start = time.perf_counter()
     try:
-        words = in_words(examine(bundle, request).prediction)
+        words = in_words(infer_scan(bundle, request).prediction)
     except ScanError as error:
         words = f"refused: {error.what}"
     return words, time.perf_counter() - start

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mri_transfer.bundle.build import Mode, TrainingSummary, expected_performance, make_bundle
 from mri_transfer.bundle.checks import Check, InputFacts
 from mri_transfer.bundle.conformal import ConformalSets, ConformalSpec, calibrate
 from mri_transfer.bundle.contract import ContractSpec, InputContract, TrainingScan, describe_scan
-from mri_transfer.bundle.examination import Examination, ScanRequest, examine
-from mri_transfer.bundle.making import Mode, Study, expected_performance, make_bundle
+from mri_transfer.bundle.inference import ScanInference, ScanRequest, infer_scan
 from mri_transfer.bundle.model import ModelBundle
 from mri_transfer.bundle.overlap import Overlap, find_overlap
 from mri_transfer.bundle.parts import Runtime
@@ -26,7 +26,7 @@ __all__ = [
     "ConformalSets",
     "ConformalSpec",
     "ContractSpec",
-    "Examination",
+    "ScanInference",
     "InputContract",
     "InputFacts",
     "LabelSet",
@@ -39,12 +39,12 @@ __all__ = [
     "Runtime",
     "ScanRequest",
     "Seal",
-    "Study",
+    "TrainingSummary",
     "TrainingScan",
     "calibrate",
     "demand_free",
     "describe_scan",
-    "examine",
+    "infer_scan",
     "expected_performance",
     "find_overlap",
     "load_bundle",

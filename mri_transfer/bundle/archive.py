@@ -65,7 +65,7 @@ def unpack(path: Path, into: Path) -> Path:
 
 
 def demand_harmless(folder: Path) -> None:
-    """Refuse a folder with files of a kind that no bundle has.
+    """Refuse a folder with files of a kind that bundles do not contain.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def _demand_small(entries: list[zipfile.ZipInfo], path: Path) -> None:
 
 
 def _safe_name(entry: zipfile.ZipInfo, path: Path) -> PurePosixPath:
-    # What the file says; zipfile itself would mend some names in silence.
+    # The name as stored; zipfile itself would repair some names silently.
     name = entry.orig_filename
     parts = PurePosixPath(name).parts
     if (
@@ -129,8 +129,8 @@ def _copy(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, *, lim
 
 
 def _demand_kind(name: str, start: bytes, where: Path) -> None:
-    # A safetensors file begins with a length, which may look like anything; whatever else lies
-    # under that name, its reader refuses.
+    # A safetensors file begins with a length, which can be any bytes; its reader refuses other
+    # content.
     is_text = not name.endswith(".safetensors")
     is_foreign = is_text and (start[:1] == b"\x80" or start[:2] in (b"PK", b"\x1f\x8b"))
     if not name.endswith(_SUFFIXES) or is_foreign:

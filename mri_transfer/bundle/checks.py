@@ -81,7 +81,7 @@ def input_checks(
     histogram: npt.NDArray[np.float64],
     scan: InputFacts,
 ) -> tuple[Check, ...]:
-    """Hold a scan against what training scans were like.
+    """Compare a scan with the training scans.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def _measured(facts: Mapping[str, Any], measures: Mapping[str, float]) -> Iterat
             continue
         low, high = known["allowed"]
         value = measures.get(measure.name)
-        # What every training scan had and this one lacks is as strange as a number out of range.
+        # A measure that every training scan has and this one lacks counts as out of range.
         outside = (
             known["always"]
             if value is None

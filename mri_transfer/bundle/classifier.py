@@ -43,7 +43,7 @@ class PatientClassifier(TransferClassifier):
     n_features_in_ : int
     """
 
-    #: The solution is one and the same for every seed.
+    #: The problem is convex: every seed gives the same solution.
     random_state = 0
 
     def __init__(

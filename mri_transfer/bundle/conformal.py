@@ -57,7 +57,7 @@ class ConformalSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ConformalSets:
-    """What makes sets of labels.
+    """Calibration of prediction sets.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class ConformalSets:
         return float(self.facts["coverage"])
 
     def p_values(self, scores: FloatArray) -> FloatArray:
-        """Return how well a negative and a positive label would go with new patients.
+        """Return the p value of a negative and of a positive label for new patients.
 
         Parameters
         ----------
@@ -149,7 +149,7 @@ def calibrate(
     inner: pd.DataFrame | None = None,
     spec: ConformalSpec | None = None,
 ) -> ConformalSets:
-    """Make sets of the heads of a cross-validation and what they say of patients held out.
+    """Calibrate prediction sets on the held-out scores of a cross-validation.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def calibrate(
     first = min(one.repeat for one in trained)
     heads = sorted((one for one in trained if one.repeat == first), key=lambda one: one.fold)
     own = scores[scores["repeat"] == first]
-    # Sorted by what counts alone: the order of patients would tell who is who.
+    # Sorted by score: the order of patients could identify them.
     own = own.sort_values(["fold", "label", "score"], kind="stable")
     number = {one.fold: position for position, one in enumerate(heads)}
     measured = None
@@ -211,7 +211,7 @@ def label_p_values(calibration: FloatArray, positive: BoolArray, new: FloatArray
 def measure_coverage(
     scores: pd.DataFrame, inner: pd.DataFrame, *, positive: str, spec: ConformalSpec
 ) -> dict[str, Any]:
-    """Measure the coverage by cross-validation, on patients that took part in nothing.
+    """Measure the coverage by cross-validation, on patients that were used for nothing else.
 
     In each outer fold the training patients calibrate, by their scores from inner folds, and the
     test patients, scored by the fold's head, get a set. That is the procedure on fewer patients,

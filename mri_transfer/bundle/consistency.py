@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["demand_one_model"]
 
-#: What stands beside the final head, and in bundle.json for whoever reads that alone.
+#: Stored beside the final head, and in bundle.json for readers of that file alone.
 _DECISION = ("procedure", "recalibration", "threshold", "threshold_from", "target_thresholds")
 
 
@@ -39,23 +39,23 @@ def demand_one_model(bundle: BundleParts) -> None:
 
 def _settings(bundle: BundleParts) -> Iterator[tuple[str, Any, Any]]:
     """Yield what is written twice."""
-    facts, recipe, head = bundle.facts, bundle.recipe, bundle.trained.head.facts
-    labels = {"positive": recipe.labels.positive, "others": recipe.labels.others}
+    facts, config, head = bundle.facts, bundle.config, bundle.trained.head.facts
+    labels = {"positive": config.labels.positive, "others": config.labels.others}
     yield "labels and recipe", facts["labels"], labels
     for name in ("name", "layer"):
-        yield f"the trunk's {name} and recipe", facts["trunk"][name], getattr(recipe.trunk, name)
+        yield f"the trunk's {name} and recipe", facts["trunk"][name], getattr(config.trunk, name)
     for name in _DECISION:
         yield f"{name} and the final head's", facts[name], head[name]
     for one in (bundle.trained, *bundle.bootstrap):
         yield "pooling of the heads", one.pooling, bundle.procedure.pooling
-        # Reads it as predictions do; raises HeadError if there is no such map.
+        # Read as for predictions; raises HeadError if there is no such map.
         _ = one.recalibration
     yield "features are there", bundle.features is not None, facts["with_features"]
 
 
 def _shapes(bundle: BundleParts) -> Iterator[tuple[str, Any, Any]]:
     """Yield the shapes of arrays, as whoever uses them expects them."""
-    slices, size = bundle.recipe.slices.n_slices, bundle.recipe.slices.size_px
+    slices, size = bundle.config.slices.n_slices, bundle.config.slices.size_px
     n_features = bundle.contract.slice_means.shape[-1]
     yield "mean features", bundle.contract.slice_means.shape, (slices, n_features)
     yield "reference features", bundle.reference.features.shape[1:], (slices, n_features)

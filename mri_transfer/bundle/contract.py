@@ -1,4 +1,4 @@
-"""InputContract: what a scan has to be like for a bundle's figures to hold for it.
+"""InputContract: the ranges in which a bundle's figures apply to a scan.
 
 It is learned from training scans when a bundle is made, and holds only ranges, counts and means:
 nothing of it names or shows a patient. Each check is loose enough that all of them together turn
@@ -50,7 +50,7 @@ class ContractSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingScan:
-    """What is known of one training scan beside its features.
+    """What is known of one training scan besides its features.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ def describe_scan(
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class InputContract:
-    """What the training data were like.
+    """The ranges and distributions of the training data.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class InputContract:
     slice_means: npt.NDArray[np.float32]
 
     def judge(self, scan: InputFacts) -> tuple[Check, ...]:
-        """Hold a scan against the contract.
+        """Compare a scan with the contract.
 
         Parameters
         ----------

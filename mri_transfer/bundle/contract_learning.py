@@ -1,4 +1,4 @@
-"""Learning an InputContract, and how many patients of the training kind it would turn away."""
+"""Learning an InputContract, and the share of similar patients that it would refuse."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from mri_transfer.metrics.intervals import exact_proportion
 __all__ = ["learn_contract"]
 
 #: How far beyond the training scans a number may lie, as a share of the distance between their
-#: 5th and 95th percentile: the first that turns few enough patients away.
+#: 5th and 95th percentile: the first that refuses few enough patients.
 _WIDENINGS = (0.5, 1.0, 2.0, 4.0)
-#: A turn or a way of preparation that fewer of the training scans had counts as unknown.
+#: An orientation or a kind of preparation that fewer training scans had counts as unknown.
 _RARE = 0.02
 #: Years beyond the youngest and the oldest training patient.
 _AGE_MARGIN_YEARS = 3.0
@@ -35,7 +35,7 @@ def learn_contract(
     slice_means: npt.NDArray[np.float32],
     spec: ContractSpec | None = None,
 ) -> InputContract:
-    """Learn what training data were like, and how often their like would be turned away.
+    """Learn the contract from training scans, and how often similar patients would be refused.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class _Part:
         self.histogram = _mean_histogram(self.others)
 
     def failures(self, widening: float) -> Iterator[tuple[str, frozenset[str]]]:
-        """Yield each patient held out and the checks that turn the patient away."""
+        """Yield each held-out patient and the checks that the patient fails."""
         others = {name: age for name, age in self.ages.items() if name not in self.place}
         facts = _facts(self.spec, self.others, others, widening)
         for name, row in self.place.items():
@@ -133,7 +133,7 @@ def _facts(
     widening: float,
 ) -> dict[str, Any]:
     known = [age for age in ages.values() if age is not None]
-    # Beyond every training patient is far out, however few there are.
+    # Beyond all training patients is out of range, however few they are.
     lowest_p = 1 / (len(ages) + 1)
     return {
         "n_patients": len(ages),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 __all__ = ["FOLDS", "FeatureDensity", "compressed", "learn_density"]
 
-#: In how many parts the training patients are held out in turn.
+#: Number of parts in which the training patients are held out, one after another.
 FOLDS = 10
 
 _MAX_COMPONENTS = 20
@@ -23,7 +23,7 @@ DoubleArray = npt.NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureDensity:
-    """Where training patients lie among all features; no patient's own features are in it.
+    """The distribution of training patients' features; it contains no single patient's features.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class FeatureDensity:
     tensors: Mapping[str, FloatArray]
 
     def distance(self, means: FloatArray) -> DoubleArray:
-        """Return how far patients lie from the training patients' middle.
+        """Return the distance of patients from the training patients' centre.
 
         Parameters
         ----------
@@ -52,7 +52,7 @@ class FeatureDensity:
         return _distance(self.tensors, np.asarray(means, dtype=np.float64))
 
     def p_value(self, means: FloatArray) -> DoubleArray:
-        """Return the conformal p value of patients: small where training patients are not.
+        """Return the conformal p value of patients: small where there are no training patients.
 
         The share of patients, the new one counted among the training ones, that lie as far out or
         farther (Laxhammar and Falkman 2010, conformal anomaly detection). Patients like those
@@ -73,7 +73,7 @@ class FeatureDensity:
 
 
 def learn_density(means: FloatArray) -> FeatureDensity:
-    """Learn where patients lie, and how far out each lies for a density that had not seen it.
+    """Learn the density, and the distance of each patient from a density that had not seen it.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def learn_density(means: FloatArray) -> FeatureDensity:
     """
     rows = np.asarray(means, dtype=np.float64)
     fold = np.arange(len(rows)) % min(FOLDS, len(rows))
-    # As many axes every time: each one adds to a distance.
+    # The same number of axes every time, since each adds to a distance.
     fewest = len(rows) - int(np.bincount(fold).max())
     n_axes = max(1, min(_MAX_COMPONENTS, fewest // _PATIENTS_PER_COMPONENT))
     held_out = np.concatenate(
@@ -91,7 +91,7 @@ def learn_density(means: FloatArray) -> FeatureDensity:
 
 
 def compressed(means: FloatArray) -> DoubleArray:
-    """Return rows in as many columns as there are rows at most, with the same distances.
+    """Return rows with at most as many columns as rows, and the same distances.
 
     Parameters
     ----------

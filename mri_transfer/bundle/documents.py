@@ -1,4 +1,4 @@
-"""The JSON documents of a bundle: what may stand in them, checked before anything is made of them.
+"""The JSON documents of a bundle: their permitted content, checked before anything is built.
 
 A seal proves that a bundle is whole, not that it was made by this package: whoever changes a
 document can seal it anew. So every value is checked by its type, and every name against the
@@ -26,7 +26,7 @@ __all__ = ["Document", "read_document", "read_text"]
 Document = Literal["bundle", "combat", "conformal", "contract", "head", "overlap"]
 
 _AGAIN = "Fetch the bundle again from whoever made it; do not mend it by hand"
-#: More bootstrap heads or folds are in no bundle, but in a document that was made to keep us busy.
+#: No bundle has more bootstrap heads or folds; a larger number is an attempt to exhaust memory.
 _MAX_HEADS = 1000
 _MAX_COST = 1 << 16
 
@@ -250,7 +250,7 @@ _MODELS: dict[Document, type[BaseModel]] = {
 
 
 def read_document(path: Path, kind: Document) -> dict[str, Any]:
-    """Return the content of a bundle's JSON file, every value of it checked.
+    """Return the content of a bundle's JSON file, with every value checked.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def read_document(path: Path, kind: Document) -> dict[str, Any]:
     if content is None:
         raise StoreError("a document of the bundle cannot be read", where=path.name, remedy=_AGAIN)
     try:
-        # As JSON, in which lists and numbers are what they are in the file.
+        # As JSON, in which lists and numbers keep the types of the file.
         _MODELS[kind].model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise StoreError(

@@ -23,7 +23,7 @@ _INPUT, _OUTPUTS = "pixels", ("score", "slice_score")
 
 
 def write_onnx(bundle: ModelBundle, path: Path) -> None:
-    """Write trunk, head, joining and recalibration as one ONNX graph.
+    """Write trunk, head, aggregation and recalibration as one ONNX graph.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def write_onnx(bundle: ModelBundle, path: Path) -> None:
 
     from mri_transfer.bundle.network import scan_network
 
-    network, slices = scan_network(bundle), bundle.recipe.slices
+    network, slices = scan_network(bundle), bundle.config.slices
     shape = (2, slices.n_slices, slices.size_px, slices.size_px)
     with atomic_path(path) as temporary:
         torch.onnx.export(
@@ -84,7 +84,7 @@ def write_monai_bundle(bundle: ModelBundle, folder: Path) -> None:
     demand_free(folder)
     write_bundle(bundle, folder / "models" / "bundle")
     write_json(folder / "configs" / "metadata.json", _metadata(bundle))
-    # In the order of reading, unlike other files: people edit it.
+    # Keys in reading order, unlike other files, since people edit this one.
     text = json.dumps(_inference(), indent=2) + "\n"
     atomic_write_text(folder / "configs" / "inference.json", text)
     atomic_write_text(folder / "LICENSE", bundle.texts["LICENSE.txt"])
@@ -111,7 +111,7 @@ def _inference() -> dict[str, Any]:
 
 
 def _metadata(bundle: ModelBundle) -> dict[str, Any]:
-    slices, labels = bundle.recipe.slices, bundle.facts["labels"]
+    slices, labels = bundle.config.slices, bundle.facts["labels"]
     return {
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/"
         "0.8.1/meta_schema_20240725.json",

@@ -1,4 +1,4 @@
-"""What a scan is like, in numbers: how it was sampled, what it shows, and how its greys look.
+"""Measures of a scan: sampling, content and grey levels.
 
 Nothing here needs the template or an upright brain: a slab that lies turned is measured as well.
 Most numbers are of the slices as the trunk sees them, whatever way they came about.
@@ -21,14 +21,14 @@ __all__ = ["MEASURES", "Measure", "grey_distance", "measure_input", "turn_words"
 
 FloatArray = npt.NDArray[np.float64]
 
-#: What lies this deep below the brain's outline is mostly white matter, and this near mostly cortex
-#: and fluid.
+#: Below this depth under the brain's outline lies mostly white matter; nearer than this, mostly
+#: cortex and fluid.
 _DEEP_MM, _RIM_MM = 12.0, (2.0, 8.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One number of a scan, and how far it may lie outside what training scans had.
+    """One measure of a scan, and how far it may lie outside the range of training scans.
 
     Attributes
     ----------
@@ -201,7 +201,7 @@ def turn_words(turn: int, *, passed_through: bool) -> str:
 
 
 def grey_distance(histogram: Sequence[float], middle: npt.NDArray[np.float64]) -> float:
-    """Return how far a histogram of shares lies from another, in bins that the mass has to move.
+    """Return the earth mover's distance between two histograms of shares, in bins.
 
     The earth mover's distance in one dimension: the area between the two distributions.
     """

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mri_transfer.bundle.consistency import demand_one_model
-from mri_transfer.bundle.examination import ScanRequest, examine
+from mri_transfer.bundle.inference import ScanRequest, infer_scan
 from mri_transfer.bundle.parts import BundleParts
 from mri_transfer.bundle.prediction import Prediction
 from mri_transfer.scans.nifti_file import scan_name
@@ -64,7 +64,7 @@ class ModelBundle(BundleParts):
             covariates=covariates,
             force=force,
         )
-        return examine(self, request).prediction
+        return infer_scan(self, request).prediction
 
     def demand_consistent(self) -> None:
         """Raise StoreError unless the parts belong to one model."""

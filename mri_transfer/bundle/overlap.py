@@ -1,4 +1,4 @@
-"""TrainingMarks: who was trained on, recognisable by those who have the same patients alone.
+"""TrainingMarks: hashes that tell whether a patient or scan was trained on, and nothing else.
 
 A model that is tested on a patient it was trained on looks better than it is, so a bundle must
 tell such patients; and it must not name anyone. It carries salted hashes: whoever holds a patient
@@ -7,7 +7,7 @@ id or a scan can ask whether it was there, nobody can read a list of ids from it
 Ids are short and follow patterns, so that somebody may guess them one by one. Their hash is scrypt
 (Percival and Josefsson 2016, RFC 7914), which costs 16 MiB and some 40 ms a guess and an own round
 for every bundle, because the salt differs. That slows guessing; it does not stop somebody who
-tries all numbers of a small study. Scans cannot be guessed; theirs is HMAC-SHA256.
+tries all numbers of a small cohort. Scans cannot be guessed; theirs is HMAC-SHA256.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Overlap", "TrainingMarks", "find_overlap", "read_marks", "write_mark
 
 _SCHEMA = "mri-transfer/overlap/1"
 _SALT_BYTES = 16
-#: Costs of scrypt: N of new marks, the largest N that is computed for a foreign file, r, p.
+#: Costs of scrypt: N of new marks, the largest N accepted from a file, r, p.
 _COST, _MAX_COST, _BLOCK, _LANES = 1 << 14, 1 << 16, 8, 1
 
 

@@ -1,8 +1,8 @@
-"""BundleParts: what a bundle holds, a fitted model with all it needs to be applied to a new scan.
+"""BundleParts: a fitted model with everything that applying it to a new scan needs.
 
 A folder, or a zip of it::
 
-    bundle.json               what it is: version, lineage, recipe, trunk, cohort, performance
+    bundle.json               what it is: version, lineage, config, trunk, cohort, performance
     heads/final.*             the head of all patients; heads/bootstrap_<n>.*: of resampled ones
     contract.*                what the training data were like
     conformal.*               scores of held-out patients, without names, and heads/conformal_<n>.*
@@ -74,7 +74,7 @@ class Runtime:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class BundleParts:
-    """A model that left its study.
+    """A fitted model with its input contract, apart from the run that made it.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class BundleParts:
     runtime: Runtime = Runtime()
 
     @functools.cached_property
-    def recipe(self) -> ModelConfig:
+    def config(self) -> ModelConfig:
         """Every Spec between a scan and a decision."""
         return ModelConfig.from_dict(self.facts["recipe"])
 
@@ -134,9 +134,9 @@ class BundleParts:
     @functools.cached_property
     def trunk(self) -> Trunk:
         """The trunk, loaded once and tested on the reference pictures."""
-        spec = self.recipe.features
+        spec = self.config.features
         trunk = load_trunk(
-            self.recipe.trunk,
+            self.config.trunk,
             precision=spec.precision,
             device=self.runtime.device,
             weights_path=self.runtime.weights,
@@ -164,11 +164,11 @@ class BundleParts:
 
     def encode(self, volume: Volume) -> tuple[ScanFeatures, PreparedScan]:
         """Prepare a scan, cut its slices and pass them through the trunk."""
-        recipe = self.recipe
+        config = self.config
         return encode_volume(
             volume,
-            preparation=recipe.preparation,
-            slices=recipe.slices,
-            features=dataclasses.replace(recipe.features, pooling=self.procedure.pooling),
+            preparation=config.preparation,
+            slices=config.slices,
+            features=dataclasses.replace(config.features, pooling=self.procedure.pooling),
             trunk=self.trunk,
         )

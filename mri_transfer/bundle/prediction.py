@@ -16,12 +16,12 @@ from mri_transfer.metrics.intervals import normal_quantile
 
 __all__ = ["UNDECIDED", "LabelSet", "Place", "Prediction", "score_interval"]
 
-#: The call where the set of labels does not name one label, and that the threshold's.
+#: The call unless the prediction set holds one label, the same as the threshold's.
 UNDECIDED = "undecided"
 
 _SCHEMA = "mri-transfer/prediction/1"
 
-#: Scores are moved this far away from 0 and 1 before their log-odds are taken.
+#: Scores are clipped this far from 0 and 1 before their log-odds are taken.
 _CLIP = 1e-6
 
 
@@ -47,7 +47,7 @@ class LabelSet:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a scan lies among the training patients.
+    """The position of a scan among the training patients.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Place:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a bundle says of one scan. Research use only.
+    """The prediction for one scan, or why there is none. Research use only.
 
     Attributes
     ----------

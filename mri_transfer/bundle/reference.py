@@ -1,4 +1,4 @@
-"""ReferenceInputs: made-up pictures with the scores they must get, so that a bundle tests itself.
+"""ReferenceInputs: synthetic pictures with their expected scores, for a bundle's self-test.
 
 The pictures are drawn by a formula: ovals with two dark ventricles, no patient's anatomy. At load
 time the heads score the stored features, and further ones that were made up around the middle of
@@ -35,7 +35,7 @@ _PHANTOMS = 3
 _MADE_UP = 4
 #: Pictures that the trunk is tested on when a bundle is first used.
 _PICTURES = 2
-#: The same arithmetic on another processor rounds otherwise, but no more than this.
+#: Largest difference by rounding between processors.
 _SCORE_TOLERANCE = 1e-4
 #: Of features, over their root mean square: fp32 and bf16 keep 24 and 8 bits.
 _FEATURE_TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
@@ -43,7 +43,7 @@ _FEATURE_TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ReferenceInputs:
-    """Phantoms and what they must give.
+    """Phantoms with their expected features and scores.
 
     Attributes
     ----------
@@ -135,7 +135,7 @@ def make_reference(
     n_slices: int,
     size_px: int,
 ) -> ReferenceInputs:
-    """Draw phantoms, and write down what trunk and heads make of them.
+    """Draw phantoms, and record the features and scores that trunk and heads give them.
 
     Parameters
     ----------

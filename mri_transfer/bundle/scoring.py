@@ -1,4 +1,4 @@
-"""From features to what is said of a scan: score, interval, labels, place among patients."""
+"""The prediction of a scan from its features: score, interval, labels, place among patients."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ from mri_transfer.training.score import score_by
 if TYPE_CHECKING:
     from mri_transfer.bundle.parts import BundleParts
 
-__all__ = [
-    "say",
-]
+__all__ = ["score_prediction"]
 
 FloatArray = npt.NDArray[np.float32]
 
 
-def say(
+def score_prediction(
     bundle: BundleParts,
-    known: Prediction,
+    unscored: Prediction,
     features: FloatArray,
     covariates: Mapping[str, object] | None,
 ) -> Prediction:
@@ -34,8 +32,8 @@ def say(
     Parameters
     ----------
     bundle : BundleParts
-    known : Prediction
-        With all that is known beside its score.
+    unscored : Prediction
+        With all that is known besides its score.
     features : ndarray of float32, shape (n_slices, n_features)
     covariates : mapping, optional
         Site and what is kept, if the heads harmonise.
@@ -49,10 +47,10 @@ def say(
     head = bundle.trained.with_covariates(table)
     slices = expit(head.slices(features[None], ["scan"]).logits[0].astype(np.float64))
     is_positive = score >= bundle.trained.threshold
-    labels, place = _among_calibration(bundle, known, features, table)
+    labels, place = _among_calibration(bundle, unscored, features, table)
     return dataclasses.replace(
-        known,
-        label=known.positive_label if is_positive else known.negative_label,
+        unscored,
+        label=unscored.positive_label if is_positive else unscored.negative_label,
         score=score,
         score_low=low,
         score_high=high,
@@ -63,26 +61,29 @@ def say(
 
 
 def _among_calibration(
-    bundle: BundleParts, known: Prediction, features: FloatArray, table: pd.DataFrame | None
+    bundle: BundleParts, unscored: Prediction, features: FloatArray, table: pd.DataFrame | None
 ) -> tuple[LabelSet | None, Place | None]:
     """Return which labels cannot be ruled out, and where the score lies among patients'."""
     sets = bundle.conformal
-    if sets is None or known.place is None:
-        return None, known.place
+    if sets is None or unscored.place is None:
+        return None, unscored.place
     scores = score_by(sets.heads, features[None], table)
     p_negative, p_positive = (float(p) for p in sets.p_values(scores)[0])
     kept = [
         label
-        for label, p in ((known.negative_label, p_negative), (known.positive_label, p_positive))
+        for label, p in (
+            (unscored.negative_label, p_negative),
+            (unscored.positive_label, p_positive),
+        )
         if p > 1 - sets.coverage
     ]
     below = {
         positive: float(sets.place(scores, positive=positive)[0]) for positive in (False, True)
     }
     place = dataclasses.replace(
-        known.place, below_positive=below[True], below_negative=below[False]
+        unscored.place, below_positive=below[True], below_negative=below[False]
     )
-    found = LabelSet(
+    label_set = LabelSet(
         labels=tuple(kept), coverage=sets.coverage, p_positive=p_positive, p_negative=p_negative
     )
-    return found, place
+    return label_set, place

@@ -33,7 +33,7 @@ _DAMAGED = "Fetch the bundle again from where it came from; do not use this copy
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Seal:
-    """What verification found.
+    """The result of a verification.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Seal:
 
 
 def seal_folder(folder: Path, *, sign: Path | None = None) -> Seal:
-    """Write the seal of a folder, and a signature if there is a key to sign with.
+    """Write the seal of a folder, and a signature if a key is given.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def _verify_signature(folder: Path, digest: str) -> str | None:
         if content["algorithm"] != "Ed25519":
             raise ValueError(f"algorithm {content['algorithm']}")
         public, signature = (content[name] for name in ("public_key", "signature"))
-        # Hex digits may be written in two ways; a changed byte must not pass as the other way.
+        # Hex digits in another case are a changed byte, too.
         if (public, signature) != (public.lower(), signature.lower()):
             raise ValueError("hex digits in capitals")
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))

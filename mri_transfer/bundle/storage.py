@@ -33,7 +33,7 @@ from mri_transfer.training.model_config import ModelConfig
 __all__ = ["SCHEMA", "demand_free", "load_bundle", "write_bundle"]
 
 SCHEMA = "mri-transfer/bundle/1"
-#: Files of words, by the names that `ModelBundle.texts` has them under.
+#: Text files, as named in `ModelBundle.texts`.
 TEXTS = ("LICENSE.txt", "model_card.md", "sbom.json")
 _DOCUMENTS: dict[str, Document] = {
     "bundle.json": "bundle",
@@ -44,7 +44,7 @@ _SHOWN = 200
 
 
 def demand_free(folder: Path, *, zipped: bool = False) -> Path:
-    """Refuse a place where something is already; return where the zip goes.
+    """Refuse a path that exists; return the path of the zip.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def demand_free(folder: Path, *, zipped: bool = False) -> Path:
 def write_bundle(
     bundle: ModelBundle, folder: Path, *, sign: Path | None = None, zipped: bool = False
 ) -> Seal:
-    """Write a bundle, whole or not at all; what exists is never written over.
+    """Write a bundle, whole or not at all; existing files are never overwritten.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def _read(
         bundle.demand_consistent()
         bundle.self_test()
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # The documents were checked one by one; what is left are arrays of another make.
+        # The documents were checked one by one; arrays may still not fit them.
         raise StoreError(
             "the parts of the bundle do not fit together",
             where=folder.name,
@@ -168,10 +168,10 @@ def _read(
 def _of_documents(folder: Path, seal: Seal, runtime: Runtime) -> ModelBundle:
     _demand_documents(folder)
     facts = read_document(folder / "bundle.json", "bundle")
-    recipe = ModelConfig.from_dict(facts["recipe"])
-    _demand_harmless_program(recipe, seal, runtime)
+    config = ModelConfig.from_dict(facts["recipe"])
+    _demand_harmless_program(config, seal, runtime)
     heads = folder / "heads"
-    known = pd.DataFrame() if recipe.harmonisation.kind != "none" else None
+    known = pd.DataFrame() if config.harmonisation.kind != "none" else None
     labels = facts["labels"]
     return ModelBundle(
         facts=facts,
@@ -211,9 +211,9 @@ def _demand_documents(folder: Path) -> None:
         read_document(path, "combat" if path.stem.endswith("_combat") else "head")
 
 
-def _demand_harmless_program(recipe: ModelConfig, seal: Seal, runtime: Runtime) -> None:
+def _demand_harmless_program(config: ModelConfig, seal: Seal, runtime: Runtime) -> None:
     """Refuse to start a program because somebody unknown names it."""
-    program = recipe.preparation.brain_extraction
+    program = config.preparation.brain_extraction
     if program in PROGRAMS and not (seal.trusted or runtime.allow_programs):
         raise StoreError(
             f"the bundle wants to start the program {program}, and nobody whom you trust signed it",

@@ -16,7 +16,7 @@ __all__ = ["model_notices", "prediction_warnings"]
 def model_notices(bundle: BundleParts) -> tuple[Notice, ...]:
     """Return what must be read before any prediction of a bundle."""
     return study_notices(
-        synthetic=bundle.facts["cohort"]["synthetic"], trunk_weights=bundle.recipe.trunk.weights
+        synthetic=bundle.facts["cohort"]["synthetic"], trunk_weights=bundle.config.trunk.weights
     )
 
 

@@ -17,6 +17,9 @@ __all__ = ["STRICT", "canonical_json", "digest", "spec_dict", "suggestion", "val
 #: Pydantic configuration of every Spec: unknown keys are errors, no silent coercion from strings.
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False, use_attribute_docstrings=True)
 
+#: Values of settings that had another name in an earlier version.
+_RENAMED = {"published": "mlp"}
+
 
 def spec_dict(spec: Any) -> dict[str, Any]:
     """Return a Spec as plain nested dicts, lists, numbers and strings."""
@@ -91,7 +94,9 @@ def _near_value(fault: Mapping[str, Any]) -> str:
     context = fault.get("ctx") or {}
     values = re.findall(r"'([^']*)'", str(context.get("expected") or context.get("expected_tags")))
     word = context.get("tag", fault["input"])
-    return suggestion(word, values) if isinstance(word, str) else ""
+    if not isinstance(word, str):
+        return ""
+    return f"It is now called {_RENAMED[word]}. " if word in _RENAMED else suggestion(word, values)
 
 
 def _settings_of(types: Sequence[Any]) -> list[str]:

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mri_transfer.models.features import FeatureTable, Pooling
+from mri_transfer.models.features import FeatureSpec, FeatureTable, Pooling
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import AnyHeadSpec, LinearHeadSpec
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
@@ -53,6 +53,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         None where nothing is given. Needs covariates.
     n_inner_folds : int
     random_state : int
+    device : {"auto", "cpu", "cuda"}
+        Where heads that are networks are trained.
 
     Attributes
     ----------
@@ -76,6 +78,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         harmonisation: HarmonisationSpec | None = None,
         n_inner_folds: int = 5,
         random_state: int = 0,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
     ) -> None:
         self.head = head
         self.pooling = pooling
@@ -85,6 +88,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.harmonisation = harmonisation
         self.n_inner_folds = n_inner_folds
         self.random_state = random_state
+        self.device = device
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -109,6 +113,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             n_inner_folds=self.n_inner_folds,
             seed=seed,
             place=place,
+            device=self.device,
         )
 
     def with_hyperparameters(self, hyperparameters: Hyperparameters) -> Self:
@@ -289,6 +294,8 @@ class _Settings(Protocol):
     def harmonisation(self) -> HarmonisationSpec: ...
     @property
     def folds(self) -> FoldSpec: ...
+    @property
+    def features(self) -> FeatureSpec: ...
 
 
 def configured_estimator(settings: _Settings) -> TransferClassifier:
@@ -301,4 +308,5 @@ def configured_estimator(settings: _Settings) -> TransferClassifier:
         search=settings.search,
         harmonisation=settings.harmonisation,
         n_inner_folds=settings.folds.n_inner_folds,
+        device=settings.features.device,
     )

@@ -74,7 +74,7 @@ class ModelConfig:
             return TypeAdapter(cls).validate_python(content)
         except ValidationError as error:
             raise StoreError(
-                validation_message(error, of="recipe", model=cls, unnamed=HEAD_KINDS),
+                validation_message(error, of="model configuration", model=cls, unnamed=HEAD_KINDS),
                 where="bundle.json",
                 remedy="Use the version of mri-transfer that the bundle names",
             ) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from mri_transfer.errors import ConfigurationError
 from mri_transfer.metrics.discrimination import auc
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.harmonisation import HarmonisationSpec, fit_combat
-from mri_transfer.models.heads import Fit, Head, fit_heads
+from mri_transfer.models.heads import Head, fit_head
 from mri_transfer.models.recalibration import Recalibration
 from mri_transfer.training.dataset import TrainingView
 from mri_transfer.training.decision import decide
@@ -59,6 +59,8 @@ class FitRequest:
         Of the run.
     place : tuple of int
         What tells this fit's seeds from those of others, such as its repeat and fold.
+    device : {"auto", "cpu", "cuda"}
+        Where networks are trained.
     """
 
     hyperparameters: Hyperparameters
@@ -68,6 +70,7 @@ class FitRequest:
     n_inner_folds: int = 5
     seed: int = 0
     place: tuple[int, ...] = ()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
     @property
     def searches(self) -> bool:
@@ -184,8 +187,14 @@ def _fit_head(
         features = harmoniser.apply(table.features, table.patient_ids)
         features[~view.slices] = 0.0
         table = dataclasses.replace(table, features=features)
-    fit = Fit(train=view.slices, seed=seed)
-    ((_, head),) = fit_heads(chosen.head, table, view.scan_is_positive, [fit])
+    head = fit_head(
+        chosen.head,
+        table,
+        view.scan_is_positive,
+        slices=view.slices,
+        seed=seed,
+        device=request.device,
+    )
     return head, harmoniser
 
 

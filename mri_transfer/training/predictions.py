@@ -36,7 +36,7 @@ class PredictionSpec:
     """How slices become a patient's score, and the score a decision."""
 
     aggregation: Literal["auto", "mean_probability", "mean_logit", "majority", "attention"] = "auto"
-    """`auto`: the one the head was built for (linear: mean log-odds; published: mean probability;
+    """`auto`: the one the head was built for (linear: mean log-odds; mlp: mean probability;
     attention: the head's own weights)."""
     threshold: Literal["inner"] | float = Field(default="inner")
     """`inner`: Youden's index on inner scores of training patients; or a fixed score."""

@@ -1,9 +1,9 @@
 """Refitting the evaluated procedure on every patient, and its heads on resampled patients.
 
-Cross-validation says how good a *way of making heads* is. What leaves the study is the head that
-this way makes of all patients. So nothing of the outer folds enters it, their best head least of
-all: the search, the recalibration and the threshold are run once more, inside all patients, by
-the engine that ran them inside the training patients of an outer fold.
+Cross-validation evaluates a procedure, and a bundle holds what that procedure fits to all
+patients. Nothing of the outer folds enters, least of all their best head: search, recalibration
+and threshold run once more, inside all patients, by the engine that ran them inside the training
+patients of an outer fold.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class BootstrapHeads:
 
 
 def refit_on_all(
-    recipe: ModelConfig,
+    config: ModelConfig,
     cohort: LabelledFeatures,
     *,
     place: tuple[int, int] = (0, 0),
@@ -89,7 +89,7 @@ def refit_on_all(
 
     Parameters
     ----------
-    recipe : ModelConfig
+    config : ModelConfig
     cohort : LabelledFeatures
         With the features of every pooling that the search may choose.
     place : (int, int)
@@ -103,7 +103,7 @@ def refit_on_all(
     HeadError, FoldError
         If the cohort cannot support what is asked for.
     ConfigurationError
-        If the recipe harmonises and the cohort has no covariates.
+        If the configuration harmonises and the cohort has no covariates.
     """
     everybody = OuterFold(
         repeat=place[0],
@@ -112,7 +112,7 @@ def refit_on_all(
         test=np.zeros(0, dtype=np.int64),
     )
     (result,) = fit_folds(
-        configured_estimator(recipe), cohort, [everybody], seed=recipe.seed, progress=progress
+        configured_estimator(config), cohort, [everybody], seed=config.seed, progress=progress
     )
     model = result.fit.model
     return Refit(
@@ -123,7 +123,7 @@ def refit_on_all(
 
 
 def bootstrap_heads(
-    recipe: ModelConfig, cohort: LabelledFeatures, refit: Refit, *, spec: BootstrapSpec
+    config: ModelConfig, cohort: LabelledFeatures, refit: Refit, *, spec: BootstrapSpec
 ) -> BootstrapHeads:
     """Fit the chosen procedure on resamples of the patients, drawn inside each label.
 
@@ -133,7 +133,7 @@ def bootstrap_heads(
 
     Parameters
     ----------
-    recipe : ModelConfig
+    config : ModelConfig
     cohort : LabelledFeatures
         That of `refit`.
     refit : Refit
@@ -147,14 +147,14 @@ def bootstrap_heads(
     """
     record, labels = refit.trained.record, cohort.is_positive
     # Nothing is chosen again: what was chosen of all patients is fitted as it is.
-    estimator = configured_estimator(recipe).with_hyperparameters(record.hyperparameters)
+    estimator = configured_estimator(config).with_hyperparameters(record.hyperparameters)
     bare = estimator.without_choices()
-    rng = np.random.default_rng(derive_seed(recipe.seed, *refit.place, 3))
+    rng = np.random.default_rng(derive_seed(config.seed, *refit.place, 3))
     draws = resample_patients(labels, n_samples=spec.n_heads, rng=rng)
     heads, faults = [], []
     for number, draw in enumerate(draws):
         drawn = cohort.resampled(draw)
-        request = bare.request(seed=recipe.seed, place=(*refit.place, 4, number))
+        request = bare.request(seed=config.seed, place=(*refit.place, 4, number))
         try:
             fitted = fit_model(drawn.view(drawn.labels), request).model
         except HeadError as error:

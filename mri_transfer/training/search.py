@@ -62,7 +62,7 @@ class SearchSpec:
     space: Literal["auto", "none"] | dict[str, list[Any]] = "auto"
     """Values to try, by the name of the setting: `features.pooling`, `predictions.aggregation`,
     any setting of the head such as `heads.zones`, or `heads` for whole heads. `auto`: what suits
-    the head (published: nothing, since nothing was chosen); `none`: no search."""
+    the head (mlp: nothing, since nothing was chosen); `none`: no search."""
 
     @field_validator("space", mode="before")
     @classmethod

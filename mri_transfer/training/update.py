@@ -17,7 +17,7 @@ import numpy.typing as npt
 from mri_transfer.errors import ConfigurationError, HeadError
 from mri_transfer.metrics.intervals import resample_patients
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.heads import Fit, Head, LinearHeadSpec, apply_head
+from mri_transfer.models.heads import Head, LinearHeadSpec, apply_head
 from mri_transfer.models.heads.linear import patient_rows, solve_rows, zone_of_slices
 from mri_transfer.models.recalibration import fit_recalibration
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
@@ -33,21 +33,21 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
-def recalibrated(recipe: ModelConfig, trained: FittedModel, cohort: LabelledFeatures) -> Refit:
+def recalibrated(config: ModelConfig, trained: FittedModel, cohort: LabelledFeatures) -> Refit:
     """Learn recalibration and threshold of a head anew, on patients it has not seen.
 
     Parameters
     ----------
-    recipe : ModelConfig
+    config : ModelConfig
         Where it recalibrates by nothing, Platt's method may replace that here.
     trained : FittedModel
     cohort : LabelledFeatures
         The new patients.
     """
-    return _decided(recipe, trained, cohort, patient_scores(trained, cohort, recalibrated=False))
+    return _decided(config, trained, cohort, patient_scores(trained, cohort, recalibrated=False))
 
 
-def warmed(recipe: ModelConfig, trained: FittedModel, cohort: LabelledFeatures) -> Refit:
+def warmed(config: ModelConfig, trained: FittedModel, cohort: LabelledFeatures) -> Refit:
     """Move a linear head to fit new patients, starting from where it is.
 
     Recalibration and threshold come from inner folds of the new patients: each is scored by an
@@ -55,7 +55,7 @@ def warmed(recipe: ModelConfig, trained: FittedModel, cohort: LabelledFeatures) 
 
     Parameters
     ----------
-    recipe : ModelConfig
+    config : ModelConfig
     trained : FittedModel
         With a linear head.
     cohort : LabelledFeatures
@@ -66,18 +66,18 @@ def warmed(recipe: ModelConfig, trained: FittedModel, cohort: LabelledFeatures) 
     ConfigurationError
         If the head is not linear.
     """
-    assignment = _inner(recipe, cohort)
+    assignment = _inner(config, cohort)
     names = np.array(cohort.patient_ids, dtype=object)
     scores = np.empty(len(names))
     for fold in np.unique(assignment):
         held = assignment == fold
         moved = _moved(trained, cohort.view(names[~held]))
         scores[held] = patient_scores(moved, cohort.only(names[held]), recalibrated=False)
-    return _decided(recipe, _moved(trained, cohort.view(names)), cohort, scores)
+    return _decided(config, _moved(trained, cohort.view(names)), cohort, scores)
 
 
 def bootstrap_updates(
-    recipe: ModelConfig,
+    config: ModelConfig,
     parents: tuple[FittedModel, ...],
     cohort: LabelledFeatures,
     refit: Refit,
@@ -88,7 +88,7 @@ def bootstrap_updates(
 
     Parameters
     ----------
-    recipe : ModelConfig
+    config : ModelConfig
     parents : tuple of FittedModel
         The old bundle's bootstrap heads.
     cohort : LabelledFeatures
@@ -99,7 +99,7 @@ def bootstrap_updates(
         Whether the heads are moved as well.
     """
     labels = cohort.is_positive
-    rng = np.random.default_rng(derive_seed(recipe.seed, *refit.place, 5))
+    rng = np.random.default_rng(derive_seed(config.seed, *refit.place, 5))
     draws = resample_patients(labels, n_samples=len(parents), rng=rng)
     record, heads, faults = refit.trained.record, [], []
     for number, (parent, draw) in enumerate(zip(parents, draws, strict=True)):
@@ -117,24 +117,24 @@ def bootstrap_updates(
     return BootstrapHeads(heads=tuple(heads), faults=tuple(faults))
 
 
-def _inner(recipe: ModelConfig, cohort: LabelledFeatures) -> IntArray:
+def _inner(config: ModelConfig, cohort: LabelledFeatures) -> IntArray:
     return inner_folds(
         cohort.is_positive,
-        n_folds=recipe.folds.n_inner_folds,
-        seed=derive_seed(recipe.seed, 6) % 2**32,
+        n_folds=config.folds.n_inner_folds,
+        seed=derive_seed(config.seed, 6) % 2**32,
     )
 
 
 def _decided(
-    recipe: ModelConfig, trained: FittedModel, cohort: LabelledFeatures, raw: FloatArray
+    config: ModelConfig, trained: FittedModel, cohort: LabelledFeatures, raw: FloatArray
 ) -> Refit:
     """Choose recalibration and thresholds on scores of patients that the head had not seen."""
-    methods = recipe.predictions.recalibration
+    methods = config.predictions.recalibration
     decision = decide(
-        recipe.predictions,
+        config.predictions,
         cohort.is_positive,
         raw,
-        _inner(recipe, cohort),
+        _inner(config, cohort),
         whose="scores of new patients that the head had not seen",
         methods=methods if methods != ("none",) else ("none", "platt"),
     )
@@ -154,8 +154,7 @@ def _moved(trained: FittedModel, view: TrainingView) -> FittedModel:
     table = _harmonised(trained, view)
     tensors = trained.head.tensors
     zones = len(tensors["weight"])
-    fit = Fit(train=view.slices, seed=0)
-    rows, values = patient_rows(table, view.scan_is_positive, fit, zones=zones)
+    rows, values = patient_rows(table, view.scan_is_positive, view.slices, zones=zones)
     offsets = _offsets(trained.head, table)
     n_slices = table.features.shape[1]
     raw, intercept = solve_rows(rows, values, spec, n_slices=n_slices, offsets=offsets)

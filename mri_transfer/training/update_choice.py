@@ -79,7 +79,7 @@ class StrategyComparison:
 
 
 def compare_strategies(
-    recipe: ModelConfig,
+    config: ModelConfig,
     parent: FittedModel,
     new: LabelledFeatures,
     *,
@@ -91,7 +91,7 @@ def compare_strategies(
 
     Parameters
     ----------
-    recipe : ModelConfig
+    config : ModelConfig
         Of the old bundle.
     parent : FittedModel
         Its head. With `old` it is made anew in every fold, without the patients held out.
@@ -112,20 +112,20 @@ def compare_strategies(
     joined = new if old is None else old.joined(new)
     names = joined.patient_ids
     is_new = np.array([name in new.labels for name in names])
-    folds = _folds(recipe, joined, is_new, n_folds)
+    folds = _folds(config, joined, is_new, n_folds)
     position = {name: i for i, name in enumerate(names)}
     scores: dict[UpdateStrategy, FloatArray] = {}
     for done, outer in enumerate(folds):
         train = {names[i] for i in outer.train}
         test = joined.only([names[i] for i in outer.test])
         place = (0, outer.fold)
-        for strategy, trained in _followed(recipe, parent, new, old, train, place):
+        for strategy, trained in _followed(config, parent, new, old, train, place):
             found = scores.setdefault(strategy, np.full(len(names), np.nan))
             found[[position[name] for name in test.patient_ids]] = patient_scores(trained, test)
         if progress is not None:
             progress(done + 1, int(folds.assignment.max()) + 1)
     labels = joined.is_positive
-    rng = np.random.default_rng(derive_seed(recipe.seed, 7))
+    rng = np.random.default_rng(derive_seed(config.seed, 7))
     chosen, steps = _choose(labels, scores, rng)
     document = {
         "schema": _SCHEMA,
@@ -151,7 +151,7 @@ def compare_strategies(
 
 
 def _folds(
-    recipe: ModelConfig, joined: LabelledFeatures, is_new: npt.NDArray[np.bool_], n_folds: int
+    config: ModelConfig, joined: LabelledFeatures, is_new: npt.NDArray[np.bool_], n_folds: int
 ) -> Folds:
     """Split the patients so that every fold has its share of each label of each cohort."""
     strata = [
@@ -166,11 +166,11 @@ def _folds(
             expected="two patients or more of each label",
         )
     spec = FoldSpec(n_folds=min(n_folds, fewest), n_repeats=1)
-    return make_folds(joined.patient_ids, strata, spec=spec, seed=recipe.seed)
+    return make_folds(joined.patient_ids, strata, spec=spec, seed=config.seed)
 
 
 def _followed(
-    recipe: ModelConfig,
+    config: ModelConfig,
     parent: FittedModel,
     new: LabelledFeatures,
     old: LabelledFeatures | None,
@@ -179,14 +179,14 @@ def _followed(
 ) -> Iterator[tuple[UpdateStrategy, FittedModel]]:
     """Follow every strategy with training patients alone."""
     fresh = new.only(train)
-    base = parent if old is None else refit_on_all(recipe, old.only(train), place=place).trained
+    base = parent if old is None else refit_on_all(config, old.only(train), place=place).trained
     yield "unchanged", base
-    yield "recalibrate", recalibrated(recipe, base, fresh).trained
+    yield "recalibrate", recalibrated(config, base, fresh).trained
     if base.head.kind == "linear":
-        yield "warm", warmed(recipe, base, fresh).trained
+        yield "warm", warmed(config, base, fresh).trained
     if old is not None:
         both = old.only(train).joined(fresh)
-        yield "refit", refit_on_all(recipe, both, place=place).trained
+        yield "refit", refit_on_all(config, both, place=place).trained
 
 
 def _log_losses(labels: IntArray, scores: FloatArray) -> FloatArray:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mri_transfer.bundle import ModelBundle, Runtime, ScanRequest, examine, load_bundle
+from mri_transfer.bundle import ModelBundle, Runtime, ScanRequest, infer_scan, load_bundle
 from mri_transfer.core.files import atomic_write_bytes, atomic_write_text, write_json
 from mri_transfer.core.machine import raise_machine_fault
 from mri_transfer.errors import HeadError, MriTransferError, ScanError
@@ -113,14 +113,14 @@ def predict_one(job: Job) -> Outcome:
     """
     bundle = _opened(job.bundle)
     try:
-        examination = examine(bundle, job.request)
+        inference = infer_scan(bundle, job.request)
     except (ScanError, HeadError) as error:
         raise_machine_fault(error)
         return _failed(job, str(error))
-    prediction = examination.prediction
+    prediction = inference.prediction
     document = {**prediction.as_dict(), "path": str(job.request.path)}
     write_json(job.stem.with_name(f"{job.stem.name}.json"), document)
-    page = prediction_pdf(examination, bundle, orientation=job.orientation)
+    page = prediction_pdf(inference, bundle, orientation=job.orientation)
     atomic_write_bytes(job.stem.with_name(f"{job.stem.name}.pdf"), page)
     return Outcome(
         scan_id=prediction.scan_id,
@@ -182,7 +182,7 @@ def predict_scans(
             predict_one,
             todo,
             processes=jobs,
-            timeout_s=bundle.recipe.preparation.timeout_s,
+            timeout_s=bundle.config.preparation.timeout_s,
             failed=_failed,
         )
     outcomes = list(reporter.track(made, total=len(todo), what="scoring scans"))

@@ -12,8 +12,8 @@ import pandas as pd
 from mri_transfer.bundle import (
     ConformalSets,
     Seal,
-    Study,
     TrainingScan,
+    TrainingSummary,
     calibrate,
     demand_free,
     describe_scan,
@@ -51,8 +51,8 @@ __all__ = [
     "Packing",
     "cohort_files",
     "read_cohort",
-    "read_study",
-    "recipe_of",
+    "read_training_summary",
+    "model_config_of",
     "retrain_run",
     "scan_digests",
 ]
@@ -85,7 +85,7 @@ def cohort_files(workspace: Workspace) -> list[tuple[Path, str]]:
     ]
 
 
-def recipe_of(workspace: Workspace, config: RunConfig) -> ModelConfig:
+def model_config_of(workspace: Workspace, config: RunConfig) -> ModelConfig:
     """Return a run's settings from scan to decision, with what its features were computed on."""
     record = StageRecord.read(workspace, "features")
     if record is None:
@@ -120,11 +120,11 @@ def read_cohort(workspace: Workspace, config: RunConfig) -> LabelledFeatures:
     )
 
 
-def read_study(workspace: Workspace) -> Study:
+def read_training_summary(workspace: Workspace) -> TrainingSummary:
     """Read what else a run knows of its scans and patients."""
     patients = read_manifest(workspace.manifest, check_files=False).patients()
     prepared = _table(workspace, workspace.prepared, made_by="prepare")
-    return Study(
+    return TrainingSummary(
         scans=_training_scans(workspace, prepared),
         ages={
             str(name): None if pd.isna(age) else float(age) for name, age in patients["age"].items()
@@ -209,19 +209,19 @@ def _files(workspace: Workspace) -> list[tuple[Path, str]]:
 def _retrain(context: Context, packing: Packing) -> Seal:
     workspace, config, reporter = context.workspace, context.config, context.reporter
     document = EvaluationDocument.read(workspace.evaluation, stage="evaluate").plain()
-    recipe, cohort = recipe_of(workspace, config), read_cohort(workspace, config)
+    model_config, cohort = model_config_of(workspace, config), read_cohort(workspace, config)
     _demand_evaluated(workspace, config, cohort.patient_ids)
     refit = refit_on_all(
-        recipe, cohort, progress=reporter.counter(f"fitting {config.heads.kind} heads")
+        model_config, cohort, progress=reporter.counter(f"fitting {config.heads.kind} heads")
     )
     reporter.note(f"refitted on {len(cohort.patient_ids)} patients")
-    heads = bootstrap_heads(recipe, cohort, refit, spec=packing.bootstrap)
+    heads = bootstrap_heads(model_config, cohort, refit, spec=packing.bootstrap)
     reporter.note(f"{len(heads.heads)} heads of resampled patients")
-    trunk = open_trunk(context, recipe.trunk, recipe.features)
+    trunk = open_trunk(context, model_config.trunk, model_config.features)
     bundle = make_bundle(
-        recipe,
+        model_config,
         cohort,
-        read_study(workspace),
+        read_training_summary(workspace),
         trunk=trunk,
         refit=refit,
         bootstrap=heads,

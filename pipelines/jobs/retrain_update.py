@@ -11,7 +11,7 @@ from mri_transfer.bundle import (
     ModelBundle,
     Runtime,
     Seal,
-    Study,
+    TrainingSummary,
     demand_free,
     find_overlap,
     load_bundle,
@@ -35,9 +35,9 @@ from pipelines.jobs.retrain import (
     COHORT_CACHES,
     Packing,
     cohort_files,
+    model_config_of,
     read_cohort,
-    read_study,
-    recipe_of,
+    read_training_summary,
 )
 from pipelines.runner import STAGES, begin_run, open_run, run_pipeline, stages_until
 from pipelines.running import demand_trusted
@@ -93,16 +93,16 @@ def update_bundle(
     runtime = Runtime(allow_programs=update.allow_programs)
     parent = load_bundle(update.bundle, trusted_key=update.trusted_key, runtime=runtime)
     workspace, new = _encode(update, parent, cache, reporter, weights, jobs)
-    study = read_study(workspace)
-    _demand_strangers(parent, new, study)
-    old, old_study = _old_patients(update, parent, workspace.cache, reporter)
+    summary = read_training_summary(workspace)
+    _demand_strangers(parent, new, summary)
+    old, old_summary = _old_patients(update, parent, workspace.cache, reporter)
     if update.mode == "refit" and old is None:
         raise ConfigurationError(
             "refitting needs the old patients' features, which the bundle does not hold",
             remedy="Name the run it was made of with --run, or choose warm or recalibrate",
         )
     compared = compare_strategies(
-        parent.recipe,
+        parent.config,
         parent.trained,
         new,
         old=old,
@@ -114,13 +114,13 @@ def update_bundle(
         return compared, None
     if mode == "refit" and old is not None:
         new = old.joined(new)
-        study = study if old_study is None else old_study.joined(study)
+        summary = summary if old_summary is None else old_summary.joined(summary)
     refit, heads = _fit(parent, new, mode, packing.bootstrap)
     runtime = Runtime(weights=weights, cache=workspace.weights)
     bundle = make_bundle(
-        parent.recipe,
+        parent.config,
         new,
-        study,
+        summary,
         trunk=dataclasses.replace(parent, runtime=runtime).trunk,
         refit=refit,
         bootstrap=heads,
@@ -144,7 +144,7 @@ def _encode(
     jobs: int | None,
 ) -> tuple[Workspace, LabelledFeatures]:
     """Bring the new cohort to features, as the old one was."""
-    config = config_of(parent.recipe)
+    config = config_of(parent.config)
     workspace = begin_run(update.manifest, update.work, config, cache=cache)
     run_pipeline(
         workspace,
@@ -157,14 +157,14 @@ def _encode(
     return workspace, read_cohort(workspace, config)
 
 
-def _demand_strangers(parent: ModelBundle, new: LabelledFeatures, study: Study) -> None:
+def _demand_strangers(parent: ModelBundle, new: LabelledFeatures, summary: TrainingSummary) -> None:
     """Refuse a new cohort with patients or scans that the old bundle was made of."""
     again = [
         name
         for name in new.patient_ids
         if find_overlap(parent.marks, patient_id=name, scan_digests=())
     ]
-    scans = find_overlap(parent.marks, patient_id=None, scan_digests=study.scan_digests)
+    scans = find_overlap(parent.marks, patient_id=None, scan_digests=summary.scan_digests)
     if again or scans:
         by_name = f"{len(again)} patients by name: {', '.join(again[:5])}" if again else ""
         raise ConfigurationError(
@@ -177,7 +177,7 @@ def _demand_strangers(parent: ModelBundle, new: LabelledFeatures, study: Study) 
 
 def _old_patients(
     update: Update, parent: ModelBundle, cache: Path, reporter: Reporter
-) -> tuple[LabelledFeatures | None, Study | None]:
+) -> tuple[LabelledFeatures | None, TrainingSummary | None]:
     """Return the patients behind the bundle, from the run or from the bundle, if they are there."""
     if update.run is None:
         return parent.features, None
@@ -189,25 +189,25 @@ def _old_patients(
         find_overlap(parent.marks, patient_id=name, scan_digests=()) for name in cohort.patient_ids
     )
     same = known and len(cohort.patient_ids) == parent.facts["cohort"]["n_patients"]
-    if not same or recipe_of(workspace, config) != parent.recipe:
+    if not same or model_config_of(workspace, config) != parent.config:
         raise ConfigurationError(
             "the bundle was not made of this run",
             where=str(update.run),
             found="other settings" if same else "other patients",
             remedy="Name the run it was made of, unchanged",
         )
-    return cohort, read_study(workspace)
+    return cohort, read_training_summary(workspace)
 
 
 def _fit(
     parent: ModelBundle, cohort: LabelledFeatures, mode: Mode, spec: BootstrapSpec
 ) -> tuple[Refit, BootstrapHeads]:
-    recipe = parent.recipe
+    model_config = parent.config
     if mode == "refit":
-        refit = refit_on_all(recipe, cohort)
-        return refit, bootstrap_heads(recipe, cohort, refit, spec=spec)
-    refit = (warmed if mode == "warm" else recalibrated)(recipe, parent.trained, cohort)
-    heads = bootstrap_updates(recipe, parent.bootstrap, cohort, refit, warm=mode == "warm")
+        refit = refit_on_all(model_config, cohort)
+        return refit, bootstrap_heads(model_config, cohort, refit, spec=spec)
+    refit = (warmed if mode == "warm" else recalibrated)(model_config, parent.trained, cohort)
+    heads = bootstrap_updates(model_config, parent.bootstrap, cohort, refit, warm=mode == "warm")
     return refit, heads
 
 

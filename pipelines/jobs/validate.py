@@ -156,7 +156,7 @@ def _demand_no_training(out: Path) -> None:
 
 def _config(bundle: ModelBundle, manifest: Path) -> RunConfig:
     """Return the settings that the bundle was made with, as those of a run."""
-    config = config_of(bundle.recipe)
+    config = config_of(bundle.config)
     found = {label for label in read_manifest(manifest).scans["label"] if isinstance(label, str)}
     if not found & set(config.labels.used):
         raise ConfigurationError(

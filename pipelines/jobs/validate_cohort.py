@@ -35,7 +35,7 @@ def demand_known_sites(manifest: Manifest, bundle: ModelBundle) -> None:
     if bundle.trained.harmoniser is None:
         return
     combat = bundle.trained.harmoniser.combat
-    labelled = manifest.scans["label"].isin(bundle.recipe.labels.used)
+    labelled = manifest.scans["label"].isin(bundle.config.labels.used)
     scored = manifest.keep(manifest.scans["scan_id"][labelled])
     demand_one_site(scored.scans, combat.site_column)
     combat.check(scored.patients())

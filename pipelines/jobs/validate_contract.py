@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from mri_transfer.bundle import ModelBundle
 from mri_transfer.bundle.checks import InputFacts
 from pipelines.config import RunConfig
-from pipelines.jobs.retrain import read_study
+from pipelines.jobs.retrain import read_training_summary
 from pipelines.stages.features import read_feature_tables
 from pipelines.workspace import Workspace
 
@@ -25,12 +25,12 @@ def contract_faults(
         By patient, the titles of the checks that one scan or more does not pass. Patients whose
         scans pass all are not in it.
     """
-    study = read_study(workspace)
+    summary = read_training_summary(workspace)
     table = read_feature_tables(workspace, config)[bundle.trained.pooling]
     names, means = table.patient_means()
     mean_of = dict(zip(names, means, strict=True))
     faults: dict[str, list[str]] = {}
-    for scan in study.scans:
+    for scan in summary.scans:
         checks = bundle.contract.judge(
             InputFacts(
                 passed_through=scan.passed_through,
@@ -38,7 +38,7 @@ def contract_faults(
                 measures=scan.measures,
                 histogram=scan.histogram,
                 mean=mean_of[scan.patient_id],
-                age_years=study.ages.get(scan.patient_id),
+                age_years=summary.ages.get(scan.patient_id),
             )
         )
         found = faults.setdefault(scan.patient_id, [])

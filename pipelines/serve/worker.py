@@ -69,7 +69,7 @@ def predict_upload(job: ScanJob) -> Mapping[str, Any] | Refusal:
         bundle = _opened(job.place, job.digest)
         if sha256_of_file(job.path) != job.sha256:
             return Refusal(status=500, what="the upload changed on the server", where=where)
-        accepted = bundle.recipe.volumes
+        accepted = bundle.config.volumes
         limit = min(accepted.max_megabytes, job.max_unpacked_megabytes)
         check_header(
             job.path,

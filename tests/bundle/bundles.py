@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mri_transfer.bundle import ModelBundle, Study, TrainingScan, make_bundle
+from mri_transfer.bundle import ModelBundle, TrainingScan, TrainingSummary, make_bundle
 from mri_transfer.bundle.measures import MEASURES
 from mri_transfer.models.features import FeatureSpec
 from mri_transfer.models.harmonisation import HarmonisationSpec
@@ -63,10 +63,10 @@ def made_up_cohort(
     )
 
 
-def study_of(cohort: LabelledFeatures) -> Study:
+def summary_of(cohort: LabelledFeatures) -> TrainingSummary:
     """Return what would be known of a cohort's scans."""
     table = cohort.tables["max"]
-    return Study(
+    return TrainingSummary(
         scans=tuple(training_scan(owner, i) for i, owner in enumerate(table.patient_ids)),
         ages={name: 60.0 + i for i, name in enumerate(cohort.patient_ids)},
         scan_digests=frozenset(cohort.tables["max"].scan_sha256),
@@ -84,11 +84,11 @@ def training_scan(patient_id: str, number: int = 0, **changes: Any) -> TrainingS
 
 
 def made_up_bundle(
-    cohort: LabelledFeatures | None = None, recipe: ModelConfig = RECIPE, **changes: Any
+    cohort: LabelledFeatures | None = None, config: ModelConfig = RECIPE, **changes: Any
 ) -> ModelBundle:
     """Fit and pack a cohort."""
     cohort = cohort or made_up_cohort()
-    refit = refit_on_all(recipe, cohort)
+    refit = refit_on_all(config, cohort)
     spec = BootstrapSpec(n_heads=3)
     figure: Mapping[str, Any] = {
         "value": 0.8,
@@ -98,12 +98,12 @@ def made_up_bundle(
         "method": "t",
     }
     return make_bundle(
-        recipe,
+        config,
         cohort,
-        study_of(cohort),
+        summary_of(cohort),
         trunk=some_trunk(),
         refit=refit,
-        bootstrap=bootstrap_heads(recipe, cohort, refit, spec=spec),
+        bootstrap=bootstrap_heads(config, cohort, refit, spec=spec),
         bootstrap_spec=spec,
         performance={"from": "A test", "figures": {"auc": figure}, "operating_points": []},
         **{"version": "1", **changes},
@@ -112,7 +112,7 @@ def made_up_bundle(
 
 @functools.cache
 def some_trunk() -> Trunk:
-    """The untrained trunk of the recipe."""
+    """The untrained trunk of the configuration."""
     return load_trunk(RECIPE.trunk, precision="fp32", device="cpu")
 
 

@@ -224,7 +224,7 @@ def test_no_program_is_started_because_an_unsigned_bundle_names_it(
     with pytest.raises(StoreError, match=rf"{program}.*--trusted-key.*--allow-programs"):
         load_bundle(changed)
     allowed = load_bundle(changed, runtime=Runtime(allow_programs=True))
-    assert allowed.recipe.preparation.brain_extraction == program
+    assert allowed.config.preparation.brain_extraction == program
 
 
 def test_no_other_program_is_ever_named(changed: Path) -> None:

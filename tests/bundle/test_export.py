@@ -17,7 +17,7 @@ from mri_transfer.bundle.network import scan_network
 from mri_transfer.bundle.reference import draw_phantom
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.models.features import encode_poolings
-from mri_transfer.models.heads import AttentionHeadSpec, PublishedHeadSpec
+from mri_transfer.models.heads import AttentionHeadSpec, MlpHeadSpec
 from mri_transfer.scans.slices import SliceStack
 from tests.bundle.bundles import (
     HARMONISED,
@@ -55,8 +55,8 @@ def _gentle(bundle, recalibration):
     if kind == "attention":
         tensors |= {"mean": seen.mean(0), "deviation": np.maximum(seen.std(0), size / 100)}
     else:
-        tensors["kernel" if kind == "published" else "weight"] = (
-            tensors["kernel" if kind == "published" else "weight"] / size
+        tensors["kernel" if kind == "mlp" else "weight"] = (
+            tensors["kernel" if kind == "mlp" else "weight"] / size
         )
     facts = {**bundle.trained.head.facts, "recalibration": recalibration}
     head = dataclasses.replace(bundle.trained.head, tensors=tensors, facts=facts)
@@ -68,7 +68,7 @@ def _gentle(bundle, recalibration):
     [
         (RECIPE.heads, {"method": "none", "parameters": {}}),
         (
-            PublishedHeadSpec(hidden=6, epochs=3),
+            MlpHeadSpec(hidden=6, epochs=3),
             {"method": "beta", "parameters": {"a": [0.7], "b": [1.2], "c": [0.1]}},
         ),
         (
@@ -79,10 +79,10 @@ def _gentle(bundle, recalibration):
             },
         ),
     ],
-    ids=["linear", "published", "attention"],
+    ids=["linear", "mlp", "attention"],
 )
 def test_torch_and_onnx_score_as_the_bundle(head, recalibration, tmp_path: Path) -> None:
-    bundle = _gentle(made_up_bundle(recipe=dataclasses.replace(RECIPE, heads=head)), recalibration)
+    bundle = _gentle(made_up_bundle(config=dataclasses.replace(RECIPE, heads=head)), recalibration)
     write_onnx(bundle, tmp_path / "b.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.onnx"]
     session, network = onnxruntime.InferenceSession(str(tmp_path / "b.onnx")), scan_network(bundle)
@@ -111,10 +111,10 @@ def test_monai_runs_its_bundle_and_scores_as_the_bundle(tmp_path: Path) -> None:
 
     from tests.phantoms import asymmetric_phantom, store_nifti
 
-    recipe = dataclasses.replace(
+    config = dataclasses.replace(
         RECIPE, preparation=dataclasses.replace(RECIPE.preparation, scans="none")
     )
-    bundle = made_up_bundle(recipe=recipe)
+    bundle = made_up_bundle(config=config)
     write_monai_bundle(bundle, tmp_path / "m")
     scan = store_nifti(tmp_path / "scan.nii.gz", asymmetric_phantom())
     run_monai(

@@ -48,7 +48,7 @@ def test_a_bundle_scores_after_reading_as_before_writing(written: Path) -> None:
     for path in (written, written.with_name("b.zip")):
         after = load_bundle(path)
         assert np.array_equal(before.score(some_features()), after.score(some_features()))
-        assert after.recipe == before.recipe
+        assert after.config == before.config
         assert after.procedure == before.procedure
         assert after.contract.facts == before.contract.facts
 

@@ -19,7 +19,7 @@ from mri_transfer.training.fitted_model import FittedModel, Harmoniser
 from mri_transfer.training.folds import Folds
 
 CHANNELS, SLICES = 6, 5
-KINDS = ("linear", "published", "attention")
+KINDS = ("linear", "mlp", "attention")
 
 
 def make_head(kind: str, n_features: int = CHANNELS, *, seed: int = 0) -> Head:
@@ -31,7 +31,7 @@ def make_head(kind: str, n_features: int = CHANNELS, *, seed: int = 0) -> Head:
 
     tensors = {
         "linear": {"weight": draw(2, n_features), "bias": draw(SLICES)},
-        "published": {
+        "mlp": {
             "kernel": draw(5, n_features), "bias": draw(5), "last": draw(5),
             "last_bias": draw(1),
         },

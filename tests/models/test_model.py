@@ -64,7 +64,7 @@ def _said(head: Head, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if head.kind == "linear":
             zone = s * len(t["weight"]) // len(features)
             logits.append(x @ t["weight"][zone] + t["bias"][s])
-        elif head.kind == "published":
+        elif head.kind == "mlp":
             hidden = np.maximum(t["kernel"] @ x + t["bias"], 0)
             logits.append(hidden @ t["last"] + t["last_bias"][0])
         else:
@@ -160,7 +160,7 @@ def test_a_scan_scores_the_same_alone_and_in_company() -> None:
 
 
 def test_gradients_by_pixels_are_those_of_small_steps() -> None:
-    model = PatientModel.of_head(make_head("published"), trunk=_trunk()).double()
+    model = PatientModel.of_head(make_head("mlp"), trunk=_trunk()).double()
     pixels = 255 * torch.rand(
         1, SLICES, SIZE, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mri_transfer.errors import ConfigurationError
-from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, PublishedHeadSpec
+from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, MlpHeadSpec
 from mri_transfer.training.search import SearchSpec
 from pipelines.config import CONFIG_FOLDER, RunConfig, config_toml, named_config, read_config
 
@@ -30,7 +30,7 @@ def test_a_bare_name_means_the_configuration_that_ships() -> None:
 
 def test_the_published_design_is_the_published_one() -> None:
     config = read_config(named_config("hon_khan_2017"))
-    assert config.heads == PublishedHeadSpec(
+    assert config.heads == MlpHeadSpec(
         hidden=256, dropout=0.5, learning_rate=1e-3, batch_size=40, epochs=100
     )
     assert (config.slices.size_px, config.slices.selection) == (150, "entropy")
@@ -222,6 +222,11 @@ def test_the_demo_is_a_first_look() -> None:
 def test_a_setting_with_a_typo_is_told_what_may_be_meant(setting: str, meant: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"Did you mean {meant}\?( \(found|$)"):
         read_config(None, [setting])
+
+
+def test_a_value_with_an_old_name_is_told_the_new_one() -> None:
+    with pytest.raises(ConfigurationError, match="It is now called mlp"):
+        read_config(None, ["heads.kind=published"])
 
 
 def test_labels_may_be_numbers_on_the_command_line_and_in_the_file(tmp_path: Path) -> None:

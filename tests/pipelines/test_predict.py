@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pypdf import PdfReader
 
-from mri_transfer.bundle import ScanRequest, examine, overlap
+from mri_transfer.bundle import ScanRequest, infer_scan, overlap
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.report.pages.prediction_page import prediction_lines, prediction_pdf
 from pipelines.jobs.find_scans import find_scans
@@ -165,7 +165,7 @@ def test_scans_of_one_name_have_rows_of_their_own_with_their_paths(
 
 def test_a_phantom_is_not_scored(place: BundlePlace, tmp_path: Path) -> None:
     path = store_nifti(tmp_path / "phantom.nii.gz", asymmetric_phantom((42, 48, 54)))
-    prediction = examine(place.load(), ScanRequest(path=path, scan_id="phantom")).prediction
+    prediction = infer_scan(place.load(), ScanRequest(path=path, scan_id="phantom")).prediction
     assert prediction.status == "abstained"
     assert prediction.score is None
     assert prediction.reasons
@@ -218,8 +218,8 @@ def test_the_attribution_adds_up_to_the_difference_from_the_mean_training_scan(
 ) -> None:
     """For a linear head: the sum over places is the difference of the log-odds."""
     bundle = place.load()
-    examined = examine(bundle, ScanRequest(path=scan, scan_id="s"))
-    assert examined.maps is not None
+    inferred = infer_scan(bundle, ScanRequest(path=scan, scan_id="s"))
+    assert inferred.maps is not None
     [features] = [bundle.encode(load(scan))[0].features]
     both = np.stack([features, bundle.contract.slice_means])
     output = bundle.trained.slices(both, ["a", "b"])
@@ -229,7 +229,7 @@ def test_the_attribution_adds_up_to_the_difference_from_the_mean_training_scan(
     lost = np.abs(np.where(seen, 0, bundle.contract.slice_means)).sum(axis=1)
     close = lost < 1e-6
     np.testing.assert_allclose(
-        examined.maps.sum(axis=(1, 2))[close], gap[close], rtol=1e-3, atol=1e-4
+        inferred.maps.sum(axis=(1, 2))[close], gap[close], rtol=1e-3, atol=1e-4
     )
 
 
@@ -241,7 +241,7 @@ def load(path: Path):
 
 def test_the_same_scan_gives_the_same_page(place: BundlePlace, scan: Path) -> None:
     bundle = place.load()
-    examined = [examine(bundle, ScanRequest(path=scan, scan_id="s")) for _ in range(2)]
-    first, second = (prediction_pdf(one, bundle) for one in examined)
+    inferred = [infer_scan(bundle, ScanRequest(path=scan, scan_id="s")) for _ in range(2)]
+    first, second = (prediction_pdf(one, bundle) for one in inferred)
     assert first == second
-    assert prediction_lines(examined[0].prediction)[0].startswith("s: undecided; probability of AD")
+    assert prediction_lines(inferred[0].prediction)[0].startswith("s: undecided; probability of AD")

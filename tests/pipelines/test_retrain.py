@@ -15,7 +15,7 @@ from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.errors import ConfigurationError, RunFolderError
 from mri_transfer.scans.volumes import load_volume
 from pipelines.config import RunConfig
-from pipelines.jobs.retrain import Packing, recipe_of, retrain_run
+from pipelines.jobs.retrain import Packing, model_config_of, retrain_run
 from pipelines.jobs.retrain_update import Update, update_bundle
 from pipelines.reporters import SilentReporter
 from pipelines.runner import RunOutcome, open_run
@@ -94,7 +94,7 @@ def test_a_bundle_promises_what_was_measured(
         "n_by_label": {"AD": 4, "CN": 4},
         "synthetic": True,
     }
-    assert loaded.recipe == recipe_of(workspace, config)
+    assert loaded.config == model_config_of(workspace, config)
     assert loaded.facts["lineage"] == []
     ages = pd.read_csv(workspace.manifest)["age"]
     assert loaded.contract.facts["age_years"]["range"] == [ages.min(), ages.max()]

@@ -66,8 +66,8 @@ def job(strangers: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     scans.to_csv(folder / "manifest.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(overlap, "_COST", 4)
-        recipe = dataclasses.replace(RECIPE, preparation=PreparationSpec(scans="none"))
-        bundle = made_up_bundle(recipe=recipe)
+        config = dataclasses.replace(RECIPE, preparation=PreparationSpec(scans="none"))
+        bundle = made_up_bundle(config=config)
         digests = [sha256_of_file(path) for path in scans["path"]]
         marks = TrainingMarks.make(scans["patient_id"].tolist(), digests, secret="known")
     write_bundle(bundle, folder / "bundle")
@@ -198,7 +198,7 @@ def test_sites_that_the_heads_do_not_know_are_told_before_scans_are_prepared(
     combat = Combat(site_column="site", sites=("n", "s"), preserve=(), tensors={})
     bundle = SimpleNamespace(
         trained=SimpleNamespace(harmoniser=SimpleNamespace(combat=combat)),
-        recipe=SimpleNamespace(labels=LabelSpec()),
+        config=SimpleNamespace(labels=LabelSpec()),
     )
     if says is None:
         demand_known_sites(manifest, bundle)

@@ -369,7 +369,7 @@ def make_leakage() -> dict[str, Any]:
         )
     }  # fmt: skip
     return {
-        "head": "published", "n_folds": 5, "n_permutations": 100, "arms": arms,
+        "head": "mlp", "n_folds": 5, "n_permutations": 100, "arms": arms,
         "inflation_points": 26.7, "inflation": entry(26.7, 4.1),
         "inflation_by_split": {
             "slice_split": {

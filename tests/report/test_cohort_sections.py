@@ -401,7 +401,7 @@ def test_sizes_of_training_are_counted() -> None:
     [
         ({"kind": "linear", "inverse_l2": [10.0, 30.0], "zones": 2, "balanced": True},
          ("L2", "C = 10, 30", "2 zones", "inversely")),
-        ({"kind": "published", "hidden": 256, "epochs": 100, "learning_rate": 0.001},
+        ({"kind": "mlp", "hidden": 256, "epochs": 100, "learning_rate": 0.001},
          ("RMSprop", "0.001", "100 epochs", "No class weights")),
         ({"kind": "attention", "weight_decay": 0.1, "balanced": False},
          ("AdamW", "0.1", "No class weights")),

@@ -13,7 +13,7 @@ from mri_transfer.errors import HeadError
 from mri_transfer.metrics.discrimination import auc
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.harmonisation import HarmonisationSpec
-from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, PublishedHeadSpec
+from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, MlpHeadSpec
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.estimator import TransferClassifier
@@ -85,10 +85,10 @@ def test_every_head_lists_whom_it_saw_and_never_saw_whom_it_scored() -> None:
     ("head", "space"),
     [
         (LINEAR, SPACE),
-        (PublishedHeadSpec(hidden=6, epochs=3), "none"),
+        (MlpHeadSpec(hidden=6, epochs=3), "none"),
         (AttentionHeadSpec(hidden=4, epochs=3), {"heads.epochs": [6]}),
     ],
-    ids=["linear", "published", "attention"],
+    ids=["linear", "mlp", "attention"],
 )
 def test_nothing_of_a_fold_depends_on_its_test_patients(head, space) -> None:
     """All that is chosen and fitted is the same when test patients' labels and scans are not."""
@@ -142,7 +142,7 @@ def test_a_fixed_threshold_is_used_as_it_is() -> None:
 def test_the_same_seed_gives_the_same_scores() -> None:
     table, labels = feature_table()
     folds = folds_of(table, labels)
-    head = PublishedHeadSpec(hidden=6, epochs=3)
+    head = MlpHeadSpec(hidden=6, epochs=3)
     first, second = (_run(table, folds, head, threshold=0.5) for _ in range(2))
     assert first.patients.table.equals(second.patients.table)
 
@@ -156,10 +156,10 @@ def test_seeds_of_places_are_distinct() -> None:
     ("head", "space"),
     [
         (LINEAR, SPACE),
-        (PublishedHeadSpec(hidden=6, epochs=3), "none"),
+        (MlpHeadSpec(hidden=6, epochs=3), "none"),
         (AttentionHeadSpec(hidden=5, epochs=8), "none"),
     ],
-    ids=["linear", "published", "attention"],
+    ids=["linear", "mlp", "attention"],
 )
 def test_one_fold_alone_is_the_same_as_among_the_others(head, space) -> None:
     table, labels = feature_table(two_sessions=3)

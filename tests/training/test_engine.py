@@ -12,7 +12,7 @@ import pytest
 
 from mri_transfer.errors import ConfigurationError, HeadError
 from mri_transfer.models.harmonisation import HarmonisationSpec
-from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, PublishedHeadSpec
+from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, MlpHeadSpec
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
 from mri_transfer.training.engine import fit_folds, workers
 from mri_transfer.training.estimator import TransferClassifier
@@ -209,10 +209,10 @@ def test_harmonisation_learns_from_the_slices_that_may_be_seen() -> None:
     "head",
     [
         LinearHeadSpec(),
-        PublishedHeadSpec(hidden=6, epochs=3),
+        MlpHeadSpec(hidden=6, epochs=3),
         AttentionHeadSpec(hidden=4, epochs=3),
     ],
-    ids=["linear", "published", "attention"],
+    ids=["linear", "mlp", "attention"],
 )
 def test_folds_beside_each_other_are_those_one_after_the_other(head) -> None:
     data, folds = _data()

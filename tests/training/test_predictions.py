@@ -54,7 +54,7 @@ def test_scans_of_a_patient_count_the_same() -> None:
 
 
 def test_every_head_has_an_aggregation_of_its_own() -> None:
-    kinds = {"linear": "mean_logit", "published": "mean_probability", "attention": "attention"}
+    kinds = {"linear": "mean_logit", "mlp": "mean_probability", "attention": "attention"}
     for kind, method in kinds.items():
         assert resolve_aggregation("auto", kind) == method
     assert resolve_aggregation("majority", "linear") == "majority"

@@ -19,7 +19,7 @@ SEARCHED = SearchSpec(space={"heads.inverse_l2": [[0.01], [10.0]]}, margin_se=0.
 
 
 @pytest.mark.parametrize(
-    "recipe",
+    "config",
     [
         RECIPE,
         dataclasses.replace(RECIPE, search=SEARCHED),
@@ -28,16 +28,16 @@ SEARCHED = SearchSpec(space={"heads.inverse_l2": [[0.01], [10.0]]}, margin_se=0.
     ids=["linear", "searched", "attention"],
 )
 @pytest.mark.parametrize("sites", [False, True], ids=["as they are", "harmonised"])
-def test_on_an_outer_training_set_it_gives_that_folds_head_byte_by_byte(recipe, sites) -> None:
+def test_on_an_outer_training_set_it_gives_that_folds_head_byte_by_byte(config, sites) -> None:
     cohort = made_up_cohort(sites=sites)
     if sites:
-        recipe = dataclasses.replace(recipe, harmonisation=COMBAT)
+        config = dataclasses.replace(config, harmonisation=COMBAT)
     names = cohort.patient_ids
-    folds = make_folds(names, [cohort.labels[n] for n in names], spec=recipe.folds, seed=5)
-    validated = cross_validate(configured_estimator(recipe), cohort, folds, seed=recipe.seed)
+    folds = make_folds(names, [cohort.labels[n] for n in names], spec=config.folds, seed=5)
+    validated = cross_validate(configured_estimator(config), cohort, folds, seed=config.seed)
     outer = list(folds)[1]
     train = [names[i] for i in outer.train]
-    refit = refit_on_all(recipe, cohort.only(train), place=(outer.repeat, outer.fold))
+    refit = refit_on_all(config, cohort.only(train), place=(outer.repeat, outer.fold))
     fold = validated.trained[1]
     for name, values in fold.head.tensors.items():
         assert values.tobytes() == refit.trained.head.tensors[name].tobytes()

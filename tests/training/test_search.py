@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.metrics.paired import corrected_standard_error
-from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, PublishedHeadSpec
+from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, MlpHeadSpec
 from mri_transfer.training.search import (
     FoldSearch,
     Hyperparameters,
@@ -143,12 +143,12 @@ def test_a_table_in_a_table_means_the_setting_of_that_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "head", [LinearHeadSpec(), AttentionHeadSpec(), PublishedHeadSpec()], ids=lambda head: head.kind
+    "head", [LinearHeadSpec(), AttentionHeadSpec(), MlpHeadSpec()], ids=lambda head: head.kind
 )
 def test_what_suits_a_head_can_be_searched_and_nothing_is_searched_for_the_published(head) -> None:
     spec, base = SearchSpec(), Hyperparameters(pooling="max", head=head, aggregation="auto")
     check_space(spec, base)
-    assert bool(spec.for_head(head.kind)) == (head.kind != "published")
+    assert bool(spec.for_head(head.kind)) == (head.kind != "mlp")
     assert SearchSpec(space="none").for_head(head.kind) == {}
     for name, values in spec.for_head(head.kind).items():
         assert all(base.with_settings({name: value}) != base for value in values)
@@ -186,6 +186,6 @@ def test_poolings_to_encode_are_those_of_the_space() -> None:
     spec = SearchSpec(space={"features.pooling": ["flatten", "max"]})
     assert searched_poolings(spec, "linear") == ("max", "flatten")
     assert searched_poolings(SearchSpec(space={"heads.zones": [1]}), "linear") == ()
-    assert searched_poolings(SearchSpec(), "published") == ()
+    assert searched_poolings(SearchSpec(), "mlp") == ()
     with pytest.raises(ConfigurationError, match="maks"):
         searched_poolings(SearchSpec(space={"features.pooling": ["maks"]}), "linear")

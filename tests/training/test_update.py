@@ -35,12 +35,12 @@ def test_without_an_offset_the_update_is_the_linear_head(balanced: bool) -> None
 
 def test_a_patients_log_odds_move_by_what_was_fitted_for_that_patient() -> None:
     """The slices' mean log-odds of the moved head are the optimum of the patient's problem."""
-    recipe = dataclasses.replace(
+    config = dataclasses.replace(
         RECIPE, predictions=dataclasses.replace(RECIPE.predictions, recalibration=("none",))
     )
-    old = refit_on_all(recipe, OLD).trained
+    old = refit_on_all(config, OLD).trained
     new = made_up_cohort(n_patients=16, prefix="new-")
-    moved = warmed(recipe, old, new).trained
+    moved = warmed(config, old, new).trained
     bare = old.head.facts["recalibration"]
     assert bare["method"] == "none"
     plain = dataclasses.replace(
@@ -79,10 +79,10 @@ def test_recalibration_leaves_the_head_and_the_order_of_patients() -> None:
 
 
 def test_a_warm_start_of_another_head_is_refused() -> None:
-    recipe = dataclasses.replace(RECIPE, heads=AttentionHeadSpec(hidden=4, epochs=3))
-    old = refit_on_all(recipe, OLD).trained
+    config = dataclasses.replace(RECIPE, heads=AttentionHeadSpec(hidden=4, epochs=3))
+    old = refit_on_all(config, OLD).trained
     with pytest.raises(ConfigurationError, match="linear head alone"):
-        warmed(recipe, old, NEW)
+        warmed(config, old, NEW)
 
 
 def test_a_shifted_cohort_is_worth_a_recalibration() -> None:

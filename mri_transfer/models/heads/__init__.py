@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -14,9 +13,9 @@ from mri_transfer.errors import HeadError
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads.attention import ATTENTION, AttentionHeadSpec
 from mri_transfer.models.heads.entry import HeadEntry, HeadModule, HeadPart
-from mri_transfer.models.heads.head import Fit, Head, SliceOutput
+from mri_transfer.models.heads.head import Head, SliceOutput
 from mri_transfer.models.heads.linear import LINEAR, LinearHeadSpec
-from mri_transfer.models.heads.published import PUBLISHED, PublishedHeadSpec
+from mri_transfer.models.heads.mlp import MLP, MlpHeadSpec
 from mri_transfer.models.trunks import resolve_device
 
 __all__ = [
@@ -24,24 +23,23 @@ __all__ = [
     "HEAD_KINDS",
     "AnyHeadSpec",
     "AttentionHeadSpec",
-    "Fit",
     "Head",
     "HeadEntry",
     "HeadModule",
     "HeadPart",
     "HeadSpec",
     "LinearHeadSpec",
-    "PublishedHeadSpec",
+    "MlpHeadSpec",
     "SliceOutput",
     "apply_head",
-    "fit_heads",
+    "fit_head",
     "head_module",
 ]
 
 #: Every kind of head. Another one needs an entry here and its Spec below.
-HEADS: dict[str, HeadEntry] = {"linear": LINEAR, "published": PUBLISHED, "attention": ATTENTION}
+HEADS: dict[str, HeadEntry] = {"linear": LINEAR, "mlp": MLP, "attention": ATTENTION}
 
-AnyHeadSpec = LinearHeadSpec | PublishedHeadSpec | AttentionHeadSpec
+AnyHeadSpec = LinearHeadSpec | MlpHeadSpec | AttentionHeadSpec
 #: The same for readers of configurations: `kind` says which.
 HeadSpec = Annotated[AnyHeadSpec, Field(discriminator="kind")]
 
@@ -52,51 +50,48 @@ HEAD_KINDS = tuple(HEADS)
 _NUMBERS_AT_ONCE = 2**22
 
 
-def fit_heads(
+def fit_head(
     spec: AnyHeadSpec,
     table: FeatureTable,
     labels: npt.NDArray[np.int64],
-    fits: Sequence[Fit],
     *,
+    slices: npt.NDArray[np.bool_] | None = None,
+    seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
-) -> Iterator[tuple[int, Head]]:
-    """Fit a head for every request, all in one pass.
+) -> Head:
+    """Fit a head to the scans of a table.
 
     Parameters
     ----------
     spec : HeadSpec
     table : FeatureTable
-        Features of the cohort's scans.
     labels : ndarray of int64, shape (n_scans,)
-        1 for the positive label, 0 for the other; read for training slices only.
-    fits : sequence of Fit
+        1 for the positive label, 0 for the other.
+    slices : ndarray of bool, shape (n_scans, n_slices), optional
+        Which slices may be read; all of them where nothing is given.
+    seed : int
+        Draws initial weights, the order of slices and dropout.
     device : {"auto", "cpu", "cuda"}
         Where heads that are trained by gradients are trained (`FeatureSpec.device`).
-
-    Yields
-    ------
-    fit : int
-        Position in `fits`, rising.
-    head : Head
 
     Raises
     ------
     HeadError
-        If a request has no training slice of one of the labels.
+        If there is no slice of one of the labels.
     """
-    for i, fit in enumerate(fits):
-        seen = set(labels[fit.train.any(axis=1)].tolist())
-        if seen != {0, 1}:
-            raise HeadError(
-                "a head needs training patients of both labels",
-                where=f"fit {i}",
-                found=str(sorted(seen)),
-                expected="[0, 1]",
-            )
-    found: Iterator[tuple[int, Head]] = HEADS[spec.kind].fit(
-        spec, table, labels, fits, device=resolve_device(device)
+    if slices is None:
+        slices = np.ones(table.features.shape[:2], dtype=np.bool_)
+    seen = set(labels[slices.any(axis=1)].tolist())
+    if seen != {0, 1}:
+        raise HeadError(
+            "a head needs training patients of both labels",
+            found=str(sorted(seen)),
+            expected="[0, 1]",
+        )
+    head: Head = HEADS[spec.kind].fit(
+        spec, table, labels, slices, seed=seed, device=resolve_device(device)
     )
-    return found
+    return head
 
 
 def head_module(head: Head) -> HeadModule:

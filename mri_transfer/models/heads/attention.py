@@ -8,7 +8,7 @@ epochs is chosen inside training patients.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -20,11 +20,12 @@ from pydantic.dataclasses import dataclass
 from mri_transfer.core.specs import STRICT
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads.entry import HeadEntry, HeadModule, HeadPart
-from mri_transfer.models.heads.head import Fit, Head, training_moments
+from mri_transfer.models.heads.head import Head, training_moments
 
 __all__ = ["ATTENTION", "AttentionHeadSpec"]
 
 FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -102,38 +103,40 @@ def _fit(
     spec: AttentionHeadSpec,
     table: FeatureTable,
     labels: npt.NDArray[np.int64],
-    fits: Sequence[Fit],
+    slices: BoolArray,
     *,
+    seed: int,
     device: str,
-) -> Iterator[tuple[int, Head]]:
-    """Fit one head for each request, by full batches with AdamW."""
-    for i, fit in enumerate(fits):
-        scans = np.flatnonzero(fit.train.any(axis=1))
-        module = _initial(spec, table.features, fit).to(device)
-        scaled = module.standardised(torch.from_numpy(table.features[scans]).to(device))
-        used = torch.from_numpy(fit.train[scans]).to(device)
-        target = torch.from_numpy(labels[scans].astype(np.float32)).to(device)
-        owners = [table.patient_ids[k] for k in scans]
-        weights = _scan_weights(owners, labels[scans], balanced=spec.balanced)
-        weight = torch.from_numpy(weights).to(device)
-        optimiser = torch.optim.AdamW(
-            module.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
+) -> Head:
+    """Fit by full batches with AdamW."""
+    scans = np.flatnonzero(slices.any(axis=1))
+    module = _initial(spec, table.features, slices, seed=seed).to(device)
+    scaled = module.standardised(torch.from_numpy(table.features[scans]).to(device))
+    used = torch.from_numpy(slices[scans]).to(device)
+    target = torch.from_numpy(labels[scans].astype(np.float32)).to(device)
+    patients = [table.patient_ids[k] for k in scans]
+    weights = _scan_weights(patients, labels[scans], balanced=spec.balanced)
+    weight = torch.from_numpy(weights).to(device)
+    optimiser = torch.optim.AdamW(
+        module.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
+    )
+    for _ in range(spec.epochs):
+        optimiser.zero_grad()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            module.scan_logits(scaled, used), target, weight=weight, reduction="sum"
         )
-        for _ in range(spec.epochs):
-            optimiser.zero_grad()
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(
-                module.scan_logits(scaled, used), target, weight=weight, reduction="sum"
-            )
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-        yield i, Head.of_module("attention", module)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    return Head.of_module("attention", module)
 
 
-def _initial(spec: AttentionHeadSpec, features: FloatArray, fit: Fit) -> _Attention:
+def _initial(
+    spec: AttentionHeadSpec, features: FloatArray, slices: BoolArray, *, seed: int
+) -> _Attention:
     """Return the head before training: small uniform attention, a classifier of zero."""
-    mean, deviation = training_moments(features, fit.train)
+    mean, deviation = training_moments(features, slices)
     n_features = len(mean)
-    rng = np.random.default_rng(fit.seed)
+    rng = np.random.default_rng(seed)
 
     def draw(width: int, fan_in: int) -> FloatArray:
         scale = 1 / np.sqrt(fan_in)

@@ -122,7 +122,7 @@ class HeadEntry:
     spec : type
         Its settings; the kind's name is the default of `kind`.
     fit : callable
-        (spec, table, labels, fits, device=...) to an iterator of position and `Head`.
+        (spec, table, labels, slices, seed=..., device=...) to a `Head`, as `fit_head`.
     module : type of HeadModule
     aggregation : str
         What `auto` means: how its slices are joined.

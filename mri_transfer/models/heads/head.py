@@ -1,4 +1,4 @@
-"""Head: a small classifier on features, as fitted; its application, its file, its fit request."""
+"""Head: a small classifier on features, as fitted, and its file."""
 
 from __future__ import annotations
 
@@ -18,29 +18,12 @@ from mri_transfer.errors import HeadError
 if TYPE_CHECKING:
     from mri_transfer.models.heads.entry import HeadModule
 
-__all__ = ["Fit", "Head", "SliceOutput", "training_moments"]
+__all__ = ["Head", "SliceOutput", "training_moments"]
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 _SCHEMA = "mri-transfer/head/1"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Fit:
-    """What one head is fitted on.
-
-    Attributes
-    ----------
-    train : ndarray of bool, shape (n_scans, n_slices)
-        The slices it may see. An honest split has whole patients here; the leakage stress test
-        asks for less.
-    seed : int
-        Draws initial weights, the order of slices and dropout.
-    """
-
-    train: BoolArray
-    seed: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,12 +92,12 @@ class Head:
         return cls(kind=kind, tensors=tensors, facts=facts)
 
 
-def training_moments(features: FloatArray, train: BoolArray) -> tuple[FloatArray, FloatArray]:
+def training_moments(features: FloatArray, slices: BoolArray) -> tuple[FloatArray, FloatArray]:
     """Return mean and standard deviation of the training slices' features.
 
     A feature that never varies gets a deviation of 1, so that it is moved but not blown up.
     """
-    rows = features[train].astype(np.float64)
+    rows = features[slices].astype(np.float64)
     spread = rows.std(axis=0)
     return rows.mean(axis=0).astype(np.float32), np.where(spread > 1e-6, spread, 1.0).astype(
         np.float32

@@ -13,7 +13,7 @@ mean of linear heads is a linear head.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -27,13 +27,14 @@ from mri_transfer.core.specs import STRICT
 from mri_transfer.errors import HeadError
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads.entry import HeadEntry, HeadModule, HeadPart
-from mri_transfer.models.heads.head import Fit, Head
+from mri_transfer.models.heads.head import Head
 
 __all__ = ["LINEAR", "LinearHeadSpec", "patient_rows", "solve_rows", "zone_of_slices"]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -72,7 +73,7 @@ class _Linear(HeadModule):
 
 
 def patient_rows(
-    table: FeatureTable, labels: IntArray, fit: Fit, *, zones: int
+    table: FeatureTable, labels: IntArray, slices: BoolArray, *, zones: int
 ) -> tuple[DoubleArray, IntArray]:
     """Average each training patient's slices, zone by zone.
 
@@ -86,15 +87,15 @@ def patient_rows(
     """
     owners = np.array(table.patient_ids, dtype=object)
     zone = zone_of_slices(table.features.shape[1], zones)
-    names = [name for name in dict.fromkeys(table.patient_ids) if fit.train[owners == name].any()]
+    names = [name for name in dict.fromkeys(table.patient_ids) if slices[owners == name].any()]
     rows = np.empty((len(names), zones, table.features.shape[2]))
     values = np.empty(len(names), dtype=np.int64)
     for i, name in enumerate(names):
         scans = np.flatnonzero(owners == name)
         values[i] = labels[scans[0]]
         for k in range(zones):
-            seen = fit.train[scans] & (zone == k)
-            seen = seen if seen.any() else fit.train[scans]
+            seen = slices[scans] & (zone == k)
+            seen = seen if seen.any() else slices[scans]
             rows[i, k] = table.features[scans][seen].mean(axis=0, dtype=np.float64)
     return rows, values
 
@@ -103,21 +104,19 @@ def _fit(
     spec: LinearHeadSpec,
     table: FeatureTable,
     labels: IntArray,
-    fits: Sequence[Fit],
+    slices: BoolArray,
     *,
+    seed: int,
     device: str,
-) -> Iterator[tuple[int, Head]]:
-    """Fit one head for each request, by scikit-learn, which computes on the processor."""
-    del device
-    n_slices = table.features.shape[1]
-    for i, fit in enumerate(fits):
-        rows, values = patient_rows(table, labels, fit, zones=spec.zones)
-        heights = _mean_by_slice(table.features, fit.train)
-        raw, intercept = solve_rows(rows, values, spec, n_slices=n_slices)
-        mean = rows.mean(axis=0)
-        bias = _slice_biases(raw, intercept, mean, heights)
-        tensors = {"weight": raw.astype(np.float32), "bias": bias.astype(np.float32)}
-        yield i, Head(kind="linear", tensors=tensors)
+) -> Head:
+    """Fit by scikit-learn, which computes on the processor; the solution needs no seed."""
+    del seed, device
+    rows, values = patient_rows(table, labels, slices, zones=spec.zones)
+    heights = _mean_by_slice(table.features, slices)
+    raw, intercept = solve_rows(rows, values, spec, n_slices=slices.shape[1])
+    bias = _slice_biases(raw, intercept, rows.mean(axis=0), heights)
+    tensors = {"weight": raw.astype(np.float32), "bias": bias.astype(np.float32)}
+    return Head(kind="linear", tensors=tensors)
 
 
 def _deviation(rows: DoubleArray, scaling: Literal["global", "feature"]) -> DoubleArray:
@@ -128,18 +127,18 @@ def _deviation(rows: DoubleArray, scaling: Literal["global", "feature"]) -> Doub
     return np.where(spread > 1e-6, spread, 1.0)
 
 
-def _mean_by_slice(features: FloatArray, train: npt.NDArray[np.bool_]) -> DoubleArray:
+def _mean_by_slice(features: FloatArray, slices: BoolArray) -> DoubleArray:
     """Average the training slices of each position, shape (n_slices, n_features)."""
-    empty = np.flatnonzero(~train.any(axis=0))
+    empty = np.flatnonzero(~slices.any(axis=0))
     if len(empty):
         raise HeadError(
             "no training scan has a slice to train on at some heights",
-            where=f"slices {', '.join(map(str, empty))} of {train.shape[1]}, the lowest being 0",
+            where=f"slices {', '.join(map(str, empty))} of {slices.shape[1]}, the lowest being 0",
             expected="at least one training slice at every height",
             remedy="Train on more patients, or with fewer folds",
         )
     return np.stack(
-        [features[train[:, s], s].mean(axis=0, dtype=np.float64) for s in range(features.shape[1])]
+        [features[slices[:, s], s].mean(axis=0, dtype=np.float64) for s in range(features.shape[1])]
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mri_transfer.bundle import UNDECIDED, Examination, ModelBundle, Prediction
+from mri_transfer.bundle import UNDECIDED, ModelBundle, Prediction, ScanInference
 from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.cells import percent
@@ -121,7 +121,7 @@ def _span(prediction: Prediction) -> str:
 
 
 def prediction_pdf(
-    examination: Examination,
+    inference: ScanInference,
     bundle: ModelBundle,
     *,
     orientation: figures.Orientation = "neurological",
@@ -131,15 +131,15 @@ def prediction_pdf(
 
     Parameters
     ----------
-    examination : Examination
+    inference : ScanInference
     bundle : ModelBundle
         That was asked.
     orientation : {"radiological", "neurological"}
         How slices are shown.
     paper : {'a4', 'us-letter'}
     """
-    prediction = examination.prediction
-    montage = _montage(examination, orientation)
+    prediction = inference.prediction
+    montage = _montage(inference, orientation)
     content = {
         "title": f"{prediction.scan_id}: " + _headline(prediction),
         "use": _USE,
@@ -269,9 +269,9 @@ def _performance(bundle: ModelBundle) -> str:
 
 
 def _montage(
-    examination: Examination, orientation: figures.Orientation
+    inference: ScanInference, orientation: figures.Orientation
 ) -> tuple[Mapping[str, Any], bytes] | None:
-    stack, maps = examination.stack, examination.maps
+    stack, maps = inference.stack, inference.maps
     if stack is None:
         return None
     n = len(stack.pixels)
@@ -291,7 +291,7 @@ def _montage(
         f"{len(at)} of {n} slices, heights by the header. {figures.convention_text(orientation)}"
     )
     if maps is not None:
-        positive = examination.prediction.positive_label
+        positive = inference.prediction.positive_label
         caption += (
             f" Orange raised the log-odds of {positive} beside the average training scan, blue "
             "lowered them (scale: log-odds a place of the map). It shows what moved the score, not "
@@ -300,7 +300,7 @@ def _montage(
     alt = f"{len(at)} slices of the scan" + ("" if maps is None else ", with attribution in colour")
     rows = -(-len(at) // _COLUMNS)
     # Where much has to be said, the slices leave room for it.
-    row_pt = 38 if examination.prediction.reasons else 54
+    row_pt = 38 if inference.prediction.reasons else 54
     shown_as = {"file": "montage.png", "alt": alt, "caption": caption, "height": rows * row_pt}
     return shown_as, content
 

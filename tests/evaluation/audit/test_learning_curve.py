@@ -16,7 +16,7 @@ from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.audit.learning_curve import LearningCurveSpec, learning_curve
 from mri_transfer.models.aggregation import join_slices
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.heads import Fit, LinearHeadSpec, apply_head, fit_heads
+from mri_transfer.models.heads import LinearHeadSpec, apply_head, fit_head
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
 from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.folds import Folds, FoldSpec, make_folds
@@ -99,7 +99,7 @@ def test_all_training_patients_give_the_plain_cross_validation() -> None:
         scores = np.empty(len(truth))
         for fold in np.unique(row):
             mask = np.repeat((row != fold)[:, None], 8, axis=1)
-            ((_, head),) = fit_heads(HEAD, table, truth.astype(int), [Fit(train=mask, seed=0)])
+            head = fit_head(HEAD, table, truth.astype(int), slices=mask)
             test = np.flatnonzero(row == fold)
             joined = join_slices(
                 apply_head(head, table.features[test]), [str(i) for i in test], "mean_logit"

@@ -15,7 +15,7 @@ from mri_transfer.evaluation.audit import robustness
 from mri_transfer.evaluation.audit.held_out import HeldOut
 from mri_transfer.evaluation.audit.robustness import robustness_rows, sample_patients
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.heads import AttentionHeadSpec, Fit, LinearHeadSpec, apply_head, fit_heads
+from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, apply_head, fit_head
 from mri_transfer.scans.perturbations import Perturbation
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds, FoldSpec, make_folds
@@ -37,15 +37,13 @@ def _trained(table: FeatureTable, folds: Folds, head=None) -> list[FittedModel]:
     label_of = dict(zip(folds.patient_ids, folds.labels, strict=True))
     labels = np.array([int(label_of[name] == "AD") for name in table.patient_ids])
     outer = list(folds)
-    masks = []
-    for fold in outer:
-        names = {folds.patient_ids[i] for i in fold.train}
-        seen = np.array([name in names for name in table.patient_ids])
-        masks.append(np.repeat(seen[:, None], table.features.shape[1], axis=1))
-    fits = [Fit(train=mask, seed=i) for i, mask in enumerate(masks)]
     joining = "attention" if head.kind == "attention" else "mean_logit"
     trained = []
-    for i, fitted in fit_heads(head, table, labels, fits):
+    for i, fold in enumerate(outer):
+        names = {folds.patient_ids[k] for k in fold.train}
+        seen = np.array([name in names for name in table.patient_ids])
+        slices = np.repeat(seen[:, None], table.features.shape[1], axis=1)
+        fitted = fit_head(head, table, labels, slices=slices, seed=i)
         facts = {
             "procedure": {
                 "pooling": "max",
@@ -53,12 +51,12 @@ def _trained(table: FeatureTable, folds: Folds, head=None) -> list[FittedModel]:
                 "aggregation": joining,
             },
             "recalibration": PLATT,
-            "threshold": THRESHOLDS[outer[i].fold],
+            "threshold": THRESHOLDS[fold.fold],
         }
         trained.append(
             FittedModel(
-                repeat=outer[i].repeat,
-                fold=outer[i].fold,
+                repeat=fold.repeat,
+                fold=fold.fold,
                 head=dataclasses.replace(fitted, facts=facts),
             )
         )

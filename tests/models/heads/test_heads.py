@@ -15,20 +15,19 @@ from mri_transfer.metrics.discrimination import auc
 from mri_transfer.models import heads
 from mri_transfer.models.heads import (
     AttentionHeadSpec,
-    Fit,
     Head,
     LinearHeadSpec,
-    PublishedHeadSpec,
+    MlpHeadSpec,
     apply_head,
-    fit_heads,
+    fit_head,
     head_module,
 )
-from mri_transfer.models.heads.published import _glorot
+from mri_transfer.models.heads.mlp import _glorot
 from tests.synthetic import feature_table
 
 SPECS = [
     LinearHeadSpec(inverse_l2=(1.0,)),
-    PublishedHeadSpec(hidden=8, epochs=3),
+    MlpHeadSpec(hidden=8, epochs=3),
     AttentionHeadSpec(hidden=4, epochs=10),
 ]
 KINDS = [spec.kind for spec in SPECS]
@@ -48,36 +47,25 @@ def _halves(table):
 def test_what_is_held_out_has_no_influence(spec) -> None:
     table, labels = feature_table(two_sessions=3)
     train, test = _halves(table)
-    fit = Fit(train=_mask(table, train), seed=3)
-    ((_, head),) = fit_heads(spec, table, labels, [fit])
+    slices = _mask(table, train)
+    head = fit_head(spec, table, labels, slices=slices, seed=3)
     spoiled = table.features.copy()
     held = np.isin(np.array(table.patient_ids), test)
     spoiled[held] = 1e3
     others = dataclasses.replace(table, features=spoiled)
     turned = np.where(held, 1 - labels, labels)
-    ((_, again),) = fit_heads(spec, others, turned, [fit])
+    again = fit_head(spec, others, turned, slices=slices, seed=3)
     for name, values in head.tensors.items():
         assert np.array_equal(values, again.tensors[name]), name
-
-
-@pytest.mark.parametrize("spec", SPECS, ids=KINDS)
-def test_fits_do_not_depend_on_which_others_are_asked_for(spec) -> None:
-    table, labels = feature_table()
-    first, second = _halves(table)
-    fits = [Fit(train=_mask(table, first), seed=1), Fit(train=_mask(table, second), seed=2)]
-    together = [head for _, head in fit_heads(spec, table, labels, fits)]
-    ((_, alone),) = fit_heads(spec, table, labels, fits[1:])
-    apart = apply_head(alone, table.features).logits
-    np.testing.assert_allclose(apply_head(together[1], table.features).logits, apart, atol=2e-3)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=KINDS)
 def test_a_planted_signal_is_found_on_patients_held_out(spec) -> None:
     table, labels = feature_table(n_patients=80, signal=2.0)
     train, test = _halves(table)
-    if spec.kind == "published":
+    if spec.kind == "mlp":
         spec = dataclasses.replace(spec, hidden=32, epochs=20)
-    ((_, head),) = fit_heads(spec, table, labels, [Fit(train=_mask(table, train), seed=0)])
+    head = fit_head(spec, table, labels, slices=_mask(table, train))
     held = np.isin(np.array(table.patient_ids), test)
     output = apply_head(head, table.features[held])
     assert auc(labels[held], (output.logits * output.weights).sum(axis=1)) > 0.85
@@ -86,8 +74,7 @@ def test_a_planted_signal_is_found_on_patients_held_out(spec) -> None:
 @pytest.mark.parametrize("spec", SPECS, ids=KINDS)
 def test_a_head_reads_back_as_written(spec, tmp_path: Path) -> None:
     table, labels = feature_table()
-    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
-    ((_, head),) = fit_heads(spec, table, labels, [fit])
+    head = fit_head(spec, table, labels)
     dataclasses.replace(head, facts={"threshold": 0.25}).write(tmp_path / "r0_f1")
     again = Head.read(tmp_path / "r0_f1")
     assert again.kind == spec.kind
@@ -99,15 +86,13 @@ def test_a_head_reads_back_as_written(spec, tmp_path: Path) -> None:
 @pytest.mark.parametrize("spec", SPECS, ids=KINDS)
 def test_weights_of_a_scans_slices_add_up_to_one(spec) -> None:
     table, labels = feature_table()
-    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
-    ((_, head),) = fit_heads(spec, table, labels, [fit])
+    head = fit_head(spec, table, labels)
     np.testing.assert_allclose(apply_head(head, table.features).weights.sum(axis=1), 1, rtol=1e-5)
 
 
 def test_a_damaged_head_is_refused(tmp_path: Path) -> None:
     table, labels = feature_table()
-    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
-    ((_, head),) = fit_heads(SPECS[0], table, labels, [fit])
+    head = fit_head(SPECS[0], table, labels)
     head.write(tmp_path / "head")
     file = tmp_path / "head.safetensors"
     file.write_bytes(file.read_bytes()[:40])
@@ -117,8 +102,7 @@ def test_a_damaged_head_is_refused(tmp_path: Path) -> None:
 
 def test_other_features_are_refused() -> None:
     table, labels = feature_table()
-    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
-    ((_, head),) = fit_heads(SPECS[0], table, labels, [fit])
+    head = fit_head(SPECS[0], table, labels)
     with pytest.raises(HeadError, match="other features"):
         apply_head(head, table.features[:, :, :7])
 
@@ -127,7 +111,7 @@ def test_a_fit_without_both_labels_is_refused() -> None:
     table, labels = feature_table()
     healthy = [name for name, label in zip(table.patient_ids, labels, strict=True) if label == 0]
     with pytest.raises(HeadError, match="both labels"):
-        fit_heads(SPECS[0], table, labels, [Fit(train=_mask(table, healthy), seed=0)])
+        fit_head(SPECS[0], table, labels, slices=_mask(table, healthy))
 
 
 def test_a_height_without_a_training_slice_is_refused() -> None:
@@ -135,7 +119,7 @@ def test_a_height_without_a_training_slice_is_refused() -> None:
     train = np.ones(table.features.shape[:2], dtype=bool)
     train[:, 2] = False
     with pytest.raises(HeadError, match=r"slices 2 of 4.*at every height.*more patients"):
-        list(fit_heads(SPECS[0], table, labels, [Fit(train=train, seed=0)]))
+        fit_head(SPECS[0], table, labels, slices=train)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
@@ -145,19 +129,17 @@ def test_heads_are_trained_on_the_device_that_is_asked_for(
 ) -> None:
     """On a machine that seems to have a GPU: whoever touches it here fails."""
     table, labels = feature_table(n_patients=8)
-    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
     monkeypatch.setattr(heads, "resolve_device", lambda name: "cuda" if name == "auto" else name)
-    ((_, head),) = fit_heads(spec, table, labels, [fit], device="cpu")
+    head = fit_head(spec, table, labels, device="cpu")
     assert np.isfinite(apply_head(head, table.features).logits).all()
     with pytest.raises((RuntimeError, AssertionError), match=r"NVIDIA|CUDA"):
-        list(fit_heads(spec, table, labels, [fit], device="auto"))
+        fit_head(spec, table, labels, device="auto")
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=KINDS)
 def test_a_head_whose_tensors_do_not_fit_each_other_is_refused(spec) -> None:
     table, labels = feature_table(n_patients=8)
-    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
-    ((_, head),) = fit_heads(spec, table, labels, [fit])
+    head = fit_head(spec, table, labels)
     for name, values in head.tensors.items():
         wrong = (values[..., None], values.astype(np.complex64), np.append(values, 0))
         # The number of slices of a linear head stands in its bias alone.
@@ -171,10 +153,7 @@ def test_a_head_whose_tensors_do_not_fit_each_other_is_refused(spec) -> None:
 
 def test_the_linear_head_is_logistic_regression_on_patient_means() -> None:
     table, labels = feature_table(n_patients=30, n_features=5)
-    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
-    ((_, head),) = fit_heads(
-        LinearHeadSpec(inverse_l2=(0.3,), zones=1, scaling="feature"), table, labels, [fit]
-    )
+    head = fit_head(LinearHeadSpec(inverse_l2=(0.3,), zones=1, scaling="feature"), table, labels)
     means = table.features.mean(axis=1, dtype=np.float64)
     scaled = (means - means.mean(0)) / means.std(0)
     oracle = LogisticRegression(C=0.3, class_weight="balanced", tol=1e-10, max_iter=10000)
@@ -185,10 +164,7 @@ def test_the_linear_head_is_logistic_regression_on_patient_means() -> None:
 
 def test_zones_have_weights_of_their_own_and_average_to_the_patient() -> None:
     table, labels = feature_table(n_patients=30, n_slices=7, n_features=5)
-    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
-    ((_, head),) = fit_heads(
-        LinearHeadSpec(inverse_l2=(0.3,), zones=2, scaling="feature"), table, labels, [fit]
-    )
+    head = fit_head(LinearHeadSpec(inverse_l2=(0.3,), zones=2, scaling="feature"), table, labels)
     low, high = table.features[:, :4].mean(axis=1), table.features[:, 4:].mean(axis=1)
     both = np.concatenate([low, high], axis=1).astype(np.float64)
     scaled = (both - both.mean(0)) / both.std(0)
@@ -204,8 +180,7 @@ def test_zones_have_weights_of_their_own_and_average_to_the_patient() -> None:
 def test_global_scaling_divides_all_features_by_one_number() -> None:
     table, labels = feature_table(n_patients=30, n_features=5)
     table = dataclasses.replace(table, features=table.features * np.float32([1, 1, 9, 1, 0.1]))
-    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
-    ((_, head),) = fit_heads(LinearHeadSpec(inverse_l2=(5.0,), zones=1), table, labels, [fit])
+    head = fit_head(LinearHeadSpec(inverse_l2=(5.0,), zones=1), table, labels)
     means = table.features.mean(axis=1, dtype=np.float64)
     scaled = (means - means.mean(0)) / np.sqrt(means.var(axis=0).sum())
     oracle = LogisticRegression(C=5.0, class_weight="balanced", tol=1e-10, max_iter=10000)
@@ -216,10 +191,9 @@ def test_global_scaling_divides_all_features_by_one_number() -> None:
 
 def test_averaged_penalties_are_the_mean_of_the_single_heads() -> None:
     table, labels = feature_table()
-    fit = Fit(train=_mask(table, table.patient_ids), seed=0)
 
     def logits(spec: LinearHeadSpec) -> np.ndarray:
-        ((_, head),) = fit_heads(spec, table, labels, [fit])
+        head = fit_head(spec, table, labels)
         return apply_head(head, table.features).logits
 
     apart = [logits(LinearHeadSpec(inverse_l2=(c,))) for c in (1.0, 10.0)]
@@ -241,21 +215,19 @@ def test_two_sessions_of_a_patient_count_as_one_patient() -> None:
     )
     fitted = []
     for one, values in ((doubled, labels), (single, labels[:-1])):
-        fit = Fit(train=np.ones(one.features.shape[:2], dtype=bool), seed=0)
-        ((_, head),) = fit_heads(LinearHeadSpec(inverse_l2=(0.1,)), one, values, [fit])
+        head = fit_head(LinearHeadSpec(inverse_l2=(0.1,)), one, values)
         fitted.append(head.tensors["weight"])
     np.testing.assert_allclose(*fitted, atol=1e-6)
 
 
-def test_the_published_head_follows_rmsprop_step_by_step() -> None:
+def test_the_mlp_head_follows_rmsprop_step_by_step() -> None:
     """Against torch's own RMSprop and autograd, without dropout and with one batch an epoch."""
     table, labels = feature_table(n_patients=6, n_slices=4, n_features=11)
     features = np.maximum(table.features, 0)
     features[:, :, 4] = 0  # a feature that is dead in training must stay as drawn
     table = dataclasses.replace(table, features=features)
-    spec = PublishedHeadSpec(hidden=5, dropout=0.0, batch_size=24, epochs=7)
-    fit = Fit(train=np.ones((6, 4), dtype=bool), seed=9)
-    ((_, head),) = fit_heads(spec, table, labels, [fit])
+    spec = MlpHeadSpec(hidden=5, dropout=0.0, batch_size=24, epochs=7)
+    head = fit_head(spec, table, labels, seed=9)
 
     rng = np.random.default_rng(9)
     net = torch.nn.Sequential(torch.nn.Linear(11, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1))
@@ -285,7 +257,6 @@ def test_attention_finds_the_slice_that_matters() -> None:
     features[:, 2, 0] += 6.0  # marks the slice that carries the label
     features[:, 2, 1] += np.where(labels == 1, 2.0, -2.0)
     table = dataclasses.replace(table, features=features)
-    fit = Fit(train=np.ones(features.shape[:2], dtype=bool), seed=0)
     spec = AttentionHeadSpec(hidden=8, learning_rate=1e-2, epochs=300)
-    ((_, head),) = fit_heads(spec, table, labels, [fit])
+    head = fit_head(spec, table, labels)
     assert apply_head(head, features).weights[:, 2].mean() > 0.5

@@ -65,6 +65,18 @@ def test_bf16_agrees_with_fp32_to_its_precision(trunk: Trunk) -> None:
     assert 0 < relative < 0.03
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 3e-2)])
+def test_a_gpu_gives_the_features_of_the_processor(precision, tolerance: float) -> None:
+    spec = TrunkSpec(weights="random", layer="block4_pool")
+    pixels = torch.randint(0, 256, (40, 64, 64), dtype=torch.uint8)
+    expected = load_trunk(spec, precision="fp32", device="cpu").forward_slices(pixels)
+    on_gpu = load_trunk(spec, precision=precision, device="cuda")
+    maps, again = (on_gpu.forward_slices(pixels).cpu() for _ in range(2))
+    assert torch.equal(maps, again)
+    assert (maps - expected).abs().max() <= tolerance * expected.abs().max()
+
+
 def test_a_slice_does_not_depend_on_its_neighbours(trunk: Trunk) -> None:
     pixels = _pixels(8)
     together = trunk.forward_slices(pixels)

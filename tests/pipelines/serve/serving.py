@@ -37,11 +37,11 @@ def write_small_bundle(folder: Path) -> BundlePlace:
 
 @functools.cache
 def _small_bundle() -> ModelBundle:
-    recipe = dataclasses.replace(RECIPE, preparation=PreparationSpec(scans="none"))
+    config = dataclasses.replace(RECIPE, preparation=PreparationSpec(scans="none"))
     with pytest.MonkeyPatch.context() as patch:
         # What hashes cost is stored in the bundle, and tested elsewhere.
         patch.setattr(overlap, "_COST", 4)
-        return made_up_bundle(recipe=recipe)
+        return made_up_bundle(config=config)
 
 
 def scan_bytes(folder: Path, *, seed: int = 0, packed: bool = True) -> bytes:

@@ -1,7 +1,7 @@
-"""Examination: a scan from its file to a prediction, with the pictures behind it.
+"""Inference: from a scan's file to a prediction, with the pictures behind it.
 
-The order is that of trust: the scan is prepared, judged by its quality and held against the input
-contract; only then is anything said of it. A scan that fails gets reasons instead of a number.
+The scan is prepared, its quality judged and its measures compared with the input contract; only
+then is it scored. A scan that fails gets reasons instead of a score.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mri_transfer.bundle.checks import Check, InputFacts
 from mri_transfer.bundle.measures import measure_input, turn_words
 from mri_transfer.bundle.overlap import Overlap, find_overlap
 from mri_transfer.bundle.prediction import UNDECIDED, Place, Prediction
-from mri_transfer.bundle.scoring import say
+from mri_transfer.bundle.scoring import score_prediction
 from mri_transfer.bundle.warning import prediction_warnings
 from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.core.files import content_sha256, sha256_of_file
@@ -44,14 +44,14 @@ from mri_transfer.scans.volumes import Volume, load_volume
 if TYPE_CHECKING:
     from mri_transfer.bundle.parts import BundleParts
 
-__all__ = ["Examination", "ScanRequest", "examine"]
+__all__ = ["ScanInference", "ScanRequest", "infer_scan"]
 
 FloatArray = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScanRequest:
-    """A scan to look at, and what is told of it. No label is needed.
+    """A scan to score, and what is known about it. No label is needed.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class ScanRequest:
     patient_id : str, optional
         To look the patient up among those trained on.
     age_years : float, optional
-        To hold against the training patients' ages.
+        To compare with the training patients' ages.
     covariates : mapping, optional
         Site and what is kept, for heads that harmonise.
     force : bool
@@ -77,7 +77,7 @@ class ScanRequest:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Examination:
+class ScanInference:
     """A prediction and the pictures it rests on.
 
     Attributes
@@ -96,8 +96,8 @@ class Examination:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class _Seen:
-    """A scan brought to features."""
+class _EncodedScan:
+    """A scan with its slices and features."""
 
     prepared: PreparedScan
     scores: ScanScores
@@ -107,8 +107,8 @@ class _Seen:
     features: FloatArray
 
 
-def examine(bundle: BundleParts, request: ScanRequest) -> Examination:
-    """Look at one scan.
+def infer_scan(bundle: BundleParts, request: ScanRequest) -> ScanInference:
+    """Predict one scan, or say why not.
 
     Parameters
     ----------
@@ -125,52 +125,59 @@ def examine(bundle: BundleParts, request: ScanRequest) -> Examination:
     HeadError
         If the heads harmonise sites and the scan's is not told.
     """
-    found = _examined(bundle, request)
-    said = found.prediction
-    call = None if said.score is None else said.label if said.decided else UNDECIDED
-    said = dataclasses.replace(said, call=call, warnings=prediction_warnings(said, bundle))
-    return dataclasses.replace(found, prediction=said)
+    inference = _inferred(bundle, request)
+    scored = inference.prediction
+    call = None if scored.score is None else scored.label if scored.decided else UNDECIDED
+    warnings = prediction_warnings(scored, bundle)
+    return dataclasses.replace(
+        inference, prediction=dataclasses.replace(scored, call=call, warnings=warnings)
+    )
 
 
-def _examined(bundle: BundleParts, request: ScanRequest) -> Examination:
-    """Look at one scan; the call and the warnings are left open."""
+def _inferred(bundle: BundleParts, request: ScanRequest) -> ScanInference:
+    """Predict one scan; the call and the warnings are left open."""
     if bundle.trained.harmoniser is not None and request.covariates is None:
         raise HeadError(
             "this bundle's heads harmonise sites: the scan's site must be told",
             where=request.scan_id,
             remedy="Pass covariates: the site and the columns that harmonisation keeps",
         )
-    volume = load_volume(request.path, scan_id=request.scan_id, spec=bundle.recipe.volumes)
+    volume = load_volume(request.path, scan_id=request.scan_id, spec=bundle.config.volumes)
     digests = _digests(request.path, volume)
     overlap = find_overlap(bundle.marks, patient_id=request.patient_id, scan_digests=digests)
-    bare = _nothing_said(bundle, request, overlap, digests[0])
+    bare = _unscored(bundle, request, overlap, digests[0])
     try:
-        seen = _look(bundle, volume)
+        encoded = _encode(bundle, volume)
     except (PreparationError, SliceError) as error:
         raise_machine_fault(error)
-        return Examination(prediction=_unprepared(bare, error), stack=None, maps=None)
-    checks = (_quality_check(seen.quality), *bundle.contract.judge(_facts(bundle, seen, request)))
+        return ScanInference(prediction=_unprepared(bare, error), stack=None, maps=None)
+    checks = (
+        _quality_check(encoded.quality),
+        *bundle.contract.judge(_facts(bundle, encoded, request)),
+    )
     reasons = tuple(check.reason for check in checks if check.failed)
-    place = Place(density_p=_density_p(bundle, seen.features))
-    known = dataclasses.replace(
+    place = Place(density_p=_density_p(bundle, encoded.features))
+    unscored = dataclasses.replace(
         bare,
         status="forced" if reasons else "predicted",
         reasons=reasons,
         checks=checks,
         place=place,
-        z_mm=tuple(seen.stack.z_mm.astype(np.float64).tolist()),
-        quality=seen.quality.verdict,
-        quality_reasons=seen.quality.reasons,
-        passed_through=seen.prepared.passed_through,
-        turn=seen.prepared.turn,
-        steps=seen.prepared.steps,
+        z_mm=tuple(encoded.stack.z_mm.astype(np.float64).tolist()),
+        quality=encoded.quality.verdict,
+        quality_reasons=encoded.quality.reasons,
+        passed_through=encoded.prepared.passed_through,
+        turn=encoded.prepared.turn,
+        steps=encoded.prepared.steps,
     )
     if reasons and not request.force:
-        silent = dataclasses.replace(known, status="abstained")
-        return Examination(prediction=silent, stack=seen.stack, maps=None)
-    said = say(bundle, known, seen.features, request.covariates)
-    return Examination(
-        prediction=said, stack=seen.stack, maps=_attribution(bundle, seen, request.covariates)
+        abstained = dataclasses.replace(unscored, status="abstained")
+        return ScanInference(prediction=abstained, stack=encoded.stack, maps=None)
+    prediction = score_prediction(bundle, unscored, encoded.features, request.covariates)
+    return ScanInference(
+        prediction=prediction,
+        stack=encoded.stack,
+        maps=_attribution(bundle, encoded, request.covariates),
     )
 
 
@@ -179,7 +186,7 @@ def _digests(path: Path, volume: Volume) -> tuple[str, str, str]:
     return sha256_of_file(path), content_sha256(path), voxel_sha256(volume)
 
 
-def _nothing_said(
+def _unscored(
     bundle: BundleParts, request: ScanRequest, overlap: Overlap, sha256: str
 ) -> Prediction:
     labels = bundle.facts["labels"]
@@ -229,10 +236,10 @@ def _unprepared(bare: Prediction, error: ScanError) -> Prediction:
     return dataclasses.replace(bare, checks=(check,), reasons=(check.reason,))
 
 
-def _look(bundle: BundleParts, volume: Volume) -> _Seen:
+def _encode(bundle: BundleParts, volume: Volume) -> _EncodedScan:
     """Prepare and judge a scan, cut its slices and pass them through the trunk."""
-    recipe = bundle.recipe
-    prepared = prepare_scan(volume, recipe.preparation)
+    config = bundle.config
+    prepared = prepare_scan(volume, config.preparation)
     scores = measure_scan(volume, prepared)
     scored = ScoredScan(
         scan_id=volume.scan_id,
@@ -240,43 +247,43 @@ def _look(bundle: BundleParts, volume: Volume) -> _Seen:
         passed_through=prepared.passed_through,
         scores=scores,
     )
-    stack = cut_slices(prepared.volume, recipe.slices)
+    stack = cut_slices(prepared.volume, config.slices)
     maps = bundle.trunk.forward_slices(torch.from_numpy(stack.pixels))
     features = PoolMaps(bundle.trained.pooling)(maps).cpu().contiguous().numpy()
-    return _Seen(
+    return _EncodedScan(
         prepared=prepared,
         scores=scores,
-        quality=judge_cohort([scored], recipe.quality)[0],
+        quality=judge_cohort([scored], config.quality)[0],
         stack=stack,
         maps=maps.cpu(),
         features=features,
     )
 
 
-def _facts(bundle: BundleParts, seen: _Seen, request: ScanRequest) -> InputFacts:
-    volume = seen.prepared.volume
+def _facts(bundle: BundleParts, encoded: _EncodedScan, request: ScanRequest) -> InputFacts:
+    volume = encoded.prepared.volume
     return InputFacts(
-        passed_through=seen.prepared.passed_through,
-        turn=turn_words(seen.prepared.turn, passed_through=seen.prepared.passed_through),
+        passed_through=encoded.prepared.passed_through,
+        turn=turn_words(encoded.prepared.turn, passed_through=encoded.prepared.passed_through),
         measures=measure_input(
-            seen.stack,
-            seen.scores,
+            encoded.stack,
+            encoded.scores,
             shape=volume.voxels.shape,
             spacing_mm=volume.spacing_mm,
-            spec=bundle.recipe.slices,
+            spec=bundle.config.slices,
         ),
-        histogram=seen.scores.histogram,
-        mean=seen.features.mean(axis=0),
+        histogram=encoded.scores.histogram,
+        mean=encoded.features.mean(axis=0),
         age_years=request.age_years,
     )
 
 
 def _quality_check(quality: ScanQuality) -> Check:
-    judged = [one for one in quality.scores if one.verdict == "fail"]
+    failed = [score for score in quality.scores if score.verdict == "fail"]
     return Check(
         name="quality",
         title="Quality of the scan",
-        verdict="fail" if judged else "pass",
+        verdict="fail" if failed else "pass",
         found="; ".join(quality.reasons) or "nothing to note",
         expected="no failure",
     )
@@ -287,23 +294,24 @@ def _density_p(bundle: BundleParts, features: FloatArray) -> float:
 
 
 def _attribution(
-    bundle: BundleParts, seen: _Seen, covariates: Mapping[str, object] | None
+    bundle: BundleParts, encoded: _EncodedScan, covariates: Mapping[str, object] | None
 ) -> FloatArray:
     """Split the log-odds over places, beside the average training scan.
 
-    Each feature's gradient is dealt to the places that made the feature; it is scaled so that the
-    sum is the gradient times the difference from training scans' mean feature of that slice.
+    Each feature's gradient is attributed to the places that produced the feature and scaled, so
+    that the sum is the gradient times the difference from the training scans' mean feature of
+    that slice.
     Exact for linear heads.
     """
     table = None if covariates is None else pd.DataFrame([dict(covariates)], index=["scan"])
     head = bundle.trained.with_covariates(table)
-    pooled, means = seen.features, bundle.contract.slice_means
+    pooled, means = encoded.features, bundle.contract.slice_means
     weights = head.slices(pooled[None], ["scan"]).weights[0]
     gradient = feature_gradients(fold_model(head, "scan"), pooled) * weights[:, None]
-    # Where a feature is 0 nothing was seen, and no place can be named.
+    # A feature of 0 comes from no place in particular.
     share = np.divide(
         pooled - means, pooled, out=np.zeros_like(pooled), where=np.abs(pooled) > 1e-6
     )
     given = (gradient * share)[None].astype(np.float32)
-    found: FloatArray = spread(seen.maps, given, bundle.trained.pooling)[0]
-    return found
+    maps: FloatArray = spread(encoded.maps, given, bundle.trained.pooling)[0]
+    return maps

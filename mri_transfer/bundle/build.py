@@ -1,4 +1,4 @@
-"""Making a ModelBundle of a fitted head and what is known of its training data."""
+"""Building a ModelBundle from a fitted model and a summary of its training data."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from mri_transfer.version import __version__
 
 __all__ = [
     "Mode",
-    "Study",
+    "TrainingSummary",
     "expected_performance",
     "make_bundle",
 ]
 
 Mode = Literal["refit", "warm", "recalibrate"]
 
-#: Figures of `evaluation.json` that a bundle promises.
+#: Figures of `evaluation.json` that a bundle reports as its expected performance.
 _FIGURES = (
     "auc",
     "balanced_accuracy",
@@ -51,8 +51,8 @@ _FIGURES = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Study:
-    """What is known of training data beside features and labels.
+class TrainingSummary:
+    """What is known of the training data besides features and labels.
 
     Attributes
     ----------
@@ -70,9 +70,9 @@ class Study:
     scan_digests: frozenset[str]
     synthetic: bool
 
-    def joined(self, other: Study) -> Study:
-        """Return what is known of both."""
-        return Study(
+    def joined(self, other: TrainingSummary) -> TrainingSummary:
+        """Return the summary of both cohorts."""
+        return TrainingSummary(
             scans=self.scans + other.scans,
             ages={**self.ages, **other.ages},
             scan_digests=self.scan_digests | other.scan_digests,
@@ -81,25 +81,25 @@ class Study:
 
 
 def expected_performance(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a bundle promises, from the content of `evaluation.json`.
+    """Return the expected performance of a bundle, from the content of `evaluation.json`.
 
     The figures are those of held-out patients in cross-validation. The head of all patients is
-    another one than those, made in the same way of more patients.
+    another one than those, fitted in the same way to more patients.
     """
     figures = document["patient"]
     n_folds, n_repeats = document["n_folds"], document["n_repeats"]
     return {
         "from": f"Cross-validation by patient, {n_folds} folds, repeated {n_repeats} times, "
-        "of the same way of making heads (internal testing)",
+        "of models fitted in the same way (internal testing)",
         "figures": {name: figures[name] for name in _FIGURES if name in figures},
         "operating_points": document.get("operating_points", []),
     }
 
 
 def make_bundle(
-    recipe: ModelConfig,
+    config: ModelConfig,
     cohort: LabelledFeatures,
-    study: Study,
+    summary: TrainingSummary,
     *,
     trunk: Trunk,
     refit: Refit,
@@ -117,10 +117,10 @@ def make_bundle(
 
     Parameters
     ----------
-    recipe : ModelConfig
+    config : ModelConfig
     cohort : LabelledFeatures
         What `refit` was fitted on; with `parent` and a mode other than `refit`, the new patients.
-    study : Study
+    summary : TrainingSummary
         Of the cohort.
     trunk : Trunk
         That the features were computed with.
@@ -144,7 +144,7 @@ def make_bundle(
     HeadError
         If fewer than two bootstrap heads could be fitted.
     """
-    _demand_trunk(recipe, trunk)
+    _demand_trunk(config, trunk)
     if len(bootstrap.heads) < 2:
         raise HeadError(
             "too few heads of resampled patients for an interval",
@@ -158,31 +158,31 @@ def make_bundle(
         "version": version,
         "mode": mode,
         "lineage": [] if parent is None else successor_facts(parent),
-        "labels": {"positive": recipe.labels.positive, "others": recipe.labels.others},
-        "recipe": recipe.as_dict(),
+        "labels": {"positive": config.labels.positive, "others": config.labels.others},
+        "recipe": config.as_dict(),
         **_decision(refit.trained),
-        "trunk": _trunk(recipe),
+        "trunk": _trunk(config),
         "bootstrap": {
             "n_heads": len(bootstrap.heads),
             "confidence": bootstrap_spec.confidence,
             "not_fitted": list(bootstrap.faults),
         },
-        "cohort": _cohort(cohort, study, None if mode == "refit" else parent),
+        "cohort": _cohort(cohort, summary, None if mode == "refit" else parent),
         "performance": dict(performance),
         "with_features": with_features,
     }
     marks = TrainingMarks.make(
-        cohort.patient_ids, study.scan_digests, secret=_head_digest(refit.trained.head)
+        cohort.patient_ids, summary.scan_digests, secret=_head_digest(refit.trained.head)
     )
-    # Whoever shaped a head stays recognisable, however it went on from there.
+    # Patients that a head was ever fitted to stay recognisable in all its successors.
     inherited = () if parent is None else parent.marks
     bare = ModelBundle(
         facts=facts,
         trained=refit.trained,
         bootstrap=bootstrap.heads,
         contract=learn_contract(
-            study.scans,
-            {name: study.ages.get(name) for name in cohort.patient_ids},
+            summary.scans,
+            {name: summary.ages.get(name) for name in cohort.patient_ids},
             table.patient_means()[1],
             slice_means=table.features.mean(axis=0),
             spec=contract_spec,
@@ -191,7 +191,7 @@ def make_bundle(
         marks=(*inherited, marks),
         reference=_no_reference(),
         texts={
-            "LICENSE.txt": licence(recipe.trunk),
+            "LICENSE.txt": licence(config.trunk),
             "model_card.md": model_card(facts),
             "sbom.json": sbom(),
         },
@@ -200,14 +200,14 @@ def make_bundle(
     return dataclasses.replace(bare, reference=_reference(bare, trunk))
 
 
-def _demand_trunk(recipe: ModelConfig, trunk: Trunk) -> None:
-    """Refuse a trunk that is not the one the recipe names."""
+def _demand_trunk(config: ModelConfig, trunk: Trunk) -> None:
+    """Refuse a trunk that is not the one the configuration names."""
     found = (trunk.spec, trunk.precision)
-    if found != (recipe.trunk, recipe.features.precision):
+    if found != (config.trunk, config.features.precision):
         raise ConfigurationError(
             "the trunk is not the one that the features were computed with",
             found=f"{trunk.spec.name}, {trunk.precision}",
-            expected=f"{recipe.trunk.name}, {recipe.features.precision}",
+            expected=f"{config.trunk.name}, {config.features.precision}",
         )
 
 
@@ -234,23 +234,25 @@ def _decision(trained: FittedModel) -> dict[str, Any]:
     return {name: trained.head.facts[name] for name in names}
 
 
-def _trunk(recipe: ModelConfig) -> dict[str, Any]:
+def _trunk(config: ModelConfig) -> dict[str, Any]:
     return {
-        "name": recipe.trunk.name,
-        "layer": recipe.trunk.layer,
-        "digest": trunk_digest(recipe.trunk),
-        "precision": recipe.features.precision,
-        "device": recipe.features.device,
+        "name": config.trunk.name,
+        "layer": config.trunk.layer,
+        "digest": trunk_digest(config.trunk),
+        "precision": config.features.precision,
+        "device": config.features.device,
     }
 
 
-def _cohort(cohort: LabelledFeatures, study: Study, parent: ModelBundle | None) -> dict[str, Any]:
+def _cohort(
+    cohort: LabelledFeatures, summary: TrainingSummary, parent: ModelBundle | None
+) -> dict[str, Any]:
     labels = list(cohort.labels.values())
     counts = {label: labels.count(label) for label in sorted(set(labels))}
     n_patients, n_scans = len(labels), len(next(iter(cohort.tables.values())).scan_ids)
-    synthetic = study.synthetic
+    synthetic = summary.synthetic
     if parent is not None:
-        # The head also knows the patients that the parent was made of.
+        # The head has also learnt from the parent's patients.
         earlier = parent.facts["cohort"]
         n_patients += earlier["n_patients"]
         n_scans += earlier["n_scans"]
@@ -281,7 +283,7 @@ def _no_reference() -> ReferenceInputs:
 
 
 def _reference(bundle: ModelBundle, trunk: Trunk) -> ReferenceInputs:
-    slices = bundle.recipe.slices
+    slices = bundle.config.slices
     return make_reference(
         trunk,
         bundle.score,
