@@ -23,5 +23,7 @@ def test_processor_is_known_without_torch() -> None:
         "import sys; from mri_transfer.models.trunks import TrunkSpec, native_precision\n"
         "TrunkSpec(); native_precision('cpu'); print('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == str(sys.platform != "linux")

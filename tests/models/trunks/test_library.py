@@ -174,3 +174,24 @@ def test_random_weights_follow_from_their_seed_in_every_trunk_of_normalised_laye
     assert one.tensors["blocks.0.0.conv_pw.weight"].std() == pytest.approx(0.25, rel=0.05)
     assert (one.tensors["bn1.running_var"] == 1).all()
     assert (one.tensors["bn1.running_mean"] == 0).all()
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_the_documentation_lists_the_trunk_as_the_registry_has_it(name: str) -> None:
+    page = Path(__file__).parents[3] / "docs" / "trunks.md"
+    (row,) = [
+        line for line in page.read_text(encoding="utf-8").splitlines() if f"| `{name}` |" in line
+    ]
+    entry = TRUNKS[name]
+    stages = ", ".join(
+        f"**`{stage}`**" if stage == entry.default_stage else f"`{stage}`" for stage in entry.stages
+    )
+    assert row.startswith(f"| `{name}` | {entry.title} | {entry.input_px} px | {stages} | ")
+    if name != "vgg16":
+        described = _library(name)
+        places = [] if described.wheel is None else [
+            f"package `{described.wheel.package}` {described.wheel.version}"
+        ]  # fmt: skip
+        places += [f"hub of {described.library}: `{described.model}`"] if described.hub else []
+        reach = f", through `{entry.known_through}`" if entry.known_through else ""
+        assert row.endswith(f"| {'; '.join(places)}{reach} | {described.licence} |")
