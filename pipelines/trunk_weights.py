@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 
 from mri_transfer.models.trunks import TRUNKS, TrunkWeights, weights_settled
-from mri_transfer.models.trunks.layers import stage_table
 from pipelines.config import RunConfig, read_config
 from pipelines.workspace import Workspace
 
@@ -25,6 +24,8 @@ def demand_weights(workspace: Workspace, config: RunConfig, weights: Path | None
     """
     if workspace.features.exists():
         return
+    from mri_transfer.models.trunks.layers import stage_table
+
     stage_table(config.trunk, config.slices.size_px)
     if config.trunk.weights == "imagenet":
         _find(workspace, config, weights)

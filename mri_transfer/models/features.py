@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT, digest, spec_dict
 from mri_transfer.core.store import TensorStore
-from mri_transfer.models.pooling import Pooling, PoolMaps
+from mri_transfer.models.pooling_methods import Pooling
 from mri_transfer.models.trunks import (
-    Trunk,
     TrunkSpec,
     native_precision,
     resolve_device,
@@ -28,6 +26,9 @@ from mri_transfer.models.trunks import (
     trunk_digest,
 )
 from mri_transfer.scans.slices import SliceStack
+
+if TYPE_CHECKING:
+    from mri_transfer.models.trunks import Trunk
 
 __all__ = [
     "FeatureSpec",
@@ -227,6 +228,10 @@ def encode_poolings(
     poolings : iterable
         Values of `FeatureSpec.pooling`.
     """
+    import torch
+
+    from mri_transfer.models.pooling import PoolMaps
+
     maps = trunk.forward_slices(torch.from_numpy(stack.pixels))
     return {
         pooling: ScanFeatures(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
-__all__ = ["POOLINGS", "PoolMaps", "Pooling", "count_features"]
+from mri_transfer.models.pooling_methods import Pooling
 
-Pooling = Literal["max", "average", "flatten"]
+__all__ = ["POOLINGS", "PoolMaps", "count_features"]
 
 
 @dataclasses.dataclass(frozen=True)
