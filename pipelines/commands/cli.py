@@ -302,12 +302,18 @@ def compare(
 
 
 @app.command()
-def doctor(cache: CacheOption = None, weights: WeightsOption = None) -> None:
-    """Report the installation: versions, weights, numerical precision and speed."""
+def doctor(
+    trunk: Annotated[
+        str | None, typer.Option(help="Trunk whose weights and speed to look at, as trunk.name.")
+    ] = None,
+    cache: CacheOption = None,
+    weights: WeightsOption = None,
+) -> None:
+    """Report the installation: versions, trunks, weights, numerical precision and speed."""
     from pipelines.jobs.doctor import examine
 
     console = open_console()
-    for name, value in examine(cache=cache, weights=weights):
+    for name, value in examine(trunk=trunk, cache=cache, weights=weights):
         console.print(f"{name:<22} {value}", markup=False)
 
 
