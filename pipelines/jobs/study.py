@@ -242,9 +242,7 @@ def run_study(
             states[arm.name] = _arm(arm, state="over budget", reason="above the budget of hours")
             continue
         reporter.heading(f"{arm.name} (about {duration(arm.estimated_s)})")
-        own_weights = (
-            weights if arm.config.trunk.name == _reference(plan).config.trunk.name else None
-        )
+        is_its_trunk = arm.config.trunk.name == _reference(plan).config.trunk.name
         try:
             workspace = begin_run(manifest, _folder(out, arm), arm.config, cache=cache)
             run_pipeline(
@@ -252,7 +250,7 @@ def run_study(
                 arm.config,
                 # The reference's audit holds the learning curve.
                 stages=stages_until("audit" if arm.name == plan.reference else "evaluate"),
-                weights=weights if has_weights else None,
+                weights=weights if is_its_trunk else None,
                 jobs=jobs,
                 reporter=reporter,
             )

@@ -28,7 +28,8 @@ _KINDS = (
     "from its features. Fine-tuning: some stages go on learning. Architecture only: the same "
     "network from random weights, to see what the weights themselves are worth. In all of them "
     "labelled MRI is the target domain and the diagnosis the target task, so transfer is "
-    "inductive: source (natural images, 1000 kinds of objects) and target differ in domain and in task."
+    "inductive: source (natural images, 1000 kinds of objects) and target differ in domain and in "
+    "task."
 )
 
 
@@ -74,8 +75,8 @@ def _front(study: StudyDocument) -> Front:
         ),
         top_caveats=(
             "Every arm was evaluated on the same patients, so the best of several looks better "
-            "than it is. Read the p values adjusted by Holm's method, and confirm a choice on other "
-            "patients.",
+            "than it is. Read the p values adjusted by Holm's method, and confirm a choice on "
+            "other patients.",
             "One run of each arm with one seed: what training itself varies by is in no interval.",
         ),
         other_caveats=(),
