@@ -20,6 +20,7 @@ from pipelines.commands.options import EXCLUDED, CacheOption, JobsOption, Weight
 from pipelines.commands.predict import predict
 from pipelines.commands.retrain import export, retrain
 from pipelines.commands.serve import serve
+from pipelines.commands.study import study
 from pipelines.commands.validate import validate
 from pipelines.console import discard_unwritable_output, open_console
 from pipelines.names import STAGE_HELP
@@ -255,6 +256,7 @@ app.command("predict")(predict)
 app.command("validate")(validate)
 app.command("export")(export)
 app.command("serve")(serve)
+app.command("study")(study)
 
 
 @app.command()
