@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from mri_transfer.models.tails.spec import TuningSpec
-
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.files import read_json_object
 from mri_transfer.errors import ConfigurationError, MriTransferError
@@ -23,6 +21,7 @@ from mri_transfer.evaluation.transfer_study import (
 )
 from mri_transfer.models.features import resolve_features
 from mri_transfer.models.tails.cost import estimated_seconds, measure_rates, stage_gflop
+from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.models.trunks import TrunkSpec, load_trunk
 from mri_transfer.report.pages.transfer_study import study_report
 from mri_transfer.report.render.html import write_report

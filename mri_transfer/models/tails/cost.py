@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 
 import torch
-from mri_transfer.models.tails.spec import TuningSpec, frozen_stages
 from torch.utils.flop_counter import FlopCounterMode
 
+from mri_transfer.models.tails.spec import TuningSpec, frozen_stages
 from mri_transfer.models.trunks import TRUNKS, Trunk, TrunkSpec
 
 __all__ = ["Rates", "estimated_seconds", "measure_rates", "stage_gflop"]

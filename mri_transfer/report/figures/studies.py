@@ -46,7 +46,7 @@ def draw_cost_and_gain(study: StudyDocument) -> str:
         f"{arm.name} {value:+.3f} in {seconds:.0f} s" for arm, seconds, value in _points(study)
     )
     title = f"Difference in AUC from {study.reference} by cost: {points}."
-    return draw_svg("cost-and-gain", title, lambda ax: plot_cost_and_gain(ax, study), height_in=4.0)
+    return draw_svg("cost-and-gain", title, 4.0, plot_cost_and_gain, study)
 
 
 def _points(study: StudyDocument) -> list[tuple[StudyArm, float, float]]:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from mri_transfer.cohorts.labels import spelt_out
+from mri_transfer.evaluation.audit.learning_results import LearningCurve
 from mri_transfer.evaluation.transfer_study import StudyArm, StudyDocument
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.cells import stacked
 from mri_transfer.report.blocks.document import (
     Block,
     Figure,
-    Front,
-    KeyFigure,
     Link,
-    Report,
     Row,
     Section,
     Table,
     Text,
 )
+from mri_transfer.report.blocks.report import Front, KeyFigure, Report
 from mri_transfer.report.blocks.wording import bare_p, interval, number
 from mri_transfer.report.front import study_banners
 
@@ -159,13 +158,26 @@ def _patients_section(study: StudyDocument) -> Section:
                 svg=figures.draw_learning_curve(curve),
                 caption="AUC by the number of training patients, for the frozen trunk and for the "
                 "same trunk with random weights.",
-                numbers=(),
+                numbers=(_curve_table(curve),),
             ),
         )
         if study.fewer_patients is not None:
             blocks = (Text(text=study.fewer_patients.sentence, role="finding"), *blocks)
     return Section(
         id="patients", title="How many patients the weights save", short="Patients", blocks=blocks
+    )
+
+
+def _curve_table(curve: LearningCurve) -> Table:
+    return Table(
+        name="learning-curve",
+        caption="AUC by the number of training patients",
+        columns=("Features", "Training patients", "AUC"),
+        rows=tuple(
+            Row(name, (number(point.n_train, 0), stacked(point.auc)))
+            for name, table in curve.tables.items()
+            for point in table.curve
+        ),
     )
 
 
