@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.results import ResultStore
@@ -25,6 +24,9 @@ from mri_transfer.evaluation.audit import (
     scan_scores,
     stress_test,
 )
+from mri_transfer.evaluation.audit.document import CheckResult, Retest, RobustnessRow
+from mri_transfer.evaluation.audit.learning_results import LearningCurve
+from mri_transfer.evaluation.audit.shortcut_results import Shortcuts
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.cross_validation import cross_validate
 from mri_transfer.training.estimator import TransferClassifier, configured_estimator
@@ -108,7 +110,7 @@ def _summary(audit: AuditDocument, sentence: str) -> str:
 
 def _checks(
     context: Context, tables: Tables, folds: Folds, trained: Sequence[FittedModel]
-) -> list[dict[str, Any]]:
+) -> list[CheckResult]:
     workspace, config = context.workspace, context.config
     inner = InnerScores.read(workspace.inner_scores).table
 
@@ -139,14 +141,14 @@ def _checks(
             seed=config.seed,
         ),
         *(
-            check_preprocessing(recomputed_features(context))
+            [check_preprocessing(recomputed_features(context))]
             if config.audit.recomputed_patients
             else ()
         ),
     ]
 
 
-def _shortcuts(context: Context, table: FeatureTable) -> dict[str, Any] | None:
+def _shortcuts(context: Context, table: FeatureTable) -> Shortcuts | None:
     workspace, config = context.workspace, context.config
     if not config.audit.shortcut_permutations:
         return None
@@ -167,7 +169,7 @@ def _shortcuts(context: Context, table: FeatureTable) -> dict[str, Any] | None:
 
 def _retest(
     context: Context, tables: Tables, folds: Folds, trained: Sequence[FittedModel]
-) -> dict[str, Any]:
+) -> Retest:
     config = context.config
     scores = scan_scores(
         trained,
@@ -186,7 +188,7 @@ def _retest(
 
 def _robustness(
     context: Context, tables: Tables, folds: Folds, trained: Sequence[FittedModel]
-) -> list[dict[str, Any]] | None:
+) -> tuple[RobustnessRow, ...] | None:
     config = context.config
     if not config.audit.robustness_patients:
         return None
@@ -209,7 +211,7 @@ def _learning_curve(
     folds: Folds,
     features_id: str,
     results: ResultStore,
-) -> dict[str, Any] | None:
+) -> LearningCurve | None:
     config = context.config
     if not config.audit.learning_curve:
         return None

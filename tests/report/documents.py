@@ -38,7 +38,7 @@ def make_evaluation(n_patients: int = 40, n_repeats: int = 2) -> dict[str, Any]:
     fpr = np.linspace(0, 1, 21)
     half = n_patients // 2
     return {
-        "schema": "mri-transfer/evaluation/2",
+        "schema": "mri-transfer/evaluation/3",
         "n_patients": n_patients, "n_scans": n_patients, "n_slices": 32 * n_patients,
         "n_repeats": n_repeats, "n_folds": 5, "positive_label": "AD", "negative_label": "CN",
         "n_positive": half, "synthetic": False, "trunk_weights": "imagenet", "confidence": 0.95,
@@ -67,7 +67,7 @@ def make_evaluation(n_patients: int = 40, n_repeats: int = 2) -> dict[str, Any]:
             "intensity histogram": make_baseline(0.7723, 0.0091, 0.8124, kind="image"),
             "majority": make_baseline(0.5003, 0.2515, 0.0002, kind="constant"),
         },
-        "image_value": make_image_value(),
+        "incremental_value": make_incremental_value(),
         "roc": {
             "fpr": fpr.tolist(), "tpr": np.sqrt(np.sin(fpr * np.pi / 2)).tolist(), "auc": 0.7654,
         },
@@ -126,7 +126,7 @@ def make_baseline(
     }  # fmt: skip
 
 
-def make_image_value() -> dict[str, Any]:
+def make_incremental_value() -> dict[str, Any]:
     """Return what the image adds: something to age and sex, and to a set nothing is known of."""
     test = {
         "n": 40, "chi2": 11.42, "df": 1, "p": 0.0007, "p_one_sided": 0.00035,

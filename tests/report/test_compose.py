@@ -83,7 +83,7 @@ def test_a_bare_run_still_has_every_section(inputs: ReportInputs) -> None:
         **inputs.evaluation.plain(), "caveats": [], "classes": None,
         "patient": {name: entry(None, reason="one label only")
                     for name in inputs.evaluation.plain()["patient"]},
-        "baselines": {}, "image_value": {}, "per_repeat": [], "per_fold": [], "choices": [],
+        "baselines": {}, "incremental_value": {}, "per_repeat": [], "per_fold": [], "choices": [],
         "operating_points": [], "predictive_values": [], "failures": [],
     }  # fmt: skip
     bare = replaced(

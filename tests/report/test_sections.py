@@ -86,7 +86,7 @@ EMPTY_PARTS: dict[str, tuple[Any, Any, str]] = {
     "baselines": (
         {}, comparison_section, "No baseline was computed: the configuration names no covariate."
     ),
-    "image_value": (
+    "incremental_value": (
         {}, comparison_section,
         "Not computed: there is no baseline of covariates to join the image with.",
     ),
@@ -353,7 +353,7 @@ def test_what_the_image_adds_stands_with_age_and_sex_first(
     missing = "What the image adds to age + nwbv is not known: no joined model: no inner scores."
     assert text.index(adds) < text.index(missing)
     assert "The uncorrected p value of the likelihood ratio test is optimistic" in text
-    found = inputs.evaluation.plain()["image_value"]["age + sex"]
+    found = inputs.evaluation.plain()["incremental_value"]["age + sex"]
     cells = page.row("Covariates and image joined", "age + sex")
     assert cells[0] == shown(found["joined_auc"])
     assert cells[1] == shown(found["joined_minus_covariates"]) + "; p = 0.012"
@@ -379,9 +379,9 @@ def test_what_the_image_adds_stands_with_age_and_sex_first(
 def test_a_gain_that_is_not_shown_is_not_claimed(
     inputs: ReportInputs, gain: float, words: str
 ) -> None:
-    found = copy.deepcopy(inputs.evaluation.plain()["image_value"]["age + sex"])
+    found = copy.deepcopy(inputs.evaluation.plain()["incremental_value"]["age + sex"])
     found["joined_minus_covariates"] = entry(gain, p=0.6)
-    text = with_evaluation(inputs, comparison_section, image_value={"age": found}).texts[
+    text = with_evaluation(inputs, comparison_section, incremental_value={"age": found}).texts[
         "comparison"
     ]
     assert words in text
@@ -755,7 +755,7 @@ def test_names_from_tables_stay_as_they_are_and_drawings_escape_them(inputs: Rep
     evaluation["subgroups"]["rows"][0] |= {"level": HOSTILE, "comment": HOSTILE}
     evaluation["subgroups"]["gaps"]["note"] = HOSTILE
     evaluation["age_matched"]["sentence"] = HOSTILE
-    evaluation["image_value"] = {HOSTILE: evaluation["image_value"]["age + sex"]}
+    evaluation["incremental_value"] = {HOSTILE: evaluation["incremental_value"]["age + sex"]}
     evaluation["choices"][0]["threshold_from"] = HOSTILE
     evaluation["classes"] = None
     curve = evaluation["decision_curve"]

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from mri_transfer.evaluation.document import EvaluationDocument
-from mri_transfer.evaluation.results import BaselineResult, ImageValue, LikelihoodRatioTest
+from mri_transfer.evaluation.results import (
+    BaselineComparison,
+    IncrementalValue,
+    LikelihoodRatioTest,
+)
 from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.metrics.results import Discordance, McNemar
 from mri_transfer.report.blocks.cells import (
@@ -38,7 +42,7 @@ _KINDS = {
 }
 
 
-def sorted_baselines(evaluation: EvaluationDocument) -> dict[str, BaselineResult]:
+def sorted_baselines(evaluation: EvaluationDocument) -> dict[str, BaselineComparison]:
     """Return the baselines by kind, constant, covariates, image, the best of a kind first."""
     found, kinds = evaluation.baselines, list(_KINDS)
 
@@ -71,7 +75,7 @@ def auc_table(inputs: ReportInputs) -> Table | None:
 
 
 #: What stands behind the name of each baseline.
-_BASELINE: tuple[Column[BaselineResult], ...] = (
+_BASELINE: tuple[Column[BaselineComparison], ...] = (
     Column("AUC", lambda baseline: stacked(baseline.auc)),
     Column("Balanced accuracy", lambda baseline: stacked(baseline.balanced_accuracy)),
     Column(
@@ -134,7 +138,7 @@ def _discordant(
 
 def image_value_table(inputs: ReportInputs) -> Table | None:
     """Return what the image adds to each set of covariates, and the covariates to the image."""
-    found = inputs.evaluation.image_value
+    found = inputs.evaluation.incremental_value
 
     def joined(title: str, part: str) -> Column[str]:
         return Column(title, lambda name: _joined(found[name], part))
@@ -158,7 +162,7 @@ def image_value_table(inputs: ReportInputs) -> Table | None:
 
 def image_value_sentences(inputs: ReportInputs) -> list[str]:
     """Return, for each set of covariates, whether the image is shown to add to it."""
-    found = inputs.evaluation.image_value
+    found = inputs.evaluation.incremental_value
     sentences = []
     for name in _age_and_sex_first(found):
         gain, area = found[name].joined_minus_covariates, found[name].joined_auc
@@ -179,11 +183,11 @@ def image_value_sentences(inputs: ReportInputs) -> list[str]:
     return sentences
 
 
-def _age_and_sex_first(found: Mapping[str, ImageValue]) -> list[str]:
+def _age_and_sex_first(found: Mapping[str, IncrementalValue]) -> list[str]:
     return sorted(found, key=lambda name: (set(found[name].covariates) != {"age", "sex"}, name))
 
 
-def _joined(entry: ImageValue, part: str) -> str:
+def _joined(entry: IncrementalValue, part: str) -> str:
     figure = getattr(entry, part)
     if figure is None:
         return f"not defined:\n{entry.reason or 'no reason was given'}"
