@@ -262,7 +262,8 @@ def _case_mix(workspace: Workspace, config: RunConfig) -> dict[str, Any]:
     wide = scores.pivot(index="repeat", columns="patient_id", values="score")
     patients = read_manifest(workspace.manifest, check_files=False).patients().loc[wide.columns]
     positive = (patients["label"] == config.labels.positive).to_numpy()
-    return describe_case_mix(patients, wide.to_numpy(), positive, fewest=5)
+    mix = describe_case_mix(patients, wide.to_numpy(), positive, fewest=5)
+    return mix.model_dump(mode="json")
 
 
 def _demand_evaluated(workspace: Workspace, config: RunConfig, patients: Collection[str]) -> None:

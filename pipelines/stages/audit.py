@@ -6,7 +6,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.results import ResultStore
@@ -28,6 +27,9 @@ from mri_transfer.evaluation.audit import (
     scan_scores,
     stress_test,
 )
+from mri_transfer.evaluation.audit.document import CheckResult, Retest, RobustnessRow
+from mri_transfer.evaluation.audit.learning_results import LearningCurve
+from mri_transfer.evaluation.audit.shortcut_results import Shortcuts
 from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.cross_validation import cross_validate
@@ -126,7 +128,7 @@ def _checks(
     folds: Folds,
     trained: Sequence[FittedModel],
     plan: TailPlan | None,
-) -> list[dict[str, Any]]:
+) -> list[CheckResult]:
     workspace, config = context.workspace, context.config
     inner = InnerScores.read(workspace.inner_scores).table
     own = next(iter(tables.values()))
@@ -172,14 +174,14 @@ def _checks(
             seed=config.seed,
         ),
         *(
-            check_preprocessing(recomputed_features(context))
+            [check_preprocessing(recomputed_features(context))]
             if config.audit.recomputed_patients
             else ()
         ),
     ]
 
 
-def _shortcuts(context: Context, table: FeatureTable) -> dict[str, Any] | None:
+def _shortcuts(context: Context, table: FeatureTable) -> Shortcuts | None:
     workspace, config = context.workspace, context.config
     if not config.audit.shortcut_permutations:
         return None
@@ -200,7 +202,7 @@ def _shortcuts(context: Context, table: FeatureTable) -> dict[str, Any] | None:
 
 def _retest(
     context: Context, tables: Tables, folds: Folds, trained: Sequence[FittedModel]
-) -> dict[str, Any]:
+) -> Retest:
     config = context.config
     scan_ids = next(iter(tables.values())).scan_ids
     scores = scan_scores(
@@ -221,7 +223,7 @@ def _retest(
 
 def _robustness(
     context: Context, tables: Tables, folds: Folds, trained: Sequence[FittedModel]
-) -> list[dict[str, Any]] | None:
+) -> tuple[RobustnessRow, ...] | None:
     config = context.config
     if not config.audit.robustness_patients:
         return None
@@ -244,7 +246,7 @@ def _learning_curve(
     folds: Folds,
     features_id: str,
     results: ResultStore,
-) -> dict[str, Any] | None:
+) -> LearningCurve | None:
     config = context.config
     if not config.audit.learning_curve:
         return None

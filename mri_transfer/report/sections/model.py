@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections import Counter
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mri_transfer.core.specs import canonical_json, spec_dict
+from mri_transfer.evaluation.fold_results import ChosenProcedure
 from mri_transfer.models.aggregation import AGGREGATIONS
 from mri_transfer.models.pooling import POOLINGS
 from mri_transfer.report import figures
-from mri_transfer.report.blocks.blocks import bullets, figure, how, section_of
-from mri_transfer.report.blocks.cells import Row, Table
+from mri_transfer.report.blocks.blocks import bullets, figure, how, joined, section_of
+from mri_transfer.report.blocks.cells import Column, Row, Table, table_of
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.figures import DrawnBlock, DrawnStep
 from mri_transfer.report.inputs import ReportInputs
@@ -41,7 +40,6 @@ def model_section(inputs: ReportInputs) -> Section:
     return section_of(
         "model",
         title,
-        "Model",
         Text(text=_sentence(parts), role="finding"),
         figure(
             "architecture",
@@ -52,12 +50,13 @@ def model_section(inputs: ReportInputs) -> Section:
             wide=True,
         ),
         how(
-            "Hatched parts came trained on photographs and never change. Parts with a thick edge "
+            "Hatched parts were trained on photographs and never change. Parts with a thick edge "
             "are fitted anew in every fold, on its training patients alone."
         ),
         Heading(text="Initialisation"),
         bullets(_initialisation(inputs, parts)),
         _procedure_blocks(inputs, parts),
+        short="Model",
     )
 
 
@@ -84,8 +83,8 @@ def _tuned(inputs: ReportInputs, parts: ModelParts) -> str:
     """Return what of the trunk is trained, as an item of the list of initialisation."""
     if not parts.thawed:
         return (
-            "Frozen: all weights of the trunk, in every fold and for ever; no gradient reaches "
-            "them, and batches have no influence on each other."
+            "Frozen: all weights of the trunk, in every fold; no gradient reaches them, "
+            "and batches have no influence on each other."
         )
     start = {
         "imagenet": "start from the weights named above",
@@ -218,7 +217,7 @@ def _shape(channels: int, edge: int) -> str:
 
 
 def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
-    digest = inputs.provenance.get("trunk weights (sha256)") or "not recorded"
+    digest = inputs.provenance.trunk_sha256 if inputs.provenance else "not recorded"
     trunk, entry = parts.trunk, parts.trunk_entry
     if trunk.weights == "random":
         origin = (
@@ -231,8 +230,8 @@ def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
         origin,
         f"SHA-256 of all its weights: {digest}."
         + ("" if trunk.weights == "random" else f" {entry.sources}"),
-        f"Read out at {trunk.layer.replace('_', ', ')}; what lies behind it, and the classifier of "
-        "1000 objects, is not used.",
+        f"Read out at {trunk.layer.replace('_', ', ')}; the layers after it, with the classifier "
+        "of 1000 objects, are not used.",
         f"Input: {entry.scalings[trunk.input_scaling].words}.",
         _tuned(inputs, parts),
         f"Trained: {parts.head_entry.trained}.",
@@ -248,31 +247,39 @@ def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
 def _procedure_blocks(inputs: ReportInputs, parts: ModelParts) -> tuple[Block, ...]:
     """Return the procedures that folds used where the search chose others than the configured."""
     used = Counter(
-        json.dumps(choice.procedure.model_dump(mode="json"), sort_keys=True)
+        canonical_json(choice.procedure.model_dump(mode="json"))
         for choice in inputs.evaluation.choices
     )
     if len(used) < 2:
         return ()
-    rows = []
-    for text, n_folds in sorted(used.items(), key=lambda pair: (-pair[1], pair[0])):
-        procedure: Mapping[str, Any] = json.loads(text)
-        one = parts.with_procedure(procedure)
-        described = f"pooling {one.features.pooling}, {one.aggregation.replace('_', ' ')}"
-        settings = "; ".join(
-            f"{name.replace('_', ' ')} {value}"
-            for name, value in dataclasses.asdict(one.head).items()
-        )
-        cells = (settings, str(n_folds), _many(one.n_features), _many(one.n_trained))
-        rows.append(Row(described, cells))
-    return (
+    most_used = sorted(used, key=lambda text: (-used[text], text))
+    made = {
+        text: parts.with_procedure(ChosenProcedure.model_validate_json(text)) for text in most_used
+    }
+    table = table_of(
+        most_used,
+        "Procedures by the number of folds that used them",
+        Column(
+            "Hyperparameters",
+            lambda text: (
+                f"pooling {made[text].features.pooling}, {made[text].aggregation.replace('_', ' ')}"
+            ),
+        ),
+        Column("Head", lambda text: _head_settings(made[text]), wide=True),
+        Column("Folds", lambda text: str(used[text])),
+        Column("Features a slice", lambda text: _many(made[text].n_features)),
+        Column("Parameters trained", lambda text: _many(made[text].n_trained)),
+    )
+    return joined(
         Heading(text="Procedures that folds used"),
         Text(text="The search inside the training patients chose other settings in some folds."),
-        Table(
-            caption="Procedures by the number of folds that used them",
-            columns=("Hyperparameters", "Head", "Folds", "Features a slice", "Parameters trained"),
-            rows=tuple(rows),
-            wide=("Head",),
-        ),
+        table,
+    )
+
+
+def _head_settings(parts: ModelParts) -> str:
+    return "; ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in spec_dict(parts.head).items()
     )
 
 

@@ -22,11 +22,10 @@ def training_section(inputs: ReportInputs) -> Section:
     return section_of(
         "training",
         "Training, and how the model was chosen",
-        "Training",
         bullets([*_split(inputs), *_harmonised(settings.harmonisation)]),
         Text(
-            text="That no patient, scan or file stands on both sides of a split is not only "
-            "intended: the audit reads it from the record that every fold left.",
+            text="That no patient, scan or file is on both sides of a split is also checked: the "
+            "audit reads it from the record that every fold left.",
             links=(Link(text="Audit of the splits", target="#leakage"),),
         ),
         _size_table(inputs),
@@ -42,6 +41,7 @@ def training_section(inputs: ReportInputs) -> Section:
             "procedure from all patients.",
             role="note",
         ),
+        short="Training",
     )
 
 
@@ -117,7 +117,7 @@ def _size_table(inputs: ReportInputs) -> Table:
         rows.append(Row("Training patients of a fold", (_span(trained),)))
         rows.append(Row("Patients held out by a fold", (_span(tested.tolist()),)))
     rows.append(Row("Heads fitted for testing", (str(len(choices)) if choices else "not known",)))
-    inner = sum(len(trial.inner_auc) for one in choices for trial in one.trials)
+    inner = sum(len(trial.inner_auc) for choice in choices for trial in choice.trials)
     rows.append(
         Row("Heads fitted on inner folds, to choose", (str(inner) if choices else "not known",))
     )
@@ -143,7 +143,7 @@ def _head(head: AnyHeadSpec) -> list[str]:
 
 def _search(inputs: ReportInputs) -> list[str]:
     spec = inputs.settings.search
-    if not any(len(one.trials) > 1 for one in inputs.evaluation.choices):
+    if not any(len(choice.trials) > 1 for choice in inputs.evaluation.choices):
         return ["Search: none; the configured procedure was used as it is."]
     return [
         f"Search: up to {spec.n_trials} procedures a fold ({spec.sampler}), ranked "

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
+from mri_transfer.evaluation.fold_results import ChosenProcedure
 from mri_transfer.models.features import FeatureSpec
 from mri_transfer.models.heads import HEADS, AnyHeadSpec, HeadEntry, HeadPart, HeadSpec
 from mri_transfer.models.pooling import count_features
@@ -103,16 +105,17 @@ class ModelParts:
         """Parameters of the head."""
         return sum(part.parameters for part in self.head_parts)
 
-    def with_procedure(self, procedure: Mapping[str, Any]) -> ModelParts:
-        """Return the model that a fold made by this procedure (`Hyperparameters.as_dict`)."""
+    def with_procedure(self, procedure: ChosenProcedure) -> ModelParts:
+        """Return the model that a fold made by this procedure."""
         from mri_transfer.models.heads import resolve_aggregation
 
-        head = _head(procedure["head"])
+        adapter: TypeAdapter[AnyHeadSpec] = TypeAdapter(HeadSpec)
+        head = adapter.validate_python(procedure.head.model_dump())
         return dataclasses.replace(
             self,
-            features=dataclasses.replace(self.features, pooling=procedure["pooling"]),
+            features=dataclasses.replace(self.features, pooling=procedure.pooling),
             head=head,
-            aggregation=resolve_aggregation(procedure["aggregation"], head.kind),
+            aggregation=resolve_aggregation(procedure.aggregation, head.kind),
         )
 
 
@@ -132,10 +135,3 @@ def model_parts(settings: ReportSettings) -> ModelParts:
         recalibration=() if methods == ("none",) else methods,
         classes=settings.labels.classes,
     )
-
-
-def _head(settings: Mapping[str, Any]) -> AnyHeadSpec:
-    from pydantic import TypeAdapter
-
-    adapter: TypeAdapter[AnyHeadSpec] = TypeAdapter(HeadSpec)
-    return adapter.validate_python(dict(settings))
