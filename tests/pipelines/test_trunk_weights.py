@@ -11,7 +11,8 @@ import torch
 from mri_transfer.errors import ConfigurationError, WeightsError
 from mri_transfer.models.trunks import TRUNKS, TrunkSpec
 from pipelines.config import RunConfig, read_config
-from pipelines.runner import RunOutcome, begin_run, run_pipeline, stages_until
+from pipelines.plan.order import stages_until
+from pipelines.runner import RunOutcome, begin_run, run_pipeline
 from pipelines.trunk_weights import size_note
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import Notes, SmallJob
@@ -76,4 +77,4 @@ def test_slices_too_small_for_the_trunk_are_refused_before_anything_is_prepared(
     workspace = Workspace(root=tmp_path / "run", cache=tmp_path / "cache")
     with pytest.raises(ConfigurationError, match="too small for the stage"):
         _run(small_job, workspace, config, None)
-    assert not (workspace.root / "records").exists()
+    assert not list(workspace.root.glob("records/*.json"))
