@@ -13,8 +13,8 @@ import numpy as np
 
 from benchmarks._common import Target, argument_parser, finish, show_table
 from mri_transfer.explain.attribution import explain_scan, map_of_head
-from mri_transfer.explain.close_view import look_closely
 from mri_transfer.explain.geometry import SliceGeometry
+from mri_transfer.explain.pixel_attribution import attribute_pixels
 from mri_transfer.explain.spec import ExplanationSpec
 from mri_transfer.models.heads import Head
 from mri_transfer.models.trunks import TrunkSpec, load_trunk
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     def close() -> None:
         own = trained[:3]
         raw = map_of_head(stack, trunk, own[0], owner="p", weights=maps.weights[0])
-        look_closely(
+        attribute_pixels(
             stack, trunk, trunk, own, owner="p", weights=maps.weights[:3], raw=raw, spec=few
         )
 

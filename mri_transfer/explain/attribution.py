@@ -36,7 +36,7 @@ __all__ = ["explain_scan", "map_of_head", "spread"]
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 
-#: Added to the repeat and the fold of a head, it draws how its weights are dealt anew.
+#: Added to the repeat and the fold of a head, it draws how its weights are permuted.
 _SHUFFLE_SEED = 20180831
 
 
@@ -72,19 +72,19 @@ def explain_scan(
     ]
     first = [one for one in trained if one.repeat == trained[0].repeat]
     gradients, logits, weights = _of_heads(trained, pooled, owner)
-    dealt = [_dealt(one, gradients[i]) for i, one in enumerate(trained) if one in first]
-    exact, gradcam, shuffled = (
+    permuted = [_permuted(one, gradients[i]) for i, one in enumerate(trained) if one in first]
+    exact, gradcam, randomised = (
         _joined(maps, heads, weighted, classic=classic)
         for heads, weighted, classic in (
             (trained, _times(gradients, weights), False),
             (first, _times(gradients[: len(first)], weights), True),
-            (first, _times(dealt, weights), False),
+            (first, _times(permuted, weights), False),
         )
     )
     return ScanMaps(
         exact=exact,
         gradcam=gradcam,
-        shuffled=shuffled,
+        randomised=randomised,
         logits=logits,
         weights=weights,
         inside=inside_cells(stack, (maps.shape[2], maps.shape[3])),
@@ -108,11 +108,11 @@ def _of_heads(
     return gradients, np.stack(logits), np.stack(weights)
 
 
-def _dealt(one: FittedModel, gradient: DoubleArray) -> DoubleArray:
-    """Deal the gradient's channels anew, as if the head's weights belonged to other channels."""
+def _permuted(one: FittedModel, gradient: DoubleArray) -> DoubleArray:
+    """Permute the gradient's channels, as if the head's weights belonged to other channels."""
     rng = np.random.default_rng([_SHUFFLE_SEED, one.repeat, one.fold])
-    dealt: DoubleArray = gradient[:, rng.permutation(gradient.shape[1])]
-    return dealt
+    permuted: DoubleArray = gradient[:, rng.permutation(gradient.shape[1])]
+    return permuted
 
 
 def _times(gradients: Sequence[DoubleArray], weights: FloatArray) -> list[DoubleArray]:

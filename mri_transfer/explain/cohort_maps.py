@@ -30,8 +30,8 @@ class CohortMaps:
     ----------
     scan_ids, patient_ids : tuple of str, length n_scans
     by_repeat : ndarray of float32, shape (n_scans, n_repeats, n_slices, rows, columns)
-    gradcam, shuffled : ndarray of float32, shape (n_scans, n_slices, rows, columns)
-        Of the first repeat: by Grad-CAM, and with the head's weights dealt to other channels.
+    gradcam, randomised : ndarray of float32, shape (n_scans, n_slices, rows, columns)
+        Of the first repeat: by Grad-CAM, and with the head's weights permuted among channels.
     slice_weights : ndarray of float32, shape (n_scans, n_slices)
         Each slice's part in the scan's log-odds, mean over repeats.
     log_odds : ndarray of float64, shape (n_scans, n_repeats)
@@ -48,7 +48,7 @@ class CohortMaps:
     patient_ids: tuple[str, ...]
     by_repeat: FloatArray
     gradcam: FloatArray
-    shuffled: FloatArray
+    randomised: FloatArray
     slice_weights: FloatArray
     log_odds: DoubleArray
     inside: FloatArray
@@ -103,7 +103,7 @@ def centred_maps(
             {
                 "by_repeat": by_repeat.astype(np.float32),
                 "gradcam": (maps.gradcam - means["gradcam"])[heads[0]].astype(np.float32),
-                "shuffled": (maps.shuffled - means["shuffled"])[heads[0]].astype(np.float32),
+                "randomised": (maps.randomised - means["randomised"])[heads[0]].astype(np.float32),
                 "slice_weights": parts[heads].mean(axis=0).astype(np.float32),
                 "log_odds": log_odds,
                 "inside": maps.inside,
@@ -136,7 +136,7 @@ def _training_means(
         parts = {
             "exact": maps.exact,
             "gradcam": maps.gradcam,
-            "shuffled": maps.shuffled,
+            "randomised": maps.randomised,
             "log_odds": (maps.logits.astype(np.float64) * maps.weights).sum(axis=1),
         }
         for name, values in parts.items():

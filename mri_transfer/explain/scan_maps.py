@@ -33,8 +33,8 @@ class ScanMaps:
     ----------
     exact : ndarray of float32, shape (n_heads, n_slices, rows, columns)
         Gradient times activation, element by element, times the weight the head gives the slice.
-    gradcam, shuffled : ndarray of float32, shape (n_first, n_slices, rows, columns)
-        The same by Grad-CAM, and with the head's weights dealt to other channels, for the heads
+    gradcam, randomised : ndarray of float32, shape (n_first, n_slices, rows, columns)
+        The same by Grad-CAM, and with the head's weights permuted among channels, for the heads
         of the first repeat.
     logits, weights : ndarray of float32, shape (n_heads, n_slices)
         What each head says of each slice, and how much the slice counts.
@@ -50,7 +50,7 @@ class ScanMaps:
 
     exact: FloatArray
     gradcam: FloatArray
-    shuffled: FloatArray
+    randomised: FloatArray
     logits: FloatArray
     weights: FloatArray
     inside: FloatArray

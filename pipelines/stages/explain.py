@@ -15,14 +15,19 @@ from mri_transfer.core.files import read_json_object
 from mri_transfer.core.specs import digest, spec_dict
 from mri_transfer.explain import Explanation, write_explanation
 from mri_transfer.explain.attribution import explain_scan
-from mri_transfer.explain.choice import ClosePatient, choose_patients
-from mri_transfer.explain.close_view import CloseView, CloseViewStore, close_key, look_closely
+from mri_transfer.explain.choice import ChosenPatient, choose_patients
 from mri_transfer.explain.cohort_maps import centred_maps, own_heads
 from mri_transfer.explain.compose import compose, without_maps
 from mri_transfer.explain.explanation import DOCUMENT
 from mri_transfer.explain.findings import Findings, Space
 from mri_transfer.explain.geometry import slice_geometry
 from mri_transfer.explain.neighbours import nearest_patients
+from mri_transfer.explain.pixel_attribution import (
+    PixelAttribution,
+    PixelAttributionStore,
+    attribute_pixels,
+    pixel_attribution_key,
+)
 from mri_transfer.explain.scan_maps import MapStore, ScanMaps, maps_key
 from mri_transfer.models.features import FeatureTable, resolve_features
 from mri_transfer.models.heads import HEADS
@@ -146,7 +151,9 @@ def _maps_of_all(job: _Job, trunk: Trunk) -> bool:
     return store.get(job.scans[0]["maps"]).same(_explained(job, trunk, 0))
 
 
-def _close_views(job: _Job, trunk: Trunk) -> list[tuple[ClosePatient, str, CloseView]]:
+def _pixel_attributions(
+    job: _Job, trunk: Trunk
+) -> list[tuple[ChosenPatient, str, PixelAttribution]]:
     context, config = job.context, job.config
     spec = config.explanation
     if not spec.close_patients:
@@ -159,28 +166,28 @@ def _close_views(job: _Job, trunk: Trunk) -> list[tuple[ClosePatient, str, Close
         resolve_features(config.features),
     )
     context.reporter.note(
-        f"a close look at {len(chosen)} patients, {spec.close_slices} slices each: "
+        f"pixel attribution of {len(chosen)} patients, {spec.close_slices} slices each: "
         f"{spec.gradient_steps} steps of integrated gradients, then occlusion"
     )
-    tracked = context.reporter.track(chosen, total=len(chosen), what="close views")
-    return [(patient, *_close_view(job, trunk, random, patient)) for patient in tracked]
+    tracked = context.reporter.track(chosen, total=len(chosen), what="pixel attribution")
+    return [(patient, *_pixel_attribution(job, trunk, random, patient)) for patient in tracked]
 
 
-def _close_view(
-    job: _Job, trunk: Trunk, random: Trunk, patient: ClosePatient
-) -> tuple[str, CloseView]:
+def _pixel_attribution(
+    job: _Job, trunk: Trunk, random: Trunk, patient: ChosenPatient
+) -> tuple[str, PixelAttribution]:
     i = next(i for i, s in enumerate(job.scans) if s["patient_id"] == patient.patient_id)
     scan, spec = job.scans[i], job.config.explanation
     own = own_heads(job.trained, job.folds)[patient.patient_id]
     heads = [job.trained[h] for h in own]
     cache = job.context.workspace.cache
-    store = CloseViewStore(cache)
+    store = PixelAttributionStore(cache)
     repeats = [(one.repeat, one.fold) for one in heads]
     seed = {"seed": job.config.seed}
-    key = digest([close_key(maps_key=scan["maps"], repeats=repeats, spec=spec), seed])
+    key = digest([pixel_attribution_key(maps_key=scan["maps"], repeats=repeats, spec=spec), seed])
     if key not in store:
         maps = MapStore(cache).get(scan["maps"])
-        view = look_closely(
+        view = attribute_pixels(
             job.stack(i),
             trunk,
             random,
@@ -250,7 +257,7 @@ def _with_maps(
     workspace = context.workspace
     trunk = open_trunk(context, config.trunk, resolve_features(config.features))
     same_again = _maps_of_all(job, trunk)
-    close = _close_views(job, trunk)
+    pixels = _pixel_attributions(job, trunk)
     store = MapStore(workspace.cache)
     context.reporter.note("checks, groups, regions")
 
@@ -267,8 +274,8 @@ def _with_maps(
         ),
         geometries=[read(i).geometry(config.slices) for i in range(len(job.scans))],
         pictures=lambda i: job.stack(i).pixels,
-        close=close,
-        adds_up=all(
+        pixels=pixels,
+        is_complete=all(
             HEADS[one.head.kind].additive and one.harmoniser is None for one in job.trained
         ),
         same_again=same_again,

@@ -124,10 +124,10 @@ def test_features_of_another_model_are_noticed() -> None:
     assert other.mismatch == pytest.approx(1 / 3, rel=1e-3)
 
 
-def test_dealing_the_weights_anew_keeps_the_heads_and_changes_the_map() -> None:
+def test_permuting_the_weights_keeps_the_heads_and_changes_the_map() -> None:
     _, _, found = _explained()
-    assert found.shuffled.shape == (2, SLICES, 4, 4)
-    assert not np.allclose(found.shuffled, found.exact[:2], atol=1e-3)
+    assert found.randomised.shape == (2, SLICES, 4, 4)
+    assert not np.allclose(found.randomised, found.exact[:2], atol=1e-3)
 
 
 def test_a_stored_map_comes_back_as_it_was(tmp_path) -> None:

@@ -24,7 +24,7 @@ def _context(finished: RunOutcome, small_job: SmallJob, folder: Path, **more) ->
     shutil.copytree(finished.workspace.root, folder / "run")
     shutil.rmtree(folder / "run" / "explanations", ignore_errors=True)
     shutil.copytree(finished.workspace.cache, folder / "cache")
-    for kind in ("maps", "close_views"):
+    for kind in ("maps", "pixel_attributions"):
         shutil.rmtree(folder / "cache" / kind, ignore_errors=True)
     spec = dataclasses.replace(
         small_job.config.explanation, **{"maps": True, "close_patients": 4, **more}
@@ -40,7 +40,7 @@ def _context(finished: RunOutcome, small_job: SmallJob, folder: Path, **more) ->
 def explained(
     finished: RunOutcome, small_job: SmallJob, tmp_path_factory: pytest.TempPathFactory
 ) -> Workspace:
-    """The finished run with maps and close views; tests must not change it."""
+    """The finished run with maps and pixel attributions; tests must not change it."""
     context = _context(finished, small_job, tmp_path_factory.mktemp("explained"))
     EXPLAIN.work(context)
     return context.workspace
@@ -81,14 +81,14 @@ def test_what_the_stage_leaves(explained: Workspace) -> None:
     checks = {check["check"]: check for check in document["checks"]}
     assert checks["same_features"]["value"] == 0
     assert checks["same_again"]["passed"]
-    assert checks["adds_up"]["passed"]
+    assert checks["is_complete"]["passed"]
     # The cohort is grown in MNI space, and what was planted is known.
     assert document["space"]["mni"]
-    assert set(document["truth"]["methods"]) == {"maps", "Grad-CAM", "shuffled head"}
+    assert set(document["truth"]["methods"]) == {"maps", "Grad-CAM", "randomised head"}
     assert [group["label"] for group in document["groups"]] == ["AD", "CN", "AD minus CN"]
     for group in document["groups"]:
         assert (workspace.explanations / group["file"]).is_file()
-    assert len(document["close"]) == 4
+    assert len(document["pixel_attribution"]) == 4
     json.dumps(document, allow_nan=False)
 
 

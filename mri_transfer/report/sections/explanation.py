@@ -250,11 +250,15 @@ def _close_pictures(inputs: ReportInputs, found: Explanation) -> Iterator[Block]
     if inputs.stack_of is None:
         yield missing("The close views are not drawn: the slices are not at hand.")
         return
-    for n, one in enumerate(found.document.close or ()):
+    for n, one in enumerate(found.document.pixel_attribution or ()):
         stack = inputs.stack_of(one.scan_id)
         pixels = stack.pixels[list(one.slices)].astype(np.float32)
         maps = found.maps[found.scan_ids.index(one.scan_id)][list(one.slices)]
-        rows = [maps, _blurred(found.close[f"gradients {n}"]), found.close[f"occlusion {n}"]]
+        rows = [
+            maps,
+            _blurred(found.pixel_attribution[f"gradients {n}"]),
+            found.pixel_attribution[f"occlusion {n}"],
+        ]
         z_mm = [float(z) for z in stack.z_mm[list(one.slices)]]
         content = _sheet(pixels, rows, z_mm=z_mm, orientation=inputs.settings.orientation)
         yield Picture(
@@ -263,7 +267,7 @@ def _close_pictures(inputs: ReportInputs, found: Explanation) -> Iterator[Block]
             media_type="image/png",
             alt=f"{len(pixels)} slices of {one.patient_id}, with the maps, integrated gradients "
             "and occlusion over them.",
-            caption=f"{one.patient_id}, labelled {one.label}, called {one.called}ly. "
+            caption=f"{one.patient_id}, labelled {one.label}, called {one.outcome}ly. "
             "From above: the maps, integrated gradients, occlusion, each row with its own scale, "
             "in log-odds.",
         )
@@ -316,7 +320,7 @@ _REGIONS_TEXT = (
     "lies outside the head is the model reading the outline."
 )
 _CHECKS_TEXT = (
-    "If spoiling the model leaves a map as it is, the map shows the picture and not the model "
+    "If randomising the model leaves a map as it is, the map shows the picture and not the model "
     "(Adebayo et al. 2018). Correlations are Spearman's over the places in the head. Heads of "
     "different repeats share most of their training patients, so their agreement is that of one "
     "cohort with itself."

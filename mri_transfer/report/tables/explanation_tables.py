@@ -27,7 +27,7 @@ _FIGURES = {
 _METHODS = {
     "maps": "maps of this report",
     "Grad-CAM": "Grad-CAM",
-    "shuffled head": "control: weights dealt anew",
+    "randomised head": "control: weights permuted",
 }
 
 
@@ -76,7 +76,7 @@ def agreement_table(inputs: ReportInputs, document: ExplanationDocument) -> Tabl
     ]
     if not rows:
         return None
-    n = len(document.close or ())
+    n = len(document.pixel_attribution or ())
     return Table(
         caption=f"Rank correlation over patches of the head, mean of {n} patients, with "
         f"{confidence_text(inputs)}",
@@ -195,12 +195,12 @@ def close_table(document: ExplanationDocument) -> Table | None:
             (
                 str(one.label),
                 number(one.score, 2),
-                f"called {one.called}ly",
+                f"called {one.outcome}ly",
                 "not defined" if one.missing_share is None else percent(one.missing_share),
                 number(one.strongest_patch, 3),
             ),
         )
-        for one in document.close or ()
+        for one in document.pixel_attribution or ()
     ]
     if not rows:
         return None

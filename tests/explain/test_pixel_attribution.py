@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from mri_transfer.explain.attribution import map_of_head
-from mri_transfer.explain.close_view import (
-    CloseViewStore,
+from mri_transfer.explain.pixel_attribution import (
+    PixelAttributionStore,
+    attribute_pixels,
     chosen_slices,
     input_network,
-    look_closely,
 )
 from mri_transfer.explain.spec import ExplanationSpec
 from mri_transfer.models.heads import apply_head
@@ -29,7 +29,7 @@ def _view(trunk, *, pooling="max", spec=SPEC):
     return (
         own,
         stack,
-        look_closely(
+        attribute_pixels(
             stack, trunk, TinyTrunk(seed=5), own, owner="p", weights=WEIGHTS, raw=raw, spec=spec
         ),
     )
@@ -87,7 +87,7 @@ def test_a_random_trunk_gives_another_map() -> None:
 
 def test_a_stored_view_comes_back_as_it_was(tmp_path) -> None:
     _, _, view = _view(TinyTrunk())
-    store = CloseViewStore(tmp_path)
+    store = PixelAttributionStore(tmp_path)
     store.put("ab" * 32, view)
     again = store.get("ab" * 32)
     assert np.array_equal(again.gradients, view.gradients)

@@ -1,4 +1,4 @@
-"""A close view of a few patients: integrated gradients through the input, and occlusion.
+"""Pixel attribution for a few patients: integrated gradients through the input, and occlusion.
 
 Integrated gradients (Sundararajan et al. 2017, ICML) follow the slice from a baseline to what it
 is and add up the gradients on the way; they should sum to the change in log-odds, and what is
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
     from mri_transfer.models.trunks import Trunk, TrunkNetwork
 
 __all__ = [
-    "CloseView",
-    "CloseViewStore",
+    "PixelAttribution",
+    "PixelAttributionStore",
     "chosen_slices",
-    "close_key",
+    "pixel_attribution_key",
     "input_network",
-    "look_closely",
+    "attribute_pixels",
 ]
 
 FloatArray = npt.NDArray[np.float32]
 
-_VERSION = "mri-transfer/close-view/1"
+_VERSION = "mri-transfer/pixel-attribution/1"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class CloseView:
+class PixelAttribution:
     """Some slices of one scan, by the mean of the heads that had not seen its patient.
 
     Attributes
@@ -73,24 +73,26 @@ class CloseView:
     random_trunk: FloatArray
 
 
-class CloseViewStore(TensorStore):
-    """Close views, addressed by `close_key`."""
+class PixelAttributionStore(TensorStore):
+    """Pixel attributions, addressed by `pixel_attribution_key`."""
 
-    kind = "close_views"
+    kind = "pixel_attributions"
     schema = _VERSION
 
-    def put(self, key: str, view: CloseView) -> None:
-        """Store a close view."""
+    def put(self, key: str, view: PixelAttribution) -> None:
+        """Store the attribution of a scan."""
         self._write(key, dataclasses.asdict(view))
 
-    def get(self, key: str) -> CloseView:
-        """Read a close view; raises StoreError if it cannot be trusted."""
+    def get(self, key: str) -> PixelAttribution:
+        """Read the attribution of a scan; raises StoreError if it cannot be trusted."""
         tensors: dict[str, Any] = self._read(key)
-        return CloseView(**tensors)
+        return PixelAttribution(**tensors)
 
 
-def close_key(*, maps_key: str, repeats: Sequence[tuple[int, int]], spec: ExplanationSpec) -> str:
-    """Return the key of a close view.
+def pixel_attribution_key(
+    *, maps_key: str, repeats: Sequence[tuple[int, int]], spec: ExplanationSpec
+) -> str:
+    """Return the key of the attribution of a scan.
 
     Parameters
     ----------
@@ -126,7 +128,7 @@ def input_network(trunk: Trunk) -> TrunkNetwork:
     return network
 
 
-def look_closely(
+def attribute_pixels(
     stack: SliceStack,
     trunk: Trunk,
     random_trunk: Trunk,
@@ -136,7 +138,7 @@ def look_closely(
     weights: FloatArray,
     raw: FloatArray,
     spec: ExplanationSpec,
-) -> CloseView:
+) -> PixelAttribution:
     """Look at some slices of a scan by integrated gradients and by occlusion.
 
     Parameters
@@ -152,7 +154,7 @@ def look_closely(
     weights : ndarray of float32, shape (n_own, n_slices)
         How much each head counts each slice; held while pixels change.
     raw : ndarray of float32, shape (n_slices, rows, columns)
-        As in `CloseView`.
+        As in `PixelAttribution`.
     spec : ExplanationSpec
     """
     cells = (raw.shape[1], raw.shape[2])
@@ -172,7 +174,7 @@ def look_closely(
 
     with one_core_each(torch.get_num_threads()) as pool:
         found = list(pool.map(gradients, slices.tolist()))
-    return CloseView(
+    return PixelAttribution(
         slices=slices,
         gradients=np.stack([one[0] for one in found]),
         change=np.array([one[1] for one in found]),
