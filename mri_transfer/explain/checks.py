@@ -218,6 +218,6 @@ def _by_patch(
         "integrated gradients": join_cells(gradients, patch_cells),
         "maps": join_cells(cohort.maps[i][view.slices], patch_cells),
         "maps, not centred": join_cells(view.raw[view.slices], patch_cells),
-        "Grad-CAM": join_cells(cohort.gradcam[i][view.slices], patch_cells),
+        "Grad-CAM, not centred": join_cells(view.gradcam, patch_cells),
     }
     return methods, join_cells(cohort.inside[i][view.slices], patch_cells) / counted

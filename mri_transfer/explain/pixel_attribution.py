@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,8 @@ import torch
 from mri_transfer.core.specs import digest
 from mri_transfer.core.store import TensorStore
 from mri_transfer.core.threads import one_core_each
-from mri_transfer.explain.attribution import map_of_head
-from mri_transfer.explain.fold_model import fold_model
+from mri_transfer.explain.attribution import map_of_head, spread
+from mri_transfer.explain.fold_model import feature_gradients, fold_model
 from mri_transfer.explain.patches import cell_edges
 from mri_transfer.scans.slices import SliceStack, head_mask
 from mri_transfer.training.fitted_model import FittedModel
@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 __all__ = [
     "PixelAttribution",
     "PixelAttributionStore",
-    "chosen_slices",
-    "pixel_attribution_key",
-    "input_network",
+    "PixelTrunks",
     "attribute_pixels",
+    "chosen_slices",
+    "input_network",
+    "pixel_attribution_key",
 ]
 
 FloatArray = npt.NDArray[np.float32]
@@ -59,6 +60,8 @@ class PixelAttribution:
         Log-odds of the slice less those of its baseline, and what the gradients' sum lacks of it.
     occlusion : ndarray of float32, shape (n, patch_rows, patch_columns)
         Log-odds of the slice less those with the patch covered.
+    gradcam : ndarray of float32, shape (n, rows, columns)
+        Grad-CAM by the first repeat's head, not centred.
     raw, random_trunk : ndarray of float32, shape (n_slices, rows, columns)
         Maps of the first repeat's head, not centred, and the same through a trunk of random
         weights.
@@ -69,6 +72,7 @@ class PixelAttribution:
     change: npt.NDArray[np.float64]
     missing: npt.NDArray[np.float64]
     occlusion: FloatArray
+    gradcam: FloatArray
     raw: FloatArray
     random_trunk: FloatArray
 
@@ -113,6 +117,30 @@ def chosen_slices(n_slices: int, n: int) -> npt.NDArray[np.int64]:
     return np.floor((np.arange(n) + 0.5) * n_slices / n).astype(np.int64)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PixelTrunks:
+    """A trunk in the three ways that pixel attribution needs it.
+
+    Attributes
+    ----------
+    trunk : Trunk
+        As the run computes; occlusion passes through it.
+    differentiable : TrunkNetwork
+        The same in single precision, as a differentiable function of pixels.
+    random : Trunk
+        The same with random weights.
+    """
+
+    trunk: Trunk
+    differentiable: TrunkNetwork
+    random: Trunk
+
+    @classmethod
+    def of(cls, trunk: Trunk, random: Trunk) -> Self:
+        """Return the ways of a trunk, given the one with random weights."""
+        return cls(trunk=trunk, differentiable=input_network(trunk), random=random)
+
+
 def input_network(trunk: Trunk) -> TrunkNetwork:
     """Return the trunk in single precision, as a differentiable function of pixels.
 
@@ -130,66 +158,68 @@ def input_network(trunk: Trunk) -> TrunkNetwork:
 
 def attribute_pixels(
     stack: SliceStack,
-    trunk: Trunk,
-    random_trunk: Trunk,
+    trunks: PixelTrunks,
     own: Sequence[FittedModel],
     *,
-    owner: str,
+    patient_id: str,
     weights: FloatArray,
     raw: FloatArray,
     spec: ExplanationSpec,
 ) -> PixelAttribution:
-    """Look at some slices of a scan by integrated gradients and by occlusion.
+    """Attribute the log-odds of some slices of a scan to pixels and to patches.
 
     Parameters
     ----------
     stack : SliceStack
-    trunk : Trunk
-        As the run computes; occlusion uses it as it is, gradients in single precision.
-    random_trunk : Trunk
-        The same with random weights.
+    trunks : PixelTrunks
     own : sequence of FittedModel
         The heads that had not seen the patient, one a repeat.
-    owner : str
+    patient_id : str
     weights : ndarray of float32, shape (n_own, n_slices)
         How much each head counts each slice; held while pixels change.
     raw : ndarray of float32, shape (n_slices, rows, columns)
         As in `PixelAttribution`.
     spec : ExplanationSpec
     """
-    cells = (raw.shape[1], raw.shape[2])
     slices = chosen_slices(len(stack.pixels), spec.close_slices)
-    heads = _Heads(own, owner, weights)
+    heads = _Heads(own, patient_id, weights)
     grey = _mean_grey(stack)
-    through = input_network(trunk)
     mask = head_mask(stack.pixels.transpose(1, 2, 0).astype(np.float32)).transpose(2, 0, 1)
 
     def gradients(s: int) -> tuple[FloatArray, float, float]:
-        return _integrated(
-            stack.pixels[s], mask[s], grey, s, heads, through, trunk.device, spec.gradient_steps
-        )
-
-    def covered(s: int) -> FloatArray:
-        return _occluded(stack.pixels[s], mask[s], grey, s, heads, trunk, cells, spec.patch_cells)
+        return _integrated(stack.pixels[s], mask[s], grey, s, heads, trunks, spec.gradient_steps)
 
     with one_core_each(torch.get_num_threads()) as pool:
-        found = list(pool.map(gradients, slices.tolist()))
+        integrated = list(pool.map(gradients, slices.tolist()))
+    patches = [
+        _Patches.of(stack.pixels[s], mask[s], grey, (raw.shape[1], raw.shape[2]), spec.patch_cells)
+        for s in slices
+    ]
+    # All slices with all their covered variants in one pass, which keeps every core busy.
+    variants = np.concatenate([p.variants for p in patches])
+    maps = trunks.trunk.forward_slices(torch.from_numpy(variants))
+    by_slice = torch.split(maps.cpu(), [len(p.variants) for p in patches])
     return PixelAttribution(
         slices=slices,
-        gradients=np.stack([one[0] for one in found]),
-        change=np.array([one[1] for one in found]),
-        missing=np.array([one[2] for one in found]),
-        occlusion=np.stack([covered(int(s)) for s in slices]),
+        gradients=np.stack([values for values, _, _ in integrated]),
+        change=np.array([change for _, change, _ in integrated]),
+        missing=np.array([missing for _, _, missing in integrated]),
+        occlusion=np.stack(
+            [p.changes(heads(m, int(s))) for p, m, s in zip(patches, by_slice, slices, strict=True)]
+        ),
+        gradcam=heads.gradcam(torch.stack([maps[0] for maps in by_slice]), slices),
         raw=raw,
-        random_trunk=map_of_head(stack, random_trunk, own[0], owner=owner, weights=weights[0]),
+        random_trunk=map_of_head(
+            stack, trunks.random, own[0], patient_id=patient_id, weights=weights[0]
+        ),
     )
 
 
 class _Heads:
     """A slice's part in the log-odds, mean over the heads of all repeats."""
 
-    def __init__(self, own: Sequence[FittedModel], owner: str, weights: FloatArray) -> None:
-        self._models = [fold_model(one, owner) for one in own]
+    def __init__(self, own: Sequence[FittedModel], patient_id: str, weights: FloatArray) -> None:
+        self._models = [fold_model(model, patient_id) for model in own]
         self._weights = torch.from_numpy(weights.astype(np.float64))
 
     def __call__(self, maps: torch.Tensor, s: int) -> torch.Tensor:
@@ -201,6 +231,14 @@ class _Heads:
             for i, model in enumerate(self._models)
         ]
         return torch.stack(parts).mean(0)
+
+    def gradcam(self, maps: torch.Tensor, slices: npt.NDArray[np.int64]) -> FloatArray:
+        """Return Grad-CAM of slices by the first head, (n, rows, columns)."""
+        model = self._models[0]
+        features = model.pooling(maps).contiguous().numpy()
+        weights = self._weights[0, slices, None].numpy()
+        gradients = (feature_gradients(model, features, slices) * weights).astype(np.float32)
+        return spread(maps, gradients[None], model.pooling.method, averaged=True)[0]
 
 
 def _mean_grey(stack: SliceStack) -> float:
@@ -215,56 +253,77 @@ def _integrated(
     grey: float,
     s: int,
     heads: _Heads,
-    through: TrunkNetwork,
-    device: str,
+    trunks: PixelTrunks,
     steps: int,
 ) -> tuple[FloatArray, float, float]:
     from captum.attr import IntegratedGradients
 
-    given = torch.from_numpy(pixels.astype(np.float32))[None].to(device)
+    device = trunks.trunk.device
     filled = np.where(mask, np.float32(grey), pixels.astype(np.float32))
-    baseline = torch.from_numpy(filled)[None].to(device)
+    given, baseline = (
+        torch.from_numpy(values.astype(np.float32))[None].to(device) for values in (pixels, filled)
+    )
 
     def forward(inputs: torch.Tensor) -> torch.Tensor:
-        return heads(through(inputs), s)
+        return heads(trunks.differentiable(inputs), s)
 
-    found = IntegratedGradients(forward).attribute(
+    # Two at once are computed fastest: activations of more do not stay in a core's cache.
+    attributed = IntegratedGradients(forward).attribute(
         given, baselines=baseline, n_steps=steps, method="gausslegendre", internal_batch_size=2
     )
     with torch.no_grad():
-        after, before = (float(forward(one)[0]) for one in (given, baseline))
-    values = found[0].detach().cpu().numpy().astype(np.float32)
+        after, before = forward(torch.cat([given, baseline])).tolist()
+    values = attributed[0].detach().cpu().numpy().astype(np.float32)
     change = after - before
     return values, change, change - float(values.sum(dtype=np.float64))
 
 
-def _occluded(
-    pixels: npt.NDArray[np.uint8],
-    mask: npt.NDArray[np.bool_],
-    grey: float,
-    s: int,
-    heads: _Heads,
-    trunk: Trunk,
-    cells: tuple[int, int],
-    per_patch: int,
-) -> FloatArray:
-    edges = [
-        np.append(cell_edges(n_px, n_cells)[:-1:per_patch], n_px)
-        for n_px, n_cells in zip(pixels.shape, cells, strict=True)
-    ]
-    shape = (len(edges[0]) - 1, len(edges[1]) - 1)
-    variants, places = [pixels], []
-    for i, j in np.ndindex(*shape):
-        patch = (slice(edges[0][i], edges[0][i + 1]), slice(edges[1][j], edges[1][j + 1]))
-        if mask[patch].any():
-            covered = pixels.copy()
-            # Only the head is covered: its outline stays as it is.
-            covered[patch][mask[patch]] = np.uint8(grey)
-            variants.append(covered)
-            places.append((i, j))
-    with torch.no_grad():
-        logits = heads(trunk.forward_slices(torch.from_numpy(np.stack(variants))), s).numpy()
-    found = np.zeros(shape, dtype=np.float32)
-    for (i, j), covered_logit in zip(places, logits[1:], strict=True):
-        found[i, j] = logits[0] - covered_logit
-    return found
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Patches:
+    """A slice and its variants with one patch covered each.
+
+    Attributes
+    ----------
+    variants : ndarray of uint8, shape (n, height, width)
+        The slice itself first.
+    places : tuple of (int, int)
+        Row and column of the patch that each further variant covers.
+    shape : tuple of int
+        Rows and columns of patches.
+    """
+
+    variants: npt.NDArray[np.uint8]
+    places: tuple[tuple[int, ...], ...]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls,
+        pixels: npt.NDArray[np.uint8],
+        mask: npt.NDArray[np.bool_],
+        grey: float,
+        cells: tuple[int, int],
+        per_patch: int,
+    ) -> Self:
+        """Cover every patch that holds a part of the head; its outline stays as it is."""
+        edges = [
+            np.append(cell_edges(n_px, n_cells)[:-1:per_patch], n_px)
+            for n_px, n_cells in zip(pixels.shape, cells, strict=True)
+        ]
+        shape = (len(edges[0]) - 1, len(edges[1]) - 1)
+        variants, places = [pixels], []
+        for i, j in np.ndindex(*shape):
+            patch = (slice(edges[0][i], edges[0][i + 1]), slice(edges[1][j], edges[1][j + 1]))
+            if mask[patch].any():
+                covered = pixels.copy()
+                covered[patch][mask[patch]] = np.uint8(grey)
+                variants.append(covered)
+                places.append((i, j))
+        return cls(variants=np.stack(variants), places=tuple(places), shape=shape)
+
+    def changes(self, log_odds: torch.Tensor) -> FloatArray:
+        """Return what covering each patch takes from the log-odds, by patch; 0 outside the head."""
+        changes = np.zeros(self.shape, dtype=np.float32)
+        for place, covered in zip(self.places, log_odds[1:].tolist(), strict=True):
+            changes[place] = float(log_odds[0]) - covered
+        return changes

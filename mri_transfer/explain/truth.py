@@ -85,7 +85,7 @@ def score_truth(
     seed: int,
     confidence: float,
 ) -> dict[str, Any]:
-    """Score the maps, and for comparison Grad-CAM and the maps of a randomised head.
+    """Score the maps, and for comparison those of a randomised head and, if there are, Grad-CAM's.
 
     Parameters
     ----------
@@ -104,11 +104,10 @@ def score_truth(
         of the positive label, each with value, chance and difference as estimates, and
         `group_auc`, the AUC of the difference between the groups' mean maps.
     """
-    methods = {
-        "maps": cohort.maps,
-        "Grad-CAM": cohort.gradcam,
-        "randomised head": cohort.randomised,
-    }
+    methods = {"maps": cohort.maps}
+    if cohort.gradcam is not None:
+        methods["Grad-CAM"] = cohort.gradcam
+    methods["randomised head"] = cohort.randomised
     settings = {"n_samples": n_samples, "seed": seed, "confidence": confidence}
     return {
         "planted_share": PLANTED_SHARE,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mri_transfer.explain.attribution import explain_scan, spread
+from mri_transfer.explain.attribution import Activations, explain_scan, spread
 from mri_transfer.explain.fold_model import feature_gradients, fold_model
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.scan_maps import MapStore, fold_digest, maps_key
@@ -77,7 +77,7 @@ def test_the_classic_one_is_captums_grad_cam(pooling: str) -> None:
 
     model = Model()
     wanted = LayerGradCam(model, model.layer).attribute(maps.clone().requires_grad_())
-    found = spread(maps, gradients[None], pooling, classic=True)[0]
+    found = spread(maps, gradients[None], pooling, averaged=True)[0]
     assert np.allclose(found, wanted[:, 0].detach().numpy(), atol=1e-4)
 
 
@@ -98,7 +98,14 @@ def _explained(kind: str = "linear", features=None):
     return (
         trained,
         pooled,
-        explain_scan(stack, trunk, trained, owner="p", geometry=geometry, features=features),
+        explain_scan(
+            stack,
+            Activations.through(trunk, stack, ["max"]),
+            trained,
+            patient_id="p",
+            geometry=geometry,
+            features=features,
+        ),
     )
 
 
@@ -138,11 +145,15 @@ def test_a_stored_map_comes_back_as_it_was(tmp_path) -> None:
     assert not dataclasses.replace(found, exact=found.exact + 1).same(found)
 
 
+def _key(trained) -> str:
+    return maps_key(features_key="k", patient_id="p", trained=trained, grad_cam=False)
+
+
 def test_the_key_is_another_for_other_heads() -> None:
     trained = make_trained()
-    key = maps_key(features_key="k", owner="p", trained=trained)
-    assert key == maps_key(features_key="k", owner="p", trained=make_trained())
+    key = _key(trained)
+    assert key == _key(make_trained())
     weight = trained[0].head.tensors["weight"]
     weight[0, 0] += 1e-3
-    assert key != maps_key(features_key="k", owner="p", trained=trained)
+    assert key != _key(trained)
     assert fold_digest(trained[0]) != fold_digest(trained[1])

@@ -9,6 +9,7 @@ import torch
 from mri_transfer.explain.attribution import map_of_head
 from mri_transfer.explain.pixel_attribution import (
     PixelAttributionStore,
+    PixelTrunks,
     attribute_pixels,
     chosen_slices,
     input_network,
@@ -25,13 +26,12 @@ WEIGHTS = np.full((2, SLICES), 0.25, dtype=np.float32)
 def _view(trunk, *, pooling="max", spec=SPEC):
     own = make_trained(n_folds=1, pooling=pooling)
     stack = make_stack()
-    raw = map_of_head(stack, trunk, own[0], owner="p", weights=WEIGHTS[0])
+    raw = map_of_head(stack, trunk, own[0], patient_id="p", weights=WEIGHTS[0])
+    trunks = PixelTrunks.of(trunk, TinyTrunk(seed=5))
     return (
         own,
         stack,
-        attribute_pixels(
-            stack, trunk, TinyTrunk(seed=5), own, owner="p", weights=WEIGHTS, raw=raw, spec=spec
-        ),
+        attribute_pixels(stack, trunks, own, patient_id="p", weights=WEIGHTS, raw=raw, spec=spec),
     )
 
 
