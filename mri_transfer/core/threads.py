@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["map_ahead", "one_core_each", "torch_threads"]
+__all__ = ["map_ahead", "map_on_cores", "one_core_each", "torch_threads"]
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -82,3 +82,10 @@ def map_ahead(
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()
+
+
+def map_on_cores(work: Callable[[Item], Outcome], items: Iterable[Item]) -> Iterator[Outcome]:
+    """Yield the outcomes of items in their order, each computed on one core, on all of them."""
+    n_threads = torch_threads()
+    with one_core_each(n_threads) as pool:
+        yield from map_ahead(pool, work, items, ahead=2 * n_threads)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.synthetic.cohort import DemoSpec, planted_atrophy
+from mri_transfer.core.threads import map_on_cores
 from mri_transfer.explain.checks import agreement_rows, sanity_rows
 from mri_transfer.explain.choice import ChosenPatient
 from mri_transfer.explain.cohort_maps import CohortMaps, patient_means
@@ -247,13 +248,16 @@ def _regions(
     settings: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     divide = mni_regions() if space.mni else None
-    shares = []
-    for geometry, inside in zip(findings.geometries, findings.cohort.inside, strict=True):
-        own = box_regions(geometry, inside)
-        if divide is not None:
-            own |= divide(geometry, (inside.shape[1], inside.shape[2]))
-        shares.append(own)
     cohort = findings.cohort
+
+    def shares_of(i: int) -> dict[str, npt.NDArray[np.float64]]:
+        geometry, inside = findings.geometries[i], cohort.inside[i]
+        shares = box_regions(geometry, inside)
+        if divide is not None:
+            shares |= divide(geometry, (inside.shape[1], inside.shape[2]))
+        return shares
+
+    shares = list(map_on_cores(shares_of, range(len(cohort.scan_ids))))
     return region_rows(maps, shares, cohort.inside, cohort.patient_ids, labels, **settings)
 
 

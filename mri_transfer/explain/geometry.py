@@ -155,10 +155,10 @@ class SliceGeometry:
         position, inside = self.to_pixels(points_mm)
         for axis, n_cells in enumerate(maps.shape[1:], start=1):
             position[axis] = (position[axis] + 0.5) * n_cells / self.size_px - 0.5
-        found = ndimage.map_coordinates(
-            np.asarray(maps, dtype=np.float64), position, order=1, mode="nearest"
+        values = ndimage.map_coordinates(
+            np.asarray(maps), position, output=np.float64, order=1, mode="nearest"
         )
-        return np.where(inside, found, np.nan)
+        return np.where(inside, values, np.nan)
 
     def cell_points_mm(self, cells: tuple[int, int], *, per_edge: int = 1) -> DoubleArray:
         """Return points spread evenly in every cell.

@@ -16,7 +16,7 @@ import torch
 from mri_transfer.cohorts.synthetic.cohort import SPEC_FILE, DemoSpec
 from mri_transfer.core.files import read_json_object
 from mri_transfer.core.specs import digest, spec_dict
-from mri_transfer.core.threads import map_ahead, one_core_each, torch_threads
+from mri_transfer.core.threads import map_on_cores
 from mri_transfer.explain import Explanation, write_explanation
 from mri_transfer.explain.attribution import Activations, explain_scan
 from mri_transfer.explain.choice import ChosenPatient, choose_patients
@@ -210,9 +210,7 @@ def _computed(job: _Job, todo: list[int], kept: set[int]) -> Iterator[tuple[int,
         return _explained(job, i, activations)
 
     rest = [i for i in todo if i in kept]
-    with one_core_each(torch_threads()) as pool:
-        maps = map_ahead(pool, from_kept, rest, ahead=2 * torch_threads())
-        yield from zip(rest, maps, strict=True)
+    yield from zip(rest, map_on_cores(from_kept, rest), strict=True)
 
 
 def _pixel_attributions(job: _Job) -> list[tuple[ChosenPatient, str, PixelAttribution]]:

@@ -232,7 +232,7 @@ def _work(context: Context) -> StageResult:
     spec = resolve_features(config.features)
     poolings = _poolings(config)
     index, todo = plan_features(workspace, config.trunk, spec, poolings)
-    encode_missing(context, config.trunk, spec, todo, maxima=config.explanation.maps)
+    encode_missing(context, config.trunk, spec, todo, maxima=True)
     table = index.rename(columns={name: key_column(name, config) for name in poolings})
     atomic_write_text(workspace.features, table.to_csv(index=False, lineterminator="\n"))
     return StageResult(

@@ -13,7 +13,7 @@ from mri_transfer.explain.fold_model import feature_gradients, fold_model
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.scan_maps import MapStore, fold_digest, maps_key
 from mri_transfer.models.heads import apply_head
-from mri_transfer.models.pooling import PoolMaps
+from mri_transfer.models.pooling import Maxima, PoolMaps
 from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.training.fitted_model import FittedModel
 from tests.explain.phantom import (
@@ -107,6 +107,45 @@ def _explained(kind: str = "linear", features=None):
             features=features,
         ),
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_largest_values_give_the_same_bytes_as_whole_maps(kind: str) -> None:
+    """In the trunk's own size: products of matrices round by their shape."""
+    maps = torch.relu(torch.randn(SLICES, 512, 14, 14, generator=torch.Generator().manual_seed(2)))
+    # As in bf16, where largest values are shared; and silent channels.
+    maps = (maps * (torch.arange(512) % 50 > 0)[:, None, None]).bfloat16().float()
+    maps = maps.contiguous(memory_format=torch.channels_last)
+    features = {"max": PoolMaps("max")(maps).numpy()}
+    maxima = Maxima.of(maps)
+    assert len(maxima.ties) > 10
+    assert (maxima.first == 196).any()
+    stack = make_stack()
+    trained = [
+        FittedModel(repeat=r, fold=f, head=make_head(kind, 512, seed=2 * r + f))
+        for r, f in np.ndindex(2, 2)
+    ]
+    spec = SliceSpec(n_slices=SLICES, size_px=32)
+    by_maps, by_maxima = (
+        explain_scan(
+            stack,
+            Activations(features=features, maps=one),
+            trained,
+            patient_id="p",
+            geometry=SliceGeometry.of((32, 32, 10), ras_affine(), stack.z_mm, spec),
+            features=features,
+        )
+        for one in (maps, maxima)
+    )
+    assert by_maps.same(by_maxima)
+    assert np.abs(by_maps.exact).max() > 0
+
+
+def test_grad_cam_asks_for_whole_maps() -> None:
+    maps = _maps()
+    activations = Activations(features={"max": PoolMaps("max")(maps).numpy()}, maps=Maxima.of(maps))
+    with pytest.raises(ValueError, match="largest values"):
+        activations.spread(np.ones((1, SLICES, CHANNELS), np.float32), "max", averaged=True)
 
 
 def test_linear_heads_maps_add_up_to_their_log_odds_without_the_bias() -> None:
