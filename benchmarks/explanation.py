@@ -80,7 +80,7 @@ def _fold(number: int, n_slices: int, rng: np.random.Generator) -> FittedModel:
         "bias": np.zeros(n_slices, dtype=np.float32),
     }
     facts = {
-        "procedure": {"pooling": "max", "aggregation": "mean_logit"},
+        "procedure": {"pooling": "max", "aggregation": "mean_logit", "head": {"kind": "linear"}},
         "recalibration": {"method": "none", "parameters": {}},
     }
     head = Head(kind="linear", tensors=tensors, facts=facts)

@@ -14,7 +14,7 @@ The contribution of the mean of the training patients, place by place, is subtra
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -77,12 +77,12 @@ class Activations:
             return spread(self.maps, gradients, pooling, averaged=averaged)
         if pooling != "max" or averaged:
             raise ValueError("only maps of max-pooled features follow from their largest values")
-        given, features = torch.from_numpy(gradients), self.features["max"]
-        joined = [
-            given[:, s] @ torch.from_numpy(self.maps.spread(features, s))
-            for s in range(len(features))
-        ]
-        return torch.stack(joined, 1).unflatten(2, self.cells).numpy()
+        given, features, maxima = torch.from_numpy(gradients), self.features["max"], self.maps
+
+        def one_slice(s: int) -> torch.Tensor:
+            return given[:, s] @ torch.from_numpy(maxima.spread(features, s))
+
+        return _slice_by_slice(one_slice, len(features), self.cells)
 
 
 def explain_scan(
@@ -233,11 +233,17 @@ def spread(
             by_place = by_place.mean(2, keepdim=True)
         return (by_place * values).sum(1)
 
+    return _slice_by_slice(one_slice, len(maps), (rows, columns))
+
+
+def _slice_by_slice(
+    one_slice: Callable[[int], torch.Tensor], n_slices: int, cells: tuple[int, int]
+) -> FloatArray:
+    """Stack what a function returns of each slice, (n_heads, rows * columns)."""
     # A core each: products that threads share round by the number of threads.
     with one_core_each(torch.get_num_threads()) as pool:
-        parts = list(pool.map(one_slice, range(len(maps))))
-    found: FloatArray = torch.stack(parts, 1).reshape(len(given), len(maps), rows, columns).numpy()
-    return found
+        parts = list(pool.map(one_slice, range(n_slices)))
+    return np.asarray(torch.stack(parts, 1).unflatten(2, cells).numpy(), dtype=np.float32)
 
 
 def inside_cells(stack: SliceStack, cells: tuple[int, int]) -> FloatArray:

@@ -24,6 +24,7 @@ from mri_transfer.core.threads import one_core_each
 from mri_transfer.explain.attribution import map_of_head, spread
 from mri_transfer.explain.fold_model import feature_gradients, fold_model
 from mri_transfer.explain.patches import cell_edges
+from mri_transfer.explain.variants import Rectangle, maps_of_variants
 from mri_transfer.scans.slices import SliceStack, head_mask
 from mri_transfer.training.fitted_model import FittedModel
 
@@ -195,10 +196,10 @@ def attribute_pixels(
         _Patches.of(stack.pixels[s], mask[s], grey, (raw.shape[1], raw.shape[2]), spec.patch_cells)
         for s in slices
     ]
-    # All slices with all their covered variants in one pass, which keeps every core busy.
-    variants = np.concatenate([p.variants for p in patches])
-    maps = trunks.trunk.forward_slices(torch.from_numpy(variants))
-    by_slice = torch.split(maps.cpu(), [len(p.variants) for p in patches])
+    by_slice = [
+        maps_of_variants(trunks.trunk, stack.pixels[s], p.variants, p.rectangles)
+        for s, p in zip(slices, patches, strict=True)
+    ]
     return PixelAttribution(
         slices=slices,
         gradients=np.stack([values for values, _, _ in integrated]),
@@ -280,19 +281,21 @@ def _integrated(
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class _Patches:
-    """A slice and its variants with one patch covered each.
+    """Variants of a slice with one patch covered each.
 
     Attributes
     ----------
     variants : ndarray of uint8, shape (n, height, width)
-        The slice itself first.
-    places : tuple of (int, int)
-        Row and column of the patch that each further variant covers.
+    rectangles : tuple of (rows, columns), length n
+        The pixels of each patch.
+    places : tuple of (int, int), length n
+        Row and column of each patch among the patches.
     shape : tuple of int
         Rows and columns of patches.
     """
 
     variants: npt.NDArray[np.uint8]
+    rectangles: tuple[Rectangle, ...]
     places: tuple[tuple[int, ...], ...]
     shape: tuple[int, int]
 
@@ -311,15 +314,24 @@ class _Patches:
             for n_px, n_cells in zip(pixels.shape, cells, strict=True)
         ]
         shape = (len(edges[0]) - 1, len(edges[1]) - 1)
-        variants, places = [pixels], []
+        variants, rectangles, places = [], [], []
         for i, j in np.ndindex(*shape):
-            patch = (slice(edges[0][i], edges[0][i + 1]), slice(edges[1][j], edges[1][j + 1]))
+            rows, columns = (
+                (int(edge[k]), int(edge[k + 1])) for edge, k in zip(edges, (i, j), strict=True)
+            )
+            patch = (slice(*rows), slice(*columns))
             if mask[patch].any():
                 covered = pixels.copy()
                 covered[patch][mask[patch]] = np.uint8(grey)
                 variants.append(covered)
+                rectangles.append((rows, columns))
                 places.append((i, j))
-        return cls(variants=np.stack(variants), places=tuple(places), shape=shape)
+        return cls(
+            variants=np.array(variants, dtype=np.uint8).reshape(-1, *pixels.shape),
+            rectangles=tuple(rectangles),
+            places=tuple(places),
+            shape=shape,
+        )
 
     def changes(self, log_odds: torch.Tensor) -> FloatArray:
         """Return what covering each patch takes from the log-odds, by patch; 0 outside the head."""

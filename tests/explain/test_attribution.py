@@ -11,7 +11,7 @@ import torch
 from mri_transfer.explain.attribution import Activations, explain_scan, spread
 from mri_transfer.explain.fold_model import feature_gradients, fold_model
 from mri_transfer.explain.geometry import SliceGeometry
-from mri_transfer.explain.scan_maps import MapStore, fold_digest, maps_key
+from mri_transfer.explain.scan_maps import MapStore, ScanMaps, fold_digest, maps_key
 from mri_transfer.models.heads import apply_head
 from mri_transfer.models.pooling import Maxima, PoolMaps
 from mri_transfer.scans.slices import SliceSpec
@@ -126,18 +126,24 @@ def test_largest_values_give_the_same_bytes_as_whole_maps(kind: str) -> None:
         for r, f in np.ndindex(2, 2)
     ]
     spec = SliceSpec(n_slices=SLICES, size_px=32)
-    by_maps, by_maxima = (
-        explain_scan(
+
+    def explained(activations: torch.Tensor | Maxima, n_threads: int) -> ScanMaps:
+        torch.set_num_threads(n_threads)
+        return explain_scan(
             stack,
-            Activations(features=features, maps=one),
+            Activations(features=features, maps=activations),
             trained,
             patient_id="p",
             geometry=SliceGeometry.of((32, 32, 10), ras_affine(), stack.z_mm, spec),
             features=features,
         )
-        for one in (maps, maxima)
-    )
-    assert by_maps.same(by_maxima)
+
+    before = torch.get_num_threads()
+    try:
+        by_maps = explained(maps, 2)
+        assert all(by_maps.same(explained(maxima, n_threads)) for n_threads in (1, 2, 3))
+    finally:
+        torch.set_num_threads(before)
     assert np.abs(by_maps.exact).max() > 0
 
 
