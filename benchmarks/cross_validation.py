@@ -22,7 +22,8 @@ from mri_transfer.training.cross_validation import cross_validate
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.engine import fit_folds
 from mri_transfer.training.estimator import configured_estimator
-from mri_transfer.training.folds import Folds, FoldSpec, make_folds
+from mri_transfer.training.folds import Folds, make_folds
+from mri_transfer.training.settings import FoldSpec
 from pipelines.config import RunConfig, named_config, read_config
 
 __all__ = ["main"]

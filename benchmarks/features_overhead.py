@@ -18,12 +18,10 @@ from benchmarks._cohort import write_cohort
 from benchmarks._common import Target, argument_parser, finish, show_table
 from mri_transfer.models.trunks import Trunk
 from pipelines.config import read_config
+from pipelines.plan.scans import CHECK, FEATURES, SLICES
 from pipelines.reporters import SilentReporter
 from pipelines.runner import begin_run
 from pipelines.stage import Context
-from pipelines.stages.check import CHECK
-from pipelines.stages.features import FEATURES
-from pipelines.stages.slices import SLICES
 
 __all__ = ["main"]
 

@@ -16,7 +16,8 @@ import json
 from pathlib import Path
 
 from pipelines.config import read_config
-from pipelines.runner import begin_run, run_pipeline, stage_named
+from pipelines.plan.order import stage_named
+from pipelines.runner import begin_run, run_pipeline
 
 STAGES = [stage_named(name) for name in ("check", "slices", "features", "folds", "train")]
 

@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from mri_transfer.training.cross_validation import cross_validate
     from mri_transfer.training.dataset import LabelledFeatures
     from mri_transfer.training.estimator import TransferClassifier
-    from mri_transfer.training.folds import FoldSpec, make_folds
+    from mri_transfer.training.folds import make_folds
+    from mri_transfer.training.settings import FoldSpec
     from pipelines.api import load_run, run
     from pipelines.config import read_config
 
@@ -105,7 +106,8 @@ _MODULES = {
     "mri_transfer.training.cross_validation": ("cross_validate",),
     "mri_transfer.training.dataset": ("LabelledFeatures",),
     "mri_transfer.training.estimator": ("TransferClassifier",),
-    "mri_transfer.training.folds": ("FoldSpec", "make_folds"),
+    "mri_transfer.training.folds": ("make_folds",),
+    "mri_transfer.training.settings": ("FoldSpec",),
     "pipelines.api": ("load_run", "run"),
     "pipelines.config": ("read_config",),
 }

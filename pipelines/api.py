@@ -14,8 +14,10 @@ from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
 from mri_transfer.errors import ConfigurationError
 from pipelines.config import RunConfig, read_config
 from pipelines.console import estimate_text
+from pipelines.opening import open_run
+from pipelines.plan.order import STAGES
 from pipelines.reporters import SilentReporter
-from pipelines.runner import STAGES, begin_run, open_run, run_pipeline
+from pipelines.runner import begin_run, run_pipeline
 from pipelines.running import demand_trusted
 from pipelines.stage import Context
 from pipelines.workspace import Workspace

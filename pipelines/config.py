@@ -18,18 +18,17 @@ from mri_transfer.errors import ConfigurationError
 from mri_transfer.evaluation import EvaluationSpec
 from mri_transfer.evaluation.audit import AuditSpec, DuplicateSpec
 from mri_transfer.explain import ExplanationSpec
-from mri_transfer.models.features import FeatureSpec
+from mri_transfer.models.features import FeatureSpec, Pooling
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import HEAD_KINDS, HeadSpec, LinearHeadSpec
 from mri_transfer.models.trunks import TrunkSpec
-from mri_transfer.report.render.pdf import PrintSpec
+from mri_transfer.report.render.settings import PrintSpec
 from mri_transfer.scans.preparation import PreparationSpec
 from mri_transfer.scans.quality import QualitySpec
 from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.scans.volumes import VolumeSpec
-from mri_transfer.training.folds import FoldSpec
-from mri_transfer.training.predictions import PredictionSpec
-from mri_transfer.training.search import Hyperparameters, SearchSpec, check_space
+from mri_transfer.training.search import Hyperparameters, SearchSpec, check_space, searched_poolings
+from mri_transfer.training.settings import FoldSpec, PredictionSpec
 
 if TYPE_CHECKING:
     from mri_transfer.training.model_config import ModelConfig
@@ -74,6 +73,12 @@ class RunConfig:
             head=self.heads,
             aggregation=self.predictions.aggregation,
         )
+
+    @property
+    def poolings(self) -> tuple[Pooling, ...]:
+        """Every pooling that a run may use, the configured one first."""
+        searched = searched_poolings(self.search, self.heads.kind)
+        return tuple(dict.fromkeys((self.features.pooling, *searched)))
 
 
 def config_of(recipe: ModelConfig) -> RunConfig:

@@ -6,60 +6,34 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mri_transfer.cohorts.exclusions import Exclusion, read_exclusions
 from mri_transfer.cohorts.labels import demand_both_labels
 from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
-from mri_transfer.core.files import atomic_write_text
-from mri_transfer.core.specs import suggestion
-from mri_transfer.errors import ConfigurationError, ManifestError, RunFolderError
-from mri_transfer.evaluation.audit.document import CheckResult
-from pipelines.config import RunConfig, config_toml, read_config
+from mri_transfer.errors import ConfigurationError, ManifestError
+from pipelines.config import RunConfig, read_config
 from pipelines.lock import locked
-from pipelines.preflight import demand_possible, demand_weights, site_notes
+from pipelines.opening import write_config
+from pipelines.plan.models import AUDIT
+from pipelines.plan.order import STAGES, stage_named
+from pipelines.plan.scans import CHECK, FEATURES, PREPARE, SLICES
 from pipelines.record import StageRecord
 from pipelines.reporters import SilentReporter
 from pipelines.running import run_stage
 from pipelines.settings import changed_scans, changed_settings
 from pipelines.stage import Context, Reporter, Stage
-from pipelines.stages.audit import AUDIT, failed_checks
-from pipelines.stages.check import CHECK
-from pipelines.stages.evaluate import EVALUATE
-from pipelines.stages.explain import EXPLAIN
-from pipelines.stages.features import FEATURES
-from pipelines.stages.folds import FOLDS
-from pipelines.stages.prepare import PREPARE
-from pipelines.stages.report import REPORT
-from pipelines.stages.slices import SLICES
-from pipelines.stages.train import TRAIN
 from pipelines.workspace import Workspace, default_cache
 
+if TYPE_CHECKING:
+    from mri_transfer.evaluation.audit.document import CheckResult
+
 __all__ = [
-    "STAGES",
     "RunOutcome",
     "begin_run",
-    "keep_scans",
-    "keep_scans_of",
-    "open_run",
     "run_pipeline",
-    "stage_named",
-    "stages_until",
-    "write_config",
 ]
 
-#: Every stage, in order of data flow.
-STAGES: tuple[Stage, ...] = (
-    CHECK,
-    PREPARE,
-    SLICES,
-    FEATURES,
-    FOLDS,
-    TRAIN,
-    EVALUATE,
-    AUDIT,
-    EXPLAIN,
-    REPORT,
-)
 #: Stages that write to the cache, which is checked before the first of them reads every scan.
 _FILL_CACHE = frozenset(stage.name for stage in (CHECK, PREPARE, SLICES, FEATURES))
 
@@ -75,50 +49,6 @@ class RunOutcome:
     """The file that lists them."""
     failed_checks: tuple[CheckResult, ...] = ()
     """Failed checks of the audit, if it was among the stages."""
-
-
-def stage_named(name: str) -> Stage:
-    """Return a stage by its name.
-
-    Raises
-    ------
-    ConfigurationError
-        If there is no such stage.
-    """
-    for stage in STAGES:
-        if stage.name == name:
-            return stage
-    names = [stage.name for stage in STAGES]
-    raise ConfigurationError(
-        "no such stage",
-        found=name,
-        expected=", ".join(names),
-        remedy=suggestion(name, names).strip() or None,
-    )
-
-
-def stages_until(name: str | None) -> tuple[Stage, ...]:
-    """Return the stages up to and including one; all of them if `name` is None.
-
-    Raises
-    ------
-    ConfigurationError
-        If there is no such stage.
-    """
-    return STAGES if name is None else STAGES[: STAGES.index(stage_named(name)) + 1]
-
-
-def keep_scans(config: RunConfig, scan_ids: Sequence[str]) -> RunConfig:
-    """Return the configuration with some scans kept whatever their quality."""
-    keep = tuple(dict.fromkeys((*config.quality.keep, *scan_ids)))
-    quality = dataclasses.replace(config.quality, keep=keep)
-    return dataclasses.replace(config, quality=quality)
-
-
-def keep_scans_of(out: Path, config: RunConfig) -> RunConfig:
-    """Return the configuration with the scans that an existing run folder keeps."""
-    begun = Workspace(root=out, cache=default_cache()).config
-    return keep_scans(config, read_config(begun).quality.keep) if begun.is_file() else config
 
 
 def begin_run(
@@ -194,31 +124,10 @@ def _demand_same(workspace: Workspace, config: RunConfig, cohort: Manifest) -> N
         )
 
 
-def write_config(workspace: Workspace, config: RunConfig) -> None:
-    """Write the resolved configuration into the run folder."""
-    atomic_write_text(workspace.config, config_toml(config))
-
-
-def open_run(out: Path, *, cache: Path | None = None) -> tuple[Workspace, RunConfig]:
-    """Open a run folder that `begin_run` set up.
-
-    Raises
-    ------
-    RunFolderError
-        If it is not a run folder.
-    """
-    workspace = Workspace(root=out, cache=cache or default_cache())
-    if not workspace.config.is_file():
-        raise RunFolderError(
-            "not a run folder: config.toml is missing",
-            where=str(out),
-            remedy=f"Create one with `mri-transfer run --manifest M.csv --out {out}`",
-        )
-    return workspace, read_config(workspace.config)
-
-
 def _demand_still_possible(context: Context) -> None:
     """Refuse to continue if too few scans are left."""
+    from pipelines.preflight import demand_possible, site_notes
+
     workspace = context.workspace
     manifest = read_manifest(workspace.source_manifest, check_files=False)
     refused = {exclusion.scan_id for exclusion in read_exclusions(workspace.refused)}
@@ -267,8 +176,12 @@ def run_pipeline(
     names = [stage.name for stage in stages]
     trains = "folds" in names or names == [CHECK.name]
     if "check" in names and "features" in names:
+        from pipelines.preflight import demand_weights
+
         demand_weights(workspace, config, weights)
     if trains and workspace.source_manifest.exists():
+        from pipelines.preflight import demand_possible
+
         manifest = read_manifest(workspace.source_manifest, check_files=False)
         demand_possible(manifest, config)
     forced_at = None if force_from is None else STAGES.index(stage_named(force_from))
@@ -290,5 +203,12 @@ def run_pipeline(
         records=tuple(records),
         excluded=tuple(excluded),
         excluded_table=table,
-        failed_checks=failed_checks(workspace) if AUDIT in stages else (),
+        failed_checks=_failed_checks(workspace) if AUDIT in stages else (),
     )
+
+
+def _failed_checks(workspace: Workspace) -> tuple[CheckResult, ...]:
+    """Return the checks of the run's audit that did not pass."""
+    from mri_transfer.evaluation.audit import AuditDocument
+
+    return AuditDocument.read(workspace.audit, stage="audit").failed

@@ -41,8 +41,8 @@ from mri_transfer.scans.perturbations import Perturbation
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.estimator import TransferClassifier
-from mri_transfer.training.folds import FoldSpec
 from mri_transfer.training.search import SearchSpec
+from mri_transfer.training.settings import FoldSpec
 from tests.audit_records import cohort as audit_cohort
 from tests.audit_records import records
 from tests.evaluation.conftest import Cohort, make_cohort

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.training.folds import Folds, FoldSpec, make_folds
+from mri_transfer.training.folds import Folds, make_folds
+from mri_transfer.training.settings import FoldSpec
 
 IntArray = npt.NDArray[np.int64]
 

@@ -36,7 +36,19 @@ HIDDEN_STATE = {
 UNSAFE_MODULES = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 UNSAFE_CALLS = {"torch.load", "torch.save", "pandas.read_pickle"}
 #: Packages that no command may wait for before it knows what to do.
-HEAVY = ("matplotlib", "monai", "nibabel", "nilearn", "pandas", "scipy", "sklearn", "torch")
+HEAVY = (
+    "SimpleITK",
+    "matplotlib",
+    "monai",
+    "nibabel",
+    "nilearn",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "statsmodels",
+    "torch",
+    "torchvision",
+)
 
 
 def _files(*folders: str) -> list[Path]:
@@ -318,17 +330,24 @@ def test_every_import_is_a_declared_dependency() -> None:
     assert undeclared == {}
 
 
-def test_nothing_heavy_is_imported_before_a_command_runs() -> None:
-    script = (
-        "import sys, pipelines.commands.cli\n"
-        f"print(*sorted(set({HEAVY!r}) & {{name.partition('.')[0] for name in sys.modules}}))"
-    )
+def _heavy_after(script: str) -> list[str]:
+    """Return the heavy packages that a script has imported when it ends."""
+    shown = f"print(*sorted({set(HEAVY)!r} & {{name.partition('.')[0] for name in sys.modules}}))"
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", f"import sys\n{script}\n{shown}"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.split() == []
+    return done.stdout.split()
+
+
+def test_nothing_heavy_is_imported_before_a_command_runs() -> None:
+    assert _heavy_after("import pipelines.commands.cli") == []
+
+
+def test_nothing_heavy_is_imported_to_read_a_configuration() -> None:
+    read = "from pipelines.config import read_config; read_config(None, ['heads.kind=attention'])"
+    assert _heavy_after(read) == []

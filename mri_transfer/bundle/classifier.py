@@ -16,8 +16,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from mri_transfer.models.heads import Head, LinearHeadSpec, apply_head
 from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.one_fit import FitRequest
-from mri_transfer.training.predictions import PredictionSpec
 from mri_transfer.training.search import Hyperparameters
+from mri_transfer.training.settings import PredictionSpec
 
 __all__ = ["PatientClassifier"]
 

@@ -17,9 +17,9 @@ from mri_transfer.bundle.measures import MEASURES
 from mri_transfer.core.files import read_json_object
 from mri_transfer.core.specs import validation_message
 from mri_transfer.errors import StoreError
-from mri_transfer.models.aggregation import Aggregation
 from mri_transfer.models.features import Pooling
 from mri_transfer.models.heads import HEAD_KINDS, HeadSpec
+from mri_transfer.models.heads.entry import Aggregation
 
 __all__ = ["Document", "read_document", "read_text"]
 

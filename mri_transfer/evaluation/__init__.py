@@ -21,39 +21,6 @@ positive label, and scores of shape (n_patients,) or (n_repeats, n_patients).
 ============================  ====================================================================
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from mri_transfer.cohorts.circular_covariates import refuse_circular
-from mri_transfer.evaluation.baselines import BaselineSpec, baseline_scores, default_baselines
-from mri_transfer.evaluation.caveats import find_caveats, standardised_mean_difference
-from mri_transfer.evaluation.comparison import Rival, compare_rival
-from mri_transfer.evaluation.document import Evaluation, EvaluationDocument
-from mri_transfer.evaluation.evaluate import evaluate
-from mri_transfer.evaluation.patient_level import patient_metrics
-from mri_transfer.evaluation.run_comparison import ComparedRun, compare_runs
-from mri_transfer.evaluation.settings import EvaluationFacts, EvaluationSpec, Evidence
-from mri_transfer.evaluation.slice_level import slice_metrics
-from mri_transfer.evaluation.tables import ScoreArrays, score_arrays
-
-__all__ = [
-    "BaselineSpec",
-    "ComparedRun",
-    "Evaluation",
-    "EvaluationDocument",
-    "EvaluationFacts",
-    "EvaluationSpec",
-    "Evidence",
-    "Rival",
-    "ScoreArrays",
-    "baseline_scores",
-    "compare_rival",
-    "compare_runs",
-    "default_baselines",
-    "evaluate",
-    "find_caveats",
-    "patient_metrics",
-    "refuse_circular",
-    "score_arrays",
-    "slice_metrics",
-    "standardised_mean_difference",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.cohorts.circular_covariates import refuse_circular
 from mri_transfer.core.specs import STRICT
 from mri_transfer.metrics.task import Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
 
 __all__ = ["CohortTables", "EvaluationFacts", "EvaluationSpec", "Evidence"]
 

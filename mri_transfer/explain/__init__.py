@@ -1,8 +1,5 @@
 """Where in the brain a score comes from: attribution maps, their checks, nearest patients."""
 
-from __future__ import annotations
+import lazy_loader
 
-from mri_transfer.explain.explanation import Explanation, read_explanation, write_explanation
-from mri_transfer.explain.spec import ExplanationSpec
-
-__all__ = ["Explanation", "ExplanationSpec", "read_explanation", "write_explanation"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

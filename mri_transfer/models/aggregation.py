@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
 
-from mri_transfer.models.heads import HEADS, SliceOutput
+from mri_transfer.models.heads import SliceOutput
 from mri_transfer.models.heads.entry import Aggregation
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "Aggregation",
     "JoinSlices",
     "join_slices",
-    "resolve_aggregation",
 ]
 
 
@@ -95,11 +94,6 @@ class JoinSlices(torch.nn.Module):
             sums = joined.new_zeros(n_patients).index_add(0, patients, joined)
             joined = sums / torch.bincount(patients, minlength=n_patients)
         return torch.sigmoid(joined) if self._entry.in_log_odds else joined
-
-
-def resolve_aggregation(aggregation: Aggregation | Literal["auto"], head_kind: str) -> Aggregation:
-    """Return the aggregation, with `auto` replaced by the head's own."""
-    return HEADS[head_kind].aggregation if aggregation == "auto" else aggregation
 
 
 def join_slices(

@@ -10,18 +10,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT, digest, spec_dict
 from mri_transfer.core.store import TensorStore
-from mri_transfer.models.pooling import Maxima, Pooling, PoolMaps
+from mri_transfer.models.pooling_methods import Pooling
 from mri_transfer.models.trunks import (
-    Trunk,
     TrunkSpec,
     native_precision,
     resolve_device,
@@ -29,6 +27,12 @@ from mri_transfer.models.trunks import (
     trunk_digest,
 )
 from mri_transfer.scans.slices import SliceStack
+
+if TYPE_CHECKING:
+    import torch
+
+    from mri_transfer.models.pooling import Maxima
+    from mri_transfer.models.trunks import Trunk
 
 __all__ = [
     "FeatureSpec",
@@ -228,6 +232,8 @@ def encode_poolings(
     poolings : iterable
         Values of `FeatureSpec.pooling`.
     """
+    import torch
+
     return _pooled(stack, trunk.forward_slices(torch.from_numpy(stack.pixels)), poolings)
 
 
@@ -235,6 +241,10 @@ def encode_with_maxima(
     stack: SliceStack, trunk: Trunk, poolings: Iterable[str]
 ) -> tuple[dict[str, ScanFeatures], Maxima]:
     """Do what `encode_poolings` does, and find where the largest values lie in the same pass."""
+    import torch
+
+    from mri_transfer.models.pooling import Maxima
+
     maps = trunk.forward_slices(torch.from_numpy(stack.pixels))
     return _pooled(stack, maps, poolings), Maxima.of(maps)
 
@@ -242,6 +252,8 @@ def encode_with_maxima(
 def _pooled(
     stack: SliceStack, maps: torch.Tensor, poolings: Iterable[str]
 ) -> dict[str, ScanFeatures]:
+    from mri_transfer.models.pooling import PoolMaps
+
     return {
         pooling: ScanFeatures(
             scan_id=stack.scan_id,
@@ -301,6 +313,8 @@ class MaximaStore(TensorStore):
         key, features
             As in `put`.
         """
+        from mri_transfer.models.pooling import Maxima
+
         if key not in self:
             return None
         tensors = self._read(key)

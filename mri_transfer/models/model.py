@@ -11,8 +11,9 @@ from typing import Self
 
 import torch
 
-from mri_transfer.models.aggregation import Aggregation, JoinSlices
+from mri_transfer.models.aggregation import JoinSlices
 from mri_transfer.models.heads import Head, HeadModule, head_module
+from mri_transfer.models.heads.entry import Aggregation
 from mri_transfer.models.pooling import PoolMaps
 from mri_transfer.models.recalibration import Recalibration, RecalibrationMap
 from mri_transfer.models.trunks import TrunkNetwork

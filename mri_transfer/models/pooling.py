@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = ["POOLINGS", "Maxima", "PoolMaps", "Pooling", "count_features"]
+from mri_transfer.models.pooling_methods import Pooling
 
-Pooling = Literal["max", "average", "flatten"]
+__all__ = ["POOLINGS", "Maxima", "PoolMaps", "count_features"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,28 +1,5 @@
 """The report of a run and its quality pages: what they show, and the pages made of it."""
 
-from mri_transfer.report.blocks.page_names import page_name
-from mri_transfer.report.inputs import ReportInputs, ReportSettings
-from mri_transfer.report.pages.quality_pages import (
-    worst_first,
-    write_quality_index,
-    write_scan_page,
-)
-from mri_transfer.report.render.html import render_report, write_report
-from mri_transfer.report.render.machine import report_document, write_machine
-from mri_transfer.report.render.pdf import PrintSpec, render_pdf, write_pdf
+import lazy_loader
 
-__all__ = [
-    "PrintSpec",
-    "ReportInputs",
-    "ReportSettings",
-    "page_name",
-    "render_pdf",
-    "render_report",
-    "report_document",
-    "worst_first",
-    "write_machine",
-    "write_pdf",
-    "write_quality_index",
-    "write_report",
-    "write_scan_page",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -17,7 +17,7 @@ from mri_transfer.models.recalibration import (
     choose_recalibration,
     fit_recalibration,
 )
-from mri_transfer.training.predictions import PredictionSpec, parse_target
+from mri_transfer.training.settings import PredictionSpec, parse_target
 
 __all__ = ["decide"]
 

@@ -21,10 +21,9 @@ from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import AnyHeadSpec, LinearHeadSpec
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
 from mri_transfer.training.fitted_model import FittedModel, patient_scores
-from mri_transfer.training.folds import FoldSpec
 from mri_transfer.training.one_fit import FitRequest, FitResult, Run, fit_model
-from mri_transfer.training.predictions import PredictionSpec
 from mri_transfer.training.search import Hyperparameters, SearchSpec
+from mri_transfer.training.settings import FoldSpec, PredictionSpec
 
 __all__ = ["TransferClassifier", "configured_estimator"]
 

@@ -13,15 +13,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.files import atomic_write_text
-from mri_transfer.core.specs import STRICT
 from mri_transfer.errors import FoldError
+from mri_transfer.training.settings import FoldSpec
 
 __all__ = [
-    "FoldSpec",
     "Folds",
     "OuterFold",
     "demand_enough",
@@ -33,18 +30,6 @@ __all__ = [
 IntArray = npt.NDArray[np.int64]
 
 _COLUMNS = ["repeat", "patient_id", "fold", "label"]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class FoldSpec:
-    """How patients are split."""
-
-    n_folds: int = Field(default=5, ge=2)
-    """Outer folds per repeat."""
-    n_repeats: int = Field(default=3, ge=1)
-    """How often the outer split is drawn anew."""
-    n_inner_folds: int = Field(default=5, ge=2)
-    """Folds inside training patients, for whatever is chosen there."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,9 +20,8 @@ from mri_transfer.scans.preparation import PreparationSpec
 from mri_transfer.scans.quality import QualitySpec
 from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.scans.volumes import VolumeSpec
-from mri_transfer.training.folds import FoldSpec
-from mri_transfer.training.predictions import PredictionSpec
 from mri_transfer.training.search import Hyperparameters, SearchSpec
+from mri_transfer.training.settings import FoldSpec, PredictionSpec
 
 __all__ = ["ModelConfig"]
 

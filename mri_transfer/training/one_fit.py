@@ -25,8 +25,8 @@ from mri_transfer.training.decision import decide
 from mri_transfer.training.fit_record import FitRecord
 from mri_transfer.training.fitted_model import FittedModel, Harmoniser, patient_scores
 from mri_transfer.training.folds import derive_seed, inner_folds
-from mri_transfer.training.predictions import PredictionSpec
 from mri_transfer.training.search import FoldSearch, Hyperparameters, SearchSpec, count_trials
+from mri_transfer.training.settings import PredictionSpec
 
 __all__ = ["FitRequest", "FitResult", "Run", "fit_model"]
 

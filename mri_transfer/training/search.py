@@ -28,9 +28,9 @@ from pydantic.dataclasses import dataclass
 from mri_transfer.core.specs import STRICT, spec_dict, validation_message
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.metrics.paired import corrected_standard_error
-from mri_transfer.models.aggregation import Aggregation, resolve_aggregation
 from mri_transfer.models.features import Pooling
-from mri_transfer.models.heads import HEAD_KINDS, HEADS, AnyHeadSpec, HeadSpec
+from mri_transfer.models.heads import HEAD_KINDS, HEADS, AnyHeadSpec, HeadSpec, resolve_aggregation
+from mri_transfer.models.heads.entry import Aggregation
 
 __all__ = [
     "FoldSearch",

@@ -18,7 +18,7 @@ from mri_transfer.errors import ConfigurationError, HeadError
 from mri_transfer.metrics.intervals import resample_patients
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import Head, LinearHeadSpec, apply_head
-from mri_transfer.models.heads.linear import patient_rows, solve_rows, zone_of_slices
+from mri_transfer.models.heads.linear_fit import patient_rows, solve_rows, zone_of_slices
 from mri_transfer.models.recalibration import fit_recalibration
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
 from mri_transfer.training.decision import decide

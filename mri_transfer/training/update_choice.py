@@ -24,9 +24,10 @@ from mri_transfer.metrics.delong import delong_auc, delong_difference
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.fitted_model import FittedModel, patient_scores
-from mri_transfer.training.folds import Folds, FoldSpec, derive_seed, make_folds
+from mri_transfer.training.folds import Folds, derive_seed, make_folds
 from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import refit_on_all
+from mri_transfer.training.settings import FoldSpec
 from mri_transfer.training.update import recalibrated, warmed
 
 __all__ = ["StrategyComparison", "compare_strategies"]

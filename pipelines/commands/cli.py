@@ -114,15 +114,8 @@ def run(
 ) -> None:
     """Run all stages on a cohort, from the scans to the report."""
     from pipelines.config import read_config
-    from pipelines.reporters import reporter_for
-    from pipelines.runner import (
-        begin_run,
-        keep_scans,
-        keep_scans_of,
-        run_pipeline,
-        stage_named,
-        stages_until,
-    )
+    from pipelines.opening import keep_scans, keep_scans_of
+    from pipelines.plan.order import stage_named, stages_until
 
     if from_ is not None:
         stage_named(from_)
@@ -131,6 +124,10 @@ def run(
     settings = keep_scans(read_config(config, [*chosen, *(set_ or ())]), keep or ())
     if not overwrite:
         settings = keep_scans_of(out, settings)
+    # Heavy: what is wrong with the settings has been said by now.
+    from pipelines.reporters import reporter_for
+    from pipelines.runner import begin_run, run_pipeline
+
     console = open_console()
     workspace = begin_run(manifest, out, settings, cache=cache, overwrite=overwrite)
     outcome = run_pipeline(
@@ -149,11 +146,14 @@ def run(
 
 def _stage_command(name: str) -> Callable[..., None]:
     def command(run: RunFolder, cache: CacheOption = None, weights: WeightsOption = None) -> None:
+        from pipelines.opening import open_run
+
+        workspace, settings = open_run(run, cache=cache)
+        from pipelines.plan.order import stage_named
         from pipelines.reporters import reporter_for
-        from pipelines.runner import open_run, run_pipeline, stage_named
+        from pipelines.runner import run_pipeline
 
         console = open_console()
-        workspace, settings = open_run(run, cache=cache)
         outcome = run_pipeline(
             workspace,
             settings,
@@ -174,12 +174,15 @@ def _prepare_command(
     cache: CacheOption = None,
 ) -> None:
     from pipelines.lock import locked
-    from pipelines.reporters import reporter_for
-    from pipelines.runner import keep_scans, open_run, run_pipeline, stage_named, write_config
+    from pipelines.opening import keep_scans, open_run, write_config
 
-    console = open_console()
     workspace, settings = open_run(run, cache=cache)
     settings = keep_scans(settings, keep or ())
+    from pipelines.plan.order import stage_named
+    from pipelines.reporters import reporter_for
+    from pipelines.runner import run_pipeline
+
+    console = open_console()
     with locked(workspace):
         write_config(workspace, settings)
         outcome = run_pipeline(
@@ -210,19 +213,23 @@ def _report_command(
 ) -> None:
     from pipelines.config import read_config
     from pipelines.lock import locked
+    from pipelines.opening import open_run, write_config
+
+    workspace, settings = open_run(run, cache=cache)
+    from pipelines.plan.order import stage_named
     from pipelines.reporters import reporter_for
-    from pipelines.runner import open_run, run_pipeline, stage_named, write_config
-    from pipelines.stage import Context
-    from pipelines.stages.report import write_pseudonymous_report
+    from pipelines.runner import run_pipeline
 
     console = open_console()
-    workspace, settings = open_run(run, cache=cache)
     reporter = reporter_for(console)
     with locked(workspace):
         if paper is not None:
             settings = read_config(workspace.config, [f"report.paper={paper}"])
             write_config(workspace, settings)
         if pseudonymise is not None:
+            from pipelines.stage import Context
+            from pipelines.stages.report import write_pseudonymous_report
+
             context = Context(workspace=workspace, config=settings, reporter=reporter)
             page = write_pseudonymous_report(context, pseudonymise)
             console.print(f"Pseudonymised report: {page.resolve()}", markup=False)
@@ -279,6 +286,11 @@ def compare(
     out: Annotated[Path, typer.Option(help="Output folder; created if missing.")],
 ) -> None:
     """Compare finished runs, with tests on their common patients."""
+    from pipelines.opening import open_run
+
+    for folder in runs:
+        open_run(folder)
+    # Heavy: what is no run folder has been said by now.
     from pipelines.jobs.compare import compare_run_folders, comparison_lines
     from pipelines.reporters import reporter_for
 

@@ -10,6 +10,7 @@ import typer
 from pipelines.commands.options import (
     AllowProgramsOption,
     CacheOption,
+    GivenBundle,
     TrustedKeyOption,
     WeightsOption,
 )
@@ -92,12 +93,15 @@ def retrain(
     weights: WeightsOption = None,
 ) -> None:
     """Refit the evaluated model on all patients and write it as a bundle."""
+    from pipelines.opening import open_run
+
+    _demand_one_source(run, from_, manifest, mode)
+    opened = None if run is None else open_run(run, cache=cache)
+    # Heavy: what is wrong with the arguments has been said by now.
     from mri_transfer.training.refit import BootstrapSpec
     from pipelines.jobs.retrain import Packing, retrain_run
     from pipelines.reporters import reporter_for
-    from pipelines.runner import open_run
 
-    _demand_one_source(run, from_, manifest, mode)
     console = open_console()
     packing = Packing(
         out=out,
@@ -107,8 +111,8 @@ def retrain(
         with_features=with_features,
         bootstrap=BootstrapSpec(n_heads=heads),
     )
-    if run is not None:
-        workspace, settings = open_run(run, cache=cache)
+    if opened is not None:
+        workspace, settings = opened
         reporter = reporter_for(console)
         seal = retrain_run(workspace, settings, packing, reporter=reporter, weights=weights)
         _show_bundle(console, packing, seal)
@@ -141,7 +145,7 @@ def retrain(
 
 
 def export(
-    bundle: Annotated[Path, typer.Argument(help="Bundle folder or zip.", metavar="BUNDLE")],
+    bundle: GivenBundle,
     onnx: Annotated[
         Path | None,
         typer.Option(help="ONNX file of trunk and head, from slices to the score; float32."),

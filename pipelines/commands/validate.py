@@ -11,6 +11,7 @@ from pipelines.commands.options import (
     EXCLUDED,
     AllowProgramsOption,
     CacheOption,
+    GivenBundle,
     JobsOption,
     TrustedKeyOption,
     WeightsOption,
@@ -26,7 +27,7 @@ __all__ = ["validate"]
 
 
 def validate(
-    bundle: Annotated[Path, typer.Argument(help="Bundle folder or zip.", metavar="BUNDLE")],
+    bundle: GivenBundle,
     manifest: Annotated[Path, typer.Option(help="Manifest of the other cohort (.csv).")],
     out: Annotated[Path, typer.Option(help="Output folder; created if missing.")],
     aggregate_only: Annotated[
@@ -57,9 +58,6 @@ def validate(
 ) -> None:
     """Test a bundle on another cohort, without refitting."""
     from mri_transfer.errors import ConfigurationError
-    from mri_transfer.evaluation.external.settings import ExternalSpec
-    from pipelines.jobs.validate import validate_bundle
-    from pipelines.reporters import reporter_for
 
     if threshold not in ("bundle", "rechosen"):
         raise ConfigurationError(
@@ -68,6 +66,11 @@ def validate(
             found=threshold,
             expected="bundle or rechosen",
         )
+    # Heavy: what is wrong with the arguments has been said by now.
+    from mri_transfer.evaluation.external.settings import ExternalSpec
+    from pipelines.jobs.validate import validate_bundle
+    from pipelines.reporters import reporter_for
+
     console = open_console()
     validation = validate_bundle(
         bundle,

@@ -21,7 +21,8 @@ from mri_transfer.version import __version__
 from pipelines.config import RunConfig
 from pipelines.console import estimate_text
 from pipelines.lock import locked
-from pipelines.runner import STAGES, open_run
+from pipelines.opening import open_run
+from pipelines.plan.order import STAGES
 from pipelines.running import demand_trusted
 from pipelines.settings import flat_settings
 from pipelines.stage import Context, Reporter

@@ -35,15 +35,16 @@ from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.predictions import InnerScores, PatientScores
 from mri_transfer.training.refit import BootstrapSpec, bootstrap_heads, refit_on_all
 from pipelines.config import RunConfig, read_config
+from pipelines.indexes import read_prepared_index
 from pipelines.lock import locked
+from pipelines.plan.models import trained_files
+from pipelines.plan.order import STAGES
 from pipelines.record import StageRecord
-from pipelines.runner import STAGES
 from pipelines.running import demand_trusted
 from pipelines.stage import Context, Reporter
 from pipelines.stages.features import open_trunk, read_feature_tables
 from pipelines.stages.folds import read_folds
-from pipelines.stages.prepare import read_prepared_index
-from pipelines.stages.train import covariates_of, read_trained, trained_files
+from pipelines.stages.train import covariates_of, read_trained
 from pipelines.workspace import Workspace
 
 __all__ = [

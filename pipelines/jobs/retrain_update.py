@@ -39,7 +39,9 @@ from pipelines.jobs.retrain import (
     read_cohort,
     read_training_summary,
 )
-from pipelines.runner import STAGES, begin_run, open_run, run_pipeline, stages_until
+from pipelines.opening import open_run
+from pipelines.plan.order import STAGES, stages_until
+from pipelines.runner import begin_run, run_pipeline
 from pipelines.running import demand_trusted
 from pipelines.stage import Context, Reporter
 from pipelines.workspace import Workspace

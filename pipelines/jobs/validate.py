@@ -30,10 +30,11 @@ from pipelines.jobs.validate_cohort import demand_known_sites, find_known, model
 from pipelines.jobs.validate_contract import contract_faults
 from pipelines.jobs.validate_report import write_aggregate, write_external_report
 from pipelines.lock import locked
-from pipelines.runner import begin_run, run_pipeline, stages_until
+from pipelines.plan.order import stages_until
+from pipelines.plan.scans import FEATURES
+from pipelines.runner import begin_run, run_pipeline
 from pipelines.running import run_stage
 from pipelines.stage import Context, Reporter, Stage, StageResult
-from pipelines.stages.features import FEATURES
 from pipelines.workspace import Workspace
 
 __all__ = ["Validation", "validate_bundle"]

@@ -16,6 +16,7 @@ from mri_transfer.metrics.task import Task
 from mri_transfer.models.harmonisation import demand_one_site
 from mri_transfer.training.score import score_patients
 from pipelines.config import RunConfig
+from pipelines.indexes import read_index
 from pipelines.jobs.retrain import scan_digests
 from pipelines.stages.features import read_feature_tables
 from pipelines.workspace import Workspace
@@ -88,7 +89,7 @@ def score_cohort(
 
 def find_known(workspace: Workspace, bundle: ModelBundle, names: Sequence[str]) -> pd.DataFrame:
     """List the patients whose name or scan is among the bundle's training data."""
-    prepared = pd.read_csv(workspace.prepared, dtype=str, keep_default_na=False)
+    prepared = read_index(workspace.prepared)
     rows = []
     for name in names:
         digests = scan_digests(workspace, prepared[prepared["patient_id"] == name])

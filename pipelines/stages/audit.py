@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.results import ResultStore
-from mri_transfer.core.specs import digest, spec_dict
+from mri_transfer.core.specs import digest
 from mri_transfer.evaluation.audit import (
     AuditDocument,
     LearningCurveSpec,
@@ -28,7 +25,6 @@ from mri_transfer.evaluation.audit import (
     scan_scores,
     stress_test,
 )
-from mri_transfer.evaluation.audit.document import CheckResult
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.cross_validation import cross_validate
 from mri_transfer.training.estimator import TransferClassifier, configured_estimator
@@ -37,38 +33,19 @@ from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import InnerScores, PatientScores, SliceScores
 from mri_transfer.training.search import Hyperparameters
 from pipelines.config import RunConfig
-from pipelines.stage import Context, Stage, StageResult
+from pipelines.indexes import read_index
+from pipelines.stage import Context, StageResult
 from pipelines.stages.baselines import random_trunk_table
 from pipelines.stages.duplicates import read_duplicates
 from pipelines.stages.features import read_feature_tables
 from pipelines.stages.folds import read_folds
 from pipelines.stages.recompute import recomputed_features
 from pipelines.stages.robustness import perturbed_tables
-from pipelines.stages.train import TRAIN, labelled_features, read_trained, trained_files
-from pipelines.workspace import Workspace
+from pipelines.stages.train import labelled_features, read_trained
 
-__all__ = ["AUDIT", "failed_checks"]
+__all__ = ["work"]
 
 Tables = Mapping[str, FeatureTable]
-
-
-def failed_checks(workspace: Workspace) -> tuple[CheckResult, ...]:
-    """Return the checks of the run's audit that did not pass."""
-    return AuditDocument.read(workspace.audit, stage="audit").failed
-
-
-def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
-    return [
-        (workspace.manifest, "prepare"),
-        (workspace.prepared, "prepare"),
-        (workspace.duplicates, "prepare"),
-        (workspace.features, "features"),
-        (workspace.folds, "folds"),
-        (workspace.patient_scores, "train"),
-        (workspace.slice_scores, "train"),
-        (workspace.inner_scores, "train"),
-        *trained_files(workspace),
-    ]
 
 
 def _usual_hyperparameters(config: RunConfig, trained: Sequence[FittedModel]) -> Hyperparameters:
@@ -78,7 +55,8 @@ def _usual_hyperparameters(config: RunConfig, trained: Sequence[FittedModel]) ->
     return max(chosen, key=lambda one: (chosen[one], one == configured))
 
 
-def _work(context: Context) -> StageResult:
+def work(context: Context) -> StageResult:
+    """Run the stage."""
     workspace, config = context.workspace, context.config
     folds = read_folds(workspace, config)
     trained = read_trained(workspace, config, folds)
@@ -87,9 +65,7 @@ def _work(context: Context) -> StageResult:
     robustness = _robustness(context, tables, folds, trained)
     procedure = _usual_hyperparameters(config, trained)
     table = tables[procedure.pooling]
-    features_id = digest(
-        pd.read_csv(workspace.features, dtype=str, keep_default_na=False).to_dict("records")
-    )
+    features_id = digest(read_index(workspace.features).to_dict("records"))
     results = ResultStore(workspace.cache)
     estimator = configured_estimator(config).with_hyperparameters(procedure)
     stress = stress_test(
@@ -147,7 +123,7 @@ def _checks(
         *check_provenance(
             {(one.repeat, one.fold): one.head.facts for one in trained},
             folds=folds.table(),
-            features=pd.read_csv(workspace.features, dtype=str, keep_default_na=False),
+            features=read_index(workspace.features),
             patients=PatientScores.read(workspace.patient_scores).table,
             slices=SliceScores.read(workspace.slice_scores).table,
             # Empty where nothing was chosen: then there is nothing to hold against the folds.
@@ -256,32 +232,3 @@ def _learning_curve(
         identities={name: f"{features_id} {estimator.pooling} {name}" for name in tables},
         progress=context.reporter.counter("learning curve"),
     )
-
-
-def _specs(config: RunConfig) -> dict[str, Any]:
-    # It trains the same heads again.
-    return {
-        **TRAIN.specs(config),
-        "trunk": spec_dict(config.trunk),
-        "audit": spec_dict(config.audit),
-        "confidence": config.evaluation.confidence,
-    }
-
-
-def _caches(config: RunConfig) -> tuple[str, ...]:
-    audit = config.audit
-    return (
-        *(("prepare",) if audit.robustness_patients else ()),
-        *(("slices",) if audit.learning_curve else ()),
-        "features",
-    )
-
-
-AUDIT = Stage(
-    name="audit",
-    inputs=_inputs,
-    specs=_specs,
-    work=_work,
-    caches=_caches,
-    after=(TRAIN,),
-)

@@ -21,9 +21,9 @@ from mri_transfer.scans.descriptors import (
 from mri_transfer.scans.slices import SliceStore
 from mri_transfer.training.estimator import configured_estimator
 from mri_transfer.training.folds import Folds
+from pipelines.indexes import load_prepared, read_index, read_prepared_index
 from pipelines.stage import Context
 from pipelines.stages.features import collect_features, encode_missing, plan_features
-from pipelines.stages.prepare import load_prepared, read_prepared_index
 from pipelines.stages.train import labelled_features
 
 __all__ = ["image_baselines", "random_trunk_table"]
@@ -69,7 +69,7 @@ def random_trunk_table(context: Context) -> FeatureTable:
 def _descriptors(context: Context) -> tuple[list[str], list[ScanDescriptors]]:
     workspace, config = context.workspace, context.config
     store, slices = DescriptorStore(workspace.cache), SliceStore(workspace.cache)
-    slices_index = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
+    slices_index = read_index(workspace.slices)
     slices_keys = dict(zip(slices_index["scan_id"], slices_index["key"], strict=True))
     scans = read_prepared_index(workspace)
     found = []

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from mri_transfer.cohorts.exclusions import Exclusion, write_exclusions
 from mri_transfer.cohorts.labels import demand_both_labels, why_unused
 from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
-from mri_transfer.core.specs import spec_dict
 from mri_transfer.errors import RunFolderError, ScanError
 from mri_transfer.scans.volumes import load_volume
-from pipelines.config import RunConfig
-from pipelines.stage import Context, Stage, StageResult
+from pipelines.stage import Context, StageResult
 from pipelines.unsettled import refused_state
-from pipelines.workspace import Workspace
 
-__all__ = ["CHECK"]
-
-
-def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
-    return [(workspace.source_manifest, "run --manifest M.csv --out")]
+__all__ = ["work"]
 
 
 def _exclusions(
@@ -48,7 +39,8 @@ def _exclusions(
         )
 
 
-def _work(context: Context) -> StageResult:
+def work(context: Context) -> StageResult:
+    """Run the stage."""
     workspace, config = context.workspace, context.config
     manifest = read_manifest(workspace.source_manifest)
     labels = [label if isinstance(label, str) else None for label in manifest.scans["label"]]
@@ -73,20 +65,3 @@ def _work(context: Context) -> StageResult:
         exclusions=len(refused),
         unsettled=unsettled,
     )
-
-
-def _specs(config: RunConfig) -> dict[str, Any]:
-    return {
-        "labels": spec_dict(config.labels),
-        "volumes": spec_dict(config.volumes),
-    }
-
-
-CHECK = Stage(
-    name="check",
-    inputs=_inputs,
-    specs=_specs,
-    work=_work,
-    reads_scans=True,
-    excluded=lambda workspace: workspace.refused,
-)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.files import atomic_write_text
-from mri_transfer.core.specs import spec_dict
 from mri_transfer.evaluation import EvaluationDocument, EvaluationFacts, Evidence, evaluate
 from mri_transfer.metrics.task import Task
 from mri_transfer.training.predictions import ClassScores, InnerScores, PatientScores, SliceScores
-from pipelines.config import RunConfig
 from pipelines.console import estimate_text
-from pipelines.stage import Context, Stage, StageResult
+from pipelines.stage import Context, StageResult
 from pipelines.stages.baselines import image_baselines
 from pipelines.stages.folds import read_folds
-from pipelines.stages.train import TRAIN, read_trained, trained_files
+from pipelines.stages.train import read_trained
 from pipelines.workspace import Workspace
 
-__all__ = ["EVALUATE", "answer_lines"]
+__all__ = ["answer_lines", "work"]
 
 
 def answer_lines(workspace: Workspace) -> Iterator[str]:
@@ -46,20 +43,6 @@ def answer_lines(workspace: Workspace) -> Iterator[str]:
         yield f"  {name:<{width}}  {estimate_text(entry)}"
 
 
-def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
-    return [
-        (workspace.manifest, "prepare"),
-        (workspace.folds, "folds"),
-        (workspace.patient_scores, "train"),
-        (workspace.slice_scores, "train"),
-        (workspace.inner_scores, "train"),
-        (workspace.slices, "slices"),
-        (workspace.prepared, "prepare"),
-        *trained_files(workspace),
-        *([(workspace.class_scores, "train")] if workspace.class_scores.exists() else []),
-    ]
-
-
 def _classes(context: Context) -> dict[str, Any]:
     """Return what the evaluation is told of three classes or more."""
     classes = context.config.labels.classes
@@ -70,7 +53,8 @@ def _classes(context: Context) -> dict[str, Any]:
     return {"classes": classes, "class_labels": labels, "class_scores": probabilities}
 
 
-def _work(context: Context) -> StageResult:
+def work(context: Context) -> StageResult:
+    """Run the stage."""
     workspace, config = context.workspace, context.config
     manifest = read_manifest(workspace.manifest, check_files=False)
     folds = read_folds(workspace, config)
@@ -106,26 +90,3 @@ def _work(context: Context) -> StageResult:
     return StageResult(
         outputs=[workspace.evaluation, workspace.baseline_scores], summary=f"patient AUC {auc}"
     )
-
-
-def _specs(config: RunConfig) -> dict[str, Any]:
-    return {
-        "labels": spec_dict(config.labels),
-        "folds": spec_dict(config.folds),
-        "evaluation": spec_dict(config.evaluation),
-        "trunk": spec_dict(config.trunk),
-        "heads": spec_dict(config.heads),
-        "predictions": spec_dict(config.predictions),
-    }
-
-
-def _caches(config: RunConfig) -> tuple[str, ...]:
-    """Return what the baselines from images read."""
-    if config.evaluation.image_baselines:
-        return ("prepare", "slices")
-    return ("slices",) if config.evaluation.random_trunk else ()
-
-
-EVALUATE = Stage(
-    name="evaluate", inputs=_inputs, specs=_specs, work=_work, caches=_caches, after=(TRAIN,)
-)

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,7 @@ import torch
 
 from mri_transfer.cohorts.synthetic.cohort import SPEC_FILE, DemoSpec
 from mri_transfer.core.files import read_json_object
-from mri_transfer.core.specs import digest, spec_dict
+from mri_transfer.core.specs import digest
 from mri_transfer.core.threads import map_on_cores
 from mri_transfer.explain import Explanation, write_explanation
 from mri_transfer.explain.attribution import Activations, explain_scan
@@ -43,29 +42,16 @@ from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import PatientScores
 from pipelines.config import RunConfig
-from pipelines.stage import Context, Stage, StageResult
+from pipelines.indexes import read_index, read_prepared_index
+from pipelines.stage import Context, StageResult
 from pipelines.stages.features import key_column, open_trunk, read_feature_tables
 from pipelines.stages.folds import read_folds
-from pipelines.stages.prepare import read_prepared_index
-from pipelines.stages.train import TRAIN, read_trained, trained_files
+from pipelines.stages.train import read_trained
 from pipelines.workspace import Workspace
 
-__all__ = ["EXPLAIN"]
+__all__ = ["work"]
 
 FloatArray = npt.NDArray[np.float32]
-
-
-def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
-    return [
-        (workspace.manifest, "prepare"),
-        (workspace.prepared, "prepare"),
-        (workspace.quality, "prepare"),
-        (workspace.slices, "slices"),
-        (workspace.features, "features"),
-        (workspace.folds, "folds"),
-        (workspace.patient_scores, "train"),
-        *trained_files(workspace),
-    ]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,9 +115,9 @@ def _job(context: Context) -> _Job:
     folds = read_folds(workspace, config)
     trained = read_trained(workspace, config, folds)
     tables = read_feature_tables(workspace, config)
-    features = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
+    features = read_index(workspace.features)
     columns = [str(name) for name in features if str(name).startswith("key")]
-    slices = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
+    slices = read_index(workspace.slices)
     slices_key = dict(zip(slices["scan_id"], slices["key"], strict=True))
     volume = {row["scan_id"]: row["volume"] for row in read_prepared_index(workspace)}
     scans = []
@@ -255,7 +241,7 @@ def _pixel_attribution(job: _Job, patient: ChosenPatient) -> tuple[str, PixelAtt
 
 def _demo_spec(workspace: Workspace) -> DemoSpec | None:
     """Return what the built-in cohort was grown by; None for real patients."""
-    paths = pd.read_csv(workspace.manifest, dtype=str, keep_default_na=False)["path"]
+    paths = read_index(workspace.manifest)["path"]
     folders = Path(paths.iloc[0]).parents if len(paths) else ()
     for folder in list(folders)[:4]:
         record = read_json_object(folder / SPEC_FILE)
@@ -266,8 +252,8 @@ def _demo_spec(workspace: Workspace) -> DemoSpec | None:
 
 def _space(workspace: Workspace, demo: DemoSpec | None) -> Space:
     came_ready = any(row["path"] for row in read_prepared_index(workspace))
-    quality = pd.read_csv(workspace.quality, dtype=str, keep_default_na=False)
-    used = set(pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)["scan_id"])
+    quality = read_index(workspace.quality)
+    used = set(read_index(workspace.slices)["scan_id"])
     turns = quality.loc[
         quality["scan_id"].isin(used) & (quality["passed_through"] == "True"), "turn"
     ]
@@ -275,7 +261,8 @@ def _space(workspace: Workspace, demo: DemoSpec | None) -> Space:
     return Space(mni=demo is not None or not came_ready, turned=counts)
 
 
-def _work(context: Context) -> StageResult:
+def work(context: Context) -> StageResult:
+    """Run the stage."""
     workspace, config = context.workspace, context.config
     spec, positive = config.explanation, config.labels.positive
     job = _job(context)
@@ -350,23 +337,3 @@ def _summary(found: Explanation) -> str:
     failed = [check.check for check in found.document.checks if check.passed is False]
     text = f"maps of {len(found.scan_ids)} scans, {len(found.document.groups)} group maps"
     return text + (f"; sanity checks not met: {', '.join(failed)}" if failed else "")
-
-
-def _specs(config: RunConfig) -> dict[str, Any]:
-    return {
-        **TRAIN.specs(config),
-        "trunk": spec_dict(config.trunk),
-        "features": spec_dict(resolve_features(config.features)),
-        "slices": spec_dict(config.slices),
-        "explanation": spec_dict(config.explanation),
-        "confidence": config.evaluation.confidence,
-    }
-
-
-def _caches(config: RunConfig) -> tuple[str, ...]:
-    return ("prepare", "slices", "features") if config.explanation.maps else ("features",)
-
-
-EXPLAIN = Stage(
-    name="explain", inputs=_inputs, specs=_specs, work=_work, caches=_caches, after=(TRAIN,)
-)

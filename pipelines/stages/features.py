@@ -6,13 +6,10 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from mri_transfer.core.files import atomic_write_text
-from mri_transfer.core.specs import spec_dict
 from mri_transfer.core.threads import map_ahead
 from mri_transfer.models.features import (
     FeatureSpec,
@@ -27,14 +24,12 @@ from mri_transfer.models.features import (
 )
 from mri_transfer.models.trunks import Trunk, TrunkSpec, load_trunk
 from mri_transfer.scans.slices import SliceStack, SliceStore
-from mri_transfer.training.search import searched_poolings
 from pipelines.config import RunConfig
-from pipelines.stage import Context, Stage, StageResult
-from pipelines.stages.slices import SLICES
+from pipelines.indexes import read_index
+from pipelines.stage import Context, StageResult
 from pipelines.workspace import Workspace
 
 __all__ = [
-    "FEATURES",
     "collect_features",
     "encode_missing",
     "key_column",
@@ -43,6 +38,7 @@ __all__ = [
     "plan_features",
     "read_feature_table",
     "read_feature_tables",
+    "work",
 ]
 
 #: Stacks read ahead of the trunk, so that loading overlaps computing and memory stays bounded.
@@ -68,7 +64,7 @@ def read_feature_table(workspace: Workspace, *, column: str = "key") -> FeatureT
         Column of features.csv that names their keys: `key` for the configured pooling,
         `key_<pooling>` for one that only the search may choose.
     """
-    index = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
+    index = read_index(workspace.features)
     return collect_features(workspace, index, index[column].tolist())
 
 
@@ -85,25 +81,13 @@ def read_feature_tables(workspace: Workspace, config: RunConfig) -> dict[str, Fe
     """Collect the features of every pooling that the run may use, by its name."""
     return {
         pooling: read_feature_table(workspace, column=key_column(pooling, config))
-        for pooling in _poolings(config)
+        for pooling in config.poolings
     }
-
-
-def _poolings(config: RunConfig) -> list[Pooling]:
-    return list(
-        dict.fromkeys(
-            [config.features.pooling, *searched_poolings(config.search, config.heads.kind)]
-        )
-    )
 
 
 def key_column(pooling: str, config: RunConfig) -> str:
     """Return the column of features.csv with the keys of features of that pooling."""
     return "key" if pooling == config.features.pooling else f"key_{pooling}"
-
-
-def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
-    return [(workspace.slices, "slices")]
 
 
 def plan_features(
@@ -120,7 +104,7 @@ def plan_features(
     poolings : sequence of str
         Each becomes a column of its name.
     """
-    slices = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
+    slices = read_index(workspace.slices)
     index = slices[["scan_id", "patient_id", "scan_sha256"]].copy()
     store = FeatureStore(workspace.cache)
     missing: dict[str, ScanToEncode] = {}
@@ -227,10 +211,11 @@ def _encoded(
     return [*first, *(partial(features.put, scan.keys[name], encoded[name]) for name in encoded)]
 
 
-def _work(context: Context) -> StageResult:
+def work(context: Context) -> StageResult:
+    """Run the stage."""
     workspace, config = context.workspace, context.config
     spec = resolve_features(config.features)
-    poolings = _poolings(config)
+    poolings = config.poolings
     index, todo = plan_features(workspace, config.trunk, spec, poolings)
     encode_missing(context, config.trunk, spec, todo, maxima=True)
     table = index.rename(columns={name: key_column(name, config) for name in poolings})
@@ -240,29 +225,3 @@ def _work(context: Context) -> StageResult:
         summary=f"features of {len(table)} scans: {len(todo)} computed, "
         f"{len(table) - len(todo)} from the cache",
     )
-
-
-def _intact(workspace: Workspace) -> bool:
-    store = FeatureStore(workspace.cache)
-    index = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
-    columns = [name for name in index if str(name).startswith("key")]
-    return all(key in store for name in columns for key in index[name])
-
-
-def _specs(config: RunConfig) -> dict[str, Any]:
-    return {
-        "trunk": spec_dict(config.trunk),
-        "features": spec_dict(resolve_features(config.features)),
-        "poolings": _poolings(config),
-    }
-
-
-FEATURES = Stage(
-    name="features",
-    inputs=_inputs,
-    specs=_specs,
-    work=_work,
-    intact=_intact,
-    caches=lambda _config: ("slices",),
-    after=(SLICES,),
-)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 from mri_transfer.cohorts.manifest.manifest import read_manifest
-from mri_transfer.core.specs import spec_dict
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.training.folds import Folds, make_folds
 from pipelines.config import RunConfig
-from pipelines.stage import Context, Stage, StageResult
-from pipelines.stages.prepare import PREPARE
+from pipelines.stage import Context, StageResult
 from pipelines.workspace import Workspace
 
-__all__ = ["FOLDS", "read_folds"]
+__all__ = ["read_folds", "work"]
 
 
 def read_folds(workspace: Workspace, config: RunConfig) -> Folds:
@@ -22,11 +17,8 @@ def read_folds(workspace: Workspace, config: RunConfig) -> Folds:
     return Folds.read(workspace.folds).against(config.labels.positive, config.labels.others)
 
 
-def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
-    return [(workspace.manifest, "prepare")]
-
-
-def _work(context: Context) -> StageResult:
+def work(context: Context) -> StageResult:
+    """Run the stage."""
     workspace, config = context.workspace, context.config
     if config.labels.unlabelled == "keep":
         raise ConfigurationError(
@@ -46,16 +38,3 @@ def _work(context: Context) -> StageResult:
         summary=f"{len(folds.patient_ids)} patients in {config.folds.n_folds} folds, "
         f"{config.folds.n_repeats} repeats",
     )
-
-
-def _specs(config: RunConfig) -> dict[str, Any]:
-    return {"labels": spec_dict(config.labels), "folds": spec_dict(config.folds)}
-
-
-FOLDS = Stage(
-    name="folds",
-    inputs=_inputs,
-    specs=_specs,
-    work=_work,
-    after=(PREPARE,),
-)

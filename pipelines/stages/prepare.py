@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from mri_transfer.cohorts.exclusions import Exclusion, read_exclusions, write_exclusions
 from mri_transfer.cohorts.manifest.manifest import read_manifest
-from mri_transfer.core.files import atomic_write_text, sha256_of_file
-from mri_transfer.core.specs import spec_dict
-from mri_transfer.errors import RunFolderError, ScanError
-from mri_transfer.report.figures import PictureStore, picture_key
+from mri_transfer.core.files import atomic_write_text
+from mri_transfer.errors import RunFolderError
 from mri_transfer.scans.preparation import (
     PreparedStore,
     bids_stem,
@@ -21,7 +18,6 @@ from mri_transfer.scans.preparation import (
     write_description,
 )
 from mri_transfer.scans.preparation.external import PROGRAMS, demand_program
-from mri_transfer.scans.preparation.identity import IdentityStore, identity_key
 from mri_transfer.scans.quality import (
     ScanQuality,
     ScoredScan,
@@ -30,72 +26,19 @@ from mri_transfer.scans.quality import (
     quality_table,
     score_key,
 )
-from mri_transfer.scans.volumes import Volume, VolumeSpec, load_volume
 from mri_transfer.version import __version__
-from pipelines.config import RunConfig
 from pipelines.pool import default_jobs, run_jobs
-from pipelines.stage import Context, Stage, StageResult
-from pipelines.stages.check import CHECK
+from pipelines.stage import Context, StageResult
 from pipelines.stages.duplicates import across_patients, one_id_two_people, write_duplicates
 from pipelines.stages.prepare_worker import Job, Outcome, found_in_cache, prepare_one
 from pipelines.stages.quality_pages import write_quality_pages
 from pipelines.unsettled import AGAIN
-from pipelines.workspace import Workspace
 
-__all__ = ["PREPARE", "load_prepared", "read_prepared_index"]
+__all__ = ["work"]
 
 Scan = dict[Hashable, Any]
 
 _INDEX_COLUMNS = ["scan_id", "patient_id", "scan_sha256", "key", "volume_key", "path"]
-
-
-def read_prepared_index(workspace: Workspace) -> list[dict[str, str]]:
-    """Return scan_id, patient_id, scan_sha256, volume_key and volume (path) of every scan."""
-    index = pd.read_csv(workspace.prepared, dtype=str, keep_default_na=False)
-    store = PreparedStore(workspace.cache)
-    rows = [
-        {str(name): str(cell) for name, cell in row.items()} for row in index.to_dict("records")
-    ]
-    return [
-        {**row, "volume": row["path"] or str(store.volume_path(row["volume_key"]))} for row in rows
-    ]
-
-
-def load_prepared(scan: Mapping[str, str], spec: VolumeSpec) -> Volume:
-    """Load a scan's prepared volume.
-
-    Parameters
-    ----------
-    scan : mapping
-        A row of `read_prepared_index`.
-    spec : VolumeSpec
-
-    Raises
-    ------
-    RunFolderError
-        If a scan that passed through is no longer the file that was looked at: what is made of it
-        would stand under the key of another.
-    """
-    try:
-        found = sha256_of_file(scan["path"]) if scan["path"] else scan["scan_sha256"]
-        if found == scan["scan_sha256"]:
-            return load_volume(scan["volume"], scan_id=scan["scan_id"], spec=spec)
-    except (ScanError, OSError) as error:
-        found = str(error)
-    raise RunFolderError(
-        "a scan has changed since it was prepared",
-        where=f"{scan['scan_id']} ({scan['volume']})",
-        found=found[:300],
-        expected=f"a file of digest {scan['scan_sha256']}" if scan["path"] else None,
-        remedy="Run again with --from check",
-    )
-
-
-def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
-    return [
-        (workspace.source_manifest, "run --manifest M.csv --out"),
-        (workspace.refused, "check"),
-    ]
 
 
 def _prepare(context: Context, scans: Sequence[Scan]) -> list[Outcome]:
@@ -219,7 +162,8 @@ def _write_derivatives(
         )
 
 
-def _work(context: Context) -> StageResult:
+def work(context: Context) -> StageResult:
+    """Run the stage."""
     workspace = context.workspace
     manifest = read_manifest(workspace.source_manifest)
     refused = read_exclusions(workspace.refused)
@@ -304,37 +248,3 @@ def _summary(
     if kept:
         parts.append(f"kept although they fail: {', '.join(kept)}")
     return "; ".join(parts)
-
-
-def _intact(workspace: Workspace) -> bool:
-    cache = workspace.cache
-    prepared, scores = PreparedStore(cache), ScoreStore(cache)
-    pictures, identities = PictureStore(cache), IdentityStore(cache)
-    return all(
-        key in prepared
-        and score_key(key) in scores
-        and picture_key(key) in pictures
-        and identity_key(key) in identities
-        for key in (row["key"] for row in read_prepared_index(workspace))
-    )
-
-
-def _specs(config: RunConfig) -> dict[str, Any]:
-    return {
-        "volumes": spec_dict(config.volumes),
-        "preparation": spec_dict(config.preparation),
-        "quality": spec_dict(config.quality),
-        "duplicates": spec_dict(config.duplicates),
-        "slices": spec_dict(config.slices),
-    }
-
-
-PREPARE = Stage(
-    name="prepare",
-    inputs=_inputs,
-    specs=_specs,
-    work=_work,
-    intact=_intact,
-    reads_scans=True,
-    after=(CHECK,),
-)

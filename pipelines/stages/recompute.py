@@ -12,14 +12,13 @@ from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
 from mri_transfer.evaluation.audit.robustness import sample_patients
 from mri_transfer.models.features import ScanFeatures
 from pipelines.config import RunConfig
+from pipelines.indexes import read_index
+from pipelines.plan.scans import CHECK, FEATURES, PREPARE, SLICES
 from pipelines.reporters import SilentReporter
 from pipelines.running import run_stage
 from pipelines.stage import Context
-from pipelines.stages.check import CHECK
-from pipelines.stages.features import FEATURES, collect_features, read_feature_table
+from pipelines.stages.features import collect_features, read_feature_table
 from pipelines.stages.folds import read_folds
-from pipelines.stages.prepare import PREPARE
-from pipelines.stages.slices import SLICES
 from pipelines.workspace import Workspace
 
 __all__ = ["recomputed_features"]
@@ -84,7 +83,7 @@ def _run(context: Context, alone: Workspace, config: RunConfig) -> None:
 def _pairs(
     workspace: Workspace, alone: Workspace, patient: str
 ) -> list[tuple[ScanFeatures, ScanFeatures]]:
-    index = pd.read_csv(workspace.features, dtype=str, keep_default_na=False)
+    index = read_index(workspace.features)
     index = index[index["patient_id"] == patient]
     stored = collect_features(workspace, index, index["key"].tolist())
     anew = {one.scan_id: one for one in read_feature_table(alone).scans()}

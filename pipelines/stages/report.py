@@ -12,7 +12,6 @@ import pandas as pd
 from mri_transfer.cohorts.exclusions import read_exclusions
 from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.cohorts.manifest.manifest import read_manifest
-from mri_transfer.core.specs import spec_dict
 from mri_transfer.evaluation import EvaluationDocument
 from mri_transfer.evaluation.audit import AuditDocument
 from mri_transfer.explain import Explanation, read_explanation
@@ -33,43 +32,20 @@ from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import PatientScores, SliceScores
 from mri_transfer.version import __version__
 from pipelines.config import RunConfig
+from pipelines.indexes import read_index
+from pipelines.plan.models import REPORT
 from pipelines.record import StageRecord, file_digests, git_commit, package_versions
 from pipelines.running import demand_trusted
-from pipelines.stage import Context, Stage, StageResult, earlier_stages
-from pipelines.stages.audit import AUDIT
+from pipelines.stage import Context, StageResult, earlier_stages
 from pipelines.stages.crate import recorded_paths, write_run_crate
-from pipelines.stages.evaluate import EVALUATE
 from pipelines.stages.tables import write_tables
 from pipelines.workspace import Workspace
 
-__all__ = ["REPORT", "report_inputs", "report_settings", "write_pseudonymous_report"]
-
-
-def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
-    return [
-        (workspace.config, "run"),
-        (workspace.manifest, "prepare"),
-        (workspace.excluded, "prepare"),
-        (workspace.quality, "prepare"),
-        (workspace.folds, "folds"),
-        (workspace.slices, "slices"),
-        (workspace.patient_scores, "train"),
-        (workspace.slice_scores, "train"),
-        (workspace.evaluation, "evaluate"),
-        (workspace.audit, "audit"),
-        *_explained(workspace),
-    ]
-
-
-def _explained(workspace: Workspace) -> list[tuple[Path, str]]:
-    # A run of before there were explanations has none; the report then says so.
-    path = workspace.explanations / DOCUMENT
-    there = path.exists() or workspace.record("explain").exists()
-    return [(path, "explain")] if there else []
+__all__ = ["report_inputs", "report_settings", "work", "write_pseudonymous_report"]
 
 
 def _provenance(workspace: Workspace, config: RunConfig) -> dict[str, Any]:
-    inputs = [path for path, _ in _inputs(workspace)]
+    inputs = [path for path, _ in REPORT.inputs(workspace)]
     record = StageRecord.read(workspace, "features")
     computed = record.specs.get("features", {}) if record else {}
     return {
@@ -109,7 +85,7 @@ def report_inputs(workspace: Workspace, config: RunConfig) -> ReportInputs:
     slices = SliceScores.read(workspace.slice_scores).table
     excluded = [dataclasses.asdict(one) for one in read_exclusions(workspace.excluded)]
     patients = read_manifest(workspace.manifest, check_files=False).patients()
-    scans = pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)
+    scans = read_index(workspace.slices)
     key_of = dict(zip(scans["scan_id"], scans["key"], strict=True))
     store = SliceStore(workspace.cache)
     return ReportInputs(
@@ -134,11 +110,12 @@ def report_inputs(workspace: Workspace, config: RunConfig) -> ReportInputs:
 
 def _artefacts(workspace: Workspace) -> list[Path]:
     # A set: what the report reads is mostly in the records of the stages that wrote it.
-    return sorted({*recorded_paths(workspace), *(path for path, _ in _inputs(workspace))})
+    return sorted({*recorded_paths(workspace), *(path for path, _ in REPORT.inputs(workspace))})
 
 
 def _explanation(workspace: Workspace) -> Explanation | None:
-    return read_explanation(workspace.explanations) if _explained(workspace) else None
+    read = (workspace.explanations / DOCUMENT, "explain") in REPORT.inputs(workspace)
+    return read_explanation(workspace.explanations) if read else None
 
 
 def _table(path: Path) -> pd.DataFrame | None:
@@ -149,14 +126,15 @@ def _table(path: Path) -> pd.DataFrame | None:
     return pd.read_csv(path, dtype=text, keep_default_na=False)
 
 
-def _work(context: Context) -> StageResult:
+def work(context: Context) -> StageResult:
+    """Run the stage."""
     workspace = context.workspace
     inputs = report_inputs(workspace, context.config)
     report = compose_report(inputs)
     folder = workspace.report.parent
     written = _write(inputs, report, workspace, context.config, folder=folder)
     written += write_tables(workspace)
-    read = [path for path, _ in _inputs(workspace)]
+    read = [path for path, _ in REPORT.inputs(workspace)]
     write_run_crate(workspace, title=inputs.title, inputs=read, outputs=written)
     return StageResult(
         outputs=[*written, workspace.crate],
@@ -211,7 +189,10 @@ def write_pseudonymous_report(context: Context, key_file: Path) -> Path:
     workspace, config = context.workspace, context.config
     key = read_or_make_key(key_file, apart_from=workspace.root)
     demand_trusted(
-        context, _inputs(workspace), stages=earlier_stages(REPORT), caches=REPORT.caches(config)
+        context,
+        REPORT.inputs(workspace),
+        stages=earlier_stages(REPORT),
+        caches=REPORT.caches(config),
     )
     inputs = report_inputs(workspace, config)
     source = read_manifest(workspace.source_manifest, check_files=False).scans
@@ -221,24 +202,3 @@ def write_pseudonymous_report(context: Context, key_file: Path) -> Path:
     check_report(report, pseudonyms)
     folder = workspace.pseudonymous_report
     return _write(inputs, report, workspace, config, folder=folder)[0]
-
-
-def _specs(config: RunConfig) -> dict[str, Any]:
-    return {
-        "labels": spec_dict(config.labels),
-        "report": spec_dict(config.report),
-        "git_commit": git_commit(),
-    }
-
-
-REPORT = Stage(
-    name="report",
-    inputs=_inputs,
-    specs=_specs,
-    work=_work,
-    caches=lambda _config: ("slices",),
-    after=(
-        EVALUATE,
-        AUDIT,
-    ),
-)

@@ -27,10 +27,10 @@ from mri_transfer.scans.perturbations import (
 )
 from mri_transfer.scans.slices import slices_key
 from mri_transfer.scans.volumes import Volume
+from pipelines.indexes import load_prepared, read_prepared_index
 from pipelines.stage import Context
 from pipelines.stages.features import keys_by_pooling, open_trunk
 from pipelines.stages.folds import read_folds
-from pipelines.stages.prepare import load_prepared, read_prepared_index
 
 __all__ = ["perturbed_tables"]
 

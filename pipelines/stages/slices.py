@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from mri_transfer.core.files import atomic_write_text
-from mri_transfer.core.specs import spec_dict
 from mri_transfer.scans.slices import SliceStack, SliceStore, cut_slices, slices_key
-from pipelines.config import RunConfig
-from pipelines.stage import Context, Stage, StageResult
-from pipelines.stages.prepare import PREPARE, load_prepared, read_prepared_index
-from pipelines.workspace import Workspace
+from pipelines.indexes import load_prepared, read_prepared_index
+from pipelines.stage import Context, StageResult
 
-__all__ = ["SLICES"]
-
-
-def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
-    return [(workspace.prepared, "prepare")]
+__all__ = ["work"]
 
 
 def _stack(context: Context, store: SliceStore, key: str, scan: Mapping[str, str]) -> SliceStack:
@@ -33,7 +24,8 @@ def _stack(context: Context, store: SliceStore, key: str, scan: Mapping[str, str
     return stack
 
 
-def _work(context: Context) -> StageResult:
+def work(context: Context) -> StageResult:
+    """Run the stage."""
     workspace, config = context.workspace, context.config
     store = SliceStore(workspace.cache)
     scans = read_prepared_index(workspace)
@@ -57,26 +49,3 @@ def _work(context: Context) -> StageResult:
     return StageResult(
         outputs=[workspace.slices], summary=f"{config.slices.n_slices} slices of {len(rows)} scans"
     )
-
-
-def _intact(workspace: Workspace) -> bool:
-    store = SliceStore(workspace.cache)
-    return all(
-        key in store
-        for key in pd.read_csv(workspace.slices, dtype=str, keep_default_na=False)["key"]
-    )
-
-
-def _specs(config: RunConfig) -> dict[str, Any]:
-    return {"volumes": spec_dict(config.volumes), "slices": spec_dict(config.slices)}
-
-
-SLICES = Stage(
-    name="slices",
-    inputs=_inputs,
-    specs=_specs,
-    work=_work,
-    intact=_intact,
-    caches=lambda _config: ("prepare",),
-    after=(PREPARE,),
-)

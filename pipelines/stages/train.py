@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from mri_transfer.cohorts.manifest.manifest import read_manifest
-from mri_transfer.core.specs import spec_dict
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.harmonisation import demand_one_site
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate
@@ -19,20 +17,11 @@ from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import ClassScores
 from pipelines.config import RunConfig
-from pipelines.stage import Context, Stage, StageResult
-from pipelines.stages.features import FEATURES, read_feature_tables
-from pipelines.stages.folds import FOLDS
+from pipelines.stage import Context, StageResult
+from pipelines.stages.features import read_feature_tables
 from pipelines.workspace import Workspace
 
-__all__ = ["TRAIN", "covariates_of", "labelled_features", "read_trained", "trained_files"]
-
-
-def _inputs(workspace: Workspace) -> list[tuple[Path, str]]:
-    return [
-        (workspace.manifest, "prepare"),
-        (workspace.features, "features"),
-        (workspace.folds, "folds"),
-    ]
+__all__ = ["covariates_of", "labelled_features", "read_trained", "work"]
 
 
 def _clear_earlier(workspace: Workspace) -> None:
@@ -76,13 +65,8 @@ def read_trained(workspace: Workspace, config: RunConfig, folds: Folds) -> list[
     ]
 
 
-def trained_files(workspace: Workspace) -> list[tuple[Path, str]]:
-    """Return the files of the heads of every outer fold, as inputs of a stage that reads them."""
-    files = [*workspace.heads.glob("r*_f*.json"), *workspace.heads.glob("r*_f*.safetensors")]
-    return [(file, "train") for file in sorted(files)]
-
-
-def _work(context: Context) -> StageResult:
+def work(context: Context) -> StageResult:
+    """Run the stage."""
     workspace, config = context.workspace, context.config
     folds = Folds.read(workspace.folds)
     tables = read_feature_tables(workspace, config)
@@ -146,27 +130,3 @@ def _each_class(
         labels=dict(zip(folds.patient_ids, folds.labels, strict=True)),
     ).write(workspace.class_scores)
     return outputs
-
-
-def _specs(config: RunConfig) -> dict[str, Any]:
-    return {
-        "labels": spec_dict(config.labels),
-        "folds": spec_dict(config.folds),
-        "harmonisation": spec_dict(config.harmonisation),
-        "heads": spec_dict(config.heads),
-        "predictions": spec_dict(config.predictions),
-        "search": spec_dict(config.search),
-    }
-
-
-TRAIN = Stage(
-    name="train",
-    inputs=_inputs,
-    specs=_specs,
-    work=_work,
-    caches=lambda _config: ("features",),
-    after=(
-        FEATURES,
-        FOLDS,
-    ),
-)

@@ -18,10 +18,10 @@ from mri_transfer.models.heads import LinearHeadSpec
 from mri_transfer.models.trunks import Trunk, TrunkSpec, load_trunk
 from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.training.dataset import LabelledFeatures
-from mri_transfer.training.folds import FoldSpec
 from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import BootstrapSpec, bootstrap_heads, refit_on_all
 from mri_transfer.training.search import SearchSpec
+from mri_transfer.training.settings import FoldSpec
 from tests.synthetic import feature_table
 
 COMBAT = HarmonisationSpec(kind="combat", preserve=())

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mri_transfer.training.folds import FoldSpec, make_folds
+from mri_transfer.training.folds import make_folds
+from mri_transfer.training.settings import FoldSpec
 
 
 @dataclass

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mri_transfer.cohorts.circular_covariates import refuse_circular
 from mri_transfer.errors import ConfigurationError, EvaluationError
 from mri_transfer.evaluation import (
     BaselineSpec,
@@ -14,14 +15,14 @@ from mri_transfer.evaluation import (
     baseline_scores,
     compare_rival,
     default_baselines,
-    refuse_circular,
     score_arrays,
 )
 from mri_transfer.evaluation.comparison import find_rivals
 from mri_transfer.evaluation.settings import CohortTables
 from mri_transfer.metrics.discrimination import auc, youden_threshold
 from mri_transfer.metrics.task import Task
-from mri_transfer.training.folds import FoldSpec, make_folds
+from mri_transfer.training.folds import make_folds
+from mri_transfer.training.settings import FoldSpec
 from tests.plain import plain
 
 

@@ -22,8 +22,9 @@ from mri_transfer.models.heads import LinearHeadSpec
 from mri_transfer.scans.descriptors import ScanDescriptors
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.estimator import TransferClassifier
-from mri_transfer.training.folds import Folds, FoldSpec, make_folds
+from mri_transfer.training.folds import Folds, make_folds
 from mri_transfer.training.predictions import PatientScores
+from mri_transfer.training.settings import FoldSpec
 from tests.synthetic import feature_table, folds_of
 
 NAMES = (OUTLINE, HISTOGRAM, VOXELS)

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mri_transfer.models.aggregation import resolve_aggregation
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.harmonisation import HarmonisationSpec, fit_combat
-from mri_transfer.models.heads import Head
+from mri_transfer.models.heads import Head, resolve_aggregation
 from mri_transfer.models.trunks import InputScaling, TrunkNetwork
 from mri_transfer.training.fitted_model import FittedModel, Harmoniser
 from mri_transfer.training.folds import Folds

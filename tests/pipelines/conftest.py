@@ -16,8 +16,9 @@ from mri_transfer.cohorts.synthetic.cohort import DemoSpec, grow_demo_cohort
 from pipelines.commands import cli
 from pipelines.config import RunConfig, read_config
 from pipelines.jobs.retrain import Packing, retrain_run
+from pipelines.opening import open_run
 from pipelines.reporters import SilentReporter
-from pipelines.runner import RunOutcome, begin_run, open_run, run_pipeline
+from pipelines.runner import RunOutcome, begin_run, run_pipeline
 from pipelines.workspace import Workspace
 from tests.made_once import made_once
 

@@ -10,8 +10,10 @@ import pandas as pd
 
 from mri_transfer.models.features import FeatureStore, FeatureTable
 from pipelines.config import RunConfig, read_config
+from pipelines.opening import write_config
+from pipelines.plan.order import stage_named
 from pipelines.record import StageRecord, file_digests, recorded_specs
-from pipelines.runner import RunOutcome, run_pipeline, stage_named, write_config
+from pipelines.runner import RunOutcome, run_pipeline
 from pipelines.stages.duplicates import write_duplicates
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import SMALL

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from pipelines.config import RunConfig, read_config
-from pipelines.runner import RunOutcome, open_run
+from pipelines.opening import open_run
+from pipelines.runner import RunOutcome
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import run_command
 from tests.pipelines.planted import finish, plant, vouch

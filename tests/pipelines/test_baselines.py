@@ -15,8 +15,9 @@ from mri_transfer.evaluation.image_baselines import RANDOM_TRUNK
 from mri_transfer.scans.descriptors import DescriptorStore
 from mri_transfer.training.predictions import PatientScores
 from pipelines.config import read_config
+from pipelines.plan.order import stage_named
 from pipelines.reporters import SilentReporter
-from pipelines.runner import RunOutcome, begin_run, run_pipeline, stage_named
+from pipelines.runner import RunOutcome, begin_run, run_pipeline
 from pipelines.stage import Context
 from pipelines.stages import baselines
 from pipelines.stages.baselines import image_baselines, random_trunk_table

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from pipelines.commands.cli import app
 from pipelines.names import STAGE_HELP
-from pipelines.runner import STAGES, RunOutcome
+from pipelines.plan.order import STAGES
+from pipelines.runner import RunOutcome
 from tests.pipelines.conftest import SmallJob, run_command
 
 README = Path(__file__).resolve().parents[2] / "README.md"

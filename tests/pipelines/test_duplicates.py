@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.config import read_config
-from pipelines.runner import RunOutcome, begin_run, run_pipeline, stages_until
+from pipelines.plan.order import stages_until
+from pipelines.runner import RunOutcome, begin_run, run_pipeline
 from tests.pipelines.conftest import Notes, SmallJob
 
 

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from mri_transfer.explain import read_explanation
+from pipelines.plan.models import EXPLAIN
 from pipelines.runner import RunOutcome
 from pipelines.stage import Context
 from pipelines.stages import explain
-from pipelines.stages.explain import EXPLAIN
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import Notes, SmallJob
 

@@ -17,7 +17,8 @@ from mri_transfer.cohorts.exclusions import read_exclusions
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.errors import MachineError, PreparationError
 from pipelines import workspace
-from pipelines.runner import RunOutcome, begin_run, run_pipeline, stages_until
+from pipelines.plan.order import stages_until
+from pipelines.runner import RunOutcome, begin_run, run_pipeline
 from pipelines.stages import check, prepare, prepare_worker
 from tests.pipelines.conftest import Notes, SmallJob, run_command
 from tests.small_disks import mounted

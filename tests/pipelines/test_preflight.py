@@ -12,8 +12,9 @@ from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
 from mri_transfer.errors import ConfigurationError, WeightsError
 from pipelines import runner
 from pipelines.config import read_config
+from pipelines.plan.order import stage_named, stages_until
 from pipelines.preflight import demand_possible, site_notes
-from pipelines.runner import begin_run, run_pipeline, stage_named, stages_until
+from pipelines.runner import begin_run, run_pipeline
 from tests.pipelines.conftest import SmallJob, run_command
 
 COMBAT = ["harmonisation.kind=combat", 'harmonisation.preserve=["age"]']

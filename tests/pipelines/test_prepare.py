@@ -21,15 +21,9 @@ from mri_transfer.cohorts.exclusions import read_exclusions
 from mri_transfer.errors import RunFolderError
 from mri_transfer.scans.volumes import Volume
 from pipelines.config import read_config
-from pipelines.runner import (
-    RunOutcome,
-    begin_run,
-    keep_scans,
-    open_run,
-    run_pipeline,
-    stages_until,
-    write_config,
-)
+from pipelines.opening import keep_scans, open_run, write_config
+from pipelines.plan.order import stages_until
+from pipelines.runner import RunOutcome, begin_run, run_pipeline
 from pipelines.stages import prepare
 from tests.heads_phantom import grow_head, some_brain, some_head, turned_header
 from tests.phantoms import store_nifti

@@ -11,7 +11,8 @@ import pypdf
 import pytest
 
 from pipelines.names import STAGE_HELP
-from pipelines.runner import RunOutcome, open_run
+from pipelines.opening import open_run
+from pipelines.runner import RunOutcome
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import run_command
 from tests.pipelines.planted import vouch

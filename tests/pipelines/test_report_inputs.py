@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pipelines.runner import RunOutcome, open_run
+from pipelines.opening import open_run
+from pipelines.runner import RunOutcome
 from pipelines.stages.report import report_inputs
 
 

@@ -17,8 +17,9 @@ from mri_transfer.scans.volumes import load_volume
 from pipelines.config import RunConfig
 from pipelines.jobs.retrain import Packing, model_config_of, retrain_run
 from pipelines.jobs.retrain_update import Update, update_bundle
+from pipelines.opening import open_run
 from pipelines.reporters import SilentReporter
-from pipelines.runner import RunOutcome, open_run
+from pipelines.runner import RunOutcome
 from pipelines.stages.features import read_feature_tables
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import run_command

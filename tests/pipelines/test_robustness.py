@@ -17,11 +17,11 @@ from mri_transfer.models.trunks import load_trunk
 from mri_transfer.scans.perturbations import Perturbation, perturb, perturbation_seed
 from mri_transfer.scans.slices import cut_slices
 from mri_transfer.scans.volumes import load_volume
+from pipelines.indexes import read_prepared_index
 from pipelines.runner import RunOutcome
 from pipelines.stage import Context
 from pipelines.stages import robustness
 from pipelines.stages.features import read_feature_tables
-from pipelines.stages.prepare import read_prepared_index
 from pipelines.stages.robustness import perturbed_tables
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import Notes, SmallJob

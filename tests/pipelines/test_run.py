@@ -20,7 +20,9 @@ from mri_transfer.models.heads import Head
 from mri_transfer.training.folds import Folds
 from pipelines.config import read_config
 from pipelines.names import STAGE_HELP
-from pipelines.runner import STAGES, RunOutcome, begin_run, open_run, run_pipeline, stage_named
+from pipelines.opening import open_run
+from pipelines.plan.order import STAGES, stage_named
+from pipelines.runner import RunOutcome, begin_run, run_pipeline
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import SmallJob
 

@@ -14,11 +14,13 @@ import pytest
 
 from mri_transfer.core.files import sha256_of_file
 from mri_transfer.errors import RunFolderError
+from pipelines.indexes import load_prepared, read_prepared_index
 from pipelines.jobs.retrain import Packing, retrain_run
 from pipelines.names import STAGE_HELP
+from pipelines.opening import open_run
+from pipelines.plan.order import STAGES
 from pipelines.reporters import SilentReporter
-from pipelines.runner import STAGES, RunOutcome, open_run
-from pipelines.stages.prepare import load_prepared, read_prepared_index
+from pipelines.runner import RunOutcome
 from pipelines.trust import Ledger
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import SmallJob, run_command

@@ -23,7 +23,8 @@ from mri_transfer.cohorts.manifest.text_table import TextTable
 from mri_transfer.errors import ManifestError, ScanError
 from mri_transfer.scans.volumes import load_volume
 from pipelines.config import RunConfig, read_config
-from pipelines.runner import begin_run, run_pipeline, stage_named
+from pipelines.plan.order import stage_named
+from pipelines.runner import begin_run, run_pipeline
 from pipelines.workspace import Workspace
 from tests.gallery import (
     BAD_SCANS,

@@ -18,9 +18,9 @@ from mri_transfer.training.cross_validation import CrossValidation, cross_valida
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.fitted_model import FittedModel, predict_folds
-from mri_transfer.training.folds import Folds, FoldSpec, derive_seed
-from mri_transfer.training.predictions import PredictionSpec
+from mri_transfer.training.folds import Folds, derive_seed
 from mri_transfer.training.search import SearchSpec
+from mri_transfer.training.settings import FoldSpec, PredictionSpec
 from tests.synthetic import feature_table, folds_of
 
 SPEC = FoldSpec(n_folds=4, n_repeats=1, n_inner_folds=3)

@@ -12,7 +12,7 @@ from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.engine import fit_folds
 from mri_transfer.training.estimator import TransferClassifier
-from mri_transfer.training.predictions import PredictionSpec
+from mri_transfer.training.settings import PredictionSpec
 from tests.synthetic import feature_table, folds_of
 
 BARE = PredictionSpec(threshold=0.5, recalibration=("none",))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mri_transfer.errors import FoldError
-from mri_transfer.training.folds import Folds, FoldSpec, inner_folds, make_folds
+from mri_transfer.training.folds import Folds, inner_folds, make_folds
+from mri_transfer.training.settings import FoldSpec
 
 PATIENTS = [f"p{i:02d}" for i in range(23)]
 LABELS = ["AD" if i % 3 == 0 else "CN" for i in range(23)]

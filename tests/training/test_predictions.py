@@ -10,15 +10,11 @@ import pytest
 from pydantic import ValidationError
 
 from mri_transfer.errors import PredictionError
-from mri_transfer.models.aggregation import Aggregation, join_slices, resolve_aggregation
-from mri_transfer.models.heads import SliceOutput
-from mri_transfer.training.predictions import (
-    ClassScores,
-    InnerScores,
-    PatientScores,
-    PredictionSpec,
-    parse_target,
-)
+from mri_transfer.models.aggregation import join_slices
+from mri_transfer.models.heads import SliceOutput, resolve_aggregation
+from mri_transfer.models.heads.entry import Aggregation
+from mri_transfer.training.predictions import ClassScores, InnerScores, PatientScores
+from mri_transfer.training.settings import PredictionSpec, parse_target
 
 LOGIT = np.log(3.0)  # probability 0.75
 

@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 
 from mri_transfer.errors import ConfigurationError, FoldError, HeadError
 from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec
-from mri_transfer.models.heads.linear import solve_rows
+from mri_transfer.models.heads.linear_fit import solve_rows
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.fitted_model import patient_scores
 from mri_transfer.training.refit import refit_on_all

@@ -23,7 +23,8 @@ from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.engine import workers
 from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.fitted_model import FittedModel
-from mri_transfer.training.folds import Folds, FoldSpec, derive_seed, make_folds
+from mri_transfer.training.folds import Folds, derive_seed, make_folds
+from mri_transfer.training.settings import FoldSpec
 
 __all__ = [
     "Arm",

@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import Field
-from pydantic.dataclasses import dataclass
-
-from mri_transfer.core.specs import STRICT
 from mri_transfer.evaluation.audit.checks import Check
 from mri_transfer.evaluation.audit.document import AuditDocument
 from mri_transfer.evaluation.audit.duplicates import UNLIKE
@@ -16,27 +12,7 @@ from mri_transfer.evaluation.audit.identity import IdentityProbe
 from mri_transfer.evaluation.audit.leakage import StressTest
 from mri_transfer.evaluation.audit.similarity import SimilarityReport
 
-__all__ = ["AuditSpec", "run_audit"]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class AuditSpec:
-    """How much is audited."""
-
-    n_permutations: int = Field(default=100, ge=1)
-    """Permutations of the patients' labels behind each permuted arm of the stress test."""
-    bootstrap_samples: int = Field(default=2000, ge=100)
-    """Resamples of patients behind each interval."""
-    blinded_folds: int = Field(default=3, ge=1)
-    """Outer folds fitted again, blind to their test patients."""
-    recomputed_patients: int = Field(default=2, ge=0)
-    """Patients whose features are computed again, alone and without their label."""
-    shortcut_permutations: int = Field(default=100, ge=0)
-    """Permutations behind each probe for age, sex, site and scanner; 0 leaves the probes out."""
-    robustness_patients: int = Field(default=0, ge=0)
-    """Patients whose scans are perturbed and pass through the trunk again; 0: nobody's."""
-    learning_curve: bool = False
-    """Whether heads are fitted on growing numbers of training patients."""
+__all__ = ["run_audit"]
 
 
 def run_audit(

@@ -14,17 +14,14 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 
-from mri_transfer.core.specs import STRICT
 from mri_transfer.evaluation.audit.likeness import compare_blocks
+from mri_transfer.evaluation.audit.settings import DuplicateSpec
 from mri_transfer.scans.preparation.fingerprint import Fingerprint
 
 __all__ = [
     "UNLIKE",
     "Duplicate",
-    "DuplicateSpec",
     "ScanIdentity",
     "find_duplicates",
 ]
@@ -39,24 +36,6 @@ UNLIKE: DuplicateKind = "sessions that differ"
 _KINDS: tuple[DuplicateKind, ...] = get_args(DuplicateKind)
 #: Fields in which two scans may agree.
 _NAMES = ("content_sha256", "voxel_sha256", "patient_id")
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class DuplicateSpec:
-    """From which similarity on two scans show one brain, and below which they do not.
-
-    Measured: different people reach .34 (24 whole brains of OASIS-1 and IXI, 274 pairs) and .51
-    (140 slabs of 32 mm, 9730 pairs). One person reaches .98 and .99 in two sessions on one
-    scanner, .84 as a slab and as a whole head, and at least .86 among copies with other position,
-    contrast, shading and noise. Years or scanners apart were not measured.
-    """
-
-    same_brain: float = Field(default=0.6, gt=0, lt=1)
-    """Scans at least this similar show one brain."""
-    other_brain: float = Field(default=0.45, gt=0, lt=1)
-    """Scans of one patient that are less similar than this do not look like one brain."""
-    min_shared_ml: float = Field(default=200.0, gt=0)
-    """Brain that both scans must show, in millilitres, to be compared; a whole one has 1900."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -24,7 +24,8 @@ from mri_transfer.evaluation.audit.replicates import permutation_mean, resampled
 from mri_transfer.metrics.intervals import resample_patients
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.estimator import TransferClassifier
-from mri_transfer.training.folds import Folds, FoldSpec, derive_seed
+from mri_transfer.training.folds import Folds, derive_seed
+from mri_transfer.training.settings import FoldSpec
 
 __all__ = ["ARMS", "SESSION_ARMS", "StressTest", "stress_test"]
 

@@ -23,7 +23,8 @@ from mri_transfer.metrics.calibration_slope import calibration_intercept
 from mri_transfer.metrics.discrimination import check_labels, check_scores, youden_threshold
 from mri_transfer.metrics.operating_point import confusion, rates
 from mri_transfer.models.recalibration import fit_recalibration
-from mri_transfer.training.folds import FoldSpec, make_folds
+from mri_transfer.training.folds import make_folds
+from mri_transfer.training.settings import FoldSpec
 
 __all__ = ["cross_chosen", "recalibration_advice", "rechosen_threshold"]
 

@@ -13,10 +13,6 @@ The label is never among what is kept: it would have to be known of every patien
 Where labels and sites go together, ComBat therefore removes a part of the disease with the site.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from mri_transfer.models.harmonisation.columns import demand_one_site
-from mri_transfer.models.harmonisation.combat import Combat
-from mri_transfer.models.harmonisation.fitting import HarmonisationSpec, check_combat, fit_combat
-
-__all__ = ["Combat", "HarmonisationSpec", "check_combat", "demand_one_site", "fit_combat"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,61 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import model_validator
-from pydantic.dataclasses import dataclass
 
-from mri_transfer.cohorts.circular_covariates import refuse_circular
-from mri_transfer.core.specs import STRICT, suggestion
+from mri_transfer.core.specs import suggestion
 from mri_transfer.errors import ConfigurationError, HeadError
 from mri_transfer.models.harmonisation.columns import encode_kept, kept_levels, read_sites
 from mri_transfer.models.harmonisation.combat import Combat
+from mri_transfer.models.harmonisation.settings import HarmonisationSpec
 
-__all__ = ["HarmonisationSpec", "check_combat", "fit_combat"]
+__all__ = ["check_combat", "fit_combat"]
 
 FloatArray = npt.NDArray[np.float64]
 AnyFloatArray = npt.NDArray[np.floating[Any]]
 
 #: Share of a feature's size below which what site and covariates leave over is rounding.
 _ROUNDING = 1e-6
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class HarmonisationSpec:
-    """Whether and how differences between sites are taken out of the features."""
-
-    kind: Literal["none", "combat"] = "none"
-    """`combat`: fitted on the training patients of each fold. It needs the site of every patient,
-    and can be applied to the sites it was fitted on alone."""
-    site_column: str = "site"
-    """Column that names the site; a scanner's name serves as well."""
-    preserve: tuple[str, ...] = ("age", "sex")
-    """Columns whose effect is kept; known of every patient, the label not among them."""
-
-    @model_validator(mode="after")
-    def _check(self) -> HarmonisationSpec:
-        try:
-            refuse_circular((*self.preserve, self.site_column))
-        except ConfigurationError as error:
-            raise ConfigurationError(
-                "a column that the label is defined by cannot be kept, nor stand for the site",
-                where="harmonisation",
-                found=error.found,
-                expected="columns known without the diagnosis, such as age and sex",
-                remedy="Remove it: ComBat would need the diagnosis of a patient to score that "
-                "patient, and in testing would be told the answer",
-            ) from error
-        if self.site_column in self.preserve or len(set(self.preserve)) < len(self.preserve):
-            raise ConfigurationError(
-                "the columns to keep must differ from each other and from the site's",
-                where="harmonisation.preserve",
-                found=", ".join((*self.preserve, self.site_column)),
-            )
-        return self
 
 
 def fit_combat(

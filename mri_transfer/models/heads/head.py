@@ -16,7 +16,7 @@ from mri_transfer.core.tensorfile import described_files, read_tensors, write_te
 from mri_transfer.errors import HeadError
 
 if TYPE_CHECKING:
-    from mri_transfer.models.heads.entry import HeadModule
+    from mri_transfer.models.heads.module import HeadModule
 
 __all__ = ["Head", "SliceOutput", "training_moments"]
 

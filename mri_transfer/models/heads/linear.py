@@ -1,258 +1,20 @@
-"""The regularised linear head: L2 logistic regression on a patient's mean features.
-
-It is fitted on one row a patient, the mean over the training slices, since the label belongs to
-the patient: 32 slices of one brain are not 32 independent cases. The stack may be cut into zones
-of equal height whose means stand side by side, so that the same feature may count differently low
-and high in the brain. Being linear the head gives every slice a log-odds, whose mean over the
-slices is the patient's.
-
-Which penalty is best cannot be told apart on a hundred patients, and choosing one per fold costs
-more than it gains (docs/decisions/0004). So the default averages the heads of all penalties: a
-mean of linear heads is a linear head.
-"""
+"""The regularised linear head: what it consists of, and what is said of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from pydantic import Field
-from pydantic.dataclasses import dataclass
-from threadpoolctl import threadpool_limits
+from mri_transfer.models.heads.entry import HeadCode, HeadEntry, HeadPart
+from mri_transfer.models.heads.settings import LinearHeadSpec
 
-from mri_transfer.core.specs import STRICT
-from mri_transfer.errors import HeadError
-from mri_transfer.models.features import FeatureTable
-from mri_transfer.models.heads.entry import HeadEntry, HeadModule, HeadPart
-from mri_transfer.models.heads.head import Head
-
-__all__ = ["LINEAR", "LinearHeadSpec", "patient_rows", "solve_rows", "zone_of_slices"]
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+__all__ = ["LINEAR"]
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class LinearHeadSpec:
-    """L2 logistic regression on a patient's mean features."""
+def _code() -> HeadCode:
+    from mri_transfer.models.heads.linear_fit import LinearModule, fit_linear
 
-    kind: Literal["linear"] = "linear"
-    scaling: Literal["global", "feature"] = "global"
-    """`global`: features are centred and divided by one number, the root of their summed
-    variances, so that those that vary most weigh most; `feature`: each by its own deviation."""
-    inverse_l2: tuple[float, ...] = Field(default=(10.0, 30.0, 100.0), min_length=1)
-    """Scikit-learn's C, one or several: the head is the mean of the heads of all of them. The
-    right size depends on the scaling."""
-    zones: int = Field(default=2, ge=1)
-    """Zones of equal height, from the lowest slice up, each with weights of its own."""
-    balanced: bool = True
-    """Weigh labels inversely to their frequency among the training patients."""
-
-
-def zone_of_slices(n_slices: int, zones: int) -> IntArray:
-    """Return the zone of each slice, shape (n_slices,), from the lowest slice up."""
-    return np.arange(n_slices) * zones // n_slices
-
-
-class _Linear(HeadModule):
-    """Weights for each zone of heights, a bias for each slice."""
-
-    shapes: ClassVar = {"weight": ("zones", "features"), "bias": ("slices",)}
-    weight: torch.Tensor
-    bias: torch.Tensor
-
-    def slice_logits(self, features: torch.Tensor, slices: torch.Tensor) -> torch.Tensor:
-        n_slices, n_zones = self.lengths["slices"], self.lengths["zones"]
-        zone = torch.from_numpy(zone_of_slices(n_slices, n_zones)).to(features.device)
-        return (features * self.weight[zone[slices]]).sum(-1) + self.bias[slices]
-
-
-def patient_rows(
-    table: FeatureTable, labels: IntArray, slices: BoolArray, *, zones: int
-) -> tuple[DoubleArray, IntArray]:
-    """Average each training patient's slices, zone by zone.
-
-    A patient without a training slice in a zone, which only the deliberate slice split can bring
-    about, is represented there by the mean of its other slices.
-
-    Returns
-    -------
-    rows : ndarray of float64, shape (n_train_patients, zones, n_features)
-    labels : ndarray of int64, shape (n_train_patients,)
-    """
-    owners = np.array(table.patient_ids, dtype=object)
-    zone = zone_of_slices(table.features.shape[1], zones)
-    names = [name for name in dict.fromkeys(table.patient_ids) if slices[owners == name].any()]
-    rows = np.empty((len(names), zones, table.features.shape[2]))
-    values = np.empty(len(names), dtype=np.int64)
-    for i, name in enumerate(names):
-        scans = np.flatnonzero(owners == name)
-        values[i] = labels[scans[0]]
-        for k in range(zones):
-            seen = slices[scans] & (zone == k)
-            seen = seen if seen.any() else slices[scans]
-            rows[i, k] = table.features[scans][seen].mean(axis=0, dtype=np.float64)
-    return rows, values
-
-
-def _fit(
-    spec: LinearHeadSpec,
-    table: FeatureTable,
-    labels: IntArray,
-    slices: BoolArray,
-    *,
-    seed: int,
-    device: str,
-) -> Head:
-    """Fit by scikit-learn, which computes on the processor; the solution needs no seed."""
-    del seed, device
-    rows, values = patient_rows(table, labels, slices, zones=spec.zones)
-    heights = _mean_by_slice(table.features, slices)
-    raw, intercept = solve_rows(rows, values, spec, n_slices=slices.shape[1])
-    bias = _slice_biases(raw, intercept, rows.mean(axis=0), heights)
-    tensors = {"weight": raw.astype(np.float32), "bias": bias.astype(np.float32)}
-    return Head(kind="linear", tensors=tensors)
-
-
-def _deviation(rows: DoubleArray, scaling: Literal["global", "feature"]) -> DoubleArray:
-    """Return what centred features are divided by, shape (zones, n_features)."""
-    spread = rows.std(axis=0)
-    if scaling == "global":
-        return np.full(spread.shape, max(float(np.sqrt((spread**2).sum())), 1e-12))
-    return np.where(spread > 1e-6, spread, 1.0)
-
-
-def _mean_by_slice(features: FloatArray, slices: BoolArray) -> DoubleArray:
-    """Average the training slices of each position, shape (n_slices, n_features)."""
-    empty = np.flatnonzero(~slices.any(axis=0))
-    if len(empty):
-        raise HeadError(
-            "no training scan has a slice to train on at some heights",
-            where=f"slices {', '.join(map(str, empty))} of {slices.shape[1]}, the lowest being 0",
-            expected="at least one training slice at every height",
-            remedy="Train on more patients, or with fewer folds",
-        )
-    return np.stack(
-        [features[slices[:, s], s].mean(axis=0, dtype=np.float64) for s in range(features.shape[1])]
-    )
-
-
-def _slice_biases(
-    raw: DoubleArray, intercept: float, zone_mean: DoubleArray, slice_mean: DoubleArray
-) -> DoubleArray:
-    """Return a bias a slice, such that an average slice of each height says the intercept.
-
-    Features change with the height in the brain whoever's brain it is. Without this a slice's
-    score would tell its height; the mean over the slices, the patient's, is the same with it.
-    """
-    zone = zone_of_slices(len(slice_mean), len(raw))
-    height = (raw[zone] * slice_mean).sum(axis=1)
-    for k in range(len(raw)):
-        height[zone == k] -= height[zone == k].mean()
-    biases: DoubleArray = intercept - (raw * zone_mean).sum(axis=1)[zone] - height
-    return biases
-
-
-def solve_rows(
-    rows: DoubleArray,
-    labels: IntArray,
-    spec: LinearHeadSpec,
-    *,
-    n_slices: int,
-    offsets: DoubleArray | None = None,
-) -> tuple[DoubleArray, float]:
-    """Fit the logistic regression of patients, averaged over the penalties.
-
-    Parameters
-    ----------
-    rows : ndarray of float64, shape (n_patients, zones, n_features)
-        Of `patient_rows`.
-    labels : ndarray of {0, 1}, shape (n_patients,)
-    spec : LinearHeadSpec
-    n_slices : int
-    offsets : ndarray of float64, shape (n_patients,), optional
-        Log-odds that are there already; what is fitted comes on top of them.
-
-    Returns
-    -------
-    weight : ndarray of float64, shape (zones, n_features)
-        Of one slice: a zone's slices carry the zone's weight in the mean over all slices.
-    intercept : float
-        For patients at the mean of `rows`.
-    """
-    mean, deviation = rows.mean(axis=0), _deviation(rows, spec.scaling)
-    scaled = ((rows - mean) / deviation).reshape(len(rows), -1)
-    share = n_slices / np.bincount(zone_of_slices(n_slices, rows.shape[1]), minlength=rows.shape[1])
-    # With an L2 penalty the solution lies in the span of the rows. In a basis of that span
-    # there are no more unknowns than patients, however many features there are.
-    # Threads cost more than they save on a problem this small, and round by their number.
-    with threadpool_limits(limits=1):
-        left, lengths, basis = np.linalg.svd(scaled, full_matrices=False)
-        rotated = left * lengths
-        solved = [
-            _solve(rotated, labels, inverse_l2, balanced=spec.balanced)
-            if offsets is None
-            else _solve_beside(rotated, labels, offsets, inverse_l2, balanced=spec.balanced)
-            for inverse_l2 in spec.inverse_l2
-        ]
-        weight = (np.mean([w for w, _ in solved], axis=0) @ basis).reshape(mean.shape)
-    return share[:, None] * weight / deviation, float(np.mean([b for _, b in solved]))
-
-
-def _solve(
-    coordinates: DoubleArray, values: IntArray, inverse_l2: float, *, balanced: bool
-) -> tuple[DoubleArray, float]:
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(
-        C=inverse_l2,
-        class_weight="balanced" if balanced else None,
-        max_iter=5000,
-        tol=1e-6,
-    ).fit(coordinates, values)
-    return model.coef_[0], float(model.intercept_[0])
-
-
-def _solve_beside(
-    coordinates: DoubleArray,
-    values: IntArray,
-    offsets: DoubleArray,
-    inverse_l2: float,
-    *,
-    balanced: bool,
-) -> tuple[DoubleArray, float]:
-    """Solve the same problem with log-odds that are given, which scikit-learn cannot be told of.
-
-    Half the squared slopes plus the weighted log loss; the intercept is free.
-    """
-    from scipy.optimize import minimize
-    from scipy.special import expit
-
-    counts = np.bincount(values, minlength=2)
-    weights = np.full(len(values), inverse_l2)
-    if balanced:
-        weights *= len(values) / (2 * counts[values])
-    design = np.column_stack([coordinates, np.ones(len(values))])
-    penalised = np.append(np.ones(coordinates.shape[1]), 0.0)
-
-    def loss(beta: DoubleArray) -> tuple[float, DoubleArray]:
-        odds = offsets + design @ beta
-        value = (
-            0.5 * (penalised * beta**2).sum()
-            + (weights * (np.logaddexp(0.0, odds) - values * odds)).sum()
-        )
-        return float(value), penalised * beta + design.T @ (weights * (expit(odds) - values))
-
-    start = np.zeros(design.shape[1])
-    found = minimize(
-        loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 5000, "gtol": 1e-8}
-    ).x
-    return found[:-1], float(found[-1])
+    return HeadCode(fit=fit_linear, module=LinearModule)
 
 
 def _parts(spec: LinearHeadSpec, n_features: int) -> tuple[HeadPart, ...]:
@@ -292,8 +54,7 @@ def _optimisation(head: Mapping[str, Any]) -> list[str]:
 
 LINEAR = HeadEntry(
     spec=LinearHeadSpec,
-    fit=_fit,
-    module=_Linear,
+    code=_code,
     aggregation="mean_logit",
     space={
         "features.pooling": ["average"],

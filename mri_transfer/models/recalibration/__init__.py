@@ -14,19 +14,6 @@ chance, the best map allowed is a constant, the share of positive patients: such
 about a patient, and a map that turned them round would do so on the word of a few patients.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from mri_transfer.models.recalibration.fitting import choose_recalibration, fit_recalibration
-from mri_transfer.models.recalibration.maps import (
-    Recalibration,
-    RecalibrationMap,
-    RecalibrationMethod,
-)
-
-__all__ = [
-    "Recalibration",
-    "RecalibrationMap",
-    "RecalibrationMethod",
-    "choose_recalibration",
-    "fit_recalibration",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,10 +14,10 @@ from mri_transfer.models.recalibration.maps import (
     CLIP,
     PARAMETERS,
     Recalibration,
-    RecalibrationMethod,
     check_scores,
     terms,
 )
+from mri_transfer.models.recalibration.methods import RecalibrationMethod
 
 __all__ = ["choose_recalibration", "fit_recalibration"]
 

@@ -5,27 +5,26 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from mri_transfer.errors import HeadError
+from mri_transfer.models.recalibration.methods import RecalibrationMethod
 
 __all__ = [
     "CLIP",
     "PARAMETERS",
     "Recalibration",
     "RecalibrationMap",
-    "RecalibrationMethod",
     "check_scores",
     "terms",
 ]
 
 FloatArray = npt.NDArray[np.float64]
 
-RecalibrationMethod = Literal["none", "platt", "isotonic", "beta"]
 
 #: Scores are moved into [CLIP, 1 - CLIP] before a logarithm is taken, and so is what a logistic
 #: map makes of them.

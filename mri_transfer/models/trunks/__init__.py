@@ -1,36 +1,8 @@
-"""Trunks: networks trained on natural images, that turn slices into feature maps."""
+"""Trunks: networks trained on natural images, that turn slices into feature maps.
 
-from __future__ import annotations
+Names are imported when they are first used: those of settings need no torch.
+"""
 
-from mri_transfer.models.trunks.entry import InputScaling, TrunkEntry
-from mri_transfer.models.trunks.network import INPUT, TrunkNetwork
-from mri_transfer.models.trunks.registry import TRUNKS
-from mri_transfer.models.trunks.trunk import (
-    FLOAT_PRECISIONS,
-    Trunk,
-    TrunkSpec,
-    load_trunk,
-    native_precision,
-    resolve_device,
-    trunk_arithmetic,
-    trunk_digest,
-)
-from mri_transfer.models.trunks.weights import TrunkWeights, WeightsSource
+import lazy_loader
 
-__all__ = [
-    "FLOAT_PRECISIONS",
-    "INPUT",
-    "TRUNKS",
-    "InputScaling",
-    "Trunk",
-    "TrunkEntry",
-    "TrunkNetwork",
-    "TrunkSpec",
-    "TrunkWeights",
-    "WeightsSource",
-    "load_trunk",
-    "native_precision",
-    "resolve_device",
-    "trunk_arithmetic",
-    "trunk_digest",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

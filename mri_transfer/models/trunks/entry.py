@@ -1,15 +1,20 @@
-"""What the registry of trunks knows of each one."""
+"""What the registry of trunks knows of each one.
+
+A module with an entry imports torch inside the functions that build its network: the registry is
+read to check a configuration, before anything is computed.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
-
-import torch
+from typing import TYPE_CHECKING, Protocol
 
 from mri_transfer.models.trunks.weights import TrunkWeights
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["InputScaling", "TrunkEntry"]
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from mri_transfer.models.trunks.registry import TRUNKS
-from mri_transfer.models.trunks.trunk import TrunkSpec
+from mri_transfer.models.trunks.spec import TrunkSpec
 
 __all__ = ["TrunkLayer", "layer_table"]
 

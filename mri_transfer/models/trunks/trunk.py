@@ -1,37 +1,27 @@
-"""Trunk: a frozen network from slices to feature maps, and the registry of those we know."""
+"""Trunk: a frozen network from slices to feature maps."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
-from pydantic.dataclasses import dataclass
 
-from mri_transfer.core.specs import STRICT, suggestion
 from mri_transfer.core.threads import one_core_each
-from mri_transfer.errors import ConfigurationError
+from mri_transfer.models.trunks.device import (
+    DeviceName,
+    FloatPrecision,
+    native_precision,
+    resolve_device,
+)
 from mri_transfer.models.trunks.network import TrunkNetwork
-from mri_transfer.models.trunks.registry import DEFAULT_TRUNK, TRUNKS
+from mri_transfer.models.trunks.registry import TRUNKS
+from mri_transfer.models.trunks.spec import TrunkSpec, trunk_arithmetic
 from mri_transfer.models.trunks.weights import TrunkWeights
 from mri_transfer.models.trunks.winograd_pass import WinogradPass, winograd_layers
 
-__all__ = [
-    "FLOAT_PRECISIONS",
-    "Trunk",
-    "TrunkSpec",
-    "load_trunk",
-    "native_precision",
-    "resolve_device",
-    "trunk_arithmetic",
-    "trunk_digest",
-]
-
-FloatPrecision = Literal["fp32", "bf16"]
-DeviceName = Literal["cpu", "cuda"]
-Arithmetic = Literal["direct", "winograd/1"]
+__all__ = ["FLOAT_PRECISIONS", "Trunk", "load_trunk"]
 
 FLOAT_PRECISIONS: dict[FloatPrecision, torch.dtype] = {
     "fp32": torch.float32,
@@ -41,56 +31,6 @@ FLOAT_PRECISIONS: dict[FloatPrecision, torch.dtype] = {
 #: Largest activation of one pass on a processor. From 32 MiB on the C library maps and unmaps
 #: every block anew, and a third of the time goes into page faults.
 _ACTIVATION_BYTES = 26 * 2**20
-
-
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(**STRICT, validate_default=True))
-class TrunkSpec:
-    """Which trunk, with which weights, read out where."""
-
-    name: str = DEFAULT_TRUNK
-    """A name of the registry (`mri_transfer.models.trunks.registry`)."""
-    weights: Literal["imagenet", "random"] = "imagenet"
-    """`imagenet`: as released; `random`: untrained, the control."""
-    layer: str = ""
-    """The layer whose maps are the features."""
-    input_scaling: str = ""
-    """`imagenet_mean`: 0..255 minus ImageNet's mean, as the weights expect; `unit`: divided by
-    255 without a mean, as Hon and Khan's code did."""
-    seed: int = Field(default=0, ge=0)
-    """Draws the `random` weights; without effect on `imagenet`."""
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return _demand(name, TRUNKS, "trunk")
-
-    @field_validator("layer")
-    @classmethod
-    def _known_layer(cls, layer: str, info: ValidationInfo) -> str:
-        """Return the layer, by default the trunk's own."""
-        if "name" not in info.data:
-            return layer
-        entry = TRUNKS[info.data["name"]]
-        return _demand(layer or entry.default_stage, entry.stages, f"layer of {entry.title}")
-
-    @field_validator("input_scaling")
-    @classmethod
-    def _known_scaling(cls, scaling: str, info: ValidationInfo) -> str:
-        """Return the scaling, by default the trunk's own."""
-        if "name" not in info.data:
-            return scaling
-        entry = TRUNKS[info.data["name"]]
-        known = tuple(entry.scalings)
-        return _demand(scaling or known[0], known, f"scaling of the input of {entry.title}")
-
-
-def _demand(name: str, known: Collection[str], what: str) -> str:
-    """Return a name, if it is known."""
-    if name not in known:
-        near = suggestion(name, known).strip()
-        refused = f"no such {what}; there is {', '.join(known)}"
-        raise ValueError(f"{refused}. {near}" if near else refused)
-    return name
 
 
 class Trunk:
@@ -240,48 +180,3 @@ def load_trunk(
         weights = entry.find_weights(path=weights_path, cache=cache)
     chosen = native_precision(chosen_device) if precision == "auto" else precision
     return Trunk(spec, weights, precision=chosen, device=chosen_device)
-
-
-def trunk_digest(spec: TrunkSpec) -> str:
-    """Return the digest of the weights a spec names, without looking for a file."""
-    entry = TRUNKS[spec.name]
-    return entry.random_weights(spec.seed).digest if spec.weights == "random" else entry.digest
-
-
-def trunk_arithmetic(
-    spec: TrunkSpec, *, precision: FloatPrecision, device: DeviceName
-) -> Arithmetic:
-    """Return how convolutions are computed, by rule: results differ in rounding.
-
-    `winograd/1`: `mri_transfer.models.trunks.winograd_pass`, in float32 on a processor, of trunks
-    that are made for it (`TrunkEntry.winograd`). Elsewhere the library's own, since reduced
-    precision would not bear the transforms. Part of a feature's key: a change of the method that
-    changes bytes needs another name.
-    """
-    fits = TRUNKS[spec.name].winograd and (precision, device) == ("fp32", "cpu")
-    return "winograd/1" if fits else "direct"
-
-
-def resolve_device(device: Literal["auto", "cpu", "cuda"]) -> DeviceName:
-    """Return the device to compute on; `auto` prefers CUDA."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError(
-            "CUDA was asked for, but no CUDA device is visible",
-            where="features.device",
-            expected="auto or cpu",
-        )
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
-
-
-def native_precision(device: DeviceName) -> FloatPrecision:
-    """Return bf16 if the device multiplies it in hardware, else fp32."""
-    if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    capabilities: Mapping[str, Any] = torch.cpu.get_capabilities()
-    native = any(
-        capabilities.get(name, False)
-        for name in ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "arm_bf16")
-    )
-    return "bf16" if native else "fp32"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-
-import torch
+from typing import TYPE_CHECKING
 
 from mri_transfer.models.trunks.entry import InputScaling, TrunkEntry
 from mri_transfer.models.trunks.vgg16_weights import (
@@ -15,11 +14,15 @@ from mri_transfer.models.trunks.vgg16_weights import (
 )
 from mri_transfer.models.trunks.weights import TrunkWeights
 
+if TYPE_CHECKING:
+    import torch
+
 __all__ = ["VGG16"]
 
 
 def _architecture() -> torch.nn.Sequential:
     """Return five stages, each named by the pooling that ends it, without numbers."""
+    import torch
     from torchvision.models import vgg16
 
     # On the meta device nothing is drawn for the weights that are filled in later, nor for
@@ -46,6 +49,8 @@ def _architecture() -> torch.nn.Sequential:
 
 def _fill(stages: torch.nn.Sequential, weights: TrunkWeights) -> None:
     """Fill in weights as released: their first kernels expect blue, green, red."""
+    import torch
+
     for stage in stages:
         for name, module in stage.named_children():
             if isinstance(module, torch.nn.Conv2d):

@@ -12,7 +12,8 @@ from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.cells import percent
 from mri_transfer.report.blocks.wording import interval, number
-from mri_transfer.report.render.pdf import Paper, print_pages
+from mri_transfer.report.render.pdf import print_pages
+from mri_transfer.report.render.settings import Paper
 from mri_transfer.version import __version__
 
 __all__ = [

@@ -10,12 +10,9 @@ import tempfile
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
-
-from pydantic.dataclasses import dataclass
+from typing import Any, Final
 
 from mri_transfer.core.files import atomic_write_bytes
-from mri_transfer.core.specs import STRICT
 from mri_transfer.report.blocks.cells import percent
 from mri_transfer.report.blocks.document import (
     Block,
@@ -31,24 +28,10 @@ from mri_transfer.report.blocks.document import (
     Text,
 )
 from mri_transfer.report.blocks.wording import label_of, number
-from mri_transfer.report.figures.tiles import Orientation
 from mri_transfer.report.render.machine import report_document
+from mri_transfer.report.render.settings import Paper
 
-__all__ = ["Paper", "PrintSpec", "print_pages", "render_pdf", "write_pdf"]
-
-Paper = Literal["a4", "us-letter"]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class PrintSpec:
-    """How the report shows brain slices, and how it is printed."""
-
-    orientation: Orientation = "neurological"
-    """Which side of the patient is on the left of every brain slice in the report: `neurological`,
-    the left; `radiological`, the right, as clinicians are used to. Letters on each slice say it.
-    Quality pages and viewers keep the left on the left, with letters too."""
-    paper: Paper = "a4"
-    """Size of the pages of `report.pdf`: a4 or us-letter."""
+__all__ = ["print_pages", "render_pdf", "write_pdf"]
 
 
 _TEMPLATES = Path(__file__).with_name("templates")

@@ -13,7 +13,7 @@ from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables.cohort import as_text, label_names
 from mri_transfer.report.tables.leakage_tables import one_id_two_people
-from mri_transfer.scans.preparation.prepared import PreparationSpec
+from mri_transfer.scans.preparation.settings import PreparationSpec
 from mri_transfer.scans.quality.rules import RULES
 from mri_transfer.scans.slices import SliceSpec
 

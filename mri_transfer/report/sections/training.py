@@ -10,7 +10,7 @@ from mri_transfer.report.blocks.cells import Row, Table
 from mri_transfer.report.blocks.document import Heading, Link, Section, Text
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables.choice_tables import choice_blocks
-from mri_transfer.training.predictions import PredictionSpec
+from mri_transfer.training.settings import PredictionSpec
 
 __all__ = ["training_section"]
 

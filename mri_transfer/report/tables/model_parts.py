@@ -15,7 +15,7 @@ from mri_transfer.report.inputs import ReportSettings
 from mri_transfer.scans.slices import SliceSpec
 
 if TYPE_CHECKING:
-    from mri_transfer.models.aggregation import Aggregation
+    from mri_transfer.models.heads.entry import Aggregation
 
 __all__ = ["ModelParts", "model_parts"]
 
@@ -87,7 +87,7 @@ class ModelParts:
 
     def with_procedure(self, procedure: Mapping[str, Any]) -> ModelParts:
         """Return the model that a fold made by this procedure (`Hyperparameters.as_dict`)."""
-        from mri_transfer.models.aggregation import resolve_aggregation
+        from mri_transfer.models.heads import resolve_aggregation
 
         head = _head(procedure["head"])
         return dataclasses.replace(
@@ -100,7 +100,7 @@ class ModelParts:
 
 def model_parts(settings: ReportSettings) -> ModelParts:
     """Return the model as it was configured."""
-    from mri_transfer.models.aggregation import resolve_aggregation
+    from mri_transfer.models.heads import resolve_aggregation
 
     methods = settings.predictions.recalibration
     return ModelParts(

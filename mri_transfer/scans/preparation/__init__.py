@@ -1,27 +1,5 @@
 """Preparation: from original scans to brains in template space."""
 
-from __future__ import annotations
+import lazy_loader
 
-from mri_transfer.scans.preparation.prepared import (
-    PreparationSpec,
-    PreparedScan,
-    prepare_scan,
-    prepared_key,
-)
-from mri_transfer.scans.preparation.store import (
-    PreparedStore,
-    bids_stem,
-    write_derivative,
-    write_description,
-)
-
-__all__ = [
-    "PreparationSpec",
-    "PreparedScan",
-    "PreparedStore",
-    "bids_stem",
-    "prepare_scan",
-    "prepared_key",
-    "write_derivative",
-    "write_description",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

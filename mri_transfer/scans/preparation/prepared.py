@@ -11,14 +11,11 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 
-from mri_transfer.core.specs import STRICT, digest, spec_dict
 from mri_transfer.errors import PreparationError
 from mri_transfer.scans.preparation.bias import bias_field
 from mri_transfer.scans.preparation.brain import (
@@ -31,6 +28,7 @@ from mri_transfer.scans.preparation.brain import (
 from mri_transfer.scans.preparation.external import extract_brain
 from mri_transfer.scans.preparation.passthrough import is_slab, lies_in_place, turn_in_place
 from mri_transfer.scans.preparation.registration import Alignment, align, one_thread
+from mri_transfer.scans.preparation.settings import PreparationSpec
 from mri_transfer.scans.preparation.template import (
     Grid,
     affine_of_image,
@@ -46,39 +44,14 @@ from mri_transfer.scans.volumes import Volume
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-__all__ = ["PreparationSpec", "PreparedScan", "prepare_scan", "prepared_key"]
+__all__ = ["PreparedScan", "prepare_scan"]
 
 BoolArray = npt.NDArray[np.bool_]
 
-#: Increment when the same scan and Spec would give other voxels.
-_VERSION = "prepared/2"
 #: A larger empty fraction of the shell around the brain means that there is no skull.
 _STRIPPED_SHARE = 0.9
 #: The field is estimated inside the template's outline and this rim.
 _BIAS_MARGIN_MM = 4.0
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class PreparationSpec:
-    """Preprocessing of scans; each step can be switched off."""
-
-    scans: Literal["auto", "all", "none"] = "auto"
-    """`auto`: scans that are already prepared (skull-stripped, in template space) pass through
-    unchanged; `all`: every scan is prepared; `none`: all scans are already prepared."""
-    registration: bool = True
-    """Affine registration to the template; without it the header's position is used."""
-    bias_field: bool = True
-    """N4 bias field correction."""
-    brain_extraction: Literal["own", "hd-bet", "synthstrip", "none"] = "own"
-    """`own`: watershed from the template's outline; `hd-bet`, `synthstrip`: that program, which
-    must be installed; `none`: keep the skull."""
-    crop: bool = True
-    """Crop to the brain with a margin of some millimetres; otherwise use the template's whole
-    grid."""
-    interpolation: Literal["linear", "bspline"] = "linear"
-    """Interpolation of the scan on the 1 mm grid."""
-    timeout_s: int = Field(default=900, ge=1)
-    """Time limit per scan, in seconds; scans that take longer are excluded."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -128,12 +101,6 @@ class PreparedScan:
             turn=turn,
             margin=margin,
         )
-
-
-def prepared_key(*, scan_sha256: str, spec: PreparationSpec) -> str:
-    """Return the key of a prepared scan, from its bytes and the settings that affect it."""
-    shaping = {name: value for name, value in spec_dict(spec).items() if name != "timeout_s"}
-    return digest({"kind": _VERSION, "scan": scan_sha256, "preparation": shaping})
 
 
 def prepare_scan(volume: Volume, spec: PreparationSpec) -> PreparedScan:

@@ -12,13 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from mri_transfer.evaluation.audit import likeness, run_audit
-from mri_transfer.evaluation.audit.duplicates import (
-    Duplicate,
-    DuplicateSpec,
-    ScanIdentity,
-    find_duplicates,
-)
+from mri_transfer.evaluation.audit.duplicates import Duplicate, ScanIdentity, find_duplicates
 from mri_transfer.evaluation.audit.likeness import similarities
+from mri_transfer.evaluation.audit.settings import DuplicateSpec
 from mri_transfer.scans.preparation.fingerprint import (
     NOT_COVERED,
     VOXEL_MM3,

@@ -18,7 +18,8 @@ from mri_transfer.models.heads import LinearHeadSpec
 from mri_transfer.training.cross_validation import cross_validate
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.estimator import TransferClassifier
-from mri_transfer.training.folds import Folds, FoldSpec
+from mri_transfer.training.folds import Folds
+from mri_transfer.training.settings import FoldSpec
 from tests.synthetic import feature_table, folds_of
 
 SETTINGS = {

@@ -19,8 +19,9 @@ from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import LinearHeadSpec, apply_head, fit_head
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
 from mri_transfer.training.estimator import TransferClassifier
-from mri_transfer.training.folds import Folds, FoldSpec, make_folds
+from mri_transfer.training.folds import Folds, make_folds
 from mri_transfer.training.one_fit import fit_model
+from mri_transfer.training.settings import FoldSpec
 from tests.synthetic import feature_table, folds_of
 
 HEAD = LinearHeadSpec(inverse_l2=(10.0,), zones=1)

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mri_transfer.cohorts.circular_covariates import refuse_circular
 from mri_transfer.errors import ConfigurationError, FoldError
-from mri_transfer.evaluation import BaselineSpec, baseline_scores, find_caveats, refuse_circular
+from mri_transfer.evaluation import BaselineSpec, baseline_scores, find_caveats
 from mri_transfer.evaluation.audit import ScanIdentity, find_duplicates
 from mri_transfer.evaluation.audit.blinding import blinded_refit
 from mri_transfer.evaluation.audit.preprocessing import check_preprocessing
@@ -19,7 +20,8 @@ from mri_transfer.evaluation.audit.similarity import similar_scans
 from mri_transfer.metrics.discrimination import auc
 from mri_transfer.metrics.task import Task
 from mri_transfer.models.features import FeatureTable, ScanFeatures
-from mri_transfer.training.folds import Folds, FoldSpec, make_folds
+from mri_transfer.training.folds import Folds, make_folds
+from mri_transfer.training.settings import FoldSpec
 from tests.audit_records import STEPS, cohort, failed, procedure, records
 from tests.documents import evaluation_with
 from tests.synthetic import feature_table, folds_of

@@ -18,7 +18,8 @@ from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, apply_head, fit_head
 from mri_transfer.scans.perturbations import Perturbation
 from mri_transfer.training.fitted_model import FittedModel
-from mri_transfer.training.folds import Folds, FoldSpec, make_folds
+from mri_transfer.training.folds import Folds, make_folds
+from mri_transfer.training.settings import FoldSpec
 from tests.synthetic import feature_table, folds_of
 
 NOISE = Perturbation(kind="noise", level=3.0)

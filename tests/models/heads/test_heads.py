@@ -12,17 +12,17 @@ from sklearn.linear_model import LogisticRegression
 
 from mri_transfer.errors import HeadError, StoreError
 from mri_transfer.metrics.discrimination import auc
-from mri_transfer.models import heads
 from mri_transfer.models.heads import (
     AttentionHeadSpec,
     Head,
     LinearHeadSpec,
     MlpHeadSpec,
+    apply,
     apply_head,
     fit_head,
     head_module,
 )
-from mri_transfer.models.heads.mlp import _glorot
+from mri_transfer.models.heads.mlp_fit import _glorot
 from tests.synthetic import feature_table
 
 SPECS = [
@@ -129,7 +129,7 @@ def test_heads_are_trained_on_the_device_that_is_asked_for(
 ) -> None:
     """On a machine that seems to have a GPU: whoever touches it here fails."""
     table, labels = feature_table(n_patients=8)
-    monkeypatch.setattr(heads, "resolve_device", lambda name: "cuda" if name == "auto" else name)
+    monkeypatch.setattr(apply, "resolve_device", lambda name: "cuda" if name == "auto" else name)
     head = fit_head(spec, table, labels, device="cpu")
     assert np.isfinite(apply_head(head, table.features).logits).all()
     with pytest.raises((RuntimeError, AssertionError), match=r"NVIDIA|CUDA"):

@@ -1,0 +1,16 @@
+from .apply import apply_head as apply_head
+from .apply import fit_head as fit_head
+from .apply import head_module as head_module
+from .entry import HeadEntry as HeadEntry
+from .entry import HeadPart as HeadPart
+from .head import Head as Head
+from .head import SliceOutput as SliceOutput
+from .module import HeadModule as HeadModule
+from .registry import HEAD_KINDS as HEAD_KINDS
+from .registry import HEADS as HEADS
+from .registry import resolve_aggregation as resolve_aggregation
+from .settings import AnyHeadSpec as AnyHeadSpec
+from .settings import AttentionHeadSpec as AttentionHeadSpec
+from .settings import HeadSpec as HeadSpec
+from .settings import LinearHeadSpec as LinearHeadSpec
+from .settings import MlpHeadSpec as MlpHeadSpec

@@ -1,0 +1,15 @@
+from .device import native_precision as native_precision
+from .device import resolve_device as resolve_device
+from .entry import InputScaling as InputScaling
+from .entry import TrunkEntry as TrunkEntry
+from .network import INPUT as INPUT
+from .network import TrunkNetwork as TrunkNetwork
+from .registry import TRUNKS as TRUNKS
+from .spec import TrunkSpec as TrunkSpec
+from .spec import trunk_arithmetic as trunk_arithmetic
+from .spec import trunk_digest as trunk_digest
+from .trunk import FLOAT_PRECISIONS as FLOAT_PRECISIONS
+from .trunk import Trunk as Trunk
+from .trunk import load_trunk as load_trunk
+from .weights import TrunkWeights as TrunkWeights
+from .weights import WeightsSource as WeightsSource

@@ -1,0 +1,12 @@
+from .judge import ScoredScan as ScoredScan
+from .judge import judge_cohort as judge_cohort
+from .judge import quality_table as quality_table
+from .rules import RULES as RULES
+from .rules import QualitySpec as QualitySpec
+from .scores import ScanScores as ScanScores
+from .scores import ScoreStore as ScoreStore
+from .scores import measure_scan as measure_scan
+from .scores import score_key as score_key
+from .verdicts import JudgedScore as JudgedScore
+from .verdicts import ScanQuality as ScanQuality
+from .verdicts import Verdict as Verdict

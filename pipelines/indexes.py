@@ -1,0 +1,63 @@
+"""The tables that tell which entries of the cache are a run's scans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from mri_transfer.core.files import sha256_of_file
+from mri_transfer.errors import RunFolderError, ScanError
+from mri_transfer.scans.preparation import PreparedStore
+from mri_transfer.scans.volumes import Volume, VolumeSpec, load_volume
+from pipelines.workspace import Workspace
+
+__all__ = ["load_prepared", "read_index", "read_prepared_index"]
+
+
+def read_index(path: Path) -> pd.DataFrame:
+    """Read a table as text: patients may be called 007 or NA."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def read_prepared_index(workspace: Workspace) -> list[dict[str, str]]:
+    """Return scan_id, patient_id, scan_sha256, volume_key and volume (path) of every scan."""
+    index = read_index(workspace.prepared)
+    store = PreparedStore(workspace.cache)
+    rows = [
+        {str(name): str(cell) for name, cell in row.items()} for row in index.to_dict("records")
+    ]
+    return [
+        {**row, "volume": row["path"] or str(store.volume_path(row["volume_key"]))} for row in rows
+    ]
+
+
+def load_prepared(scan: Mapping[str, str], spec: VolumeSpec) -> Volume:
+    """Load a scan's prepared volume.
+
+    Parameters
+    ----------
+    scan : mapping
+        A row of `read_prepared_index`.
+    spec : VolumeSpec
+
+    Raises
+    ------
+    RunFolderError
+        If a scan that passed through is no longer the file that was looked at: what is made of it
+        would stand under the key of another.
+    """
+    try:
+        found = sha256_of_file(scan["path"]) if scan["path"] else scan["scan_sha256"]
+        if found == scan["scan_sha256"]:
+            return load_volume(scan["volume"], scan_id=scan["scan_id"], spec=spec)
+    except (ScanError, OSError) as error:
+        found = str(error)
+    raise RunFolderError(
+        "a scan has changed since it was prepared",
+        where=f"{scan['scan_id']} ({scan['volume']})",
+        found=found[:300],
+        expected=f"a file of digest {scan['scan_sha256']}" if scan["path"] else None,
+        remedy="Run again with --from check",
+    )

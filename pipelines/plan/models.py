@@ -1,0 +1,224 @@
+"""The stages from features to the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mri_transfer.core.specs import spec_dict
+from mri_transfer.models.features import resolve_features
+from pipelines.config import RunConfig
+from pipelines.plan.scans import FEATURES, FOLDS
+from pipelines.plan.work import work_of
+from pipelines.record import git_commit
+from pipelines.stage import Stage
+from pipelines.workspace import Workspace
+
+__all__ = ["AUDIT", "EVALUATE", "EXPLAIN", "REPORT", "TRAIN", "trained_files"]
+
+
+def _train_inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [
+        (workspace.manifest, "prepare"),
+        (workspace.features, "features"),
+        (workspace.folds, "folds"),
+    ]
+
+
+def _train_specs(config: RunConfig) -> dict[str, Any]:
+    return {
+        "labels": spec_dict(config.labels),
+        "folds": spec_dict(config.folds),
+        "harmonisation": spec_dict(config.harmonisation),
+        "heads": spec_dict(config.heads),
+        "predictions": spec_dict(config.predictions),
+        "search": spec_dict(config.search),
+    }
+
+
+TRAIN = Stage(
+    name="train",
+    inputs=_train_inputs,
+    specs=_train_specs,
+    work=work_of("train"),
+    caches=lambda _config: ("features",),
+    after=(
+        FEATURES,
+        FOLDS,
+    ),
+)
+
+
+def trained_files(workspace: Workspace) -> list[tuple[Path, str]]:
+    """Return the files of the heads of every outer fold, as inputs of a stage that reads them."""
+    files = [*workspace.heads.glob("r*_f*.json"), *workspace.heads.glob("r*_f*.safetensors")]
+    return [(file, "train") for file in sorted(files)]
+
+
+def _evaluate_inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [
+        (workspace.manifest, "prepare"),
+        (workspace.folds, "folds"),
+        (workspace.patient_scores, "train"),
+        (workspace.slice_scores, "train"),
+        (workspace.inner_scores, "train"),
+        (workspace.slices, "slices"),
+        (workspace.prepared, "prepare"),
+        *trained_files(workspace),
+        *([(workspace.class_scores, "train")] if workspace.class_scores.exists() else []),
+    ]
+
+
+def _evaluate_specs(config: RunConfig) -> dict[str, Any]:
+    return {
+        "labels": spec_dict(config.labels),
+        "folds": spec_dict(config.folds),
+        "evaluation": spec_dict(config.evaluation),
+        "trunk": spec_dict(config.trunk),
+        "heads": spec_dict(config.heads),
+        "predictions": spec_dict(config.predictions),
+    }
+
+
+def _evaluate_caches(config: RunConfig) -> tuple[str, ...]:
+    """Return what the baselines from images read."""
+    if config.evaluation.image_baselines:
+        return ("prepare", "slices")
+    return ("slices",) if config.evaluation.random_trunk else ()
+
+
+EVALUATE = Stage(
+    name="evaluate",
+    inputs=_evaluate_inputs,
+    specs=_evaluate_specs,
+    work=work_of("evaluate"),
+    caches=_evaluate_caches,
+    after=(TRAIN,),
+)
+
+
+def _audit_inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [
+        (workspace.manifest, "prepare"),
+        (workspace.prepared, "prepare"),
+        (workspace.duplicates, "prepare"),
+        (workspace.features, "features"),
+        (workspace.folds, "folds"),
+        (workspace.patient_scores, "train"),
+        (workspace.slice_scores, "train"),
+        (workspace.inner_scores, "train"),
+        *trained_files(workspace),
+    ]
+
+
+def _audit_specs(config: RunConfig) -> dict[str, Any]:
+    # It trains the same heads again.
+    return {
+        **TRAIN.specs(config),
+        "trunk": spec_dict(config.trunk),
+        "audit": spec_dict(config.audit),
+        "confidence": config.evaluation.confidence,
+    }
+
+
+def _audit_caches(config: RunConfig) -> tuple[str, ...]:
+    audit = config.audit
+    return (
+        *(("prepare",) if audit.robustness_patients else ()),
+        *(("slices",) if audit.learning_curve else ()),
+        "features",
+    )
+
+
+AUDIT = Stage(
+    name="audit",
+    inputs=_audit_inputs,
+    specs=_audit_specs,
+    work=work_of("audit"),
+    caches=_audit_caches,
+    after=(TRAIN,),
+)
+
+
+def _explain_inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [
+        (workspace.manifest, "prepare"),
+        (workspace.prepared, "prepare"),
+        (workspace.quality, "prepare"),
+        (workspace.slices, "slices"),
+        (workspace.features, "features"),
+        (workspace.folds, "folds"),
+        (workspace.patient_scores, "train"),
+        *trained_files(workspace),
+    ]
+
+
+def _explain_specs(config: RunConfig) -> dict[str, Any]:
+    return {
+        **TRAIN.specs(config),
+        "trunk": spec_dict(config.trunk),
+        "features": spec_dict(resolve_features(config.features)),
+        "slices": spec_dict(config.slices),
+        "explanation": spec_dict(config.explanation),
+        "confidence": config.evaluation.confidence,
+    }
+
+
+def _explain_caches(config: RunConfig) -> tuple[str, ...]:
+    return ("prepare", "slices", "features") if config.explanation.maps else ("features",)
+
+
+EXPLAIN = Stage(
+    name="explain",
+    inputs=_explain_inputs,
+    specs=_explain_specs,
+    work=work_of("explain"),
+    caches=_explain_caches,
+    after=(TRAIN,),
+)
+
+
+def _report_inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    return [
+        (workspace.config, "run"),
+        (workspace.manifest, "prepare"),
+        (workspace.excluded, "prepare"),
+        (workspace.quality, "prepare"),
+        (workspace.folds, "folds"),
+        (workspace.slices, "slices"),
+        (workspace.patient_scores, "train"),
+        (workspace.slice_scores, "train"),
+        (workspace.evaluation, "evaluate"),
+        (workspace.audit, "audit"),
+        *_report_explained(workspace),
+    ]
+
+
+def _report_explained(workspace: Workspace) -> list[tuple[Path, str]]:
+    from mri_transfer.explain.explanation import DOCUMENT
+
+    # A run of before there were explanations has none; the report then says so.
+    path = workspace.explanations / DOCUMENT
+    there = path.exists() or workspace.record("explain").exists()
+    return [(path, "explain")] if there else []
+
+
+def _report_specs(config: RunConfig) -> dict[str, Any]:
+    return {
+        "labels": spec_dict(config.labels),
+        "report": spec_dict(config.report),
+        "git_commit": git_commit(),
+    }
+
+
+REPORT = Stage(
+    name="report",
+    inputs=_report_inputs,
+    specs=_report_specs,
+    work=work_of("report"),
+    caches=lambda _config: ("slices",),
+    after=(
+        EVALUATE,
+        AUDIT,
+    ),
+)
