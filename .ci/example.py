@@ -8,13 +8,14 @@ rows' heads, with digits masked, and the style and the script of the page.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from mri_transfer.report.blocks.report import Report
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "reports" / "demo"
 FILES = ("index.html", "report.json", "model_card.md", "data_sheet.md")
@@ -45,7 +46,7 @@ def check(run: Path) -> int:
 
 
 def _structure(folder: Path) -> list[str]:
-    document = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    document = Report.read(folder / "report.json", stage="report").plain()
     return [
         line
         for section in document["sections"]

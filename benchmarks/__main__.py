@@ -10,6 +10,7 @@ from benchmarks import (
     features_overhead,
     memory,
     preparation,
+    starting,
     trunk,
     trunk_layers,
 )
@@ -21,6 +22,7 @@ BENCHMARKS = {
     "features_overhead": features_overhead.main,
     "memory": memory.main,
     "preparation": preparation.main,
+    "starting": starting.main,
 }
 
 

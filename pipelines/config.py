@@ -21,6 +21,7 @@ from mri_transfer.explain import ExplanationSpec
 from mri_transfer.models.features import FeatureSpec, Pooling
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import HEAD_KINDS, HeadSpec, LinearHeadSpec
+from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.models.trunks import TrunkSpec
 from mri_transfer.report.render.settings import PrintSpec
 from mri_transfer.scans.preparation import PreparationSpec
@@ -55,6 +56,7 @@ class RunConfig:
     slices: SliceSpec = Field(default_factory=SliceSpec)
     trunk: TrunkSpec = Field(default_factory=TrunkSpec)
     features: FeatureSpec = Field(default_factory=FeatureSpec)
+    tuning: TuningSpec = Field(default_factory=TuningSpec)
     folds: FoldSpec = Field(default_factory=FoldSpec)
     harmonisation: HarmonisationSpec = Field(default_factory=HarmonisationSpec)
     heads: HeadSpec = Field(default_factory=LinearHeadSpec)
@@ -124,7 +126,20 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
         message = validation_message(error, of="configuration", model=RunConfig, unnamed=HEAD_KINDS)
         raise ConfigurationError(message, where=where) from error
     check_space(config.search, config.hyperparameters)
+    _demand_measurable(config)
     return config
+
+
+def _demand_measurable(config: RunConfig) -> None:
+    """Refuse what cannot be done with a trained tail before hours are spent on it."""
+    if config.tuning.trains and config.audit.robustness_patients:
+        raise ConfigurationError(
+            "disturbed scans are scored by frozen trunks only",
+            where="audit.robustness_patients",
+            found=f"{config.audit.robustness_patients}, with tuning.strategy = "
+            f"{config.tuning.strategy}",
+            expected="0",
+        )
 
 
 def _on_profile(settings: dict[str, Any]) -> dict[str, Any]:

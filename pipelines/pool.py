@@ -1,10 +1,10 @@
-"""Process scans in parallel, one per process, with a time limit for each."""
+"""Process scans in parallel: in processes with a time limit for each, or in threads."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Future, wait
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
 from mri_transfer.core.machine import machine_faults, raise_machine_fault
@@ -14,7 +14,7 @@ from pipelines.child import children_died, open_pool
 if TYPE_CHECKING:
     from pebble import ProcessPool
 
-__all__ = ["default_jobs", "run_jobs"]
+__all__ = ["default_jobs", "map_scans", "run_jobs"]
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
@@ -31,6 +31,30 @@ def default_jobs() -> int:
     """Return the number of scans to process in parallel, by cores and memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(1, min(len(os.sched_getaffinity(0)), memory // _BYTES_PER_JOB))
+
+
+def map_scans(
+    work: Callable[[Job], Outcome], scans: Sequence[Job], *, jobs: int | None
+) -> Iterator[Outcome]:
+    """Apply a function to scans in parallel threads; yield the results in the order of the scans.
+
+    For work that takes less time than a process to start, in code that releases the interpreter:
+    decompressing, filtering and resizing.
+
+    Parameters
+    ----------
+    work : callable
+        Must not depend on what it did for other scans. Its result is small: all may be held.
+    scans : sequence
+    jobs : int, optional
+        Number of threads; by default as many as cores and memory allow.
+    """
+    pool = ThreadPoolExecutor(jobs or default_jobs())
+    try:
+        yield from pool.map(work, scans)
+    finally:
+        # After an error or an interruption only what has begun is waited for.
+        pool.shutdown(cancel_futures=True)
 
 
 def run_jobs(

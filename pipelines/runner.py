@@ -166,7 +166,7 @@ def run_pipeline(
     weights : Path, optional
         A file with the trunk's weights.
     jobs : int, optional
-        Number of scans prepared in parallel; by default as many as cores and memory allow.
+        Number of scans processed in parallel; by default as many as cores and memory allow.
     """
     workspace.demand_writable(cache=not _FILL_CACHE.isdisjoint(stage.name for stage in stages))
     reporter = reporter or SilentReporter()

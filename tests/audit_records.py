@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from mri_transfer.evaluation.audit.checks import CheckResult
 from mri_transfer.metrics.discrimination import youden_threshold
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import Head
@@ -117,6 +118,6 @@ def _training(folds: Folds) -> dict[tuple[int, int], list[str]]:
     return {(one.repeat, one.fold): [folds.patient_ids[i] for i in one.train] for one in folds}
 
 
-def failed(checks: list[dict]) -> set[str]:
+def failed(checks: list[CheckResult]) -> set[str]:
     """Return the names of checks that did not pass."""
-    return {check["check"] for check in checks if not check["passed"]}
+    return {check.check for check in checks if not check.passed}

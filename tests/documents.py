@@ -21,7 +21,7 @@ from mri_transfer.evaluation import (
     evaluate,
 )
 from mri_transfer.evaluation.audit import (
-    Duplicate,
+    DuplicatePair,
     LearningCurveSpec,
     SimilaritySpec,
     check_provenance,
@@ -35,6 +35,8 @@ from mri_transfer.evaluation.audit import (
     scan_scores,
     stress_test,
 )
+from mri_transfer.evaluation.audit.learning_results import LearningCurve
+from mri_transfer.evaluation.audit.shortcut_results import Shortcuts
 from mri_transfer.metrics.task import Task
 from mri_transfer.models.heads import LinearHeadSpec
 from mri_transfer.scans.perturbations import Perturbation
@@ -206,14 +208,15 @@ def _parts() -> dict[str, Any]:
         ("same file", "p001_scan1", ODD_NAME, "p002_scan2", "p002", 0.98, False),
         ("same brain", "p003_scan3", "p003", "p004_scan4", "p004", None, True),
     ]
-    names = list(Duplicate.__dataclass_fields__)
+    names = ("kind", "scan_a", "patient_a", "scan_b", "patient_b", "similarity", "mirrored")
     return {
         "stress": stress,
         "identity": identity_probe(
             table, dict(zip(folds.patient_ids, folds.labels, strict=True)), **boots
         ),
         "duplicates": [
-            Duplicate(**dict(zip(names, pair, strict=True))).as_dict() for pair in pairs
+            DuplicatePair(**dict(zip(names, pair, strict=True)), across_patients=True)
+            for pair in pairs
         ],
         "similar": compare_scans(table, folds=folds, spec=SimilaritySpec(same_person=0.2)),
         "checks": check_provenance(**_records()),
@@ -240,7 +243,7 @@ def _records() -> dict[str, Any]:
     return {**found, "facts": {**found["facts"], place: leak}}
 
 
-def _shortcuts() -> dict[str, Any]:
+def _shortcuts() -> Shortcuts:
     rng = np.random.default_rng(5)
     patients = make_cohort().patients.assign(site=["one", "two"] * 20, scanner=None)
     return find_shortcuts(
@@ -254,7 +257,7 @@ def _shortcuts() -> dict[str, Any]:
     )
 
 
-def _learning_curve(table: Any, folds: Any) -> dict[str, Any]:
+def _learning_curve(table: Any, folds: Any) -> LearningCurve:
     other, _ = feature_table(
         n_patients=40, n_slices=6, n_features=12, two_sessions=12, signal=0.3, seed=1
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.folds import Folds, make_folds
@@ -58,3 +59,13 @@ def folds_of(table: FeatureTable, labels: IntArray, **spec: int) -> Folds:
     names = sorted(label_of)
     words = ["AD" if label_of[name] else "CN" for name in names]
     return make_folds(names, words, spec=FoldSpec(**{"n_folds": 4, "n_repeats": 1, **spec}), seed=0)
+
+
+def labels_of_logits(
+    n: int, *, shift: float = 0.0, factor: float = 1.0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw scores, and labels whose true log-odds are shift + factor * logit(score)."""
+    rng = np.random.default_rng(seed)
+    logits = 1.2 * rng.standard_normal(n)
+    labels = (rng.random(n) < expit(shift + factor * logits)).astype(int)
+    return labels, expit(logits)

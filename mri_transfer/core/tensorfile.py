@@ -14,6 +14,7 @@ from mri_transfer.errors import StoreError
 __all__ = [
     "described_files",
     "read_marked",
+    "read_rows",
     "read_tensors",
     "write_marked",
     "write_tensors",
@@ -89,6 +90,41 @@ def read_marked(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
     except (OSError, SafetensorError) as error:
         raise StoreError(
             "cannot read the stored arrays",
+            where=str(path),
+            found=str(error),
+            remedy="Delete the file; it will be recomputed",
+        ) from error
+
+
+def read_rows(path: Path, name: str, rows: npt.NDArray[Any] | None = None) -> Array:
+    """Read rows of an array, from a memory map of its file.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        Of the array.
+    rows : ndarray of int64, shape (n,), optional
+        Along the first axis; all where nothing is given.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing or damaged, or holds no such array.
+    """
+    import numpy as np
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            if rows is None:
+                whole: Array = file.get_tensor(name)
+                return whole
+            stored = file.get_slice(name)
+            return np.concatenate([stored[int(row) : int(row) + 1] for row in rows])
+    except (OSError, SafetensorError) as error:
+        raise StoreError(
+            "cannot read rows of a stored array",
             where=str(path),
             found=str(error),
             remedy="Delete the file; it will be recomputed",

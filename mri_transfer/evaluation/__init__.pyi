@@ -3,8 +3,8 @@ from .baselines import baseline_scores as baseline_scores
 from .baselines import default_baselines as default_baselines
 from .caveats import find_caveats as find_caveats
 from .caveats import standardised_mean_difference as standardised_mean_difference
-from .comparison import Rival as Rival
-from .comparison import compare_rival as compare_rival
+from .comparison import BaselineResult as BaselineResult
+from .comparison import compare_baseline as compare_baseline
 from .document import Evaluation as Evaluation
 from .document import EvaluationDocument as EvaluationDocument
 from .evaluate import evaluate as evaluate

@@ -7,9 +7,9 @@ patients that the image's model did not see.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from mri_transfer.core.arrays import FloatArray
 from mri_transfer.errors import PredictionError
 from mri_transfer.evaluation.baselines import (
     BaselineSpec,
@@ -22,7 +22,6 @@ from mri_transfer.metrics.task import Task
 
 __all__ = ["joined_scores"]
 
-FloatArray = npt.NDArray[np.float64]
 
 #: The column that the image's logit takes beside the covariates.
 _IMAGE = "logit of the image's score"
@@ -79,12 +78,12 @@ def joined_scores(
     shape = design.assign(**{_IMAGE: 0.0})
 
     def designs(
-        place: tuple[int, int], train: pd.Series, test: pd.Series
+        key: tuple[int, int], train: pd.Series, test: pd.Series
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         known, unseen = design.loc[train], design.loc[test]
         return (
-            known.assign(**{_IMAGE: _logits(inner, place, train, "inner")}),
-            unseen.assign(**{_IMAGE: _logits(outer, place, test, "outer")}),
+            known.assign(**{_IMAGE: _logits(inner, key, train, "inner")}),
+            unseen.assign(**{_IMAGE: _logits(outer, key, test, "outer")}),
         )
 
     return score_folds(
@@ -113,20 +112,20 @@ def _by_fold(table: pd.DataFrame, kind: str) -> dict[tuple[int, int], pd.Series]
 
 
 def _logits(
-    scores: dict[tuple[int, int], pd.Series], place: tuple[int, int], ids: pd.Series, kind: str
+    scores: dict[tuple[int, int], pd.Series], key: tuple[int, int], ids: pd.Series, kind: str
 ) -> FloatArray:
     """Return the log-odds of exactly these patients' scores, in their order."""
     from scipy.special import logit
 
-    found = scores.get(place)
-    if found is None or set(found.index) != set(ids):
-        given = set() if found is None else set(found.index)
+    known_scores = scores.get(key)
+    if known_scores is None or set(known_scores.index) != set(ids):
+        given = set() if known_scores is None else set(known_scores.index)
         raise PredictionError(
             f"the {kind} scores of a fold are not those of its patients",
-            where=f"repeat {place[0]}, fold {place[1]}",
+            where=f"repeat {key[0]}, fold {key[1]}",
             found=f"{len(set(ids) - given)} patients missing, {len(given - set(ids))} too many",
             expected="one score for each "
             + ("training patient" if kind == "inner" else "test patient"),
         )
-    values = np.clip(found.loc[ids].to_numpy(dtype=np.float64), CLIP, 1.0 - CLIP)
+    values = np.clip(known_scores.loc[ids].to_numpy(dtype=np.float64), CLIP, 1.0 - CLIP)
     return np.asarray(logit(values), dtype=np.float64)

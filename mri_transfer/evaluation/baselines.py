@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.cohorts.circular_covariates import is_circular, refuse_circular
+from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.core.specs import STRICT, suggestion
 from mri_transfer.errors import ConfigurationError, EvaluationError
 from mri_transfer.metrics.discrimination import youden_threshold
@@ -32,9 +32,6 @@ __all__ = [
     "default_baselines",
     "score_folds",
 ]
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -188,10 +185,10 @@ def score_folds(
             held_out = repeat_rows["fold"] == fold
             train, test = repeat_rows[~held_out], repeat_rows[held_out].copy()
             y = (train["label"] == task.positive).to_numpy(dtype=np.int64)
-            place = (int(test["repeat"].iloc[0]), int(fold))
-            inner_seed = int(np.random.SeedSequence([seed, *place]).generate_state(1)[0])
+            key = (int(test["repeat"].iloc[0]), int(fold))
+            inner_seed = int(np.random.SeedSequence([seed, *key]).generate_state(1)[0])
             inner = inner_folds(y, n_folds=n_inner_folds, seed=inner_seed)
-            known, unseen = designs(place, train["patient_id"], test["patient_id"])
+            known, unseen = designs(key, train["patient_id"], test["patient_id"])
             score, threshold = _fit_fold(model, known, y, unseen, inner)
             test["score"] = score
             test["predicted"] = np.where(score >= threshold, task.positive, task.negative)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mri_transfer.evaluation.document import EvaluationDocument
 from mri_transfer.evaluation.notices import study_notices
-from mri_transfer.evaluation.results import BaselineResult, Caveat
+from mri_transfer.evaluation.results import BaselineComparison, Caveat
 from mri_transfer.metrics.intervals import Estimate
 
 __all__ = ["find_caveats", "standardised_mean_difference"]
@@ -50,8 +50,8 @@ def find_caveats(document: EvaluationDocument, patients: pd.DataFrame) -> tuple[
         The evaluated patients: label and, where known, age and site.
     """
     standing = study_notices(synthetic=document.synthetic, trunk_weights=document.trunk_weights)
-    found = [
-        *((one.code, str(one)) for one in standing),
+    caveats = [
+        *((notice.code, str(notice)) for notice in standing),
         _suspicious(document),
         _guessing(document),
         _few(document),
@@ -67,7 +67,7 @@ def find_caveats(document: EvaluationDocument, patients: pd.DataFrame) -> tuple[
         _baseline_suspicious(document),
         _calibration(document),
     ]
-    return tuple(Caveat(code=code, text=text) for code, text in filter(None, found))
+    return tuple(Caveat(code=code, text=text) for code, text in filter(None, caveats))
 
 
 def standardised_mean_difference(first: Any, second: Any) -> float | None:
@@ -164,11 +164,11 @@ def _age(document: EvaluationDocument, patients: pd.DataFrame) -> tuple[str, str
 
 def _age_matched(document: EvaluationDocument) -> tuple[str, str] | None:
     """Say that the score may be age where, at equal age, its AUC may be that of guessing."""
-    found = document.age_matched
+    age_matched = document.age_matched
     texts = []
     for part, whom in (
-        (found.matched, "in pairs matched by age"),
-        (found.weighted, "weighted to one age"),
+        (age_matched.matched, "in pairs matched by age"),
+        (age_matched.weighted, "weighted to one age"),
     ):
         entry = part.auc
         if entry.ci_low is not None and entry.ci_low <= 0.5:
@@ -265,7 +265,7 @@ def _image_baseline(document: EvaluationDocument) -> tuple[str, str] | None:
     )
 
 
-def _computed(document: EvaluationDocument, *, kind: str) -> dict[str, BaselineResult]:
+def _computed(document: EvaluationDocument, *, kind: str) -> dict[str, BaselineComparison]:
     """Return the baselines of a kind that have an AUC."""
     return {
         name: entry

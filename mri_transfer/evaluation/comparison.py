@@ -7,20 +7,20 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from mri_transfer.core.arrays import BoolArray, FloatArray
 from mri_transfer.errors import EvaluationError, FoldError
-from mri_transfer.evaluation.baselines import baseline_scores, default_baselines
-from mri_transfer.evaluation.results import BaselineResult
+from mri_transfer.evaluation.baselines import BaselineSpec, baseline_scores, default_baselines
+from mri_transfer.evaluation.results import BaselineComparison
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
 from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.delong import delong_auc, delong_difference
 from mri_transfer.metrics.discrimination import auc
 from mri_transfer.metrics.estimates import (
     FoldDifference,
-    undefined_difference,
-    undefined_fold_difference,
+    untested_difference,
+    untested_fold_difference,
 )
 from mri_transfer.metrics.intervals import Estimate, undefined
 from mri_transfer.metrics.operating_point import confusion, rates
@@ -28,21 +28,19 @@ from mri_transfer.metrics.paired import bootstrap_difference, corrected_t, mcnem
 
 __all__ = [
     "MAJORITY",
-    "Rival",
-    "compare_rival",
-    "find_rivals",
+    "BaselineResult",
+    "compare_baseline",
+    "find_baselines",
     "fold_difference",
     "why_no_bar",
 ]
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 MAJORITY = "majority"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Rival:
+class BaselineResult:
     """Another model's scores of the same patients, or why there are none.
 
     Attributes
@@ -66,14 +64,14 @@ class Rival:
         """Return scores and calls in the order of the model's, both (n_repeats, n)."""
         assert self.table is not None
         wide = self.table.pivot(index="repeat", columns="patient_id", values=["score", "predicted"])
-        place = (list(model.repeats), list(model.patient_ids))
-        scores = wide["score"].loc[place].to_numpy(dtype=np.float64)
-        return scores, wide["predicted"].loc[place].to_numpy() == model.task.positive
+        cells = (list(model.repeats), list(model.patient_ids))
+        scores = wide["score"].loc[cells].to_numpy(dtype=np.float64)
+        return scores, wide["predicted"].loc[cells].to_numpy() == model.task.positive
 
 
-def find_rivals(
+def find_baselines(
     cohort: CohortTables, *, spec: EvaluationSpec, evidence: Evidence, seed: int
-) -> list[Rival]:
+) -> list[BaselineResult]:
     """Fit the covariate baselines on the model's folds and join those from images.
 
     Parameters
@@ -96,24 +94,29 @@ def find_rivals(
         [str(name) for name in cohort.patients],
         n_inner_folds=spec.baseline_inner_folds,
     )
-    rivals = [
-        Rival(name=name, kind="image", table=table)
+    of_images = [
+        BaselineResult(name=name, kind="image", table=table)
         for name, table in evidence.image_baselines.items()
     ]
     if not spec.baselines:
-        return rivals
-    found = [Rival(name=MAJORITY, kind="constant", table=_majority(cohort))]
-    for one in specs:
-        rival = Rival(name=one.name, kind="covariates", covariates=one.covariates)
-        try:
-            table = baseline_scores(
-                one, patients=cohort.patients, folds=cohort.folds, task=cohort.task, seed=seed
-            )
-        except (EvaluationError, FoldError) as error:
-            found.append(dataclasses.replace(rival, reason=str(error)))
-        else:
-            found.append(dataclasses.replace(rival, table=table))
-    return found + rivals
+        return of_images
+    majority = BaselineResult(name=MAJORITY, kind="constant", table=_majority(cohort))
+    return [
+        majority,
+        *(_of_covariates(covariates, cohort, seed) for covariates in specs),
+        *of_images,
+    ]
+
+
+def _of_covariates(spec: BaselineSpec, cohort: CohortTables, seed: int) -> BaselineResult:
+    baseline = BaselineResult(name=spec.name, kind="covariates", covariates=spec.covariates)
+    try:
+        table = baseline_scores(
+            spec, patients=cohort.patients, folds=cohort.folds, task=cohort.task, seed=seed
+        )
+    except (EvaluationError, FoldError) as error:
+        return dataclasses.replace(baseline, reason=str(error))
+    return dataclasses.replace(baseline, table=table)
 
 
 def _majority(cohort: CohortTables) -> pd.DataFrame:
@@ -132,19 +135,19 @@ def _majority(cohort: CohortTables) -> pd.DataFrame:
     return table[["repeat", "fold", "patient_id", "label", "score", "predicted", "n_slices"]]
 
 
-def compare_rival(
-    rival: Rival,
+def compare_baseline(
+    baseline: BaselineResult,
     arrays: ScoreArrays,
     *,
     n_samples: int,
     rng: Callable[[str], np.random.Generator],
     confidence: float = 0.95,
-) -> BaselineResult:
-    """Return a rival's entry of `evaluation.json`.
+) -> BaselineComparison:
+    """Return a baseline's entry of `evaluation.json`.
 
     Parameters
     ----------
-    rival : Rival
+    baseline : BaselineResult
     arrays : ScoreArrays
         The model's scores.
     n_samples : int
@@ -155,45 +158,44 @@ def compare_rival(
 
     Returns
     -------
-    BaselineResult
-        Every figure is undefined, with the reason, where the rival could not be fitted, and every
-        comparison where the rival ranks worse than guessing (see `why_no_bar`).
+    BaselineComparison
+        Every figure is undefined, with the reason, where the baseline could not be fitted, and
+        every comparison where it ranks worse than guessing (see `why_no_bar`).
     """
-    if rival.table is None:
-        why = f"not computable: {rival.reason}"
-        nothing = undefined(why, n=arrays.n, method="none")
-        return _not_compared(rival, nothing, nothing, why, n=arrays.n)
-    y = arrays.positive
-    scores, called = rival.arrays(arrays)
-    area = delong_auc(y, scores, confidence=confidence).estimate
-    balanced = rates(confusion(y, called), confidence=confidence)["balanced_accuracy"]
+    if baseline.table is None:
+        why = f"not computable: {baseline.reason}"
+        nothing = undefined(why, n=arrays.n)
+        return _not_compared(baseline, nothing, nothing, why, n=arrays.n)
+    model = arrays.scored
+    scores, called = baseline.arrays(arrays)
+    area = delong_auc(model.rescored(scores), confidence=confidence).estimate
+    balanced = rates(confusion(model.positive, called), confidence=confidence)["balanced_accuracy"]
     if reason := why_no_bar(area):
-        return _not_compared(rival, area, balanced, reason, n=arrays.n)
-    return BaselineResult(
-        kind=rival.kind,
-        covariates=rival.covariates,
+        return _not_compared(baseline, area, balanced, reason, n=arrays.n)
+    return BaselineComparison(
+        kind=baseline.kind,
+        covariates=baseline.covariates,
         auc=area,
         balanced_accuracy=balanced,
-        auc_difference=delong_difference(y, arrays.scores, scores, confidence=confidence),
+        auc_difference=delong_difference(model, scores, confidence=confidence),
         auc_difference_bootstrap=bootstrap_difference(
-            y,
-            arrays.scores,
+            model,
             scores,
             n_samples=n_samples,
-            rng=rng(f"difference {rival.name}"),
+            rng=rng(f"difference {baseline.name}"),
             confidence=confidence,
         ),
         auc_difference_folds=fold_difference(arrays, scores, confidence=confidence),
-        mcnemar=mcnemar(y, arrays.predicted, called),
+        mcnemar=mcnemar(arrays.called, called),
     )
 
 
 def why_no_bar(area: Estimate) -> str:
-    """Return why a rival of this AUC is nothing to beat; empty where it is.
+    """Return why a baseline of this AUC is nothing to beat; empty where it is.
 
     What the labels do not differ in scores below 0.5 in stratified folds: if a fold holds out more
     women with the positive label, fewer are left to train on, and the fit leans the other way for
-    just those held out. A difference from such a rival tests the folds and not the model.
+    just those held out. A difference from such a baseline tests the folds and not the model.
     """
     if area.value is None or area.value >= 0.5:
         return ""
@@ -201,17 +203,17 @@ def why_no_bar(area: Estimate) -> str:
 
 
 def _not_compared(
-    rival: Rival, area: Estimate, balanced: Estimate, reason: str, *, n: int
-) -> BaselineResult:
+    baseline: BaselineResult, area: Estimate, balanced: Estimate, reason: str, *, n: int
+) -> BaselineComparison:
     """Return an entry without comparisons."""
-    return BaselineResult(
-        kind=rival.kind,
-        covariates=rival.covariates,
+    return BaselineComparison(
+        kind=baseline.kind,
+        covariates=baseline.covariates,
         auc=area,
         balanced_accuracy=balanced,
-        auc_difference=undefined_difference(reason, n=n),
-        auc_difference_bootstrap=undefined(reason, n=n, method="none"),
-        auc_difference_folds=undefined_fold_difference(reason, n=n),
+        auc_difference=untested_difference(reason, n=n),
+        auc_difference_bootstrap=undefined(reason, n=n),
+        auc_difference_folds=untested_fold_difference(reason, n=n),
         mcnemar=None,
     )
 
@@ -232,6 +234,6 @@ def fold_difference(
                 differences.append(auc(y, arrays.scores[i, inside]) - auc(y, scores[i, inside]))
                 sizes.append(int(inside.sum()))
     if not differences:
-        return undefined_fold_difference("no fold holds patients of both labels", n=0)
+        return untested_fold_difference("no fold holds patients of both labels", n=0)
     n_test = float(np.mean(sizes))
     return corrected_t(differences, n_train=arrays.n - n_test, n_test=n_test, confidence=confidence)

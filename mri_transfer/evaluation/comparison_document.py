@@ -17,7 +17,12 @@ from mri_transfer.metrics.estimates import (
 from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.metrics.results import McNemar
 
-__all__ = ["CommonFigures", "ComparedFigures", "ComparisonDocument", "PairDifference"]
+__all__ = [
+    "CommonFigures",
+    "ComparedFigures",
+    "ComparisonDocument",
+    "PairDifference",
+]
 
 _SCHEMA: Literal["mri-transfer/comparison/1"] = "mri-transfer/comparison/1"
 

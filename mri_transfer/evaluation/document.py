@@ -16,12 +16,12 @@ from mri_transfer.evaluation.group_results import (
     Subgroups,
 )
 from mri_transfer.evaluation.results import (
-    BaselineResult,
+    BaselineComparison,
     BrierParts,
     Calibration,
     Caveat,
     ConfusionTable,
-    ImageValue,
+    IncrementalValue,
     PatientFigures,
     SliceFigures,
 )
@@ -36,7 +36,7 @@ from mri_transfer.metrics.results import (
 
 __all__ = ["Evaluation", "EvaluationDocument"]
 
-_SCHEMA: Literal["mri-transfer/evaluation/2"] = "mri-transfer/evaluation/2"
+_SCHEMA: Literal["mri-transfer/evaluation/3"] = "mri-transfer/evaluation/3"
 
 
 class EvaluationDocument(Document):
@@ -47,7 +47,7 @@ class EvaluationDocument(Document):
 
     SCHEMA: ClassVar[str] = _SCHEMA
 
-    schema_name: Literal["mri-transfer/evaluation/2"] = Field(default=_SCHEMA, alias="schema")
+    schema_name: Literal["mri-transfer/evaluation/3"] = Field(default=_SCHEMA, alias="schema")
     """Name and version of this document's form."""
     n_patients: Annotated[int, Field(ge=2)]
     """Patients evaluated."""
@@ -97,11 +97,11 @@ class EvaluationDocument(Document):
     """Figures of each fold of each repetition: its few patients, without intervals."""
     choices: tuple[Choice, ...]
     """What each outer fold chose, on its training patients alone. Empty where nobody told."""
-    baselines: dict[Annotated[str, Field(description="Name of the baseline.")], BaselineResult]
+    baselines: dict[Annotated[str, Field(description="Name of the baseline.")], BaselineComparison]
     """Simpler models on the same patients, folds and repeats, each compared with the model."""
-    image_value: dict[
+    incremental_value: dict[
         Annotated[str, Field(description="The set of covariates, by its baseline's name.")],
-        ImageValue,
+        IncrementalValue,
     ]
     """What the image adds to the richest sets of covariates."""
     classes: ClassFigures | None

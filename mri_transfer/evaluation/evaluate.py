@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,14 +10,12 @@ import numpy as np
 import pandas as pd
 
 from mri_transfer.evaluation.caveats import find_caveats
-from mri_transfer.evaluation.comparison import Rival, compare_rival, find_rivals
+from mri_transfer.evaluation.comparison import BaselineResult, compare_baseline, find_baselines
 from mri_transfer.evaluation.document import Evaluation, EvaluationDocument
 from mri_transfer.evaluation.failures import worst_patients
 from mri_transfer.evaluation.fold_results import Choice
-from mri_transfer.evaluation.group_results import (
-    Subgroups,
-)
-from mri_transfer.evaluation.image_value import image_value
+from mri_transfer.evaluation.group_results import Subgroups
+from mri_transfer.evaluation.incremental_value import incremental_value
 from mri_transfer.evaluation.matching import age_matched
 from mri_transfer.evaluation.patient_level import fold_rows, patient_metrics, repeat_rows
 from mri_transfer.evaluation.results import (
@@ -36,6 +34,7 @@ from mri_transfer.metrics.calibration import calibration_curve
 from mri_transfer.metrics.decision_curve import decision_curve
 from mri_transfer.metrics.discrimination import mean_roc_curve
 from mri_transfer.metrics.multiclass import multiclass_metrics
+from mri_transfer.metrics.named_rng import named_rng
 from mri_transfer.metrics.operating_point import confusion
 from mri_transfer.metrics.operating_targets import operating_points
 from mri_transfer.metrics.precision import precision_summary
@@ -111,43 +110,40 @@ def evaluate(
     rows = check_patients(patients, arrays)
     cohort = CohortTables(patients=rows, folds=folds, task=task)
 
-    def rng(name: str) -> np.random.Generator:
-        # By name: adding a figure must not move the draws of the others.
-        return np.random.default_rng([seed, zlib.crc32(name.encode())])
-
+    rng = functools.partial(named_rng, seed)
     # Hundreds of tiny fits and products: threads cost more than they bring, most of all on a
     # busy machine, and one thread sums in the same order on any number of cores.
     with threadpool_limits(limits=1):
-        rivals = find_rivals(cohort, spec=spec, evidence=evidence, seed=seed)
+        baselines = find_baselines(cohort, spec=spec, evidence=evidence, seed=seed)
         document = EvaluationDocument(
             **_heading(arrays, slice_scores, spec, facts),
             **_figures(arrays, slice_scores, spec, rng),
-            **_operation(arrays, rivals, cohort, spec, evidence, rng),
+            **_operation(arrays, baselines, cohort, spec, evidence, rng),
             **_groups(arrays, rows, slice_scores, spec, rng),
             per_repeat=repeat_rows(arrays),
             per_fold=fold_rows(arrays, dict(thresholds)),
             choices=_choices(evidence.heads),
             classes=_classes(evidence, spec, rng),
             baselines={
-                rival.name: compare_rival(
-                    rival,
+                baseline.name: compare_baseline(
+                    baseline,
                     arrays,
                     n_samples=spec.bootstrap_samples,
                     rng=rng,
                     confidence=spec.confidence,
                 )
-                for rival in rivals
+                for baseline in baselines
             },
-            image_value=image_value(
-                arrays, rivals, cohort, spec=spec, evidence=evidence, seed=seed, rng=rng
+            incremental_value=incremental_value(
+                arrays, baselines, cohort, spec=spec, evidence=evidence, seed=seed, rng=rng
             ),
         )
     document = document.model_copy(update={"caveats": find_caveats(document, rows)})
-    return Evaluation(document=document, baseline_scores=_scores_of(rivals))
+    return Evaluation(document=document, baseline_scores=_scores_of(baselines))
 
 
-def _scores_of(rivals: Sequence[Rival]) -> pd.DataFrame:
-    tables = [one.table.assign(baseline=one.name) for one in rivals if one.table is not None]
+def _scores_of(baselines: Sequence[BaselineResult]) -> pd.DataFrame:
+    tables = [base.table.assign(baseline=base.name) for base in baselines if base.table is not None]
     columns = ["baseline", "repeat", "fold", "patient_id", "label", "score", "predicted"]
     return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
 
@@ -192,13 +188,13 @@ def _figures(
     }
     patient = patient_metrics(arrays, rng=rng, **settings)
     slices = slice_metrics(slice_scores, arrays, rng=rng, **settings)
-    y, scores = arrays.positive, arrays.scores
-    fpr, tpr = mean_roc_curve(y, scores)
+    scored = arrays.scored
+    fpr, tpr = mean_roc_curve(scored)
     area = patient["auc"].value
     assert area is not None  # of both labels
-    curve = calibration_curve(y, scores, n_bins=spec.calibration_bins, confidence=spec.confidence)
-    smooth, distances = smooth_calibration(y, scores, rng=rng("smooth calibration"), **settings)
-    parts = brier_decomposition(y, scores, rng=rng("brier parts"), **settings)
+    curve = calibration_curve(scored, n_bins=spec.calibration_bins, confidence=spec.confidence)
+    smooth, distances = smooth_calibration(scored, rng=rng("smooth calibration"), **settings)
+    parts = brier_decomposition(scored, rng=rng("brier parts"), **settings)
     return {
         "patient": PatientFigures(**patient, **distances),
         "brier_parts": BrierParts(**parts),
@@ -210,18 +206,18 @@ def _figures(
 
 def _operation(
     arrays: ScoreArrays,
-    rivals: Sequence[Rival],
+    baselines: Sequence[BaselineResult],
     cohort: CohortTables,
     spec: EvaluationSpec,
     evidence: Evidence,
     rng: Rng,
 ) -> dict[str, Any]:
     """Say what the scores are good for: decisions, operating points, other prevalences."""
-    y, scores = arrays.positive, arrays.scores
+    scored = arrays.scored
     covariates = {
-        one.name: one.arrays(arrays)[0]
-        for one in rivals
-        if one.kind == "covariates" and one.table is not None
+        base.name: base.arrays(arrays)[0]
+        for base in baselines
+        if base.kind == "covariates" and base.table is not None
     }
     targets: dict[str, dict[tuple[int, int], float]] = {}
     for head in evidence.heads:
@@ -229,28 +225,26 @@ def _operation(
             targets.setdefault(name, {})[head["repeat"], head["fold"]] = threshold
     return {
         "decision_curve": decision_curve(
-            y,
-            scores,
+            scored,
             n_samples=spec.bootstrap_samples,
             rng=rng("decision curve"),
             confidence=spec.confidence,
             others=covariates,
         ),
         "operating_points": operating_points(
-            y,
-            scores,
+            scored,
             arrays.fold,
             thresholds=targets,
             repeats=arrays.repeats,
             confidence=spec.confidence,
         ),
         "predictive_values": by_prevalence(
-            confusion(y, arrays.predicted),
+            confusion(arrays.positive, arrays.predicted),
             prevalences=spec.prevalences,
             confidence=spec.confidence,
         ),
         "precision": precision_summary(
-            y, scores, predicted=arrays.predicted, confidence=spec.confidence
+            scored, predicted=arrays.predicted, confidence=spec.confidence
         ),
     }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.evaluation.covariates import check_order
@@ -18,7 +17,6 @@ from mri_transfer.metrics.calibration import CLIP
 
 __all__ = ["worst_patients"]
 
-FloatArray = npt.NDArray[np.float64]
 
 #: Slices named at either end of a patient's slice scores.
 _SLICES_SHOWN = 3

@@ -18,6 +18,7 @@ import pandas as pd
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
+from mri_transfer.core.arrays import IntArray
 from mri_transfer.evaluation.baselines import score_folds
 from mri_transfer.metrics.task import Task
 from mri_transfer.scans.descriptors import ScanDescriptors
@@ -28,7 +29,6 @@ from mri_transfer.training.folds import Folds
 
 __all__ = ["RANDOM_TRUNK", "descriptor_baselines", "random_trunk_baseline"]
 
-IntArray = npt.NDArray[np.int64]
 
 OUTLINE, HISTOGRAM = "head size and outline", "intensity histogram"
 VOXELS, RANDOM_TRUNK = "voxel-wise linear SVM", "random frozen trunk"
@@ -85,9 +85,9 @@ def _designs(
     descriptors: Sequence[ScanDescriptors], patient_ids: Sequence[str]
 ) -> dict[str, tuple[pd.DataFrame, Any]]:
     """Return what each baseline sees of every patient, and its model."""
-    outline = _patient_rows([one.outline for one in descriptors], patient_ids)
-    histogram = _patient_rows([one.histogram for one in descriptors], patient_ids)
-    voxels = _patient_rows([one.voxels.ravel() for one in descriptors], patient_ids)
+    outline = _patient_rows([descriptor.outline for descriptor in descriptors], patient_ids)
+    histogram = _patient_rows([descriptor.histogram for descriptor in descriptors], patient_ids)
+    voxels = _patient_rows([descriptor.voxels.ravel() for descriptor in descriptors], patient_ids)
     return {
         OUTLINE: (outline, _logistic()),
         HISTOGRAM: (histogram, _logistic()),

@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mri_transfer.core.arrays import BoolArray, FloatArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.baselines import covariate_design, covariate_encoder
 from mri_transfer.evaluation.results import LikelihoodRatioTest
-from mri_transfer.metrics.discrimination import check_labels
 from mri_transfer.metrics.intervals import Estimate, normal_quantile, undefined
+from mri_transfer.metrics.scored import check_labels
 
 __all__ = ["covariate_matrix", "likelihood_ratio_test"]
 
-FloatArray = npt.NDArray[np.float64]
 
 _METHOD = "likelihood ratio of logistic models with and without the image's logit"
 _NOTE = (
@@ -162,9 +162,7 @@ def _independent(table: FloatArray) -> FloatArray:
     return np.column_stack([np.ones(len(table)), varied])
 
 
-def _log_fit(
-    positive: npt.NDArray[np.bool_], design: FloatArray
-) -> tuple[float, float, float] | str:
+def _log_fit(positive: BoolArray, design: FloatArray) -> tuple[float, float, float] | str:
     """Return log-likelihood, last coefficient and its standard error, or why there are none.
 
     A rare category whose patients share one label has no finite coefficient, but the likelihood

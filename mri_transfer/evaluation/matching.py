@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray, TextArray
 from mri_transfer.evaluation.covariates import check_order
 from mri_transfer.evaluation.group_results import (
     AgeBalance,
@@ -33,10 +34,6 @@ from mri_transfer.metrics.intervals import Estimate, exact_proportion, patient_b
 
 __all__ = ["age_matched"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-TextArray = npt.NDArray[np.object_]
 
 #: Fewer pairs than this are not evaluated: the interval of an AUC would be about .4 wide.
 MIN_PAIRS = 10
@@ -128,7 +125,7 @@ class _Setting:
     def bootstrap(
         self, statistic: Callable[[IntArray], FloatArray], strata: npt.ArrayLike, method: str
     ) -> Estimate:
-        found = patient_bootstrap(
+        estimate = patient_bootstrap(
             statistic,
             strata,
             n_samples=self.n_samples,
@@ -137,7 +134,7 @@ class _Setting:
             confidence=self.confidence,
             batched=True,
         )
-        return dataclasses.replace(found, method=method)
+        return dataclasses.replace(estimate, method=method)
 
     def balanced(self, weights: FloatArray, auc: Estimate, age_auc: Estimate) -> AgeBalance:
         """Compare weighted mean ages, in years and in standard deviations of all patients.
@@ -213,8 +210,10 @@ def _among_pairs(setting: _Setting, caliper_years: float, match_sex: bool) -> Ma
             return weighted_auc(wins, counts, counts)
 
         # One stratum: what is drawn is a pair, as it was matched.
-        found = setting.bootstrap(statistic, np.zeros(k), "bootstrap of matched pairs, percentile")
-        aucs[name] = dataclasses.replace(found, n=2 * k)
+        resampled = setting.bootstrap(
+            statistic, np.zeros(k), "bootstrap of matched pairs, percentile"
+        )
+        aucs[name] = dataclasses.replace(resampled, n=2 * k)
     scores = setting.as_scores["auc"]
     won = float(np.trace(pair_wins(scores[:, upper], scores[:, lower])))
     weights = np.bincount(np.concatenate([upper, lower]), minlength=n).astype(np.float64)

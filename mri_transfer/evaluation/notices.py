@@ -43,9 +43,9 @@ def study_notices(*, synthetic: bool, trunk_weights: str) -> tuple[Notice, ...]:
     trunk_weights : str
         As `TrunkSpec.weights`.
     """
-    found = []
+    notices = []
     if synthetic:
-        found.append(
+        notices.append(
             Notice(
                 code="synthetic_cohort",
                 title="Synthetic cohort.",
@@ -54,11 +54,11 @@ def study_notices(*, synthetic: bool, trunk_weights: str) -> tuple[Notice, ...]:
             )
         )
     if trunk_weights == "random":
-        found.append(
+        notices.append(
             Notice(
                 code="random_trunk",
                 title="Untrained trunk.",
                 text="Random weights stand in place of pretrained ones: a control, not a result.",
             )
         )
-    return tuple(found)
+    return tuple(notices)

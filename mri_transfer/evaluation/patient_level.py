@@ -45,20 +45,18 @@ def patient_metrics(
         Gives the generator of a figure by its name.
     confidence : float
     """
-    y, scores = arrays.positive, arrays.scores
-    counts = confusion(y, arrays.predicted)
-
+    scored, counts = arrays.scored, confusion(arrays.positive, arrays.predicted)
     return {
-        "auc": delong_auc(y, scores, confidence=confidence).estimate,
+        "auc": delong_auc(scored, confidence=confidence).estimate,
         "auc_bootstrap": bootstrap_auc(
-            y, scores, n_samples=n_samples, rng=rng("patient auc"), confidence=confidence
+            scored, n_samples=n_samples, rng=rng("patient auc"), confidence=confidence
         ),
-        "average_precision": average_precision_interval(y, scores, confidence=confidence),
+        "average_precision": average_precision_interval(scored, confidence=confidence),
         **rates(counts, confidence=confidence),
         **likelihood_ratios(counts, confidence=confidence),
-        "brier": brier(y, scores, confidence=confidence),
-        "calibration_intercept": calibration_intercept(y, scores, confidence=confidence),
-        "calibration_slope": calibration_slope(y, scores, confidence=confidence),
+        "brier": brier(scored, confidence=confidence),
+        "calibration_intercept": calibration_intercept(scored, confidence=confidence),
+        "calibration_slope": calibration_slope(scored, confidence=confidence),
     }
 
 
@@ -66,19 +64,19 @@ def repeat_rows(arrays: ScoreArrays) -> tuple[RepeatRow, ...]:
     """Return one row a repeat: the pooled figures without intervals, None where undefined."""
     rows = []
     for i, repeat in enumerate(arrays.repeats):
-        y, scores = arrays.positive, arrays.scores[i]
+        scored = arrays.scored.rescored(arrays.scores[i])
         estimates = {
             **_rates_of(arrays, i, np.arange(arrays.n)),
-            "calibration_intercept": calibration_intercept(y, scores),
-            "calibration_slope": calibration_slope(y, scores),
+            "calibration_intercept": calibration_intercept(scored),
+            "calibration_slope": calibration_slope(scored),
         }
         rows.append(
             RepeatRow(
                 repeat=repeat,
                 n_patients=arrays.n,
-                auc=auc(y, scores),
-                average_precision=average_precision(y, scores),
-                brier=np.square(scores - y).mean(),
+                auc=auc(scored),
+                average_precision=average_precision(scored),
+                brier=np.square(arrays.scores[i] - arrays.positive).mean(),
                 reasons=_reasons(estimates),
                 **_values(estimates),
             )
@@ -114,8 +112,8 @@ def fold_rows(arrays: ScoreArrays, thresholds: dict[tuple[int, int], float]) -> 
 def _rates_of(
     arrays: ScoreArrays, row: int, inside: np.ndarray[Any, np.dtype[np.int64]]
 ) -> dict[str, Estimate]:
-    found = rates(confusion(arrays.positive[inside], arrays.predicted[row, inside]))
-    return {name: found[name] for name in _RATES}
+    every = rates(confusion(arrays.positive[inside], arrays.predicted[row, inside]))
+    return {name: every[name] for name in _RATES}
 
 
 def _values(estimates: Mapping[str, Estimate]) -> dict[str, float | None]:

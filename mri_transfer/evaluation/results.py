@@ -18,12 +18,12 @@ from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.metrics.results import CalibrationCurve, McNemar, Rates, SmoothCurve
 
 __all__ = [
-    "BaselineResult",
+    "BaselineComparison",
     "BrierParts",
     "Calibration",
     "Caveat",
     "ConfusionTable",
-    "ImageValue",
+    "IncrementalValue",
     "LikelihoodRatioTest",
     "PatientFigures",
     "SliceFigures",
@@ -114,7 +114,7 @@ class Calibration(CalibrationCurve):
     smooth: SmoothCurve
 
 
-class BaselineResult(Part):
+class BaselineComparison(Part):
     """A simpler model on the same patients, folds and repeats, compared with the model."""
 
     kind: Literal["constant", "covariates", "image"]
@@ -194,7 +194,7 @@ _JOINED = (
 )
 
 
-class ImageValue(Part):
+class IncrementalValue(Part):
     """What the image adds to one set of covariates."""
 
     model_config = ConfigDict(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.comparison import fold_difference
@@ -21,15 +19,14 @@ from mri_transfer.evaluation.comparison_document import (
 from mri_transfer.evaluation.notices import Notice
 from mri_transfer.evaluation.patient_level import patient_metrics
 from mri_transfer.evaluation.tables import ScoreArrays
+from mri_transfer.metrics.calibration import patient_losses
 from mri_transfer.metrics.delong import delong_auc, delong_difference
-from mri_transfer.metrics.estimates import FoldDifference, undefined_fold_difference
-from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
+from mri_transfer.metrics.estimates import FoldDifference, untested_fold_difference
+from mri_transfer.metrics.intervals import Estimate, bootstrap_mean
+from mri_transfer.metrics.named_rng import named_rng
 from mri_transfer.metrics.paired import bootstrap_difference, mcnemar
 
 __all__ = ["ComparedRun", "compare_runs"]
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,10 +98,10 @@ def compare_runs(
 
 def _joint_notices(runs: Sequence[ComparedRun]) -> tuple[Notice, ...]:
     """Return each warning once; one that does not hold for every run names those it holds for."""
-    found = {one.code: one for run in runs for one in run.notices}
+    by_code = {notice.code: notice for run in runs for notice in run.notices}
     joint = []
-    for code, notice in found.items():
-        names = [run.name for run in runs if code in {one.code for one in run.notices}]
+    for code, notice in by_code.items():
+        names = [run.name for run in runs if code in {own.code for own in run.notices}]
         whom = "" if len(names) == len(runs) else f"Of {', '.join(names)}: "
         joint.append(dataclasses.replace(notice, text=whom + notice.text))
     return tuple(joint)
@@ -126,8 +123,8 @@ def _common_patients(runs: Sequence[ComparedRun]) -> list[str]:
     common = sorted(set.intersection(*(set(run.arrays.patient_ids) for run in runs)))
     label_of = _labels(runs[0].arrays)
     for run in runs[1:]:
-        others = _labels(run.arrays)
-        clash = [name for name in common if label_of[name] != others[name]]
+        label_here = _labels(run.arrays)
+        clash = [name for name in common if label_of[name] != label_here[name]]
         if clash:
             raise EvaluationError(
                 "runs give a patient different labels",
@@ -150,8 +147,8 @@ def _labels(arrays: ScoreArrays) -> dict[str, bool]:
 
 
 def _restricted(arrays: ScoreArrays, patients: Sequence[str]) -> ScoreArrays:
-    place = {name: i for i, name in enumerate(arrays.patient_ids)}
-    kept = [place[name] for name in patients]
+    position = {name: i for i, name in enumerate(arrays.patient_ids)}
+    kept = [position[name] for name in patients]
     return dataclasses.replace(
         arrays,
         patient_ids=tuple(patients),
@@ -168,10 +165,10 @@ def _one_run(
     figures = patient_metrics(
         shared,
         n_samples=n_samples,
-        rng=lambda name: _rng(seed, f"{run.name} {name}"),
+        rng=lambda name: named_rng(seed, f"{run.name} {name}"),
         confidence=confidence,
     )
-    whole = delong_auc(run.arrays.positive, run.arrays.scores, confidence=confidence)
+    whole = delong_auc(run.arrays.scored, confidence=confidence)
     return ComparedFigures(
         name=run.name,
         n_patients=run.arrays.n,
@@ -190,20 +187,18 @@ def _pair(
     seed: int,
     confidence: float,
 ) -> PairDifference:
-    y = first.positive
     same_folds = _same_folds(first, second)
     as_often = len(first.repeats) == len(second.repeats)
     return PairDifference(
         first=name,
         second=other_name,
         same_folds=same_folds,
-        auc_difference=delong_difference(y, first.scores, second.scores, confidence=confidence),
+        auc_difference=delong_difference(first.scored, second.scores, confidence=confidence),
         auc_difference_bootstrap=bootstrap_difference(
-            y,
-            first.scores,
+            first.scored,
             second.scores,
             n_samples=n_samples,
-            rng=_rng(seed, f"auc {name} {other_name}"),
+            rng=named_rng(seed, f"auc {name} {other_name}"),
             confidence=confidence,
         ),
         auc_difference_folds=_by_fold(first, second, same_folds, confidence),
@@ -211,10 +206,10 @@ def _pair(
             first,
             second,
             n_samples=n_samples,
-            rng=_rng(seed, f"brier {name} {other_name}"),
+            rng=named_rng(seed, f"brier {name} {other_name}"),
             confidence=confidence,
         ),
-        mcnemar=mcnemar(y, first.predicted, second.predicted) if as_often else None,
+        mcnemar=mcnemar(first.called, second.predicted) if as_often else None,
     )
 
 
@@ -233,7 +228,7 @@ def _by_fold(
 ) -> FoldDifference:
     if same_folds:
         return fold_difference(first, second.scores, confidence=confidence)
-    return undefined_fold_difference("the runs cut the common patients into different folds", n=0)
+    return untested_fold_difference("the runs cut the common patients into different folds", n=0)
 
 
 def _brier_difference(
@@ -245,20 +240,8 @@ def _brier_difference(
     confidence: float,
 ) -> Estimate:
     """Brier score of `first` minus that of `second`; below 0, the first is better."""
-    y = first.positive.astype(np.float64)
-    loss = np.square(first.scores - y).mean(axis=0) - np.square(second.scores - y).mean(axis=0)
-
-    def statistic(indices: IntArray) -> FloatArray:
-        return np.asarray(loss[indices].mean(axis=-1), dtype=np.float64)
-
-    return patient_bootstrap(
-        statistic,
-        first.positive,
-        n_samples=n_samples,
-        rng=rng,
-        confidence=confidence,
-        batched=True,
-    )
+    loss = patient_losses(first.scored) - patient_losses(second.scored)
+    return bootstrap_mean(loss, first.positive, n_samples=n_samples, rng=rng, confidence=confidence)
 
 
 def _adjusted(pairs: Sequence[PairDifference]) -> tuple[PairDifference, ...]:
@@ -272,7 +255,3 @@ def _adjusted(pairs: Sequence[PairDifference]) -> tuple[PairDifference, ...]:
         else pair.model_copy(update={"p_holm": next(adjusted)})
         for pair in pairs
     )
-
-
-def _rng(seed: int, name: str) -> np.random.Generator:
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])

@@ -14,9 +14,9 @@ from mri_transfer.core.specs import STRICT
 from mri_transfer.metrics.task import Task
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import pandas as pd
+
+    from mri_transfer.core.arrays import FloatArray
 
 __all__ = ["CohortTables", "EvaluationFacts", "EvaluationSpec", "Evidence"]
 
@@ -113,4 +113,4 @@ class Evidence:
     image_baselines: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
     classes: tuple[str, ...] = ()
     class_labels: Sequence[str] = ()
-    class_scores: npt.NDArray[np.float64] | None = None
+    class_scores: FloatArray | None = None

@@ -11,19 +11,16 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.errors import PredictionError
-from mri_transfer.evaluation.tables import ScoreArrays
+from mri_transfer.evaluation.tables import ScoreArrays, demand_columns
 from mri_transfer.metrics.discrimination import patient_weights
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, undefined
 
 __all__ = ["slice_metrics"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 #: Slices are called positive from here on, as in the studies compared with.
 SLICE_THRESHOLD = 0.5
@@ -138,13 +135,7 @@ def _mean_ratio(
 
 
 def _check(table: pd.DataFrame, arrays: ScoreArrays) -> None:
-    absent = [name for name in _COLUMNS if name not in table.columns]
-    if absent:
-        raise PredictionError(
-            "not a table of slice scores",
-            found=f"no column {', '.join(absent)}",
-            expected=", ".join(_COLUMNS),
-        )
+    demand_columns(table, _COLUMNS, "slice scores")
     if table.duplicated(["repeat", "scan_id", "slice"]).any():
         raise PredictionError("a slice is scored twice in one repeat")
     score = table["score"].to_numpy(dtype=np.float64)
@@ -156,11 +147,11 @@ def _check(table: pd.DataFrame, arrays: ScoreArrays) -> None:
         for name, fold in zip(arrays.patient_ids, row, strict=True)
     }
     pairs = table[["repeat", "patient_id", "fold"]].drop_duplicates()
-    found = {(int(r), str(p), int(f)) for r, p, f in pairs.itertuples(index=False)}
-    if found != expected:
+    named = {(int(r), str(p), int(f)) for r, p, f in pairs.itertuples(index=False)}
+    if named != expected:
         raise PredictionError(
             "scores of slices and of patients name different patients or folds",
-            found=", ".join(sorted({str(entry[1]) for entry in found ^ expected})[:5]),
+            found=", ".join(sorted({str(entry[1]) for entry in named ^ expected})[:5]),
             remedy="Make both tables with the same run",
         )
 
@@ -173,29 +164,31 @@ def _sums(table: pd.DataFrame, arrays: ScoreArrays) -> _Sums:
     won = np.zeros((repeats, n_positive, n - n_positive))
     for row, repeat in enumerate(arrays.repeats):
         part = table[table["repeat"] == repeat]
-        owner: IntArray = np.array([position[name] for name in part["patient_id"]], dtype=np.int64)
+        patient_of: IntArray = np.array(
+            [position[name] for name in part["patient_id"]], dtype=np.int64
+        )
         score = part["score"].to_numpy(dtype=np.float64)
-        hit = (score >= SLICE_THRESHOLD) == arrays.positive[owner]
-        total[row] = np.bincount(owner, minlength=n)
-        right[row] = np.bincount(owner, weights=hit, minlength=n)
-        won[row] = _won(owner, score, arrays.positive)
+        hit = (score >= SLICE_THRESHOLD) == arrays.positive[patient_of]
+        total[row] = np.bincount(patient_of, minlength=n)
+        right[row] = np.bincount(patient_of, weights=hit, minlength=n)
+        won[row] = _won(patient_of, score, arrays.positive)
     return _Sums(total=total, right=right, won=won)
 
 
-def _won(owner: IntArray, score: FloatArray, positive: BoolArray) -> FloatArray:
+def _won(patient_of: IntArray, score: FloatArray, positive: BoolArray) -> FloatArray:
     """Pairs of slices in which the positive patient's scores higher; ties count one half.
 
     Returns shape (n_positive, n_negative): a weighted AUC of slices is then a ratio of products
     of patients' weights with this matrix.
     """
-    order = np.argsort(owner, kind="stable")
-    owner, score = owner[order], score[order]
-    from_positive = positive[owner]
+    order = np.argsort(patient_of, kind="stable")
+    patient_of, score = patient_of[order], score[order]
+    from_positive = positive[patient_of]
     values = score[from_positive]
-    starts = np.flatnonzero(np.diff(owner[from_positive], prepend=-1))
+    starts = np.flatnonzero(np.diff(patient_of[from_positive], prepend=-1))
     columns = []
     for patient in np.flatnonzero(~positive):
-        own = np.sort(score[owner == patient])
+        own = np.sort(score[patient_of == patient])
         beaten = np.searchsorted(own, values, side="left") + np.searchsorted(
             own, values, side="right"
         )

@@ -12,13 +12,11 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
-from mri_transfer.evaluation.group_results import (
-    SubgroupSize,
-)
+from mri_transfer.core.arrays import BoolArray, FloatArray, TextArray
+from mri_transfer.evaluation.group_results import SubgroupSize
 from mri_transfer.metrics.precision import expected_width
 
 __all__ = [
@@ -30,9 +28,6 @@ __all__ = [
     "subgroup_size",
 ]
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-TextArray = npt.NDArray[np.object_]
 
 #: Ages in years at which a new band begins.
 AGE_BANDS = (60, 70, 80)
@@ -147,9 +142,9 @@ def _banded(age: FloatArray, bands: Sequence[float]) -> tuple[TextArray, list[st
         *(f"{low:g} to {high - 1:g}" for low, high in itertools.pairwise(bands)),
         f"{bands[-1]:g} and over",
     ]
-    places = np.searchsorted(np.asarray(bands, dtype=np.float64), age, side="right")
+    numbers = np.searchsorted(np.asarray(bands, dtype=np.float64), age, side="right")
     known = np.isfinite(age)
-    levels = [names[place] if known[i] else "" for i, place in enumerate(places)]
+    levels = [names[number] if known[i] else "" for i, number in enumerate(numbers)]
     return np.array(levels, dtype=object), [name for name in names if name in levels]
 
 
@@ -176,7 +171,7 @@ def _severities(levels: TextArray, positive: BoolArray) -> Iterator[Members]:
 
 def subgroup_size(
     subgroup: Members,
-    others: Sequence[Members],
+    every: Sequence[Members],
     *,
     positive: BoolArray,
     expected_auc: float,
@@ -187,7 +182,7 @@ def subgroup_size(
     Parameters
     ----------
     subgroup : Members
-    others : sequence of Members
+    every : sequence of Members
         All of them: a group of a single level compares nothing.
     positive : ndarray of bool, shape (n,)
     expected_auc : float
@@ -199,7 +194,7 @@ def subgroup_size(
     half = None
     if min(n_positive, n_negative) > 0:
         half = expected_half_width(expected_auc, n_positive, n_negative, confidence=confidence)
-    n_levels = sum(one.group == subgroup.group and one.level != NOT_RECORDED for one in others)
+    n_levels = sum(other.group == subgroup.group and other.level != NOT_RECORDED for other in every)
     reason = None
     if subgroup.level == NOT_RECORDED:
         reason = f"the {subgroup.group} of these patients is not recorded"

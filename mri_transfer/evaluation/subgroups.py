@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.evaluation.covariates import check_order
 from mri_transfer.evaluation.group_results import (
     Subgroup,
@@ -31,13 +31,10 @@ from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.balancing import pair_wins, weighted_auc
 from mri_transfer.metrics.delong import delong_auc
 from mri_transfer.metrics.discrimination import auc, patient_weights
-from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, undefined
+from mri_transfer.metrics.intervals import Estimate, bootstrap_mean, patient_bootstrap, undefined
 from mri_transfer.metrics.operating_point import confusion, rates
 
 __all__ = ["subgroup_gaps", "subgroup_rows"]
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 def subgroup_rows(
@@ -80,15 +77,15 @@ def subgroup_rows(
         If the patients are not those of the scores, in their order.
     """
     check_order(arrays, patients)
-    found = list(find_subgroups(arrays.positive, patients, age_bands=age_bands))
+    subgroups = list(find_subgroups(arrays.positive, patients, age_bands=age_bands))
     return tuple(
         Subgroup.model_validate(
             {
-                **dict(_size(members, found, arrays, confidence)),
-                **_figures(members, arrays, n_samples, rng, confidence),
+                **dict(_size(subgroup, subgroups, arrays, confidence)),
+                **_figures(subgroup, arrays, n_samples, rng, confidence),
             }
         )
-        for members in found
+        for subgroup in subgroups
     )
 
 
@@ -130,14 +127,14 @@ def subgroup_gaps(
     """
     check_order(arrays, patients)
     every = find_subgroups(arrays.positive, patients, age_bands=age_bands)
-    found = [one for one in every if not one.is_severity]
+    compared = [subgroup for subgroup in every if not subgroup.is_severity]
     rows: list[SubgroupGap] = []
     measures: tuple[Literal["auc"], Literal["sensitivity"]] = ("auc", "sensitivity")
-    for group in dict.fromkeys(one.group for one in found):
+    for group in dict.fromkeys(subgroup.group for subgroup in compared):
         enough = [
-            one
-            for one in found
-            if one.group == group and _size(one, found, arrays, confidence).enough
+            subgroup
+            for subgroup in compared
+            if subgroup.group == group and _size(subgroup, compared, arrays, confidence).enough
         ]
         for measure in measures:
             rows.append(_gap(group, measure, enough, arrays, n_samples, rng, confidence))
@@ -145,11 +142,11 @@ def subgroup_gaps(
 
 
 def _size(
-    subgroup: Members, others: Sequence[Members], arrays: ScoreArrays, confidence: float
+    subgroup: Members, every: Sequence[Members], arrays: ScoreArrays, confidence: float
 ) -> SubgroupSize:
     return subgroup_size(
         subgroup,
-        others,
+        every,
         positive=arrays.positive,
         expected_auc=auc(arrays.positive, arrays.scores),
         confidence=confidence,
@@ -165,20 +162,20 @@ def _figures(
 ) -> dict[str, Estimate]:
     y, scores = arrays.positive[subgroup.members], arrays.scores[:, subgroup.members]
     n, mean_score = len(y), scores.mean(axis=0)
-    counts = rates(confusion(y, arrays.predicted[:, subgroup.members]), confidence=confidence)
-    found = {name: counts[name] for name in ("balanced_accuracy", "sensitivity", "specificity")}
-    area = undefined("patients of one label only", n=n, method="none")
+    rate = rates(confusion(y, arrays.predicted[:, subgroup.members]), confidence=confidence)
+    figures = {name: rate[name] for name in ("balanced_accuracy", "sensitivity", "specificity")}
+    area = undefined("patients of one label only", n=n)
     if y.any() and not y.all():
         area = delong_auc(y, scores, confidence=confidence).estimate
-    found["auc"] = area
+    figures["auc"] = area
     # Of whichever label: how many of the subgroup have it is what calibration is about.
-    found["calibration"] = _mean(y - mean_score, n_samples, rng, confidence)
-    found["mean_score_positive"] = _mean(mean_score[y], n_samples, rng, confidence)
+    figures["calibration"] = _mean(y - mean_score, n_samples, rng, confidence)
+    figures["mean_score_positive"] = _mean(mean_score[y], n_samples, rng, confidence)
     if subgroup.is_severity:
         reason = "the patients of the negative label are those of every CDR"
         for name in ("balanced_accuracy", "specificity", "calibration"):
-            found[name] = undefined(reason, n=n, method="none")
-    return found
+            figures[name] = undefined(reason, n=n)
+    return figures
 
 
 def _mean(
@@ -187,15 +184,8 @@ def _mean(
     method = "patient bootstrap, percentile"
     if len(values) == 0:
         return undefined("no such patient", n=0, method=method)
-    found = patient_bootstrap(
-        lambda indices: values[indices].mean(axis=1),
-        np.zeros(len(values)),
-        n_samples=n_samples,
-        rng=rng,
-        confidence=confidence,
-        batched=True,
-    )
-    return dataclasses.replace(found, method=method)
+    mean = bootstrap_mean(values, n_samples=n_samples, rng=rng, confidence=confidence)
+    return dataclasses.replace(mean, method=method)
 
 
 class _Measure:
@@ -235,13 +225,13 @@ def _gap(
             n_levels=len(levels),
             highest=None,
             lowest=None,
-            difference=undefined(reason, n=0, method="none"),
+            difference=undefined(reason, n=0),
             p=None,
             p_holm=None,
         )
     measure = _Measure(name, arrays)
-    values = measure(np.stack([one.members for one in levels]).astype(np.float64))
-    high, low = (levels[int(place)] for place in (np.argmax(values), np.argmin(values)))
+    values = measure(np.stack([level.members for level in levels]).astype(np.float64))
+    high, low = levels[int(np.argmax(values))], levels[int(np.argmin(values))]
     if high is low:
         high, low = levels[0], levels[1]
     both = np.flatnonzero(high.members | low.members)
@@ -250,7 +240,7 @@ def _gap(
         weights = patient_weights(both[indices], arrays.n)
         return measure(weights * high.members) - measure(weights * low.members)
 
-    found = patient_bootstrap(
+    estimate = patient_bootstrap(
         difference,
         # Each level keeps its number of patients of each label.
         2 * arrays.positive[both] + high.members[both],
@@ -266,7 +256,7 @@ def _gap(
         n_levels=len(levels),
         highest=high.level,
         lowest=low.level,
-        difference=found,
+        difference=estimate,
         p=p,
         p_holm=None,
     )
@@ -279,16 +269,16 @@ def _permutation_p(
     n_samples: int,
     rng: np.random.Generator,
 ) -> float:
-    """Return how often levels dealt at random inside each label differ as much."""
+    """Return how often levels permuted inside each label differ as much."""
     of_patient = np.full(len(measure.positive), -1)
-    for place, one in enumerate(levels):
-        of_patient[one.members] = place
-    dealt = np.tile(of_patient, (n_samples, 1))
+    for number, level in enumerate(levels):
+        of_patient[level.members] = number
+    permuted = np.tile(of_patient, (n_samples, 1))
     for part in (measure.positive, ~measure.positive):
         inside = np.flatnonzero(part & (of_patient >= 0))
-        dealt[:, inside] = rng.permuted(dealt[:, inside], axis=1)
+        permuted[:, inside] = rng.permuted(permuted[:, inside], axis=1)
     figures = np.stack(
-        [measure((dealt == place).astype(np.float64)) for place in range(len(levels))]
+        [measure((permuted == number).astype(np.float64)) for number in range(len(levels))]
     )
     reached = int((np.ptp(figures, axis=0) >= observed - 1e-12).sum())
     return (reached + 1) / (n_samples + 1)

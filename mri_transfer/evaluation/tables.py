@@ -8,20 +8,19 @@ those of the cohort.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from mri_transfer.errors import EvaluationError, PredictionError
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
+from mri_transfer.errors import EvaluationError, MriTransferError, PredictionError
+from mri_transfer.metrics.scored import ScoredPatients
 from mri_transfer.metrics.task import Task
 
-__all__ = ["ScoreArrays", "check_patients", "score_arrays"]
+__all__ = ["ScoreArrays", "check_patients", "demand_columns", "score_arrays"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 _PATIENT_COLUMNS = ("repeat", "fold", "patient_id", "label", "score", "predicted")
 
@@ -58,6 +57,16 @@ class ScoreArrays:
     def n(self) -> int:
         """Number of patients."""
         return len(self.patient_ids)
+
+    @functools.cached_property
+    def scored(self) -> ScoredPatients:
+        """Labels and scores as the metrics take them, checked once."""
+        return ScoredPatients.of(self.positive, self.scores)
+
+    @functools.cached_property
+    def called(self) -> ScoredPatients:
+        """The same patients with calls, 0 or 1, in place of scores."""
+        return self.scored.rescored(self.predicted)
 
 
 def score_arrays(
@@ -138,19 +147,32 @@ def check_patients(patients: pd.DataFrame, arrays: ScoreArrays) -> pd.DataFrame:
     return rows
 
 
+def demand_columns(
+    table: pd.DataFrame,
+    columns: Sequence[str],
+    of: str,
+    *,
+    error: type[MriTransferError] = PredictionError,
+) -> None:
+    """Refuse a table that lacks a column, or raise `error` naming it and what the table is of."""
+    absent = [name for name in columns if name not in table.columns]
+    if absent:
+        raise error(
+            f"not a table of {of}",
+            found=f"no column {', '.join(absent)}",
+            expected=", ".join(columns),
+        )
+
+
 def _few(names: Sequence[object], limit: int = 5) -> str:
     shown = ", ".join(str(name) for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
 def _check_rows(table: pd.DataFrame) -> None:
-    absent = [name for name in _PATIENT_COLUMNS if name not in table.columns]
-    if absent or table.empty:
-        raise PredictionError(
-            "not a table of patient scores",
-            found=f"no column {', '.join(absent)}" if absent else "no rows",
-            expected=", ".join(_PATIENT_COLUMNS),
-        )
+    demand_columns(table, _PATIENT_COLUMNS, "patient scores")
+    if table.empty:
+        raise PredictionError("not a table of patient scores", found="no rows")
     twice = table.loc[table.duplicated(["repeat", "patient_id"]), "patient_id"]
     if len(twice):
         raise PredictionError(

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray, TextArray
 
 __all__ = ["match_pairs", "overlap_weights", "pair_wins", "weighted_auc"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-TextArray = npt.NDArray[np.object_]
 
 #: Steps of Newton's method; samples whose labels overlap settle in fewer than ten.
 _NEWTON_STEPS = 30

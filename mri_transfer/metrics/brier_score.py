@@ -18,23 +18,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mri_transfer.metrics.calibration import brier, check_probabilities
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
+from mri_transfer.metrics.calibration import brier, patient_losses
 from mri_transfer.metrics.chance import allow_for_chance, range_by_chance
 from mri_transfer.metrics.discrimination import patient_weights
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, resample_patients
+from mri_transfer.metrics.scored import ScoredPatients, metric
 
 __all__ = ["brier_decomposition"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
-
+@metric
 def brier_decomposition(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
+    patients: ScoredPatients,
     *,
     n_samples: int,
     rng: np.random.Generator,
@@ -44,8 +41,8 @@ def brier_decomposition(
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float in [0, 1], shape (n,) or (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and probabilities of shape (n,) or (n_repeats, n).
         Every repeat is decomposed by itself and the parts averaged.
     n_samples : int
     rng : numpy.random.Generator
@@ -68,8 +65,8 @@ def brier_decomposition(
     EvaluationError
         If only one label occurs, shapes differ or a score is no probability.
     """
-    positive, rows = check_probabilities(labels, scores)
-    losses = np.square(rows - positive).mean(axis=0)
+    positive, rows = patients.positive, patients.probabilities
+    losses = patient_losses(patients)
     groups = [np.unique(row, return_inverse=True)[1] for row in rows]
     n, level = len(positive), float(positive.mean() * (1.0 - positive.mean()))
     resampled = resample_patients(positive, n_samples=n_samples, rng=rng)
@@ -105,7 +102,7 @@ def brier_decomposition(
             positive,
             **settings,
         ),
-        "scaled_brier": _scaled(brier(positive, rows, confidence=confidence), level),
+        "scaled_brier": _scaled(brier(patients, confidence=confidence), level),
     }
 
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
-from mri_transfer.errors import EvaluationError
-from mri_transfer.metrics.discrimination import check_labels, check_scores
-from mri_transfer.metrics.intervals import Estimate, exact_proportion
+from mri_transfer.core.arrays import FloatArray
+from mri_transfer.metrics.intervals import Estimate, exact_proportion, without_interval
 from mri_transfer.metrics.results import CalibrationCurve
+from mri_transfer.metrics.scored import ScoredPatients, metric
 from mri_transfer.metrics.t_intervals import logit_ends, t_quantile, welch_degrees
 
 __all__ = [
     "CLIP",
     "brier",
     "calibration_curve",
-    "check_probabilities",
+    "patient_losses",
     "score_logits",
 ]
 
-FloatArray = npt.NDArray[np.float64]
 
 #: Scores are moved into [CLIP, 1 - CLIP] before the logit, which has no value at 0 and 1. A
 #: saturated score then counts as odds of a million to one: still as overconfident as it is.
@@ -33,7 +31,8 @@ _MIN_PATIENTS = 5
 _BRIER = "Welch's t on the logit"
 
 
-def brier(labels: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: float = 0.95) -> Estimate:
+@metric
+def brier(patients: ScoredPatients, *, confidence: float = 0.95) -> Estimate:
     """Mean squared difference of score and label, with Welch's t interval on the logit.
 
     0 is perfect; always scoring 0.5 gives 0.25 (Brier 1950). The losses of patients are averaged
@@ -43,8 +42,8 @@ def brier(labels: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: float = 0
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float in [0, 1], shape (n,) or (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and probabilities of shape (n,) or (n_repeats, n).
     confidence : float
 
     Returns
@@ -58,9 +57,8 @@ def brier(labels: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: float = 0
     EvaluationError
         If only one label occurs, shapes differ or a score is no probability.
     """
-    positive, rows = check_probabilities(labels, scores)
-    losses = np.square(rows - positive).mean(axis=0)
-    n, value = len(losses), float(losses.mean())
+    positive, losses = patients.positive, patient_losses(patients)
+    n, value = patients.n, float(losses.mean())
     groups = (losses[positive], losses[~positive])
     sizes = [len(group) for group in groups]
     reason = "a variance needs two patients of each label"
@@ -71,28 +69,13 @@ def brier(labels: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: float = 0
             half = t_quantile(confidence, welch_degrees(parts, sizes)) * math.sqrt(sum(parts))
             low, high = logit_ends(value, half)
             return Estimate(value=value, ci_low=low, ci_high=high, n=n, method=_BRIER)
-    return Estimate(value=value, ci_low=None, ci_high=None, n=n, method=_BRIER, reason=reason)
+    return without_interval(value, reason, n=n, method=_BRIER)
 
 
-def check_probabilities(
-    labels: npt.ArrayLike, scores: npt.ArrayLike
-) -> tuple[npt.NDArray[np.bool_], FloatArray]:
-    """Return labels (n,) as bool and scores as (n_repeats, n), all between 0 and 1.
-
-    Raises
-    ------
-    EvaluationError
-        If only one label occurs, shapes differ or a score is no probability.
-    """
-    positive = check_labels(labels)
-    rows = check_scores(scores, len(positive))
-    if rows.min() < 0.0 or rows.max() > 1.0:
-        raise EvaluationError(
-            "calibration needs probabilities",
-            found=f"scores from {rows.min():g} to {rows.max():g}",
-            expected="0 to 1",
-        )
-    return positive, rows
+def patient_losses(patients: ScoredPatients) -> FloatArray:
+    """Return each patient's squared difference of score and label, mean over repeats, (n,)."""
+    squares = np.square(patients.probabilities - patients.positive)
+    return np.asarray(squares.mean(axis=0), dtype=np.float64)
 
 
 def score_logits(rows: FloatArray) -> FloatArray:
@@ -101,24 +84,25 @@ def score_logits(rows: FloatArray) -> FloatArray:
     return np.asarray(np.log(clipped) - np.log1p(-clipped), dtype=np.float64)
 
 
+@metric
 def calibration_curve(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, *, n_bins: int = 10, confidence: float = 0.95
+    patients: ScoredPatients, *, n_bins: int = 10, confidence: float = 0.95
 ) -> CalibrationCurve:
     """Bin scores at their quantiles and compare each bin with what was observed.
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float in [0, 1], shape (n,) or (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and probabilities of shape (n,) or (n_repeats, n).
         Repeats are binned together and their counts averaged (see `exact_proportion`).
     n_bins : int
         Most bins; there are fewer where scores tie, and where less than 5 patients would be in
         each: a share of two or three patients says nothing.
     confidence : float
     """
-    positive, rows = check_probabilities(labels, scores)
-    flat, truth = rows.ravel(), np.tile(positive, len(rows))
-    n_bins = max(1, min(n_bins, len(positive) // _MIN_PATIENTS))
+    rows = patients.probabilities
+    flat, truth = rows.ravel(), np.tile(patients.positive, len(rows))
+    n_bins = max(1, min(n_bins, patients.n // _MIN_PATIENTS))
     inner = np.unique(np.quantile(flat, np.linspace(0.0, 1.0, n_bins + 1)[1:-1]))
     bins = np.searchsorted(inner, flat, side="left")
     columns: list[tuple[float, ...]] = []

@@ -18,28 +18,27 @@ import math
 import warnings
 
 import numpy as np
-import numpy.typing as npt
 
-from mri_transfer.metrics.calibration import check_probabilities, score_logits
-from mri_transfer.metrics.intervals import Estimate, undefined
+from mri_transfer.core.arrays import FloatArray
+from mri_transfer.metrics.calibration import score_logits
+from mri_transfer.metrics.intervals import Estimate, undefined, without_interval
+from mri_transfer.metrics.scored import ScoredPatients, metric
 from mri_transfer.metrics.t_intervals import t_quantile
 
 __all__ = ["calibration_intercept", "calibration_slope"]
 
-FloatArray = npt.NDArray[np.float64]
 
 _METHOD = "logistic model, jackknife of patients, Student's t"
 
 
-def calibration_intercept(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: float = 0.95
-) -> Estimate:
+@metric
+def calibration_intercept(patients: ScoredPatients, *, confidence: float = 0.95) -> Estimate:
     """Calibration in the large: the shift of all logits that fits the observed frequency.
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float in [0, 1], shape (n,) or (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and probabilities of shape (n,) or (n_repeats, n).
         One model is fitted to the predictions of all repeats. Patients are the units of the
         interval, so that repeats don't narrow it.
     confidence : float
@@ -48,19 +47,17 @@ def calibration_intercept(
     -------
     Estimate
     """
-    positive, rows = check_probabilities(labels, scores)
-    logits = score_logits(rows)
-    return _fit(positive, np.ones((rows.size, 1)), rows.shape, logits.ravel(), confidence)
+    logits = score_logits(patients.probabilities)
+    return _fit(patients, np.ones((logits.size, 1)), logits.ravel(), confidence)
 
 
-def calibration_slope(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: float = 0.95
-) -> Estimate:
+@metric
+def calibration_slope(patients: ScoredPatients, *, confidence: float = 0.95) -> Estimate:
     """Calibration slope: the factor on all logits that fits the observed frequencies.
 
     Parameters
     ----------
-    labels, scores, confidence
+    patients, confidence
         As in `calibration_intercept`.
 
     Returns
@@ -68,31 +65,26 @@ def calibration_slope(
     Estimate
         Undefined, with a reason, for constant scores and for scores that separate the labels.
     """
-    positive, rows = check_probabilities(labels, scores)
-    logits = score_logits(rows)
-    n = len(positive)
+    positive, n = patients.positive, patients.n
+    logits = score_logits(patients.probabilities)
     if np.ptp(logits) == 0.0:
         return undefined("the scores are constant", n=n, method=_METHOD)
     upper, lower = logits[:, positive], logits[:, ~positive]
     if upper.min() >= lower.max() or lower.min() >= upper.max():
         reason = "the scores separate the labels completely, so that no finite slope fits"
         return undefined(reason, n=n, method=_METHOD)
-    design = np.column_stack([np.ones(rows.size), logits.ravel()])
-    return _fit(positive, design, rows.shape, None, confidence)
+    design = np.column_stack([np.ones(logits.size), logits.ravel()])
+    return _fit(patients, design, None, confidence)
 
 
 def _fit(
-    positive: npt.NDArray[np.bool_],
-    design: FloatArray,
-    shape: tuple[int, ...],
-    offset: FloatArray | None,
-    confidence: float,
+    patients: ScoredPatients, design: FloatArray, offset: FloatArray | None, confidence: float
 ) -> Estimate:
     """Fit the logistic model to all repeats and report its last coefficient."""
     import statsmodels.api as sm
 
-    repeats, n = shape
-    outcome = np.tile(positive.astype(np.float64), repeats)
+    repeats, n = patients.scores.shape
+    outcome = np.tile(patients.positive.astype(np.float64), repeats)
     model = sm.GLM(outcome, design, family=sm.families.Binomial(), offset=offset)
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -108,7 +100,7 @@ def _fit(
     error = _jackknife_error(outcome - result.mu, result.mu, design, n) if degrees > 0 else None
     if error is None:
         reason = "the calibration model cannot be fitted without each of the patients"
-        return Estimate(value=value, ci_low=None, ci_high=None, n=n, method=_METHOD, reason=reason)
+        return without_interval(value, reason, n=n, method=_METHOD)
     half = t_quantile(confidence, degrees) * error
     return Estimate(value=value, ci_low=value - half, ci_high=value + half, n=n, method=_METHOD)
 

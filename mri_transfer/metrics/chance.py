@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from mri_transfer.metrics.intervals import Estimate
+from mri_transfer.core.arrays import FloatArray
+from mri_transfer.metrics.intervals import Estimate, without_interval
 
 __all__ = ["CONSTANT", "allow_for_chance", "range_by_chance"]
 
-FloatArray = npt.NDArray[np.float64]
 
 #: Why there is no interval where resampling changes nothing.
 CONSTANT = "every resample of patients gives the same value"
@@ -51,9 +50,7 @@ def allow_for_chance(
     """
     method = f"{of}; stratified patient bootstrap, percentile, lower limit freed of bias"
     if np.ptp(draws) < 1e-9:
-        return Estimate(
-            value=float(value), ci_low=None, ci_high=None, n=n, method=method, reason=CONSTANT
-        )
+        return without_interval(float(value), CONSTANT, n=n, method=method)
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(draws, [tail, 1.0 - tail])
     excess = max(0.0, float(draws.mean()) - value)

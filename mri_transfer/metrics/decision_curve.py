@@ -15,24 +15,22 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.errors import EvaluationError
-from mri_transfer.metrics.calibration import check_probabilities
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
 from mri_transfer.metrics.results import DecisionCurve, OtherCurve
+from mri_transfer.metrics.scored import ScoredPatients, metric
 
 __all__ = ["decision_curve"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 #: Thresholds at which a decision curve is given unless others are asked for.
 THRESHOLDS: tuple[float, ...] = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
 
+@metric
 def decision_curve(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
+    patients: ScoredPatients,
     *,
     thresholds: Sequence[float] = THRESHOLDS,
     n_samples: int,
@@ -47,8 +45,8 @@ def decision_curve(
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float in [0, 1], shape (n,) or (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and probabilities of shape (n,) or (n_repeats, n).
         A patient is treated if the score is at or above the threshold.
     thresholds : sequence of float in (0, 1)
     n_samples : int
@@ -68,9 +66,11 @@ def decision_curve(
         If only one label occurs, shapes differ, a score is no probability or a threshold is not
         between 0 and 1.
     """
-    positive, rows = check_probabilities(labels, scores)
+    positive, rows = patients.positive, patients.probabilities
     grid = _check_thresholds(thresholds)
-    named = {name: check_probabilities(labels, given)[1] for name, given in (others or {}).items()}
+    named = {
+        name: patients.rescored(scores).probabilities for name, scores in (others or {}).items()
+    }
     model, treat_all, treat_none = _net_benefit(positive, rows, grid)
     parts = _contributions(positive, rows, grid)
     everybody = _contributions(positive, np.ones((1, len(positive))), grid)
@@ -78,7 +78,7 @@ def decision_curve(
 
     def estimates(values: FloatArray, against: _Mean | None = None) -> tuple[Estimate, ...]:
         """Resample the model's net benefit less another at each threshold; values of dcurves."""
-        found = []
+        resampled = []
         for i, value in enumerate(values):
             estimate = patient_bootstrap(
                 _less(parts[:, i], against, i),
@@ -88,8 +88,8 @@ def decision_curve(
                 confidence=confidence,
                 batched=True,
             )
-            found.append(dataclasses.replace(estimate, value=float(value)))
-        return tuple(found)
+            resampled.append(dataclasses.replace(estimate, value=float(value)))
+        return tuple(resampled)
 
     curves = {}
     for name, other_rows in named.items():
@@ -144,7 +144,7 @@ def _net_benefit(
     import pandas as pd
     from dcurves import dca
 
-    found = np.zeros((3, len(grid)))
+    benefits = np.zeros((3, len(grid)))
     for row in rows:
         table = dca(
             data=pd.DataFrame({"label": positive, "score": row}),
@@ -153,8 +153,8 @@ def _net_benefit(
             thresholds=grid.tolist(),
         )
         for i, name in enumerate(("score", "all", "none")):
-            found[i] += table.loc[table["model"] == name, "net_benefit"].to_numpy(dtype=float)
-    model, treat_all, treat_none = found / len(rows)
+            benefits[i] += table.loc[table["model"] == name, "net_benefit"].to_numpy(dtype=float)
+    model, treat_all, treat_none = benefits / len(rows)
     return model, treat_all, treat_none
 
 

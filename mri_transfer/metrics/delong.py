@@ -10,18 +10,27 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray
 from mri_transfer.metrics.discrimination import delong_placements
-from mri_transfer.metrics.estimates import DifferenceWithP
-from mri_transfer.metrics.intervals import Estimate, exact_proportion, normal_quantile
+from mri_transfer.metrics.estimates import DifferenceWithP, untested_difference
+from mri_transfer.metrics.intervals import (
+    Estimate,
+    exact_proportion,
+    normal_quantile,
+    without_interval,
+)
+from mri_transfer.metrics.scored import ScoredPatients, metric
 from mri_transfer.metrics.t_intervals import logit_ends, t_quantile, welch_degrees
 
 __all__ = ["delong_auc", "delong_difference"]
 
-FloatArray = npt.NDArray[np.float64]
 
+_AUC, _DIFFERENCE = "DeLong, logit", "paired DeLong"
+_TOO_FEW = "a variance needs two patients of each label"
+#: Placements are sums of simple fractions: a variance below this is rounding.
+_NOTHING = 1e-24
 #: Patients of either label from which the normal quantile stands for Student's t.
 _MANY = 30
 
@@ -34,9 +43,8 @@ class DelongAuc:
     variance: float
 
 
-def delong_auc(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: float = 0.95
-) -> DelongAuc:
+@metric
+def delong_auc(patients: ScoredPatients, *, confidence: float = 0.95) -> DelongAuc:
     """AUC with the variance and interval of DeLong et al. (1988).
 
     The interval is symmetric on the logit scale and transformed back. On the plain scale the
@@ -54,8 +62,8 @@ def delong_auc(
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float, shape (n,) or (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and scores of shape (n,) or (n_repeats, n).
         With several repeats: their mean AUC, with placements averaged over repeats.
     confidence : float
 
@@ -64,29 +72,23 @@ def delong_auc(
     EvaluationError
         If only one label occurs, shapes differ or a score is not finite.
     """
-    positive, negative = delong_placements(labels, scores)
-    n = len(positive) + len(negative)
-    value = float(positive.mean())
+    positive, negative = delong_placements(patients)
+    n, value = patients.n, float(positive.mean())
     # Complete separation in every repeat must give exactly 0 or 1, not a rounding error beside it.
     value = float(round(value)) if abs(value - round(value)) < 1e-12 else value
-    if min(len(positive), len(negative)) < 2:
-        reason = "a variance needs two patients of each label"
-        return DelongAuc(estimate=_bare(value, n, reason), variance=0.0)
-    variance = float(positive.var(ddof=1) / len(positive) + negative.var(ddof=1) / len(negative))
+    if patients.fewest < 2:
+        return DelongAuc(estimate=without_interval(value, _TOO_FEW, n=n, method=_AUC), variance=0.0)
+    variance = _variance(positive, negative)
     if value in (0.0, 1.0):
         return DelongAuc(
             estimate=_separated(value, len(positive), len(negative), confidence), variance=0.0
         )
-    if variance < 1e-24:
-        return DelongAuc(
-            estimate=_bare(value, n, "all placements are equal, as with constant scores"),
-            variance=0.0,
-        )
+    if variance < _NOTHING:
+        reason = "all placements are equal, as with constant scores"
+        return DelongAuc(estimate=without_interval(value, reason, n=n, method=_AUC), variance=0.0)
     degrees = _degrees(positive, negative)
     low, high = logit_ends(value, _quantile(confidence, degrees) * math.sqrt(variance))
-    estimate = Estimate(
-        value=value, ci_low=low, ci_high=high, n=n, method=_named("DeLong, logit", degrees)
-    )
+    estimate = Estimate(value=value, ci_low=low, ci_high=high, n=n, method=_named(_AUC, degrees))
     return DelongAuc(estimate=estimate, variance=variance)
 
 
@@ -107,10 +109,8 @@ def _named(method: str, degrees: float | None) -> str:
     return method if degrees is None else f"{method}, Welch's t"
 
 
-def _bare(value: float, n: int, reason: str) -> Estimate:
-    return Estimate(
-        value=value, ci_low=None, ci_high=None, n=n, method="DeLong, logit", reason=reason
-    )
+def _variance(positive: FloatArray, negative: FloatArray) -> float:
+    return float(positive.var(ddof=1) / len(positive) + negative.var(ddof=1) / len(negative))
 
 
 def _separated(value: float, n_positive: int, n_negative: int, confidence: float) -> Estimate:
@@ -123,22 +123,20 @@ def _separated(value: float, n_positive: int, n_negative: int, confidence: float
     )
 
 
+@metric
 def delong_difference(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
-    other_scores: npt.ArrayLike,
-    *,
-    confidence: float = 0.95,
+    patients: ScoredPatients, other_scores: npt.ArrayLike, *, confidence: float = 0.95
 ) -> DifferenceWithP:
-    """AUC of `scores` minus AUC of `other_scores` on the same patients, paired.
+    """AUC of the patients' scores minus AUC of `other_scores` on the same patients, paired.
 
     The difference of two U-statistics of the same patients is again one: its placements are the
     differences of the placements, and its variance holds the covariance of the two AUCs.
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores, other_scores : array_like of float, shape (n,) or (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and scores of shape (n,) or (n_repeats, n).
+    other_scores : array_like of float, shape (n,) or (n_repeats, n)
         The same patients in the same order. With repeats the mean AUCs are compared.
     confidence : float
 
@@ -154,20 +152,18 @@ def delong_difference(
     EvaluationError
         If only one label occurs, shapes differ or a score is not finite.
     """
-    first = delong_placements(labels, scores)
-    second = delong_placements(labels, other_scores)
+    first = delong_placements(patients)
+    second = delong_placements(patients.rescored(other_scores))
     positive, negative = first[0] - second[0], first[1] - second[1]
-    n, method = len(positive) + len(negative), "paired DeLong"
-    value = float(first[0].mean() - second[0].mean())
-    if min(len(positive), len(negative)) < 2:
-        reason = "a variance needs two patients of each label"
-        return _without_interval(value, n, reason)
-    variance = float(positive.var(ddof=1) / len(positive) + negative.var(ddof=1) / len(negative))
-    # Placements are sums of simple fractions: what is left below this is rounding.
-    if variance < 1e-24:
+    n, value = patients.n, float(first[0].mean() - second[0].mean())
+    if patients.fewest < 2:
+        return untested_difference(_TOO_FEW, n=n, value=value, method=_DIFFERENCE)
+    variance = _variance(positive, negative)
+    if variance < _NOTHING:
         if abs(value) > 1e-12:
-            return _without_interval(value, n, "all differences of placements are equal")
-        return DifferenceWithP(value=0.0, ci_low=0.0, ci_high=0.0, n=n, method=method, p=1.0)
+            reason = "all differences of placements are equal"
+            return untested_difference(reason, n=n, value=value, method=_DIFFERENCE)
+        return DifferenceWithP(value=0.0, ci_low=0.0, ci_high=0.0, n=n, method=_DIFFERENCE, p=1.0)
     error, degrees = math.sqrt(variance), _degrees(positive, negative)
     half = _quantile(confidence, degrees) * error
     return DifferenceWithP(
@@ -175,7 +171,7 @@ def delong_difference(
         ci_low=value - half,
         ci_high=value + half,
         n=n,
-        method=_named(method, degrees),
+        method=_named(_DIFFERENCE, degrees),
         p=_two_sided(abs(value) / error, degrees),
     )
 
@@ -186,9 +182,3 @@ def _two_sided(statistic: float, degrees: float | None) -> float:
     from scipy.stats import t
 
     return float(2.0 * t.sf(statistic, degrees))
-
-
-def _without_interval(value: float, n: int, reason: str) -> DifferenceWithP:
-    return DifferenceWithP(
-        value=value, ci_low=None, ci_high=None, n=n, method="paired DeLong", reason=reason, p=None
-    )

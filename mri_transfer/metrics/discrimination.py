@@ -1,7 +1,6 @@
 """How well scores order patients: AUC, the ROC curve, a threshold.
 
-Scores of repeated cross-validation come as shape (n_repeats, n_patients): every repeat scores
-every patient once. The figure of a repeat pools its folds, and the figure reported is the mean
+The figure of a repeat pools its folds, and the figure reported is the mean
 over repeats. The intervals describe the sampling of test patients for the heads that were
 fitted; they hold no variance of refitting on other training patients, for which no unbiased
 estimate from one cross-validation exists (Bengio and Grandvalet 2004, JMLR 5:1089-1105).
@@ -9,83 +8,40 @@ estimate from one cross-validation exists (Bengio and Grandvalet 2004, JMLR 5:10
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.errors import EvaluationError
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
+from mri_transfer.metrics.scored import ScoredPatients, metric
 
 __all__ = [
     "auc",
     "bootstrap_auc",
-    "check_labels",
-    "check_scores",
+    "bootstrap_pairs",
     "delong_placements",
     "mean_roc_curve",
     "pair_kernel",
+    "patient_kernel",
     "patient_weights",
     "resampled_auc",
     "roc_curve",
     "youden_threshold",
 ]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
-
-def check_labels(labels: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Return labels as booleans, shape (n,), True for the positive label.
-
-    Raises
-    ------
-    EvaluationError
-        If they are not 0 and 1, or only one of the two occurs.
-    """
-    values = np.asarray(labels)
-    if values.ndim != 1 or not np.isin(values, (0, 1)).all():
-        raise EvaluationError(
-            "labels must be one row of 0 and 1",
-            found=f"shape {values.shape}, values {sorted(set(values.ravel().tolist()))[:5]}",
-        )
-    positive = values.astype(bool)
-    if positive.all() or not positive.any():
-        raise EvaluationError(
-            "discrimination needs patients of both labels",
-            found=f"{len(positive)} patients of one label",
-            remedy="Evaluate a cohort that holds the positive and the negative label",
-        )
-    return positive
-
-
-def check_scores(scores: npt.ArrayLike, n: int) -> FloatArray:
-    """Return scores as float64 of shape (n_repeats, n); one repeat may come as shape (n,).
-
-    Raises
-    ------
-    EvaluationError
-        If the shape does not fit or a score is not finite.
-    """
-    values = np.atleast_2d(np.asarray(scores, dtype=np.float64))
-    if values.ndim != 2 or values.shape[1] != n or values.shape[0] == 0:
-        raise EvaluationError(
-            "scores do not fit the labels",
-            found=f"shape {np.shape(scores)}",
-            expected=f"({n},) or (n_repeats, {n})",
-        )
-    if not np.isfinite(values).all():
-        raise EvaluationError("a score is not a finite number")
-    return values
-
-
-def auc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+@metric
+def auc(patients: ScoredPatients) -> float:
     """Area under the ROC curve: the chance that a positive patient outscores a negative one.
 
     Computed from ranks; ties count one half (Mann and Whitney; Hanley and McNeil 1982).
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float, shape (n,) or (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and scores of shape (n,) or (n_repeats, n).
         With several repeats the mean of their AUCs is returned.
 
     Raises
@@ -93,13 +49,11 @@ def auc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     EvaluationError
         If only one label occurs, shapes differ or a score is not finite.
     """
-    positive_placements, _ = delong_placements(labels, scores)
-    return float(positive_placements.mean())
+    return float(delong_placements(patients)[0].mean())
 
 
-def delong_placements(
-    labels: npt.ArrayLike, scores: npt.ArrayLike
-) -> tuple[FloatArray, FloatArray]:
+@metric
+def delong_placements(patients: ScoredPatients) -> tuple[FloatArray, FloatArray]:
     """Return the placement values of DeLong et al. (1988), averaged over repeats.
 
     The placement of a positive patient is the share of negative patients scored below (ties
@@ -109,8 +63,8 @@ def delong_placements(
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float, shape (n,) or (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and scores of shape (n,) or (n_repeats, n).
 
     Returns
     -------
@@ -118,17 +72,12 @@ def delong_placements(
     negative : ndarray of float64, shape (n_negative,)
         Both have the AUC as their mean.
     """
-    is_positive = check_labels(labels)
-    rows = check_scores(scores, len(is_positive))
-    n_positive = int(is_positive.sum())
-    n_negative = len(is_positive) - n_positive
-    upper = np.zeros(n_positive)
-    lower = np.zeros(n_negative)
-    for row in rows:
-        positive, negative = row[is_positive], row[~is_positive]
-        upper += _mid_count(np.sort(negative), positive) / n_negative
-        lower += 1.0 - _mid_count(np.sort(positive), negative) / n_positive
-    return upper / len(rows), lower / len(rows)
+    upper, lower = np.zeros(patients.n_positive), np.zeros(patients.n_negative)
+    for row in patients.scores:
+        positive, negative = row[patients.positive], row[~patients.positive]
+        upper += _mid_count(np.sort(negative), positive) / len(negative)
+        lower += 1.0 - _mid_count(np.sort(positive), negative) / len(positive)
+    return upper / len(patients.scores), lower / len(patients.scores)
 
 
 def _mid_count(ordered: FloatArray, values: FloatArray) -> FloatArray:
@@ -137,9 +86,9 @@ def _mid_count(ordered: FloatArray, values: FloatArray) -> FloatArray:
     return (below + up_to) / 2.0
 
 
+@metric
 def bootstrap_auc(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
+    patients: ScoredPatients,
     *,
     n_samples: int,
     rng: np.random.Generator,
@@ -150,17 +99,47 @@ def bootstrap_auc(
     Every pair of patients is compared once. A resample then is a pair of count vectors around
     that matrix, so all of them are one matrix product.
     """
-    is_positive = check_labels(labels)
-    rows = check_scores(scores, len(is_positive))
-    kernel = pair_kernel(rows[:, is_positive], rows[:, ~is_positive])
+    return bootstrap_pairs(
+        patients.positive,
+        patient_kernel(patients),
+        n_samples=n_samples,
+        rng=rng,
+        confidence=confidence,
+    )
+
+
+def bootstrap_pairs(
+    positive: BoolArray,
+    kernel: FloatArray,
+    *,
+    n_samples: int,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+) -> Estimate:
+    """Estimate the mean of a kernel of pairs, resampling patients inside each label.
+
+    Parameters
+    ----------
+    positive : ndarray of bool, shape (n,)
+    kernel : ndarray of float64, shape (n_positive, n_negative)
+    n_samples : int
+    rng : numpy.random.Generator
+    confidence : float
+    """
 
     def statistic(indices: IntArray) -> FloatArray:
-        weights = patient_weights(indices, len(is_positive))
-        return resampled_auc(kernel, weights[:, is_positive], weights[:, ~is_positive])
+        weights = patient_weights(indices, len(positive))
+        return resampled_auc(kernel, weights[:, positive], weights[:, ~positive])
 
     return patient_bootstrap(
-        statistic, is_positive, n_samples=n_samples, rng=rng, confidence=confidence, batched=True
+        statistic, positive, n_samples=n_samples, rng=rng, confidence=confidence, batched=True
     )
+
+
+def patient_kernel(patients: ScoredPatients) -> FloatArray:
+    """Return the `pair_kernel` of positive and negative patients; its mean is the AUC."""
+    rows, positive = patients.scores, patients.positive
+    return pair_kernel(rows[:, positive], rows[:, ~positive])
 
 
 def pair_kernel(upper: npt.ArrayLike, lower: npt.ArrayLike) -> FloatArray:
@@ -206,28 +185,29 @@ def patient_weights(indices: IntArray, n: int) -> FloatArray:
     return counts.reshape(len(indices), n).astype(np.float64)
 
 
-def roc_curve(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+@metric
+def roc_curve(patients: ScoredPatients) -> tuple[FloatArray, FloatArray]:
     """Return the false and true positive rates at every distinct score, from (0, 0) to (1, 1).
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float, shape (n,)
+    patients : ScoredPatients
+        Or labels of shape (n,) and scores of shape (n,).
 
     Returns
     -------
     fpr, tpr : ndarray of float64, shape (n_distinct + 1,)
     """
-    is_positive = check_labels(labels)
-    row = check_scores(scores, len(is_positive))[0]
+    row, positive = patients.scores[0], patients.positive
     order = np.argsort(-row, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(row[order]) != 0, True))
-    true = np.cumsum(is_positive[order])[ends] / is_positive.sum()
-    false = np.cumsum(~is_positive[order])[ends] / (~is_positive).sum()
+    true = np.cumsum(positive[order])[ends] / patients.n_positive
+    false = np.cumsum(~positive[order])[ends] / patients.n_negative
     return np.concatenate([[0.0], false]), np.concatenate([[0.0], true])
 
 
-def mean_roc_curve(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+@metric
+def mean_roc_curve(patients: ScoredPatients) -> tuple[FloatArray, FloatArray]:
     """Return the mean of the repeats' ROC curves: the mean sensitivity at each specificity.
 
     Its area is the mean of the repeats' AUC (vertical averaging: Fawcett 2006, Pattern Recogn
@@ -235,16 +215,16 @@ def mean_roc_curve(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[FloatA
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float, shape (n,) or (n_repeats, n)
+    patients
+        As in `auc`.
 
     Returns
     -------
     fpr, tpr : ndarray of float64
         From (0, 0) to (1, 1).
     """
-    is_positive = check_labels(labels)
-    curves = [roc_curve(is_positive, row) for row in check_scores(scores, len(is_positive))]
+    repeats = [dataclasses.replace(patients, scores=row[None]) for row in patients.scores]
+    curves = [roc_curve(repeat) for repeat in repeats]
     at = np.unique(np.concatenate([fpr for fpr, _ in curves]))
     ends = [_sensitivity_ends(fpr, tpr, at) for fpr, tpr in curves]
     low, high = np.mean(ends, axis=0)
@@ -268,7 +248,8 @@ def _sensitivity_ends(fpr: FloatArray, tpr: FloatArray, at: FloatArray) -> Float
     return np.stack([low, high])
 
 
-def youden_threshold(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+@metric
+def youden_threshold(patients: ScoredPatients) -> float:
     """Return the threshold with the highest sensitivity + specificity - 1 (Youden 1950).
 
     A patient is called positive if the score is at or above it.
@@ -279,9 +260,8 @@ def youden_threshold(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-        Training patients.
-    scores : array_like of float, shape (n,)
+    patients : ScoredPatients
+        Or labels of shape (n,) and scores of shape (n,), of training patients.
 
     Returns
     -------
@@ -293,8 +273,7 @@ def youden_threshold(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     EvaluationError
         If only one label occurs, shapes differ or a score is not finite.
     """
-    positive = check_labels(labels)
-    row = check_scores(scores, len(positive))[0]
+    row, positive = patients.scores[0], patients.positive
     distinct = np.unique(row)
     if len(distinct) == 1:
         return float(distinct[0])

@@ -26,8 +26,8 @@ __all__ = [
     "Proportion",
     "TestedDifference",
     "TestedFoldDifference",
-    "undefined_difference",
-    "undefined_fold_difference",
+    "untested_difference",
+    "untested_fold_difference",
 ]
 
 
@@ -131,23 +131,23 @@ TestedFoldDifference = TypeAliasType(
 )
 
 
-def undefined_difference(reason: str, *, n: float, method: str = "none") -> DifferenceWithP:
-    """Return a difference that cannot be had."""
+def untested_difference(
+    reason: str, *, n: float, value: float | None = None, method: str = "none"
+) -> DifferenceWithP:
+    """Return a difference without interval and p value, or without any value."""
     return DifferenceWithP(
-        value=None, ci_low=None, ci_high=None, n=n, method=method, reason=reason, p=None
+        value=value, ci_low=None, ci_high=None, n=n, method=method, reason=reason, p=None
     )
 
 
-def undefined_fold_difference(reason: str, *, n: float, method: str = "none") -> FoldDifference:
-    """Return a difference over folds that cannot be had."""
-    return FoldDifference(
-        value=None,
-        ci_low=None,
-        ci_high=None,
-        n=n,
-        method=method,
-        reason=reason,
-        t=None,
-        df=None,
-        p=None,
-    )
+def untested_fold_difference(
+    reason: str,
+    *,
+    n: float,
+    value: float | None = None,
+    df: int | None = None,
+    method: str = "none",
+) -> FoldDifference:
+    """Return a difference over folds without interval and test, or without any value."""
+    bare = untested_difference(reason, n=n, value=value, method=method)
+    return FoldDifference(**dataclasses.asdict(bare), t=None, df=df)

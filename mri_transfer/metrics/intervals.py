@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.core.documents import Amount, OptionalText
 from mri_transfer.errors import EvaluationError
 
@@ -23,20 +24,21 @@ __all__ = [
     "ESTIMATE",
     "EXACT",
     "Estimate",
+    "bootstrap_mean",
     "exact_proportion",
+    "mean_of_independent",
     "normal_quantile",
     "patient_bootstrap",
     "resample_patients",
     "square_and_add",
     "undefined",
+    "without_interval",
 ]
 
 #: How the interval of a proportion was made: of whole counts, and of means over repeats.
 EXACT = "Clopper-Pearson exact"
 AVERAGED = "beta quantiles at the mean of the repeats, conservative"
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: A resample on which the statistic is undefined is left out; beyond this share no interval is
 #: given, because the rest would no longer be a random sample.
@@ -123,9 +125,14 @@ class Estimate:
         return entry
 
 
-def undefined(reason: str, *, n: float, method: str) -> Estimate:
+def undefined(reason: str, *, n: float, method: str = "none") -> Estimate:
     """Return an estimate without a value."""
-    return Estimate(value=None, ci_low=None, ci_high=None, n=n, method=method, reason=reason)
+    return without_interval(None, reason, n=n, method=method)
+
+
+def without_interval(value: float | None, reason: str, *, n: float, method: str) -> Estimate:
+    """Return an estimate whose interval is missing, and why."""
+    return Estimate(value=value, ci_low=None, ci_high=None, n=n, method=method, reason=reason)
 
 
 def normal_quantile(confidence: float) -> float:
@@ -207,19 +214,38 @@ def square_and_add(first: Estimate, second: Estimate) -> Estimate:
     averaged = AVERAGED in (first.method, second.method)
     method = f"square-and-add of two {'conservative' if averaged else 'exact'} intervals"
     n = first.n + second.n
-    parts = (first.value, first.ci_low, first.ci_high)
-    others = (second.value, second.ci_low, second.ci_high)
-    if None in parts or None in others:
-        return undefined(str(first.reason or second.reason), n=n, method=method)
-    a, a_low, a_high = (float(part) for part in parts if part is not None)
-    b, b_low, b_high = (float(part) for part in others if part is not None)
-    value = (a + b) / 2.0
+    return mean_of_independent((first, second), n=n, method=method)
+
+
+def mean_of_independent(proportions: Sequence[Estimate], *, n: float, method: str) -> Estimate:
+    """Estimate the mean of any number of independent proportions, as `square_and_add` does.
+
+    Parameters
+    ----------
+    proportions : sequence of Estimate
+        Each measured on patients of its own.
+    n : float
+        Patients behind the mean.
+    method : str
+
+    Returns
+    -------
+    Estimate
+        Undefined, with the reason of the first undefined proportion, if one is.
+    """
+    known = [
+        (part.value, *part.interval)
+        for part in proportions
+        if part.value is not None and part.interval is not None
+    ]
+    if len(known) < len(proportions):
+        reason = next(str(part.reason) for part in proportions if part.reason is not None)
+        return undefined(reason, n=n, method=method)
+    value = float(np.mean([middle for middle, _, _ in known]))
+    down = math.hypot(*(middle - low for middle, low, _ in known)) / len(known)
+    up = math.hypot(*(high - middle for middle, _, high in known)) / len(known)
     return Estimate(
-        value=value,
-        ci_low=max(0.0, value - math.hypot(a - a_low, b - b_low) / 2.0),
-        ci_high=min(1.0, value + math.hypot(a_high - a, b_high - b) / 2.0),
-        n=n,
-        method=method,
+        value=value, ci_low=max(0.0, value - down), ci_high=min(1.0, value + up), n=n, method=method
     )
 
 
@@ -306,6 +332,40 @@ def patient_bootstrap(
         (None, None) if reason else (float(q) for q in np.quantile(kept, [tail, 1.0 - tail]))
     )
     return Estimate(value=value, ci_low=low, ci_high=high, n=units, method=method, reason=reason)
+
+
+def bootstrap_mean(
+    values: npt.ArrayLike,
+    labels: npt.ArrayLike | None = None,
+    *,
+    n_samples: int,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+) -> Estimate:
+    """Estimate a mean over patients with a percentile interval over resampled patients.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (n,)
+        One a patient.
+    labels : array_like, shape (n,), optional
+        Resampling keeps the number of each; without them it draws from all patients alike.
+    n_samples, rng, confidence
+        As in `patient_bootstrap`.
+    """
+    of_patient = np.asarray(values, dtype=np.float64)
+
+    def means(indices: IntArray) -> FloatArray:
+        return np.asarray(of_patient[indices].mean(axis=1), dtype=np.float64)
+
+    return patient_bootstrap(
+        means,
+        np.zeros(len(of_patient)) if labels is None else labels,
+        n_samples=n_samples,
+        rng=rng,
+        confidence=confidence,
+        batched=True,
+    )
 
 
 def _row_by_row(statistic: Callable[[IntArray], Any]) -> Callable[[IntArray], FloatArray]:

@@ -9,24 +9,29 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.calibration import CLIP
 from mri_transfer.metrics.delong import delong_auc
 from mri_transfer.metrics.discrimination import pair_kernel, patient_weights, resampled_auc
-from mri_transfer.metrics.intervals import Estimate, exact_proportion, patient_bootstrap, undefined
+from mri_transfer.metrics.intervals import (
+    Estimate,
+    bootstrap_mean,
+    exact_proportion,
+    mean_of_independent,
+    patient_bootstrap,
+    undefined,
+)
 from mri_transfer.metrics.results import ClassFigures, MacroFigures, OneVsRest
 
 __all__ = ["multiclass_metrics"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 Rng = Callable[[str], np.random.Generator]
 
 #: Probabilities that went through a file may miss 1 by this much.
@@ -119,9 +124,19 @@ def multiclass_metrics(
             confidence=confidence,
             averaged=len(data.probabilities) > 1,
         ),
-        "balanced_accuracy": _mean_proportion(sensitivities, data.n),
-        "brier": _mean_loss(data, _brier(data), name="macro brier", **settings),
-        "log_loss": _mean_loss(data, _log_loss(data), name="macro log_loss", **settings),
+        "balanced_accuracy": mean_of_independent(
+            sensitivities, n=data.n, method="square-and-add of exact intervals"
+        ),
+        **{
+            name: bootstrap_mean(
+                losses,
+                data.truth,
+                n_samples=n_samples,
+                rng=rng(f"multiclass macro {name}"),
+                confidence=confidence,
+            )
+            for name, losses in (("brier", _brier(data)), ("log_loss", _log_loss(data)))
+        },
     }
     return ClassFigures(
         classes=data.classes,
@@ -182,60 +197,34 @@ def _one_class(data: _Data, counts: FloatArray, number: int, confidence: float) 
     name, n_class = data.classes[number], float(counts[number].sum())
     right, called = float(counts[number, number]), float(counts[:, number].sum())
     wrongly = max(0.0, called - right)
-    others = data.n - n_class
-    if min(n_class, others) < 2:
-        reason = f"{name} has {n_class:g} patients and the rest {others:g}; two each are needed"
+    n_rest = data.n - n_class
+    if min(n_class, n_rest) < 2:
+        reason = f"{name} has {n_class:g} patients and the rest {n_rest:g}; two each are needed"
         area = undefined(reason, n=data.n, method="DeLong, logit")
     else:
         scores = data.probabilities[:, :, number]
         area = delong_auc(data.truth == number, scores, confidence=confidence).estimate
 
     def share(count: float, total: float, reason: str) -> Estimate:
-        found = exact_proportion(
+        proportion = exact_proportion(
             min(count, total),
             total,
             confidence=confidence,
             averaged=len(data.probabilities) > 1,
         )
-        return found if total else dataclasses.replace(found, reason=reason)
+        return proportion if total else dataclasses.replace(proportion, reason=reason)
 
     nobody = f"no patient is {name}"
     return OneVsRest(
         auc=area,
         sensitivity=share(right, n_class, nobody),
-        specificity=share(others - wrongly, others, f"every patient is {name}"),
+        specificity=share(n_rest - wrongly, n_rest, f"every patient is {name}"),
         precision=share(right, called, f"no patient was called {name}"),
     )
 
 
-def _mean_proportion(parts: Sequence[Estimate], n: int) -> Estimate:
-    """Return the mean of proportions of different patients, by variance estimates recovery.
-
-    As `square_and_add`, for any number of proportions (Zou and Donner 2008).
-    """
-    method = "square-and-add of exact intervals"
-    triples = [
-        (part.value, part.ci_low, part.ci_high)
-        for part in parts
-        if part.value is not None and part.ci_low is not None and part.ci_high is not None
-    ]
-    if len(triples) < len(parts):
-        reason = next(str(part.reason) for part in parts if part.reason is not None)
-        return undefined(reason, n=n, method=method)
-    value = float(np.mean([middle for middle, _, _ in triples]))
-    down = math.hypot(*(middle - low for middle, low, _ in triples)) / len(triples)
-    up = math.hypot(*(high - middle for middle, _, high in triples)) / len(triples)
-    return Estimate(
-        value=value,
-        ci_low=max(0.0, value - down),
-        ci_high=min(1.0, value + up),
-        n=n,
-        method=method,
-    )
-
-
 #: Patients above and patients below, as masks, and the column that should tell them apart.
-_Pair = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], int]
+_Pair = tuple[BoolArray, BoolArray, int]
 
 
 def _rest_pairs(data: _Data) -> list[_Pair]:
@@ -246,8 +235,8 @@ def _rest_pairs(data: _Data) -> list[_Pair]:
 def _class_pairs(data: _Data) -> list[_Pair]:
     numbers = range(len(data.classes))
     return [
-        (data.truth == one, data.truth == other, one)
-        for one, other in itertools.permutations(numbers, 2)
+        (data.truth == above, data.truth == below, above)
+        for above, below in itertools.permutations(numbers, 2)
     ]
 
 
@@ -294,16 +283,3 @@ def _brier(data: _Data) -> FloatArray:
 def _log_loss(data: _Data) -> FloatArray:
     right = data.probabilities[:, np.arange(data.n), data.truth]
     return np.asarray(-np.log(np.clip(right, CLIP, 1.0 - CLIP)).mean(axis=0), dtype=np.float64)
-
-
-def _mean_loss(
-    data: _Data, losses: FloatArray, *, name: str, n_samples: int, rng: Rng, confidence: float
-) -> Estimate:
-    return patient_bootstrap(
-        lambda indices: losses[indices].mean(axis=1),
-        data.truth,
-        n_samples=n_samples,
-        rng=rng(f"multiclass {name}"),
-        confidence=confidence,
-        batched=True,
-    )

@@ -14,20 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.errors import EvaluationError, PredictionError
-from mri_transfer.metrics.discrimination import check_labels, check_scores
 from mri_transfer.metrics.operating_point import confusion, rates
 from mri_transfer.metrics.predictive_values import likelihood_ratios
 from mri_transfer.metrics.results import OperatingPoint, ThresholdRange
+from mri_transfer.metrics.scored import ScoredPatients, metric
 
 __all__ = ["operating_points", "threshold_for"]
 
 
+@metric
 def threshold_for(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
-    *,
-    target: Literal["sensitivity", "specificity"],
-    at: float,
+    patients: ScoredPatients, *, target: Literal["sensitivity", "specificity"], at: float
 ) -> float:
     """Choose the threshold that reaches a rate on training patients and gives up least else.
 
@@ -35,9 +32,8 @@ def threshold_for(
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-        Training patients.
-    scores : array_like of float, shape (n,)
+    patients : ScoredPatients
+        Or labels of shape (n,) and scores of shape (n,), of training patients.
     target : {"sensitivity", "specificity"}
     at : float in (0, 1]
 
@@ -53,8 +49,7 @@ def threshold_for(
     EvaluationError
         If only one label occurs, shapes differ, a score is not finite or the aim is not a rate.
     """
-    positive = check_labels(labels)
-    row = check_scores(scores, len(positive))[0]
+    row, positive = patients.scores[0], patients.positive
     if target not in ("sensitivity", "specificity") or not 0.0 < at <= 1.0:
         raise EvaluationError(
             "not an aim of an operating point",
@@ -69,9 +64,9 @@ def threshold_for(
     return float(np.nextafter(members[needed - 1], math.inf))
 
 
+@metric
 def operating_points(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
+    patients: ScoredPatients,
     folds: npt.ArrayLike,
     *,
     thresholds: Mapping[str, Mapping[tuple[int, int], float]],
@@ -82,8 +77,8 @@ def operating_points(
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float, shape (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and scores of shape (n_repeats, n).
     folds : array_like of int, shape (n_repeats, n)
         Fold that held a patient out.
     thresholds : mapping of str to mapping of (repeat, fold) to float
@@ -104,17 +99,15 @@ def operating_points(
     EvaluationError
         If only one label occurs or a score is not finite.
     """
-    positive = check_labels(labels)
-    rows = check_scores(scores, len(positive))
-    places = np.atleast_2d(np.asarray(folds))
-    if places.shape != rows.shape or len(repeats) != len(rows):
+    rows, fold_of = patients.scores, np.atleast_2d(np.asarray(folds))
+    if fold_of.shape != rows.shape or len(repeats) != len(rows):
         raise PredictionError(
             "folds do not fit the scores",
-            found=f"folds {places.shape}, {len(repeats)} repeats",
+            found=f"folds {fold_of.shape}, {len(repeats)} repeats",
             expected=f"folds {rows.shape}, {len(rows)} repeats",
         )
     return tuple(
-        _point(name, chosen, (positive, rows, places), repeats, confidence)
+        _point(name, chosen, patients, fold_of, repeats, confidence)
         for name, chosen in thresholds.items()
     )
 
@@ -122,23 +115,23 @@ def operating_points(
 def _point(
     name: str,
     chosen: Mapping[tuple[int, int], float],
-    held_out: tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64], npt.NDArray[Any]],
+    patients: ScoredPatients,
+    fold_of: npt.NDArray[Any],
     repeats: Sequence[int],
     confidence: float,
 ) -> OperatingPoint:
-    positive, rows, places = held_out
-    limits = np.empty(rows.shape)
+    limits = np.empty(patients.scores.shape)
     used: dict[tuple[int, int], float] = {}
     for i, repeat in enumerate(repeats):
-        for fold in np.unique(places[i]):
-            place = (int(repeat), int(fold))
-            if place not in chosen:
+        for fold in np.unique(fold_of[i]):
+            key = (int(repeat), int(fold))
+            if key not in chosen:
                 raise PredictionError(
-                    f"no threshold for {name}", found=f"repeat {place[0]}, fold {place[1]}"
+                    f"no threshold for {name}", found=f"repeat {key[0]}, fold {key[1]}"
                 )
-            used[place] = float(chosen[place])
-            limits[i, places[i] == fold] = used[place]
-    counts = confusion(positive, rows >= limits)
+            used[key] = float(chosen[key])
+            limits[i, fold_of[i] == fold] = used[key]
+    counts = confusion(patients.positive, patients.scores >= limits)
     figures = rates(counts, confidence=confidence)
     figures |= likelihood_ratios(counts, confidence=confidence)
     values = list(used.values())

@@ -11,23 +11,16 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray
 from mri_transfer.errors import EvaluationError
-from mri_transfer.metrics.discrimination import (
-    check_labels,
-    check_scores,
-    pair_kernel,
-    patient_weights,
-    resampled_auc,
-)
-from mri_transfer.metrics.estimates import FoldDifference
-from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
+from mri_transfer.metrics.discrimination import bootstrap_pairs, patient_kernel
+from mri_transfer.metrics.estimates import FoldDifference, untested_fold_difference
+from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.metrics.results import Discordance, DiscordantRepeat, McNemar
+from mri_transfer.metrics.scored import ScoredPatients, metric
 
 __all__ = ["bootstrap_difference", "corrected_standard_error", "corrected_t", "mcnemar"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 _ONE_CALL = (
     "one call a patient: the majority over repeats, the first repeat where they tie; "
@@ -35,23 +28,24 @@ _ONE_CALL = (
 )
 
 
+@metric
 def bootstrap_difference(
-    labels: npt.ArrayLike,
-    first: npt.ArrayLike,
-    second: npt.ArrayLike,
+    patients: ScoredPatients,
+    other_scores: npt.ArrayLike,
     *,
     n_samples: int,
     rng: np.random.Generator,
     confidence: float = 0.95,
 ) -> Estimate:
-    """AUC of `first` minus AUC of `second`, with a paired, stratified patient bootstrap.
+    """AUC of the patients' scores minus that of others, with a paired, stratified bootstrap.
 
     A resample draws patients, and with each of them the scores of both models in all repeats.
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    first, second : array_like of float, shape (n,) or (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and scores of shape (n,) or (n_repeats, n).
+    other_scores : array_like of float, shape (n,) or (n_repeats, n)
         The same patients in the same order. With repeats the mean AUCs are compared; the two
         models may have been repeated unequally often.
     n_samples : int
@@ -68,23 +62,17 @@ def bootstrap_difference(
     EvaluationError
         If only one label occurs, shapes differ or a score is not finite.
     """
-    positive = check_labels(labels)
-    rows, others = check_scores(first, len(positive)), check_scores(second, len(positive))
-    kernel = pair_kernel(rows[:, positive], rows[:, ~positive])
-    kernel -= pair_kernel(others[:, positive], others[:, ~positive])
-
-    def statistic(indices: IntArray) -> FloatArray:
-        weights = patient_weights(indices, len(positive))
-        return resampled_auc(kernel, weights[:, positive], weights[:, ~positive])
-
-    return patient_bootstrap(
-        statistic, positive, n_samples=n_samples, rng=rng, confidence=confidence, batched=True
+    return bootstrap_pairs(
+        patients.positive,
+        patient_kernel(patients) - patient_kernel(patients.rescored(other_scores)),
+        n_samples=n_samples,
+        rng=rng,
+        confidence=confidence,
     )
 
 
-def mcnemar(
-    labels: npt.ArrayLike, first_predicted: npt.ArrayLike, second_predicted: npt.ArrayLike
-) -> McNemar:
+@metric
+def mcnemar(called: ScoredPatients, other_called: npt.ArrayLike) -> McNemar:
     """Compare the calls of two models on the same patients (McNemar 1947).
 
     A discordant patient is classified correctly by one model and wrongly by the other. The repeats
@@ -95,8 +83,10 @@ def mcnemar(
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    first_predicted, second_predicted : array_like of {0, 1}, shape (n,) or (n_repeats, n)
+    called : ScoredPatients
+        With calls, 0 or 1, for scores; or labels of shape (n,) and calls of shape (n,) or
+        (n_repeats, n).
+    other_called : array_like of {0, 1}, shape (n,) or (n_repeats, n)
 
     Returns
     -------
@@ -110,16 +100,15 @@ def mcnemar(
     EvaluationError
         If only one label occurs, or shapes or numbers of repeats differ.
     """
-    positive = check_labels(labels)
-    first = check_scores(first_predicted, len(positive)).astype(bool)
-    second = check_scores(second_predicted, len(positive)).astype(bool)
+    positive, first = called.positive, called.scores.astype(bool)
+    second = called.rescored(other_called).scores.astype(bool)
     if len(first) != len(second):
         raise EvaluationError(
             "the two models were not repeated equally often",
             found=f"{len(first)} and {len(second)} repeats",
             remedy="Compare calls that were made on the same folds",
         )
-    one, other = _one_call(first) == positive, _one_call(second) == positive
+    first_right, second_right = (_one_call(calls) == positive for calls in (first, second))
     groups = {
         "accuracy": np.ones(len(positive), dtype=bool),
         "sensitivity": positive,
@@ -134,7 +123,10 @@ def mcnemar(
         for repeat, (a, b) in enumerate(zip(first, second, strict=True))
     ]
     return McNemar(
-        **{name: _discordance(one[inside], other[inside]) for name, inside in groups.items()},
+        **{
+            name: _discordance(first_right[inside], second_right[inside])
+            for name, inside in groups.items()
+        },
         per_repeat=tuple(rows),
         method=f"McNemar, {_ONE_CALL}",
     )
@@ -228,17 +220,7 @@ def corrected_t(
     # Figures that are equal up to rounding hold no variance to estimate from.
     if folds < 2 or spread < 1e-12:
         reason = "one fold has no variance" if folds < 2 else "every fold gives the same figure"
-        return FoldDifference(
-            value=mean,
-            ci_low=None,
-            ci_high=None,
-            n=folds,
-            method=method,
-            reason=reason,
-            t=None,
-            df=folds - 1,
-            p=None,
-        )
+        return untested_fold_difference(reason, n=folds, value=mean, df=folds - 1, method=method)
     error = corrected_standard_error(values, n_train=n_train, n_test=n_test)
     half = float(stats.t.ppf(0.5 + confidence / 2.0, folds - 1)) * error
     return FoldDifference(

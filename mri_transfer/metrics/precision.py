@@ -16,7 +16,7 @@ from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.calibration import CLIP
 from mri_transfer.metrics.calibration_slope import calibration_slope
 from mri_transfer.metrics.delong import delong_auc
-from mri_transfer.metrics.discrimination import check_labels, check_scores, delong_placements
+from mri_transfer.metrics.discrimination import delong_placements
 from mri_transfer.metrics.intervals import EXACT, Estimate, exact_proportion, normal_quantile
 from mri_transfer.metrics.operating_point import confusion, rates
 from mri_transfer.metrics.results import (
@@ -25,6 +25,7 @@ from mri_transfer.metrics.results import (
     PatientsNeeded,
     Precision,
 )
+from mri_transfer.metrics.scored import ScoredPatients, metric
 
 __all__ = [
     "expected_width",
@@ -34,7 +35,6 @@ __all__ = [
     "precision_summary",
 ]
 
-FloatArray = npt.NDArray[np.float64]
 
 #: Beyond this many patients the answer is "not with any cohort".
 _MOST = 100_000_000
@@ -147,8 +147,8 @@ def patients_for_proportion(
         raise EvaluationError("not a share of patients", found=f"{share:g}", expected="0 to 1")
 
     def half(n: int) -> float:
-        found = exact_proportion(proportion * n * share, n * share, confidence=confidence)
-        return _half_width(found) or 0.0
+        exact = exact_proportion(proportion * n * share, n * share, confidence=confidence)
+        return _half_width(exact) or 0.0
 
     return _smallest(half, half_width)
 
@@ -211,9 +211,9 @@ def _smallest(half: Callable[[int], float], limit: float) -> int:
     return high
 
 
+@metric
 def precision_summary(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
+    patients: ScoredPatients,
     *,
     predicted: npt.ArrayLike,
     half_widths: Sequence[float] = (0.05, 0.03, 0.02),
@@ -224,8 +224,8 @@ def precision_summary(
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float in [0, 1], shape (n,) or (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and probabilities of shape (n,) or (n_repeats, n).
     predicted : array_like of {0, 1}, shape (n,) or (n_repeats, n)
         Calls at the threshold.
     half_widths : sequence of float
@@ -245,20 +245,17 @@ def precision_summary(
     EvaluationError
         If only one label occurs, shapes differ or a number is out of range.
     """
-    positive = check_labels(labels)
-    rows = check_scores(scores, len(positive))
-    share = float(positive.mean())
-    found = rates(confusion(positive, predicted), confidence=confidence)
-    sensitivity, specificity = found["sensitivity"], found["specificity"]
+    share = float(patients.positive.mean())
+    rate = rates(confusion(patients.positive, predicted), confidence=confidence)
     return Precision(
-        n=len(positive),
-        n_positive=int(positive.sum()),
-        n_negative=int((~positive).sum()),
+        n=patients.n,
+        n_positive=patients.n_positive,
+        n_negative=patients.n_negative,
         confidence=confidence,
-        auc=_auc_entry(positive, rows, half_widths, confidence),
-        sensitivity=_proportion_entry(sensitivity, share, half_widths, confidence),
-        specificity=_proportion_entry(specificity, 1.0 - share, half_widths, confidence),
-        calibration_slope=_slope_entry(positive, rows, slope_half_widths, confidence),
+        auc=_auc_entry(patients, half_widths, confidence),
+        sensitivity=_proportion_entry(rate["sensitivity"], share, half_widths, confidence),
+        specificity=_proportion_entry(rate["specificity"], 1.0 - share, half_widths, confidence),
+        calibration_slope=_slope_entry(patients, slope_half_widths, confidence),
     )
 
 
@@ -267,23 +264,20 @@ def _half_width(estimate: Estimate) -> float | None:
     return None if ends is None else (ends[1] - ends[0]) / 2.0
 
 
-def _entry(estimate: Estimate, patients: Sequence[PatientsNeeded]) -> FigurePrecision:
+def _entry(estimate: Estimate, needed: Sequence[PatientsNeeded]) -> FigurePrecision:
     return FigurePrecision(
         value=estimate.value,
         half_width=_half_width(estimate),
-        patients=tuple(patients),
+        patients=tuple(needed),
         reason=estimate.reason,
     )
 
 
 def _auc_entry(
-    positive: npt.NDArray[np.bool_],
-    rows: FloatArray,
-    half_widths: Sequence[float],
-    confidence: float,
+    patients: ScoredPatients, half_widths: Sequence[float], confidence: float
 ) -> AucPrecision:
-    estimate = delong_auc(positive, rows, confidence=confidence).estimate
-    value, share = float(estimate.value or 0.0), float(positive.mean())
+    estimate = delong_auc(patients, confidence=confidence).estimate
+    value, share = float(estimate.value or 0.0), float(patients.positive.mean())
     if not 0.0 < value < 1.0:
         reason = "complete separation says nothing about the spread at other sizes"
         return AucPrecision(
@@ -293,9 +287,9 @@ def _auc_entry(
             reason=estimate.reason or reason,
             expected_half_width=None,
         )
-    n = len(positive)
+    n = patients.n
     expected = expected_width(value, share * n, (1.0 - share) * n, confidence=confidence) / 2.0
-    patients = [
+    needed = [
         PatientsNeeded(
             half_width=half,
             n=patients_for_width(value, half, share_positive=share, confidence=confidence),
@@ -303,16 +297,16 @@ def _auc_entry(
         )
         for half in half_widths
     ]
-    upper, lower = delong_placements(positive, rows)
-    if min(len(upper), len(lower)) > 1:
+    if patients.fewest > 1:
+        upper, lower = delong_placements(patients)
         # The variance of n patients is this over n.
         unit = float(upper.var(ddof=1)) / share + float(lower.var(ddof=1)) / (1.0 - share)
         root = normal_quantile(confidence) * math.sqrt(unit)
-        patients += [
+        needed += [
             PatientsNeeded(half_width=half, n=_by_root(root, half), method="DeLong")
             for half in half_widths
         ]
-    return AucPrecision(**dict(_entry(estimate, patients)), expected_half_width=expected)
+    return AucPrecision(**dict(_entry(estimate, needed)), expected_half_width=expected)
 
 
 def _by_root(root: float, half_width: float) -> int:
@@ -323,7 +317,7 @@ def _proportion_entry(
     estimate: Estimate, share: float, half_widths: Sequence[float], confidence: float
 ) -> FigurePrecision:
     value = float(estimate.value or 0.0)
-    patients = [
+    needed = [
         PatientsNeeded(
             half_width=half,
             n=patients_for_proportion(value, half, share=share, confidence=confidence),
@@ -331,22 +325,19 @@ def _proportion_entry(
         )
         for half in half_widths
     ]
-    return _entry(estimate, patients)
+    return _entry(estimate, needed)
 
 
 def _slope_entry(
-    positive: npt.NDArray[np.bool_],
-    rows: FloatArray,
-    half_widths: Sequence[float],
-    confidence: float,
+    patients: ScoredPatients, half_widths: Sequence[float], confidence: float
 ) -> FigurePrecision:
     from scipy.special import logit
 
-    estimate = calibration_slope(positive, rows, confidence=confidence)
-    logits = logit(np.clip(rows, CLIP, 1.0 - CLIP))
+    estimate = calibration_slope(patients, confidence=confidence)
+    logits = logit(np.clip(patients.scores, CLIP, 1.0 - CLIP))
     if np.ptp(logits) < 1e-12:
         return _entry(estimate, [])
-    patients = [
+    needed = [
         PatientsNeeded(
             half_width=half,
             n=patients_for_slope(logits, half, confidence=confidence),
@@ -354,4 +345,4 @@ def _slope_entry(
         )
         for half in half_widths
     ]
-    return _entry(estimate, patients)
+    return _entry(estimate, needed)

@@ -11,16 +11,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
-from mri_transfer.metrics.discrimination import check_labels, check_scores
-from mri_transfer.metrics.intervals import Estimate
+from mri_transfer.core.arrays import BoolArray, FloatArray
+from mri_transfer.metrics.intervals import Estimate, without_interval
+from mri_transfer.metrics.scored import ScoredPatients, metric
 from mri_transfer.metrics.t_intervals import t_quantile
 
 __all__ = ["average_precision", "average_precision_interval"]
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 _METHOD = "jackknife by label on the logit, bias removed, Student's t"
 
@@ -29,13 +27,14 @@ _METHOD = "jackknife by label on the logit, bias removed, Student's t"
 _CLIP = 1e-3
 
 
-def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+@metric
+def average_precision(patients: ScoredPatients) -> float:
     """Average precision without interpolation (scikit-learn's), mean over repeats.
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float, shape (n,) or (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and scores of shape (n,) or (n_repeats, n).
 
     Raises
     ------
@@ -44,14 +43,12 @@ def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     """
     from sklearn.metrics import average_precision_score
 
-    is_positive = check_labels(labels)
-    rows = check_scores(scores, len(is_positive))
-    return float(np.mean([average_precision_score(is_positive, row) for row in rows]))
+    positive = patients.positive
+    return float(np.mean([average_precision_score(positive, row) for row in patients.scores]))
 
 
-def average_precision_interval(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: float = 0.95
-) -> Estimate:
+@metric
+def average_precision_interval(patients: ScoredPatients, *, confidence: float = 0.95) -> Estimate:
     """Average precision with a jackknife interval that is symmetric on the logit.
 
     Every patient is left out once, with all repeats. Each label gives its part of the variance
@@ -62,8 +59,8 @@ def average_precision_interval(
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float, shape (n,) or (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and scores of shape (n,) or (n_repeats, n).
     confidence : float
 
     Returns
@@ -77,19 +74,19 @@ def average_precision_interval(
     EvaluationError
         If only one label occurs, shapes differ or a score is not finite.
     """
-    is_positive = check_labels(labels)
-    rows = check_scores(scores, len(is_positive))
-    n, value = len(is_positive), average_precision(is_positive, rows)
-    if min(is_positive.sum(), (~is_positive).sum()) < 2:
-        return _bare(value, n, "leaving a patient out needs two patients of each label")
-    left = np.mean([_leave_one_out(is_positive, row) for row in rows], axis=0)
+    positive, n, value = patients.positive, patients.n, average_precision(patients)
+    if patients.fewest < 2:
+        reason = "leaving a patient out needs two patients of each label"
+        return without_interval(value, reason, n=n, method=_METHOD)
+    left = np.mean([_leave_one_out(positive, row) for row in patients.scores], axis=0)
     variance = bias = 0.0
-    for group in (left[is_positive], left[~is_positive]):
+    for group in (left[positive], left[~positive]):
         moved = _logit(group, n)
         variance += (len(group) - 1) * float(moved.var())
         bias += (len(group) - 1) * float(moved.mean() - _logit(np.array([value]), n)[0])
     if variance < 1e-18:
-        return _bare(value, n, "average precision is the same whichever patient is left out")
+        reason = "average precision is the same whichever patient is left out"
+        return without_interval(value, reason, n=n, method=_METHOD)
     centre = float(_logit(np.array([value]), n)[0]) - bias
     half = t_quantile(confidence, n - 2) * math.sqrt(variance)
     return Estimate(
@@ -138,7 +135,3 @@ def _expit(x: float) -> float:
     from scipy.special import expit
 
     return float(expit(x))
-
-
-def _bare(value: float, n: int, reason: str) -> Estimate:
-    return Estimate(value=value, ci_low=None, ci_high=None, n=n, method=_METHOD, reason=reason)

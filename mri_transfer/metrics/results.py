@@ -14,9 +14,11 @@ __all__ = [
     "AucPrecision",
     "CalibrationCurve",
     "ClassFigures",
+    "ComparedFigure",
     "DecisionCurve",
     "Discordance",
     "DiscordantRepeat",
+    "ExternalFigure",
     "FigurePrecision",
     "MacroFigures",
     "McNemar",
@@ -312,3 +314,25 @@ class ClassFigures(Part):
     one_vs_rest: dict[_Class, OneVsRest]
     """Each class against all others."""
     macro: MacroFigures
+
+
+class ComparedFigure(Part):
+    """Whether a figure is the same in two cohorts that share no patient."""
+
+    figure: str
+    """Its name."""
+    intervals_overlap: bool | None
+    """Whether the two intervals overlap."""
+    p: PValue
+    """Two-sided p value of the same AUC in both; null for other figures."""
+
+
+class ExternalFigure(ComparedFigure):
+    """A figure here and in internal testing."""
+
+    external: Estimate
+    """In this cohort."""
+    internal: Estimate
+    """In internal testing."""
+    difference: Estimate
+    """External minus internal."""

@@ -19,18 +19,17 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import numpy.typing as npt
 
-from mri_transfer.metrics.calibration import check_probabilities, score_logits
+from mri_transfer.core.arrays import FloatArray, IntArray
+from mri_transfer.metrics.calibration import score_logits
 from mri_transfer.metrics.chance import CONSTANT, allow_for_chance, range_by_chance
 from mri_transfer.metrics.discrimination import patient_weights
 from mri_transfer.metrics.intervals import Estimate, resample_patients
 from mri_transfer.metrics.results import SmoothCurve
+from mri_transfer.metrics.scored import ScoredPatients, metric
 
 __all__ = ["smooth_calibration"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: Quantiles of the logits at which the knots of the spline lie.
 _KNOTS = (0.1, 0.5, 0.9)
@@ -48,9 +47,9 @@ _BATCH_ENTRIES = 500_000
 _SMOOTHER = "logistic model on a restricted cubic spline of the logit"
 
 
+@metric
 def smooth_calibration(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
+    patients: ScoredPatients,
     *,
     n_samples: int,
     rng: np.random.Generator,
@@ -60,8 +59,8 @@ def smooth_calibration(
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float in [0, 1], shape (n,) or (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and probabilities of shape (n,) or (n_repeats, n).
         One curve is fitted to the predictions of all repeats; patients are resampled with all of
         theirs.
     n_samples : int
@@ -83,7 +82,7 @@ def smooth_calibration(
     EvaluationError
         If only one label occurs, shapes differ or a score is no probability.
     """
-    positive, rows = check_probabilities(labels, scores)
+    positive, rows = patients.positive, patients.probabilities
     smoother = _Smoother.of(rows)
     flat = rows.ravel()
     grid = np.unique(np.linspace(flat.min(), flat.max(), _POINTS))
@@ -219,11 +218,11 @@ def _by_chance(
 ) -> FloatArray:
     """Return the distances that labels drawn from the scores give, shape (n_samples, 4)."""
     everybody = np.tile(np.arange(rows.shape[1]), (n_samples, 1))
-    found = []
+    distances = []
     for part in _batches(everybody, rows.size):
         truth = (rng.random(part.shape) < rows.mean(axis=0)).astype(np.float64)
-        found.append(_distances(_curve(_fit(terms, truth, part), terms), rows, part))
-    return np.concatenate(found)
+        distances.append(_distances(_curve(_fit(terms, truth, part), terms), rows, part))
+    return np.concatenate(distances)
 
 
 def _batches(indices: IntArray, width: int) -> list[IntArray]:

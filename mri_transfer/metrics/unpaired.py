@@ -10,38 +10,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
-from mri_transfer.metrics.intervals import Estimate, normal_quantile, undefined
+from mri_transfer.metrics.intervals import Estimate, normal_quantile, undefined, without_interval
+from mri_transfer.metrics.results import ExternalFigure
 
 __all__ = ["auc_standard_error", "compare_figures", "independent_difference"]
 
 _METHOD = "recovered from two independent intervals"
 
 
-def independent_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> Estimate:
+def independent_difference(first: Estimate, second: Estimate) -> Estimate:
     """Return first minus second, two figures of different patients.
-
-    Parameters
-    ----------
-    first, second : mapping
-        Entries of figures: value, ci_low, ci_high, n, and reason where one is missing.
 
     Returns
     -------
     Estimate
         Undefined, with a reason, if either has no value; without an interval if either has none.
     """
-    n = float(first.get("n") or 0) + float(second.get("n") or 0)
-    a, b = first.get("value"), second.get("value")
+    n, a, b = first.n + second.n, first.value, second.value
     if a is None or b is None:
-        reason = str((first if a is None else second).get("reason") or "one of them is undefined")
-        return undefined(reason, n=n, method=_METHOD)
-    ends = [entry.get(end) for entry in (first, second) for end in ("ci_low", "ci_high")]
-    if None in ends:
-        reason = str(first.get("reason") or second.get("reason") or "one has no interval")
-        return Estimate(value=a - b, ci_low=None, ci_high=None, n=n, method=_METHOD, reason=reason)
-    a_low, a_high, b_low, b_high = (float(end) for end in ends if end is not None)
+        return undefined(str((first if a is None else second).reason), n=n, method=_METHOD)
+    if first.interval is None or second.interval is None:
+        reason = str(first.reason or second.reason)
+        return without_interval(a - b, reason, n=n, method=_METHOD)
+    (a_low, a_high), (b_low, b_high) = first.interval, second.interval
     return Estimate(
         value=a - b,
         ci_low=a - b - math.hypot(a - a_low, b_high - b),
@@ -51,7 +43,7 @@ def independent_difference(first: Mapping[str, Any], second: Mapping[str, Any]) 
     )
 
 
-def auc_standard_error(entry: Mapping[str, Any], *, confidence: float) -> float | None:
+def auc_standard_error(area: Estimate, *, confidence: float) -> float | None:
     """Return the standard error behind an AUC's interval, which is symmetric on the logit.
 
     Exact where the interval came from the normal quantile. Where few patients made it one of
@@ -60,70 +52,58 @@ def auc_standard_error(entry: Mapping[str, Any], *, confidence: float) -> float 
 
     Parameters
     ----------
-    entry : mapping
+    area : Estimate
         As `delong_auc` makes it.
     confidence : float
         Of the interval.
     """
-    value, low, high = (entry.get(name) for name in ("value", "ci_low", "ci_high"))
-    if None in (value, low, high) or not all(0.0 < float(x or 0) < 1.0 for x in (value, low, high)):
+    if area.value is None or area.interval is None or not area.method.startswith("DeLong"):
         return None
-    if not str(entry.get("method", "DeLong")).startswith("DeLong"):
+    bottom, top = area.interval
+    if not all(0.0 < end < 1.0 for end in (area.value, bottom, top)):
         return None
-    centre, bottom, top = (float(x or 0) for x in (value, low, high))
     half = (math.log(top / (1.0 - top)) - math.log(bottom / (1.0 - bottom))) / 2.0
-    return half * centre * (1.0 - centre) / normal_quantile(confidence)
+    return half * area.value * (1.0 - area.value) / normal_quantile(confidence)
 
 
 def compare_figures(
-    external: Mapping[str, Mapping[str, Any]],
-    internal: Mapping[str, Mapping[str, Any]],
+    external: Mapping[str, Estimate],
+    internal: Mapping[str, Estimate],
     *,
     confidence: float = 0.95,
-) -> list[dict[str, Any]]:
+) -> tuple[ExternalFigure, ...]:
     """Set the figures of a new cohort beside those that were expected.
 
     Parameters
     ----------
-    external, internal : mapping of str to mapping
-        Entries of figures by name. Only names in both are compared, in the order of `internal`.
+    external, internal : mapping of str to Estimate
+        Only names in both are compared, in the order of `internal`.
     confidence : float
         Of all intervals.
-
-    Returns
-    -------
-    list of dict
-        figure, external, internal, difference (external minus internal), intervals_overlap (None
-        where an interval is missing) and p: two-sided, of the same AUC in both cohorts; None for
-        other figures and where it cannot be had.
     """
-    rows = []
-    for name, expected in internal.items():
-        if name not in external:
-            continue
-        found = external[name]
-        rows.append(
-            {
-                "figure": name,
-                "external": dict(found),
-                "internal": dict(expected),
-                "difference": independent_difference(found, expected).as_dict(),
-                "intervals_overlap": _overlap(found, expected),
-                "p": _p(found, expected, confidence) if name == "auc" else None,
-            }
+    return tuple(
+        ExternalFigure(
+            figure=name,
+            external=external[name],
+            internal=expected,
+            difference=independent_difference(external[name], expected),
+            intervals_overlap=_overlap(external[name], expected),
+            p=_p(external[name], expected, confidence) if name == "auc" else None,
         )
-    return rows
+        for name, expected in internal.items()
+        if name in external
+    )
 
 
-def _overlap(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool | None:
-    if None in (entry.get(end) for entry in (first, second) for end in ("ci_low", "ci_high")):
+def _overlap(first: Estimate, second: Estimate) -> bool | None:
+    if first.interval is None or second.interval is None:
         return None
-    return bool(first["ci_low"] <= second["ci_high"] and second["ci_low"] <= first["ci_high"])
+    return first.interval[0] <= second.interval[1] and second.interval[0] <= first.interval[1]
 
 
-def _p(first: Mapping[str, Any], second: Mapping[str, Any], confidence: float) -> float | None:
-    errors = [auc_standard_error(entry, confidence=confidence) for entry in (first, second)]
-    if errors[0] is None or errors[1] is None:
+def _p(first: Estimate, second: Estimate, confidence: float) -> float | None:
+    errors = [auc_standard_error(area, confidence=confidence) for area in (first, second)]
+    if errors[0] is None or errors[1] is None or first.value is None or second.value is None:
         return None
     spread = math.hypot(errors[0], errors[1])
-    return math.erfc(abs(first["value"] - second["value"]) / spread / math.sqrt(2.0))
+    return math.erfc(abs(first.value - second.value) / spread / math.sqrt(2.0))

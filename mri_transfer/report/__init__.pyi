@@ -1,4 +1,5 @@
 from .blocks.page_names import page_name as page_name
+from .inputs import Provenance as Provenance
 from .inputs import ReportInputs as ReportInputs
 from .inputs import ReportSettings as ReportSettings
 from .pages.quality_pages import worst_first as worst_first
@@ -6,8 +7,6 @@ from .pages.quality_pages import write_quality_index as write_quality_index
 from .pages.quality_pages import write_scan_page as write_scan_page
 from .render.html import render_report as render_report
 from .render.html import write_report as write_report
-from .render.machine import report_document as report_document
-from .render.machine import write_machine as write_machine
 from .render.pdf import render_pdf as render_pdf
 from .render.pdf import write_pdf as write_pdf
 from .render.settings import PrintSpec as PrintSpec

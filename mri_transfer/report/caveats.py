@@ -47,7 +47,7 @@ GRAVITY: dict[str, Gravity] = {
         90, "leak", "A split by patient leaks where two patients are one person."
     ),
     "auc_suspicious": Gravity(80, "leak", "A result too good is a leak until shown otherwise."),
-    "not_audited": Gravity(78, "leak", "That nothing leaks was not looked at."),
+    "not_audited": Gravity(78, "leak", "Leakage was not checked."),
     "guessing_not_excluded": Gravity(75, "answer", "There may be no result at all."),
     "baseline_suspicious": Gravity(
         70, "baseline", "If a covariate encodes the label, comparing with it says nothing."
@@ -56,23 +56,27 @@ GRAVITY: dict[str, Gravity] = {
         65, "baseline", "Without a gain over what is known anyway the scan is not needed."
     ),
     "age_matched_not_shown": Gravity(
-        62, "age", "The score may be age, which needs no scan; at equal age nothing is shown."
+        62,
+        "age",
+        "The score may reflect age, which needs no scan; at equal age no effect is shown.",
     ),
-    "few_of_a_label": Gravity(60, "size", "With a handful of patients chance rules every figure."),
-    "wide_interval": Gravity(58, "size", "The main figure itself is hardly known."),
+    "few_of_a_label": Gravity(
+        60, "size", "With a handful of patients chance dominates every figure."
+    ),
+    "wide_interval": Gravity(58, "size", "The main figure itself is known only roughly."),
     "age_difference": Gravity(
-        55, "age", "The labels differ in age, so part of the figures may be age."
+        55, "age", "The labels differ in age, so part of the figures may reflect age."
     ),
     "shortcut_possible": Gravity(
-        53, "shortcut", "The score may rest on something that goes with the label only here."
+        53, "shortcut", "The score may rest on something associated with the label only here."
     ),
     "no_baseline": Gravity(50, "baseline", "What the scan adds cannot be judged."),
     "miscalibrated": Gravity(
-        48, "calibration", "Who reads the score as a probability is misled, patient by patient."
+        48, "calibration", "Read as a probability, the score misleads, patient by patient."
     ),
     "small_sample": Gravity(45, "size", "Every figure is imprecise; its interval says how much."),
     "image_baseline_not_beaten": Gravity(
-        42, "image baseline", "A simpler reading of the scan may do; the scan itself still counts."
+        42, "image baseline", "A simpler image feature may suffice; the scan itself still counts."
     ),
     "unsteady_calls": Gravity(40, "repeats", "What a patient is called depends on the split."),
     "single_site": Gravity(38, "elsewhere", "Nothing is known of other sites."),
@@ -102,11 +106,11 @@ def rank_caveats(caveats: Sequence[Caveat]) -> tuple[tuple[str, ...], tuple[str,
     tuple of (tuple of str, tuple of str)
         Both gravest first; a text that stands twice is kept once.
     """
-    gravest = sorted(caveats, key=lambda one: -_gravity(one).rank)
-    texts = list(dict.fromkeys(one.text for one in gravest))
+    gravest = sorted(caveats, key=lambda caveat: -_gravity(caveat).rank)
+    texts = list(dict.fromkeys(caveat.text for caveat in gravest))
     first: dict[str, str] = {}
-    for one in gravest:
-        first.setdefault(_gravity(one).subject or one.code, one.text)
+    for caveat in gravest:
+        first.setdefault(_gravity(caveat).subject or caveat.code, caveat.text)
     top = tuple(first.values())[:_SHOWN]
     top += tuple(text for text in texts if text not in top)[: _SHOWN - len(top)]
     return tuple(sorted(top, key=texts.index)), tuple(text for text in texts if text not in top)
@@ -134,7 +138,7 @@ def _checks(inputs: ReportInputs) -> tuple[str, str] | None:
     if not checks:
         return "not_audited", (
             "No check of the audit was run: that no patient is on both sides of a split rests on "
-            "the word of the software alone."
+            "the software's own account alone."
         )
     failed = [label_of(check.check).lower() for check in checks if not check.passed]
     if not failed:
@@ -177,8 +181,8 @@ def _shortcut(inputs: ReportInputs) -> tuple[str, str] | None:
     if not names:
         return None
     return "shortcut_possible", (
-        f"Going by {', '.join(names)} is open to the model: it goes with the label in this cohort, "
-        "so part of the score may be owed to it and may be lost elsewhere."
+        f"The model could use {', '.join(names)}, which is associated with the label in this "
+        "cohort: part of the score may come from it and may be lost elsewhere."
     )
 
 
@@ -188,7 +192,7 @@ def _unsteady(inputs: ReportInputs) -> tuple[str, str] | None:
         return None
     return "unsteady_calls", (
         f"{int((calls > 1).sum())} of {len(calls)} patients are called one way in one repeat and "
-        "another way in another: their call depends on who else was trained on."
+        "another way in another: their call depends on which other patients were in training."
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mri_transfer.report.blocks.document import Report, Section
+from mri_transfer.report.blocks.document import Section
+from mri_transfer.report.blocks.report import Report
 from mri_transfer.report.front import compose_front
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.sections.baseline import baseline_section

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Literal
 
 from mri_transfer.evaluation.notices import Notice, study_notices
-from mri_transfer.report.blocks.document import Banner, Front, Link
+from mri_transfer.report.blocks.document import Link
+from mri_transfer.report.blocks.report import Banner, Front
 from mri_transfer.report.caveats import rank_caveats, run_caveats
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.summary import (
@@ -52,7 +53,9 @@ def compose_front(inputs: ReportInputs) -> Front:
 
 def study_banners(notices: Iterable[Notice]) -> tuple[Banner, ...]:
     """Return the warnings that stand above everything, a banner each."""
-    return tuple(Banner(role=_ROLES[one.code], title=one.title, text=one.text) for one in notices)
+    return tuple(
+        Banner(role=_ROLES[notice.code], title=notice.title, text=notice.text) for notice in notices
+    )
 
 
 def _banners(inputs: ReportInputs) -> tuple[Banner, ...]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, JsonValue
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT
@@ -16,11 +15,12 @@ from mri_transfer.evaluation.audit.document import AuditDocument, CheckResult
 from mri_transfer.evaluation.document import EvaluationDocument
 from mri_transfer.explain import Explanation
 from mri_transfer.metrics.task import Task
+from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.report.figures import Orientation
 from mri_transfer.scans.slices import SliceStack
 from mri_transfer.training.model_config import ModelConfig
 
-__all__ = ["ReportInputs", "ReportSettings"]
+__all__ = ["Provenance", "ReportInputs", "ReportSettings"]
 
 _COLUMNS = {
     "excluded": ("scan_id", "patient_id", "stage", "reason"),
@@ -33,10 +33,46 @@ _COLUMNS = {
 class ReportSettings(ModelConfig):
     """The settings of a run that its report shows: those of the model, and how to show them."""
 
+    tuning: TuningSpec = Field(default_factory=TuningSpec)
     orientation: Orientation = "neurological"
     """How brain slices are shown."""
-    every: Mapping[str, Any] = Field(default_factory=dict)
+    every: Mapping[str, JsonValue] = Field(default_factory=dict)
     """Every setting of the run, section by section, defaults included; shown as it is."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What made the figures of a run.
+
+    Attributes
+    ----------
+    version : str
+        Of mri-transfer.
+    commit : str
+        Of its source; `installed package` where there is none.
+    seed : int
+    trunk_sha256 : str
+        Digest of the trunk's weights.
+    device, precision : str or None
+        What features were computed on, and in; None where it is not recorded.
+    packages : mapping of str to str
+        Versions of the packages that figures depend on.
+    commands, verify : sequence of str
+        Commands that made the run, and those that verify it.
+    pseudonyms : mapping of str to str
+        How names were replaced; empty where they were not.
+    """
+
+    version: str
+    commit: str
+    seed: int
+    trunk_sha256: str
+    device: str | None
+    precision: str | None
+    packages: Mapping[str, str]
+    commands: Sequence[str]
+    verify: Sequence[str]
+    pseudonyms: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,8 +93,8 @@ class ReportInputs:
     patient_scores, slice_scores : DataFrame
         `predictions/patients.csv` and `predictions/slices.csv`.
     settings : ReportSettings
-    provenance : mapping
-        Versions, seed, commit, digests, command lines; shown as it is.
+    provenance : Provenance or None
+        None where it is not recorded.
     quality : DataFrame or None
         `quality.csv`: one row a scan.
     folds : DataFrame or None
@@ -89,7 +125,7 @@ class ReportInputs:
     patient_scores: pd.DataFrame
     slice_scores: pd.DataFrame
     settings: ReportSettings
-    provenance: Mapping[str, Any]
+    provenance: Provenance | None
     quality: pd.DataFrame | None = None
     folds: pd.DataFrame | None = None
     scans: pd.DataFrame | None = None

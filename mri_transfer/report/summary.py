@@ -5,8 +5,15 @@ from __future__ import annotations
 from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.models.heads import HEADS
 from mri_transfer.models.trunks import TRUNKS
-from mri_transfer.report.blocks.document import KeyFigure
-from mri_transfer.report.blocks.wording import estimate, interval, label_of, number, p_value
+from mri_transfer.report.blocks.report import KeyFigure
+from mri_transfer.report.blocks.wording import (
+    estimate,
+    interval,
+    label_of,
+    number,
+    p_value,
+    verdict,
+)
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables.audit_tables import outcome
 from mri_transfer.report.tables.cohort import mean_and_sd
@@ -104,17 +111,16 @@ def comparison(inputs: ReportInputs) -> str:
     )
     if area < 0.5:
         return f"{sentence}, which is worse than guessing (0.50): it is nothing to beat."
-    ends = difference.interval
-    if difference.value is None or ends is None:
+    if difference.value is None or difference.interval is None:
         return sentence + "."
-    if ends[0] > 0:
-        verdict = "the model is better"
-    elif ends[1] < 0:
-        verdict = "the model is worse"
-    else:
-        verdict = "no difference is shown"
+    what = verdict(
+        difference,
+        above="the model is better",
+        below="the model is worse",
+        neither="no difference is shown",
+    )
     return (
-        f"{sentence}; {verdict} (model minus baseline {number(difference.value, 2)}, "
+        f"{sentence}; {what} (model minus baseline {number(difference.value, 2)}, "
         f"{100 * inputs.evaluation.confidence:g}\u00a0%\u00a0CI {interval(difference, 2)}, "
         f"p\u00a0{p_value(difference.p)})."
     )

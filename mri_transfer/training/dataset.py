@@ -18,6 +18,7 @@ import pandas as pd
 
 from mri_transfer.core.tensorfile import read_tensors, write_tensors
 from mri_transfer.errors import HeadError, StoreError
+from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.folds import Folds
 
@@ -46,12 +47,15 @@ class LabelledFeatures:
         The label whose probability is asked for.
     covariates : DataFrame, optional
         Indexed by patient_id: the site, and what harmonisation keeps, of every patient.
+    activations : ActivationTable, optional
+        What lies at the cut, in the order of the tables, where tails are trained.
     """
 
     tables: Mapping[str, FeatureTable]
     labels: Mapping[str, str]
     positive: str
     covariates: pd.DataFrame | None = None
+    activations: ActivationTable | None = None
 
     def __post_init__(self) -> None:
         owners = set(self.scans.patient_ids)
@@ -70,10 +74,17 @@ class LabelledFeatures:
         positive: str,
         *,
         covariates: pd.DataFrame | None = None,
+        activations: ActivationTable | None = None,
     ) -> LabelledFeatures:
         """Return the features of the patients of some folds, with their labels there."""
         labels = dict(zip(folds.patient_ids, folds.labels, strict=True))
-        return cls(tables=tables, labels=labels, positive=positive, covariates=covariates)
+        return cls(
+            tables=tables,
+            labels=labels,
+            positive=positive,
+            covariates=covariates,
+            activations=activations,
+        )
 
     @property
     def scans(self) -> FeatureTable:
@@ -115,7 +126,14 @@ class LabelledFeatures:
         ----------
         slices : ndarray of bool, shape (n_scans, n_slices)
             In the order of the tables. The features of the others are left out: they are 0.
+
+        Raises
+        ------
+        ValueError
+            If there are activations, which have no slices left out.
         """
+        if self.activations is not None:
+            raise ValueError("slices cannot be hidden where whole scans lie at the cut")
         return TrainingView.copied(self, np.flatnonzero(slices.any(axis=1)).tolist(), slices=slices)
 
     def only(self, patient_ids: Collection[str]) -> LabelledFeatures:
@@ -127,6 +145,7 @@ class LabelledFeatures:
             labels={name: label for name, label in self.labels.items() if name in wanted},
             positive=self.positive,
             covariates=self.covariates,
+            activations=_activations(self, rows),
         )
 
     def _rows_of(self, patient_ids: Collection[str]) -> list[int]:
@@ -149,9 +168,11 @@ class LabelledFeatures:
                 remedy="Leave out what was trained on already; rename patients who only share "
                 "their name, for example with the site in front",
             )
-        covariates = self.covariates
+        covariates, activations = self.covariates, self.activations
         if covariates is not None and other.covariates is not None:
             covariates = pd.concat([covariates, other.covariates])
+        if activations is not None:
+            activations = other.activations and activations.joined(other.activations)
         return LabelledFeatures(
             tables={
                 pooling: _stacked(table, other.tables[pooling])
@@ -161,6 +182,7 @@ class LabelledFeatures:
             labels={**self.labels, **other.labels},
             positive=self.positive,
             covariates=covariates,
+            activations=activations,
         )
 
     def resampled(self, positions: Sequence[int] | IntArray) -> LabelledFeatures:
@@ -189,6 +211,7 @@ class LabelledFeatures:
             labels={new: self.labels[name] for new, name in drawn},
             positive=self.positive,
             covariates=covariates,
+            activations=_activations(self, rows),
         )
 
 
@@ -246,6 +269,7 @@ class TrainingView(LabelledFeatures):
             labels={name: label for name, label in source.labels.items() if name in wanted},
             positive=source.positive,
             covariates=covariates,
+            activations=_activations(source, order),
             slices=seen,
         )
 
@@ -254,6 +278,10 @@ def _hidden(table: FeatureTable, slices: BoolArray) -> FeatureTable:
     """Clear the slices that may not be seen, in the table's own array."""
     table.features[~slices] = 0.0
     return table
+
+
+def _activations(source: LabelledFeatures, rows: Sequence[int]) -> ActivationTable | None:
+    return None if source.activations is None else source.activations.rows(rows)
 
 
 def _rows(table: FeatureTable, rows: Sequence[int]) -> FeatureTable:

@@ -123,7 +123,7 @@ def _fold_result(
     return FoldResult(
         outer=outer,
         fit=dataclasses.replace(result, model=model),
-        held_out=infer(model, data.tables, test),
+        held_out=infer(model, data.tables, test, activations=data.activations),
     )
 
 

@@ -24,6 +24,7 @@ from mri_transfer.training.fitted_model import FittedModel, patient_scores
 from mri_transfer.training.one_fit import FitRequest, FitResult, Run, fit_model
 from mri_transfer.training.search import Hyperparameters, SearchSpec
 from mri_transfer.training.settings import FoldSpec, PredictionSpec
+from mri_transfer.training.tuning import TailPlan
 
 __all__ = ["TransferClassifier", "configured_estimator"]
 
@@ -50,6 +51,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         No search where nothing is given.
     harmonisation : HarmonisationSpec, optional
         None where nothing is given. Needs covariates.
+    tail : TailPlan, optional
+        What is trained behind the cut; `fit_view` alone can, as arrays hold features only.
     n_inner_folds : int
     random_state : int
     device : {"auto", "cpu", "cuda"}
@@ -75,6 +78,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         predictions: PredictionSpec | None = None,
         search: SearchSpec | None = None,
         harmonisation: HarmonisationSpec | None = None,
+        tail: TailPlan | None = None,
         n_inner_folds: int = 5,
         random_state: int = 0,
         device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -85,6 +89,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.predictions = predictions
         self.search = search
         self.harmonisation = harmonisation
+        self.tail = tail
         self.n_inner_folds = n_inner_folds
         self.random_state = random_state
         self.device = device
@@ -109,6 +114,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             predictions=self.predictions or PredictionSpec(),
             search=self.search or SearchSpec(space="none"),
             harmonisation=self.harmonisation or HarmonisationSpec(),
+            tail=self.tail,
             n_inner_folds=self.n_inner_folds,
             seed=seed,
             place=place,
@@ -133,7 +139,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def trains_networks(self) -> bool:
         """Whether fits take long enough to be spread over threads."""
-        return not isinstance(self.request().hyperparameters.head, LinearHeadSpec)
+        return self.tail is not None or not isinstance(
+            self.request().hyperparameters.head, LinearHeadSpec
+        )
 
     def n_fits(self, labels: IntArray) -> int:
         """Return how many heads a fit on patients with these labels (0 or 1) takes."""
@@ -297,8 +305,17 @@ class _Settings(Protocol):
     def features(self) -> FeatureSpec: ...
 
 
-def configured_estimator(settings: _Settings) -> TransferClassifier:
-    """Return the estimator that a configuration describes."""
+def configured_estimator(
+    settings: _Settings, *, tail: TailPlan | None = None
+) -> TransferClassifier:
+    """Return the estimator that a configuration describes.
+
+    Parameters
+    ----------
+    settings
+    tail : TailPlan, optional
+        Without it heads are fitted to the features of the frozen trunk.
+    """
     return TransferClassifier(
         head=settings.hyperparameters.head,
         pooling=settings.hyperparameters.pooling,
@@ -306,6 +323,7 @@ def configured_estimator(settings: _Settings) -> TransferClassifier:
         predictions=settings.predictions,
         search=settings.search,
         harmonisation=settings.harmonisation,
+        tail=tail,
         n_inner_folds=settings.folds.n_inner_folds,
         device=settings.features.device,
     )

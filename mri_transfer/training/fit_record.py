@@ -32,6 +32,8 @@ class FitRecord:
     training_patients : sequence of str, optional
     training_scans : mapping of str to str, optional
         Each scan's SHA-256.
+    tuning : mapping, optional
+        Where a tail was trained: which stages, how, for how many epochs, what it reached.
     """
 
     hyperparameters: Hyperparameters
@@ -45,6 +47,7 @@ class FitRecord:
     fold: int | None = None
     training_patients: Sequence[str] | None = None
     training_scans: Mapping[str, str] | None = None
+    tuning: Mapping[str, Any] | None = None
 
     @property
     def nameless(self) -> FitRecord:

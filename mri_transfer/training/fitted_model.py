@@ -14,11 +14,13 @@ import pandas as pd
 
 from mri_transfer.core.tensorfile import described_files
 from mri_transfer.errors import HeadError
+from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.aggregation import join_slices
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.harmonisation import Combat
 from mri_transfer.models.heads import Head, SliceOutput, apply_head
 from mri_transfer.models.recalibration import Recalibration
+from mri_transfer.models.tails.tail import Tail, TailSource
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.fit_record import FitRecord
 from mri_transfer.training.folds import Folds
@@ -63,12 +65,16 @@ class Harmoniser:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FittedModel:
-    """A head fitted on some patients; `head.facts` is the `record` as files hold it."""
+    """A head fitted on some patients; `head.facts` is the `record` as files hold it.
+
+    With a tail, the features that the head reads are those that the tail makes.
+    """
 
     repeat: int
     fold: int
     head: Head
     harmoniser: Harmoniser | None = None
+    tail: Tail | None = None
 
     @functools.cached_property
     def record(self) -> FitRecord:
@@ -109,18 +115,56 @@ class FittedModel:
         known = dataclasses.replace(self.harmoniser, covariates=covariates)
         return dataclasses.replace(self, harmoniser=known)
 
-    def slices(self, features: npt.NDArray[np.float32], owners: Sequence[str]) -> SliceOutput:
+    def with_source(self, source: TailSource | None) -> FittedModel:
+        """Return the model with what its tail starts from; itself where it has no tail."""
+        if self.tail is None or source is None:
+            return self
+        return dataclasses.replace(self, tail=self.tail.with_source(source))
+
+    @property
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """All that was fitted, the tail's tensors under names that begin with `tail.`."""
+        tail = {} if self.tail is None else self.tail.tensors
+        return {**self.head.tensors, **{f"tail.{name}": values for name, values in tail.items()}}
+
+    def slices(
+        self,
+        features: npt.NDArray[np.float32],
+        owners: Sequence[str],
+        activations: ActivationTable | None = None,
+    ) -> SliceOutput:
         """Say what the head makes of slices.
 
         Parameters
         ----------
         features : ndarray of float32, shape (n_scans, n_slices, n_features)
+            Of the trunk as released; a tail makes its own.
         owners : sequence of str, length n_scans
             The patient of each scan.
+        activations : ActivationTable, optional
+            What lies at the cut, of the same scans; a model with a tail needs it.
+
+        Raises
+        ------
+        HeadError
+            If the model has a tail and is given features alone.
         """
+        if self.tail is not None and len(features):
+            features = self._tuned(activations)
         if self.harmoniser is not None:
             features = self.harmoniser.apply(features, owners)
         return apply_head(self.head, features)
+
+    def _tuned(self, activations: ActivationTable | None) -> npt.NDArray[np.float32]:
+        assert self.tail is not None
+        if activations is None:
+            raise HeadError(
+                "a model with a trained tail cannot score features of the untuned trunk",
+                found=f"a tail behind {self.tail.cut}",
+                expected="the activations at the cut",
+                remedy='Use tuning.strategy = "frozen" for what works on features alone',
+            )
+        return self.tail.features(activations, [self.pooling])[self.pooling]
 
     def patients(self, output: SliceOutput, owners: Sequence[str]) -> dict[str, float]:
         """Join slices into patients' scores, and recalibrate them.
@@ -140,12 +184,15 @@ class FittedModel:
         return join_slices(output, owners, self.record.hyperparameters.joining)
 
     def write(self, stem: Path) -> list[Path]:
-        """Write the head, and the harmonisation beside it; return the files."""
+        """Write the head, harmonisation and tail beside it; return the files."""
         stems = [stem]
         self.head.write(stem)
         if self.harmoniser is not None:
             stems.append(_harmoniser_stem(stem))
-            self.harmoniser.combat.write(stems[1])
+            self.harmoniser.combat.write(stems[-1])
+        if self.tail is not None:
+            stems.append(_tail_stem(stem))
+            self.tail.write(stems[-1])
         return [file for one in stems for file in described_files(one)]
 
     @classmethod
@@ -165,7 +212,14 @@ class FittedModel:
         if covariates is not None:
             combat = Combat.read(_harmoniser_stem(stem))
             harmoniser = Harmoniser(combat=combat, covariates=covariates)
-        return cls(repeat=repeat, fold=fold, head=Head.read(stem), harmoniser=harmoniser)
+        model = cls(repeat=repeat, fold=fold, head=Head.read(stem), harmoniser=harmoniser)
+        if model.record.tuning is None:
+            return model
+        return dataclasses.replace(model, tail=Tail.read(_tail_stem(stem)))
+
+
+def _tail_stem(stem: Path) -> Path:
+    return stem.with_name(f"{stem.name}_tail")
 
 
 def _harmoniser_stem(stem: Path) -> Path:
@@ -198,7 +252,11 @@ class Inference:
 
 
 def infer(
-    model: FittedModel, tables: Mapping[str, FeatureTable], patient_ids: Collection[str]
+    model: FittedModel,
+    tables: Mapping[str, FeatureTable],
+    patient_ids: Collection[str],
+    *,
+    activations: ActivationTable | None = None,
 ) -> Inference:
     """Apply a model to all scans of some patients.
 
@@ -208,13 +266,16 @@ def infer(
     tables : mapping of str to FeatureTable
         By pooling.
     patient_ids : collection of str
+    activations : ActivationTable, optional
+        In the order of the tables; a model with a tail needs them.
     """
     table, wanted = tables[model.pooling], set(patient_ids)
     scans = np.array(
         [i for i, name in enumerate(table.patient_ids) if name in wanted], dtype=np.int64
     )
     owners = [table.patient_ids[i] for i in scans]
-    output = model.slices(table.features[scans], owners)
+    own = None if activations is None else activations.rows(scans)
+    output = model.slices(table.features[scans], owners, own)
     return Inference(model=model, table=table, scans=scans, output=output)
 
 
@@ -238,7 +299,12 @@ def patient_scores(
     """
     if model.harmoniser is not None and data.covariates is None:
         raise HeadError("the head harmonises sites, and those of the cohort are not known")
-    found = infer(model.with_covariates(data.covariates), data.tables, data.labels)
+    found = infer(
+        model.with_covariates(data.covariates),
+        data.tables,
+        data.labels,
+        activations=data.activations,
+    )
     join = model.patients if recalibrated else model.joined
     scores = join(found.output, found.owners)
     return np.array([scores[name] for name in data.patient_ids])

@@ -2,13 +2,15 @@
 
 The training patients are split again; their inner scores, made by heads that had not seen them,
 choose the hyperparameters (`search`), the recalibration and the decision threshold; then the head
-is fitted on all of them. Whoever the view does not show takes part in none of this.
+is fitted on all of them. Where a tail is trained (`tuning`), each inner fold trains one, then so
+does the fit, and heads are fitted to the features that the tail makes. Whoever the view does not
+show takes part in none of this.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -20,13 +22,23 @@ from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.harmonisation import HarmonisationSpec, fit_combat
 from mri_transfer.models.heads import Head, fit_head
 from mri_transfer.models.recalibration import Recalibration
-from mri_transfer.training.dataset import TrainingView
+from mri_transfer.models.tails.fitting import TailFit
+from mri_transfer.models.tails.tail import Tail
+from mri_transfer.training.dataset import LabelledFeatures, TrainingView
 from mri_transfer.training.decision import decide
 from mri_transfer.training.fit_record import FitRecord
 from mri_transfer.training.fitted_model import FittedModel, Harmoniser, patient_scores
 from mri_transfer.training.folds import derive_seed, inner_folds
 from mri_transfer.training.search import FoldSearch, Hyperparameters, SearchSpec, count_trials
 from mri_transfer.training.settings import PredictionSpec
+from mri_transfer.training.tuning import (
+    InnerTail,
+    TailPlan,
+    chosen_epochs,
+    fit_inner_tail,
+    fit_outer_tail,
+    tuning_record,
+)
 
 __all__ = ["FitRequest", "FitResult", "Run", "fit_model"]
 
@@ -54,7 +66,10 @@ class FitRequest:
     predictions : PredictionSpec
     search : SearchSpec
     harmonisation : HarmonisationSpec
+    tail : TailPlan, optional
+        What is trained behind the cut; the trunk stays frozen where nothing is given.
     n_inner_folds : int
+        Where no tail is trained, which has its own number.
     seed : int
         Of the run.
     place : tuple of int
@@ -67,6 +82,7 @@ class FitRequest:
     predictions: PredictionSpec
     search: SearchSpec = dataclasses.field(default_factory=lambda: SearchSpec(space="none"))
     harmonisation: HarmonisationSpec = dataclasses.field(default_factory=HarmonisationSpec)
+    tail: TailPlan | None = None
     n_inner_folds: int = 5
     seed: int = 0
     place: tuple[int, ...] = ()
@@ -87,13 +103,18 @@ class FitRequest:
         return derive_seed(self.seed, *self.place, *step)
 
     def n_fits(self, labels: IntArray) -> int:
-        """Return how many heads are fitted on training patients with these labels."""
+        """Return how many heads and tails are fitted on training patients with these labels."""
+        n_tails = 0 if self.tail is None else 1
         if not self.chooses:
-            return 1
-        n_inner = min(self.n_inner_folds, int(np.bincount(labels, minlength=2).min()))
-        return 1 + n_inner * (
-            count_trials(self.search, self.hyperparameters) if self.searches else 1
-        )
+            return 1 + n_tails
+        n_inner = min(self.n_inner, int(np.bincount(labels, minlength=2).min()))
+        n_trials = count_trials(self.search, self.hyperparameters) if self.searches else 1
+        return 1 + n_tails + n_inner * (n_trials + n_tails)
+
+    @property
+    def n_inner(self) -> int:
+        """Folds inside the training patients."""
+        return self.n_inner_folds if self.tail is None else self.tail.spec.inner_folds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,7 +154,7 @@ def fit_model(
     run : Run
         Runs the fits of heads; `map` where nothing else is given.
     fitted : callable
-        Told how many heads have been fitted since the last call.
+        Told how many heads and tails have been fitted since the last call.
 
     Returns
     -------
@@ -148,8 +169,9 @@ def fit_model(
     """
     inner = _InnerFits(view, request, run, fitted) if request.chooses else None
     chosen = request.hyperparameters if inner is None else inner.choose()
+    tail, tuning, tuned = _fit_tail(view, chosen, request, inner, run, fitted)
     head, harmoniser = next(
-        iter(run(lambda seed: _fit_head(view, chosen, request, seed), [request.seed_of()]))
+        iter(run(lambda seed: _fit_head(tuned, chosen, request, seed), [request.seed_of()]))
     )
     fitted(1)
     scores = np.zeros(0) if inner is None else inner.scores[chosen]
@@ -166,11 +188,12 @@ def fit_model(
         trials=[] if inner is None else inner.trials(chosen),
         training_patients=list(view.patient_ids),
         training_scans=dict(zip(view.scans.scan_ids, view.scans.scan_sha256, strict=True)),
+        tuning=tuning,
         **vars(decision),
     )
-    model = FittedModel(repeat=0, fold=0, head=head, harmoniser=harmoniser).with_record(record)
+    model = FittedModel(repeat=0, fold=0, head=head, harmoniser=harmoniser, tail=tail)
     return FitResult(
-        model=model,
+        model=model.with_record(record),
         patient_ids=view.patient_ids,
         inner_folds=assignment,
         inner_scores=scores,
@@ -214,6 +237,29 @@ def _fit_harmoniser(view: TrainingView, table: FeatureTable, spec: Harmonisation
     return Harmoniser(combat=fit_combat(features, known, spec=spec), covariates=view.covariates)
 
 
+def _fit_tail(
+    view: TrainingView,
+    chosen: Hyperparameters,
+    request: FitRequest,
+    inner: _InnerFits | None,
+    run: Run,
+    fitted: Callable[[int], None],
+) -> tuple[Tail | None, Mapping[str, Any] | None, TrainingView]:
+    """Return the fit's tail, what is written about it, and the view that its head is fitted to."""
+    plan = request.tail
+    if plan is None:
+        return None, None, view
+    tails = [] if inner is None else inner.tails
+    n_epochs = chosen_epochs(tails, plan.spec)
+
+    def fit(seed: int) -> tuple[TailFit, TrainingView]:
+        return fit_outer_tail(view, plan, pooling=chosen.pooling, seed=seed, n_epochs=n_epochs)
+
+    ((found, tuned),) = run(fit, [request.seed_of(5)])
+    fitted(1)
+    return found.tails[-1], tuning_record(plan, found, tails), tuned
+
+
 class _InnerFits:
     """Fits on folds inside a view, and the scores of the patients that each holds out."""
 
@@ -224,11 +270,42 @@ class _InnerFits:
         self.names = np.array(view.patient_ids, dtype=object)
         self.labels = view.is_positive
         self.assignment = inner_folds(
-            self.labels, n_folds=request.n_inner_folds, seed=request.seed_of(0) % 2**32
+            self.labels, n_folds=request.n_inner, seed=request.seed_of(0) % 2**32
         )
         self.folds = np.unique(self.assignment).tolist()
         #: Of every training patient, by what was tried, in the order of trying.
         self.scores: dict[Hyperparameters, FloatArray] = {}
+        #: Where a tail is trained: of each inner fold one, and the features that they make.
+        self.tails: list[InnerTail] = []
+        self._tuned: dict[int, tuple[TrainingView, LabelledFeatures]] = {}
+        if request.tail is not None:
+            self._fit_tails(request.tail)
+
+    def _fit_tails(self, plan: TailPlan) -> None:
+        """Train a tail for each inner fold; the number of epochs is chosen over all of them."""
+
+        def fit(fold: int) -> InnerTail:
+            return fit_inner_tail(
+                self.view,
+                self.names[self.assignment == fold],
+                plan,
+                pooling=self.request.hyperparameters.pooling,
+                seed=self.request.seed_of(6, fold),
+            )
+
+        for tail in self.run(fit, self.folds):
+            self.tails.append(tail)
+            self.fitted(1)
+        n_epochs = chosen_epochs(self.tails, plan.spec)
+        tuned = self.run(lambda tail: tail.tuned(n_epochs), self.tails)
+        self._tuned = dict(zip(self.folds, tuned, strict=True))
+
+    def _parts(self, fold: int) -> tuple[TrainingView, LabelledFeatures]:
+        """Return what a fit without one inner fold may see, and the patients that it leaves."""
+        if self._tuned:
+            return self._tuned[fold]
+        held = self.assignment == fold
+        return self.view.view(self.names[~held]), self.view.only(self.names[held])
 
     def choose(self) -> Hyperparameters:
         """Return what the search finds, or what is configured; its scores are known then."""
@@ -259,14 +336,13 @@ class _InnerFits:
 
     def _held_out(self, tried: Hyperparameters, fold: int) -> FloatArray:
         """Fit without one inner fold and score its patients."""
-        held = self.assignment == fold
-        view = self.view.view(self.names[~held])
+        view, held_out = self._parts(fold)
         head, harmoniser = _fit_head(view, tried, self.request, self.request.seed_of(1, fold))
         unchanged = FitRecord(
             hyperparameters=tried, recalibration=Recalibration("none", {}), threshold=0.5
         )
         model = FittedModel(repeat=0, fold=fold, head=head, harmoniser=harmoniser)
-        return patient_scores(model.with_record(unchanged), self.view.only(self.names[held]))
+        return patient_scores(model.with_record(unchanged), held_out)
 
     def _aucs(self, tried: Hyperparameters) -> list[float]:
         """AUC of each inner fold.

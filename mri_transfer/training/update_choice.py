@@ -36,7 +36,7 @@ UpdateStrategy = Literal["unchanged", "recalibrate", "warm", "refit"]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_SCHEMA = "mri-transfer/update/1"
+_SCHEMA = "mri-transfer/update/2"
 _SAMPLES = 2000
 _CLIP = 1e-6
 
@@ -218,13 +218,13 @@ def _choose(
         better = difference.ci_high is not None and difference.ci_high < 0
         steps.append(
             {
-                "way": strategy,
+                "strategy": strategy,
                 "against": chosen,
                 "log_loss_difference": difference.as_dict(),
                 "auc_difference": delong_difference(
                     labels, scores[strategy], scores[chosen]
                 ).as_dict(),
-                "surely_better": better,
+                "significantly_better": better,
             }
         )
         chosen = strategy if better else chosen

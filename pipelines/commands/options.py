@@ -34,7 +34,7 @@ WeightsOption = Annotated[
 JobsOption = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Scans prepared in parallel; by default as many as cores and memory allow."
+        min=1, help="Scans processed in parallel; by default as many as cores and memory allow."
     ),
 ]
 TrustedKeyOption = Annotated[

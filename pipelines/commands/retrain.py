@@ -209,9 +209,11 @@ def _show_updates(console: Console, compared: StrategyComparison) -> None:
             if difference["ci_low"] is None
             else f"{difference['ci_low']:+.3f} to {difference['ci_high']:+.3f}"
         )
-        verdict = "significantly better" if step["surely_better"] else "not significantly better"
+        verdict = (
+            "significantly better" if step["significantly_better"] else "not significantly better"
+        )
         console.print(
-            f"  {step['way']} vs {step['against']}: log loss {difference['value']:+.3f} "
+            f"  {step['strategy']} vs {step['against']}: log loss {difference['value']:+.3f} "
             f"({interval}), {verdict}"
         )
     console.print(f"Selected by cross-validation: {document['chosen']}")

@@ -22,7 +22,7 @@ from mri_transfer.bundle import (
     write_bundle,
 )
 from mri_transfer.cohorts.manifest.manifest import read_manifest
-from mri_transfer.errors import RunFolderError
+from mri_transfer.errors import ConfigurationError, RunFolderError
 from mri_transfer.evaluation import EvaluationDocument
 from mri_transfer.evaluation.external.case_mix import describe_case_mix
 from mri_transfer.scans.preparation import PreparedStore
@@ -189,6 +189,14 @@ def retrain_run(
         what was measured.
     """
     demand_free(packing.out, zipped=packing.zipped)
+    if config.tuning.trains:
+        raise ConfigurationError(
+            "a bundle cannot hold a trained tail yet",
+            where="tuning.strategy",
+            found=config.tuning.strategy,
+            expected="frozen",
+            remedy="Pack a run of the frozen trunk on the same cohort",
+        )
     context = Context(workspace=workspace, config=config, reporter=reporter, weights=weights)
     with locked(workspace):
         demand_trusted(context, _files(workspace), stages=STAGES, caches=COHORT_CACHES)
@@ -254,7 +262,8 @@ def _case_mix(workspace: Workspace, config: RunConfig) -> dict[str, Any]:
     wide = scores.pivot(index="repeat", columns="patient_id", values="score")
     patients = read_manifest(workspace.manifest, check_files=False).patients().loc[wide.columns]
     positive = (patients["label"] == config.labels.positive).to_numpy()
-    return describe_case_mix(patients, wide.to_numpy(), positive, fewest=5)
+    mix = describe_case_mix(patients, wide.to_numpy(), positive, fewest=5)
+    return mix.model_dump(mode="json")
 
 
 def _demand_evaluated(workspace: Workspace, config: RunConfig, patients: Collection[str]) -> None:

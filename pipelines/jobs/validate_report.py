@@ -17,7 +17,6 @@ from mri_transfer.report.external_inputs import ExternalInputs
 from mri_transfer.report.pages.aggregate_report import aggregate_report
 from mri_transfer.report.pages.external_report import external_report
 from mri_transfer.report.render.html import write_report
-from mri_transfer.report.render.machine import write_machine
 from mri_transfer.report.render.pdf import write_pdf
 from pipelines.config import RunConfig
 from pipelines.stages.report import report_settings
@@ -45,7 +44,7 @@ def write_external_report(
     report = external_report(inputs, _report_inputs(config, found, cohort, inputs.left_out))
     write_report(report, workspace.report)
     write_pdf(report, workspace.report_pdf, paper=config.report.paper)
-    write_machine(report, workspace.report_json)
+    report.write(workspace.report_json)
     return [workspace.report, workspace.report_pdf, workspace.report_json]
 
 
@@ -82,5 +81,5 @@ def _report_inputs(
         patient_scores=found.scores,
         slice_scores=slices[slices["patient_id"].isin(names)],
         settings=report_settings(config),
-        provenance={},
+        provenance=None,
     )

@@ -10,7 +10,7 @@ from mri_transfer.models.features import resolve_features
 from pipelines.config import RunConfig
 from pipelines.plan.scans import FEATURES, FOLDS
 from pipelines.plan.work import work_of
-from pipelines.record import git_commit
+from pipelines.record import StageRecord, git_commit
 from pipelines.stage import Stage
 from pipelines.workspace import Workspace
 
@@ -33,6 +33,8 @@ def _train_specs(config: RunConfig) -> dict[str, Any]:
         "heads": spec_dict(config.heads),
         "predictions": spec_dict(config.predictions),
         "search": spec_dict(config.search),
+        # Not there without a tail, so that the records of frozen trunks stay as they were.
+        **({"tuning": spec_dict(config.tuning)} if config.tuning.trains else {}),
     }
 
 
@@ -199,7 +201,10 @@ def _report_explained(workspace: Workspace) -> list[tuple[Path, str]]:
 
     # A run of before there were explanations has none; the report then says so.
     path = workspace.explanations / DOCUMENT
-    there = path.exists() or workspace.record("explain").exists()
+    record = StageRecord.read(workspace, "explain")
+    # Nor has one whose tails were trained: its stage wrote nothing.
+    none_made = record is not None and not record.outputs
+    there = path.exists() or (workspace.record("explain").exists() and not none_made)
     return [(path, "explain")] if there else []
 
 

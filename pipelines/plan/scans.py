@@ -7,6 +7,7 @@ from typing import Any
 
 from mri_transfer.core.specs import spec_dict
 from mri_transfer.models.features import FeatureStore, resolve_features
+from mri_transfer.models.tails.spec import cut_of
 from mri_transfer.scans.slices import SliceStore
 from pipelines.config import RunConfig
 from pipelines.plan.work import work_of
@@ -120,7 +121,15 @@ def _features_intact(workspace: Workspace) -> bool:
     store = FeatureStore(workspace.cache)
     index = read_index(workspace.features)
     columns = [name for name in index if str(name).startswith("key")]
-    return all(key in store for name in columns for key in index[name])
+    if not all(key in store for name in columns for key in index[name]):
+        return False
+    if "activations" not in index:
+        return True
+    from mri_transfer.models.activations import ActivationStore
+
+    # In front of the first stage lie the slices, which their own stage looks after.
+    kept, lasting = ActivationStore(workspace.cache), set(read_index(workspace.slices)["key"])
+    return all(key in lasting or key in kept for key in index["activations"])
 
 
 def _features_specs(config: RunConfig) -> dict[str, Any]:
@@ -128,6 +137,8 @@ def _features_specs(config: RunConfig) -> dict[str, Any]:
         "trunk": spec_dict(config.trunk),
         "features": spec_dict(resolve_features(config.features)),
         "poolings": list(config.poolings),
+        # Not there without a tail, so that the records of frozen trunks stay as they were.
+        **({"cut": cut_of(config.trunk, config.tuning)} if config.tuning.trains else {}),
     }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
 
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.results import ResultStore
@@ -12,6 +13,7 @@ from mri_transfer.core.specs import digest
 from mri_transfer.evaluation.audit import (
     AuditDocument,
     LearningCurveSpec,
+    blind_activations,
     blinded_refit,
     check_preprocessing,
     check_provenance,
@@ -25,6 +27,10 @@ from mri_transfer.evaluation.audit import (
     scan_scores,
     stress_test,
 )
+from mri_transfer.evaluation.audit.document import CheckResult, Retest, RobustnessRow
+from mri_transfer.evaluation.audit.learning_results import LearningCurve
+from mri_transfer.evaluation.audit.shortcut_results import Shortcuts
+from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.cross_validation import cross_validate
 from mri_transfer.training.estimator import TransferClassifier, configured_estimator
@@ -32,16 +38,17 @@ from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import InnerScores, PatientScores, SliceScores
 from mri_transfer.training.search import Hyperparameters
+from mri_transfer.training.tuning import TailPlan
 from pipelines.config import RunConfig
 from pipelines.indexes import read_index
 from pipelines.stage import Context, StageResult
 from pipelines.stages.baselines import random_trunk_table
 from pipelines.stages.duplicates import read_duplicates
-from pipelines.stages.features import read_feature_tables
+from pipelines.stages.features import read_activations, read_feature_tables
 from pipelines.stages.folds import read_folds
 from pipelines.stages.recompute import recomputed_features
 from pipelines.stages.robustness import perturbed_tables
-from pipelines.stages.train import labelled_features, read_trained
+from pipelines.stages.train import labelled_features, read_trained, tail_plan
 
 __all__ = ["work"]
 
@@ -59,8 +66,17 @@ def work(context: Context) -> StageResult:
     """Run the stage."""
     workspace, config = context.workspace, context.config
     folds = read_folds(workspace, config)
-    trained = read_trained(workspace, config, folds)
+    plan = tail_plan(context)
+    trained = [
+        one.with_source(plan.source if plan else None)
+        for one in read_trained(workspace, config, folds)
+    ]
     tables = read_feature_tables(workspace, config)
+    if plan is not None:
+        context.reporter.note(
+            "the leakage stress test and the learning curve are those of the frozen trunk; "
+            "blinded refits train the tails"
+        )
     # First, because it says how long it will take: the longest part by far where it is asked for.
     robustness = _robustness(context, tables, folds, trained)
     procedure = _usual_hyperparameters(config, trained)
@@ -91,7 +107,7 @@ def work(context: Context) -> StageResult:
         ),
         duplicates=read_duplicates(workspace),
         similar=compare_scans(table, folds=folds),
-        checks=_checks(context, tables, folds, trained),
+        checks=_checks(context, tables, folds, trained, plan),
         shortcuts=_shortcuts(context, table),
         retest=_retest(context, tables, folds, trained),
         robustness=robustness,
@@ -107,17 +123,36 @@ def _summary(audit: AuditDocument, sentence: str) -> str:
 
 
 def _checks(
-    context: Context, tables: Tables, folds: Folds, trained: Sequence[FittedModel]
-) -> list[dict[str, Any]]:
+    context: Context,
+    tables: Tables,
+    folds: Folds,
+    trained: Sequence[FittedModel],
+    plan: TailPlan | None,
+) -> list[CheckResult]:
     workspace, config = context.workspace, context.config
     inner = InnerScores.read(workspace.inner_scores).table
+    own = next(iter(tables.values()))
+    activations = read_activations(workspace, config, own.scan_ids)
 
-    def refit(tables: Tables, folds: Folds, place: tuple[int, int]) -> FittedModel:
-        data = labelled_features(context, tables, folds)
-        result = cross_validate(
-            configured_estimator(config), data, folds, seed=config.seed, only={place}
-        )
+    def refit(given: Tables, folds: Folds, place: tuple[int, int]) -> FittedModel:
+        with tempfile.TemporaryDirectory() as folder:
+            data = labelled_features(
+                context, given, folds, activations=_blind(given, Path(folder), place)
+            )
+            result = cross_validate(
+                configured_estimator(config, tail=plan),
+                data,
+                folds,
+                seed=config.seed,
+                only={place},
+            )
         return result.trained[0]
+
+    def _blind(given: Tables, folder: Path, place: tuple[int, int]) -> ActivationTable | None:
+        if activations is None:
+            return None
+        table = next(iter(given.values()))
+        return blind_activations(activations, own, table, folder, seed=place[1])
 
     return [
         *check_provenance(
@@ -139,14 +174,14 @@ def _checks(
             seed=config.seed,
         ),
         *(
-            check_preprocessing(recomputed_features(context))
+            [check_preprocessing(recomputed_features(context))]
             if config.audit.recomputed_patients
             else ()
         ),
     ]
 
 
-def _shortcuts(context: Context, table: FeatureTable) -> dict[str, Any] | None:
+def _shortcuts(context: Context, table: FeatureTable) -> Shortcuts | None:
     workspace, config = context.workspace, context.config
     if not config.audit.shortcut_permutations:
         return None
@@ -167,14 +202,16 @@ def _shortcuts(context: Context, table: FeatureTable) -> dict[str, Any] | None:
 
 def _retest(
     context: Context, tables: Tables, folds: Folds, trained: Sequence[FittedModel]
-) -> dict[str, Any]:
+) -> Retest:
     config = context.config
+    scan_ids = next(iter(tables.values())).scan_ids
     scores = scan_scores(
         trained,
         tables,
         folds,
         positive_label=config.labels.positive,
         negative_label=config.labels.others,
+        activations=read_activations(context.workspace, config, scan_ids),
     )
     return retest(
         scores,
@@ -186,7 +223,7 @@ def _retest(
 
 def _robustness(
     context: Context, tables: Tables, folds: Folds, trained: Sequence[FittedModel]
-) -> list[dict[str, Any]] | None:
+) -> tuple[RobustnessRow, ...] | None:
     config = context.config
     if not config.audit.robustness_patients:
         return None
@@ -209,7 +246,7 @@ def _learning_curve(
     folds: Folds,
     features_id: str,
     results: ResultStore,
-) -> dict[str, Any] | None:
+) -> LearningCurve | None:
     config = context.config
     if not config.audit.learning_curve:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -22,6 +23,7 @@ from mri_transfer.scans.slices import SliceStore
 from mri_transfer.training.estimator import configured_estimator
 from mri_transfer.training.folds import Folds
 from pipelines.indexes import load_prepared, read_index, read_prepared_index
+from pipelines.pool import map_scans
 from pipelines.stage import Context
 from pipelines.stages.features import collect_features, encode_missing, plan_features
 from pipelines.stages.train import labelled_features
@@ -72,12 +74,15 @@ def _descriptors(context: Context) -> tuple[list[str], list[ScanDescriptors]]:
     slices_index = read_index(workspace.slices)
     slices_keys = dict(zip(slices_index["scan_id"], slices_index["key"], strict=True))
     scans = read_prepared_index(workspace)
-    found = []
-    for scan in context.reporter.track(scans, total=len(scans), what="describing scans"):
+
+    def described(scan: Mapping[str, str]) -> ScanDescriptors:
         key = descriptor_key(volume_key=scan["volume_key"], slices=config.slices)
         if key not in store:
             volume = load_prepared(scan, config.volumes)
             stack = slices.get(slices_keys[scan["scan_id"]], scan_id=scan["scan_id"])
             store.put(key, describe(volume, stack, config.slices))
-        found.append(store.get(key))
-    return [scan["patient_id"] for scan in scans], found
+        return store.get(key)
+
+    found = map_scans(described, scans, jobs=context.jobs)
+    tracked = context.reporter.track(found, total=len(scans), what="describing scans")
+    return [scan["patient_id"] for scan in scans], list(tracked)

@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any
 
 from mri_transfer.cohorts.exclusions import Exclusion, write_exclusions
 from mri_transfer.cohorts.labels import demand_both_labels, why_unused
 from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
 from mri_transfer.errors import RunFolderError, ScanError
 from mri_transfer.scans.volumes import load_volume
+from pipelines.config import RunConfig
+from pipelines.pool import map_scans
 from pipelines.stage import Context, StageResult
 from pipelines.unsettled import refused_state
 
 __all__ = ["work"]
 
 
+def _faults(config: RunConfig, scan: Mapping[Hashable, Any]) -> tuple[str | None, str | None]:
+    """Return why a scan is excluded, and the state of its file if a later run may revise that."""
+    label = scan["label"] if isinstance(scan["label"], str) else None
+    reason = why_unused(label, config.labels)
+    if reason is not None:
+        return reason, None
+    try:
+        load_volume(scan["path"], scan_id=scan["scan_id"], spec=config.volumes)
+    except ScanError as error:
+        return str(error), refused_state(error, scan["path"])
+    return None, None
+
+
 def _exclusions(
     context: Context, manifest: Manifest, unsettled: dict[str, str]
 ) -> Iterator[Exclusion | None]:
     """Yield, scan by scan, why it is excluded, or None; note what a later run may take back."""
-    config = context.config
-    for scan in manifest.scans.to_dict("records"):
-        label = scan["label"] if isinstance(scan["label"], str) else None
-        reason = why_unused(label, config.labels)
-        if reason is None:
-            try:
-                load_volume(scan["path"], scan_id=scan["scan_id"], spec=config.volumes)
-            except ScanError as error:
-                reason = str(error)
-                if (state := refused_state(error, scan["path"])) is not None:
-                    unsettled[scan["path"]] = state
+    scans = manifest.scans.to_dict("records")
+    faults = map_scans(functools.partial(_faults, context.config), scans, jobs=context.jobs)
+    for scan, (reason, state) in zip(scans, faults, strict=True):
+        if state is not None:
+            unsettled[scan["path"]] = state
         yield (
             None
             if reason is None

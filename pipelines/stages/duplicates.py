@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
 from mri_transfer.core.files import atomic_write_text
 from mri_transfer.evaluation.audit import (
     UNLIKE,
-    Duplicate,
+    DuplicatePair,
     DuplicateSpec,
     ScanIdentity,
     find_duplicates,
@@ -38,7 +37,7 @@ def write_duplicates(
     keys: Mapping[str, str],
     patients: Mapping[str, str],
     spec: DuplicateSpec,
-) -> list[Duplicate]:
+) -> list[DuplicatePair]:
     """Compare all scans with each other and write duplicates.csv.
 
     Parameters
@@ -62,7 +61,7 @@ def write_duplicates(
             )
         )
     pairs = find_duplicates(scans, spec=spec)
-    table = pd.DataFrame([pair.as_dict() for pair in pairs], columns=_COLUMNS)
+    table = pd.DataFrame([pair.model_dump() for pair in pairs], columns=_COLUMNS)
     atomic_write_text(
         workspace.duplicates,
         table.to_csv(index=False, lineterminator="\n", float_format="%.4f"),
@@ -70,7 +69,7 @@ def write_duplicates(
     return pairs
 
 
-def across_patients(pairs: list[Duplicate]) -> str | None:
+def across_patients(pairs: list[DuplicatePair]) -> str | None:
     """Say that one brain goes by several patients' names, if it does: such folds leak."""
     pairs = [pair for pair in pairs if pair.across_patients]
     if not pairs:
@@ -83,7 +82,7 @@ def across_patients(pairs: list[Duplicate]) -> str | None:
     )
 
 
-def one_id_two_people(pairs: list[Duplicate]) -> str | None:
+def one_id_two_people(pairs: list[DuplicatePair]) -> str | None:
     """Say that scans under one patient id do not look like one brain, if they do not."""
     pairs = [pair for pair in pairs if pair.kind == UNLIKE]
     if not pairs:
@@ -100,8 +99,8 @@ def one_id_two_people(pairs: list[Duplicate]) -> str | None:
     )
 
 
-def read_duplicates(workspace: Workspace) -> list[dict[str, Any]]:
-    """Read duplicates.csv as records for the audit."""
+def read_duplicates(workspace: Workspace) -> list[DuplicatePair]:
+    """Read duplicates.csv for the audit."""
     # A patient may be called NA.
     table = pd.read_csv(
         workspace.duplicates,
@@ -109,8 +108,5 @@ def read_duplicates(workspace: Workspace) -> list[dict[str, Any]]:
         keep_default_na=False,
         na_values={"similarity": [""]},
     )
-    records = []
-    for row in table.to_dict("records"):
-        row["similarity"] = None if pd.isna(row["similarity"]) else row["similarity"]
-        records.append({str(name): value for name, value in row.items()})
-    return records
+    records = table.astype(object).where(table.notna(), None).to_dict("records")
+    return [DuplicatePair.model_validate(record) for record in records]

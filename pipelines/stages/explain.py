@@ -265,14 +265,20 @@ def work(context: Context) -> StageResult:
     """Run the stage."""
     workspace, config = context.workspace, context.config
     spec, positive = config.explanation, config.labels.positive
-    job = _job(context)
-    own_labels = Folds.read(workspace.folds)
-    neighbours = nearest_patients(job.trained, job.tables, own_labels, n=spec.neighbours)
     # What an earlier run of the stage left could pass for this one's.
     (workspace.explanations / DOCUMENT).unlink(missing_ok=True)
     for pattern in ("group_*", "difference.*"):
         for file in workspace.explanations.glob(pattern):
             file.unlink()
+    if config.tuning.trains:
+        return StageResult(
+            outputs=[],
+            summary="no explanations: maps are made of frozen trunks only, and here tails were "
+            f"trained (tuning.strategy = {config.tuning.strategy})",
+        )
+    job = _job(context)
+    own_labels = Folds.read(workspace.folds)
+    neighbours = nearest_patients(job.trained, job.tables, own_labels, n=spec.neighbours)
     files: list[Path] = []
     if spec.maps:
         found, files = _with_maps(job, neighbours, own_labels)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from mri_transfer.core.files import atomic_write_text
 from mri_transfer.core.threads import map_ahead
+from mri_transfer.models.activations import ActivationStore, ActivationTable, activation_key
 from mri_transfer.models.features import (
     FeatureSpec,
     FeatureStore,
@@ -22,7 +23,8 @@ from mri_transfer.models.features import (
     feature_key,
     resolve_features,
 )
-from mri_transfer.models.trunks import Trunk, TrunkSpec, load_trunk
+from mri_transfer.models.tails.spec import cut_of
+from mri_transfer.models.trunks import INPUT, Trunk, TrunkSpec, load_trunk
 from mri_transfer.scans.slices import SliceStack, SliceStore
 from pipelines.config import RunConfig
 from pipelines.indexes import read_index
@@ -36,11 +38,14 @@ __all__ = [
     "keys_by_pooling",
     "open_trunk",
     "plan_features",
+    "read_activations",
     "read_feature_table",
     "read_feature_tables",
     "work",
 ]
 
+#: Column of features.csv: the key of what lies at the cut, where a tail is trained.
+_ACTIVATIONS = "activations"
 #: Stacks read ahead of the trunk, so that loading overlaps computing and memory stays bounded.
 _READ_AHEAD = 2
 
@@ -177,14 +182,10 @@ def encode_missing(
     )
     if trunk.weights_source == "random":
         context.reporter.note("THE TRUNK IS UNTRAINED (trunk.weights = random): a control")
-    slices = SliceStore(context.workspace.cache)
-
-    def stack_of(scan: ScanToEncode) -> SliceStack:
-        return slices.get(scan.slices_key, scan_id=scan.scan_id)
-
     with ThreadPoolExecutor(max_workers=1) as reader, ThreadPoolExecutor(max_workers=1) as writer:
         written: list[Future[None]] = []
-        stacks = zip(todo, map_ahead(reader, stack_of, todo, ahead=_READ_AHEAD), strict=True)
+        read = map_ahead(reader, partial(_stack, context.workspace), todo, ahead=_READ_AHEAD)
+        stacks = zip(todo, read, strict=True)
         for scan, stack in context.reporter.track(stacks, total=len(todo), what=what):
             writes = _encoded(context, scan, stack, trunk, maxima=maxima)
             for one in written:
@@ -192,6 +193,10 @@ def encode_missing(
             written = [writer.submit(write) for write in writes]
         for one in written:
             one.result()
+
+
+def _stack(workspace: Workspace, scan: ScanToEncode) -> SliceStack:
+    return SliceStore(workspace.cache).get(scan.slices_key, scan_id=scan.scan_id)
 
 
 def _encoded(
@@ -211,6 +216,57 @@ def _encoded(
     return [*first, *(partial(features.put, scan.keys[name], encoded[name]) for name in encoded)]
 
 
+def _cut(config: RunConfig) -> str:
+    return cut_of(config.trunk, config.tuning)
+
+
+def _activation_keys(context: Context, spec: FeatureSpec) -> list[str]:
+    """Put what lies at the cut into the cache; return each scan's key.
+
+    In front of the first stage these are the slices themselves, which are there already.
+    """
+    workspace, config = context.workspace, context.config
+    slices = read_index(workspace.slices)
+    if _cut(config) == INPUT:
+        return slices["key"].tolist()
+    at_cut = dataclasses.replace(config.trunk, layer=_cut(config))
+    keys = [
+        activation_key(slices=key, trunk_spec=at_cut, feature_spec=spec) for key in slices["key"]
+    ]
+    store = ActivationStore(workspace.cache)
+    todo = {
+        key: ScanToEncode(scan_id=scan_id, slices_key=slices_key, keys={})
+        for scan_id, slices_key, key in zip(slices["scan_id"], slices["key"], keys, strict=True)
+        if key not in store
+    }
+    if todo:
+        prefix = open_trunk(context, at_cut, spec)
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            stacks = map_ahead(reader, partial(_stack, workspace), todo.values(), ahead=_READ_AHEAD)
+            shown = context.reporter.track(
+                stacks, total=len(todo), what=f"activations at {_cut(config)}"
+            )
+            for key, stack in zip(todo, shown, strict=True):
+                store.put(key, stack, prefix)
+    return keys
+
+
+def read_activations(
+    workspace: Workspace, config: RunConfig, scan_ids: Sequence[str]
+) -> ActivationTable | None:
+    """Return where the activations of scans lie; None if the run trains no tail."""
+    if not config.tuning.trains:
+        return None
+    index = read_index(workspace.features)
+    key_of = dict(zip(index["scan_id"], index[_ACTIVATIONS], strict=True))
+    from_input = _cut(config) == INPUT
+    store = SliceStore(workspace.cache) if from_input else ActivationStore(workspace.cache)
+    return ActivationTable(
+        files=tuple(store.path(key_of[scan_id]) for scan_id in scan_ids),
+        array="pixels" if from_input else ActivationStore.array,
+    )
+
+
 def work(context: Context) -> StageResult:
     """Run the stage."""
     workspace, config = context.workspace, context.config
@@ -219,6 +275,8 @@ def work(context: Context) -> StageResult:
     index, todo = plan_features(workspace, config.trunk, spec, poolings)
     encode_missing(context, config.trunk, spec, todo, maxima=True)
     table = index.rename(columns={name: key_column(name, config) for name in poolings})
+    if config.tuning.trains:
+        table[_ACTIVATIONS] = _activation_keys(context, spec)
     atomic_write_text(workspace.features, table.to_csv(index=False, lineterminator="\n"))
     return StageResult(
         outputs=[workspace.features],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -17,15 +16,14 @@ from mri_transfer.evaluation.audit import AuditDocument
 from mri_transfer.explain import Explanation, read_explanation
 from mri_transfer.explain.explanation import DOCUMENT
 from mri_transfer.models.trunks import trunk_digest
-from mri_transfer.report import ReportInputs, ReportSettings
-from mri_transfer.report.blocks.document import Report
+from mri_transfer.report import Provenance, ReportInputs, ReportSettings
+from mri_transfer.report.blocks.report import Report
 from mri_transfer.report.compose import compose_report
 from mri_transfer.report.pages.cards import write_data_sheet, write_model_card
 from mri_transfer.report.pseudonyms.pseudonym_check import check_report, without_pages
 from mri_transfer.report.pseudonyms.pseudonym_key import read_or_make_key
 from mri_transfer.report.pseudonyms.pseudonyms import cohort_pseudonyms, pseudonymise
 from mri_transfer.report.render.html import write_report
-from mri_transfer.report.render.machine import write_machine
 from mri_transfer.report.render.pdf import write_pdf
 from mri_transfer.scans.slices import SliceStore
 from mri_transfer.training.folds import Folds
@@ -44,28 +42,26 @@ from pipelines.workspace import Workspace
 __all__ = ["report_inputs", "report_settings", "work", "write_pseudonymous_report"]
 
 
-def _provenance(workspace: Workspace, config: RunConfig) -> dict[str, Any]:
-    inputs = [path for path, _ in REPORT.inputs(workspace)]
+def _provenance(workspace: Workspace, config: RunConfig) -> Provenance:
     record = StageRecord.read(workspace, "features")
     computed = record.specs.get("features", {}) if record else {}
-    return {
-        "mri-transfer": __version__,
-        "git commit": git_commit() or "installed package",
-        "seed": config.seed,
-        "trunk weights (sha256)": trunk_digest(config.trunk),
-        "features computed on": computed.get("device"),
-        "features computed in": computed.get("precision"),
-        "packages": package_versions(),
-        "artefacts (sha256)": file_digests(workspace, inputs),
-        "commands": [
-            "mri-transfer run --manifest source_manifest.csv --config config.toml --out RUN"
-        ],
-        "verify": [
+    return Provenance(
+        version=__version__,
+        commit=git_commit() or "installed package",
+        seed=config.seed,
+        trunk_sha256=trunk_digest(config.trunk),
+        device=computed.get("device"),
+        precision=computed.get("precision"),
+        packages=package_versions(),
+        commands=(
+            "mri-transfer run --manifest source_manifest.csv --config config.toml --out RUN",
+        ),
+        verify=(
             "mri-transfer run --manifest RUN/source_manifest.csv --config RUN/config.toml "
             "--out AGAIN",
             "sha256sum RUN/evaluation.json AGAIN/evaluation.json",
-        ],
-    }
+        ),
+    )
 
 
 def report_settings(config: RunConfig) -> ReportSettings:
@@ -158,7 +154,7 @@ def _write(
     ]
     write_report(report, page)
     write_pdf(report, print_, paper=config.report.paper)
-    write_machine(report, machine)
+    report.write(machine)
     write_model_card(inputs, report.front, card)
     write_data_sheet(inputs, sheet)
     return written

@@ -9,6 +9,7 @@ import pandas as pd
 from mri_transfer.core.files import atomic_write_text
 from mri_transfer.scans.slices import SliceStack, SliceStore, cut_slices, slices_key
 from pipelines.indexes import load_prepared, read_prepared_index
+from pipelines.pool import map_scans
 from pipelines.stage import Context, StageResult
 
 __all__ = ["work"]
@@ -29,21 +30,22 @@ def work(context: Context) -> StageResult:
     workspace, config = context.workspace, context.config
     store = SliceStore(workspace.cache)
     scans = read_prepared_index(workspace)
-    rows = []
-    for scan in context.reporter.track(scans, total=len(scans), what="cutting slices"):
+
+    def cut(scan: Mapping[str, str]) -> dict[str, str | int | float]:
         key = slices_key(volume_key=scan["volume_key"], spec=config.slices)
         stack = _stack(context, store, key, scan)
-        rows.append(
-            {
-                "scan_id": scan["scan_id"],
-                "patient_id": scan["patient_id"],
-                "scan_sha256": scan["scan_sha256"],
-                "key": key,
-                "n_slices": len(stack.z_mm),
-                "z_low_mm": round(float(stack.z_mm[0]), 3),
-                "z_high_mm": round(float(stack.z_mm[-1]), 3),
-            }
-        )
+        return {
+            "scan_id": scan["scan_id"],
+            "patient_id": scan["patient_id"],
+            "scan_sha256": scan["scan_sha256"],
+            "key": key,
+            "n_slices": len(stack.z_mm),
+            "z_low_mm": round(float(stack.z_mm[0]), 3),
+            "z_high_mm": round(float(stack.z_mm[-1]), 3),
+        }
+
+    cuts = map_scans(cut, scans, jobs=context.jobs)
+    rows = list(context.reporter.track(cuts, total=len(scans), what="cutting slices"))
     table = pd.DataFrame(rows)
     atomic_write_text(workspace.slices, table.to_csv(index=False, lineterminator="\n"))
     return StageResult(

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from mri_transfer.cohorts.manifest.manifest import read_manifest
-from mri_transfer.models.features import FeatureTable
+from mri_transfer.models.activations import ActivationTable
+from mri_transfer.models.features import FeatureTable, resolve_features
 from mri_transfer.models.harmonisation import demand_one_site
+from mri_transfer.models.tails.tail import TailSource
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.estimator import configured_estimator
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import ClassScores
+from mri_transfer.training.tuning import TailPlan
 from pipelines.config import RunConfig
 from pipelines.stage import Context, StageResult
-from pipelines.stages.features import read_feature_tables
+from pipelines.stages.features import open_trunk, read_activations, read_feature_tables
 from pipelines.workspace import Workspace
 
-__all__ = ["covariates_of", "labelled_features", "read_trained", "work"]
+__all__ = ["covariates_of", "labelled_features", "read_trained", "tail_plan", "work"]
 
 
 def _clear_earlier(workspace: Workspace) -> None:
@@ -42,13 +46,35 @@ def covariates_of(workspace: Workspace, config: RunConfig) -> pd.DataFrame | Non
 
 
 def labelled_features(
-    context: Context, tables: Mapping[str, FeatureTable], folds: Folds
+    context: Context,
+    tables: Mapping[str, FeatureTable],
+    folds: Folds,
+    *,
+    activations: ActivationTable | None = None,
 ) -> LabelledFeatures:
     """Return what the run's models are fitted on; `folds` have two labels."""
     workspace, config = context.workspace, context.config
     return LabelledFeatures.of_folds(
-        tables, folds, config.labels.positive, covariates=covariates_of(workspace, config)
+        tables,
+        folds,
+        config.labels.positive,
+        covariates=covariates_of(workspace, config),
+        activations=activations,
     )
+
+
+def tail_plan(context: Context) -> TailPlan | None:
+    """Return what tails start from and how they are trained; None if the trunk stays frozen."""
+    config = context.config
+    if not config.tuning.trains:
+        return None
+    spec = resolve_features(config.features)
+    trunk = config.trunk
+    if config.tuning.start == "random":
+        trunk = dataclasses.replace(trunk, weights="random")
+    plain = dataclasses.replace(spec, precision="fp32", device="cpu")
+    source = TailSource.of_trunk(open_trunk(context, trunk, plain), config.tuning, spec)
+    return TailPlan(spec=config.tuning, source=source)
 
 
 def read_trained(workspace: Workspace, config: RunConfig, folds: Folds) -> list[FittedModel]:
@@ -96,10 +122,17 @@ def _cross_validate(
 ) -> CrossValidation:
     workspace, config = context.workspace, context.config
     two = folds.against(positive, others)
-    covariates = covariates_of(workspace, config)
+    scans = next(iter(tables.values())).scan_ids
+    data = LabelledFeatures.of_folds(
+        tables,
+        two,
+        positive,
+        covariates=covariates_of(workspace, config),
+        activations=read_activations(workspace, config, scans),
+    )
     return cross_validate(
-        configured_estimator(config),
-        LabelledFeatures.of_folds(tables, two, positive, covariates=covariates),
+        configured_estimator(config, tail=tail_plan(context)),
+        data,
         two,
         seed=config.seed,
         progress=context.reporter.counter(

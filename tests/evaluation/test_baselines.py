@@ -13,17 +13,16 @@ from mri_transfer.evaluation import (
     EvaluationSpec,
     Evidence,
     baseline_scores,
-    compare_rival,
+    compare_baseline,
     default_baselines,
     score_arrays,
 )
-from mri_transfer.evaluation.comparison import find_rivals
+from mri_transfer.evaluation.comparison import find_baselines
 from mri_transfer.evaluation.settings import CohortTables
 from mri_transfer.metrics.discrimination import auc, youden_threshold
 from mri_transfer.metrics.task import Task
 from mri_transfer.training.folds import make_folds
 from mri_transfer.training.settings import FoldSpec
-from tests.plain import plain
 
 
 def scores_of(cohort, *covariates, patients=None, folds=None, seed=0):
@@ -117,7 +116,7 @@ def test_permuted_labels_leave_nothing_to_predict(cohort_factory):
     for seed in range(12):
         made = cohort_factory(n_per_label=30, n_repeats=1, n_slices=1, seed=seed)
         rng = np.random.default_rng(seed)
-        made.patients["age"] = rng.permutation(made.patients["age"])
+        made.patients.age = rng.permutation(made.patients.age)
         made.patients["nwbv"] = rng.permutation(made.patients["nwbv"])
         areas.append(table_auc(scores_of(made, "age", "nwbv")))
     assert np.mean(areas) == pytest.approx(0.5, abs=0.07)
@@ -212,16 +211,16 @@ def test_a_covariate_that_nobody_has_makes_the_baseline_not_computable(cohort):
     tables = CohortTables(
         patients=patients, folds=cohort.folds, task=Task(positive="AD", negative="CN")
     )
-    rivals = find_rivals(tables, spec=EvaluationSpec(), evidence=Evidence(), seed=0)
-    assert [rival.name for rival in rivals] == ["majority", "age", "sex", "age + sex"]
-    assert [rival.table is None for rival in rivals] == [False, True, False, True]
-    entry = plain(compare_rival(
-        rivals[1], arrays, n_samples=100,
+    baselines = find_baselines(tables, spec=EvaluationSpec(), evidence=Evidence(), seed=0)
+    assert [baseline.name for baseline in baselines] == ["majority", "age", "sex", "age + sex"]
+    assert [baseline.table is None for baseline in baselines] == [False, True, False, True]
+    entry = compare_baseline(
+        baselines[1], arrays, n_samples=100,
         rng=lambda name: np.random.default_rng(0),
-    ))  # fmt: skip
-    assert entry["auc"]["value"] is None
-    assert "missing for every patient" in entry["auc"]["reason"]
-    assert entry["auc_difference"]["p"] is None
+    )  # fmt: skip
+    assert entry.auc.value is None
+    assert "missing for every patient" in entry.auc.reason
+    assert entry.auc_difference.p is None
 
 
 def test_a_covariate_missing_for_a_folds_training_patients_is_named(cohort):

@@ -8,8 +8,9 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
-from mri_transfer.errors import ConfigurationError, EvaluationError, RunFolderError
+from mri_transfer.errors import ConfigurationError, RunFolderError
 from mri_transfer.evaluation import (
     EvaluationDocument,
     EvaluationFacts,
@@ -17,8 +18,8 @@ from mri_transfer.evaluation import (
     Evidence,
     evaluate,
 )
-from mri_transfer.evaluation.plain import plain
 from mri_transfer.metrics.discrimination import auc
+from mri_transfer.metrics.intervals import undefined
 from mri_transfer.metrics.task import Task
 from mri_transfer.report.schemas import schema_of
 
@@ -112,9 +113,9 @@ def test_the_document_has_the_agreed_keys(document):
         "bootstrap_samples", "patient", "slice", "per_repeat", "per_fold", "baselines", "roc",
         "calibration", "confusion", "caveats", "brier_parts", "decision_curve",
         "operating_points", "predictive_values", "precision", "subgroups", "age_matched",
-        "failures", "choices", "image_value", "classes",
+        "failures", "choices", "incremental_value", "classes",
     }  # fmt: skip
-    assert document["schema"] == "mri-transfer/evaluation/2"
+    assert document["schema"] == "mri-transfer/evaluation/3"
     counts = ("n_patients", "n_scans", "n_slices", "n_repeats", "n_folds", "n_positive")
     assert [document[name] for name in counts] == [40, 40, 240, 2, 4, 20]
     assert set(document["patient"]) == {
@@ -264,7 +265,7 @@ def test_failures_are_the_patients_with_the_largest_loss(cohort, document):
 
 def test_the_value_of_the_image_is_asked_of_the_richest_covariates(cohort, known, document):
     found = known.document.plain()
-    value = found["image_value"]
+    value = found["incremental_value"]
     assert set(value) == {"age + sex", "age + nwbv"}
     for name, entry in value.items():
         gap = entry["joined_auc"]["value"] - found["baselines"][name]["auc"]["value"]
@@ -275,7 +276,7 @@ def test_the_value_of_the_image_is_asked_of_the_richest_covariates(cohort, known
         assert test["chi2"] > 0
         assert test["p"] < test["p_corrected"]
         assert "joined_minus_covariates" in test["note"]
-    for entry in document["image_value"].values():
+    for entry in document["incremental_value"].values():
         assert "no inner scores" in entry["reason"]
         assert "joined_auc" not in entry
         assert entry["likelihood_ratio_test"]["chi2"] > 0
@@ -286,7 +287,9 @@ def test_a_missing_sex_of_patients_of_one_label_leaves_the_likelihood_ratio(coho
     patients = cohort.patients.copy()
     patients.loc[["p000", "p002", "p004"], "sex"] = ""
     spec = EvaluationSpec(bootstrap_samples=100, baseline_inner_folds=3)
-    entry = run(cohort, patients=patients, spec=spec).document.plain()["image_value"]["age + sex"]
+    entry = run(cohort, patients=patients, spec=spec).document.plain()["incremental_value"][
+        "age + sex"
+    ]
     assert entry["likelihood_ratio_test"]["chi2"] > 0
     assert "reason" not in entry["likelihood_ratio_test"]
 
@@ -445,9 +448,5 @@ def test_an_unknown_covariate_is_refused_even_without_baselines(cohort):
 
 
 def test_a_nan_never_reaches_the_file():
-    assert plain({"a": np.float64(0.5), "b": (np.int64(2), np.array([1.0]))}) == {
-        "a": 0.5,
-        "b": [2, [1.0]],
-    }
-    with pytest.raises(EvaluationError, match="finite"):
-        plain({"a": [np.nan]})
+    with pytest.raises(ValidationError, match="finite"):
+        undefined("no patient", n=np.nan)

@@ -28,8 +28,9 @@ from mri_transfer.evaluation.external.case_mix import (
 from mri_transfer.evaluation.external.disclosure import is_told, joined_rows, safe_cuts
 from mri_transfer.evaluation.external.evaluate import ExternalEvaluation, evaluate_external
 from mri_transfer.evaluation.external.settings import ExternalSpec, ModelFacts, NewCohort
-from mri_transfer.evaluation.external.transport import cross_chosen, rechosen_threshold
+from mri_transfer.evaluation.external.transportability import cross_chosen, rechosen_threshold
 from mri_transfer.metrics.delong import delong_auc
+from mri_transfer.metrics.intervals import Estimate, undefined, without_interval
 from mri_transfer.metrics.task import Task
 from mri_transfer.metrics.unpaired import (
     auc_standard_error,
@@ -38,7 +39,6 @@ from mri_transfer.metrics.unpaired import (
 )
 from mri_transfer.report.pages.aggregate_report import aggregate_report
 from mri_transfer.report.render.html import render_report
-from mri_transfer.report.render.machine import report_document
 from mri_transfer.report.schemas import schema_of
 
 SETTINGS = EvaluationSpec(bootstrap_samples=100)
@@ -87,8 +87,8 @@ def make_new_cohort(
     return NewCohort(scores=table, slice_scores=slices, patients=patients)
 
 
-def entry(value: float, low: float, high: float, n: int = 100) -> dict[str, Any]:
-    return {"value": value, "ci_low": low, "ci_high": high, "n": n, "method": "DeLong, logit"}
+def entry(value: float, low: float, high: float, n: int = 100) -> Estimate:
+    return Estimate(value=value, ci_low=low, ci_high=high, n=n, method="DeLong, logit")
 
 
 def make_model(**changes: Any) -> ModelFacts:
@@ -134,18 +134,17 @@ def test_the_difference_of_proportions_is_newcombes() -> None:
 
 
 def test_a_difference_without_an_interval_says_why() -> None:
-    bare = {"value": 0.9, "ci_low": None, "ci_high": None, "n": 3, "reason": "too few"}
+    bare = without_interval(0.9, "too few", n=3, method="none")
     found = independent_difference(entry(0.8, 0.7, 0.9), bare)
     assert (found.value, found.ci_low, found.reason) == (pytest.approx(-0.1), None, "too few")
-    gone = {**bare, "value": None}
-    assert independent_difference(gone, bare).value is None
+    assert independent_difference(undefined("nobody", n=0), bare).value is None
 
 
 def test_the_error_of_an_auc_is_read_off_its_interval() -> None:
     cohort = make_new_cohort(80, 90)
     labels = cohort.scores["label"] == "AD"
     area = delong_auc(labels, cohort.scores["score"])
-    error = auc_standard_error(area.estimate.as_dict(), confidence=0.95)
+    error = auc_standard_error(area.estimate, confidence=0.95)
     assert error == pytest.approx(math.sqrt(area.variance), rel=1e-9)
 
 
@@ -157,8 +156,8 @@ def test_equal_models_on_different_patients_rarely_differ() -> None:
         for part in (2 * seed, 2 * seed + 1):
             cohort = make_new_cohort(50, 60, seed=part)
             labels = cohort.scores["label"] == "AD"
-            figures.append({"auc": delong_auc(labels, cohort.scores["score"]).estimate.as_dict()})
-        p.append(compare_figures(*figures)[0]["p"])
+            figures.append({"auc": delong_auc(labels, cohort.scores["score"]).estimate})
+        p.append(compare_figures(*figures)[0].p)
     assert 0.01 <= np.mean(np.array(p) < 0.05) <= 0.10
     assert 0.4 < np.mean(np.array(p) < 0.5) < 0.6
 
@@ -183,18 +182,18 @@ def test_case_mix_tells_a_wider_cohort_by_its_ratio() -> None:
     logits = np.log(scores / (1 - scores))
     here = describe_case_mix(cohort.patients, 1 / (1 + np.exp(-2 * logits)), positive)
     before = describe_case_mix(cohort.patients, scores, positive)
-    found = compare_case_mix(before, here)["differences"]["linear_predictor"]
-    assert found["sd_ratio"] == pytest.approx(2.0)
-    assert found["difference"] == pytest.approx(logits.mean())
-    assert "does not hold" in compare_case_mix(None, here)["sentences"][0]
+    found = compare_case_mix(before, here).differences["linear_predictor"]
+    assert found.sd_ratio == pytest.approx(2.0)
+    assert found.difference == pytest.approx(logits.mean())
+    assert "does not hold" in compare_case_mix(None, here).sentences[0]
 
 
 def test_few_of_a_sex_are_not_counted_in_a_bundle() -> None:
     cohort = make_new_cohort(20, 20)
     cohort.patients["sex"] = ["M"] * 3 + ["F"] * 37
     scores, labels = cohort.scores["score"], cohort.scores["label"] == "AD"
-    assert describe_case_mix(cohort.patients, scores, labels)["sex"] == {"F": 37, "M": 3}
-    assert describe_case_mix(cohort.patients, scores, labels, fewest=5)["sex"] == {}
+    assert describe_case_mix(cohort.patients, scores, labels).sex == {"F": 37, "M": 3}
+    assert describe_case_mix(cohort.patients, scores, labels, fewest=5).sex == {}
 
 
 def test_nobody_chooses_the_threshold_of_their_own_call() -> None:
@@ -216,8 +215,8 @@ def test_a_threshold_chosen_on_noise_is_seen_through() -> None:
         cohort = make_new_cohort(20, 20, effect=0.0, seed=seed)
         labels = cohort.scores["label"] == "AD"
         found = rechosen_threshold(labels, cohort.scores["score"], seed=0)
-        apparent.append(found["apparent"]["balanced_accuracy"])
-        honest.append(found["cross_validated"]["balanced_accuracy"]["value"])
+        apparent.append(found.apparent["balanced_accuracy"])
+        honest.append(found.cross_validated["balanced_accuracy"].value)
     assert np.mean(apparent) > 0.55
     assert abs(np.mean(honest) - 0.5) < 0.06
 
@@ -227,10 +226,10 @@ def test_sizes_are_those_of_pmvalsampsize() -> None:
     labels = np.arange(60) % 2
     scores = np.where(labels, 0.6, 0.4)
     found = sample_adequacy(labels, scores, expected_auc=0.75)
-    needed = {one["figure"]: one["n_needed"] for one in found["criteria"]}
+    needed = {criterion.figure: criterion.n_needed for criterion in found.criteria}
     assert needed["observed_to_expected"] == 386
     assert needed["patients_per_label"] == 200
-    assert not found["all_enough"]
+    assert not found.all_enough
     ratio = observed_to_expected(labels, scores)
     assert ratio.value == pytest.approx(1.0)
 
@@ -348,7 +347,7 @@ def test_what_is_sent_out_holds_no_small_count_and_nobody(n_positive: int, n_neg
     assert [n for n in whole_numbers(document) if 1 <= n <= 4] == []
     text = json.dumps(document) + render_report(aggregate_report(made))
     assert not [name for name in [*names, "scan-of", "hidden-site", "secret"] if name in text]
-    shown = report_document(aggregate_report(made))
+    shown = aggregate_report(made).plain()
     assert not set(cells(shown)) & {"1", "2", "3", "4"}
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +10,6 @@ from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.failures import worst_patients
 from mri_transfer.evaluation.tables import ScoreArrays, score_arrays
 from mri_transfer.metrics.task import Task
-from tests.plain import plain
 
 
 @pytest.fixture
@@ -41,26 +38,25 @@ def hand():
 
 
 def test_the_largest_loss_comes_first(hand):
-    rows = plain(worst_patients(*hand, None))
-    assert [row["patient_id"] for row in rows] == ["d", "c", "b", "a"]
-    by_name = {row["patient_id"]: row for row in rows}
-    assert by_name["a"]["loss"] == pytest.approx(-(np.log(0.9) + np.log(0.7)) / 2)
-    assert by_name["b"]["loss"] == pytest.approx(-(np.log(0.2) + np.log(0.4)) / 2)
+    rows = worst_patients(*hand, None)
+    assert [row.patient_id for row in rows] == ["d", "c", "b", "a"]
+    by_name = {row.patient_id: row for row in rows}
+    assert by_name["a"].loss == pytest.approx(-(np.log(0.9) + np.log(0.7)) / 2)
+    assert by_name["b"].loss == pytest.approx(-(np.log(0.2) + np.log(0.4)) / 2)
     # A score of 0 for the own label costs a million to one, not infinity.
-    assert by_name["d"]["loss"] == pytest.approx(-(np.log(1e-6) + np.log(0.5)) / 2)
+    assert by_name["d"].loss == pytest.approx(-(np.log(1e-6) + np.log(0.5)) / 2)
 
 
 def test_a_row_tells_scores_errors_and_covariates(hand):
-    rows = {row["patient_id"]: row for row in plain(worst_patients(*hand, None))}
+    rows = {row.patient_id: row for row in worst_patients(*hand, None)}
     row = rows["b"]
-    assert (row["label"], row["called_wrongly"]) == ("CN", 1.0)
-    assert (row["score_low"], row["score_high"]) == (0.6, 0.8)
-    assert row["mean_score"] == pytest.approx(0.7)
-    assert row["covariates"] == {"age": None, "sex": None, "n_scans": 2}
-    assert rows["d"]["called_wrongly"] == 0.5
-    assert rows["a"]["called_wrongly"] == 0.0
-    assert row["slices"] == row["lowest_slices"] == row["highest_slices"] == []
-    json.dumps(list(rows.values()), allow_nan=False)
+    assert (row.label, row.called_wrongly) == ("CN", 1.0)
+    assert (row.score_low, row.score_high) == (0.6, 0.8)
+    assert row.mean_score == pytest.approx(0.7)
+    assert row.covariates == {"age": None, "sex": None, "n_scans": 2}
+    assert rows["d"].called_wrongly == 0.5
+    assert rows["a"].called_wrongly == 0.0
+    assert row.slices == row.lowest_slices == row.highest_slices == ()
 
 
 def test_slices_are_averaged_over_repeats_and_ranked(hand):
@@ -72,13 +68,13 @@ def test_slices_are_averaged_over_repeats_and_ranked(hand):
     rows.append((0, "a", "a_s1", 0, 0.0, 0.99))
     columns = ["repeat", "patient_id", "scan_id", "slice", "z_mm", "score"]
     table = pd.DataFrame(rows, columns=columns).sample(frac=1.0, random_state=0)
-    row = plain(worst_patients(*hand, table, n=1))[0]
-    assert [one["slice"] for one in row["slices"]] == [0, 1, 2, 3, 4]
-    assert [one["z_mm"] for one in row["slices"]] == [0.0, 2.0, 4.0, 6.0, 8.0]
-    scores = [one["score"] for one in row["slices"]]
+    row = worst_patients(*hand, table, n=1)[0]
+    assert [one.slice for one in row.slices] == [0, 1, 2, 3, 4]
+    assert [one.z_mm for one in row.slices] == [0.0, 2.0, 4.0, 6.0, 8.0]
+    scores = [one.score for one in row.slices]
     assert scores == pytest.approx([0.55, 0.15, 0.75, 0.35, 0.25])
-    assert [one["slice"] for one in row["lowest_slices"]] == [1, 4, 3]
-    assert [one["slice"] for one in row["highest_slices"]] == [2, 0, 3]
+    assert [one.slice for one in row.lowest_slices] == [1, 4, 3]
+    assert [one.slice for one in row.highest_slices] == [2, 0, 3]
 
 
 def test_as_many_patients_as_asked_for_in_a_settled_order(cohort):
@@ -89,11 +85,11 @@ def test_as_many_patients_as_asked_for_in_a_settled_order(cohort):
         task=Task(positive="AD", negative="CN"),
     )
     patients = cohort.patients.loc[list(arrays.patient_ids)]
-    rows = plain(worst_patients(arrays, patients, cohort.slice_scores, n=7))
+    rows = worst_patients(arrays, patients, cohort.slice_scores, n=7)
     assert len(rows) == 7
-    losses = [row["loss"] for row in rows]
+    losses = [row.loss for row in rows]
     assert losses == sorted(losses, reverse=True)
-    assert all(len(row["slices"]) == 6 for row in rows)
-    assert len(plain(worst_patients(arrays, patients, None, n=1000))) == arrays.n
+    assert all(len(row.slices) == 6 for row in rows)
+    assert len(worst_patients(arrays, patients, None, n=1000)) == arrays.n
     with pytest.raises(EvaluationError, match="in their order"):
-        plain(worst_patients(arrays, patients.iloc[::-1], None))
+        worst_patients(arrays, patients.iloc[::-1], None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,6 @@ from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.balancing import match_pairs, overlap_weights, pair_wins, weighted_auc
 from mri_transfer.metrics.discrimination import auc
 from mri_transfer.metrics.task import Task
-from tests.plain import plain
 
 
 def scored(positive, scores, **columns):
@@ -48,9 +46,7 @@ def ageing(n=300, *, disease=0.0, seed=0):
 
 
 def matched(arrays, patients, **settings):
-    return plain(
-        age_matched(arrays, patients, n_samples=300, rng=np.random.default_rng(1), **settings)
-    )
+    return age_matched(arrays, patients, n_samples=300, rng=np.random.default_rng(1), **settings)
 
 
 def best_pairing(positive, age, caliper):
@@ -145,21 +141,21 @@ def test_the_weighted_auc_is_that_of_copied_patients():
 
 def test_a_score_that_reads_age_alone_falls_to_chance():
     result = matched(*ageing(), caliper_years=0.5)
-    assert result["all"]["auc"]["value"] > 0.7
+    assert result.all.auc.value > 0.7
     for part in ("matched", "weighted"):
-        figures = result[part]
-        assert abs(figures["auc"]["value"] - 0.5) < 0.06
-        assert abs(figures["age_auc"]["value"] - 0.5) < 0.04
-        assert figures["auc"]["ci_low"] < 0.5 < figures["auc"]["ci_high"]
-    assert abs(result["matched"]["won_within_pairs"]["value"] - 0.5) < 0.15
+        figures = getattr(result, part)
+        assert abs(figures.auc.value - 0.5) < 0.06
+        assert abs(figures.age_auc.value - 0.5) < 0.04
+        assert figures.auc.ci_low < 0.5 < figures.auc.ci_high
+    assert abs(result.matched.won_within_pairs.value - 0.5) < 0.15
 
 
 def test_a_score_that_reads_disease_stays_above_chance():
     result = matched(*ageing(disease=3.0))
     for part in ("matched", "weighted"):
-        assert result[part]["auc"]["ci_low"] > 0.55
-        assert result[part]["auc"]["value"] < result["all"]["auc"]["value"]
-    assert result["matched"]["won_within_pairs"]["ci_low"] > 0.55
+        assert getattr(result, part).auc.ci_low > 0.55
+        assert getattr(result, part).auc.value < result.all.auc.value
+    assert result.matched.won_within_pairs.ci_low > 0.55
 
 
 def test_the_balance_of_age_is_reported_before_and_after():
@@ -167,15 +163,15 @@ def test_the_balance_of_age_is_reported_before_and_after():
     result = matched(arrays, patients)
     age = patients["age"].to_numpy()
     expected = standardised_mean_difference(age[arrays.positive], age[~arrays.positive])
-    assert result["all"]["age_smd"] == pytest.approx(expected)
-    assert abs(result["matched"]["age_smd"]) < 0.2 * expected
-    close = matched(arrays, patients, caliper_years=0.5)["matched"]
-    assert abs(close["age_smd"]) < 0.04
-    assert abs(close["age_difference_years"]) < 0.5
-    assert result["weighted"]["age_smd"] == pytest.approx(0.0, abs=1e-6)
-    effective = result["weighted"]["effective_n"]
-    assert 10 < effective["positive"] < 150
-    assert result["weighted"]["covariates"] == ["age", "age squared", "sex"]
+    assert result.all.age_smd == pytest.approx(expected)
+    assert abs(result.matched.age_smd) < 0.2 * expected
+    close = matched(arrays, patients, caliper_years=0.5).matched
+    assert abs(close.age_smd) < 0.04
+    assert abs(close.age_difference_years) < 0.5
+    assert result.weighted.age_smd == pytest.approx(0.0, abs=1e-6)
+    effective = result.weighted.effective_n
+    assert 10 < effective.positive < 150
+    assert result.weighted.covariates == ("age", "age squared", "sex")
 
 
 def test_weights_even_out_the_spread_of_ages_too():
@@ -185,17 +181,17 @@ def test_weights_even_out_the_spread_of_ages_too():
     age = 72 + np.where(positive, 5.0, 9.0) * rng.standard_normal(400)
     arrays, patients = scored(positive, 1 / (1 + np.abs(age - 72)), age=age)
     result = matched(arrays, patients)
-    assert result["all"]["auc"]["value"] > 0.6
-    assert abs(result["weighted"]["auc"]["value"] - 0.5) < 0.05
+    assert result.all.auc.value > 0.6
+    assert abs(result.weighted.auc.value - 0.5) < 0.05
 
 
 def test_pairs_can_be_of_one_sex():
     arrays, patients = ageing(120)
     free, bound = (matched(arrays, patients, match_sex=on) for on in (False, True))
-    assert bound["matched"]["n_pairs"] < free["matched"]["n_pairs"]
-    assert bound["matched_on"] == ["age", "sex"]
+    assert bound.matched.n_pairs < free.matched.n_pairs
+    assert bound.matched_on == ("age", "sex")
     without = matched(arrays, patients.drop(columns="sex"), match_sex=True)
-    assert "sex" in without["matched"]["auc"]["reason"]
+    assert "sex" in without.matched.auc.reason
 
 
 def test_the_same_seed_gives_the_same_figures():
@@ -207,9 +203,9 @@ def test_patients_without_an_age_are_counted_and_left_out():
     arrays, patients = ageing(100)
     patients.loc[patients.index[:7], "age"] = np.nan
     result = matched(arrays, patients)
-    assert (result["n_patients"], result["n_age_missing"]) == (93, 7)
+    assert (result.n_patients, result.n_age_missing) == (93, 7)
     kept = auc(arrays.positive[7:], arrays.scores[:, 7:])
-    assert result["all"]["auc"]["value"] == pytest.approx(kept)
+    assert result.all.auc.value == pytest.approx(kept)
 
 
 def undefined_case(name):
@@ -236,10 +232,9 @@ def undefined_case(name):
 def test_what_cannot_be_computed_says_why(name, part, reason):
     result = matched(*undefined_case(name))
     for figure in ("auc", "age_auc"):
-        assert result[part][figure]["value"] is None
-        assert reason in result[part][figure]["reason"]
-    assert result["sentence"]
-    json.dumps(result, allow_nan=False)
+        assert getattr(getattr(result, part), figure).value is None
+        assert reason in getattr(getattr(result, part), figure).reason
+    assert result.sentence
 
 
 def test_patients_in_another_order_are_refused():

@@ -5,22 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.special import logit
+from scipy.special import expit, logit
 
 from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.calibration import brier, calibration_curve
-
-
-def expit(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def simulate(n, *, shift=0.0, factor=1.0, seed=0):
-    """Draw labels whose true log-odds are shift + factor * logit(score)."""
-    rng = np.random.default_rng(seed)
-    logits = 1.2 * rng.standard_normal(n)
-    labels = (rng.random(n) < expit(shift + factor * logits)).astype(int)
-    return labels, expit(logits)
+from tests.synthetic import labels_of_logits
 
 
 def test_calibration_refuses_what_is_no_probability():
@@ -55,7 +44,7 @@ def test_the_interval_of_the_brier_score_is_welchs_on_the_logit():
 
 
 def test_repeating_the_same_scores_does_not_narrow_the_brier_score():
-    labels, scores = simulate(60, seed=3)
+    labels, scores = labels_of_logits(60, seed=3)
     assert brier(labels, [scores] * 3) == brier(labels, scores)
 
 
@@ -100,7 +89,7 @@ def test_curve_by_hand():
 
 
 def test_no_point_of_the_curve_stands_for_a_handful():
-    labels, scores = simulate(24, seed=5)
+    labels, scores = labels_of_logits(24, seed=5)
     three = np.clip(np.array([scores, scores + 0.01, scores - 0.01]), 0, 1)
     curve = calibration_curve(labels, three, n_bins=10)
     assert curve.n == pytest.approx([6.0] * 4)
@@ -108,7 +97,7 @@ def test_no_point_of_the_curve_stands_for_a_handful():
 
 
 def test_curve_counts_every_patient_once_whatever_ties_and_repeats():
-    labels, scores = simulate(140, seed=5)
+    labels, scores = labels_of_logits(140, seed=5)
     rounded = np.round([scores, scores[::-1]], 1)
     curve = calibration_curve(labels, rounded, n_bins=10)
     assert sum(curve.n) == pytest.approx(140)

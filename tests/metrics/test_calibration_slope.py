@@ -9,25 +9,15 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from scipy import stats
+from scipy.special import expit
 
 from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.calibration_slope import calibration_intercept, calibration_slope
-
-
-def expit(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def simulate(n, *, shift=0.0, factor=1.0, seed=0):
-    """Draw labels whose true log-odds are shift + factor * logit(score)."""
-    rng = np.random.default_rng(seed)
-    logits = 1.2 * rng.standard_normal(n)
-    labels = (rng.random(n) < expit(shift + factor * logits)).astype(int)
-    return labels, expit(logits)
+from tests.synthetic import labels_of_logits
 
 
 def test_a_calibrated_model_has_intercept_0_and_slope_1():
-    labels, scores = simulate(20_000)
+    labels, scores = labels_of_logits(20_000)
     intercept, slope = calibration_intercept(labels, scores), calibration_slope(labels, scores)
     assert intercept.value == pytest.approx(0, abs=0.05)
     assert slope.value == pytest.approx(1, abs=0.06)
@@ -37,14 +27,14 @@ def test_a_calibrated_model_has_intercept_0_and_slope_1():
 
 @pytest.mark.parametrize("factor", [0.5, 1.5])
 def test_slope_finds_the_factor_of_the_simulated_model(factor):
-    assert calibration_slope(*simulate(20_000, factor=factor)).value == pytest.approx(
+    assert calibration_slope(*labels_of_logits(20_000, factor=factor)).value == pytest.approx(
         factor, abs=0.07
     )
 
 
 @pytest.mark.parametrize("shift", [-0.7, 0.4])
 def test_intercept_finds_the_shift_of_the_simulated_model(shift):
-    assert calibration_intercept(*simulate(20_000, shift=shift)).value == pytest.approx(
+    assert calibration_intercept(*labels_of_logits(20_000, shift=shift)).value == pytest.approx(
         shift, abs=0.06
     )
 
@@ -56,7 +46,7 @@ def test_intercept_has_a_closed_form_for_constant_scores():
 
 
 def test_repeating_the_same_scores_narrows_nothing():
-    labels, scores = simulate(120, seed=3)
+    labels, scores = labels_of_logits(120, seed=3)
     for function in (calibration_intercept, calibration_slope):
         once, thrice = function(labels, scores), function(labels, [scores] * 3)
         assert thrice.value == pytest.approx(once.value)
@@ -67,7 +57,7 @@ def test_repeating_the_same_scores_narrows_nothing():
 def test_slope_interval_covers_on_140_patients():
     runs, hits = 200, 0
     for seed in range(runs):
-        found = calibration_slope(*simulate(140, factor=0.8, seed=seed))
+        found = calibration_slope(*labels_of_logits(140, factor=0.8, seed=seed))
         hits += found.ci_low <= 0.8 <= found.ci_high
     assert 0.90 <= hits / runs <= 0.99
 
@@ -93,7 +83,7 @@ def test_a_slope_that_does_not_exist_is_none_with_a_reason_and_no_warning(scores
 
 
 def test_saturated_scores_are_clipped_not_infinite():
-    labels, scores = simulate(200, seed=4)
+    labels, scores = labels_of_logits(200, seed=4)
     scores[:5] = [0.0, 1.0, 0.0, 1.0, 1.0]
     labels[:5] = [1, 0, 0, 1, 1]
     with warnings.catch_warnings():
@@ -130,7 +120,7 @@ def slow_error(labels, logits, offset):
 @pytest.mark.parametrize("offset", [True, False])
 def test_the_interval_is_the_jackknife_of_patients_with_students_t(offset):
     rng = np.random.default_rng(6)
-    labels, scores = simulate(25, seed=6)
+    labels, scores = labels_of_logits(25, seed=6)
     logits = np.log(scores / (1 - scores)) + 0.4 * rng.standard_normal((2, 25))
     function = calibration_intercept if offset else calibration_slope
     found = function(labels, expit(logits), confidence=0.9)
@@ -142,7 +132,7 @@ def test_the_interval_is_the_jackknife_of_patients_with_students_t(offset):
 
 
 def test_many_patients_have_the_interval_of_the_model():
-    labels, scores = simulate(20_000, seed=7)
+    labels, scores = labels_of_logits(20_000, seed=7)
     found = calibration_slope(labels, scores)
     design = sm.add_constant(np.log(scores / (1 - scores)))
     error = sm.Logit(labels, design).fit(disp=False).bse[1]

@@ -10,6 +10,7 @@ from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.intervals import (
     Estimate,
     exact_proportion,
+    mean_of_independent,
     patient_bootstrap,
     resample_patients,
     square_and_add,
@@ -86,6 +87,9 @@ def test_square_and_add_by_hand():
     assert found.ci_low == pytest.approx(0.7 - 0.5 / 2)  # 3-4-5 triangle
     assert found.ci_high == pytest.approx(0.7 + (0.01 + 0.04) ** 0.5 / 2)
     assert found.n == 30
+    three = mean_of_independent((first, first, first), n=30, method="given")
+    assert three.value == pytest.approx(0.8)
+    assert three.ci_low == pytest.approx(0.8 - 0.3 / 3**0.5)
 
 
 def test_square_and_add_covers_and_keeps_a_width_at_the_bound():

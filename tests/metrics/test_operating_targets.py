@@ -9,7 +9,6 @@ from mri_transfer.errors import EvaluationError, PredictionError
 from mri_transfer.metrics.operating_point import confusion, rates
 from mri_transfer.metrics.operating_targets import operating_points, threshold_for
 from mri_transfer.metrics.predictive_values import likelihood_ratios
-from tests.plain import plain
 
 
 def reached(labels, scores, threshold):
@@ -69,10 +68,8 @@ def test_points_by_a_slow_loop_over_patients():
     labels, scores, folds = cohort()
     repeats = (4, 7)
     chosen = {(r, f): 0.3 + 0.05 * f + 0.1 * (r == 7) for r in repeats for f in range(3)}
-    (point,) = plain(
-        operating_points(
-            labels, scores, folds, thresholds={"sensitivity 0.9": chosen}, repeats=repeats
-        )
+    (point,) = operating_points(
+        labels, scores, folds, thresholds={"sensitivity 0.9": chosen}, repeats=repeats
     )
     called = np.zeros((2, 60), dtype=bool)
     for i, repeat in enumerate(repeats):
@@ -80,12 +77,12 @@ def test_points_by_a_slow_loop_over_patients():
             called[i, j] = scores[i, j] >= chosen[repeat, folds[i, j]]
     counts = confusion(labels, called)
     wanted = {**rates(counts), **likelihood_ratios(counts)}
-    assert point["target"] == "sensitivity 0.9"
-    assert point["confusion"] == [list(row) for row in counts.matrix()]
-    assert point["threshold"] == pytest.approx({"mean": 0.4, "min": 0.3, "max": 0.5})
-    assert set(point) == {"target", "threshold", "confusion", *wanted}
+    assert point.target == "sensitivity 0.9"
+    assert point.confusion == counts.matrix()
+    assert dict(point.threshold) == pytest.approx({"mean": 0.4, "min": 0.3, "max": 0.5})
+    assert set(dict(point)) == {"target", "threshold", "confusion", *wanted}
     for name, estimate in wanted.items():
-        assert point[name] == estimate.as_dict()
+        assert getattr(point, name) == estimate
 
 
 def test_training_thresholds_reach_their_aim_on_patients_like_them():
@@ -102,18 +99,18 @@ def test_training_thresholds_reach_their_aim_on_patients_like_them():
         }
         for target, at in (("sensitivity", 0.9), ("specificity", 0.8))
     }
-    points = plain(operating_points(labels, scores, folds, thresholds=thresholds, repeats=[0]))
-    assert [point["target"] for point in points] == ["sensitivity 0.9", "specificity 0.8"]
-    assert points[0]["sensitivity"]["value"] == pytest.approx(0.9, abs=0.02)
-    assert points[1]["specificity"]["value"] == pytest.approx(0.8, abs=0.02)
+    points = operating_points(labels, scores, folds, thresholds=thresholds, repeats=[0])
+    assert [point.target for point in points] == ["sensitivity 0.9", "specificity 0.8"]
+    assert points[0].sensitivity.value == pytest.approx(0.9, abs=0.02)
+    assert points[1].specificity.value == pytest.approx(0.8, abs=0.02)
 
 
 def test_a_fold_without_a_threshold_is_refused():
     labels, scores, folds = cohort()
     thresholds = {"sensitivity 0.9": {(0, 0): 0.5, (0, 1): 0.5}}
     with pytest.raises(PredictionError, match=r"no threshold.*repeat 0, fold 2"):
-        plain(operating_points(labels, scores, folds, thresholds=thresholds, repeats=[0, 1]))
+        operating_points(labels, scores, folds, thresholds=thresholds, repeats=[0, 1])
     with pytest.raises(PredictionError, match="do not fit"):
-        plain(operating_points(labels, scores, folds[:1], thresholds=thresholds, repeats=[0, 1]))
+        operating_points(labels, scores, folds[:1], thresholds=thresholds, repeats=[0, 1])
     with pytest.raises(PredictionError, match="do not fit"):
-        plain(operating_points(labels, scores, folds, thresholds=thresholds, repeats=[0]))
+        operating_points(labels, scores, folds, thresholds=thresholds, repeats=[0])

@@ -13,7 +13,6 @@ from mri_transfer.metrics.delong import delong_difference
 from mri_transfer.metrics.discrimination import auc
 from mri_transfer.metrics.intervals import resample_patients
 from mri_transfer.metrics.paired import bootstrap_difference, corrected_t, mcnemar
-from tests.plain import plain
 
 
 def draw(seed, n=40, repeats=2, levels=None):
@@ -79,37 +78,38 @@ def calls(first_only, second_only, both=20):
 
 def test_the_published_example_of_the_mid_p_test():
     """Bentur et al. 2009, as worked through by Fagerland et al. 2013: 1 and 7 discordant."""
-    found = plain(mcnemar(*calls(1, 7)))["accuracy"]
-    assert (found["first_only"], found["second_only"]) == (1, 7)
-    assert found["p_exact"] == pytest.approx(0.0703, abs=5e-5)
-    assert found["p_mid"] == pytest.approx(0.0391, abs=5e-5)
+    found = mcnemar(*calls(1, 7)).accuracy
+    assert (found.first_only, found.second_only) == (1, 7)
+    assert found.p_exact == pytest.approx(0.0703, abs=5e-5)
+    assert found.p_mid == pytest.approx(0.0391, abs=5e-5)
 
 
 @pytest.mark.parametrize(("a", "b"), [(0, 3), (4, 4), (9, 2), (0, 6)])
 def test_p_values_follow_the_definition(a, b):
-    found = plain(mcnemar(*calls(a, b)))["sensitivity"]
+    found = mcnemar(*calls(a, b)).sensitivity
     n, k = a + b, min(a, b)
     below = sum(math.comb(n, i) for i in range(k)) / 2**n
     here = math.comb(n, k) / 2**n
-    assert found["p_exact"] == pytest.approx(min(1.0, 2 * (below + here)))
-    assert found["p_mid"] == pytest.approx(min(1.0, 2 * (below + here / 2)))
-    mirrored = plain(mcnemar(*calls(b, a)))["sensitivity"]
-    assert mirrored["p_mid"] == pytest.approx(found["p_mid"])
+    assert found.p_exact == pytest.approx(min(1.0, 2 * (below + here)))
+    assert found.p_mid == pytest.approx(min(1.0, 2 * (below + here / 2)))
+    mirrored = mcnemar(*calls(b, a)).sensitivity
+    assert mirrored.p_mid == pytest.approx(found.p_mid)
 
 
 def test_accuracy_is_split_into_sensitivity_and_specificity():
     labels = [1, 1, 1, 0, 0]
-    found = plain(mcnemar(labels, [1, 1, 0, 0, 1], [0, 1, 1, 1, 1]))
-    counts = {
-        name: (found[name]["n"], found[name]["first_only"], found[name]["second_only"])
-        for name in ("accuracy", "sensitivity", "specificity")
-    }
-    assert counts == {"accuracy": (5, 2, 1), "sensitivity": (3, 1, 1), "specificity": (2, 1, 0)}
+    found = mcnemar(labels, [1, 1, 0, 0, 1], [0, 1, 1, 1, 1])
+    for part, counts in (
+        (found.accuracy, (5, 2, 1)),
+        (found.sensitivity, (3, 1, 1)),
+        (found.specificity, (2, 1, 0)),
+    ):
+        assert (part.n, part.first_only, part.second_only) == counts
 
 
 def test_models_that_agree_have_a_p_of_1():
-    found = plain(mcnemar([0, 1, 1], [0, 1, 0], [0, 1, 0]))["accuracy"]
-    assert (found["p_exact"], found["p_mid"], found["first_only"]) == (1.0, 1.0, 0)
+    found = mcnemar([0, 1, 1], [0, 1, 0], [0, 1, 0]).accuracy
+    assert (found.p_exact, found.p_mid, found.first_only) == (1.0, 1.0, 0)
 
 
 def test_one_call_a_patient_by_majority_and_ties_by_the_first_repeat():
@@ -117,61 +117,61 @@ def test_one_call_a_patient_by_majority_and_ties_by_the_first_repeat():
     labels = [1, 1, 0]
     first = [[1, 0, 1], [0, 0, 1], [1, 1, 1]]
     second = [[0, 1, 1]] * 3
-    found = plain(mcnemar(labels, first, second))
-    assert (found["accuracy"]["first_only"], found["accuracy"]["second_only"]) == (1, 1)
-    assert [(r["first_only"], r["second_only"]) for r in found["per_repeat"]] == [
+    found = mcnemar(labels, first, second)
+    assert (found.accuracy.first_only, found.accuracy.second_only) == (1, 1)
+    assert [(r.first_only, r.second_only) for r in found.per_repeat] == [
         (1, 1), (0, 1), (1, 0),
     ]  # fmt: skip
     # Two repeats tie on patients 0 and 1: the first repeat speaks.
-    tied = plain(mcnemar(labels, first[:2], second[:2]))
-    assert (tied["accuracy"]["first_only"], tied["accuracy"]["second_only"]) == (1, 1)
-    turned = plain(mcnemar(labels, first[:2][::-1], second[:2]))
-    assert (turned["accuracy"]["first_only"], turned["accuracy"]["second_only"]) == (0, 1)
-    assert "majority" in found["method"]
+    tied = mcnemar(labels, first[:2], second[:2])
+    assert (tied.accuracy.first_only, tied.accuracy.second_only) == (1, 1)
+    turned = mcnemar(labels, first[:2][::-1], second[:2])
+    assert (turned.accuracy.first_only, turned.accuracy.second_only) == (0, 1)
+    assert "majority" in found.method
 
 
 def test_repeating_the_calls_leaves_the_p_values():
     labels, first, second = calls(2, 9)
     once, thrice = (
-        plain(mcnemar(labels, first, second)),
-        plain(mcnemar(labels, [first] * 3, [second] * 3)),
+        mcnemar(labels, first, second),
+        mcnemar(labels, [first] * 3, [second] * 3),
     )
-    assert thrice["accuracy"] == once["accuracy"]
+    assert thrice.accuracy == once.accuracy
     with pytest.raises(EvaluationError, match="not repeated equally often"):
-        plain(mcnemar(labels, [first] * 3, second))
+        mcnemar(labels, [first] * 3, second)
 
 
 def test_corrected_t_follows_the_formula():
     differences = np.array([[0.05, -0.01, 0.03, 0.02, 0.04], [0.00, 0.06, 0.01, 0.02, 0.03]])
-    found = plain(corrected_t(differences, n_train=112, n_test=28, confidence=0.9))
+    found = corrected_t(differences, n_train=112, n_test=28, confidence=0.9)
     flat = differences.ravel()
     mean = sum(flat) / 10
     variance = sum((x - mean) ** 2 for x in flat) / 9
     t = mean / math.sqrt((1 / 10 + 28 / 112) * variance)
-    assert found["t"] == pytest.approx(t)
-    assert found["df"] == 9
-    assert found["p"] == pytest.approx(2 * (1 - stats.t.cdf(t, 9)))
+    assert found.t == pytest.approx(t)
+    assert found.df == 9
+    assert found.p == pytest.approx(2 * (1 - stats.t.cdf(t, 9)))
     half = stats.t.ppf(0.95, 9) * mean / t
-    assert [found["value"], found["ci_low"], found["ci_high"]] == pytest.approx(
+    assert [found.value, found.ci_low, found.ci_high] == pytest.approx(
         [mean, mean - half, mean + half]
     )
 
 
 def test_without_the_overlap_of_training_sets_it_is_the_plain_t_test():
     differences = np.random.default_rng(5).standard_normal(12) + 0.4
-    found = plain(corrected_t(differences, n_train=1e12, n_test=1))
+    found = corrected_t(differences, n_train=1e12, n_test=1)
     expected = stats.ttest_1samp(differences, 0.0)
-    assert found["p"] == pytest.approx(expected.pvalue)
-    assert found["ci_high"] == pytest.approx(expected.confidence_interval(0.95).high)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.ci_high == pytest.approx(expected.confidence_interval(0.95).high)
 
 
 def test_more_repeats_never_narrow_the_interval_below_what_the_overlap_allows():
     rng = np.random.default_rng(6)
     few, many = rng.standard_normal(10), rng.standard_normal(4000)
-    narrow = plain(corrected_t(many, n_train=80, n_test=20))
-    assert narrow["ci_high"] - narrow["value"] == pytest.approx(1.96 * 0.5, rel=0.03)
-    wide = plain(corrected_t(few, n_train=80, n_test=20))
-    assert wide["ci_high"] - wide["value"] > narrow["ci_high"] - narrow["value"]
+    narrow = corrected_t(many, n_train=80, n_test=20)
+    assert narrow.ci_high - narrow.value == pytest.approx(1.96 * 0.5, rel=0.03)
+    wide = corrected_t(few, n_train=80, n_test=20)
+    assert wide.ci_high - wide.value > narrow.ci_high - narrow.value
 
 
 def test_corrected_t_keeps_its_level_where_the_plain_one_does_not():
@@ -188,23 +188,23 @@ def test_corrected_t_keeps_its_level_where_the_plain_one_does_not():
                     np.square(second[test] - second[train].mean()).mean()
                     - np.square(first[test] - first[train].mean()).mean()
                 )
-        rejected += plain(corrected_t(figures, n_train=40, n_test=10))["p"] < 0.05
+        rejected += corrected_t(figures, n_train=40, n_test=10).p < 0.05
         naive += stats.ttest_1samp(figures, 0.0).pvalue < 0.05
     assert rejected / runs < 0.1
     assert naive / runs > 2 * rejected / runs
 
 
 def test_folds_without_spread_have_no_interval_and_a_reason():
-    same = plain(corrected_t([0.1, 0.1, 0.1], n_train=8, n_test=2))
-    assert same["value"] == pytest.approx(0.1)
-    assert (same["ci_low"], same["p"]) == (None, None)
-    assert "same figure" in same["reason"]
-    assert "one fold" in plain(corrected_t([0.1], n_train=8, n_test=2))["reason"]
+    same = corrected_t([0.1, 0.1, 0.1], n_train=8, n_test=2)
+    assert same.value == pytest.approx(0.1)
+    assert (same.ci_low, same.p) == (None, None)
+    assert "same figure" in same.reason
+    assert "one fold" in corrected_t([0.1], n_train=8, n_test=2).reason
 
 
 @pytest.mark.parametrize("figures", [[], [0.1, math.nan]])
 def test_figures_that_are_no_numbers_are_refused(figures):
     with pytest.raises(EvaluationError, match="finite"):
-        plain(corrected_t(figures, n_train=8, n_test=2))
+        corrected_t(figures, n_train=8, n_test=2)
     with pytest.raises(EvaluationError, match="without patients"):
-        plain(corrected_t([0.1, 0.2], n_train=8, n_test=0))
+        corrected_t([0.1, 0.2], n_train=8, n_test=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -21,7 +20,7 @@ from mri_transfer.metrics.precision import (
     patients_for_width,
     precision_summary,
 )
-from tests.plain import plain
+from mri_transfer.metrics.results import FigurePrecision
 
 
 @pytest.mark.parametrize(("n", "half"), [(100, 0.068), (70, 0.08)])
@@ -129,66 +128,60 @@ def draw(n=140, repeats=2, seed=0):
 
 def test_the_summary_describes_this_cohort_and_larger_ones():
     labels, scores = draw()
-    found = plain(
-        precision_summary(labels, scores, predicted=scores > 0.5, half_widths=(0.05, 0.02))
-    )
-    json.dumps(found, allow_nan=False)
+    found = precision_summary(labels, scores, predicted=scores > 0.5, half_widths=(0.05, 0.02))
     delong = delong_auc(labels, scores).estimate
-    assert (found["n"], found["n_positive"]) == (140, 70)
-    assert found["auc"]["half_width"] == pytest.approx((delong.ci_high - delong.ci_low) / 2)
-    assert found["auc"]["expected_half_width"] == pytest.approx(
-        found["auc"]["half_width"], rel=0.15
-    )
-    by_method = {(row["method"], row["half_width"]): row["n"] for row in found["auc"]["patients"]}
+    assert (found.n, found.n_positive) == (140, 70)
+    assert found.auc.half_width == pytest.approx((delong.ci_high - delong.ci_low) / 2)
+    assert found.auc.expected_half_width == pytest.approx(found.auc.half_width, rel=0.15)
+    by_method = {(row.method, row.half_width): row.n for row in found.auc.patients}
     for half in (0.05, 0.02):
         hanley, own = by_method["Hanley and McNeil", half], by_method["DeLong", half]
         assert own == pytest.approx(hanley, rel=0.25)
     assert by_method["DeLong", 0.02] == pytest.approx(by_method["DeLong", 0.05] * 6.25, rel=0.01)
-    sensitivity = found["sensitivity"]
-    assert [row["n"] for row in sensitivity["patients"]] == [
-        patients_for_proportion(sensitivity["value"], half, share=0.5) for half in (0.05, 0.02)
+    sensitivity = found.sensitivity
+    assert [row.n for row in sensitivity.patients] == [
+        patients_for_proportion(sensitivity.value, half, share=0.5) for half in (0.05, 0.02)
     ]
-    assert len(found["calibration_slope"]["patients"]) == 3
+    assert len(found.calibration_slope.patients) == 3
 
 
 def test_delongs_components_give_this_cohorts_own_variance_back():
     labels, scores = draw(90)
     labels[:15] = 1  # unequal numbers
     error = math.sqrt(delong_auc(labels, scores).variance)
-    found = plain(
-        precision_summary(
-            labels, scores, predicted=scores > 0.5, half_widths=(1.959964 * error * 1.0001,)
-        )
+    found = precision_summary(
+        labels, scores, predicted=scores > 0.5, half_widths=(1.959964 * error * 1.0001,)
     )
-    assert found["auc"]["patients"][1]["n"] == 90
+    assert found.auc.patients[1].n == 90
 
 
 def test_repeats_promise_no_precision():
     labels, scores = draw(repeats=1)
-    once = plain(precision_summary(labels, scores, predicted=scores > 0.5))
-    thrice = plain(
-        precision_summary(labels, np.tile(scores, (3, 1)), predicted=np.tile(scores, (3, 1)) > 0.5)
+    once = precision_summary(labels, scores, predicted=scores > 0.5)
+    thrice = precision_summary(
+        labels, np.tile(scores, (3, 1)), predicted=np.tile(scores, (3, 1)) > 0.5
     )
     for name in ("auc", "sensitivity", "specificity", "calibration_slope"):
-        assert thrice[name]["half_width"] == pytest.approx(once[name]["half_width"], rel=5e-3)
-        assert thrice[name]["patients"] == once[name]["patients"]
+        assert getattr(thrice, name).half_width == pytest.approx(
+            getattr(once, name).half_width, rel=5e-3
+        )
+        assert getattr(thrice, name).patients == getattr(once, name).patients
 
 
 def test_what_cannot_be_said_carries_a_reason():
-    separated = plain(
-        precision_summary([0] * 5 + [1] * 5, np.linspace(0.1, 0.9, 10), predicted=[0] * 5 + [1] * 5)
+    separated = precision_summary(
+        [0] * 5 + [1] * 5, np.linspace(0.1, 0.9, 10), predicted=[0] * 5 + [1] * 5
     )
-    assert separated["auc"]["patients"] == []
-    assert "complete separation" in separated["auc"]["reason"]
-    assert separated["calibration_slope"]["value"] is None
-    assert separated["calibration_slope"]["patients"]
-    constant = plain(precision_summary([0, 0, 1, 1], [0.5] * 4, predicted=[1] * 4))
-    assert constant["calibration_slope"] == {
-        "value": None, "half_width": None, "patients": [], "reason": "the scores are constant",
-    }  # fmt: skip
-    lone = plain(precision_summary([0, 0, 0, 1], [0.1, 0.2, 0.5, 0.4], predicted=[0, 0, 1, 1]))
-    assert {row["method"] for row in lone["auc"]["patients"]} == {"Hanley and McNeil"}
-    json.dumps([separated, constant, lone], allow_nan=False)
+    assert separated.auc.patients == ()
+    assert "complete separation" in separated.auc.reason
+    assert separated.calibration_slope.value is None
+    assert separated.calibration_slope.patients
+    constant = precision_summary([0, 0, 1, 1], [0.5] * 4, predicted=[1] * 4)
+    assert constant.calibration_slope == FigurePrecision(
+        value=None, half_width=None, patients=(), reason="the scores are constant"
+    )
+    lone = precision_summary([0, 0, 0, 1], [0.1, 0.2, 0.5, 0.4], predicted=[0, 0, 1, 1])
+    assert {row.method for row in lone.auc.patients} == {"Hanley and McNeil"}
 
 
 @pytest.mark.parametrize(

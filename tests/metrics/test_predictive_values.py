@@ -15,7 +15,6 @@ from statsmodels.stats.proportion import (
 from mri_transfer.errors import EvaluationError
 from mri_transfer.metrics.operating_point import Confusion
 from mri_transfer.metrics.predictive_values import by_prevalence, likelihood_ratios
-from tests.plain import plain
 
 
 def counts(tp, n_positive, tn, n_negative):
@@ -31,11 +30,11 @@ def test_ratios_and_predictive_values_by_hand():
     found = likelihood_ratios(table)
     assert found["positive_likelihood_ratio"].value == pytest.approx(8.0)
     assert found["negative_likelihood_ratio"].value == pytest.approx(0.2 / 0.9)
-    (row,) = plain(by_prevalence(table, prevalences=[0.1]))
-    assert row["prevalence"] == 0.1
-    assert row["ppv"]["value"] == pytest.approx(0.08 / (0.08 + 0.09))
-    assert row["npv"]["value"] == pytest.approx(0.81 / (0.81 + 0.02))
-    assert row["ppv"]["n"] == 200
+    (row,) = by_prevalence(table, prevalences=[0.1])
+    assert row.prevalence == 0.1
+    assert row.ppv.value == pytest.approx(0.08 / (0.08 + 0.09))
+    assert row.npv.value == pytest.approx(0.81 / (0.81 + 0.02))
+    assert row.ppv.n == 200
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
@@ -83,18 +82,18 @@ def test_undefined_where_nobody_was_called():
     table = counts(0, 10, 12, 12)
     assert positive_ratio(table).value is None
     assert "called positive" in positive_ratio(table).reason
-    for row in plain(by_prevalence(table)):
-        assert row["ppv"]["value"] is None
-        assert row["npv"]["value"] == pytest.approx(1 - row["prevalence"])
+    for row in by_prevalence(table):
+        assert row.ppv.value is None
+        assert row.npv.value == pytest.approx(1 - row.prevalence)
     one_label = likelihood_ratios(counts(5, 10, 0, 0))
     assert {estimate.value for estimate in one_label.values()} == {None}
 
 
 def test_predictive_values_at_the_bounds_are_1_with_an_interval():
-    for row in plain(by_prevalence(counts(70, 70, 70, 70))):
+    for row in by_prevalence(counts(70, 70, 70, 70)):
         for name in ("ppv", "npv"):
-            assert row[name]["value"] == row[name]["ci_high"] == 1
-            assert 0 < row[name]["ci_low"] < 1
+            assert getattr(row, name).value == getattr(row, name).ci_high == 1
+            assert 0 < getattr(row, name).ci_low < 1
 
 
 def test_ratios_turn_with_the_labels():
@@ -105,25 +104,25 @@ def test_ratios_turn_with_the_labels():
     assert first.ci_low == pytest.approx(1 / second.ci_high)
     assert first.ci_high == pytest.approx(1 / second.ci_low)
     for row, mirror in zip(
-        plain(by_prevalence(table, prevalences=[0.2, 0.5])),
-        plain(by_prevalence(turned, prevalences=[0.8, 0.5])),
+        by_prevalence(table, prevalences=[0.2, 0.5]),
+        by_prevalence(turned, prevalences=[0.8, 0.5]),
         strict=True,
     ):
         for part in ("value", "ci_low", "ci_high"):
-            assert row["ppv"][part] == pytest.approx(mirror["npv"][part])
+            assert getattr(row.ppv, part) == pytest.approx(getattr(mirror.npv, part))
 
 
 def test_ppv_rises_and_npv_falls_with_prevalence():
-    rows = plain(by_prevalence(counts(52, 70, 50, 70)))
-    assert [row["prevalence"] for row in rows] == [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5]
+    rows = by_prevalence(counts(52, 70, 50, 70))
+    assert [row.prevalence for row in rows] == [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5]
     for part in ("value", "ci_low", "ci_high"):
-        assert (np.diff([row["ppv"][part] for row in rows]) > 0).all()
-        assert (np.diff([row["npv"][part] for row in rows]) < 0).all()
+        assert (np.diff([getattr(row.ppv, part) for row in rows]) > 0).all()
+        assert (np.diff([getattr(row.npv, part) for row in rows]) < 0).all()
 
 
 def test_interval_is_near_the_logit_interval_of_mercaldo_away_from_the_bounds():
     se, sp, n, p = 0.75, 0.7, 400, 0.2
-    (row,) = plain(by_prevalence(counts(se * n, n, sp * n, n), prevalences=[p]))
+    (row,) = by_prevalence(counts(se * n, n, sp * n, n), prevalences=[p])
     for name, value, variance in (
         (
             "ppv",
@@ -138,8 +137,9 @@ def test_interval_is_near_the_logit_interval_of_mercaldo_away_from_the_bounds():
     ):
         middle, half = math.log(value / (1 - value)), 1.959964 * math.sqrt(variance)
         low, high = (1 / (1 + math.exp(-(middle + sign * half))) for sign in (-1, 1))
-        assert row[name]["value"] == pytest.approx(value)
-        assert (row[name]["ci_low"], row[name]["ci_high"]) == pytest.approx((low, high), abs=0.004)
+        found = getattr(row, name)
+        assert found.value == pytest.approx(value)
+        assert (found.ci_low, found.ci_high) == pytest.approx((low, high), abs=0.004)
 
 
 def test_exact_coverage_with_40_and_40_patients():
@@ -160,4 +160,4 @@ def test_exact_coverage_with_40_and_40_patients():
 def test_a_prevalence_that_is_none_is_refused():
     for wrong in (0.0, 1.0, -0.1, float("nan")):
         with pytest.raises(EvaluationError, match="prevalence"):
-            plain(by_prevalence(counts(5, 10, 5, 10), prevalences=[0.1, wrong]))
+            by_prevalence(counts(5, 10, 5, 10), prevalences=[0.1, wrong])

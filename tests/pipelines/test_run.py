@@ -104,7 +104,7 @@ def test_the_evaluation_says_by_patient_and_that_the_cohort_is_synthetic(
 ) -> None:
     root = finished.workspace.root
     document = json.loads((root / "evaluation.json").read_text())
-    assert document["schema"] == "mri-transfer/evaluation/2"
+    assert document["schema"] == "mri-transfer/evaluation/3"
     assert document["n_patients"] == 8
     assert document["positive_label"] == "AD"
     assert document["synthetic"] is True

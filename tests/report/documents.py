@@ -7,14 +7,14 @@ from typing import Any, get_type_hints
 
 import numpy as np
 import pandas as pd
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from mri_transfer.evaluation import EvaluationDocument
 from mri_transfer.evaluation.audit import AuditDocument
 from mri_transfer.explain.document import ExplanationDocument
 from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.models.heads import HeadSpec
-from mri_transfer.report import ReportInputs, ReportSettings
+from mri_transfer.report import Provenance, ReportInputs, ReportSettings
 
 METRIC_NAMES = (
     "auc", "auc_bootstrap", "average_precision", "balanced_accuracy", "accuracy", "sensitivity",
@@ -38,7 +38,7 @@ def make_evaluation(n_patients: int = 40, n_repeats: int = 2) -> dict[str, Any]:
     fpr = np.linspace(0, 1, 21)
     half = n_patients // 2
     return {
-        "schema": "mri-transfer/evaluation/2",
+        "schema": "mri-transfer/evaluation/3",
         "n_patients": n_patients, "n_scans": n_patients, "n_slices": 32 * n_patients,
         "n_repeats": n_repeats, "n_folds": 5, "positive_label": "AD", "negative_label": "CN",
         "n_positive": half, "synthetic": False, "trunk_weights": "imagenet", "confidence": 0.95,
@@ -67,7 +67,7 @@ def make_evaluation(n_patients: int = 40, n_repeats: int = 2) -> dict[str, Any]:
             "intensity histogram": make_baseline(0.7723, 0.0091, 0.8124, kind="image"),
             "majority": make_baseline(0.5003, 0.2515, 0.0002, kind="constant"),
         },
-        "image_value": make_image_value(),
+        "incremental_value": make_incremental_value(),
         "roc": {
             "fpr": fpr.tolist(), "tpr": np.sqrt(np.sin(fpr * np.pi / 2)).tolist(), "auc": 0.7654,
         },
@@ -126,7 +126,7 @@ def make_baseline(
     }  # fmt: skip
 
 
-def make_image_value() -> dict[str, Any]:
+def make_incremental_value() -> dict[str, Any]:
     """Return what the image adds: something to age and sex, and to a set nothing is known of."""
     test = {
         "n": 40, "chi2": 11.42, "df": 1, "p": 0.0007, "p_one_sided": 0.00035,
@@ -571,6 +571,8 @@ def replaced(inputs: Any, **changes: Any) -> Any:
             changes[name] = model.model_validate(changes[name])
     if "config" in changes:
         changes["settings"] = settings_of(changes.pop("config"))
+    if isinstance(inputs, BaseModel):
+        return type(inputs)(**{**dict(inputs), **changes})
     return dataclasses.replace(inputs, **changes)
 
 
@@ -586,6 +588,17 @@ def settings_of(config: dict[str, Any]) -> ReportSettings:
     }
     orientation = config.get("report", {}).get("orientation", "neurological")
     return ReportSettings(**found, orientation=orientation, every=config)
+
+
+def make_provenance(**changes: Any) -> Provenance:
+    """Return a made-up provenance."""
+    values: dict[str, Any] = {
+        "version": "0.1.0", "commit": "0123abcd", "seed": 7, "trunk_sha256": "0f" * 32,
+        "device": "cpu", "precision": None, "packages": {"torch": "2.6.0"},
+        "commands": ("mri-transfer run --manifest M.csv --out RUN", "mri-transfer report RUN"),
+        "verify": ("sha256sum Y",),
+    }  # fmt: skip
+    return Provenance(**{**values, **changes})
 
 
 def make_inputs(n_patients: int = 40, n_repeats: int = 2) -> ReportInputs:
@@ -639,10 +652,5 @@ def make_inputs(n_patients: int = 40, n_repeats: int = 2) -> ReportInputs:
                 "heads": {"kind": "linear", "balanced": True},
             }
         ),
-        provenance={
-            "versions": {"mri-transfer": "0.1.0", "torch": "2.6.0"},
-            "git_commit": "0123abcd",
-            "artefacts": {"folds.csv": "ab" * 32},
-            "commands": ["mri-transfer run --manifest M.csv --out RUN", "mri-transfer report RUN"],
-        },
+        provenance=make_provenance(),
     )

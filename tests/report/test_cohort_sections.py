@@ -32,7 +32,7 @@ from mri_transfer.report.sections.preparation import preparation_section
 from mri_transfer.report.sections.reproducibility import reproducibility_section
 from mri_transfer.report.sections.training import training_section
 from mri_transfer.report.tables.cohort import cohort_table, fold_tables, label_names, missing_table
-from tests.report.documents import make_inputs, replaced
+from tests.report.documents import make_inputs, make_provenance, replaced
 
 SECTIONS = (
     flow_section, baseline_section, data_section, preparation_section, training_section,
@@ -337,7 +337,7 @@ def test_quality_is_counted_by_label() -> None:
     worst = found["Worst scans by verdict and number of reasons"]
     assert [row.head for row in worst.rows] == ["z1", "a1"]
     (turned,) = texts(section, "fault")
-    assert "in 1 of 3 scans" in turned
+    assert "1 of 3 scans" in turned
     assert "1 of them came prepared" in turned
 
 
@@ -415,26 +415,25 @@ def test_heads_are_put_into_words(head: dict[str, Any], words: tuple[str, ...]) 
 
 def test_reproducibility_shows_commands_digests_and_every_setting() -> None:
     inputs = small_inputs(
-        provenance={
-            "mri-transfer": "0.1.0", "seed": 0, "packages": {"torch": "2.6.0"},
-            "git commit": None, "commands": ["mri-transfer run X"], "verify": ["sha256sum Y"],
-        },
+        provenance=make_provenance(commands=("mri-transfer run X",)),
         artefacts={"folds.csv": "ab" * 32},
-    )  # fmt: skip
+    )
     section = reproducibility_section(inputs)
     commands = [b.items for b in section.blocks if isinstance(b, Bullets) and b.role == "commands"]
     assert commands == [("mri-transfer run X",), ("sha256sum Y",)]
     found = tables(section)
     assert cells(found["SHA-256 of the files behind this report"]) == {"folds.csv": ("ab" * 32,)}
     assert cells(found["What made these figures"]) == {
-        "mri-transfer": ("0.1.0",), "seed": ("0",), "git commit": ("not recorded",),
+        "mri-transfer": ("0.1.0",), "git commit": ("0123abcd",), "seed": ("7",),
+        "trunk weights (sha256)": ("0f" * 32,), "features computed on": ("cpu",),
+        "features computed in": ("not recorded",),
     }  # fmt: skip
     (settings,) = [block for block in walk(section.blocks) if isinstance(block, Facts)]
     assert settings.content == inputs.settings.every
 
 
 def test_what_is_not_recorded_is_said() -> None:
-    section = reproducibility_section(small_inputs(provenance={}, artefacts={}, config={}))
+    section = reproducibility_section(small_inputs(provenance=None, artefacts={}, config={}))
     assert len(texts(section, "missing")) == 4
 
 
@@ -457,7 +456,7 @@ def test_bare_inputs_are_no_fault(make: Any) -> None:
     """No quality, folds, scans, audit, settings or provenance, and four patients."""
     base = make_inputs(n_patients=4)
     inputs = replaced(
-        base, audit=None, config={}, provenance={}, evaluation={
+        base, audit=None, config={}, provenance=None, evaluation={
             **base.evaluation.plain(), "choices": [], "n_scans": None, "n_slices": None,
         }, patients=base.patients[["label"]], slice_scores=base.slice_scores,
     )  # fmt: skip

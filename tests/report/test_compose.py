@@ -16,11 +16,11 @@ from mri_transfer.report.blocks.document import (
     Figure,
     Folded,
     Picture,
-    Report,
     Side,
     Table,
     Text,
 )
+from mri_transfer.report.blocks.report import Report
 from mri_transfer.report.compose import SECTIONS, compose_report
 from mri_transfer.report.front import compose_front
 from tests.report.documents import (
@@ -83,11 +83,11 @@ def test_a_bare_run_still_has_every_section(inputs: ReportInputs) -> None:
         **inputs.evaluation.plain(), "caveats": [], "classes": None,
         "patient": {name: entry(None, reason="one label only")
                     for name in inputs.evaluation.plain()["patient"]},
-        "baselines": {}, "image_value": {}, "per_repeat": [], "per_fold": [], "choices": [],
+        "baselines": {}, "incremental_value": {}, "per_repeat": [], "per_fold": [], "choices": [],
         "operating_points": [], "predictive_values": [], "failures": [],
     }  # fmt: skip
     bare = replaced(
-        inputs, evaluation=evaluation, audit=None, config={}, provenance={},
+        inputs, evaluation=evaluation, audit=None, config={}, provenance=None,
         patient_scores=inputs.patient_scores.iloc[:0], slice_scores=inputs.slice_scores.iloc[:0],
         excluded=inputs.excluded.iloc[:0], patients=inputs.patients[["label"]],
     )  # fmt: skip
@@ -193,7 +193,7 @@ def test_banners_stand_in_the_order_of_their_gravity(inputs: ReportInputs) -> No
     assert [banner.role for banner in shown.banners] == ["synthetic", "random", "failed"]
     failed = shown.banners[-1]
     assert failed.title == "1 check of the audit did not pass."
-    assert failed.items == ("What folds_partition looks for: 1 found against it, 15 looked at",)
+    assert failed.items == ("What folds_partition looks for: 1 violation found, 15 checked",)
     assert failed.link is not None
     assert failed.link.target == "#leakage"
     assert "In this synthetic cohort" in shown.answer

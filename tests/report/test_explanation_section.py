@@ -81,7 +81,7 @@ def test_the_pictures_the_header_and_the_viewers_are_told() -> None:
     assert len(pictures) == 4
     assert all(block.content.startswith(b"\x89PNG") for block in pictures)
     text = _texts(section)
-    assert "In 40 scans the content lies otherwise" in text
+    assert "In 40 scans the orientation differs from the header" in text
     assert "pass all 1 sanity checks" in text
     links = [link.target for b in section.blocks if isinstance(b, Text) for link in b.links]
     assert links == [f"../explanations/{n}.html" for n in ("group_0", "group_1", "difference")]
@@ -121,4 +121,4 @@ def test_the_truth_is_said_honestly(difference: float, said: str) -> None:
 def test_the_agreement_told_is_that_of_the_maps_that_are_shown() -> None:
     text = _texts(make_section())
     assert "agrees weakly with the maps shown: rank correlation 0.20" in text
-    assert "0.40 before the training patients' mean is taken off" in text
+    assert "0.40 before the training patients' mean is subtracted" in text

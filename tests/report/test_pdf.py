@@ -20,15 +20,15 @@ from mri_transfer.report.blocks.document import (
     Heading,
     Link,
     PatientPanels,
-    Report,
     Row,
     Table,
     Text,
 )
+from mri_transfer.report.blocks.report import Report
 from mri_transfer.report.render import pdf as module
 from mri_transfer.report.render.pdf import render_pdf, write_pdf
 from tests.report.documents import replaced
-from tests.report.test_machine import texts_of
+from tests.report.test_report_json import texts_of
 from tests.report.tree import HOSTILE, SVG, every_block, make_figure, make_report, make_table
 
 INVISIBLE = str.maketrans("", "", "\u200b\u00ad")
@@ -80,7 +80,7 @@ def test_all_that_is_shown_is_printed(whole: Report, paper: Any) -> None:
     named = {"first", "end", "First", "End", "#end", "body", "True"}  # ids, short names, roles
     roles = {"finding", "fault", "how", "supply", "missing", "note", "commands", "synthetic"}
     names = {"crossing", "left", "right", "broad", "shot", "slices", "overlay", "image/png"}
-    alts = {f"Grey {name}" for name in names}
+    alts = {*(f"Grey {name}" for name in names), "Two <lines> that cross"}
     text = text_of(read(whole, paper=paper))
     expected = shown - named - roles - names - alts
     assert [one for one in expected if not all(squeezed(p) in text for p in one.split("\n"))] == []

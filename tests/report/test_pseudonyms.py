@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import stat
@@ -14,16 +15,16 @@ import pytest
 
 from mri_transfer.errors import ConfigurationError, RunFolderError
 from mri_transfer.report import ReportInputs
-from mri_transfer.report.blocks.document import Front, Link, PatientPanels, Report, Section, Text
+from mri_transfer.report.blocks.document import Link, PatientPanels, Section, Text
+from mri_transfer.report.blocks.report import Front, Report
 from mri_transfer.report.pseudonyms.pseudonym_check import check_report, without_pages
 from mri_transfer.report.pseudonyms.pseudonym_key import read_or_make_key
 from mri_transfer.report.pseudonyms.pseudonym_names import Pseudonyms, is_word, make_pseudonyms
 from mri_transfer.report.pseudonyms.pseudonyms import cohort_pseudonyms, pseudonymise
-from mri_transfer.report.render.machine import report_document
 from mri_transfer.report.sections.failures import failures_section
 from mri_transfer.report.sections.leakage import leakage_section
 from mri_transfer.report.sections.patients import patients_section
-from tests.report.documents import entry, replaced
+from tests.report.documents import entry, make_provenance, replaced
 from tests.report.whole_inputs import whole_inputs
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
@@ -99,7 +100,7 @@ def planted() -> ReportInputs:
         excluded=excluded,
         patients=patients,
         config={**inputs.settings.every, "quality": {"keep": [f"{name}_s1" for name in odd]}},
-        provenance={**inputs.provenance, "commands": ["run --out /srv/ward/sub-010/run"]},
+        provenance=make_provenance(commands=("run --out /srv/ward/sub-010/run",)),
         artefacts={"folds.csv": "ab", "quality/scans/x-123.html": "cd", "a/sub-01.json": "ef"},
     )
 
@@ -129,7 +130,7 @@ def everything(inputs: ReportInputs) -> str:
         inputs.evaluation.plain(),
         inputs.audit.plain(),
         inputs.settings.every,
-        inputs.provenance,
+        dataclasses.asdict(inputs.provenance),
     )
     found = inputs.explanation
     assert found is not None
@@ -262,8 +263,8 @@ def test_sites_are_numbered_and_ages_above_89_are_one_group(
 
 def test_columns_that_may_identify_someone_are_left_out_and_named(hidden: ReportInputs) -> None:
     assert set(hidden.patients) == {"label", "age", "sex", "site", "nwbv", "handedness"}
-    left_out = hidden.provenance["pseudonyms"]["covariates left out"]
-    assert left_out == ["mrn", "nickname", "scan_date"]
+    left_out = hidden.provenance.pseudonyms["covariates left out"]
+    assert left_out == "mrn, nickname, scan_date"
 
 
 def test_a_site_of_one_letter_is_found_where_sites_are_meant() -> None:
@@ -392,7 +393,7 @@ def test_sections_under_pseudonyms_pass_the_check_and_link_to_no_page(
     sections = (patients_section, failures_section, leakage_section)
     report = without_pages(report_of(*(make(hidden) for make in sections)))
     check_report(report, names_of(inputs))
-    text = json.dumps(report_document(report), ensure_ascii=False)
+    text = json.dumps(report.plain(), ensure_ascii=False)
     for name in TELLING:
         assert name not in text
     assert '"target": "..' not in text

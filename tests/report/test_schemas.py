@@ -275,7 +275,7 @@ def test_a_figure_without_a_number_needs_a_reason(path: Path, name: str) -> None
 
 def test_missing_tests_and_models_need_a_reason() -> None:
     content = evaluation_document()
-    entry = content["image_value"]["age + sex"]
+    entry = content["incremental_value"]["age + sex"]
     entry["likelihood_ratio_test"] |= {"p": None}
     assert _faults("evaluation", content)
     entry["likelihood_ratio_test"]["reason"] = "no model"

@@ -86,7 +86,7 @@ EMPTY_PARTS: dict[str, tuple[Any, Any, str]] = {
     "baselines": (
         {}, comparison_section, "No baseline was computed: the configuration names no covariate."
     ),
-    "image_value": (
+    "incremental_value": (
         {}, comparison_section,
         "Not computed: there is no baseline of covariates to join the image with.",
     ),
@@ -353,7 +353,7 @@ def test_what_the_image_adds_stands_with_age_and_sex_first(
     missing = "What the image adds to age + nwbv is not known: no joined model: no inner scores."
     assert text.index(adds) < text.index(missing)
     assert "The uncorrected p value of the likelihood ratio test is optimistic" in text
-    found = inputs.evaluation.plain()["image_value"]["age + sex"]
+    found = inputs.evaluation.plain()["incremental_value"]["age + sex"]
     cells = page.row("Covariates and image joined", "age + sex")
     assert cells[0] == shown(found["joined_auc"])
     assert cells[1] == shown(found["joined_minus_covariates"]) + "; p = 0.012"
@@ -379,9 +379,9 @@ def test_what_the_image_adds_stands_with_age_and_sex_first(
 def test_a_gain_that_is_not_shown_is_not_claimed(
     inputs: ReportInputs, gain: float, words: str
 ) -> None:
-    found = copy.deepcopy(inputs.evaluation.plain()["image_value"]["age + sex"])
+    found = copy.deepcopy(inputs.evaluation.plain()["incremental_value"]["age + sex"])
     found["joined_minus_covariates"] = entry(gain, p=0.6)
-    text = with_evaluation(inputs, comparison_section, image_value={"age": found}).texts[
+    text = with_evaluation(inputs, comparison_section, incremental_value={"age": found}).texts[
         "comparison"
     ]
     assert words in text
@@ -489,11 +489,11 @@ def test_stress_test_stands_with_p_values_and_inflation_of_each_split(
 ) -> None:
     leakage = make_leakage()
     arm = leakage["arms"]["slice_split_permuted_labels"]
-    assert page.row("The arms of the stress test", "Slice split, shuffled labels") == [
+    assert page.row("The arms of the stress test", "Slice split, permuted labels") == [
         shown(found) for found in arm.values()
     ]
     points = leakage["inflation_by_split"]["slice_split"]
-    for head, kind in (("true labels", "true_labels"), ("shuffled labels", "permuted_labels")):
+    for head, kind in (("true labels", "true_labels"), ("permuted labels", "permuted_labels")):
         assert page.row("Points above the split by patient", f"Slice split, {head}") == [
             shown(found, 1) for found in points[kind].values()
         ]
@@ -528,7 +528,7 @@ def test_shortcuts_stand_with_verdict_and_sentence(page: Page) -> None:
     text = page.texts["shortcuts"]
     assert "The features tell age: the score may owe to it." in text
     assert "No patient's site is recorded." in text
-    cells = page.row("What the features tell", "Age")
+    cells = page.row("What the features predict", "Age")
     assert cells[0].startswith("possible: ")
     assert cells[1:5] == [
         "39", "R² 0.411 | 0.331 to 0.491", "0.020",
@@ -537,7 +537,7 @@ def test_shortcuts_stand_with_verdict_and_sentence(page: Page) -> None:
     assert cells[5] == (
         "AD: rank correlation 0.28 (0.20 to 0.36); CN: rank correlation 0.53 (0.45 to 0.61)"
     )
-    unknown = page.row("What the features tell", "Site")
+    unknown = page.row("What the features predict", "Site")
     assert unknown[2] == "not defined: | no label has two levels"
 
 
@@ -665,7 +665,7 @@ def test_numbers_of_figures_are_those_of_the_documents(inputs: ReportInputs, ful
     for name, found in inputs.evaluation.plain()["baselines"].items():
         assert " | ".join(auc[name]) == shown(found["auc"])
     arm = make_leakage()["arms"]["slice_split_permuted_labels"]["slice_accuracy"]
-    assert " | ".join(full.row("Slice accuracy of the arms", "Slice split, shuffled")) == shown(arm)
+    assert " | ".join(full.row("Slice accuracy of the arms", "Slice split, permuted")) == shown(arm)
     scores = inputs.slice_scores
     for label, column in (("CN", 1), ("AD", 2)):
         ids = inputs.patients.index[inputs.patients["label"] == label]
@@ -707,13 +707,13 @@ def test_limits_follow_from_cohort_and_settings(inputs: ReportInputs) -> None:
     assert "50 % of the patients are labelled AD" in text
     assert "3 scans were left out" in text
     assert "Subgroups with too few patients to say anything: CDR 2." in text
-    assert "Worse scans: " in text
+    assert "Degraded scans: " in text
     assert "scored one by one and joined" in text
 
 
 def test_limits_of_the_full_profile_do_not_call_robustness_untested(inputs: ReportInputs) -> None:
     text = read(replaced(inputs, audit=make_full_audit()), limits_section).texts
-    assert "Worse scans: " not in text["limits"]
+    assert "Degraded scans: " not in text["limits"]
     assert "A second scan: " not in text["limits"]
 
 
@@ -755,7 +755,7 @@ def test_names_from_tables_stay_as_they_are_and_drawings_escape_them(inputs: Rep
     evaluation["subgroups"]["rows"][0] |= {"level": HOSTILE, "comment": HOSTILE}
     evaluation["subgroups"]["gaps"]["note"] = HOSTILE
     evaluation["age_matched"]["sentence"] = HOSTILE
-    evaluation["image_value"] = {HOSTILE: evaluation["image_value"]["age + sex"]}
+    evaluation["incremental_value"] = {HOSTILE: evaluation["incremental_value"]["age + sex"]}
     evaluation["choices"][0]["threshold_from"] = HOSTILE
     evaluation["classes"] = None
     curve = evaluation["decision_curve"]

@@ -7,21 +7,17 @@ from collections.abc import Sequence
 from typing import get_args, get_type_hints
 
 from mri_transfer.report.blocks.document import (
-    Banner,
     Block,
     Bullets,
     Confusion,
     Facts,
     Figure,
     Folded,
-    Front,
     Heading,
-    KeyFigure,
     Link,
     PatientPanel,
     PatientPanels,
     Picture,
-    Report,
     Row,
     Section,
     Side,
@@ -29,6 +25,7 @@ from mri_transfer.report.blocks.document import (
     Table,
     Text,
 )
+from mri_transfer.report.blocks.report import Banner, Front, KeyFigure, Report
 
 #: What typst, HTML and a file system would read as more than text.
 HOSTILE = '<script>x()</script> #panic("no") $x^2$ @ref *b* _i_ `r` [c] \\u{41} ../../x'

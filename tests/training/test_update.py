@@ -93,7 +93,7 @@ def test_a_shifted_cohort_is_worth_a_recalibration() -> None:
     new = made_up_cohort(n_patients=40, prefix="new-", signal=2.0)
     compared = compare_strategies(RECIPE, off, new)
     assert list(compared.scores) == ["unchanged", "recalibrate", "warm"]
-    assert compared.document["steps"][0]["surely_better"]
+    assert compared.document["steps"][0]["significantly_better"]
     assert compared.chosen != "unchanged"
     assert compared.is_new.all()
 

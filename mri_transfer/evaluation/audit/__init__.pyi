@@ -1,13 +1,13 @@
 from .audit import run_audit as run_audit
+from .blinding import blind_activations as blind_activations
 from .blinding import blinded_refit as blinded_refit
 from .document import AuditDocument as AuditDocument
+from .document import DuplicatePair as DuplicatePair
 from .duplicates import UNLIKE as UNLIKE
-from .duplicates import Duplicate as Duplicate
 from .duplicates import ScanIdentity as ScanIdentity
 from .duplicates import find_duplicates as find_duplicates
 from .identity import IdentitySpec as IdentitySpec
 from .identity import identity_probe as identity_probe
-from .leakage import StressTest as StressTest
 from .leakage import stress_test as stress_test
 from .learning_curve import LearningCurveSpec as LearningCurveSpec
 from .learning_curve import learning_curve as learning_curve

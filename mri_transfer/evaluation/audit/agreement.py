@@ -8,7 +8,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.metrics.intervals import Estimate, normal_quantile, undefined
+from mri_transfer.metrics.intervals import Estimate, normal_quantile, undefined, without_interval
 
 __all__ = ["MeanSquares", "icc_absolute", "icc_one_way", "limits_of_agreement"]
 
@@ -76,14 +76,8 @@ def icc_one_way(squares: MeanSquares, *, confidence: float = 0.95) -> Estimate:
         return undefined("all scores are the same", n=n, method=_ICC_METHOD)
     value = (squares.patients - squares.within) / (squares.patients + (k - 1) * squares.within)
     if squares.within <= 0:
-        return Estimate(
-            value=value,
-            ci_low=None,
-            ci_high=None,
-            n=n,
-            method=_ICC_METHOD,
-            reason="the sessions of every patient give the same score",
-        )
+        reason = "the sessions of every patient give the same score"
+        return without_interval(value, reason, n=n, method=_ICC_METHOD)
     ratio, upper = squares.patients / squares.within, 0.5 + confidence / 2
     low = ratio / f.ppf(upper, n - 1, n * (k - 1))
     high = ratio * f.ppf(upper, n * (k - 1), n - 1)
@@ -111,14 +105,8 @@ def icc_absolute(squares: MeanSquares, *, confidence: float = 0.95) -> Estimate:
         return undefined("all scores are the same", n=n, method=_ICC_METHOD)
     value = (between - residual) / spread
     if residual <= 0 or not value < 1:
-        return Estimate(
-            value=value,
-            ci_low=None,
-            ci_high=None,
-            n=n,
-            method=_ICC_METHOD,
-            reason="sessions differ by a constant at most",
-        )
+        reason = "sessions differ by a constant at most"
+        return without_interval(value, reason, n=n, method=_ICC_METHOD)
     a = k * value / (n * (1 - value))
     b = 1 + k * value * (n - 1) / (n * (1 - value))
     freedom = (a * sessions + b * residual) ** 2 / (

@@ -1,4 +1,4 @@
-"""The arms of the leakage stress test: how slices are dealt, and one cross-validation of each.
+"""The arms of the leakage stress test: how slices are split, and one cross-validation of each.
 
 A leaky split cannot be written down as folds of patients. So every arm, the honest one too, names
 the slices of each fit (`LabelledFeatures.view_of_slices`); the fit itself is that of any fold,
@@ -8,14 +8,15 @@ harmonisation included.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import clone
 
+from mri_transfer.core.arrays import BoolArray, IntArray, SingleArray
 from mri_transfer.core.results import ResultStore
 from mri_transfer.core.specs import digest, spec_dict
+from mri_transfer.evaluation.audit.document import ArmName
 from mri_transfer.evaluation.audit.outcomes import Outcome
 from mri_transfer.models.aggregation import join_slices
 from mri_transfer.models.heads import SliceOutput
@@ -36,9 +37,6 @@ __all__ = [
     "slice_split",
 ]
 
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float32]
 
 #: The wide layer of the published head is large.
 _SCANS_AT_ONCE = 64
@@ -55,13 +53,14 @@ class Arm:
     permuted: bool
 
     @property
-    def name(self) -> str:
+    def name(self) -> ArmName:
         """The name in `audit.json`."""
-        return f"{self.split}_split_{'permuted' if self.permuted else 'true'}_labels"
+        labels = "permuted" if self.permuted else "true"
+        return cast(ArmName, f"{self.split}_split_{labels}_labels")
 
 
 def slice_split(n_scans: int, n_slices: int, *, n_folds: int, seed: int) -> IntArray:
-    """Deal shuffled slices into folds, whoever they belong to: the leaky split.
+    """Split shuffled slices into folds, whoever they belong to: the leaky split.
 
     Returns
     -------
@@ -74,15 +73,17 @@ def slice_split(n_scans: int, n_slices: int, *, n_folds: int, seed: int) -> IntA
     return fold.reshape(n_scans, n_slices)
 
 
-def session_split(owner: IntArray, labels: IntArray, *, n_folds: int, seed: int) -> IntArray:
-    """Deal whole scans into folds, the scans of one patient into different ones.
+def session_split(
+    patient_of_scan: IntArray, labels: IntArray, *, n_folds: int, seed: int
+) -> IntArray:
+    """Split whole scans into folds, the scans of one patient into different ones.
 
     Parameters
     ----------
-    owner : ndarray of int64, shape (n_scans,)
+    patient_of_scan : ndarray of int64, shape (n_scans,)
         Position of each scan's patient.
     labels : ndarray of int64, shape (n_patients,)
-        Patients are dealt label by label, so that every fold has its share of each.
+        Patients are shuffled label by label, so that every fold has its share of each.
     n_folds, seed : int
 
     Returns
@@ -94,9 +95,11 @@ def session_split(owner: IntArray, labels: IntArray, *, n_folds: int, seed: int)
     patients = np.concatenate(
         [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
     )
-    order = np.concatenate([rng.permutation(np.flatnonzero(owner == one)) for one in patients])
-    fold = np.empty(len(owner), dtype=np.int64)
-    # A patient's scans follow each other, so that the deal takes them to different folds.
+    order = np.concatenate(
+        [rng.permutation(np.flatnonzero(patient_of_scan == patient)) for patient in patients]
+    )
+    fold = np.empty(len(patient_of_scan), dtype=np.int64)
+    # A patient's scans follow each other, so that they go to different folds.
     fold[order] = np.arange(len(order)) % n_folds
     return fold
 
@@ -140,7 +143,7 @@ class ArmRunner:
         self.results = results
         self.features_id = features_id
         position = {name: i for i, name in enumerate(folds.patient_ids)}
-        self.owner = np.array([position[name] for name in self.table.patient_ids])
+        self.patient_of_scan = np.array([position[name] for name in self.table.patient_ids])
 
     def run(self, arm: Arm, labels: IntArray, *, replicate: int) -> Outcome:
         """Return what a cross-validation gives, from `results` if it is there.
@@ -191,9 +194,9 @@ class ArmRunner:
 
         def fit(fold: int) -> FittedModel:
             view = data.view_of_slices(held != fold)
-            one: TransferClassifier = clone(self.estimator)
-            one.fit_view(view, seed=self.seed, place=(10, replicate, fold))
-            return one.model_.with_covariates(data.covariates)
+            estimator: TransferClassifier = clone(self.estimator)
+            estimator.fit_view(view, seed=self.seed, place=(10, replicate, fold))
+            return estimator.model_.with_covariates(data.covariates)
 
         with workers(self.estimator) as run:
             folds = np.unique(held).tolist()
@@ -211,7 +214,7 @@ class ArmRunner:
         )
 
     def _score(
-        self, model: FittedModel, test: BoolArray, logits: FloatArray, weights: FloatArray
+        self, model: FittedModel, test: BoolArray, logits: SingleArray, weights: SingleArray
     ) -> None:
         """Write down what a model says of the slices held out, a few scans at a time."""
         for start in range(0, len(test), _SCANS_AT_ONCE):
@@ -225,13 +228,13 @@ class ArmRunner:
         n_scans, n_slices, _ = self.table.features.shape
         n_folds = self.fold_spec.n_folds
         if arm.split == "slice":
-            place = derive_seed(self.seed, 9, replicate)
-            return slice_split(n_scans, n_slices, n_folds=n_folds, seed=place)
+            seed = derive_seed(self.seed, 9, replicate)
+            return slice_split(n_scans, n_slices, n_folds=n_folds, seed=seed)
         if arm.split == "session":
-            place = derive_seed(self.seed, 11, replicate)
-            scans = session_split(self.owner, labels, n_folds=n_folds, seed=place)
+            seed = derive_seed(self.seed, 11, replicate)
+            scans = session_split(self.patient_of_scan, labels, n_folds=n_folds, seed=seed)
         else:
-            scans = self._patient_folds(labels, permuted=arm.permuted)[self.owner]
+            scans = self._patient_folds(labels, permuted=arm.permuted)[self.patient_of_scan]
         return np.repeat(scans[:, None], n_slices, axis=1)
 
     def _patient_folds(self, labels: IntArray, *, permuted: bool) -> IntArray:
@@ -248,9 +251,11 @@ class ArmRunner:
 
     def _outcome(self, output: SliceOutput, labels: IntArray) -> Outcome:
         names = self.folds.patient_ids
-        joined = join_slices(output, [names[i] for i in self.owner], self.hyperparameters.joining)
-        right = (output.logits > 0) == (labels[self.owner][:, None] == 1)
-        members = [self.owner == i for i in range(len(names))]
+        joined = join_slices(
+            output, [names[i] for i in self.patient_of_scan], self.hyperparameters.joining
+        )
+        right = (output.logits > 0) == (labels[self.patient_of_scan][:, None] == 1)
+        members = [self.patient_of_scan == i for i in range(len(names))]
         return Outcome(
             labels=labels,
             slice_accuracy=np.array([right[own].mean() for own in members]),

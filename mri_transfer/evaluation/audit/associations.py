@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray, IntArray, TextArray
+from mri_transfer.evaluation.audit.shortcut_results import (
+    AgeAndLabel,
+    LevelsAndLabel,
+    LevelsAndScore,
+    Verdict,
+)
 from mri_transfer.evaluation.caveats import standardised_mean_difference
-from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, undefined
+from mri_transfer.metrics.intervals import Estimate, bootstrap_mean, patient_bootstrap, undefined
 
 __all__ = [
     "age_association",
@@ -21,9 +26,6 @@ __all__ = [
     "score_by_level",
 ]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-TextArray = npt.NDArray[np.object_]
 
 #: Cramér's V or standardised difference from which a covariate goes with the label (.1 is the
 #: usual limit of a negligible difference between groups: Austin 2009, Stat Med 28:3083-3107),
@@ -33,8 +35,14 @@ _READ_P = 0.05
 
 _METHOD = "patient bootstrap, percentile"
 
+_MEANING = {
+    "possible": "the score may owe part of its success to it",
+    "readable": "the score can owe little of its success to it in this cohort, and may in another",
+    "not shown": "a shortcut by it is not shown, which in a small cohort does not rule it out",
+}
 
-def age_association(age: FloatArray, groups: Mapping[str, IntArray]) -> dict[str, Any]:
+
+def age_association(age: FloatArray, groups: Mapping[str, IntArray]) -> AgeAndLabel:
     """Return the largest standardised difference in age between two labels, and a p value.
 
     Parameters
@@ -45,9 +53,8 @@ def age_association(age: FloatArray, groups: Mapping[str, IntArray]) -> dict[str
 
     Returns
     -------
-    dict
-        statistic, value (first label minus second), between (the two labels) and p, of Kruskal
-        and Wallis's rank test; None where undefined.
+    AgeAndLabel
+        The value is first label minus second, p that of Kruskal and Wallis's rank test.
     """
     from scipy.stats import kruskal
 
@@ -55,16 +62,16 @@ def age_association(age: FloatArray, groups: Mapping[str, IntArray]) -> dict[str
     for first, second in itertools.combinations(groups, 2):
         smd = standardised_mean_difference(age[groups[first]], age[groups[second]])
         if smd is not None:
-            differences.append((smd, [first, second]))
-    entry: dict[str, Any] = {"statistic": "standardised mean difference"}
+            differences.append((smd, (first, second)))
+    statistic = "standardised mean difference"
     if not differences:
-        return {**entry, "value": None, "between": None, "p": None}
+        return AgeAndLabel(statistic=statistic, value=None, between=None, p=None)
     value, between = max(differences, key=lambda pair: abs(pair[0]))
-    p = kruskal(*(age[group] for group in groups.values() if len(group))).pvalue
-    return {**entry, "value": value, "between": between, "p": float(p)}
+    p = float(kruskal(*(age[group] for group in groups.values() if len(group))).pvalue)
+    return AgeAndLabel(statistic=statistic, value=value, between=between, p=p)
 
 
-def level_association(levels: TextArray, groups: Mapping[str, IntArray]) -> dict[str, Any]:
+def level_association(levels: TextArray, groups: Mapping[str, IntArray]) -> LevelsAndLabel:
     """Return Cramér's V of a covariate and the label, and the p value of the chi-squared test.
 
     Parameters
@@ -75,9 +82,8 @@ def level_association(levels: TextArray, groups: Mapping[str, IntArray]) -> dict
 
     Returns
     -------
-    dict
-        statistic, value (0: independent, 1: one determines the other), p, and counts by label
-        and level; value and p are None where a single level or label occurs.
+    LevelsAndLabel
+        Value and p are None where a single level or label occurs.
     """
     from scipy.stats import chi2_contingency
     from scipy.stats.contingency import association
@@ -90,12 +96,12 @@ def level_association(levels: TextArray, groups: Mapping[str, IntArray]) -> dict
         label: dict(zip(names, row, strict=True))
         for label, row in zip(groups, table.tolist(), strict=True)
     }
-    entry: dict[str, Any] = {"statistic": "Cramér's V", "counts": counts}
+    value = p = None
     table = table[table.sum(axis=1) > 0]
-    if min(table.shape) < 2:
-        return {**entry, "value": None, "p": None}
-    p = chi2_contingency(table, correction=False).pvalue
-    return {**entry, "value": float(association(table, method="cramer")), "p": float(p)}
+    if min(table.shape) >= 2:
+        value = float(association(table, method="cramer"))
+        p = float(chi2_contingency(table, correction=False).pvalue)
+    return LevelsAndLabel(statistic="Cramér's V", counts=counts, value=value, p=p)
 
 
 def rank_correlation(
@@ -120,7 +126,17 @@ def rank_correlation(
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray((first * second).sum(axis=1) / scale, dtype=np.float64)
 
-    return _bootstrap(statistic, np.zeros(len(score)), n_samples, rng, confidence)
+    return dataclasses.replace(
+        patient_bootstrap(
+            statistic,
+            np.zeros(len(score)),
+            n_samples=n_samples,
+            rng=rng,
+            confidence=confidence,
+            batched=True,
+        ),
+        method=_METHOD,
+    )
 
 
 def score_by_level(
@@ -130,7 +146,7 @@ def score_by_level(
     n_samples: int,
     rng: np.random.Generator,
     confidence: float,
-) -> dict[str, Any]:
+) -> LevelsAndScore:
     """Return the mean score of each level, and the p value of Kruskal and Wallis's rank test.
 
     Parameters
@@ -141,96 +157,74 @@ def score_by_level(
 
     Returns
     -------
-    dict
-        mean_score (an estimate a level) and p; p is None for a single level or constant scores.
+    LevelsAndScore
+        p is None for a single level or constant scores.
     """
     from scipy.stats import kruskal
 
     parts = {str(name): score[levels == name] for name in sorted(set(levels))}
     means = {
-        name: _bootstrap(
-            lambda indices, part=part: part[indices].mean(axis=1),
-            np.zeros(len(part)),
-            n_samples,
-            rng,
-            confidence,
-        ).as_dict()
+        name: dataclasses.replace(
+            bootstrap_mean(part, n_samples=n_samples, rng=rng, confidence=confidence),
+            method=_METHOD,
+        )
         for name, part in parts.items()
     }
     p = None
     if len(parts) > 1 and np.ptp(score) > 0:
         p = float(kruskal(*parts.values()).pvalue)
-    return {"mean_score": means, "p": p}
+    return LevelsAndScore(mean_score=means, p=p)
 
 
-def _bootstrap(
-    statistic: Any,
-    strata: npt.ArrayLike,
-    n_samples: int,
-    rng: np.random.Generator,
-    confidence: float,
-) -> Estimate:
-    found = patient_bootstrap(
-        statistic, strata, n_samples=n_samples, rng=rng, confidence=confidence, batched=True
-    )
-    return dataclasses.replace(found, method=_METHOD)
-
-
-def judge(entry: Mapping[str, Any]) -> dict[str, str]:
+def judge(
+    covariate: str,
+    association: AgeAndLabel | LevelsAndLabel,
+    *,
+    n: int,
+    pooled: Estimate,
+    p: float | None,
+) -> tuple[Verdict, str]:
     """Return the verdict on a covariate and a sentence that gives the grounds.
 
     Parameters
     ----------
-    entry : mapping
-        An entry of `find_shortcuts`, all but its verdict.
+    covariate : str
+    association : AgeAndLabel or LevelsAndLabel
+    n : int
+        Patients of whom the covariate is known.
+    pooled : Estimate
+        What the features tell of it, over all labels: R² of age, AUC of levels.
+    p : float or None
+        Of that figure.
     """
-    name, p = entry["covariate"], entry["p"]
-    association = entry["label_association"]["value"]
-    goes_along = association is not None and abs(association) >= _ASSOCIATED
-    if p is None and association is not None and abs(association) > 1.0 - 1e-9:
-        return {
-            "verdict": "confounded",
-            "sentence": f"Every {name} has patients of one label only: whether the score tells "
-            f"disease or {name} cannot be decided from this cohort.",
-        }
-    if entry["n"] == 0:
-        return {"verdict": "unknown", "sentence": f"No patient's {name} is recorded."}
+    size = association.value
+    goes_along = size is not None and abs(size) >= _ASSOCIATED
+    if p is None and size is not None and abs(size) > 1.0 - 1e-9:
+        return (
+            "confounded",
+            f"Every {covariate} has patients of one label only: whether the score tells "
+            f"disease or {covariate} cannot be decided from this cohort.",
+        )
+    if n == 0:
+        return "unknown", f"No patient's {covariate} is recorded."
     if p is None:
-        return {
-            "verdict": "unknown",
-            "sentence": f"Whether the features tell {name} could not be tested: "
-            f"{_first(entry['pooled'])['reason']}.",
-        }
-    read = p <= _READ_P
-    verdict = ("possible" if goes_along else "readable") if read else "not shown"
-    return {"verdict": verdict, "sentence": _sentence(entry, verdict, goes_along)}
-
-
-def _first(figures: Mapping[str, Any]) -> Mapping[str, Any]:
-    first: Mapping[str, Any] = next(iter(figures.values()))
-    return first
-
-
-def _sentence(entry: Mapping[str, Any], verdict: str, goes_along: bool) -> str:
-    name, association = entry["covariate"], entry["label_association"]
-    figure = _first(entry["pooled"])
-    interval = ""
-    if figure["ci_low"] is not None:
-        interval = f" ({figure['ci_low']:.2f} to {figure['ci_high']:.2f})"
-    measure = "R²" if name == "age" else "AUC"
-    grounds = f"{measure} {figure['value']:.2f}{interval}, p = {entry['p']:.3f}"
-    tells = "do not show" if verdict == "not shown" else "tell"
+        return (
+            "unknown",
+            f"Whether the features tell {covariate} could not be tested: {pooled.reason}.",
+        )
+    verdict: Verdict = "not shown"
+    if p <= _READ_P:
+        verdict = "possible" if goes_along else "readable"
+    interval = "" if pooled.interval is None else " ({:.2f} to {:.2f})".format(*pooled.interval)
+    measure = "R²" if covariate == "age" else "AUC"
+    grounds = f"{measure} {pooled.value:.2f}{interval}, p = {p:.3f}"
     with_label = "is not known to go with the label"
-    if association["value"] is not None:
-        size = f"{association['statistic']} {association['value']:.2f}"
-        with_label = f"{'goes' if goes_along else 'hardly goes'} with the label here ({size})"
-    meaning = {
-        "possible": "the score may owe part of its success to it",
-        "readable": "the score can owe little of its success to it in this cohort, and may in "
-        "another",
-        "not shown": "a shortcut by it is not shown, which in a small cohort does not rule it out",
-    }
+    if size is not None:
+        goes = "goes" if goes_along else "hardly goes"
+        with_label = f"{goes} with the label here ({association.statistic} {size:.2f})"
+    tells = "do not show" if verdict == "not shown" else "tell"
     return (
-        f"Among patients of one label the features {tells} {name} ({grounds}), and {name} "
-        f"{with_label}: {meaning[verdict]}."
+        verdict,
+        f"Among patients of one label the features {tells} {covariate} ({grounds}), and "
+        f"{covariate} {with_label}: {_MEANING[verdict]}.",
     )

@@ -10,18 +10,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.core.specs import canonical_json
-from mri_transfer.evaluation.audit.checks import Check, Found
+from mri_transfer.core.tensorfile import read_rows, write_tensors
+from mri_transfer.evaluation.audit.checks import CheckResult, Fault
+from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 
-__all__ = ["Refit", "blind", "blinded_refit", "head_differences", "reordered"]
+__all__ = [
+    "Refit",
+    "blind",
+    "blind_activations",
+    "blinded_refit",
+    "head_differences",
+    "reordered",
+]
 
 Tables: TypeAlias = Mapping[str, FeatureTable]
 #: Fits one outer fold (repeat, fold) from the start, everything that is chosen inside included.
@@ -40,7 +50,7 @@ def blinded_refit(
     labels: tuple[str, str],
     n_checked: int,
     seed: int,
-) -> list[dict[str, object]]:
+) -> list[CheckResult]:
     """Fit some outer folds again, blind to their test patients, and compare the heads.
 
     Parameters
@@ -60,8 +70,8 @@ def blinded_refit(
 
     Returns
     -------
-    list of dict
-        Three checks. `refit_reproduces`: the fold fitted again is the stored one (another machine
+    list of CheckResult
+        Three. `refit_reproduces`: the fold fitted again is the stored one (another machine
         or library may round differently). `test_patients_blinded`: the blinded head is the one
         that this machine makes of the true data. `row_order`: nor does it depend on the order of
         the cohort's rows.
@@ -76,45 +86,40 @@ def blinded_refit(
     rng = np.random.default_rng(seed)
     drawn = rng.choice(len(trained), size=min(n_checked, len(trained)), replace=False)
     sample = [trained[i] for i in sorted(drawn)]
-    unlike: list[Found] = []
-    leaking: list[Found] = []
+    unlike: list[Fault] = []
+    leaking: list[Fault] = []
     for stored in sample:
-        place = (stored.repeat, stored.fold)
-        blinded = refit(*blind(tables, folds, place, labels=labels, rng=rng), place)
+        key = (stored.repeat, stored.fold)
+        blinded = refit(*blind(tables, folds, key, labels=labels, rng=rng), key)
         if not head_differences(stored, blinded):
             continue
         # Either a leak, or this machine does not reproduce the stored head at all.
-        again = refit(tables, folds, place)
-        unlike += _placed(place, head_differences(stored, again))
-        leaking += _placed(place, head_differences(again, blinded))
+        again = refit(tables, folds, key)
+        unlike += _at(key, head_differences(stored, again))
+        leaking += _at(key, head_differences(again, blinded))
     first = sample[0]
-    place = (first.repeat, first.fold)
-    turned = refit(reordered(tables, rng=rng), folds, place)
-    reference = first if not unlike else refit(tables, folds, place)
-    order = _placed(place, head_differences(reference, turned))
-    return [check.as_dict() for check in _checks(unlike, leaking, order, len(sample))]
-
-
-def _checks(
-    unlike: list[Found], leaking: list[Found], order: list[Found], n_checked: int
-) -> list[Check]:
+    key = (first.repeat, first.fold)
+    reordered_rows = refit(reordered(tables, rng=rng), folds, key)
+    reference = first if not unlike else refit(tables, folds, key)
+    order = _at(key, head_differences(reference, reordered_rows))
+    n_fitted = len(sample)
     return [
-        Check.of(
+        CheckResult.of(
             "refit_reproduces",
             unlike,
             what="A fold that is fitted again gives the stored head",
             expected="the same bytes and facts",
-            n_checked=n_checked,
+            n_checked=n_fitted,
         ),
-        Check.of(
+        CheckResult.of(
             "test_patients_blinded",
             leaking,
             what="With garbage for the test patients' features, and their labels flipped, the fold "
             "gives the same head, threshold, recalibration and choices",
             expected="the same bytes and facts",
-            n_checked=n_checked,
+            n_checked=n_fitted,
         ),
-        Check.of(
+        CheckResult.of(
             "row_order",
             order,
             what="With the cohort's rows in another order the fold gives the same head",
@@ -127,7 +132,7 @@ def _checks(
 def blind(
     tables: Tables,
     folds: Folds,
-    place: tuple[int, int],
+    key: tuple[int, int],
     *,
     labels: tuple[str, str],
     rng: np.random.Generator,
@@ -138,7 +143,7 @@ def blind(
     ----------
     tables : mapping of str to FeatureTable
     folds : Folds
-    place : tuple of int
+    key : tuple of int
         Repeat and fold.
     labels : tuple of str
         Positive and negative label; each becomes the other.
@@ -151,7 +156,7 @@ def blind(
     Folds
         With their labels flipped; who is held out when stays.
     """
-    repeat, fold = place
+    repeat, fold = key
     test = folds.assignment[repeat] == fold
     names = {folds.patient_ids[i] for i in np.flatnonzero(test)}
     other = {labels[0]: labels[1], labels[1]: labels[0]}
@@ -160,31 +165,65 @@ def blind(
         for label, held in zip(folds.labels, test, strict=True)
     )
     garbled = {}
-    for key, table in tables.items():
+    for pooling, table in tables.items():
         scans = np.array([name in names for name in table.patient_ids])
         features = table.features.copy()
         size = _MAGNITUDE * float(np.sqrt(np.mean(np.square(features[~scans], dtype=np.float64))))
         features[scans] = size * rng.standard_normal(features[scans].shape, dtype=np.float32)
-        garbled[key] = dataclasses.replace(table, features=features)
+        garbled[pooling] = dataclasses.replace(table, features=features)
     return garbled, dataclasses.replace(folds, labels=flipped)
+
+
+def blind_activations(
+    activations: ActivationTable, own: FeatureTable, given: FeatureTable, folder: Path, *, seed: int
+) -> ActivationTable:
+    """Return what lies at the cut for the scans of a table, as blind as the table is.
+
+    Parameters
+    ----------
+    activations : ActivationTable
+        Of the scans of `own`.
+    own, given : FeatureTable
+        The run's, and what `blind` or `reordered` made of it. A scan whose features differ gets
+        one file of values in a random order.
+    folder : Path
+        Where that file is written.
+    seed : int
+    """
+    position = {scan_id: i for i, scan_id in enumerate(own.scan_ids)}
+    rows = [position[scan_id] for scan_id in given.scan_ids]
+    found = activations.rows(rows)
+    blinded = [
+        i for i, row in enumerate(rows) if not np.array_equal(given.features[i], own.features[row])
+    ]
+    if not blinded:
+        return found
+    values = read_rows(found.files[blinded[0]], found.array)
+    shuffled = np.random.default_rng(seed).permutation(values.ravel()).reshape(values.shape)
+    garbage = folder / "garbage.safetensors"
+    write_tensors(garbage, {found.array: shuffled}, schema="garbage")
+    files = list(found.files)
+    for i in blinded:
+        files[i] = garbage
+    return dataclasses.replace(found, files=tuple(files))
 
 
 def reordered(tables: Tables, *, rng: np.random.Generator) -> dict[str, FeatureTable]:
     """Return the tables with their scans in another order, the same in all of them."""
     order = rng.permutation(len(next(iter(tables.values())).scan_ids))
     return {
-        key: FeatureTable(
+        pooling: FeatureTable(
             scan_ids=tuple(table.scan_ids[i] for i in order),
             patient_ids=tuple(table.patient_ids[i] for i in order),
             scan_sha256=tuple(table.scan_sha256[i] for i in order),
             features=table.features[order],
             z_mm=table.z_mm[order],
         )
-        for key, table in tables.items()
+        for pooling, table in tables.items()
     }
 
 
-def head_differences(one: FittedModel, other: FittedModel) -> list[Found]:
+def head_differences(first: FittedModel, second: FittedModel) -> list[Fault]:
     """Return in what two heads differ: tensors by their bytes, facts by their JSON.
 
     Returns
@@ -192,23 +231,24 @@ def head_differences(one: FittedModel, other: FittedModel) -> list[Found]:
     list of dict
         `what` differs, with `largest_difference` where two arrays can be subtracted.
     """
-    found: list[Found] = []
-    if one.head.kind != other.head.kind:
-        found.append({"what": "kind", "values": [one.head.kind, other.head.kind]})
-    a, b = one.head.tensors, other.head.tensors
+    differences: list[Fault] = []
+    if first.head.kind != second.head.kind:
+        differences.append({"what": "kind", "values": [first.head.kind, second.head.kind]})
+    a, b = first.tensors, second.tensors
     for name in sorted(a.keys() | b.keys()):
         if name not in a or name not in b or not _same_bytes(a[name], b[name]):
-            found.append({"what": f"tensor {name}", **_distance(a.get(name), b.get(name))})
-    facts, others = one.head.facts, other.head.facts
-    for name in sorted(facts.keys() | others.keys()):
-        known = [canonical_json([side[name]] if name in side else []) for side in (facts, others)]
+            distance = _distance(a.get(name), b.get(name))
+            differences.append({"what": f"tensor {name}", **distance})
+    facts = (first.head.facts, second.head.facts)
+    for name in sorted(facts[0].keys() | facts[1].keys()):
+        known = [canonical_json([side[name]] if name in side else []) for side in facts]
         if known[0] != known[1]:
-            found.append({"what": f"fact {name}"})
-    return found
+            differences.append({"what": f"fact {name}"})
+    return differences
 
 
-def _placed(place: tuple[int, int], differences: list[Found]) -> list[Found]:
-    return [{"repeat": place[0], "fold": place[1], **one} for one in differences]
+def _at(key: tuple[int, int], differences: list[Fault]) -> list[Fault]:
+    return [{"repeat": key[0], "fold": key[1], **difference} for difference in differences]
 
 
 def _same_bytes(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> bool:

@@ -2,63 +2,52 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-__all__ = ["Check", "Found"]
+from pydantic import Field, JsonValue
+
+from mri_transfer.core.documents import Count, Part
+
+__all__ = ["CheckResult", "Fault"]
 
 #: Faults that are listed; the count behind them is always the whole.
 _SHOWN = 20
 
-Found = dict[str, Any]
+#: What contradicts a check: where, and what.
+Fault = dict[str, Any]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Check:
-    """One check of the audit.
+class CheckResult(Part):
+    """One check of the run."""
 
-    Attributes
-    ----------
-    check : str
-        Its stable name.
-    what : str
-        What was looked for, in a sentence.
-    expected : str
-    found : list of dict
-        What contradicts it, the first few; empty where the check passed.
-    n_found : int
-        How much contradicts it.
-    n_checked : int
-        How many things were looked at; a check of nothing does not pass.
-    """
-
-    check: str
+    check: Annotated[str, Field(pattern="^[a-z_]+$")]
+    """Stable name of the check."""
+    passed: bool
+    """Whether something was looked at and nothing was found against it."""
     what: str
+    """What was looked for."""
     expected: str
-    found: list[Found]
-    n_found: int
-    n_checked: int
+    """What should be so."""
+    found: tuple[dict[str, JsonValue], ...]
+    """What contradicts it, the first few: where, and what; the names depend on the check. Empty
+    where nothing does."""
+    n_found: Count
+    """How much contradicts it, in all."""
+    n_checked: Count
+    """How many things were looked at; a check of nothing does not pass."""
 
     @classmethod
     def of(
-        cls, check: str, found: Sequence[Found], *, what: str, expected: str, n_checked: int
-    ) -> Check:
+        cls, check: str, faults: Sequence[Fault], *, what: str, expected: str, n_checked: int
+    ) -> CheckResult:
         """Return a check of its faults, of which the first few are kept."""
         return cls(
             check=check,
+            passed=not faults and n_checked > 0,
             what=what,
             expected=expected,
-            found=list(found[:_SHOWN]),
-            n_found=len(found),
+            found=tuple(faults[:_SHOWN]),
+            n_found=len(faults),
             n_checked=n_checked,
         )
-
-    @property
-    def passed(self) -> bool:
-        """Whether something was looked at, and nothing was found."""
-        return self.n_found == 0 and self.n_checked > 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self) | {"passed": self.passed}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from mri_transfer.core.documents import Amount, Count, Document, OptionalText, Part, PValue, Share
+from mri_transfer.evaluation.audit.checks import CheckResult
 from mri_transfer.evaluation.audit.learning_results import LearningCurve
 from mri_transfer.evaluation.audit.shortcut_results import Shortcuts
 from mri_transfer.metrics.estimates import AtMostOne, Difference, Points, Proportion
@@ -14,12 +15,25 @@ from mri_transfer.metrics.intervals import Estimate
 
 __all__ = [
     "ArmFigures",
+    "ArmName",
     "Arms",
     "AuditDocument",
+    "BetweenSessions",
     "CheckResult",
+    "DuplicateKind",
     "DuplicatePair",
     "Duplicates",
+    "Identity",
+    "IdentityAtGap",
     "Leakage",
+    "PermutationTest",
+    "Retest",
+    "RobustnessRow",
+    "SeveralScans",
+    "SimilarPair",
+    "Similarity",
+    "SimilarityRange",
+    "StressTest",
 ]
 
 _SCHEMA: Literal["mri-transfer/audit/2"] = "mri-transfer/audit/2"
@@ -40,15 +54,16 @@ class ArmFigures(Part):
     """Mean of sensitivity and specificity of the patients' calls."""
 
 
+ArmName: TypeAlias = Literal[
+    "patient_split_true_labels",
+    "session_split_true_labels",
+    "slice_split_true_labels",
+    "patient_split_permuted_labels",
+    "session_split_permuted_labels",
+    "slice_split_permuted_labels",
+]
 _Arm = Annotated[
-    Literal[
-        "patient_split_true_labels",
-        "session_split_true_labels",
-        "slice_split_true_labels",
-        "patient_split_permuted_labels",
-        "session_split_permuted_labels",
-        "slice_split_permuted_labels",
-    ],
+    ArmName,
     Field(
         description="How slices were split between training and test, and whether labels were "
         "permuted between patients."
@@ -145,7 +160,7 @@ class Identity(Part):
     """The same in a few sentences."""
 
 
-class Leakage(Arms):
+class StressTest(Arms):
     """The leakage stress test.
 
     The same head under an honest split by patient and under leaky ones, with true and with
@@ -169,15 +184,23 @@ class Leakage(Arms):
     """The same over the patients with several scans; null if there are none."""
     sentence: str
     """The outcome in two sentences."""
+
+
+class Leakage(StressTest):
+    """The leakage stress test, and whether the features tell which patient a slice comes from."""
+
     identity: Identity
+
+
+DuplicateKind: TypeAlias = Literal[
+    "same file", "same volume", "same brain", "sessions that differ", "sessions of one patient"
+]
 
 
 class DuplicatePair(Part):
     """A pair of scans that belong together, or that should and do not."""
 
-    kind: Literal[
-        "same file", "same volume", "same brain", "sessions that differ", "sessions of one patient"
-    ]
+    kind: DuplicateKind
     """The plainest likeness that holds."""
     scan_a: str
     """First scan of the pair."""
@@ -255,26 +278,6 @@ class Duplicates(Part):
     """Pairs of scans that belong together, or that should and do not, by files, voxels and
     brains."""
     by_features: Similarity
-
-
-class CheckResult(Part):
-    """One check of the run."""
-
-    check: Annotated[str, Field(pattern="^[a-z_]+$")]
-    """Stable name of the check."""
-    passed: bool
-    """Whether something was looked at and nothing was found against it."""
-    what: str
-    """What was looked for."""
-    expected: str
-    """What should be so."""
-    found: tuple[dict[str, JsonValue], ...]
-    """What contradicts it, the first few: where, and what; the names depend on the check. Empty
-    where nothing does."""
-    n_found: Count
-    """How much contradicts it, in all."""
-    n_checked: Count
-    """How many things were looked at; a check of nothing does not pass."""
 
 
 class Retest(Part):

@@ -10,24 +10,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import get_args
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray
+from mri_transfer.evaluation.audit.document import DuplicateKind, DuplicatePair
 from mri_transfer.evaluation.audit.likeness import compare_blocks
 from mri_transfer.evaluation.audit.settings import DuplicateSpec
 from mri_transfer.scans.preparation.fingerprint import Fingerprint
 
 __all__ = [
     "UNLIKE",
-    "Duplicate",
     "ScanIdentity",
     "find_duplicates",
-]
-
-DuplicateKind: TypeAlias = Literal[
-    "same file", "same volume", "same brain", "sessions that differ", "sessions of one patient"
 ]
 
 #: Scans under one patient id that do not look like one brain: two people, perhaps.
@@ -62,52 +58,12 @@ class ScanIdentity:
     fingerprint: Fingerprint | None = None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Duplicate:
-    """Two scans that belong together, or that should and do not.
-
-    Parameters
-    ----------
-    kind : str
-        The plainest that holds:
-
-        - ``same file``: of one content, compressed or not;
-        - ``same volume``: of the same voxels, under another header;
-        - ``same brain``: alike, but under two patients;
-        - ``sessions of one patient``: of one patient, and not unlike;
-        - ``sessions that differ``: said to be of one patient, but unlike.
-    scan_a, patient_a, scan_b, patient_b : str
-        Between two cohorts, `b` is of the second one.
-    similarity : float or None
-        Correlation of the fingerprints, -1 to 1; None if they cannot be compared.
-    mirrored : bool
-        True if they show one brain, with left and right exchanged in one of them.
-    """
-
-    kind: DuplicateKind
-    scan_a: str
-    patient_a: str
-    scan_b: str
-    patient_b: str
-    similarity: float | None
-    mirrored: bool
-
-    @property
-    def across_patients(self) -> bool:
-        """Whether the two go by different patient ids."""
-        return self.patient_a != self.patient_b
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self) | {"across_patients": self.across_patients}
-
-
 def find_duplicates(
     scans: Sequence[ScanIdentity],
-    others: Sequence[ScanIdentity] | None = None,
+    second: Sequence[ScanIdentity] | None = None,
     *,
     spec: DuplicateSpec | None = None,
-) -> list[Duplicate]:
+) -> list[DuplicatePair]:
     """Find repeats within a cohort, or between two cohorts.
 
     Every pair is compared; a thousand scans take seconds, and memory does not grow with pairs.
@@ -116,7 +72,7 @@ def find_duplicates(
     ----------
     scans : sequence of ScanIdentity
         A cohort.
-    others : sequence of ScanIdentity, optional
+    second : sequence of ScanIdentity, optional
         A second one, such as the one a model was trained on: then only pairs between the two are
         looked at. One patient id in both does not prove one person, so that sessions that differ
         are not reported.
@@ -124,15 +80,15 @@ def find_duplicates(
 
     Returns
     -------
-    list of Duplicate
+    list of DuplicatePair
         One at most for a pair; pairs across patients first, then by kind, the most similar first.
     """
     spec = spec or DuplicateSpec()
-    within, columns = others is None, scans if others is None else others
-    found: list[Duplicate] = []
+    within, columns = second is None, scans if second is None else second
+    pairs: list[DuplicatePair] = []
     for rows_at, columns_at, plain, mirrored in compare_blocks(
         [scan.fingerprint for scan in scans],
-        None if others is None else [scan.fingerprint for scan in others],
+        None if second is None else [scan.fingerprint for scan in second],
         min_shared_ml=spec.min_shared_ml,
     ):
         rows, block = scans[rows_at], columns[columns_at]
@@ -141,7 +97,7 @@ def find_duplicates(
         wanted = same[0] | same[1] | (same[2] & within) | (best >= spec.same_brain)
         if within and rows_at == columns_at:
             wanted = np.triu(wanted, 1)
-        found += [
+        pairs += [
             _duplicate(
                 rows[i],
                 block[j],
@@ -152,19 +108,17 @@ def find_duplicates(
             )
             for i, j in np.argwhere(wanted)
         ]
-    return sorted(found, key=_rank)
+    return sorted(pairs, key=_rank)
 
 
-def _equal(
-    scans: Sequence[ScanIdentity], others: Sequence[ScanIdentity], name: str
-) -> npt.NDArray[np.bool_]:
-    """Return which pairs agree in a field that both know, shape (n_scans, n_others)."""
+def _equal(scans: Sequence[ScanIdentity], second: Sequence[ScanIdentity], name: str) -> BoolArray:
+    """Return which pairs agree in a field that both know, shape (n_scans, n_second)."""
     codes: dict[str | None, int] = {}
     rows, columns = (
         np.array([codes.setdefault(getattr(scan, name), len(codes)) for scan in side], dtype=int)
-        for side in (scans, others)
+        for side in (scans, second)
     )
-    same: npt.NDArray[np.bool_] = rows[:, None] == columns[None, :]
+    same: BoolArray = rows[:, None] == columns[None, :]
     if None in codes:
         same &= (rows != codes[None])[:, None]
     return same
@@ -178,14 +132,15 @@ def _duplicate(
     similarity: float | None,
     mirrored: bool,
     spec: DuplicateSpec,
-) -> Duplicate:
-    return Duplicate(
+) -> DuplicatePair:
+    return DuplicatePair(
         kind=_kind(same, similarity, spec),
         scan_a=a.scan_id,
         patient_a=a.patient_id,
         scan_b=b.scan_id,
         patient_b=b.patient_id,
         similarity=similarity,
+        across_patients=a.patient_id != b.patient_id,
         mirrored=mirrored and similarity is not None and similarity >= spec.same_brain,
     )
 
@@ -203,7 +158,7 @@ def _kind(same: list[bool], similarity: float | None, spec: DuplicateSpec) -> Du
     return "sessions of one patient"
 
 
-def _rank(pair: Duplicate) -> tuple[bool, int, float, str, str]:
+def _rank(pair: DuplicatePair) -> tuple[bool, int, float, str, str]:
     similarity = -2.0 if pair.similarity is None else pair.similarity
     return (
         not pair.across_patients,

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import SliceOutput
@@ -16,9 +16,6 @@ from mri_transfer.training.folds import Folds
 
 __all__ = ["HeldOut", "HeldOutScores"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 Tables = Mapping[str, FeatureTable]
 
 
@@ -45,8 +42,8 @@ class HeldOutScores:
     def stacked(cls, parts: Sequence[HeldOutScores]) -> HeldOutScores:
         """Return the rows of all parts, one below the other."""
         return cls(
-            score=np.concatenate([one.score for one in parts]),
-            called=np.concatenate([one.called for one in parts]),
+            score=np.concatenate([part.score for part in parts]),
+            called=np.concatenate([part.called for part in parts]),
         )
 
 
@@ -79,12 +76,12 @@ class HeldOut:
 
     def complete(self, tables: Tables) -> IntArray:
         """Return the patients of whom no scan is missing."""
-        found = _scans_by_patient(next(iter(tables.values())))
+        scans_of = _scans_by_patient(next(iter(tables.values())))
         return np.array(
             [
                 i
                 for i, name in enumerate(self.folds.patient_ids)
-                if found.get(name) == self._scans_of[name]
+                if scans_of.get(name) == self._scans_of[name]
             ],
             dtype=np.int64,
         )
@@ -92,11 +89,11 @@ class HeldOut:
     def parts(self, tables: Tables, patients: IntArray) -> list[Inference]:
         """Apply each head to the patients it held out."""
         parts = []
-        for one in self.trained:
-            held_out = self.folds.assignment[one.repeat][patients] == one.fold
+        for model in self.trained:
+            held_out = self.folds.assignment[model.repeat][patients] == model.fold
             names = [self.folds.patient_ids[i] for i in patients[held_out]]
-            if not set(names).isdisjoint(tables[one.pooling].patient_ids):
-                parts.append(infer(one, tables, names))
+            if not set(names).isdisjoint(tables[model.pooling].patient_ids):
+                parts.append(infer(model, tables, names))
         return parts
 
     def scores(
@@ -116,11 +113,11 @@ class HeldOut:
         called = np.zeros(score.shape, dtype=np.bool_)
         for part in parts:
             output = part.output if kept is None else _without_lost(part.output, kept[part.scans])
-            found = part.model.patients(output, part.owners)
-            values = np.array(list(found.values()))
-            place = self.row_of[part.model.repeat], [column[name] for name in found]
-            score[place] = values
-            called[place] = values >= part.model.threshold
+            by_patient = part.model.patients(output, part.owners)
+            values = np.array(list(by_patient.values()))
+            cells = self.row_of[part.model.repeat], [column[name] for name in by_patient]
+            score[cells] = values
+            called[cells] = values >= part.model.threshold
         if np.isnan(score).any():
             raise EvaluationError(
                 "a patient was held out by no head",

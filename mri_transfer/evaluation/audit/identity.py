@@ -10,23 +10,20 @@ left is what the head could recognise of a person, not of two pictures of the sa
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray, SingleArray
 from mri_transfer.core.specs import STRICT
-from mri_transfer.metrics.intervals import patient_bootstrap, undefined
+from mri_transfer.evaluation.audit.document import BetweenSessions, Identity, IdentityAtGap
+from mri_transfer.metrics.intervals import Estimate, bootstrap_mean, undefined
 from mri_transfer.models.features import FeatureTable
 
-__all__ = ["IdentityProbe", "IdentitySpec", "identity_probe"]
+__all__ = ["IdentitySpec", "identity_probe"]
 
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: Slices that are compared with all others at once: 10 MB an array for 5,000 slices.
 _BLOCK = 512
@@ -45,40 +42,6 @@ class IdentitySpec:
     """A larger cohort is represented by this many patients, drawn with the seed."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class IdentityProbe:
-    """How well the features tell patients apart (`audit.json`).
-
-    Attributes
-    ----------
-    n_patients, n_slices : int
-        Compared.
-    chance_top1, chance_top5 : float
-        Rates of guessing.
-    by_gap : list of dict
-        For each gap: `gap_mm`, `n_slices`, the rates `top1` and `top5` at which the patient of a
-        slice is found, and `label_recall`: how often the nearest slice has the slice's label.
-    between_sessions : dict or None
-        `top1` and `top5` with other scans of the patient only; None without such patients.
-    label_of_others : dict
-        How often the nearest slice of another patient has the label: recall without identity.
-    sentence : str
-    """
-
-    n_patients: int
-    n_slices: int
-    chance_top1: float
-    chance_top5: float
-    by_gap: list[dict[str, Any]]
-    between_sessions: dict[str, Any] | None
-    label_of_others: dict[str, Any]
-    sentence: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the entry of `audit.json`."""
-        return dataclasses.asdict(self)
-
-
 def identity_probe(
     table: FeatureTable,
     labels: Mapping[str, str],
@@ -86,7 +49,7 @@ def identity_probe(
     spec: IdentitySpec | None = None,
     bootstrap_samples: int,
     seed: int,
-) -> IdentityProbe:
+) -> Identity:
     """Find out whether slices betray their patient.
 
     Parameters
@@ -102,7 +65,7 @@ def identity_probe(
 
     Returns
     -------
-    IdentityProbe
+    Identity
 
     Raises
     ------
@@ -118,26 +81,26 @@ def identity_probe(
         names = sorted(rng.choice(names, spec.max_patients, replace=False).tolist())
     searched = _search(_slices_of(table, names), spec.gaps_mm)
     codes = np.unique([labels[name] for name in names], return_inverse=True)[1]
-    estimate = _Estimator(searched.owner, codes, bootstrap_samples, seed)
-    by_gap = [
-        {
-            "gap_mm": gap,
-            "n_slices": int(searched.comparable[i].sum()),
+    estimate = _Estimator(searched.patient, codes, bootstrap_samples, seed)
+    by_gap = tuple(
+        IdentityAtGap(
+            gap_mm=gap,
+            n_slices=int(searched.comparable[i].sum()),
             **_rates(searched.rank[i], searched.comparable[i], estimate),
-            "label_recall": estimate(_same(codes, searched, i), searched.comparable[i]),
-        }
+            label_recall=estimate(_same(codes, searched, i), searched.comparable[i]),
+        )
         for i, gap in enumerate(spec.gaps_mm)
-    ]
-    others = estimate(_same(codes, searched, -1), np.ones(len(searched.owner), dtype=bool))
-    return IdentityProbe(
+    )
+    of_others = estimate(_same(codes, searched, -1), np.ones(len(searched.patient), dtype=bool))
+    return Identity(
         n_patients=len(names),
-        n_slices=len(searched.owner),
+        n_slices=len(searched.patient),
         chance_top1=1 / len(names),
         chance_top5=min(1.0, _TOP[1] / len(names)),
         by_gap=by_gap,
         between_sessions=_between_sessions(searched, estimate),
-        label_of_others=others,
-        sentence=_sentence(by_gap, others, 1 / len(names)),
+        label_of_others=of_others,
+        sentence=_sentence(by_gap, of_others, 1 / len(names)),
     )
 
 
@@ -145,9 +108,9 @@ def identity_probe(
 class _Slices:
     """Slices in a row, scan by scan; each scan's slices follow each other."""
 
-    features: FloatArray
-    z_mm: DoubleArray
-    owner: IntArray
+    features: SingleArray
+    z_mm: FloatArray
+    patient: IntArray
     scan: IntArray
     n_patients: int
 
@@ -158,7 +121,7 @@ class _Search:
 
     Attributes
     ----------
-    owner : ndarray of int64, shape (n_slices,)
+    patient : ndarray of int64, shape (n_slices,)
     rank : ndarray of int64, shape (n_gaps, n_slices)
         How many patients have a slice nearer than the nearest of the slice's own patient.
     nearest : ndarray of int64, shape (n_gaps + 1, n_slices)
@@ -169,12 +132,12 @@ class _Search:
         As rank and comparable, when of the own patient only other scans take part.
     """
 
-    owner: IntArray
+    patient: IntArray
     rank: IntArray
     nearest: IntArray
-    comparable: npt.NDArray[np.bool_]
+    comparable: BoolArray
     session_rank: IntArray
-    in_other_session: npt.NDArray[np.bool_]
+    in_other_session: BoolArray
 
 
 def _slices_of(table: FeatureTable, names: list[str]) -> _Slices:
@@ -186,24 +149,24 @@ def _slices_of(table: FeatureTable, names: list[str]) -> _Slices:
     features = table.features[scans].reshape(-1, table.features.shape[2])
     spread = features.std(axis=0)
     scaled = (features - features.mean(axis=0)) / np.where(spread > 1e-6, spread, 1.0)
-    owners = np.array([position[table.patient_ids[i]] for i in scans])
+    patient_of_scan = np.array([position[table.patient_ids[i]] for i in scans])
     return _Slices(
         features=scaled.astype(np.float32),
         z_mm=table.z_mm[scans].ravel().astype(np.float64),
-        owner=np.repeat(owners, n_slices),
+        patient=np.repeat(patient_of_scan, n_slices),
         scan=np.repeat(np.arange(len(scans)), n_slices),
         n_patients=len(names),
     )
 
 
 def _search(slices: _Slices, gaps_mm: tuple[float, ...]) -> _Search:
-    starts = np.searchsorted(slices.owner, np.arange(slices.n_patients))
-    rows = np.arange(len(slices.owner))
+    starts = np.searchsorted(slices.patient, np.arange(slices.n_patients))
+    rows = np.arange(len(slices.patient))
     ranks, nearest, comparable = [], [], []
     for at, squared in _distances(slices.features):
-        own = slices.owner[at]
+        own = slices.patient[at]
         apart = np.abs(slices.z_mm[at, None] - slices.z_mm[None])
-        is_own = own[:, None] == slices.owner[None]
+        is_own = own[:, None] == slices.patient[None]
         same_scan = slices.scan[at, None] == slices.scan[None]
         np.copyto(squared, np.inf, where=rows[at, None] == rows[None])
         # What each question leaves out: too near in height, the own patient, the own scan.
@@ -219,9 +182,9 @@ def _search(slices: _Slices, gaps_mm: tuple[float, ...]) -> _Search:
         nearest.append([part.argmin(axis=1) for part in least[:-1]])
         comparable.append([np.isfinite(value) for value in mine])
     rank: IntArray = np.concatenate(ranks, axis=1)
-    found: npt.NDArray[np.bool_] = np.concatenate(comparable, axis=1)
+    found: BoolArray = np.concatenate(comparable, axis=1)
     return _Search(
-        owner=slices.owner,
+        patient=slices.patient,
         rank=rank[:-2],
         nearest=np.concatenate(nearest, axis=1),
         comparable=found[:-2],
@@ -230,7 +193,7 @@ def _search(slices: _Slices, gaps_mm: tuple[float, ...]) -> _Search:
     )
 
 
-def _distances(features: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
+def _distances(features: SingleArray) -> Iterator[tuple[slice, SingleArray]]:
     """Yield blocks of slices and their squared distances to all slices."""
     squares = np.einsum("ij,ij->i", features, features)
     for start in range(0, len(features), _BLOCK):
@@ -245,57 +208,51 @@ def _distances(features: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
 class _Estimator:
     """Averages slices by patient, and patients, with an interval that resamples patients."""
 
-    def __init__(self, owner: IntArray, codes: IntArray, n_samples: int, seed: int) -> None:
-        self.owner = owner
+    def __init__(self, patient: IntArray, codes: IntArray, n_samples: int, seed: int) -> None:
+        self.patient = patient
         self.codes = codes
         self.n_samples = n_samples
         self.seed = seed
 
-    def __call__(
-        self, hits: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_]
-    ) -> dict[str, Any]:
+    def __call__(self, hits: BoolArray, counted: BoolArray) -> Estimate:
         """Return the mean over patients of the share of their counted slices that are hits."""
-        n = np.bincount(self.owner[counted], minlength=len(self.codes))
+        n = np.bincount(self.patient[counted], minlength=len(self.codes))
         members = np.flatnonzero(n)
         if not len(members):
-            return undefined("no patient has slices this far apart", n=0, method="none").as_dict()
-        sums = np.bincount(self.owner[counted], weights=hits[counted], minlength=len(self.codes))
-        share = sums[members] / n[members]
-
-        def mean(indices: IntArray) -> DoubleArray:
-            return np.asarray(share[indices].mean(axis=1))
-
-        return patient_bootstrap(
-            mean,
+            return undefined("no patient has slices this far apart", n=0)
+        sums = np.bincount(self.patient[counted], weights=hits[counted], minlength=len(self.codes))
+        return bootstrap_mean(
+            sums[members] / n[members],
             self.codes[members],
             n_samples=self.n_samples,
             rng=np.random.default_rng(self.seed),
-            batched=True,
-        ).as_dict()
+        )
 
 
-def _rates(
-    rank: IntArray, counted: npt.NDArray[np.bool_], estimate: _Estimator
-) -> dict[str, dict[str, Any]]:
+def _rates(rank: IntArray, counted: BoolArray, estimate: _Estimator) -> dict[str, Estimate]:
     return {f"top{k}": estimate(rank < k, counted) for k in _TOP}
 
 
-def _same(codes: IntArray, searched: _Search, row: int) -> npt.NDArray[np.bool_]:
-    same: npt.NDArray[np.bool_] = codes[searched.nearest[row]] == codes[searched.owner]
+def _same(codes: IntArray, searched: _Search, row: int) -> BoolArray:
+    same: BoolArray = codes[searched.nearest[row]] == codes[searched.patient]
     return same
 
 
-def _between_sessions(searched: _Search, estimate: _Estimator) -> dict[str, Any] | None:
+def _between_sessions(searched: _Search, estimate: _Estimator) -> BetweenSessions | None:
     counted = searched.in_other_session
     if not counted.any():
         return None
-    n_patients = len(np.unique(searched.owner[counted]))
-    return {"n_patients": n_patients, **_rates(searched.session_rank, counted, estimate)}
+    n_patients = len(np.unique(searched.patient[counted]))
+    rates = _rates(searched.session_rank, counted, estimate)
+    return BetweenSessions(n_patients=n_patients, **rates)
 
 
-def _sentence(by_gap: list[dict[str, Any]], others: dict[str, Any], chance: float) -> str:
-    known = [entry for entry in by_gap if entry["top1"]["value"] is not None]
-    recall = 100 * others["value"]
+def _percent(estimate: Estimate) -> str:
+    return "undefined" if estimate.value is None else f"{100 * estimate.value:.1f} %"
+
+
+def _sentence(by_gap: Sequence[IdentityAtGap], of_others: Estimate, chance: float) -> str:
+    known = [at_gap for at_gap in by_gap if at_gap.top1.value is not None]
     if not known:
         return (
             "Whether slices betray their patient could not be asked: no patient has slices as far "
@@ -303,14 +260,14 @@ def _sentence(by_gap: list[dict[str, Any]], others: dict[str, Any], chance: floa
         )
     first, last = known[0], known[-1]
     beyond = (
-        f" and with {last['gap_mm']:g} mm between in {100 * last['top1']['value']:.1f} %"
+        f" and with {last.gap_mm:g} mm between in {_percent(last.top1)}"
         if last is not first
         else ""
     )
     return (
-        f"From one slice the features name the right patient in {100 * first['top1']['value']:.1f}"
-        f" % of cases if slices of that patient are known from {first['gap_mm']:g} mm away on"
-        f"{beyond} (guessing: {100 * chance:.1f} %). Whoever knows the patient knows the label: "
-        f"the nearest slice has it in {100 * first['label_recall']['value']:.1f} %, the nearest "
-        f"slice of another patient in {recall:.1f} %."
+        f"From one slice the features name the right patient in {_percent(first.top1)} of cases "
+        f"if slices of that patient are known from {first.gap_mm:g} mm away on{beyond} "
+        f"(guessing: {100 * chance:.1f} %). Whoever knows the patient knows the label: the nearest "
+        f"slice has it in {_percent(first.label_recall)}, the nearest slice of another patient in "
+        f"{_percent(of_others)}."
     )

@@ -10,27 +10,30 @@ is, and the arm "by patient, permuted labels" what it would reach by chance.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.core.results import ResultStore
 from mri_transfer.evaluation.audit.arms import Arm, ArmRunner, Split, all_arms
+from mri_transfer.evaluation.audit.document import (
+    ArmFigures,
+    ArmName,
+    PermutationTest,
+    SeveralScans,
+    StressTest,
+)
 from mri_transfer.evaluation.audit.outcomes import METRICS, Outcome, outcome_metric
 from mri_transfer.evaluation.audit.replicates import permutation_mean, resampled_figure
-from mri_transfer.metrics.intervals import resample_patients
+from mri_transfer.metrics.intervals import Estimate, resample_patients
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.folds import Folds, derive_seed
 from mri_transfer.training.settings import FoldSpec
 
-__all__ = ["ARMS", "SESSION_ARMS", "StressTest", "stress_test"]
+__all__ = ["ARMS", "SESSION_ARMS", "stress_test"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: The arms of every cohort: how the slices are split, and whether labels are permuted.
 ARMS = tuple(arm.name for arm in all_arms(sessions=False))
@@ -41,46 +44,6 @@ _INFLATED = ("slice_accuracy", "slice_auc")
 _HONEST, _CHANCE = Arm(split="patient", permuted=False), Arm(split="patient", permuted=True)
 #: Permutations from which their own spread gives the interval of their mean.
 _ENOUGH_PERMUTATIONS = 10
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StressTest:
-    """Figures of the arms and what they amount to.
-
-    Attributes
-    ----------
-    head : str
-        Kind of the head.
-    n_folds, n_permutations : int
-    arms : dict
-        Figures of each arm over all patients.
-    inflation_points : dict
-        Slice accuracy by slice split minus by patient split, true labels, in points.
-    inflation_by_split : dict
-        The same for each leaky split, true and permuted labels, accuracy and AUC of slices.
-    p_values : dict
-        Of the honest arm's figures, from the permuted labels.
-    several_scans : dict or None
-        Arms and inflation over the patients with several scans; None if there are none.
-    sentence : str
-    """
-
-    head: str
-    n_folds: int
-    n_permutations: int
-    arms: dict[str, dict[str, dict[str, Any]]]
-    inflation_points: dict[str, Any]
-    inflation_by_split: dict[str, Any]
-    p_values: dict[str, dict[str, Any]]
-    several_scans: dict[str, Any] | None
-    sentence: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the entry of `audit.json`."""
-        content = dataclasses.asdict(self)
-        content["inflation_points"] = self.inflation_points["value"]
-        content["inflation"] = self.inflation_points
-        return content
 
 
 def stress_test(
@@ -139,7 +102,7 @@ def stress_test(
         results=results,
         features_id=features_id,
     )
-    several = np.flatnonzero(np.bincount(runner.owner, minlength=len(truth)) > 1)
+    several = np.flatnonzero(np.bincount(runner.patient_of_scan, minlength=len(truth)) > 1)
     arms = all_arms(sessions=len(several) > 0)
     groups = {"all": np.arange(len(truth)), "several": several}
     tallies = {
@@ -163,7 +126,7 @@ def stress_test(
 
 
 def _permuted(truth: IntArray, seed: int, replicate: int) -> IntArray:
-    """Deal the labels anew; a replicate has the same labels in every arm."""
+    """Permute the labels; a replicate has the same labels in every arm."""
     return np.random.default_rng(derive_seed(seed, 7, replicate)).permutation(truth)
 
 
@@ -192,24 +155,27 @@ class _Tally:
     def add(self, arm: Arm, outcome: Outcome) -> None:
         for metric in METRICS:
             rows = outcome_metric(outcome, metric, self.counts)
-            place = (arm, metric)
-            self.values.setdefault(place, []).append(float(rows[0]))
-            self.sums[place] = self.sums.get(place, np.zeros(len(rows))) + rows
+            key = (arm, metric)
+            self.values.setdefault(key, []).append(float(rows[0]))
+            self.sums[key] = self.sums.get(key, np.zeros(len(rows))) + rows
 
     def mean(self, arm: Arm, metric: str) -> FloatArray:
         """Average over replicates: the patients as they are, then each resample."""
         mean: FloatArray = self.sums[arm, metric] / len(self.values[arm, metric])
         return mean
 
-    def figures(self) -> dict[str, dict[str, dict[str, Any]]]:
-        return {arm.name: {name: self.figure(arm, name) for name in METRICS} for arm in self.arms}
+    def figures(self) -> dict[ArmName, ArmFigures]:
+        return {
+            arm.name: ArmFigures(**{name: self.figure(arm, name) for name in METRICS})
+            for arm in self.arms
+        }
 
-    def figure(self, arm: Arm, metric: str) -> dict[str, Any]:
+    def figure(self, arm: Arm, metric: str) -> Estimate:
         if arm.permuted and len(self.values[arm, metric]) >= _ENOUGH_PERMUTATIONS:
             return permutation_mean(np.array(self.values[arm, metric]), self.n)
         return resampled_figure(self.mean(arm, metric), self.n)
 
-    def inflation(self, split: Split, *, permuted: bool, metric: str) -> dict[str, Any]:
+    def inflation(self, split: Split, *, permuted: bool, metric: str) -> Estimate:
         """Return a leaky split's figure minus the honest split's, in points."""
         arms = [Arm(split=name, permuted=permuted) for name in (split, "patient")]
         if permuted and len(self.values[arms[0], metric]) >= _ENOUGH_PERMUTATIONS:
@@ -219,7 +185,7 @@ class _Tally:
         leaky, honest = (self.mean(arm, metric) for arm in arms)
         return resampled_figure(100 * (leaky - honest), self.n)
 
-    def inflations(self) -> dict[str, Any]:
+    def inflations(self) -> dict[str, dict[str, dict[str, Estimate]]]:
         leaky = dict.fromkeys(arm.split for arm in self.arms if arm.split != "patient")
         return {
             f"{split}_split": {
@@ -244,7 +210,8 @@ def _stress_test(
         n_folds=n_folds,
         n_permutations=n_permutations,
         arms=arms,
-        inflation_points=inflation,
+        inflation_points=inflation.value,
+        inflation=inflation,
         inflation_by_split=whole.inflations(),
         p_values={metric: _p_value(whole, metric) for metric in METRICS},
         several_scans=None if several is None else _several(several),
@@ -252,15 +219,13 @@ def _stress_test(
     )
 
 
-def _several(tally: _Tally) -> dict[str, Any]:
-    return {
-        "n_patients": tally.n,
-        "arms": tally.figures(),
-        "inflation_by_split": tally.inflations(),
-    }
+def _several(tally: _Tally) -> SeveralScans:
+    return SeveralScans(
+        n_patients=tally.n, arms=tally.figures(), inflation_by_split=tally.inflations()
+    )
 
 
-def _p_value(tally: _Tally, metric: str) -> dict[str, Any]:
+def _p_value(tally: _Tally, metric: str) -> PermutationTest:
     """Return how often permuted labels reach the honest arm's figure.
 
     The true labels count as one of the permutations, so that p is never 0 and the test keeps its
@@ -271,25 +236,27 @@ def _p_value(tally: _Tally, metric: str) -> dict[str, Any]:
     permuted = np.array(tally.values[_CHANCE, metric])
     # The same share can be summed in another order.
     at_least = int((permuted >= observed - 1e-12).sum())
-    return {
-        "value": (1 + at_least) / (1 + len(permuted)),
-        "observed": observed,
-        "permuted_mean": float(permuted.mean()),
-        "n_permutations": len(permuted),
-        "n_at_least": at_least,
-        "method": "labels permuted between patients, folds stratified anew",
-    }
+    return PermutationTest(
+        value=(1 + at_least) / (1 + len(permuted)),
+        observed=observed,
+        permuted_mean=float(permuted.mean()),
+        n_permutations=len(permuted),
+        n_at_least=at_least,
+        method="labels permuted between patients, folds stratified anew",
+    )
 
 
-def _sentence(
-    arms: Mapping[str, Mapping[str, Mapping[str, Any]]], inflation: Mapping[str, Any]
-) -> str:
-    leaky = 100 * arms["slice_split_true_labels"]["slice_accuracy"]["value"]
-    honest = 100 * arms["patient_split_true_labels"]["slice_accuracy"]["value"]
-    nonsense = 100 * arms["slice_split_permuted_labels"]["slice_accuracy"]["value"]
+def _sentence(arms: Mapping[ArmName, ArmFigures], inflation: Estimate) -> str:
+    def accuracy(arm: ArmName) -> float:
+        share = arms[arm].slice_accuracy.value
+        assert share is not None  # defined for any labels
+        return 100 * share
+
+    leaky, honest = accuracy("slice_split_true_labels"), accuracy("patient_split_true_labels")
+    nonsense = accuracy("slice_split_permuted_labels")
     return (
         f"A study that had split these scans by slice would have claimed a slice accuracy of "
         f"{leaky:.1f} %; on patients the same head has not seen it reaches {honest:.1f} %, "
-        f"{inflation['value']:.1f} points less. With labels permuted at random the slice split "
+        f"{inflation.value:.1f} points less. With labels permuted at random the slice split "
         f"would still have claimed {nonsense:.1f} %."
     )

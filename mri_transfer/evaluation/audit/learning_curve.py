@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.core.results import ResultStore
 from mri_transfer.core.specs import STRICT, digest, spec_dict
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.audit.arms import harmonisation_key
 from mri_transfer.evaluation.audit.learning_figures import CurveFigures
+from mri_transfer.evaluation.audit.learning_results import LearningCurve, SizeLeftOut
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.engine import fit_folds
 from mri_transfer.training.estimator import TransferClassifier
@@ -29,8 +29,6 @@ from mri_transfer.training.folds import Folds, OuterFold, derive_seed
 
 __all__ = ["LearningCurveSpec", "learning_curve"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
 _VERSION = "learning-curve/1"
@@ -62,7 +60,7 @@ def learning_curve(
     results: ResultStore | None = None,
     identities: Mapping[str, str] | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> LearningCurve:
     """Fit heads on growing numbers of training patients, and score the test patients.
 
     Parameters
@@ -84,13 +82,7 @@ def learning_curve(
 
     Returns
     -------
-    dict
-        `head`, `n_patients`, `tables` (name to `curve`, one row a size, and `extrapolation`),
-        `transfer` (AUC of the main table minus that of each control, by size) and
-        `sizes_left_out` with reasons. A row of a curve holds n_train (mean over folds), size
-        (null: all), `auc` (an estimate: mean of the pooled AUC over repeats and draws),
-        `auc_within_folds` (pairs of patients scored by one head; pooling asks more) and `draws`
-        (n, sd, lowest and highest of the AUC over repeats and draws).
+    LearningCurve
 
     Raises
     ------
@@ -125,14 +117,14 @@ def learning_curve(
         confidence=spec.confidence,
         seed=seed,
     )
-    return {
-        "head": runner.hyperparameters.head.kind,
-        "n_patients": len(folds.patient_ids),
-        "n_draws": spec.n_draws,
-        "tables": {name: figures.curve(name, scores[name]) for name in cohorts},
-        "transfer": figures.transfer(scores),
-        "sizes_left_out": plan.left_out,
-    }
+    return LearningCurve(
+        head=runner.hyperparameters.head.kind,
+        n_patients=len(folds.patient_ids),
+        n_draws=spec.n_draws,
+        tables={name: figures.curve(name, scores[name]) for name in cohorts},
+        transfer=figures.transfer(scores),
+        sizes_left_out=tuple(plan.left_out),
+    )
 
 
 class _Plan:
@@ -144,13 +136,13 @@ class _Plan:
         self.outer = list(folds)
         self.n_train = float(np.mean([len(fold.train) for fold in self.outer]))
         self.sizes: list[int | None] = []
-        self.left_out: list[dict[str, Any]] = []
+        self.left_out: list[SizeLeftOut] = []
         for size in sorted(set(spec.sizes)):
             reason = self._reason_against(size)
             if reason is None:
                 self.sizes.append(size)
             else:
-                self.left_out.append({"size": size, "reason": reason})
+                self.left_out.append(SizeLeftOut(size=size, reason=reason))
         self.sizes.append(None)
 
     def _reason_against(self, size: int) -> str | None:
@@ -235,8 +227,9 @@ class _Runner:
             place=lambda fold: (21, fold.repeat, fold.fold, draw),
         )
         scores = np.full(self.folds.assignment.shape, np.nan)
-        for one in results:
-            found = one.fit.model.patients(one.held_out.output, one.held_out.owners)
-            columns = [self.position[name] for name in found]
-            scores[one.outer.repeat, columns] = list(found.values())
+        for fitted in results:
+            held_out = fitted.held_out
+            by_patient = fitted.fit.model.patients(held_out.output, held_out.owners)
+            columns = [self.position[name] for name in by_patient]
+            scores[fitted.outer.repeat, columns] = list(by_patient.values())
         return scores

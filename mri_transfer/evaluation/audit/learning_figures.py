@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray, IntArray
+from mri_transfer.evaluation.audit.learning_results import (
+    Draws,
+    FeatureCurve,
+    LearningPoint,
+    TransferPoint,
+)
 from mri_transfer.evaluation.audit.power_law import extrapolate
 from mri_transfer.metrics.discrimination import bootstrap_auc, pair_kernel
+from mri_transfer.metrics.named_rng import named_rng
 from mri_transfer.metrics.paired import bootstrap_difference
 
 __all__ = ["CurveFigures"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: The fitted curve is read at this many times the training patients there are.
 _EXTRAPOLATION = 2
@@ -50,7 +54,7 @@ class CurveFigures:
     confidence: float
     seed: int
 
-    def curve(self, name: str, scores: Mapping[int | None, FloatArray]) -> dict[str, Any]:
+    def curve(self, name: str, scores: Mapping[int | None, FloatArray]) -> FeatureCurve:
         """Return the rows of one table of features, and where its curve points.
 
         Parameters
@@ -60,56 +64,55 @@ class CurveFigures:
             By size; None takes every training patient.
         """
         kernels = [self._kernel(values) for values in scores.values()]
-        return {
-            "curve": [
-                {
-                    **self._place(size),
-                    "auc": bootstrap_auc(
-                        self.labels, values, **self._options(f"auc {size}")
-                    ).as_dict(),
-                    "auc_within_folds": self._within_folds(values),
-                    "draws": self._spread(values),
-                }
+        return FeatureCurve(
+            curve=tuple(
+                LearningPoint(
+                    size=size,
+                    n_train=self._n_train(size),
+                    auc=bootstrap_auc(self.labels, values, **self._options(f"auc {size}")),
+                    auc_within_folds=self._within_folds(values),
+                    draws=self._spread(values),
+                )
                 for size, values in scores.items()
-            ],
-            "extrapolation": extrapolate(
-                [self._place(size)["n_train"] for size in scores],
+            ),
+            extrapolation=extrapolate(
+                [self._n_train(size) for size in scores],
                 kernels,
                 self.labels,
                 at=_EXTRAPOLATION * self.n_train,
                 **self._options(f"extrapolation {name}"),
             ),
-        }
+        )
 
     def transfer(
         self, scores: Mapping[str, Mapping[int | None, FloatArray]]
-    ) -> dict[str, list[dict[str, Any]]]:
+    ) -> dict[str, tuple[TransferPoint, ...]]:
         """Return, by name and size, the AUC of the first table minus that of each other one."""
         main, *controls = scores
         return {
-            control: [
-                {
-                    **self._place(size),
-                    "auc_difference": bootstrap_difference(
+            control: tuple(
+                TransferPoint(
+                    size=size,
+                    n_train=self._n_train(size),
+                    auc_difference=bootstrap_difference(
                         self.labels,
                         values,
                         scores[control][size],
                         **self._options(f"auc {size}"),
-                    ).as_dict(),
-                }
+                    ),
+                )
                 for size, values in scores[main].items()
-            ]
+            )
             for control in controls
         }
 
-    def _place(self, size: int | None) -> dict[str, Any]:
-        return {"size": size, "n_train": self.n_train if size is None else float(size)}
+    def _n_train(self, size: int | None) -> float:
+        return self.n_train if size is None else float(size)
 
     def _options(self, figure: str) -> dict[str, Any]:
-        name = f"learning curve {figure}".encode()
         return {
             "n_samples": self.n_samples,
-            "rng": np.random.default_rng([self.seed, zlib.crc32(name)]),
+            "rng": named_rng(self.seed, f"learning curve {figure}"),
             "confidence": self.confidence,
         }
 
@@ -127,15 +130,14 @@ class CurveFigures:
         ]
         return float(np.sum(won) / same.sum())
 
-    def _spread(self, values: FloatArray) -> dict[str, Any]:
+    def _spread(self, values: FloatArray) -> Draws:
         """How much the AUC varies between single cross-validations, each with its own draws."""
         aucs = np.array([self._kernel(row[None]).mean() for row in values])
-        spread: dict[str, Any] = {
-            "n": len(aucs),
-            "sd": None,
-            "lowest": float(aucs.min()),
-            "highest": float(aucs.max()),
-        }
-        if len(aucs) < 2:
-            return {**spread, "reason": "one cross-validation has no spread"}
-        return {**spread, "sd": float(aucs.std(ddof=1))}
+        several = len(aucs) > 1
+        return Draws(
+            n=len(aucs),
+            sd=float(aucs.std(ddof=1)) if several else None,
+            lowest=float(aucs.min()),
+            highest=float(aucs.max()),
+            reason=None if several else "one cross-validation has no spread",
+        )

@@ -17,6 +17,8 @@ __all__ = [
     "FeatureCurve",
     "LearningCurve",
     "LearningPoint",
+    "SizeLeftOut",
+    "TransferPoint",
 ]
 
 _Positive = Annotated[float, Field(gt=0)]

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import SingleArray
 from mri_transfer.scans.preparation.fingerprint import VOXEL_MM3, Fingerprint
 
 __all__ = ["compare_blocks", "similarities"]
 
-FloatArray: TypeAlias = npt.NDArray[np.float32]
 Fingerprints: TypeAlias = Sequence[Fingerprint | None]
 
 #: Scans that are compared at once: 30 MB an array, whatever the size of the cohort.
@@ -20,53 +19,53 @@ _BLOCK = 256
 
 
 def similarities(
-    prints: Fingerprints, others: Fingerprints | None = None, *, min_shared_ml: float = 200.0
-) -> FloatArray:
+    prints: Fingerprints, second: Fingerprints | None = None, *, min_shared_ml: float = 200.0
+) -> SingleArray:
     """Return how alike every scan and every other one are.
 
     Parameters
     ----------
     prints : sequence of Fingerprint or None
         None for a scan that has none.
-    others : sequence of Fingerprint or None, optional
+    second : sequence of Fingerprint or None, optional
         A second cohort; without it, the first is compared with itself.
     min_shared_ml : float
         Brain that both must show, in millilitres.
 
     Returns
     -------
-    ndarray of float32, shape (n_prints, n_others)
+    ndarray of float32, shape (n_prints, n_second)
         Correlation over the brain that both show, -1 to 1, with left and right exchanged in one
         if that fits better; NaN where two cannot be compared, and for a scan with itself.
     """
-    n_columns = len(prints if others is None else others)
+    n_columns = len(prints if second is None else second)
     whole = np.full((len(prints), n_columns), np.nan, dtype=np.float32)
-    blocks = compare_blocks(prints, others, min_shared_ml=min_shared_ml)
+    blocks = compare_blocks(prints, second, min_shared_ml=min_shared_ml)
     for rows_at, columns_at, plain, mirrored in blocks:
         whole[rows_at, columns_at] = np.fmax(plain, mirrored)
-        if others is None:
+        if second is None:
             whole[columns_at, rows_at] = whole[rows_at, columns_at].T
-    if others is None:
+    if second is None:
         np.fill_diagonal(whole, np.nan)
     return whole
 
 
 def compare_blocks(
-    prints: Fingerprints, others: Fingerprints | None = None, *, min_shared_ml: float
-) -> Iterator[tuple[slice, slice, FloatArray, FloatArray]]:
+    prints: Fingerprints, second: Fingerprints | None = None, *, min_shared_ml: float
+) -> Iterator[tuple[slice, slice, SingleArray, SingleArray]]:
     """Yield blocks of pairs: rows, columns, and correlations as they are and mirrored.
 
     Within one cohort no block below the diagonal is yielded; a block on it holds each pair twice.
     See `similarities`.
     """
-    columns = prints if others is None else others
+    columns = prints if second is None else second
     for rows_from in range(0, len(prints), _BLOCK):
         rows_at = slice(rows_from, rows_from + _BLOCK)
         rows = _stacked(prints[rows_at])
-        for columns_from in range(rows_from if others is None else 0, len(columns), _BLOCK):
+        for columns_from in range(rows_from if second is None else 0, len(columns), _BLOCK):
             columns_at = slice(columns_from, columns_from + _BLOCK)
             block = columns[columns_at]
-            mirror_images = [None if one is None else one.mirrored() for one in block]
+            mirror_images = [None if scan is None else scan.mirrored() for scan in block]
             plain, mirrored = (
                 _correlations(*rows, *_stacked(side), min_shared_ml * 1000 / VOXEL_MM3)
                 for side in (block, mirror_images)
@@ -74,25 +73,25 @@ def compare_blocks(
             yield rows_at, columns_at, plain, mirrored
 
 
-def _stacked(prints: Fingerprints) -> tuple[FloatArray, FloatArray]:
+def _stacked(prints: Fingerprints) -> tuple[SingleArray, SingleArray]:
     """Return values and weights (1 where covered), one row a scan."""
-    n_values = next((one.values.size for one in prints if one is not None), 0)
+    n_values = next((scan.values.size for scan in prints if scan is not None), 0)
     values = np.zeros((len(prints), n_values), dtype=np.float32)
     weights = np.zeros_like(values)
-    for row, one in enumerate(prints):
-        if one is not None:
-            weights[row] = one.covered
-            values[row] = one.values * weights[row]
+    for row, scan in enumerate(prints):
+        if scan is not None:
+            weights[row] = scan.covered
+            values[row] = scan.values * weights[row]
     return values, weights
 
 
 def _correlations(
-    values: FloatArray,
-    weights: FloatArray,
-    other_values: FloatArray,
-    other_weights: FloatArray,
+    values: SingleArray,
+    weights: SingleArray,
+    other_values: SingleArray,
+    other_weights: SingleArray,
     min_shared: float,
-) -> FloatArray:
+) -> SingleArray:
     """Return correlations over what both cover, NaN where that is too little."""
     correlations = np.full((len(values), len(other_values)), np.nan, dtype=np.float32)
     if values.shape[1] != other_values.shape[1]:

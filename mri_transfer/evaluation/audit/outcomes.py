@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray, IntArray
+
 __all__ = ["METRICS", "Outcome", "outcome_metric", "pair_kernel"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 METRICS = ("slice_accuracy", "slice_auc", "patient_auc", "patient_balanced_accuracy")
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray, IntArray
+from mri_transfer.evaluation.audit.learning_results import Extrapolation
 from mri_transfer.metrics.discrimination import patient_weights, resampled_auc
 from mri_transfer.metrics.intervals import patient_bootstrap, undefined
 
 __all__ = ["extrapolate", "fit_power_law", "power_law"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _METHOD = "a - b n^-c through the sizes, least squares; stratified patient bootstrap, percentile"
 #: Three parameters need more points than three.
@@ -47,11 +47,10 @@ def fit_power_law(sizes: npt.ArrayLike, values: npt.ArrayLike) -> tuple[float, f
     x, y = np.array(sizes, dtype=np.float64).ravel(), np.array(values, dtype=np.float64).ravel()
     start = (min(float(y.max()) + 0.02, 0.99), 0.05, 0.5)
     try:
-        found, _ = curve_fit(power_law, x, y, p0=start, bounds=(_LOWER, _UPPER))
+        (a, b, c), _ = curve_fit(power_law, x, y, p0=start, bounds=(_LOWER, _UPPER))
     except RuntimeError:
         return None
-    a, b, c = (float(value) for value in found)
-    return a, b, c
+    return float(a), float(b), float(c)
 
 
 def extrapolate(
@@ -63,7 +62,7 @@ def extrapolate(
     n_samples: int,
     rng: np.random.Generator,
     confidence: float = 0.95,
-) -> dict[str, Any]:
+) -> Extrapolation:
     """Read a learning curve beyond the data (Mukherjee et al. 2003, J Comput Biol 10:119-142).
 
     Parameters
@@ -82,9 +81,8 @@ def extrapolate(
 
     Returns
     -------
-    dict
-        An estimate, with `at` and the parameters `a`, `b` and `c` (see `power_law`). The interval
-        holds the sampling of test patients, not the doubt whether the law holds.
+    Extrapolation
+        With the parameters of `power_law`.
     """
     positive = labels == 1
 
@@ -107,10 +105,11 @@ def extrapolate(
     elif values[-1] <= values[0]:
         reason = "the AUC does not rise with the number of training patients"
     if reason is not None or fitted is None:
-        bare = undefined(str(reason), n=n, method=_METHOD).as_dict()
-        return {**bare, "at": at, "a": None, "b": None, "c": None}
+        bare = undefined(str(reason), n=n, method=_METHOD)
+        return Extrapolation(**dataclasses.asdict(bare), at=at, a=None, b=None, c=None)
     estimate = patient_bootstrap(
         statistic, labels, n_samples=min(n_samples, _MAX_SAMPLES), rng=rng, confidence=confidence
     )
+    figure = dataclasses.replace(estimate, method=_METHOD)
     a, b, c = fitted
-    return {**estimate.as_dict(), "method": _METHOD, "at": at, "a": a, "b": b, "c": c}
+    return Extrapolation(**dataclasses.asdict(figure), at=at, a=a, b=b, c=c)

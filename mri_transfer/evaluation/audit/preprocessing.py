@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from mri_transfer.evaluation.audit.checks import Check, Found
+from mri_transfer.evaluation.audit.checks import CheckResult, Fault
 from mri_transfer.models.features import ScanFeatures
 
 __all__ = ["check_preprocessing", "feature_difference"]
 
 
-def check_preprocessing(pairs: Iterable[tuple[ScanFeatures, ScanFeatures]]) -> list[dict[str, Any]]:
+def check_preprocessing(pairs: Iterable[tuple[ScanFeatures, ScanFeatures]]) -> CheckResult:
     """Compare features of the run with those of each patient alone.
 
     Parameters
@@ -29,23 +29,22 @@ def check_preprocessing(pairs: Iterable[tuple[ScanFeatures, ScanFeatures]]) -> l
 
     Returns
     -------
-    list of dict
-        One check; `found` holds, for each scan that differs, the largest difference and where it
+    CheckResult
+        `found` holds, for each scan that differs, the largest difference and where it
         is.
     """
     compared = [feature_difference(stored, alone) for stored, alone in pairs]
-    check = Check.of(
+    return CheckResult.of(
         "features_alone",
-        [one for one in compared if one is not None],
+        [difference for difference in compared if difference is not None],
         what="A patient's features, recomputed alone and with the label hidden, are those of the "
         "run",
         expected="the same bytes",
         n_checked=len(compared),
     )
-    return [check.as_dict()]
 
 
-def feature_difference(stored: ScanFeatures, alone: ScanFeatures) -> Found | None:
+def feature_difference(stored: ScanFeatures, alone: ScanFeatures) -> Fault | None:
     """Return how two versions of a scan's features differ; None if they are the same bytes.
 
     Returns
@@ -69,16 +68,16 @@ def feature_difference(stored: ScanFeatures, alone: ScanFeatures) -> Found | Non
     return None
 
 
-def _largest(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], stored: ScanFeatures) -> Found:
+def _largest(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], stored: ScanFeatures) -> Fault:
     apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
     # A value that is no number differs by more than any number.
-    place = np.unravel_index(int(np.argmax(np.where(np.isnan(apart), np.inf, apart))), apart.shape)
-    largest = float(apart[place])
-    found: Found = {
+    index = np.unravel_index(int(np.argmax(np.where(np.isnan(apart), np.inf, apart))), apart.shape)
+    largest = float(apart[index])
+    difference: Fault = {
         "largest_difference": largest if np.isfinite(largest) else None,
-        "slice": int(place[0]),
-        "z_mm": float(stored.z_mm[place[0]]),
+        "slice": int(index[0]),
+        "z_mm": float(stored.z_mm[index[0]]),
         "n_values": int((a.view(np.uint32) != b.view(np.uint32)).sum()),
         "n_all": a.size,
     }
-    return found | ({"feature": int(place[1])} if len(place) > 1 else {})
+    return difference | ({"feature": int(index[1])} if len(index) > 1 else {})

@@ -11,15 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray, IntArray, TextArray
 from mri_transfer.metrics.balancing import pair_wins, weighted_auc
 
 __all__ = ["Probe", "probe_age", "probe_levels"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-TextArray = npt.NDArray[np.object_]
 
 #: Scikit-learn's C on rows of about unit length: the middle of the linear head's penalties.
 _INVERSE_L2 = 30.0
@@ -74,7 +71,7 @@ def probe_levels(
     n_folds, seed : int
         Stratified folds.
     rng : numpy.random.Generator, optional
-        Deals the features anew between the patients of a group first: a draw of no relation.
+        Permutes the features between the patients of a group first: a draw of no relation.
 
     Returns
     -------
@@ -94,8 +91,10 @@ def probe_levels(
     for group in groups:
         names, codes = np.unique(levels[group].astype(str), return_inverse=True)
         chances = np.zeros((len(group), len(names)))
-        for train, test, coordinates, others in _splits(features[group], codes, splitter, rng):
-            chances[test] = model.fit(coordinates, codes[train]).predict_proba(others)
+        for train, test, coordinates, test_coordinates in _splits(
+            features[group], codes, splitter, rng
+        ):
+            chances[test] = model.fit(coordinates, codes[train]).predict_proba(test_coordinates)
         right = (chances.argmax(axis=1) == codes).astype(np.float64)
         for code in range(len(names)):
             inside, outside = np.flatnonzero(codes == code), np.flatnonzero(codes != code)
@@ -149,23 +148,25 @@ def probe_age(
 
     splitter = KFold(n_splits=n_folds, shuffle=True, random_state=seed)
     members = np.concatenate(groups)
-    predicted, places, start = np.empty(len(members)), [], 0
+    predicted, spans, start = np.empty(len(members)), [], 0
     for group in groups:
-        place = np.arange(start, start + len(group))
-        for train, test, coordinates, others in _splits(features[group], None, splitter, rng):
+        span = np.arange(start, start + len(group))
+        for train, test, coordinates, test_coordinates in _splits(
+            features[group], None, splitter, rng
+        ):
             model = RidgeCV(alphas=_RIDGE).fit(coordinates, age[group][train])
-            predicted[place[test]] = model.predict(others)
-        places.append(place)
+            predicted[span[test]] = model.predict(test_coordinates)
+        spans.append(span)
         start += len(group)
     truth = age[members]
 
     def moments(weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return sums of squares and products around the groups' means, shape (b,) each."""
         sums = np.zeros((3, len(weights)))
-        for place in places:
-            part = weights[:, place]
+        for span in spans:
+            part = weights[:, span]
             centred = [
-                values[place] - (part @ values[place] / part.sum(axis=1))[:, None]
+                values[span] - (part @ values[span] / part.sum(axis=1))[:, None]
                 for values in (truth, predicted)
             ]
             for row, (a, b) in enumerate(((0, 0), (1, 1), (0, 1))):
@@ -199,15 +200,15 @@ def _splits(
     """
     order = np.arange(len(features)) if rng is None else rng.permutation(len(features))
     for train, test in splitter.split(features, codes):
-        rows, others = features[order[train]], features[order[test]]
+        rows, test_rows = features[order[train]], features[order[test]]
         mean, spread = rows.mean(axis=0), rows.std(axis=0)
         varies = spread > 1e-6
         scale = np.where(varies, spread, 1.0) * np.sqrt(max(int(varies.sum()), 1))
-        rows, others = (rows - mean) / scale, (others - mean) / scale
+        rows, test_rows = (rows - mean) / scale, (test_rows - mean) / scale
         values, vectors = np.linalg.eigh(rows @ rows.T)
         kept = values > max(values[-1], 1e-12) * 1e-10
         lengths, basis = np.sqrt(values[kept]), vectors[:, kept]
         if not kept.any():
             yield train, test, np.zeros((len(train), 1)), np.zeros((len(test), 1))
             continue
-        yield train, test, basis * lengths, (others @ rows.T) @ basis / lengths
+        yield train, test, basis * lengths, (test_rows @ rows.T) @ basis / lengths

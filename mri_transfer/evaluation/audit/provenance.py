@@ -8,31 +8,33 @@ content.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
-from mri_transfer.evaluation.audit.checks import Check, Found
+from mri_transfer.evaluation.audit.checks import CheckResult, Fault
 
 __all__ = ["check_provenance"]
 
 #: How a head's facts may say that its threshold came from training patients or from nowhere.
 _HONEST_SOURCES = ("training patients", "fixed by the configuration")
 
-Place = tuple[int, int]
+FoldKey = tuple[int, int]
 
 
 def check_provenance(
-    facts: Mapping[Place, Mapping[str, Any]],
+    facts: Mapping[FoldKey, Mapping[str, Any]],
     *,
     folds: pd.DataFrame,
     features: pd.DataFrame,
     patients: pd.DataFrame,
     slices: pd.DataFrame,
     inner: pd.DataFrame | None = None,
-) -> list[dict[str, Any]]:
+) -> list[CheckResult]:
     """Hold the records of a run against each other.
 
     Parameters
@@ -54,25 +56,31 @@ def check_provenance(
 
     Returns
     -------
-    list of dict
-        Checks: `check`, `passed`, `what`, `expected`, `found`, `n_found`, `n_checked`.
+    list of CheckResult
     """
     run = _Run(facts, folds, features)
-    checks = [
+    of_heads = {name: check.of(name, run) for name, check in _HEAD_CHECKS.items()}
+    thresholds = of_heads.pop("thresholds_from_training")
+    return [
         _folds_partition(folds),
         _one_head_a_fold(run),
-        _no_test_patient_seen(run),
-        _no_test_scan_seen(run),
-        _all_training_seen(run),
-        _scans_as_recorded(run),
-        _sessions_together(run),
-        _no_content_on_both_sides(run),
-        _predictions_patients_by_fold(run, patients, slices),
-        _thresholds_from_training(run),
+        *of_heads.values(),
+        _predictions_held_out(run, patients, slices),
+        thresholds,
+        *([] if inner is None else [_inner_is_training(run, inner)]),
     ]
-    if inner is not None:
-        checks.append(_inner_is_training(run, inner))
-    return [check.as_dict() for check in checks]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Head:
+    """What a fold's head lists, and who trains and tests it by the folds."""
+
+    key: FoldKey
+    training_patients: set[str]
+    training_scans: Mapping[str, str]
+    threshold_from: str
+    train: set[str]
+    test: set[str]
 
 
 class _Run:
@@ -80,39 +88,45 @@ class _Run:
 
     def __init__(
         self,
-        facts: Mapping[Place, Mapping[str, Any]],
+        facts: Mapping[FoldKey, Mapping[str, Any]],
         folds: pd.DataFrame,
         features: pd.DataFrame,
     ) -> None:
         self.facts = facts
-        self.owner = dict(zip(features["scan_id"], features["patient_id"], strict=True))
+        self.patient_of = dict(zip(features["scan_id"], features["patient_id"], strict=True))
         self.sha256 = dict(zip(features["scan_id"], features["scan_sha256"], strict=True))
         self.scans_of: defaultdict[str, set[str]] = defaultdict(set)
-        for scan, patient in self.owner.items():
+        for scan, patient in self.patient_of.items():
             self.scans_of[patient].add(scan)
-        self.test: defaultdict[Place, set[str]] = defaultdict(set)
+        self.test: defaultdict[FoldKey, set[str]] = defaultdict(set)
         self.everybody: defaultdict[int, set[str]] = defaultdict(set)
-        for place, patient in _patients_by_fold(folds):
-            self.test[place].add(patient)
-            self.everybody[place[0]].add(patient)
+        for key, patient in _patients_by_fold(folds):
+            self.test[key].add(patient)
+            self.everybody[key[0]].add(patient)
 
-    def __iter__(self) -> Iterator[tuple[Place, Mapping[str, Any], set[str], set[str]]]:
-        """Give each fold that has a head: its place, facts, training and test patients."""
-        for place in sorted(self.facts.keys() & self.test.keys()):
-            test, facts = self.test[place], self.facts[place]
+    @functools.cached_property
+    def heads(self) -> list[_Head]:
+        """The head of each fold that has one."""
+        return [self._head(key) for key in sorted(self.facts.keys() & self.test.keys())]
+
+    def _head(self, key: FoldKey) -> _Head:
+        facts, test = self.facts[key], self.test[key]
+        return _Head(
+            key=key,
             # A head without a list has not shown what it saw: all its training scans are missing.
-            seen = {name: facts.get(name) or {} for name in ("training_patients", "training_scans")}
-            yield place, {**facts, **seen}, self.everybody[place[0]] - test, test
-
-    def __len__(self) -> int:
-        return len(self.facts.keys() & self.test.keys())
+            training_patients=set(facts.get("training_patients") or ()),
+            training_scans=facts.get("training_scans") or {},
+            threshold_from=str(facts.get("threshold_from")),
+            train=self.everybody[key[0]] - test,
+            test=test,
+        )
 
     def digests(self, patients: set[str]) -> dict[str, str]:
         """Return the content of all scans of some patients, each with a scan that has it."""
-        return {self.sha256[scan]: scan for one in patients for scan in self.scans_of[one]}
+        return {self.sha256[scan]: scan for name in patients for scan in self.scans_of[name]}
 
 
-def _patients_by_fold(table: pd.DataFrame) -> list[tuple[Place, str]]:
+def _patients_by_fold(table: pd.DataFrame) -> list[tuple[FoldKey, str]]:
     """Return each patient that a table names with its repeat and fold, once."""
     rows = table[["repeat", "fold", "patient_id"]].drop_duplicates()
     return [
@@ -121,32 +135,32 @@ def _patients_by_fold(table: pd.DataFrame) -> list[tuple[Place, str]]:
     ]
 
 
-def _at(place: Place, **found: Any) -> Found:
-    return {"repeat": place[0], "fold": place[1], **found}
+def _at(key: FoldKey, **fault: Any) -> Fault:
+    return {"repeat": key[0], "fold": key[1], **fault}
 
 
-def _folds_partition(folds: pd.DataFrame) -> Check:
+def _folds_partition(folds: pd.DataFrame) -> CheckResult:
     times = pd.crosstab(folds["repeat"], folds["patient_id"])
-    found: list[Found] = [
+    faults: list[Fault] = [
         {"repeat": int(repeat), "patient_id": str(name), "times": int(times.loc[repeat, name])}
         for repeat in times.index
         for name in times.columns[times.loc[repeat] != 1]
     ]
-    return Check.of(
+    return CheckResult.of(
         "folds_partition",
-        found,
+        faults,
         what="Every repeat holds each patient out exactly once",
         expected="each patient in one fold of each repeat",
         n_checked=len(folds),
     )
 
 
-def _one_head_a_fold(run: _Run) -> Check:
-    return Check.of(
+def _one_head_a_fold(run: _Run) -> CheckResult:
+    return CheckResult.of(
         "one_head_a_fold",
         [
-            _at(place, head=place in run.facts, fold_known=place in run.test)
-            for place in sorted(run.facts.keys() ^ run.test.keys())
+            _at(key, head=key in run.facts, fold_known=key in run.test)
+            for key in sorted(run.facts.keys() ^ run.test.keys())
         ],
         what="Every fold has its head, and every head its fold",
         expected="the same (repeat, fold) among heads and folds",
@@ -154,157 +168,152 @@ def _one_head_a_fold(run: _Run) -> Check:
     )
 
 
-def _no_test_patient_seen(run: _Run) -> Check:
-    return Check.of(
-        "no_test_patient_seen",
-        [
-            _at(place, patient_id=name)
-            for place, facts, _, test in run
-            for name in sorted(set(facts["training_patients"]) & test)
-        ],
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _HeadCheck:
+    """A check that is made of every fold's head: what it finds, and in words what it asks."""
+
+    faults: Callable[[_Run, _Head], Iterator[Fault]]
+    what: str
+    expected: str
+
+    def of(self, check: str, run: _Run) -> CheckResult:
+        faults = [
+            {"repeat": head.key[0], "fold": head.key[1], **fault}
+            for head in run.heads
+            for fault in self.faults(run, head)
+        ]
+        n_checked = len(run.heads)
+        if check == "scans_as_recorded":
+            n_checked = sum(len(head.training_scans) for head in run.heads)
+        return CheckResult.of(
+            check, faults, what=self.what, expected=self.expected, n_checked=n_checked
+        )
+
+
+def _test_patients_seen(run: _Run, head: _Head) -> Iterator[Fault]:
+    for name in sorted(head.training_patients & head.test):
+        yield {"patient_id": name}
+
+
+def _test_scans_seen(run: _Run, head: _Head) -> Iterator[Fault]:
+    held_out = run.digests(head.test)
+    for scan, sha256 in sorted(head.training_scans.items()):
+        # By id, by patient and by content: a copy under another name is the same scan.
+        if run.patient_of.get(scan) in head.test:
+            yield {"scan_id": scan, "patient_id": run.patient_of[scan], "by": "id"}
+        elif sha256 in held_out:
+            yield {"scan_id": scan, "same_as": held_out[sha256], "by": "sha256"}
+
+
+def _training_unseen(run: _Run, head: _Head) -> Iterator[Fault]:
+    for name in sorted(head.train - head.training_patients):
+        yield {"patient_id": name, "seen": False}
+    wanted = {scan for name in head.train for scan in run.scans_of[name]}
+    for scan in sorted(wanted - set(head.training_scans)):
+        yield {"scan_id": scan, "seen": False}
+
+
+def _scans_unlike_features(run: _Run, head: _Head) -> Iterator[Fault]:
+    for scan, sha256 in sorted(head.training_scans.items()):
+        if run.sha256.get(scan) != sha256:
+            yield {"scan_id": scan, "sha256": sha256, "features": run.sha256.get(scan)}
+
+
+def _sessions_apart(run: _Run, head: _Head) -> Iterator[Fault]:
+    """Hold what a head lists against all scans of those patients."""
+    listed = set(head.training_scans)
+    for name in sorted({run.patient_of[scan] for scan in listed if scan in run.patient_of}):
+        scans = run.scans_of[name]
+        if len(scans) > 1 and (not scans <= listed or name in head.test):
+            yield {"patient_id": name, "scans": sorted(scans)}
+
+
+def _content_on_both_sides(run: _Run, head: _Head) -> Iterator[Fault]:
+    seen, held_out = run.digests(head.train), run.digests(head.test)
+    for sha256 in sorted(seen.keys() & held_out.keys()):
+        yield {
+            "sha256": sha256,
+            "training_scan": seen[sha256],
+            "test_scan": held_out[sha256],
+        }
+
+
+def _threshold_from_elsewhere(run: _Run, head: _Head) -> Iterator[Fault]:
+    if not head.threshold_from.endswith(_HONEST_SOURCES):
+        yield {"threshold_from": head.threshold_from}
+
+
+#: By the check's stable name.
+_HEAD_CHECKS = {
+    "no_test_patient_seen": _HeadCheck(
+        faults=_test_patients_seen,
         what="No head lists a patient it is tested on",
         expected="training_patients without the patients of the fold",
-        n_checked=len(run),
-    )
-
-
-def _no_test_scan_seen(run: _Run) -> Check:
-    found = []
-    for place, facts, _, test in run:
-        held_out = run.digests(test)
-        for scan, sha256 in sorted(facts["training_scans"].items()):
-            # By id, by owner and by content: a copy under another name is the same scan.
-            if run.owner.get(scan) in test:
-                found.append(_at(place, scan_id=scan, patient_id=run.owner[scan], by="id"))
-            elif sha256 in held_out:
-                found.append(_at(place, scan_id=scan, same_as=held_out[sha256], by="sha256"))
-    return Check.of(
-        "no_test_scan_seen",
-        found,
+    ),
+    "no_test_scan_seen": _HeadCheck(
+        faults=_test_scans_seen,
         what="No head lists a scan of a patient it is tested on, by name or by content",
         expected="training_scans of training patients only",
-        n_checked=len(run),
-    )
-
-
-def _all_training_seen(run: _Run) -> Check:
-    found = []
-    for place, facts, train, _ in run:
-        listed = set(facts["training_patients"])
-        found += [_at(place, patient_id=name, seen=False) for name in sorted(train - listed)]
-        wanted = {scan for name in train for scan in run.scans_of[name]}
-        missing = wanted - set(facts["training_scans"])
-        found += [_at(place, scan_id=scan, seen=False) for scan in sorted(missing)]
-    return Check.of(
-        "all_training_seen",
-        found,
+    ),
+    "all_training_seen": _HeadCheck(
+        faults=_training_unseen,
         what="Every head lists all training patients of its fold and all their scans",
         expected="no training patient or scan left out",
-        n_checked=len(run),
-    )
-
-
-def _scans_as_recorded(run: _Run) -> Check:
-    return Check.of(
-        "scans_as_recorded",
-        [
-            _at(place, scan_id=scan, sha256=sha256, features=run.sha256.get(scan))
-            for place, facts, _, _ in run
-            for scan, sha256 in sorted(facts["training_scans"].items())
-            if run.sha256.get(scan) != sha256
-        ],
+    ),
+    "scans_as_recorded": _HeadCheck(
+        faults=_scans_unlike_features,
         what="The scans a head lists are the scans the features were made from",
         expected="the digests of features.csv",
-        n_checked=sum(len(facts["training_scans"]) for _, facts, _, _ in run),
-    )
-
-
-def _sessions_together(run: _Run) -> Check:
-    """Hold what each head lists against all scans of those patients."""
-    found = []
-    for place, facts, _, test in run:
-        seen = {run.owner[scan] for scan in facts["training_scans"] if scan in run.owner}
-        partly = [
-            name
-            for name in sorted(seen)
-            if not run.scans_of[name] <= set(facts["training_scans"]) or name in test
-        ]
-        found += [
-            _at(place, patient_id=name, scans=sorted(run.scans_of[name]))
-            for name in partly
-            if len(run.scans_of[name]) > 1
-        ]
-    return Check.of(
-        "sessions_together",
-        found,
+    ),
+    "sessions_together": _HeadCheck(
+        faults=_sessions_apart,
         what="All scans of a patient are on one side of every split",
         expected="all scans of a patient listed by a head, or none",
-        n_checked=len(run),
-    )
-
-
-def _no_content_on_both_sides(run: _Run) -> Check:
-    found = []
-    for place, _, train, test in run:
-        seen, held_out = run.digests(train), run.digests(test)
-        found += [
-            _at(place, sha256=sha256, training_scan=seen[sha256], test_scan=held_out[sha256])
-            for sha256 in sorted(seen.keys() & held_out.keys())
-        ]
-    return Check.of(
-        "no_content_on_both_sides",
-        found,
+    ),
+    "no_content_on_both_sides": _HeadCheck(
+        faults=_content_on_both_sides,
         what="No file's content is on both sides of a split, under whatever name",
         expected="digests of training and test scans disjoint",
-        n_checked=len(run),
-    )
+    ),
+    "thresholds_from_training": _HeadCheck(
+        faults=_threshold_from_elsewhere,
+        what="Every threshold is recorded as chosen on training patients, or as fixed",
+        expected=" or ".join(_HONEST_SOURCES),
+    ),
+}
 
 
-def _predictions_patients_by_fold(run: _Run, patients: pd.DataFrame, slices: pd.DataFrame) -> Check:
-    found = []
+def _predictions_held_out(run: _Run, patients: pd.DataFrame, slices: pd.DataFrame) -> CheckResult:
+    faults = []
     for name, table in (("patients", patients), ("slices", slices)):
-        found += [
-            _at(place, patient_id=patient, table=name)
-            for place, patient in _patients_by_fold(table)
-            if patient not in run.test.get(place, set())
+        faults += [
+            _at(key, patient_id=patient, table=name)
+            for key, patient in _patients_by_fold(table)
+            if patient not in run.test.get(key, set())
         ]
     owners = slices[["patient_id", "scan_id"]].drop_duplicates()
-    found += [
+    faults += [
         {"patient_id": patient, "scan_id": scan, "table": "slices"}
         for patient, scan in owners.itertuples(index=False, name=None)
-        if run.owner.get(scan) != patient
+        if run.patient_of.get(scan) != patient
     ]
-    return Check.of(
+    return CheckResult.of(
         "predictions_held_out",
-        found,
+        faults,
         what="A head's scores are of patients that its fold holds out, and of nobody else",
         expected="patients of the fold",
         n_checked=len(patients) + len(slices),
     )
 
 
-def _thresholds_from_training(run: _Run) -> Check:
-    return Check.of(
-        "thresholds_from_training",
-        [
-            _at(place, threshold_from=str(facts.get("threshold_from")))
-            for place, facts, _, _ in run
-            if not str(facts.get("threshold_from")).endswith(_HONEST_SOURCES)
-        ],
-        what="Every threshold is recorded as chosen on training patients, or as fixed",
-        expected=" or ".join(_HONEST_SOURCES),
-        n_checked=len(run),
-    )
-
-
-def _inner_is_training(run: _Run, inner: pd.DataFrame) -> Check:
+def _inner_is_training(run: _Run, inner: pd.DataFrame) -> CheckResult:
     rows = _patients_by_fold(inner)
-    return Check.of(
+    return CheckResult.of(
         "inner_scores_of_training",
         [
-            _at(place, patient_id=patient)
-            for place, patient in rows
-            if patient in run.test.get(place, {patient})
+            _at(key, patient_id=patient)
+            for key, patient in rows
+            if patient in run.test.get(key, {patient})
         ],
         what="What is chosen inside a fold is chosen on scores of training patients",
         expected="no inner score of a patient that the fold holds out",

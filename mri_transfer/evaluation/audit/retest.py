@@ -8,12 +8,11 @@ and flips are averaged, and every interval counts patients.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from mri_transfer.core.arrays import FloatArray, TextArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.audit.agreement import (
     MeanSquares,
@@ -21,14 +20,16 @@ from mri_transfer.evaluation.audit.agreement import (
     icc_one_way,
     limits_of_agreement,
 )
-from mri_transfer.metrics.intervals import exact_proportion, patient_bootstrap, undefined
+from mri_transfer.evaluation.audit.document import Retest
+from mri_transfer.evaluation.tables import demand_columns
+from mri_transfer.metrics.intervals import bootstrap_mean, exact_proportion, undefined
+from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 
 __all__ = ["retest", "scan_scores"]
 
-FloatArray = npt.NDArray[np.float64]
 
 _COLUMNS = ("patient_id", "scan_id", "repeat", "score", "predicted")
 #: Fewer patients leave nothing to estimate a spread from.
@@ -51,8 +52,11 @@ def scan_scores(
     *,
     positive_label: str,
     negative_label: str,
+    activations: ActivationTable | None = None,
 ) -> pd.DataFrame:
     """Score every scan by itself, with the heads that held its patient out.
+
+    Models with a tail need the activations, in the order of the tables.
 
     Returns
     -------
@@ -60,24 +64,25 @@ def scan_scores(
         Columns patient_id, scan_id, repeat, score, predicted.
     """
     rows = []
-    for one in trained:
-        table = tables[one.pooling]
-        fold_of = dict(zip(folds.patient_ids, folds.assignment[one.repeat], strict=True))
-        held = [i for i, name in enumerate(table.patient_ids) if fold_of.get(name) == one.fold]
+    for model in trained:
+        table = tables[model.pooling]
+        fold_of = dict(zip(folds.patient_ids, folds.assignment[model.repeat], strict=True))
+        held = [i for i, name in enumerate(table.patient_ids) if fold_of.get(name) == model.fold]
         if not held:
             continue
-        owner_of = {table.scan_ids[i]: table.patient_ids[i] for i in held}
+        patient_of = {table.scan_ids[i]: table.patient_ids[i] for i in held}
         # As if each scan were a patient: nothing is joined but its slices.
-        output = one.slices(table.features[held], list(owner_of.values()))
-        for scan_id, score in one.patients(output, list(owner_of)).items():
-            predicted = positive_label if score >= one.threshold else negative_label
-            rows.append((owner_of[scan_id], scan_id, one.repeat, score, predicted))
+        own = None if activations is None else activations.rows(held)
+        output = model.slices(table.features[held], list(patient_of.values()), own)
+        for scan_id, score in model.patients(output, list(patient_of)).items():
+            predicted = positive_label if score >= model.threshold else negative_label
+            rows.append((patient_of[scan_id], scan_id, model.repeat, score, predicted))
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
 def retest(
     scores_by_scan: pd.DataFrame, *, n_samples: int, seed: int, confidence: float = 0.95
-) -> dict[str, Any]:
+) -> Retest:
     """Compare the first two scans of every patient who has two or more.
 
     Parameters
@@ -92,11 +97,8 @@ def retest(
 
     Returns
     -------
-    dict
-        n_patients, n_more (patients with more than two scans) and, as estimates, icc (ICC(2,1)),
-        icc_one_way (ICC(1,1)), mean_difference, lower_limit, upper_limit (Bland and Altman,
-        second scan minus first), flip_rate and mean_absolute_difference. Without values, with
-        the reason, if fewer than three patients have two scans.
+    Retest
+        Without values, with the reason, if fewer than three patients have two scans.
 
     Raises
     ------
@@ -107,7 +109,7 @@ def retest(
     n = scores.shape[1]
     if n < _MIN_PATIENTS:
         reason = f"{n or 'no'} patient{'s' if n > 1 else ''} with two scans; {_MIN_PATIENTS} needed"
-        figures = dict.fromkeys(_NAMES, undefined(reason, n=n, method="none"))
+        figures = dict.fromkeys(_NAMES, undefined(reason, n=n))
     else:
         squares = MeanSquares.of(scores)
         difference = scores[:, :, 1] - scores[:, :, 0]
@@ -120,31 +122,19 @@ def retest(
             "flip_rate": exact_proportion(
                 flips, n, confidence=confidence, averaged=len(scores) > 1
             ),
-            "mean_absolute_difference": patient_bootstrap(
-                lambda drawn: size[drawn].mean(axis=1),
-                np.zeros(n),
+            "mean_absolute_difference": bootstrap_mean(
+                size,
                 n_samples=n_samples,
                 rng=np.random.default_rng(seed),
                 confidence=confidence,
-                batched=True,
             ),
         }
-    return {
-        "n_patients": n,
-        "n_more": n_more,
-        **{name: estimate.as_dict() for name, estimate in figures.items()},
-    }
+    return Retest(n_patients=n, n_more=n_more, **figures)
 
 
-def _pairs(table: pd.DataFrame) -> tuple[FloatArray, npt.NDArray[np.object_], int]:
+def _pairs(table: pd.DataFrame) -> tuple[FloatArray, TextArray, int]:
     """Return scores and calls of the first two scans, shape (n_repeats, n, 2)."""
-    absent = [name for name in _COLUMNS if name not in table.columns]
-    if absent:
-        raise EvaluationError(
-            "not a table of scans' scores",
-            found=f"no column {', '.join(absent)}",
-            expected=", ".join(_COLUMNS),
-        )
+    demand_columns(table, _COLUMNS, "scans' scores", error=EvaluationError)
     scans = (
         table[["patient_id", "scan_id"]].drop_duplicates().sort_values(["patient_id", "scan_id"])
     )

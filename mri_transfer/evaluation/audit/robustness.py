@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
+from mri_transfer.evaluation.audit.document import RobustnessRow
 from mri_transfer.evaluation.audit.held_out import HeldOut, HeldOutScores
 from mri_transfer.metrics.discrimination import bootstrap_auc
-from mri_transfer.metrics.intervals import Estimate, exact_proportion, patient_bootstrap, undefined
+from mri_transfer.metrics.intervals import Estimate, bootstrap_mean, exact_proportion, undefined
+from mri_transfer.metrics.named_rng import named_rng
 from mri_transfer.metrics.operating_point import confusion, rates
 from mri_transfer.metrics.paired import bootstrap_difference
+from mri_transfer.metrics.scored import ScoredPatients
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.scans.perturbations import Perturbation
 from mri_transfer.training.fitted_model import FittedModel
@@ -28,9 +30,6 @@ from mri_transfer.training.folds import Folds
 
 __all__ = ["robustness_rows", "sample_patients"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 Tables = Mapping[str, FeatureTable]
 
 #: Slices lost here and there or side by side, their shares, and how often the loss is drawn.
@@ -67,11 +66,11 @@ def sample_patients(folds: Folds, *, n: int, seed: int) -> tuple[str, ...]:
     """
     rng = _named_rng(seed, "sample")
     labels = np.array(folds.labels, dtype=object)
-    place = np.empty(len(labels))
+    rank = np.empty(len(labels))
     for label in sorted(set(folds.labels)):
         members = rng.permutation(np.flatnonzero(labels == label))
-        place[members] = (np.arange(len(members)) + 0.5) / len(members)
-    chosen = np.argsort(place, kind="stable")[:n]
+        rank[members] = (np.arange(len(members)) + 0.5) / len(members)
+    chosen = np.argsort(rank, kind="stable")[:n]
     return tuple(folds.patient_ids[i] for i in sorted(chosen))
 
 
@@ -85,7 +84,7 @@ def robustness_rows(
     n_samples: int,
     seed: int,
     confidence: float = 0.95,
-) -> list[dict[str, Any]]:
+) -> tuple[RobustnessRow, ...]:
     """Compare held-out scores of perturbed scans with those of the same scans as they are.
 
     Parameters
@@ -105,36 +104,29 @@ def robustness_rows(
 
     Returns
     -------
-    list of dict
-        A row per perturbation and level, then those of lost slices: kind, level, unit, name, n
-        (patients), and as estimates auc, auc_clean, auc_change (paired), balanced_accuracy,
-        balanced_accuracy_clean, score_change (mean absolute), score_shift (mean signed) and
-        flip_rate (share of patients whose predicted label changes, mean over repeats); a note
-        where there is something to say.
+    tuple of RobustnessRow
+        One per perturbation and level, then those of lost slices.
     """
     held_out = HeldOut(trained, clean, folds, positive_label)
-    rows: list[dict[str, Any]] = []
-    for case in [*_perturbed(held_out, perturbed), *_lost_slices(held_out, seed)]:
-        figures = _figures(
-            held_out.positive[case.patients],
-            case.before,
-            case.after,
-            n_samples=n_samples,
-            rng=functools.partial(_named_rng, seed, case.name),
-            confidence=confidence,
+    return tuple(
+        RobustnessRow(
+            kind=case.kind,
+            level=case.level,
+            unit=case.unit,
+            name=case.name,
+            n=len(case.patients),
+            note=case.note or None,
+            **_figures(
+                held_out.positive[case.patients],
+                case.before,
+                case.after,
+                n_samples=n_samples,
+                rng=functools.partial(_named_rng, seed, case.name),
+                confidence=confidence,
+            ),
         )
-        rows.append(
-            {
-                "kind": case.kind,
-                "level": case.level,
-                "unit": case.unit,
-                "name": case.name,
-                "n": len(case.patients),
-                **({"note": case.note} if case.note else {}),
-                **{figure: estimate.as_dict() for figure, estimate in figures.items()},
-            }
-        )
-    return rows
+        for case in [*_perturbed(held_out, perturbed), *_lost_slices(held_out, seed)]
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,7 +148,7 @@ class _Case:
 
 def _perturbed(held_out: HeldOut, perturbed: Mapping[Perturbation, Tables]) -> Iterator[_Case]:
     """Score what came from perturbed volumes."""
-    complete = {one: held_out.complete(tables) for one, tables in perturbed.items()}
+    complete = {key: held_out.complete(tables) for key, tables in perturbed.items()}
     most = max((len(patients) for patients in complete.values()), default=0)
     for perturbation, tables in perturbed.items():
         patients = complete[perturbation]
@@ -178,11 +170,11 @@ def _lost_slices(held_out: HeldOut, seed: int) -> Iterator[_Case]:
     for kind in _LOST_KINDS:
         for share in _LOST_SHARES:
             n_lost = round(share * n_slices)
-            place = {"kind": kind, "level": n_lost, "unit": f"of {n_slices} slices"}
+            loss = {"kind": kind, "level": n_lost, "unit": f"of {n_slices} slices"}
             if not 0 < n_lost < n_slices:
                 nobody = held_out.clean.of(everybody[:0])
                 note = f"a share of {share:g} of {n_slices} slices is none"
-                yield _Case(**place, patients=everybody[:0], before=nobody, after=nobody, note=note)
+                yield _Case(**loss, patients=everybody[:0], before=nobody, after=nobody, note=note)
                 continue
             rngs = [_named_rng(seed, f"{kind} {n_lost} {draw}") for draw in range(_LOST_DRAWS)]
             draws = [
@@ -194,7 +186,7 @@ def _lost_slices(held_out: HeldOut, seed: int) -> Iterator[_Case]:
                 for rng in rngs
             ]
             yield _Case(
-                **place,
+                **loss,
                 patients=everybody,
                 before=HeldOutScores.stacked([held_out.clean] * _LOST_DRAWS),
                 after=HeldOutScores.stacked(draws),
@@ -225,28 +217,26 @@ def _figures(
 ) -> dict[str, Estimate]:
     n = len(positive)
     if n == 0:
-        return dict.fromkeys(_NAMES, undefined("no patient to score", n=0, method="none"))
+        return dict.fromkeys(_NAMES, undefined("no patient to score", n=0))
 
     def options(figure: str) -> dict[str, Any]:
         return {"n_samples": n_samples, "rng": rng(figure), "confidence": confidence}
 
     def mean(figure: str, values: FloatArray) -> Estimate:
-        by_patient = values.mean(axis=0)
-        return patient_bootstrap(
-            lambda drawn: by_patient[drawn].mean(axis=1), positive, batched=True, **options(figure)
-        )
+        return bootstrap_mean(values.mean(axis=0), positive, **options(figure))
 
     change = after.score - before.score
     flips = float((after.called != before.called).mean(axis=0).sum())
     if positive.any() and not positive.all():
         # One stream of draws for all three: they are resampled alike.
+        perturbed = ScoredPatients.of(positive, after.score)
         areas = (
-            bootstrap_auc(positive, after.score, **options("auc")),
-            bootstrap_auc(positive, before.score, **options("auc")),
-            bootstrap_difference(positive, after.score, before.score, **options("auc")),
+            bootstrap_auc(perturbed, **options("auc")),
+            bootstrap_auc(perturbed.rescored(before.score), **options("auc")),
+            bootstrap_difference(perturbed, before.score, **options("auc")),
         )
     else:
-        areas = (undefined("the sample holds patients of one label", n=n, method="none"),) * 3
+        areas = (undefined("the sample holds patients of one label", n=n),) * 3
     rest = (
         _balanced(positive, after, confidence),
         _balanced(positive, before, confidence),
@@ -262,5 +252,4 @@ def _balanced(positive: BoolArray, scores: HeldOutScores, confidence: float) -> 
 
 
 def _named_rng(seed: int, *names: str) -> np.random.Generator:
-    # By name: another row or figure must not move the draws of this one.
-    return np.random.default_rng([seed, zlib.crc32(" ".join(["robustness", *names]).encode())])
+    return named_rng(seed, " ".join(["robustness", *names]))

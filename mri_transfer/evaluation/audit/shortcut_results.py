@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
 from mri_transfer.core.documents import Count, Part, PValue, absent
 from mri_transfer.metrics.estimates import AtMostOne, Correlation, NonNegative, Proportion
 
-__all__ = ["AgeAndScore", "LevelsAndScore", "ShortcutProbe", "Shortcuts"]
+__all__ = [
+    "AgeAndLabel",
+    "AgeAndScore",
+    "LevelsAndLabel",
+    "LevelsAndScore",
+    "Probed",
+    "ProbedWithin",
+    "ShortcutProbe",
+    "Shortcuts",
+    "Verdict",
+]
 
 _Label = Annotated[str, Field(description="A label of the cohort.")]
+Verdict: TypeAlias = Literal["possible", "readable", "confounded", "not shown", "unknown"]
 _Level = Annotated[str, Field(description="The level.")]
 
 
@@ -101,7 +112,7 @@ class ShortcutProbe(Part):
     score: dict[_Label, AgeAndScore | LevelsAndScore]
     """How the model's score goes with the covariate among the patients of one label; empty without
     scores."""
-    verdict: Literal["possible", "readable", "confounded", "not shown", "unknown"]
+    verdict: Verdict
     """possible: the features tell it and it goes with the label; readable: they tell it only;
     confounded: each level has one label; not shown; unknown."""
     sentence: str

@@ -10,7 +10,7 @@ score itself goes with the covariate within each label is reported beside them.
 from __future__ import annotations
 
 import dataclasses
-import zlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray, TextArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.audit.associations import (
     age_association,
@@ -28,14 +29,22 @@ from mri_transfer.evaluation.audit.associations import (
     score_by_level,
 )
 from mri_transfer.evaluation.audit.probes import Probe, probe_age, probe_levels
+from mri_transfer.evaluation.audit.shortcut_results import (
+    AgeAndLabel,
+    AgeAndScore,
+    LevelsAndLabel,
+    LevelsAndScore,
+    Probed,
+    ProbedWithin,
+    ShortcutProbe,
+    Shortcuts,
+)
 from mri_transfer.metrics.discrimination import patient_weights
-from mri_transfer.metrics.intervals import patient_bootstrap, undefined
+from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, undefined
+from mri_transfer.metrics.named_rng import named_rng
 
 __all__ = ["find_shortcuts"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-TextArray = npt.NDArray[np.object_]
 
 #: Covariates with levels; each is probed if the table has it.
 _CATEGORICAL = ("sex", "site", "scanner", "manufacturer", "field_strength")
@@ -60,8 +69,7 @@ class _Job:
     seed: int
 
     def rng(self, name: str) -> np.random.Generator:
-        # By name: one covariate more must not move the draws of the others.
-        return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
+        return named_rng(self.seed, name)
 
     def interval(self, name: str) -> dict[str, Any]:
         """Return how an interval is made."""
@@ -70,6 +78,11 @@ class _Job:
             "rng": self.rng(name),
             "confidence": self.confidence,
         }
+
+    @property
+    def splits(self) -> dict[str, Any]:
+        """How a probe splits patients; scikit-learn's seeds have 32 bits."""
+        return {"n_folds": self.n_folds, "seed": self.seed % 2**32}
 
 
 def find_shortcuts(
@@ -82,7 +95,7 @@ def find_shortcuts(
     n_folds: int = 5,
     n_samples: int = 2000,
     confidence: float = 0.95,
-) -> dict[str, Any]:
+) -> Shortcuts:
     """Probe the features for age, sex, site and scanner within each label.
 
     Parameters
@@ -95,7 +108,7 @@ def find_shortcuts(
     seed : int
         Of folds, permutations and resamples.
     n_permutations : int
-        Times the features are dealt anew between the patients of a label, for the p value
+        Times the features are permuted between the patients of a label, for the p value
         ``(1 + as good) / (1 + n_permutations)`` (Phipson and Smyth 2010).
     scores : array_like, shape (n_patients,) or (n_repeats, n_patients), optional
         Cross-validated scores of the model.
@@ -107,13 +120,7 @@ def find_shortcuts(
 
     Returns
     -------
-    dict
-        n_folds, n_permutations, and `covariates`, one entry each: covariate, kind, n, `within`
-        (by label: n and figures), `pooled` (figures over the labels), p (of the pooled AUC, or
-        R² for age), `label_association` (statistic, value, p), `score` (by label: how the score
-        goes with the covariate), verdict and sentence. The verdict is ``possible`` (the features
-        tell it and it goes with the label), ``readable`` (they tell it, but it does not),
-        ``confounded`` (each level has one label only), ``not shown`` or ``unknown``.
+    Shortcuts
 
     Raises
     ------
@@ -142,123 +149,148 @@ def find_shortcuts(
         confidence=confidence,
         seed=seed,
     )
-    entries = []
+    probes = []
     # Hundreds of tiny fits: threads cost more than they bring.
     with threadpool_limits(limits=1):
         if (column := find_column(patients, ["age"])) is not None:
-            entries.append(_age_entry(job, covariate_numbers(patients, column)))
+            probes.append(_age_probe(job, covariate_numbers(patients, column)))
         for name in _CATEGORICAL:
             if (column := find_column(patients, [name])) is not None:
-                entries.append(_level_entry(job, name, covariate_levels(patients, column)))
-    return {"n_folds": n_folds, "n_permutations": n_permutations, "covariates": entries}
+                probes.append(_level_probe(job, name, covariate_levels(patients, column)))
+    return Shortcuts(n_folds=n_folds, n_permutations=n_permutations, covariates=tuple(probes))
 
 
-def _age_entry(job: _Job, age: FloatArray) -> dict[str, Any]:
-    known = np.isfinite(age)
-    groups = {
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Covariate:
+    """A covariate, who has it, and how it is probed.
+
+    Attributes
+    ----------
+    name : str
+    figures : tuple of str
+        What its probe gives; the first one is tested.
+    groups : dict of str to ndarray of int64
+        By label, the patients of whom it is known.
+    probed : dict of str to ndarray of int64
+        By label, those of them who can be probed.
+    probe : callable
+        Takes groups of patients and, for a draw of no relation, a generator.
+    """
+
+    name: str
+    figures: tuple[str, ...]
+    groups: dict[str, IntArray]
+    probed: dict[str, IntArray]
+    probe: Callable[..., Probe]
+
+
+def _known(job: _Job, known: BoolArray) -> dict[str, IntArray]:
+    """Return the patients of whom a covariate is known, by label."""
+    return {
         label: np.flatnonzero(known & (job.labels == label)) for label in sorted(set(job.labels))
     }
-    probed = {label: group for label, group in groups.items() if _varies(age[group], job.n_folds)}
 
-    def probe(members: list[IntArray], rng: np.random.Generator | None) -> Probe:
-        return probe_age(
-            job.features, age, members, n_folds=job.n_folds, seed=job.seed % 2**32, rng=rng
-        )
 
-    score = {}
+def _age_probe(job: _Job, age: FloatArray) -> ShortcutProbe:
+    groups = _known(job, np.isfinite(age))
+    enough = max(_ENOUGH, job.n_folds)
+    covariate = _Covariate(
+        name="age",
+        figures=("r2", "correlation", "mae_years"),
+        groups=groups,
+        probed={
+            label: group
+            for label, group in groups.items()
+            if len(group) >= enough and float(np.ptp(age[group])) > 0
+        },
+        probe=functools.partial(probe_age, job.features, age, **job.splits),
+    )
+    score: dict[str, AgeAndScore | LevelsAndScore] = {}
     if job.score is not None:
         for label, group in groups.items():
-            found = rank_correlation(
-                job.score[group], age[group], **job.interval(f"age {label} score")
-            )
-            score[label] = {"spearman": found.as_dict()}
-    names = ("r2", "correlation", "mae_years")
-    return _entry(job, "age", names, probe, groups, probed, age_association(age, groups), score)
+            settings = job.interval(f"age {label} score")
+            spearman = rank_correlation(job.score[group], age[group], **settings)
+            score[label] = AgeAndScore(spearman=spearman)
+    return _probed(job, covariate, age_association(age, groups), score)
 
 
-def _varies(age: FloatArray, n_folds: int) -> bool:
-    return len(age) >= max(_ENOUGH, n_folds) and float(np.ptp(age)) > 0
-
-
-def _level_entry(job: _Job, name: str, levels: TextArray) -> dict[str, Any]:
-    groups = {
-        label: np.flatnonzero((levels != "") & (job.labels == label))
-        for label in sorted(set(job.labels))
-    }
+def _level_probe(job: _Job, name: str, levels: TextArray) -> ShortcutProbe:
+    groups = _known(job, levels != "")
     probed = {}
     for label, group in groups.items():
-        found, counts = np.unique(levels[group].astype(str), return_counts=True)
-        large = found[counts >= max(_ENOUGH, job.n_folds)]
+        own, counts = np.unique(levels[group].astype(str), return_counts=True)
+        large = own[counts >= max(_ENOUGH, job.n_folds)]
         if len(large) > 1:
             probed[label] = group[np.isin(levels[group].astype(str), large)]
-
-    def probe(members: list[IntArray], rng: np.random.Generator | None) -> Probe:
-        return probe_levels(
-            job.features, levels, members, n_folds=job.n_folds, seed=job.seed % 2**32, rng=rng
-        )
-
-    score = {}
+    covariate = _Covariate(
+        name=name,
+        figures=("auc", "balanced_accuracy"),
+        groups=groups,
+        probed=probed,
+        probe=functools.partial(probe_levels, job.features, levels, **job.splits),
+    )
+    score: dict[str, AgeAndScore | LevelsAndScore] = {}
     if job.score is not None:
         for label, group in groups.items():
             settings = job.interval(f"{name} {label} score")
             score[label] = score_by_level(job.score[group], levels[group], **settings)
-    names = ("auc", "balanced_accuracy")
-    association = level_association(levels, groups)
-    return _entry(job, name, names, probe, groups, probed, association, score)
+    return _probed(job, covariate, level_association(levels, groups), score)
 
 
-def _entry(
+def _probed(
     job: _Job,
-    name: str,
-    names: tuple[str, ...],
-    probe: Callable[[list[IntArray], np.random.Generator | None], Probe],
-    groups: dict[str, IntArray],
-    probed: dict[str, IntArray],
-    association: dict[str, Any],
-    score: dict[str, Any],
-) -> dict[str, Any]:
+    covariate: _Covariate,
+    association: AgeAndLabel | LevelsAndLabel,
+    score: dict[str, AgeAndScore | LevelsAndScore],
+) -> ShortcutProbe:
     """Run a covariate's probe within each label and over all of them, and judge."""
-    within: dict[str, Any] = {}
-    for label, group in groups.items():
-        if label in probed:
-            members = probed[label]
-            figures = _estimates(job, f"{name} {label}", names, probe([members], None))
-            within[label] = {"n": len(members), **figures}
+    name, is_age = covariate.name, covariate.name == "age"
+    within = {}
+    for label, group in covariate.groups.items():
+        if label in covariate.probed:
+            members = covariate.probed[label]
+            figures = _estimates(job, f"{name} {label}", covariate, covariate.probe([members]))
+            within[label] = ProbedWithin(n=len(members), **figures)
         else:
-            what = "patients" if name == "age" else "patients of each of two levels"
+            what = "patients" if is_age else "patients of each of two levels"
             reason = f"{max(_ENOUGH, job.n_folds)} {what} are needed within a label"
-            within[label] = {"n": len(group), **_nothing(reason, len(group), names)}
-    what = "enough patients" if name == "age" else "two levels with enough patients"
-    p, pooled = None, _nothing(f"no label has {what}", 0, names)
-    if probed:
-        everybody = list(probed.values())
-        actual = probe(everybody, None)
-        pooled = _estimates(job, f"{name} pooled", names, actual)
-        rng = job.rng(f"{name} permutations")
-        best = actual.value(names[0]) - 1e-12
-        dealt = (probe(everybody, rng).value(names[0]) for _ in range(job.n_permutations))
-        p = (1 + sum(value >= best for value in dealt)) / (1 + job.n_permutations)
-    entry = {
-        "covariate": name,
-        "kind": "continuous" if name == "age" else "categorical",
-        "n": sum(len(group) for group in groups.values()),
-        "within": within,
-        "pooled": pooled,
-        "p": p,
-        "label_association": association,
-        "score": score,
-    }
-    return {**entry, **judge(entry)}
+            within[label] = ProbedWithin(n=len(group), **_nothing(reason, len(group), covariate))
+    what = "enough patients" if is_age else "two levels with enough patients"
+    p, pooled = None, _nothing(f"no label has {what}", 0, covariate)
+    tested = covariate.figures[0]
+    if covariate.probed:
+        everybody = list(covariate.probed.values())
+        actual = covariate.probe(everybody)
+        pooled = _estimates(job, f"{name} pooled", covariate, actual)
+        rng, observed = job.rng(f"{name} permutations"), actual.value(tested) - 1e-12
+        permuted = (
+            covariate.probe(everybody, rng=rng).value(tested) for _ in range(job.n_permutations)
+        )
+        p = (1 + sum(value >= observed for value in permuted)) / (1 + job.n_permutations)
+    n = sum(len(group) for group in covariate.groups.values())
+    verdict, sentence = judge(name, association, n=n, pooled=pooled[tested], p=p)
+    return ShortcutProbe(
+        covariate=name,
+        kind="continuous" if is_age else "categorical",
+        n=n,
+        within=within,
+        pooled=Probed(**pooled),
+        p=p,
+        label_association=association,
+        score=score,
+        verdict=verdict,
+        sentence=sentence,
+    )
 
 
-def _nothing(reason: str, n: int, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: undefined(reason, n=n, method="none").as_dict() for name in names}
+def _nothing(reason: str, n: int, covariate: _Covariate) -> dict[str, Estimate]:
+    return {name: undefined(reason, n=n) for name in covariate.figures}
 
 
-def _estimates(job: _Job, place: str, names: tuple[str, ...], probe: Probe) -> dict[str, Any]:
+def _estimates(job: _Job, probed: str, covariate: _Covariate, probe: Probe) -> dict[str, Estimate]:
     n = len(probe.members)
-    found = {}
-    for name in names:
+    estimates = {}
+    for name in covariate.figures:
         figure = probe.figures[name]
 
         def statistic(
@@ -267,7 +299,7 @@ def _estimates(job: _Job, place: str, names: tuple[str, ...], probe: Probe) -> d
             return figure(patient_weights(indices, n))
 
         estimate = patient_bootstrap(
-            statistic, probe.strata, batched=True, **job.interval(f"{place} {name}")
+            statistic, probe.strata, batched=True, **job.interval(f"{probed} {name}")
         )
-        found[name] = dataclasses.replace(estimate, method=_METHOD).as_dict()
-    return found
+        estimates[name] = dataclasses.replace(estimate, method=_METHOD)
+    return estimates

@@ -11,23 +11,18 @@ cosine of the angle between them.
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.core.arrays import FloatArray, IntArray, SingleArray
 from mri_transfer.core.specs import STRICT
+from mri_transfer.evaluation.audit.document import Similarity, SimilarityRange, SimilarPair
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.folds import Folds
 
-__all__ = ["SimilarityReport", "SimilaritySpec", "compare_scans", "similar_scans"]
+__all__ = ["SimilaritySpec", "compare_scans", "similar_scans"]
 
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 #: Scans that are compared at once: 128 stacks of 32 x 8192 take 270 MB in double precision.
 _BLOCK = 128
@@ -52,63 +47,30 @@ class SimilaritySpec:
     """Fewer scans cannot be standardised, and none is then reported."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SimilarityReport:
-    """Pairs of scans that are alike, and how alike pairs are that should not be (`audit.json`).
-
-    Attributes
-    ----------
-    threshold : float
-        Similarity from which a pair is listed.
-    n_scans : int
-        Of both cohorts.
-    different_patients, same_patient : dict
-        Pairs compared, `n`, and their similarities: `median`, `q99`, `max`, and `min` for sessions
-        of one patient. None where there is no such pair.
-    pairs : list of dict
-        scan_a, patient_a, scan_b, patient_b, similarity, same_patient, across_folds (whether a
-        fold holds one of them out and not the other, in any repeat; None without folds); those of
-        different patients first, then the most similar.
-    reason : str, optional
-        Why nothing was compared.
-    """
-
-    threshold: float
-    n_scans: int
-    different_patients: dict[str, Any]
-    same_patient: dict[str, Any]
-    pairs: list[dict[str, Any]]
-    reason: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the entry of `audit.json`."""
-        return dataclasses.asdict(self)
-
-
 def similar_scans(
     table: FeatureTable,
-    others: FeatureTable | None = None,
+    second: FeatureTable | None = None,
     *,
     folds: Folds | None = None,
     spec: SimilaritySpec | None = None,
-) -> list[dict[str, Any]]:
+) -> tuple[SimilarPair, ...]:
     """Return the pairs of scans whose features show one person; see `compare_scans`."""
-    return compare_scans(table, others, folds=folds, spec=spec).pairs
+    return compare_scans(table, second, folds=folds, spec=spec).pairs
 
 
 def compare_scans(
     table: FeatureTable,
-    others: FeatureTable | None = None,
+    second: FeatureTable | None = None,
     *,
     folds: Folds | None = None,
     spec: SimilaritySpec | None = None,
-) -> SimilarityReport:
+) -> Similarity:
     """Compare the features of all scans, or of the scans of two cohorts.
 
     Parameters
     ----------
     table : FeatureTable
-    others : FeatureTable, optional
+    second : FeatureTable, optional
         A second cohort, of the same trunk and slices: then only pairs between the two are looked
         at, and one patient id in both does not prove one person. They are standardised together.
     folds : Folds, optional
@@ -121,35 +83,49 @@ def compare_scans(
         If the two cohorts have other numbers of slices or features.
     """
     spec = spec or SimilaritySpec()
-    tables = [table] if others is None else [table, others]
-    if len({one.features.shape[1:] for one in tables}) > 1:
-        shapes = " and ".join(str(one.features.shape[1:]) for one in tables)
+    tables = [table] if second is None else [table, second]
+    if len({part.features.shape[1:] for part in tables}) > 1:
+        shapes = " and ".join(str(part.features.shape[1:]) for part in tables)
         raise ValueError(f"features of two shapes (slices, features) cannot be compared: {shapes}")
-    n_scans = sum(len(one.scan_ids) for one in tables)
+    n_scans = sum(len(part.scan_ids) for part in tables)
     if n_scans < spec.min_scans:
         reason = f"{n_scans} scans; {spec.min_scans} are needed to standardise their features"
-        return _report([], np.zeros(0), np.zeros(0, dtype=bool), n_scans, spec, reason)
+        nothing = _spread(np.zeros(0))
+        return Similarity(
+            threshold=spec.same_person,
+            n_scans=n_scans,
+            different_patients=nothing,
+            same_patient=nothing,
+            pairs=(),
+            reason=reason,
+        )
     values, rows_at, columns_at = _pairs_of(tables)
     columns = tables[-1]
-    names, other_names = (np.array(one.patient_ids, dtype=object) for one in (table, columns))
+    names, other_names = (np.array(part.patient_ids, dtype=object) for part in (table, columns))
     same = (names[rows_at] == other_names[columns_at]).astype(bool)
     pairs = [
-        {
-            "scan_a": table.scan_ids[rows_at[k]],
-            "patient_a": table.patient_ids[rows_at[k]],
-            "scan_b": columns.scan_ids[columns_at[k]],
-            "patient_b": columns.patient_ids[columns_at[k]],
-            "similarity": float(values[k]),
-            "same_patient": bool(same[k]),
-        }
+        SimilarPair(
+            scan_a=table.scan_ids[rows_at[k]],
+            patient_a=names[rows_at[k]],
+            scan_b=columns.scan_ids[columns_at[k]],
+            patient_b=other_names[columns_at[k]],
+            similarity=float(values[k]),
+            same_patient=bool(same[k]),
+            across_folds=_across(names[rows_at[k]], other_names[columns_at[k]], folds),
+        )
         for k in np.flatnonzero(values >= spec.same_person)
     ]
-    for pair in pairs:
-        pair["across_folds"] = None if folds is None else _across(pair, folds)
-    return _report(pairs, values, same, n_scans, spec, None)
+    return Similarity(
+        threshold=spec.same_person,
+        n_scans=n_scans,
+        different_patients=_spread(values[~same]),
+        same_patient=_spread(values[same]),
+        pairs=tuple(sorted(pairs, key=_order)),
+        reason=None,
+    )
 
 
-def _pairs_of(tables: list[FeatureTable]) -> tuple[DoubleArray, IntArray, IntArray]:
+def _pairs_of(tables: list[FeatureTable]) -> tuple[FloatArray, IntArray, IntArray]:
     """Return similarities of all pairs, and the positions of both scans of each."""
     similarity = _cosines(tables)
     if len(tables) == 1:
@@ -159,20 +135,22 @@ def _pairs_of(tables: list[FeatureTable]) -> tuple[DoubleArray, IntArray, IntArr
     return similarity[rows_at, columns_at], rows_at, columns_at
 
 
-def _cosines(tables: list[FeatureTable]) -> DoubleArray:
+def _cosines(tables: list[FeatureTable]) -> FloatArray:
     """Return cosines of the first cohort's scans and the last one's, 4 digits."""
     parts = [
-        one.features[i : i + _BLOCK] for one in tables for i in range(0, len(one.features), _BLOCK)
+        table.features[i : i + _BLOCK]
+        for table in tables
+        for i in range(0, len(table.features), _BLOCK)
     ]
     n_scans = sum(map(len, parts))
     mean = sum(part.sum(axis=0, dtype=np.float64) for part in parts) / n_scans
     deviation = np.sqrt(sum(((part - mean) ** 2).sum(axis=0) for part in parts) / n_scans)
     deviation = np.where(deviation > 1e-6, deviation, 1.0)
 
-    def unit(features: FloatArray) -> FloatArray:
+    def unit(features: SingleArray) -> SingleArray:
         flat = ((features - mean) / deviation).reshape(len(features), -1)
         length = np.linalg.norm(flat, axis=1, keepdims=True)
-        scaled: FloatArray = (flat / np.maximum(length, 1e-12)).astype(np.float32)
+        scaled: SingleArray = (flat / np.maximum(length, 1e-12)).astype(np.float32)
         return scaled
 
     first, last = tables[0].features, tables[-1].features
@@ -185,42 +163,22 @@ def _cosines(tables: list[FeatureTable]) -> DoubleArray:
     return cosines.round(4)
 
 
-def _across(pair: dict[str, Any], folds: Folds) -> bool:
+def _across(first: str, second: str, folds: Folds | None) -> bool | None:
+    if folds is None:
+        return None
     held_out = dict(zip(folds.patient_ids, folds.assignment.T, strict=True))
-    a, b = held_out.get(pair["patient_a"]), held_out.get(pair["patient_b"])
+    a, b = held_out.get(first), held_out.get(second)
     return a is not None and b is not None and bool((a != b).any())
 
 
-def _report(
-    pairs: list[dict[str, Any]],
-    values: DoubleArray,
-    same: npt.NDArray[np.bool_],
-    n_scans: int,
-    spec: SimilaritySpec,
-    reason: str | None,
-) -> SimilarityReport:
-    return SimilarityReport(
-        threshold=spec.same_person,
-        n_scans=n_scans,
-        different_patients=_spread(values[~same]),
-        same_patient=_spread(values[same]),
-        pairs=sorted(pairs, key=_order),
-        reason=reason,
-    )
+def _order(pair: SimilarPair) -> tuple[bool, float, str, str]:
+    return pair.same_patient, -pair.similarity, pair.scan_a, pair.scan_b
 
 
-def _order(pair: dict[str, Any]) -> tuple[bool, float, str, str]:
-    return pair["same_patient"], -pair["similarity"], pair["scan_a"], pair["scan_b"]
-
-
-def _spread(values: DoubleArray) -> dict[str, Any]:
+def _spread(values: FloatArray) -> SimilarityRange:
     if not len(values):
-        return {"n": 0, "min": None, "median": None, "q99": None, "max": None}
+        return SimilarityRange(n=0, min=None, median=None, q99=None, max=None)
     median, q99, largest = (float(q) for q in np.quantile(values, _QUANTILES))
-    return {
-        "n": len(values),
-        "min": float(values.min()),
-        "median": median,
-        "q99": q99,
-        "max": largest,
-    }
+    return SimilarityRange(
+        n=len(values), min=float(values.min()), median=median, q99=q99, max=largest
+    )

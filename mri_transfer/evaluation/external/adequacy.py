@@ -10,22 +10,25 @@ Altman 2016, Stat Med 35:214-226).
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import FloatArray
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.caveats import ENOUGH_PER_LABEL
-from mri_transfer.metrics.calibration import check_probabilities, score_logits
+from mri_transfer.evaluation.external.document import CohortSampleSize, OneLabel
+from mri_transfer.evaluation.external.results import Criterion
+from mri_transfer.metrics.calibration import score_logits
 from mri_transfer.metrics.intervals import (
     Estimate,
+    bootstrap_mean,
     exact_proportion,
     normal_quantile,
-    patient_bootstrap,
     undefined,
 )
 from mri_transfer.metrics.precision import expected_width, patients_for_slope, patients_for_width
+from mri_transfer.metrics.scored import ScoredPatients, metric
 
 __all__ = ["observed_to_expected", "one_label_figures", "sample_adequacy"]
 
@@ -34,22 +37,30 @@ _TARGETS = {"auc": 0.05, "calibration_slope": 0.1, "observed_to_expected": 0.1}
 
 _SIZES = "Riley et al. 2021"
 
+#: Figures that one label alone leaves undefined, beside the AUC and the other label's rate.
+_NEED_BOTH_LABELS = (
+    "balanced_accuracy",
+    "ppv",
+    "npv",
+    "calibration_intercept",
+    "calibration_slope",
+)
 
-def observed_to_expected(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, *, confidence: float = 0.95
-) -> Estimate:
+
+@metric
+def observed_to_expected(patients: ScoredPatients, *, confidence: float = 0.95) -> Estimate:
     """Return how many positive patients there are for each that the scores expect; 1 is right.
 
     Interval on the logarithm, where the standard error is the root of (1 - share) / observed.
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float in [0, 1], shape (n,) or (n_repeats, n)
+    patients : ScoredPatients
+        Or labels of shape (n,) and probabilities of shape (n,) or (n_repeats, n).
     confidence : float
     """
-    positive, rows = check_probabilities(labels, scores)
-    n, observed, expected = len(positive), int(positive.sum()), float(rows.mean(axis=0).sum())
+    n, observed = patients.n, patients.n_positive
+    expected = float(patients.probabilities.mean(axis=0).sum())
     method = "normal on the logarithm of the ratio"
     if expected == 0.0:
         return undefined("no score is above 0", n=n, method=method)
@@ -64,13 +75,10 @@ def observed_to_expected(
     )
 
 
+@metric
 def sample_adequacy(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
-    *,
-    expected_auc: float,
-    confidence: float = 0.95,
-) -> dict[str, Any]:
+    patients: ScoredPatients, *, expected_auc: float, confidence: float = 0.95
+) -> CohortSampleSize:
     """Hold the size of a cohort against the sizes that guidance asks for.
 
     Everything is expected, not observed: it follows from the numbers of patients, the spread of
@@ -78,31 +86,28 @@ def sample_adequacy(
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float in [0, 1], shape (n,)
+    patients : ScoredPatients
+        Or labels and probabilities of shape (n,).
     expected_auc : float
         Of internal testing.
     confidence : float
 
     Returns
     -------
-    dict
-        n, n_positive, n_negative; criteria: a list of figure, target_half_width,
-        expected_half_width, n_needed (patients in this cohort's proportion), enough and source;
-        `patients_per_label` has target and found in place of half-widths; all_enough.
+    CohortSampleSize
+        The criterion `patients_per_label` has target and found in place of half-widths.
     """
-    positive, rows = check_probabilities(labels, scores)
-    n, n_positive = len(positive), int(positive.sum())
+    n, n_positive = patients.n, patients.n_positive
     share = n_positive / n
     quantile = normal_quantile(confidence)
     area = min(max(expected_auc, 0.05), 0.95)
     criteria = [
         _criterion(
             "auc",
-            expected_width(area, n_positive, n - n_positive, confidence=confidence) / 2.0,
+            expected_width(area, n_positive, patients.n_negative, confidence=confidence) / 2.0,
             patients_for_width(area, _TARGETS["auc"], share_positive=share, confidence=confidence),
         ),
-        _slope(score_logits(rows), n, confidence),
+        _slope(score_logits(patients.probabilities), n, confidence),
         # Half the interval of a ratio of 1 on its logarithm is sinh(quantile * error).
         _criterion(
             "observed_to_expected",
@@ -112,22 +117,22 @@ def sample_adequacy(
                 / (share * (math.asinh(_TARGETS["observed_to_expected"]) / quantile) ** 2)
             ),
         ),
-        {
-            "figure": "patients_per_label",
-            "target": ENOUGH_PER_LABEL,
-            "found": min(n_positive, n - n_positive),
-            "n_needed": math.ceil(ENOUGH_PER_LABEL / min(share, 1.0 - share)),
-            "enough": min(n_positive, n - n_positive) >= ENOUGH_PER_LABEL,
-            "source": "Collins et al. 2016",
-        },
+        Criterion(
+            figure="patients_per_label",
+            target=ENOUGH_PER_LABEL,
+            found=patients.fewest,
+            n_needed=math.ceil(ENOUGH_PER_LABEL / min(share, 1.0 - share)),
+            enough=patients.fewest >= ENOUGH_PER_LABEL,
+            source="Collins et al. 2016",
+        ),
     ]
-    return {
-        "n": n,
-        "n_positive": n_positive,
-        "n_negative": n - n_positive,
-        "criteria": criteria,
-        "all_enough": all(one["enough"] for one in criteria),
-    }
+    return CohortSampleSize(
+        n=n,
+        n_positive=n_positive,
+        n_negative=patients.n_negative,
+        criteria=tuple(criteria),
+        all_enough=all(criterion.enough for criterion in criteria),
+    )
 
 
 def one_label_figures(
@@ -138,7 +143,7 @@ def one_label_figures(
     n_samples: int,
     rng: np.random.Generator,
     confidence: float = 0.95,
-) -> dict[str, Any]:
+) -> OneLabel:
     """Return what patients of one label alone can tell about a model.
 
     Parameters
@@ -155,56 +160,45 @@ def one_label_figures(
 
     Returns
     -------
-    dict
-        n; sensitivity or specificity; mean_score; expected_positive: patients of the positive
-        label that the scores expect; not_defined: names of figures that need both labels.
+    OneLabel
+        With sensitivity or specificity, whichever the label allows.
     """
     values = np.asarray(scores, dtype=np.float64)
     right = int(((values >= threshold) == label_is_positive).sum())
-    name = "sensitivity" if label_is_positive else "specificity"
-    mean = patient_bootstrap(
-        lambda rows: values[rows].mean(axis=1),
-        np.zeros(len(values)),
-        n_samples=n_samples,
-        rng=rng,
-        confidence=confidence,
-        batched=True,
+    name, unknown = "sensitivity", "specificity"
+    if not label_is_positive:
+        name, unknown = unknown, name
+    mean = bootstrap_mean(values, n_samples=n_samples, rng=rng, confidence=confidence)
+    return OneLabel(
+        n=len(values),
+        label_is_positive=label_is_positive,
+        **{name: exact_proportion(right, len(values), confidence=confidence)},
+        mean_score=mean,
+        expected_positive=float(values.sum()),
+        not_defined=("auc", unknown, *_NEED_BOTH_LABELS),
     )
-    return {
-        "n": len(values),
-        "label_is_positive": label_is_positive,
-        name: exact_proportion(right, len(values), confidence=confidence).as_dict(),
-        "mean_score": mean.as_dict(),
-        "expected_positive": float(values.sum()),
-        "not_defined": [
-            "auc",
-            "specificity" if label_is_positive else "sensitivity",
-            "balanced_accuracy",
-            "ppv",
-            "npv",
-            "calibration_intercept",
-            "calibration_slope",
-        ],
-    }
 
 
-def _criterion(figure: str, half: float | None, needed: int | None) -> dict[str, Any]:
+def _criterion(
+    figure: str, half: float | None, needed: int | None, reason: str | None = None
+) -> Criterion:
     target = _TARGETS[figure]
-    return {
-        "figure": figure,
-        "target_half_width": target,
-        "expected_half_width": half,
-        "n_needed": needed,
-        "enough": half is not None and half <= target,
-        "source": _SIZES,
-    }
+    return Criterion(
+        figure=figure,
+        target_half_width=target,
+        expected_half_width=half,
+        n_needed=needed,
+        enough=half is not None and half <= target,
+        source=_SIZES,
+        reason=reason,
+    )
 
 
-def _slope(logits: npt.NDArray[np.float64], n: int, confidence: float) -> dict[str, Any]:
+def _slope(logits: FloatArray, n: int, confidence: float) -> Criterion:
     target = _TARGETS["calibration_slope"]
     try:
         needed = patients_for_slope(logits, target, confidence=confidence)
     except EvaluationError as error:
-        return {**_criterion("calibration_slope", None, None), "reason": str(error)}
+        return _criterion("calibration_slope", None, None, reason=str(error))
     # The half-width falls with the root of the number of patients.
     return _criterion("calibration_slope", target * math.sqrt(needed / n), needed)

@@ -6,12 +6,27 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from mri_transfer.core.documents import Count, Document, Part, PValue
-from mri_transfer.evaluation.external.results import BundleFacts, ToldCaseMix
-from mri_transfer.evaluation.notices import Notice
+from mri_transfer.core.documents import Count, Part
+from mri_transfer.evaluation.external.results import ExternalTest, SizeCriterion, ToldCaseMix, Way
 from mri_transfer.metrics.intervals import Estimate
+from mri_transfer.metrics.results import ComparedFigure
 
-__all__ = ["AggregateDocument", "ToldLevel"]
+__all__ = [
+    "AggregateDocument",
+    "BareEstimate",
+    "Calls",
+    "CallsTold",
+    "LeftOut",
+    "PrevalenceTold",
+    "ScoreBand",
+    "ToldAge",
+    "ToldCriterion",
+    "ToldFigure",
+    "ToldLevel",
+    "ToldRecalibration",
+    "ToldSampleSize",
+    "ToldWay",
+]
 
 _SCHEMA: Literal["mri-transfer/aggregate/1"] = "mri-transfer/aggregate/1"
 _Figure = Annotated[str, Field(description="Name of the figure.")]
@@ -43,21 +58,15 @@ class BareEstimate(Part):
         return None
 
 
-class ToldFigure(Part):
+class ToldFigure(ComparedFigure):
     """A figure here and in internal testing."""
 
-    figure: str
-    """Its name."""
     external: BareEstimate
     """In this cohort."""
     internal: BareEstimate
     """In internal testing."""
     difference: BareEstimate
     """External minus internal."""
-    intervals_overlap: bool | None
-    """Whether the two intervals overlap."""
-    p: PValue
-    """Two-sided p value of the same AUC in both; null for other figures."""
 
 
 class LeftOut(Part):
@@ -116,9 +125,9 @@ class CallsTold(Part):
 class ScoreBand(Part):
     """Patients whose score lies in a band."""
 
-    begin: float = Field(alias="from")
+    begin: float = Field(validation_alias="from", serialization_alias="from")
     """Lower end."""
-    end: float = Field(alias="to")
+    end: float = Field(validation_alias="to", serialization_alias="to")
     """Upper end."""
     n: Count
     """Patients: 0 or 5 and more."""
@@ -135,15 +144,11 @@ class Calls(Part):
     """By label: patients by score."""
 
 
-class ToldWay(Part):
-    """One way to recalibrate."""
+class ToldWay(Way):
+    """One way to recalibrate, with its map."""
 
-    way: str
-    """none, intercept or intercept_and_slope."""
     parameters: dict[Annotated[str, Field(description="A parameter.")], float | BareEstimate]
     """What the map is described by, on the log-odds."""
-    log_loss: float
-    """Mean log loss on patients that the map was not learned from."""
 
 
 class ToldRecalibration(Part):
@@ -155,21 +160,13 @@ class ToldRecalibration(Part):
     """The way with the least log loss."""
 
 
-class ToldCriterion(Part):
-    """One criterion of size."""
+class ToldCriterion(SizeCriterion):
+    """One criterion of size, with what it is judged by."""
 
-    figure: str
-    """What it is about."""
     target_half_width: float | None
     """Half-width aimed at."""
     expected_half_width: float | None
     """Half-width to expect here."""
-    n_needed: Count | None
-    """Patients needed in this cohort's proportion."""
-    enough: bool
-    """Whether it is met."""
-    source: str
-    """Whose criterion it is."""
 
 
 class ToldSampleSize(Part):
@@ -181,24 +178,13 @@ class ToldSampleSize(Part):
     """Whether all are met."""
 
 
-class AggregateDocument(Document):
+class AggregateDocument(ExternalTest):
     """What may be sent out of an external test."""
 
     SCHEMA: ClassVar[str] = _SCHEMA
 
     schema_name: Literal["mri-transfer/aggregate/1"] = Field(default=_SCHEMA, alias="schema")
     """Name and version of this form."""
-    positive_label: str
-    """The label whose probability the score is."""
-    negative_label: str
-    """What the others are called."""
-    confidence: float
-    """Of every interval."""
-    synthetic: bool
-    """Whether the patients are made up."""
-    warnings: tuple[Notice, ...]
-    """What must be read first: a synthetic cohort or model, an untrained trunk."""
-    bundle: BundleFacts
     how: str
     """How small counts are kept from being told."""
     smallest_count: int

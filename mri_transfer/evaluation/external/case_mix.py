@@ -13,20 +13,25 @@ right probability (van Klaveren et al. 2016, Stat Med 35:4136-4152): it depends 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.covariates import covariate_levels, covariate_numbers, find_column
+from mri_transfer.core.arrays import FloatArray
 from mri_transfer.errors import EvaluationError
+from mri_transfer.evaluation.external.results import (
+    CaseMix,
+    CaseMixComparison,
+    Moments,
+    MomentsByLabel,
+    MomentsDifference,
+)
 from mri_transfer.metrics.calibration import score_logits
 
 __all__ = ["compare_case_mix", "describe_case_mix", "expected_auc"]
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def describe_case_mix(
@@ -35,7 +40,7 @@ def describe_case_mix(
     positive: npt.ArrayLike,
     *,
     fewest: int = 1,
-) -> dict[str, Any]:
+) -> CaseMix:
     """Return what a cohort is like, in figures that name nobody.
 
     Parameters
@@ -51,10 +56,7 @@ def describe_case_mix(
 
     Returns
     -------
-    dict
-        n; age: mean, sd, n and n_missing; sex: number of patients by level, empty where unknown or
-        not told; linear_predictor: mean, sd and n of all, and of each label (positive,
-        negative); auc_if_calibrated.
+    CaseMix
     """
     rows = np.atleast_2d(np.asarray(scores, dtype=np.float64))
     labels = np.asarray(positive).astype(bool)
@@ -64,17 +66,17 @@ def describe_case_mix(
             found=f"{rows.shape[1]} scores, {len(labels)} labels, {len(patients)} patients",
         )
     logits = score_logits(rows).mean(axis=0)
-    return {
-        "n": len(patients),
-        "age": _age(patients),
-        "sex": _sex(patients, fewest),
-        "linear_predictor": {
-            "all": _moments(logits),
-            "positive": _moments(logits[labels]),
-            "negative": _moments(logits[~labels]),
-        },
-        "auc_if_calibrated": expected_auc(rows.mean(axis=0)),
-    }
+    return CaseMix(
+        n=len(patients),
+        age=_age(patients),
+        sex=_sex(patients, fewest),
+        linear_predictor=MomentsByLabel(
+            all=_moments(logits),
+            positive=_moments(logits[labels]),
+            negative=_moments(logits[~labels]),
+        ),
+        auc_if_calibrated=expected_auc(rows.mean(axis=0)),
+    )
 
 
 def expected_auc(scores: npt.ArrayLike) -> float | None:
@@ -101,51 +103,54 @@ def expected_auc(scores: npt.ArrayLike) -> float | None:
     return float(((up * below).sum() + 0.5 * tied.sum()) / total)
 
 
-def compare_case_mix(
-    development: Mapping[str, Any] | None, cohort: Mapping[str, Any]
-) -> dict[str, Any]:
+def compare_case_mix(development: CaseMix | None, cohort: CaseMix) -> CaseMixComparison:
     """Set the case-mix of a new cohort beside that of the development patients.
 
     Parameters
     ----------
-    development : mapping or None
-        As `describe_case_mix` returns it; None where the bundle does not hold it.
-    cohort : mapping
+    development : CaseMix or None
+        None where the bundle does not hold it.
+    cohort : CaseMix
 
     Returns
     -------
-    dict
-        development, cohort; differences: of age and linear predictor (of all and by label) the
-        difference of means, as it is and in units of the pooled standard deviation, and the ratio
-        of the standard deviations; sentences: what follows from them.
+    CaseMixComparison
+        Differences of age and linear predictor, of all and by label.
     """
-    found: dict[str, Any] = {"development": development, "cohort": cohort, "differences": {}}
     if development is None:
         note = "The bundle does not hold the case-mix of the patients it was developed on."
-        return {**found, "sentences": [note]}
-    pairs = {"age": (development["age"], cohort["age"])}
-    for part in ("all", "positive", "negative"):
-        name = "linear_predictor" if part == "all" else f"linear_predictor_{part}"
-        pairs[name] = (development["linear_predictor"][part], cohort["linear_predictor"][part])
-    found["differences"] = {name: _difference(*pair) for name, pair in pairs.items()}
-    return {**found, "sentences": _sentences(development, cohort, found["differences"])}
-
-
-def _moments(values: FloatArray) -> dict[str, Any]:
-    return {
-        "mean": float(values.mean()) if len(values) else None,
-        "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
-        "n": len(values),
+        return CaseMixComparison(development=None, cohort=cohort, differences={}, sentences=(note,))
+    before, here = development.linear_predictor, cohort.linear_predictor
+    differences = {
+        "age": _difference(development.age, cohort.age),
+        "linear_predictor": _difference(before.all, here.all),
+        "linear_predictor_positive": _difference(before.positive, here.positive),
+        "linear_predictor_negative": _difference(before.negative, here.negative),
     }
+    return CaseMixComparison(
+        development=development,
+        cohort=cohort,
+        differences=differences,
+        sentences=tuple(_sentences(development, cohort, differences["linear_predictor"])),
+    )
 
 
-def _age(patients: pd.DataFrame) -> dict[str, Any]:
+def _moments(values: FloatArray, n_missing: int | None = None) -> Moments:
+    return Moments(
+        mean=float(values.mean()) if len(values) else None,
+        sd=float(values.std(ddof=1)) if len(values) > 1 else None,
+        n=len(values),
+        n_missing=n_missing,
+    )
+
+
+def _age(patients: pd.DataFrame) -> Moments:
     column = find_column(patients, ["age"])
     values = np.full(len(patients), np.nan)
     if column is not None:
         values = covariate_numbers(patients, column)
     known = values[np.isfinite(values)]
-    return {**_moments(known), "n_missing": len(values) - len(known)}
+    return _moments(known, n_missing=len(values) - len(known))
 
 
 def _sex(patients: pd.DataFrame, fewest: int) -> dict[str, int]:
@@ -157,29 +162,24 @@ def _sex(patients: pd.DataFrame, fewest: int) -> dict[str, int]:
     return {} if min(counts.values(), default=0) < fewest else counts
 
 
-def _difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, float | None]:
+def _difference(first: Moments, second: Moments) -> MomentsDifference:
     """Return second against first: the difference of means, and the ratio of spreads."""
-    means, spreads = (first["mean"], second["mean"]), (first["sd"], second["sd"])
-    if None in means:
-        return {"difference": None, "standardised": None, "sd_ratio": None}
-    difference = float(means[1] - means[0])
-    if None in spreads or not spreads[0]:
-        return {"difference": difference, "standardised": None, "sd_ratio": None}
-    pooled = math.sqrt((spreads[0] ** 2 + spreads[1] ** 2) / 2.0)
-    return {
-        "difference": difference,
-        "standardised": difference / pooled,
-        "sd_ratio": float(spreads[1] / spreads[0]),
-    }
+    if first.mean is None or second.mean is None:
+        return MomentsDifference(difference=None, standardised=None, sd_ratio=None)
+    difference = second.mean - first.mean
+    if not first.sd or second.sd is None:
+        return MomentsDifference(difference=difference, standardised=None, sd_ratio=None)
+    pooled = math.sqrt((first.sd**2 + second.sd**2) / 2.0)
+    return MomentsDifference(
+        difference=difference, standardised=difference / pooled, sd_ratio=second.sd / first.sd
+    )
 
 
 def _sentences(
-    development: Mapping[str, Any],
-    cohort: Mapping[str, Any],
-    differences: Mapping[str, Mapping[str, Any]],
+    development: CaseMix, cohort: CaseMix, difference: MomentsDifference
 ) -> Sequence[str]:
     said = []
-    ratio, moved = (differences["linear_predictor"][name] for name in ("sd_ratio", "standardised"))
+    ratio, moved = difference.sd_ratio, difference.standardised
     if ratio is not None and moved is not None:
         spread = "about as much here as"
         if not 0.9 <= ratio <= 1.1:
@@ -191,7 +191,7 @@ def _sentences(
             f"deviations {ratio:.2f}), and their mean is {mean} (by {by} standard "
             "deviations)."
         )
-    before, here = development.get("auc_if_calibrated"), cohort.get("auc_if_calibrated")
+    before, here = development.auc_if_calibrated, cohort.auc_if_calibrated
     if before is not None and here is not None:
         said.append(
             "Were every score the right probability, the spread of the scores alone would give an "

@@ -22,8 +22,6 @@ __all__ = ["SMALLEST", "is_told", "joined_rows", "safe_cuts", "told_count"]
 #: The least count that is told.
 SMALLEST = 5
 
-FloatArray = npt.NDArray[np.float64]
-
 
 def is_told(count: float) -> bool:
     """Whether a count may be told: 0, or 5 and more."""

@@ -6,22 +6,27 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from mri_transfer.core.documents import Count, Document, OptionalText, Part, absent
+from mri_transfer.core.documents import Count, OptionalText, Part, absent
 from mri_transfer.evaluation.external.results import (
-    BundleFacts,
     CaseMixComparison,
-    ExternalFigure,
+    ExternalTest,
     RecalibrationAdvice,
     SampleSize,
 )
-from mri_transfer.evaluation.notices import Notice
 from mri_transfer.evaluation.results import PatientFigures
 from mri_transfer.metrics.intervals import Estimate
+from mri_transfer.metrics.results import ExternalFigure
 
 __all__ = [
+    "CohortCounts",
+    "CohortSampleSize",
     "ExternalDocument",
+    "OneLabel",
+    "OutsideContract",
     "Population",
+    "Populations",
     "Rechosen",
+    "UsedThreshold",
 ]
 
 _SCHEMA: Literal["mri-transfer/external/1"] = "mri-transfer/external/1"
@@ -33,7 +38,7 @@ class UsedThreshold(Part):
 
     bundle: float
     """Brought by the bundle."""
-    origin: str = Field(alias="from")
+    origin: str = Field(validation_alias="from", serialization_alias="from")
     """How it was set."""
     used: Literal["bundle", "rechosen"]
     """Which one calls are by."""
@@ -146,24 +151,13 @@ class Populations(Part):
     """Those inside the input contract."""
 
 
-class ExternalDocument(Document):
+class ExternalDocument(ExternalTest):
     """A finished model tested on another cohort."""
 
     SCHEMA: ClassVar[str] = _SCHEMA
 
     schema_name: Literal["mri-transfer/external/1"] = Field(default=_SCHEMA, alias="schema")
     """Name and version of this form."""
-    positive_label: str
-    """The label whose probability the score is."""
-    negative_label: str
-    """What the others are called."""
-    confidence: float
-    """Of every interval."""
-    synthetic: bool
-    """Whether the patients are made up."""
-    warnings: tuple[Notice, ...]
-    """What must be read first: a synthetic cohort or model, an untrained trunk."""
-    bundle: BundleFacts
     threshold: UsedThreshold
     cohort: CohortCounts
     populations: Populations

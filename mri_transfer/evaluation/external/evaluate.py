@@ -9,7 +9,6 @@ contract admits. A cohort of one label is no error: what one label can tell is t
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,16 +24,25 @@ from mri_transfer.evaluation.external.adequacy import (
     sample_adequacy,
 )
 from mri_transfer.evaluation.external.case_mix import compare_case_mix, describe_case_mix
-from mri_transfer.evaluation.external.document import ExternalDocument
+from mri_transfer.evaluation.external.document import (
+    CohortCounts,
+    ExternalDocument,
+    OutsideContract,
+    Population,
+    Populations,
+    UsedThreshold,
+)
+from mri_transfer.evaluation.external.results import BundleFacts
 from mri_transfer.evaluation.external.settings import ExternalSpec, ModelFacts, NewCohort
-from mri_transfer.evaluation.external.transport import (
+from mri_transfer.evaluation.external.transportability import (
     cross_chosen,
     recalibration_advice,
     rechosen_threshold,
 )
 from mri_transfer.evaluation.notices import study_notices
-from mri_transfer.evaluation.plain import plain
 from mri_transfer.evaluation.settings import EvaluationFacts, EvaluationSpec, Evidence
+from mri_transfer.metrics.named_rng import named_rng
+from mri_transfer.metrics.scored import ScoredPatients
 from mri_transfer.metrics.unpaired import compare_figures
 
 __all__ = ["ExternalEvaluation", "evaluate_external"]
@@ -95,36 +103,29 @@ def evaluate_external(
     everybody, evaluation, scores = tester.test(counted)
     same = len(inside.patients) == len(counted.patients)
     admitted = everybody if same else tester.test(inside)[0]
-    document = {
-        "positive_label": model.task.positive,
-        "negative_label": model.task.negative,
-        "confidence": settings.confidence,
-        "synthetic": cohort.synthetic,
-        "warnings": [
-            one.as_dict()
-            for one in study_notices(
-                synthetic=cohort.synthetic or model.synthetic, trunk_weights=model.trunk_weights
-            )
-        ],
-        "bundle": {
-            "version": model.version,
-            "digest": model.digest,
-            "n_patients": model.n_patients,
-            "performance_from": model.performance_from,
-        },
-        "threshold": {
-            "bundle": model.threshold,
-            "from": str(model.choices.get("threshold_from", "")),
-            "used": spec.threshold,
-        },
-        "cohort": _cohort(cohort, counted, spec),
-        "populations": {"all": everybody, "in_contract": admitted},
-    }
-    return ExternalEvaluation(
-        document=ExternalDocument.model_validate(plain(document)),
-        evaluation=evaluation,
-        scores=scores,
+    document = ExternalDocument(
+        positive_label=model.task.positive,
+        negative_label=model.task.negative,
+        confidence=settings.confidence,
+        synthetic=cohort.synthetic,
+        warnings=study_notices(
+            synthetic=cohort.synthetic or model.synthetic, trunk_weights=model.trunk_weights
+        ),
+        bundle=BundleFacts(
+            version=model.version,
+            digest=model.digest,
+            n_patients=model.n_patients,
+            performance_from=model.performance_from,
+        ),
+        threshold=UsedThreshold(
+            bundle=model.threshold,
+            origin=str(model.choices.get("threshold_from", "")),
+            used=spec.threshold,
+        ),
+        cohort=_counts(cohort, counted, spec),
+        populations=Populations(all=everybody, in_contract=admitted),
     )
+    return ExternalEvaluation(document=document, evaluation=evaluation, scores=scores)
 
 
 def _counted(cohort: NewCohort, spec: ExternalSpec) -> NewCohort:
@@ -142,19 +143,19 @@ def _counted(cohort: NewCohort, spec: ExternalSpec) -> NewCohort:
     return cohort.only(left)
 
 
-def _cohort(cohort: NewCohort, counted: NewCohort, spec: ExternalSpec) -> dict[str, Any]:
+def _counts(cohort: NewCohort, counted: NewCohort, spec: ExternalSpec) -> CohortCounts:
     faults = [cohort.faults.get(str(name), ()) for name in counted.patients.index]
-    names = sorted({fault for one in faults for fault in one})
-    return {
-        "n_readable": len(cohort.patients),
-        "n_overlapping": len(set(cohort.overlapping) & set(cohort.patients.index)),
-        "overlap_counted": spec.allow_overlap,
-        "contract_known": cohort.contract_known,
-        "n_outside_contract": sum(bool(one) for one in faults),
-        "outside_contract": [
-            {"check": name, "n": sum(name in one for one in faults)} for name in names
-        ],
-    }
+    checks = sorted({check for own in faults for check in own})
+    return CohortCounts(
+        n_readable=len(cohort.patients),
+        n_overlapping=len(set(cohort.overlapping) & set(cohort.patients.index)),
+        overlap_counted=spec.allow_overlap,
+        contract_known=cohort.contract_known,
+        n_outside_contract=sum(bool(own) for own in faults),
+        outside_contract=tuple(
+            OutsideContract(check=check, n=sum(check in own for own in faults)) for check in checks
+        ),
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -163,44 +164,44 @@ class _Tester:
     spec: ExternalSpec
     settings: EvaluationSpec
 
-    def test(self, cohort: NewCohort) -> tuple[dict[str, Any], Evaluation | None, pd.DataFrame]:
-        """Return the entry of a population, its evaluation, and the scores that it is of."""
+    def test(self, cohort: NewCohort) -> tuple[Population, Evaluation | None, pd.DataFrame]:
+        """Return the figures of a population, its evaluation, and the scores that it is of."""
         rows = cohort.scores.sort_values("patient_id", ignore_index=True)
         labels = (rows["label"] == self.model.task.positive).to_numpy(dtype=bool)
         scores = rows["score"].to_numpy(dtype=np.float64)
-        entry: dict[str, Any] = {"n": len(rows), "n_positive": int(labels.sum())}
         if len(rows) == 0:
-            return {**_nothing("no patient is left"), **entry}, None, rows
+            return Population(n=0, n_positive=0, reason="no patient is left"), None, rows
         patients = cohort.patients.loc[rows["patient_id"].tolist()]
         mix = describe_case_mix(patients, scores, labels)
-        entry["case_mix"] = compare_case_mix(self.model.case_mix, mix)
+        studied: dict[str, Any] = {
+            "n": len(rows),
+            "n_positive": int(labels.sum()),
+            "case_mix": compare_case_mix(self.model.case_mix, mix),
+        }
         if labels.all() or not labels.any():
             label = self.model.task.positive if labels.all() else self.model.task.negative
-            told = one_label_figures(
+            one_label = one_label_figures(
                 bool(labels[0]),
                 scores,
                 self.model.threshold,
                 n_samples=self.settings.bootstrap_samples,
-                rng=self._rng("one label"),
+                rng=named_rng(self.spec.seed, "one label"),
                 confidence=self.settings.confidence,
             )
             reason = f"every patient is labelled {label}: most figures need both labels"
-            return {**_nothing(reason), **entry, "one_label": told}, None, rows
-        evaluation, used = self._evaluate(rows, cohort, patients)
-        return {**entry, **self._beside(evaluation, labels, scores)}, evaluation, used
-
-    def _rng(self, name: str) -> np.random.Generator:
-        return np.random.default_rng([self.spec.seed, zlib.crc32(name.encode())])
+            return Population(**studied, reason=reason, one_label=one_label), None, rows
+        scored = ScoredPatients.of(labels, scores)
+        evaluation, used = self._evaluate(rows, cohort, patients, scored)
+        return Population(**studied, **self._beside(evaluation, scored)), evaluation, used
 
     def _evaluate(
-        self, rows: pd.DataFrame, cohort: NewCohort, patients: pd.DataFrame
+        self, rows: pd.DataFrame, cohort: NewCohort, patients: pd.DataFrame, scored: ScoredPatients
     ) -> tuple[Evaluation, pd.DataFrame]:
         model = self.model
         thresholds: Mapping[tuple[int, int], float] = {(0, 0): model.threshold}
         slices = cohort.slice_scores
         if self.spec.threshold == "rechosen":
-            labels = rows["label"] == model.task.positive
-            chosen = cross_chosen(labels, rows["score"], seed=self.spec.seed, n_repeats=1)
+            chosen = cross_chosen(scored, seed=self.spec.seed, n_repeats=1)
             thresholds = chosen.thresholds
             called = np.where(
                 chosen.called(rows["score"])[0], model.task.positive, model.task.negative
@@ -220,53 +221,32 @@ class _Tester:
             task=model.task,
             seed=self.spec.seed,
             facts=EvaluationFacts(synthetic=cohort.synthetic, trunk_weights=model.trunk_weights),
-            evidence=Evidence(heads=[self._head(*place) for place in sorted(thresholds.items())]),
+            evidence=Evidence(heads=[self._head(*fold) for fold in sorted(thresholds.items())]),
         )
-        caveats = tuple(one for one in result.document.caveats if one.code not in _INTERNAL)
+        caveats = tuple(known for known in result.document.caveats if known.code not in _INTERNAL)
         document = result.document.model_copy(update={"caveats": caveats})
         return dataclasses.replace(result, document=document), rows
 
-    def _head(self, place: tuple[int, int], threshold: float) -> dict[str, Any]:
+    def _head(self, fold: tuple[int, int], threshold: float) -> dict[str, Any]:
         facts = {name: self.model.choices.get(name) for name in _CHOICES}
         facts["target_thresholds"] = facts["target_thresholds"] or {}
-        return {**facts, "repeat": place[0], "fold": place[1], "threshold": threshold}
+        return {**facts, "repeat": fold[0], "fold": fold[1], "threshold": threshold}
 
-    def _beside(self, evaluation: Evaluation, labels: Any, scores: Any) -> dict[str, Any]:
-        """Return what stands beside the evaluation of a population with both labels."""
+    def _beside(self, evaluation: Evaluation, scored: ScoredPatients) -> dict[str, Any]:
+        """Return the parts of a population with both labels, by their names."""
         confidence, seed = self.settings.confidence, self.spec.seed
-        figures = evaluation.document.patient.model_dump(mode="json")
-        internal = self.model.performance
-        compared = compare_figures(figures, internal, confidence=confidence)
+        figures, internal = evaluation.document.patient, self.model.performance
+        compared = compare_figures(dict(figures), internal, confidence=confidence)
         if self.spec.allow_overlap:
-            compared = [{**one, "p": None} for one in compared]
-        promised = (internal.get("auc") or {}).get("value")
-        found = figures["auc"]["value"]
+            compared = tuple(figure.model_copy(update={"p": None}) for figure in compared)
+        expected = internal["auc"].value if "auc" in internal else None
+        expected = figures.auc.value if expected is None else expected
+        assert expected is not None  # of both labels
         return {
-            "reason": None,
-            "figures": dict(figures),
+            "figures": figures,
             "comparison": compared,
-            "observed_to_expected": observed_to_expected(
-                labels, scores, confidence=confidence
-            ).as_dict(),
-            "rechosen": rechosen_threshold(labels, scores, seed=seed, confidence=confidence),
-            "recalibration": recalibration_advice(labels, scores, seed=seed, confidence=confidence),
-            "sample_size": sample_adequacy(
-                labels,
-                scores,
-                expected_auc=float(promised if promised is not None else found),
-                confidence=confidence,
-            ),
-            "one_label": None,
+            "observed_to_expected": observed_to_expected(scored, confidence=confidence),
+            "rechosen": rechosen_threshold(scored, seed=seed, confidence=confidence),
+            "recalibration": recalibration_advice(scored, seed=seed, confidence=confidence),
+            "sample_size": sample_adequacy(scored, expected_auc=expected, confidence=confidence),
         }
-
-
-def _nothing(reason: str) -> dict[str, Any]:
-    """Return the entry of a population of which most cannot be said."""
-    names = ("figures", "observed_to_expected", "rechosen", "recalibration", "sample_size")
-    return {
-        "reason": reason,
-        **dict.fromkeys(names),
-        "comparison": [],
-        "case_mix": None,
-        "one_label": None,
-    }

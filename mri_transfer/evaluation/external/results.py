@@ -1,4 +1,4 @@
-"""The parts of `external.json` that `aggregate.json` tells too."""
+"""What `external.json` and `aggregate.json` have in common."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mri_transfer.core.documents import Count, OptionalText, Part, PValue, absent
+from mri_transfer.core.documents import Count, Document, OptionalText, Part, absent
+from mri_transfer.evaluation.notices import Notice
 from mri_transfer.metrics.intervals import Estimate
 
 __all__ = [
     "BundleFacts",
     "CaseMix",
     "CaseMixComparison",
-    "ExternalFigure",
+    "Criterion",
+    "ExternalTest",
+    "Moments",
+    "MomentsByLabel",
+    "MomentsDifference",
     "RecalibrationAdvice",
+    "RecalibrationWay",
     "SampleSize",
+    "SizeCriterion",
     "ToldCaseMix",
+    "Way",
 ]
 
 
@@ -33,21 +41,20 @@ class BundleFacts(Part):
     """How its internal figures were measured."""
 
 
-class ExternalFigure(Part):
-    """A figure here and in internal testing."""
+class ExternalTest(Document):
+    """What stands at the head of every document of an external test."""
 
-    figure: str
-    """Its name."""
-    external: Estimate
-    """In this cohort."""
-    internal: Estimate
-    """In internal testing."""
-    difference: Estimate
-    """External minus internal."""
-    intervals_overlap: bool | None
-    """Whether the two intervals overlap."""
-    p: PValue
-    """Two-sided p value of the same AUC in both; null for other figures."""
+    positive_label: str
+    """The label whose probability the score is."""
+    negative_label: str
+    """What the others are called."""
+    confidence: float
+    """Of every interval."""
+    synthetic: bool
+    """Whether the patients are made up."""
+    warnings: tuple[Notice, ...]
+    """What must be read first: a synthetic cohort or model, an untrained trunk."""
+    bundle: BundleFacts
 
 
 class Moments(Part):
@@ -117,15 +124,20 @@ class CaseMixComparison(ToldCaseMix):
     """Patients of this cohort."""
 
 
-class RecalibrationWay(Part):
+class Way(Part):
     """One way to recalibrate."""
 
     way: str
     """none, intercept or intercept_and_slope."""
-    parameters: dict[Annotated[str, Field(description="A parameter.")], float | Estimate]
-    """What the map is described by, on the log-odds."""
     log_loss: float
     """Mean log loss on patients that the map was not learned from."""
+
+
+class RecalibrationWay(Way):
+    """One way to recalibrate, with its map."""
+
+    parameters: dict[Annotated[str, Field(description="A parameter.")], float | Estimate]
+    """What the map is described by, on the log-odds."""
 
 
 class RecalibrationAdvice(Part):
@@ -139,11 +151,22 @@ class RecalibrationAdvice(Part):
     """Why nothing was computed."""
 
 
-class Criterion(Part):
+class SizeCriterion(Part):
     """One criterion of size."""
 
     figure: str
     """What it is about."""
+    n_needed: Count | None
+    """Patients needed in this cohort's proportion."""
+    enough: bool
+    """Whether it is met."""
+    source: str
+    """Whose criterion it is."""
+
+
+class Criterion(SizeCriterion):
+    """One criterion of size, with what it is judged by."""
+
     target_half_width: float | None = Field(default=None, exclude_if=absent)
     """Half-width aimed at."""
     expected_half_width: float | None = Field(default=None, exclude_if=absent)
@@ -152,12 +175,6 @@ class Criterion(Part):
     """Patients aimed at."""
     found: Count | None = Field(default=None, exclude_if=absent)
     """Patients found."""
-    n_needed: Count | None
-    """Patients needed in this cohort's proportion."""
-    enough: bool
-    """Whether it is met."""
-    source: str
-    """Whose criterion it is."""
     reason: OptionalText = None
     """Why something is missing."""
 

@@ -10,6 +10,8 @@ import pandas as pd
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT
+from mri_transfer.evaluation.external.results import CaseMix
+from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.metrics.task import Task
 
 __all__ = ["ExternalSpec", "ModelFacts", "NewCohort"]
@@ -28,9 +30,9 @@ class ExternalSpec:
     """Of resampling and of folds inside the cohort."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ModelFacts:
-    """What a finished model says of itself.
+    """What a finished model says of itself, checked as it comes out of a bundle's JSON.
 
     Attributes
     ----------
@@ -39,11 +41,11 @@ class ModelFacts:
     threshold : float
     choices : mapping
         The head's facts: procedure, recalibration, target_thresholds and others.
-    performance : mapping
+    performance : mapping of str to Estimate
         Figures of internal testing by name, as in `evaluation.json`.
     performance_from : str
         How they were measured.
-    case_mix : mapping or None
+    case_mix : CaseMix or None
         Of the development patients.
     n_patients : int
         Development patients.
@@ -57,9 +59,9 @@ class ModelFacts:
     task: Task
     threshold: float
     choices: Mapping[str, Any]
-    performance: Mapping[str, Mapping[str, Any]]
+    performance: Mapping[str, Estimate]
     performance_from: str
-    case_mix: Mapping[str, Any] | None
+    case_mix: CaseMix | None
     n_patients: int
     trunk_weights: Literal["imagenet", "random"]
     synthetic: bool = False

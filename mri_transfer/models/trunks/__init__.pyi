@@ -1,8 +1,8 @@
 from .device import native_precision as native_precision
 from .device import resolve_device as resolve_device
+from .entry import INPUT as INPUT
 from .entry import InputScaling as InputScaling
 from .entry import TrunkEntry as TrunkEntry
-from .network import INPUT as INPUT
 from .network import TrunkNetwork as TrunkNetwork
 from .registry import TRUNKS as TRUNKS
 from .spec import TrunkSpec as TrunkSpec

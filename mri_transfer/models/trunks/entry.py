@@ -16,7 +16,10 @@ from mri_transfer.models.trunks.weights import TrunkWeights
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["InputScaling", "TrunkEntry"]
+__all__ = ["INPUT", "InputScaling", "TrunkEntry"]
+
+#: The cut in front of the first stage.
+INPUT = "input"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,9 @@ from typing import Self
 
 import torch
 
-from mri_transfer.models.trunks.entry import InputScaling
+from mri_transfer.models.trunks.entry import INPUT, InputScaling
 
-__all__ = ["INPUT", "TrunkNetwork"]
-
-#: The cut in front of the first stage.
-INPUT = "input"
+__all__ = ["TrunkNetwork"]
 
 
 class TrunkNetwork(torch.nn.Module):
@@ -68,7 +65,22 @@ class TrunkNetwork(torch.nn.Module):
         -------
         Tensor of float32 or more precise, shape (n, channels, rows, columns)
         """
-        maps: torch.Tensor = self.tail(self.prefix(self.to_input(pixels)))
+        return self.resume(self.prefix(self.to_input(pixels)))
+
+    def resume(self, kept: torch.Tensor) -> torch.Tensor:
+        """Return the maps of the last stage from what lies at the cut.
+
+        Parameters
+        ----------
+        kept : Tensor, shape (n, channels, rows, columns) or (n, height, width)
+            What the prefix makes of slices or, where the prefix is empty, their grey values.
+
+        Returns
+        -------
+        Tensor of float32 or more precise, shape (n, channels, rows, columns)
+        """
+        given = self.to_input(kept) if kept.ndim == 3 else kept
+        maps: torch.Tensor = self.tail(given)
         return maps if maps.dtype == torch.float64 else maps.float()
 
     def layers(self) -> list[torch.nn.Module]:

@@ -26,6 +26,7 @@ __all__ = [
     "joined",
     "missing",
     "section_of",
+    "shown_or_missing",
 ]
 
 Part = Block | None | Iterable[Block | None]
@@ -44,9 +45,17 @@ def joined(*parts: Part) -> tuple[Block, ...]:
     return tuple(found)
 
 
-def section_of(name: str, title: str, short: str, *parts: Part) -> Section:
-    """Return a section of that id, title and name in the contents."""
-    return Section(id=name, title=title, short=short, blocks=joined(*parts))
+def section_of(name: str, title: str, *parts: Part, short: str = "") -> Section:
+    """Return a section of that id, title and name in the contents, which may be the title."""
+    return Section(id=name, title=title, short=short or title, blocks=joined(*parts))
+
+
+def shown_or_missing(
+    content: Part, reason: str, *, before: Part = None, after: Part = None
+) -> tuple[Block, ...]:
+    """Return content with what introduces and explains it; where there is none, the reason."""
+    blocks = joined(content)
+    return joined(before, blocks, after) if blocks else (missing(reason),)
 
 
 def how(text: str) -> Text:

@@ -8,16 +8,19 @@ from typing import Any, Generic, Literal, TypeVar
 
 from mri_transfer.evaluation.fold_results import FoldRow, RepeatRow
 from mri_transfer.metrics.estimates import DifferenceWithP
+from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.report.blocks.document import Row, Table
 from mri_transfer.report.blocks.wording import METRICS, Shown, interval, label_of, number, p_value
 from mri_transfer.report.inputs import ReportInputs
 
 __all__ = [
     "Column",
+    "Measure",
     "Row",
     "Table",
     "confidence_text",
     "figure_column",
+    "measure_table",
     "table_of",
     "ordered",
     "percent",
@@ -29,6 +32,8 @@ __all__ = [
 
 T = TypeVar("T")
 
+#: Title, estimate and meaning of a row.
+Measure = tuple[str, Estimate, str]
 RowState = Literal["", "quiet", "failed"]
 
 # A reader wants them in this order.
@@ -55,7 +60,7 @@ class Column(Generic[T]):
 
 def figure_column(title: str, name: str, digits: int = 3) -> Column[Any]:
     """Return a column of estimates that the rows hold under a name."""
-    return Column(title, lambda one: stacked(getattr(one, name), digits))
+    return Column(title, lambda row: stacked(getattr(row, name), digits))
 
 
 def table_of(
@@ -85,9 +90,9 @@ def table_of(
         None where there are no rows.
     """
     rows = tuple(
-        Row(head.cell(one), tuple(column.cell(one) for column in columns), note=note(one),
-            state=state(one))
-        for one in items
+        Row(head.cell(item), tuple(column.cell(item) for column in columns), note=note(item),
+            state=state(item))
+        for item in items
     )  # fmt: skip
     if not rows:
         return None
@@ -97,6 +102,38 @@ def table_of(
         rows=rows,
         wide=tuple(column.title for column in columns if column.wide),
         name=name,
+    )
+
+
+def measure_table(
+    caption: str,
+    rows: Iterable[Measure],
+    inputs: ReportInputs,
+    *,
+    head: str = "Measure",
+    between: Iterable[Column[Measure]] = (),
+) -> Table | None:
+    """Lay out a table with an estimate a row: its value, interval and the interval's method.
+
+    Parameters
+    ----------
+    caption : str
+    rows : iterable of Measure
+    inputs : ReportInputs
+    head : str
+        Title of the first column.
+    between : iterable of Column
+        Columns between interval and method.
+    """
+    return table_of(
+        rows,
+        caption,
+        Column(head, lambda row: row[0]),
+        Column("Value", lambda row: value_and_interval(row[1])[0]),
+        Column(confidence_text(inputs), lambda row: value_and_interval(row[1])[1]),
+        *between,
+        Column("Interval by", lambda row: row[1].method, wide=True),
+        note=lambda row: row[2],
     )
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "label_of",
     "number",
     "p_value",
+    "verdict",
 ]
 
 _NO_BREAK = "\u00a0"
@@ -33,7 +34,8 @@ class Metric:
 #: In the order in which a report lists them.
 METRICS: dict[str, Metric] = {
     "auc": Metric(
-        "AUC", "How often the patient with the positive label scores above the other; 0.5 guesses"
+        "AUC",
+        "How often the patient with the positive label scores above the other; 0.5 is guessing",
     ),
     "auc_bootstrap": Metric("AUC, bootstrap", "The same AUC with an interval made another way"),
     "average_precision": Metric(
@@ -41,22 +43,28 @@ METRICS: dict[str, Metric] = {
         "Precision over all thresholds; guessing gives the share of positive labels",
     ),
     "balanced_accuracy": Metric(
-        "Balanced accuracy", "Mean of sensitivity and specificity; 0.5 guesses"
+        "Balanced accuracy", "Mean of sensitivity and specificity; 0.5 is guessing"
     ),
     "accuracy": Metric("Accuracy", "Share of patients classified correctly"),
-    "sensitivity": Metric("Sensitivity", "Of patients with the positive label, share called so"),
-    "specificity": Metric("Specificity", "Of patients with the negative label, share called so"),
+    "sensitivity": Metric(
+        "Sensitivity", "Of patients with the positive label, share called positive"
+    ),
+    "specificity": Metric(
+        "Specificity", "Of patients with the negative label, share called negative"
+    ),
     "ppv": Metric("PPV", "Of those called positive, share that are; depends on the cohort's mix"),
     "npv": Metric("NPV", "Of those called negative, share that are; depends on the cohort's mix"),
     "positive_likelihood_ratio": Metric(
         "Likelihood ratio of a positive call",
-        "Factor by which it multiplies the odds; 1 says nothing",
+        "Factor by which it multiplies the odds; 1 is uninformative",
     ),
     "negative_likelihood_ratio": Metric(
         "Likelihood ratio of a negative call",
-        "Factor by which it multiplies the odds; 1 says nothing",
+        "Factor by which it multiplies the odds; 1 is uninformative",
     ),
-    "brier": Metric("Brier score", "Mean squared error of the score; 0 is perfect, 0.25 guesses"),
+    "brier": Metric(
+        "Brier score", "Mean squared error of the score; 0 is perfect, 0.25 is guessing"
+    ),
     "calibration_intercept": Metric(
         "Calibration intercept", "0 is right; below 0, the scores are too high on the whole"
     ),
@@ -139,6 +147,13 @@ def estimate(entry: Shown, *, confidence: float, digits: int = 2) -> str:
     if entry.ci_low is None or entry.ci_high is None:
         return f"{value} (no interval: {entry.reason or 'none was computed'})"
     return f"{value} ({percent}{_NO_BREAK}CI {interval(entry, digits)})"
+
+
+def verdict(entry: Shown, *, above: str, below: str, neither: str) -> str:
+    """Return which words hold: by whether the interval lies above 0, below it, or around it."""
+    if entry.ci_low is not None and entry.ci_low > 0:
+        return above
+    return below if entry.ci_high is not None and entry.ci_high < 0 else neither
 
 
 def bare_p(value: float | None) -> str:

@@ -37,14 +37,14 @@ class DrawnBlock:
     channels : int
     n_layers : int
         Convolutions, drawn as slabs side by side; 1 for a plain picture.
-    look : {"plain", "frozen"}
+    look : {"plain", "frozen", "trained"}
     """
 
     lines: tuple[str, ...]
     edge: int
     channels: int
     n_layers: int = 1
-    look: Literal["plain", "frozen"] = "frozen"
+    look: Literal["plain", "frozen", "trained"] = "frozen"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mri_transfer.errors import EvaluationError
 from mri_transfer.explain.document import Height
+from mri_transfer.report.figures.arrays import estimate_arrays
 from mri_transfer.report.figures.svg import DOTTED, MUTED, NEGATIVE, POSITIVE, QUIET, draw_svg
 from mri_transfer.report.figures.tiles import (
     Orientation,
@@ -152,11 +153,7 @@ def plot_attribution_heights(ax: Axes, heights: Sequence[Height], *, labels: Seq
     ax.axhline(0, color=QUIET, linewidth=1, linestyle=DOTTED)
     colors = [POSITIVE, NEGATIVE, *[MUTED] * len(labels)]
     for row, (label, color) in enumerate(zip(labels, colors, strict=False)):
-        found = [one.by_label.get(label) for one in heights]
-        value, low, high = (
-            np.array([getattr(one, name, None) for one in found], dtype=np.float64)
-            for name in ("value", "ci_low", "ci_high")
-        )
+        value, low, high = estimate_arrays([height.by_label[label] for height in heights])
         x = np.arange(len(heights))
         ax.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0)
         ax.plot(x, value, color=color, linewidth=2, gid=f"heights{row}", label=label)
@@ -169,8 +166,5 @@ def draw_attribution_heights(heights: Sequence[Height], *, labels: Sequence[str]
     """Return the mean part of each slice in the log-odds as one SVG element."""
     title = f"Mean part of each slice in the log-odds, for {', '.join(labels)}."
     return draw_svg(
-        "attribution-heights",
-        title,
-        lambda ax: plot_attribution_heights(ax, heights, labels=labels),
-        height_in=3.4,
+        "attribution-heights", title, 3.4, plot_attribution_heights, heights, labels=labels
     )

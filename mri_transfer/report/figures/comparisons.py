@@ -25,9 +25,9 @@ _ARMS = (
     ("patient_split_true_labels", "split by patient, true labels"),
     ("session_split_true_labels", "split by session, true labels"),
     ("slice_split_true_labels", "split by slice, true labels"),
-    ("patient_split_permuted_labels", "split by patient, shuffled labels"),
-    ("session_split_permuted_labels", "split by session, shuffled labels"),
-    ("slice_split_permuted_labels", "split by slice, shuffled labels"),
+    ("patient_split_permuted_labels", "split by patient, permuted labels"),
+    ("session_split_permuted_labels", "split by session, permuted labels"),
+    ("slice_split_permuted_labels", "split by slice, permuted labels"),
 )
 
 
@@ -65,13 +65,7 @@ def draw_auc_comparison(model: Estimate, baselines: Mapping[str, Estimate]) -> s
     """Return model and baselines side by side as one SVG element."""
     rows = _auc_rows(model, baselines)
     title = "AUC by patient: " + ", ".join(f"{name} {e.value:.2f}" for name, e in rows) + "."
-    height_in = 0.8 + 0.5 * max(len(rows), 1)
-    return draw_svg(
-        "auc-comparison",
-        title,
-        lambda ax: plot_auc_comparison(ax, model, baselines),
-        height_in=height_in,
-    )
+    return draw_svg("auc-comparison", title, _rows_height(rows), _plot_auc_rows, rows)
 
 
 def draw_run_comparison(runs: Mapping[str, Estimate]) -> str:
@@ -85,12 +79,11 @@ def draw_run_comparison(runs: Mapping[str, Estimate]) -> str:
     rows = [(name, entry) for name, entry in runs.items() if entry.value is not None]
     title = "AUC on the common patients: "
     title += ", ".join(f"{name} {entry.value:.2f}" for name, entry in rows) + "."
-    return draw_svg(
-        "run-comparison",
-        title,
-        lambda ax: _plot_auc_rows(ax, rows),
-        height_in=0.8 + 0.5 * max(len(rows), 1),
-    )
+    return draw_svg("run-comparison", title, _rows_height(rows), _plot_auc_rows, rows)
+
+
+def _rows_height(rows: Sequence[object]) -> float:
+    return 0.8 + 0.5 * max(len(rows), 1)
 
 
 def plot_leakage(ax: Axes, audit: AuditDocument) -> None:
@@ -120,7 +113,7 @@ def draw_leakage(audit: AuditDocument) -> str:
     rows = ", ".join(f"{name} {entry.value:.2f}" for name, entry in _arm_rows(audit))
     title = f"Slice accuracy of the leakage stress test: {rows}."
     height_in = 0.6 + 0.7 * len(_arm_rows(audit))
-    return draw_svg("leakage", title, lambda ax: plot_leakage(ax, audit), height_in=height_in)
+    return draw_svg("leakage", title, height_in, plot_leakage, audit)
 
 
 def _auc_rows(model: Estimate, baselines: Mapping[str, Estimate]) -> list[tuple[str, Estimate]]:

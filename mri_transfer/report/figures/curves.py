@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.evaluation.document import EvaluationDocument
 from mri_transfer.metrics.results import SmoothCurve
+from mri_transfer.report.figures.arrays import FloatArray, floats
 from mri_transfer.report.figures.svg import DOTTED, GRID, MUTED, NEGATIVE, POSITIVE, QUIET, draw_svg
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ __all__ = [
     "plot_slice_profile",
 ]
 
-FloatArray = npt.NDArray[np.float64]
-
 
 def plot_roc(ax: Axes, evaluation: EvaluationDocument) -> None:
     """Plot the patient-level ROC curve, the line of chance and the operating point.
@@ -39,7 +37,7 @@ def plot_roc(ax: Axes, evaluation: EvaluationDocument) -> None:
     ax : matplotlib Axes
     evaluation : EvaluationDocument
     """
-    fpr, tpr = (_array(rates) for rates in (evaluation.roc.fpr, evaluation.roc.tpr))
+    fpr, tpr = (floats(rates) for rates in (evaluation.roc.fpr, evaluation.roc.tpr))
     ax.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=DOTTED, gid="chance")
     ax.fill_between(fpr, tpr, color=NEGATIVE, alpha=0.08, linewidth=0)
     ax.plot(fpr, tpr, color=NEGATIVE, linewidth=2, gid="roc", clip_on=False)
@@ -70,7 +68,7 @@ def draw_roc(evaluation: EvaluationDocument) -> str:
         + _area_text(evaluation).replace("\n", ", ")
         + "."
     )
-    return draw_svg("roc", title, lambda ax: plot_roc(ax, evaluation), height_in=4.3)
+    return draw_svg("roc", title, 4.3, plot_roc, evaluation)
 
 
 def plot_calibration(ax: Axes, evaluation: EvaluationDocument) -> None:
@@ -83,7 +81,7 @@ def plot_calibration(ax: Axes, evaluation: EvaluationDocument) -> None:
     """
     curve = evaluation.calibration
     predicted, observed, low, high = (
-        _array(values) for values in (curve.predicted, curve.observed, curve.ci_low, curve.ci_high)
+        floats(values) for values in (curve.predicted, curve.observed, curve.ci_low, curve.ci_high)
     )
     ax.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=DOTTED, gid="ideal")
     ax.vlines(
@@ -113,9 +111,7 @@ def draw_calibration(evaluation: EvaluationDocument) -> str:
         f"Calibration of the patient scores by group: {pairs}. A smoothed curve runs through the "
         "groups."
     )
-    return draw_svg(
-        "calibration", title, lambda ax: plot_calibration(ax, evaluation), height_in=4.3
-    )
+    return draw_svg("calibration", title, 4.3, plot_calibration, evaluation)
 
 
 def plot_patient_scores(ax: Axes, patient_scores: pd.DataFrame, *, labels: Sequence[str]) -> None:
@@ -147,10 +143,7 @@ def draw_patient_scores(patient_scores: pd.DataFrame, *, labels: Sequence[str]) 
     count = patient_scores["patient_id"].nunique()
     title = f"Scores of {count} patients, one dot each, {labels[0]} below and {labels[1]} above."
     return draw_svg(
-        "patient-scores",
-        title,
-        lambda ax: plot_patient_scores(ax, patient_scores, labels=labels),
-        height_in=3.4,
+        "patient-scores", title, 3.4, plot_patient_scores, patient_scores, labels=labels
     )
 
 
@@ -186,25 +179,16 @@ def plot_slice_profile(ax: Axes, profile: pd.DataFrame, *, labels: Sequence[str]
 def draw_slice_profile(profile: pd.DataFrame, *, labels: Sequence[str]) -> str:
     """Return the mean slice score by height as one SVG element."""
     title = f"Mean slice score by slice height for {labels[0]} and {labels[1]}."
-    return draw_svg(
-        "slice-profile",
-        title,
-        lambda ax: plot_slice_profile(ax, profile, labels=labels),
-        height_in=3.4,
-    )
+    return draw_svg("slice-profile", title, 3.4, plot_slice_profile, profile, labels=labels)
 
 
 def _smooth_line(ax: Axes, smooth: SmoothCurve) -> None:
     """Draw the smoothed calibration curve, and its band where it has one."""
-    predicted, observed = _array(smooth.predicted), _array(smooth.observed)
+    predicted, observed = floats(smooth.predicted), floats(smooth.observed)
     if smooth.ci_low and smooth.ci_high:
-        low, high = _array(smooth.ci_low), _array(smooth.ci_high)
+        low, high = floats(smooth.ci_low), floats(smooth.ci_high)
         ax.fill_between(predicted, low, high, color=POSITIVE, alpha=0.13, linewidth=0, gid="band")
     ax.plot(predicted, observed, color=POSITIVE, linewidth=1.8, gid="smooth")
-
-
-def _array(values: Sequence[float | None]) -> FloatArray:
-    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
 
 def _area_text(evaluation: EvaluationDocument) -> str:

@@ -49,7 +49,7 @@ class FlowGroups:
 
 
 def draw_flow(steps: Sequence[FlowStep], groups: Sequence[FlowGroups], *, title: str) -> str:
-    """Draw the flow as one SVG element.
+    """Draw the flow as one SVG element; the same bytes for the same input.
 
     Parameters
     ----------
@@ -58,12 +58,7 @@ def draw_flow(steps: Sequence[FlowStep], groups: Sequence[FlowGroups], *, title:
     groups : sequence of FlowGroups
         Below the last step, each in one or more rows of boxes.
     title : str
-        The same in words: the text alternative.
-
-    Returns
-    -------
-    str
-        `<svg role="img">`; the same bytes for the same input.
+        The text alternative, which says the same in words.
     """
     canvas = Canvas(name="flow", width=_WIDTH, size=14)
     y = 4.0
@@ -71,9 +66,9 @@ def draw_flow(steps: Sequence[FlowStep], groups: Sequence[FlowGroups], *, title:
         y += canvas.box(4, y, _MAIN, step.lines)
         if i + 1 < len(steps) or step.left_out:
             y = _descend(canvas, y, step.left_out, goes_on=i + 1 < len(steps))
-    for one in groups:
-        if one.boxes:
-            y = _draw_groups(canvas, y, one)
+    for group in groups:
+        if group.boxes:
+            y = _draw_groups(canvas, y, group)
     return canvas.svg(title, y + 4)
 
 

@@ -5,13 +5,24 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["DOTTED", "GRID", "INK", "MUTED", "NEGATIVE", "POSITIVE", "QUIET", "draw_svg"]
+__all__ = [
+    "DOTTED",
+    "GRID",
+    "INK",
+    "MUTED",
+    "NEGATIVE",
+    "POSITIVE",
+    "QUIET",
+    "draw_svg",
+]
+
+P = ParamSpec("P")
 
 # Palette of Okabe and Ito (2008), darkened for text on white.
 INK, MUTED, GRID = "#1f2a37", "#5b6776", "#d5dbe2"
@@ -48,7 +59,14 @@ _WIDTH_IN = 4.6
 DOTTED = (0, (2, 3))
 
 
-def draw_svg(name: str, title: str, plot: Callable[[Axes], None], *, height_in: float) -> str:
+def draw_svg(
+    name: str,
+    title: str,
+    height_in: float,
+    plot: Callable[Concatenate[Axes, P], None],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> str:
     """Draw on fresh axes and return one SVG element.
 
     Parameters
@@ -57,10 +75,10 @@ def draw_svg(name: str, title: str, plot: Callable[[Axes], None], *, height_in: 
         Prefix of the element's ids; different for each figure of a page.
     title : str
         What the figure shows, in words: the text alternative.
-    plot : callable
-        Draws on the axes.
     height_in : float
         Height in inches; the width is the same for all figures.
+    plot : callable
+        Draws on the axes that it is given, with the arguments that follow.
 
     Returns
     -------
@@ -80,7 +98,7 @@ def draw_svg(name: str, title: str, plot: Callable[[Axes], None], *, height_in: 
         figure.patch.set_visible(False)
         ax = figure.add_subplot()
         ax.patch.set_visible(False)
-        plot(ax)
+        plot(ax, *args, **kwargs)
         stream = io.StringIO()
         with warnings.catch_warnings():
             # Text stays text: the reader's fonts draw it, not the one that lacks a glyph here.

@@ -58,7 +58,7 @@ def convention_text(orientation: Orientation) -> str:
     return (
         f"{orientation.capitalize()} convention: the patient's {side} ({first}) is on the left of "
         "each picture, the front on top. L and R follow the scan's header; where a source does not "
-        "say its sides, or says them wrongly, no picture can show it."
+        "say its sides, or states them incorrectly, no picture can show it."
     )
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from mri_transfer.evaluation.audit.learning_results import (
     LearningCurve,
 )
-from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.metrics.results import DecisionCurve
+from mri_transfer.report.figures.arrays import estimate_arrays, floats
 from mri_transfer.report.figures.svg import (
     DOTTED,
     GRID,
@@ -34,8 +32,6 @@ __all__ = [
     "plot_learning_curve",
 ]
 
-FloatArray = npt.NDArray[np.float64]
-
 #: Net benefit below this share of the highest is harm whose depth does not matter.
 _DEPTH = 0.35
 
@@ -50,13 +46,13 @@ def plot_decision_curve(ax: Axes, curve: DecisionCurve, *, baseline: str | None)
     baseline : str or None
         Name of the baseline among its `others`.
     """
-    x = _floats(curve.thresholds)
-    value, low, high = _estimates(curve.model)
-    treat_all = _floats(curve.treat_all)
+    x = floats(curve.thresholds)
+    value, low, high = estimate_arrays(curve.model)
+    treat_all = floats(curve.treat_all)
     ax.axhline(0, color=INK, linewidth=1, linestyle=DOTTED, gid="treat-none", label="treat nobody")
     ax.plot(x, treat_all, color=QUIET, linewidth=1.4, gid="treat-all", label="treat everybody")
     if baseline is not None:
-        other = _floats(curve.others[baseline].net_benefit)
+        other = floats(curve.others[baseline].net_benefit)
         ax.plot(x, other, color=POSITIVE, linewidth=1.4, gid="baseline", label=baseline)
     ax.fill_between(x, low, high, color=NEGATIVE, alpha=0.14, linewidth=0)
     ax.plot(x, value, color=NEGATIVE, linewidth=2, gid="model", label="this model")
@@ -81,12 +77,7 @@ def draw_decision_curve(curve: DecisionCurve, *, baseline: str | None) -> str:
         + "; ".join(tenths)
         + "."
     )
-    return draw_svg(
-        "decision-curve",
-        title,
-        lambda ax: plot_decision_curve(ax, curve, baseline=baseline),
-        height_in=3.7,
-    )
+    return draw_svg("decision-curve", title, 3.7, plot_decision_curve, curve, baseline=baseline)
 
 
 def plot_learning_curve(ax: Axes, learning: LearningCurve) -> None:
@@ -101,8 +92,8 @@ def plot_learning_curve(ax: Axes, learning: LearningCurve) -> None:
     ax.axhline(0.5, color=QUIET, linewidth=1, linestyle=DOTTED)
     for row, (name, color) in enumerate(_curve_colors(learning)):
         table = learning.tables[name]
-        x = _floats([point.n_train for point in table.curve])
-        value, low, high = _estimates([point.auc for point in table.curve])
+        x = floats([point.n_train for point in table.curve])
+        value, low, high = estimate_arrays([point.auc for point in table.curve])
         ax.fill_between(x, low, high, color=color, alpha=0.12, linewidth=0)
         ax.plot(x, value, "o-", color=color, linewidth=2, markersize=4, gid=f"curve{row}",
                 label=name)  # fmt: skip
@@ -129,9 +120,7 @@ def draw_learning_curve(learning: LearningCurve) -> str:
         ]
         lines.append(f"{name}: {', '.join(points)}")
     title = f"AUC by number of training patients. {'; '.join(lines)}."
-    return draw_svg(
-        "learning-curve", title, lambda ax: plot_learning_curve(ax, learning), height_in=3.7
-    )
+    return draw_svg("learning-curve", title, 3.7, plot_learning_curve, learning)
 
 
 def _curve_colors(learning: LearningCurve) -> list[tuple[str, str]]:
@@ -145,16 +134,3 @@ def _curve_colors(learning: LearningCurve) -> list[tuple[str, str]]:
 
 def _legend(ax: Axes, place: Literal["upper left", "upper right"]) -> None:
     ax.legend(loc=place, frameon=False, fontsize=8.5, labelcolor=MUTED)
-
-
-def _floats(values: Sequence[float | None]) -> FloatArray:
-    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
-
-
-def _estimates(entries: Sequence[Estimate]) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return values and limits of estimates; NaN where they have none."""
-    value, low, high = (
-        _floats([getattr(entry, name) for entry in entries])
-        for name in ("value", "ci_low", "ci_high")
-    )
-    return value, low, high

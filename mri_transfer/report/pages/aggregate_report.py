@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mri_transfer.cohorts.labels import spelt_out
-from mri_transfer.evaluation.external.aggregate_document import AggregateDocument, ToldLevel
+from mri_transfer.evaluation.external.aggregate_document import (
+    AggregateDocument,
+    CallsTold,
+    ToldFigure,
+    ToldLevel,
+)
 from mri_transfer.report.blocks.blocks import findings, how, missing, section_of
-from mri_transfer.report.blocks.cells import stacked
-from mri_transfer.report.blocks.document import Front, KeyFigure, Report, Row, Section, Table, Text
+from mri_transfer.report.blocks.cells import Column, stacked, table_of
+from mri_transfer.report.blocks.document import Section, Table, Text
+from mri_transfer.report.blocks.report import Front, KeyFigure, Report
 from mri_transfer.report.blocks.wording import bare_p, estimate, interval, label_of, number
 from mri_transfer.report.front import study_banners
 from mri_transfer.version import __version__
@@ -23,8 +29,7 @@ def aggregate_report(document: AggregateDocument) -> Report:
 
     Parameters
     ----------
-    document : mapping
-        `aggregate.json`.
+    document : AggregateDocument
     """
     return Report(
         title=f"Aggregate of an external test: {spelt_out(document.positive_label)} against "
@@ -68,89 +73,85 @@ def _count(n: int | None) -> str:
 
 
 def _figures(document: AggregateDocument) -> Section:
-    name, title = "figures", "Figures"
     if not document.figures:
-        return section_of(name, title, title, missing(f"Not told: {document.reason}."))
-    rows = [
-        Row(
-            label_of(one.figure),
-            (
-                stacked(one.external),
-                stacked(one.internal),
-                stacked(one.difference),
-                bare_p(one.p) if one.p is not None else "",
+        return section_of("figures", "Figures", missing(f"Not told: {document.reason}."))
+    compared = {row.figure: row for row in document.comparison}
+
+    def expected(title: str, cell: Callable[[ToldFigure], str], alone: str = "") -> Column[str]:
+        return Column(title, lambda name: cell(compared[name]) if name in compared else alone)
+
+    external = [*compared, *(name for name in document.figures if name not in compared)]
+    table = table_of(
+        external,
+        "This cohort beside internal testing",
+        Column("Figure", label_of),
+        Column(
+            "This cohort",
+            lambda name: stacked(
+                compared[name].external if name in compared else document.figures[name]
             ),
-        )
-        for one in document.comparison
-    ]
-    compared = {one.figure for one in document.comparison}
-    rows += [
-        Row(label_of(key), (stacked(entry), "not in the bundle", "", ""))
-        for key, entry in document.figures.items()
-        if key not in compared
-    ]
-    return section_of(
-        name,
-        title,
-        title,
-        Table(
-            name="figures",
-            caption="This cohort beside internal testing",
-            columns=("Figure", "This cohort", "Internal testing", "Difference", "p"),
-            rows=tuple(rows),
         ),
-        findings(() if document.case_mix is None else document.case_mix.sentences),
+        expected("Internal testing", lambda row: stacked(row.internal), "not in the bundle"),
+        expected("Difference", lambda row: stacked(row.difference)),
+        expected("p", lambda row: bare_p(row.p) if row.p is not None else ""),
+        name="figures",
     )
+    sentences = () if document.case_mix is None else document.case_mix.sentences
+    return section_of("figures", "Figures", table, findings(sentences))
 
 
 def _calls(document: AggregateDocument) -> Section:
     calls = document.calls
-    rows = []
-    for one in calls.thresholds:
-        own = " (the bundle's)" if one.threshold == calls.bundle_threshold else ""
-        cells = [
-            stacked(one.figures[key]) if key in one.figures else "not told"
-            for key in ("sensitivity", "specificity", "ppv", "npv")
-        ]
-        rows.append(Row(f"{number(one.threshold)}{own}", tuple(cells)))
-    table = Table(
-        name="calls",
-        caption="Calls at thresholds that leave no small group",
-        columns=("Threshold", "Sensitivity", "Specificity", "PPV", "NPV"),
-        rows=tuple(rows),
-    )
-    bands = [
-        Row(
-            f"{label}: {number(one.begin, 2)} to {number(one.end, 2)}",
-            (str(one.n),),
+
+    def rate(name: str) -> Column[CallsTold]:
+        return Column(
+            label_of(name),
+            lambda row: stacked(row.figures[name]) if name in row.figures else "not told",
         )
-        for label, groups in calls.score_bands.items()
-        for one in groups
-    ]
-    return section_of(
-        "calls",
-        "Calls",
-        "Calls",
-        table if rows else missing("No threshold leaves groups that are large enough."),
-        Table(name="scores", caption="Scores", columns=("Score", "Patients"), rows=tuple(bands))
-        if bands
-        else None,
+
+    def title(row: CallsTold) -> str:
+        own = " (the bundle's)" if row.threshold == calls.bundle_threshold else ""
+        return f"{number(row.threshold)}{own}"
+
+    table = table_of(
+        calls.thresholds,
+        "Calls at thresholds that leave no small group",
+        Column("Threshold", title),
+        *map(rate, ("sensitivity", "specificity", "ppv", "npv")),
+        name="calls",
     )
+    bands = table_of(
+        [(label, band) for label, bands in calls.score_bands.items() for band in bands],
+        "Scores",
+        Column(
+            "Score",
+            lambda row: f"{row[0]}: {number(row[1].begin, 2)} to {number(row[1].end, 2)}",
+        ),
+        Column("Patients", lambda row: str(row[1].n)),
+        name="scores",
+    )
+    reason = "No threshold leaves groups that are large enough."
+    return section_of("calls", "Calls", table or missing(reason), bands)
 
 
 def _cohort(document: AggregateDocument) -> Section:
-    counts = [
-        Row("Trained on", (_count(document.n_overlapping),)),
-        Row("Outside the input contract", (_count(document.n_outside_contract),)),
-        *(Row(f"Scans left out, stage {one.stage}", (_count(one.n),)) for one in document.left_out),
-    ]
+    counts = {
+        "Trained on": document.n_overlapping,
+        "Outside the input contract": document.n_outside_contract,
+        **{f"Scans left out, stage {row.stage}": row.n for row in document.left_out},
+    }
     age = document.age
     return section_of(
         "cohort",
         "Cohort",
-        "Cohort",
         Text(text=document.how),
-        Table(name="counts", caption="Counts", columns=("What", "Number"), rows=tuple(counts)),
+        table_of(
+            counts,
+            "Counts",
+            Column("What", lambda what: what),
+            Column("Number", lambda what: _count(counts[what])),
+            name="counts",
+        ),
         Text(text=f"Age: mean {number(age.mean, 1)}, SD {number(age.sd, 1)} years.")
         if age is not None and age.mean is not None
         else missing("Mean age is not told."),
@@ -163,11 +164,11 @@ def _cohort(document: AggregateDocument) -> Section:
 def _levels(
     title: str, rows: Sequence[ToldLevel] | None, document: AggregateDocument
 ) -> Table | None:
-    if not rows:
-        return None
-    return Table(
+    return table_of(
+        rows or (),
+        title,
+        Column(title, lambda row: row.level),
+        Column(document.positive_label, lambda row: str(row.n_positive)),
+        Column(document.negative_label, lambda row: str(row.n_negative)),
         name=title.split(",")[0].lower(),
-        caption=title,
-        columns=(title, document.positive_label, document.negative_label),
-        rows=tuple(Row(one.level, (str(one.n_positive), str(one.n_negative))) for one in rows),
     )

@@ -13,7 +13,7 @@ from mri_transfer.core.specs import spec_dict
 from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.models.heads import AnyHeadSpec
 from mri_transfer.models.trunks import TRUNKS
-from mri_transfer.report.blocks.document import Front, Table
+from mri_transfer.report.blocks.report import Front
 from mri_transfer.report.blocks.wording import label_of
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.pages.data_questions import SUPPLY, data_questions
@@ -74,7 +74,7 @@ def model_card(inputs: ReportInputs, front: Front) -> str:
         trunk={
             "name": inputs.settings.trunk.name,
             "weights": weights,
-            "digest": inputs.provenance.get("trunk weights (sha256)"),
+            "digest": inputs.provenance.trunk_sha256 if inputs.provenance else None,
         },
         trunk_licence=_trunk_licence(inputs.settings.trunk.name, weights),
         head=_settings(inputs.settings.heads),
@@ -82,10 +82,10 @@ def model_card(inputs: ReportInputs, front: Front) -> str:
         positive=task.positive,
         negative=task.negative,
         threshold=threshold(inputs),
-        cohort=_table(cohort_table(inputs)),
-        metrics=_table(metric_table(inputs)),
-        calibration=_table(calibration_table(inputs)),
-        subgroups=_table(subgroup_table(inputs)),
+        cohort=markdown_table(cohort_table(inputs)),
+        metrics=markdown_table(metric_table(inputs)),
+        calibration=markdown_table(calibration_table(inputs)),
+        subgroups=markdown_table(subgroup_table(inputs)),
         seed=inputs.settings.seed,
         n_artefacts=len(inputs.artefacts),
     )
@@ -195,10 +195,6 @@ def _data_front_matter(inputs: ReportInputs) -> Markdown:
         tags=[*_TAGS, *synthetic],
     )
     return Markdown(card.to_yaml())
-
-
-def _table(table: Table | None) -> Markdown:
-    return Markdown("") if table is None else markdown_table(table)
 
 
 def _settings(spec: AnyHeadSpec | SliceSpec) -> str:

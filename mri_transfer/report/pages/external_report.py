@@ -6,14 +6,11 @@ from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import beside, figure, findings, how, section_of
 from mri_transfer.report.blocks.document import (
-    Banner,
     Block,
-    Front,
-    KeyFigure,
-    Report,
     Section,
     Text,
 )
+from mri_transfer.report.blocks.report import Banner, Front, KeyFigure, Report
 from mri_transfer.report.blocks.wording import estimate, interval, label_of, number
 from mri_transfer.report.caveats import rank_caveats
 from mri_transfer.report.external_inputs import ExternalInputs
@@ -40,13 +37,13 @@ from mri_transfer.version import __version__
 __all__ = ["external_report"]
 
 
-def external_report(inputs: ExternalInputs, found: ReportInputs | None) -> Report:
+def external_report(inputs: ExternalInputs, evaluated: ReportInputs | None) -> Report:
     """Lay out an external test as a report.
 
     Parameters
     ----------
     inputs : ExternalInputs
-    found : ReportInputs or None
+    evaluated : ReportInputs or None
         Evaluation, scores and patients of the cohort; None where patients have one label only.
     """
     document = inputs.document
@@ -54,33 +51,33 @@ def external_report(inputs: ExternalInputs, found: ReportInputs | None) -> Repor
     if inputs.everybody.one_label is not None:
         sections.append(one_label_section(inputs))
     sections += [who_section(inputs), case_mix_section(inputs)]
-    if found is not None:
+    if evaluated is not None:
         sections += [
-            _baseline(found),
-            _discrimination(found),
-            calibration_section(found),
-            thresholds_section(inputs, found),
-            _utility(found),
-            subgroups_section(found),
-            failures_section(found),
+            _baseline(evaluated),
+            _discrimination(evaluated),
+            calibration_section(evaluated),
+            thresholds_section(inputs, evaluated),
+            _utility(evaluated),
+            subgroups_section(evaluated),
+            failures_section(evaluated),
         ]
     sections += [size_section(inputs)]
-    if found is not None:
-        sections += [precision_section(found), recalibration_section(inputs)]
+    if evaluated is not None:
+        sections += [precision_section(evaluated), recalibration_section(inputs)]
     return Report(
         title=f"External test: {spelt_out(document.positive_label)} against "
         f"{spelt_out(document.negative_label)}",
         confidence=document.confidence,
-        front=_front(inputs, found),
+        front=_front(inputs, evaluated),
         sections=(*sections, _limits(inputs)),
         made_by=f"mri-transfer {__version__}",
     )
 
 
-def _front(inputs: ExternalInputs, found: ReportInputs | None) -> Front:
+def _front(inputs: ExternalInputs, evaluated: ReportInputs | None) -> Front:
     document, everybody = inputs.document, inputs.everybody
     bundle = document.bundle
-    ranked = rank_caveats([] if found is None else found.evaluation.caveats)
+    ranked = rank_caveats([] if evaluated is None else evaluated.evaluation.caveats)
     caveats = [*_caveats(inputs), *ranked[0]]
     sentences = expected_sentences(everybody)
     n_negative = everybody.n - everybody.n_positive
@@ -121,20 +118,20 @@ def _key_figures(inputs: ExternalInputs) -> tuple[KeyFigure, ...]:
 
 
 def _caveats(inputs: ExternalInputs) -> list[str]:
-    found = []
+    caveats = []
     if inputs.document.threshold.used == "rechosen":
-        found.append(
+        caveats.append(
             "Calls are by thresholds that parts of this cohort chose for the rest of it, not by "
             "the threshold that the bundle brings: in use the latter counts."
         )
     outside = inputs.document.cohort.n_outside_contract
     if outside:
-        found.append(
+        caveats.append(
             f"{outside} of {inputs.everybody.n} patients "
             f"{'lies' if outside == 1 else 'lie'} outside the model's input contract; in use it "
             "would abstain there. Figures without them stand beside."
         )
-    return found
+    return caveats
 
 
 def _banners(inputs: ExternalInputs) -> tuple[Banner, ...]:
@@ -152,34 +149,32 @@ def _banners(inputs: ExternalInputs) -> tuple[Banner, ...]:
     return tuple(banners)
 
 
-def _baseline(found: ReportInputs) -> Section:
+def _baseline(evaluated: ReportInputs) -> Section:
     return section_of(
         "baseline",
         "Patients at baseline",
-        "Patients at baseline",
-        cohort_table(found),
-        missing_table(found),
+        cohort_table(evaluated),
+        missing_table(evaluated),
     )
 
 
-def _discrimination(found: ReportInputs) -> Section:
-    calls = found.evaluation.confusion
+def _discrimination(evaluated: ReportInputs) -> Section:
+    calls = evaluated.evaluation.confusion
     return section_of(
         "discrimination",
-        "Discrimination",
         "Discrimination",
         beside(
             figure(
                 "roc",
-                figures.draw_roc(found.evaluation),
+                figures.draw_roc(evaluated.evaluation),
                 "ROC curve: what each threshold would give. The dotted line is guessing.",
-                tables.roc_table(found),
+                tables.roc_table(evaluated),
             ),
             figure(
                 "patient-scores",
-                figures.draw_patient_scores(found.patient_scores, labels=found.task.labels),
-                f"Each dot is a patient: further right is more like {found.task.positive}.",
-                tables.patient_list(found),
+                figures.draw_patient_scores(evaluated.patient_scores, labels=evaluated.task.labels),
+                f"Each dot is a patient: further right is more like {evaluated.task.positive}.",
+                tables.patient_list(evaluated),
             ),
         ),
         confusion_block(
@@ -187,26 +182,25 @@ def _discrimination(found: ReportInputs) -> Section:
             calls.labels,
             calls.matrix,
         ),
-        tables.metric_table(found),
+        tables.metric_table(evaluated),
         how("PPV and NPV hold for the share of labels in this cohort and change with it."),
     )
 
 
-def _utility(found: ReportInputs) -> Section:
-    curve = found.evaluation.decision_curve
+def _utility(evaluated: ReportInputs) -> Section:
+    curve = evaluated.evaluation.decision_curve
     plot = figure(
         "decision-curve",
         figures.draw_decision_curve(curve, baseline=None),
         "Net benefit by threshold. Blue: this model with its band. Grey: treat everybody. Dotted: "
         "treat nobody.",
-        decision_table(found, whole=True),
+        decision_table(evaluated, whole=True),
     )
     return section_of(
         "utility",
         "Decision curve",
-        "Decision curve",
-        findings(utility_sentences(found)),
-        beside(plot, decision_table(found, whole=False)),
+        findings(utility_sentences(evaluated)),
+        beside(plot, decision_table(evaluated, whole=False)),
         how(
             "Net benefit counts right actions minus needless ones at the price that the threshold "
             "sets; it holds at this cohort's share of positive patients."
@@ -234,4 +228,4 @@ def _limits(inputs: ExternalInputs) -> Section:
             role="supply",
         ),
     ]
-    return section_of("limits", "Limits", "Limits", parts)
+    return section_of("limits", "Limits", parts)

@@ -109,7 +109,7 @@ def prediction_lines(prediction: Prediction) -> list[str]:
             f"  labels: {_set_words(prediction)}",
         ]
     lines += [f"  {reason}" for reason in prediction.reasons]
-    return lines + [f"  WARNING: {one}" for one in prediction.warnings]
+    return lines + [f"  WARNING: {warning}" for warning in prediction.warnings]
 
 
 def _call(prediction: Prediction) -> str:
@@ -146,7 +146,8 @@ def prediction_pdf(
         "use": _USE,
         "said": prediction.score is not None,
         "warnings": [
-            {**one.as_dict(), "grave": one.code != "quality"} for one in prediction.warnings
+            {**warning.as_dict(), "grave": warning.code != "quality"}
+            for warning in prediction.warnings
         ],
         "facts": list(_facts(prediction, bundle)),
         "reasons_title": "Why there is no number"

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
 from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.evaluation.comparison_document import (
     CommonFigures,
+    ComparedFigures,
     ComparisonDocument,
     PairDifference,
 )
+from mri_transfer.metrics.results import Discordance, McNemar
 from mri_transfer.report import figures
-from mri_transfer.report.blocks.cells import stacked
-from mri_transfer.report.blocks.document import (
-    Figure,
-    Folded,
-    Front,
-    KeyFigure,
-    Report,
-    Row,
-    Section,
-    Table,
-    Text,
-)
-from mri_transfer.report.blocks.wording import bare_p, interval, label_of, number, p_value
+from mri_transfer.report.blocks.blocks import figure, folded, how, missing, section_of
+from mri_transfer.report.blocks.cells import Column, figure_column, stacked, table_of
+from mri_transfer.report.blocks.document import Section, Table, Text
+from mri_transfer.report.blocks.report import Front, KeyFigure, Report
+from mri_transfer.report.blocks.wording import bare_p, interval, label_of, number, p_value, verdict
 from mri_transfer.report.front import study_banners
 
 __all__ = ["RunComparison", "comparison_report"]
@@ -117,178 +111,139 @@ def _front(document: ComparisonDocument, names: list[str]) -> Front:
 
 def _answer(pair: PairDifference) -> str:
     difference = pair.auc_difference
-    ends = difference.interval
-    if ends is None:
+    if difference.interval is None:
         return (
             f"{pair.first} against {pair.second}: no interval of the difference in AUC "
             f"({difference.reason})."
         )
-    if ends[0] > 0:
-        verdict = f"{pair.first} is better than {pair.second}"
-    elif ends[1] < 0:
-        verdict = f"{pair.first} is worse than {pair.second}"
-    else:
-        verdict = f"No difference is shown between {pair.first} and {pair.second}"
+    what = verdict(
+        difference,
+        above=f"{pair.first} is better than {pair.second}",
+        below=f"{pair.first} is worse than {pair.second}",
+        neither=f"No difference is shown between {pair.first} and {pair.second}",
+    )
     return (
-        f"{verdict}: difference in AUC {number(difference.value, 2)} "
+        f"{what}: difference in AUC {number(difference.value, 2)} "
         f"({interval(difference, 2)}), p\u00a0{p_value(difference.p)}."
     )
 
 
 def _runs_section(document: ComparisonDocument) -> Section:
-    runs = document.runs
-    metrics = tuple(CommonFigures.model_fields)
-    table = Table(
+    cells: dict[str, Callable[[ComparedFigures], str]] = {
+        "Patients of the run": lambda run: str(run.n_patients),
+        "Repeats": lambda run: str(run.n_repeats),
+        "AUC, all its patients": lambda run: stacked(run.auc_all_patients),
+    }
+
+    def column(run: ComparedFigures) -> Column[str]:
+        def cell(name: str) -> str:
+            return cells[name](run) if name in cells else stacked(getattr(run.common, name))
+
+        return Column(run.name, cell)
+
+    table = table_of(
+        [*cells, *CommonFigures.model_fields],
+        f"Each run on the {document.n_common} common patients",
+        Column("Figure", lambda name: name if name in cells else label_of(name)),
+        *map(column, document.runs),
         name="runs",
-        caption=f"Each run on the {document.n_common} common patients",
-        columns=("Figure", *(run.name for run in runs)),
-        rows=(
-            Row("Patients of the run", tuple(str(run.n_patients) for run in runs)),
-            Row("Repeats", tuple(str(run.n_repeats) for run in runs)),
-            Row("AUC, all its patients", tuple(stacked(run.auc_all_patients) for run in runs)),
-            *(
-                Row(label_of(name), tuple(stacked(getattr(run.common, name)) for run in runs))
-                for name in metrics
-            ),
+    )
+    drawn = {run.name: run.common.auc for run in document.runs}
+    plot = figure(
+        "run-comparison",
+        figures.draw_run_comparison(drawn),
+        "AUC on the common patients, with intervals. Overlapping intervals do not mean that runs "
+        "are alike: the pairs below are compared patient by patient.",
+        table_of(
+            drawn,
+            "AUC on the common patients",
+            Column("Run", lambda name: name),
+            Column("AUC", lambda name: stacked(drawn[name])),
+            name="run-comparison",
         ),
     )
-    drawn = {run.name: run.common.auc for run in runs}
-    figure = Figure(
-        name="run-comparison",
-        svg=figures.draw_run_comparison(drawn),
-        caption="AUC on the common patients, with intervals. Overlapping intervals do not mean "
-        "that runs are alike: the pairs below are compared patient by patient.",
-        numbers=(
-            Table(
-                name="run-comparison",
-                caption="AUC on the common patients",
-                columns=("Run", "AUC"),
-                rows=tuple(Row(name, (stacked(entry),)) for name, entry in drawn.items()),
-            ),
-        ),
-    )
-    return Section(id="runs", title="The runs", short="Runs", blocks=(figure, table))
+    return section_of("runs", "The runs", plot, table, short="Runs")
 
 
 def _pairs_section(document: ComparisonDocument) -> Section:
-    pairs = document.pairs
-    rows = [
-        Row(
-            f"{pair.first} minus {pair.second}",
-            (
-                stacked(pair.auc_difference),
-                bare_p(pair.auc_difference.p),
-                bare_p(pair.p_holm),
-                stacked(pair.auc_difference_bootstrap),
-                stacked(pair.auc_difference_folds),
-                stacked(pair.brier_difference),
-            ),
-        )
-        for pair in pairs
-    ]
-    table = Table(
+    table = table_of(
+        document.pairs,
+        "Each pair on the same patients: first run minus second",
+        Column("Pair", lambda pair: f"{pair.first} minus {pair.second}"),
+        Column("AUC, by DeLong", lambda pair: stacked(pair.auc_difference)),
+        Column("p", lambda pair: bare_p(pair.auc_difference.p)),
+        Column("p, Holm", lambda pair: bare_p(pair.p_holm)),
+        figure_column("AUC, by bootstrap of patients", "auc_difference_bootstrap"),
+        figure_column("AUC by fold, corrected t", "auc_difference_folds"),
+        figure_column("Brier score", "brier_difference"),
         name="pairs",
-        caption="Each pair on the same patients: first run minus second",
-        columns=(
-            "Pair",
-            "AUC, by DeLong",
-            "p",
-            "p, Holm",
-            "AUC, by bootstrap of patients",
-            "AUC by fold, corrected t",
-            "Brier score",
-        ),
-        rows=tuple(rows),
     )
-    how = Text(
-        text="An interval that holds 0 shows no difference. A positive difference in AUC, or a "
-        "negative one in the Brier score, speaks for the first run. Fold by fold is compared only "
-        "where both runs cut the patients into the same folds.",
-        role="how",
+    reading = how(
+        "An interval that holds 0 shows no difference. A positive difference in AUC, or a negative "
+        "one in the Brier score, speaks for the first run. Fold by fold is compared only where "
+        "both runs cut the patients into the same folds."
     )
-    return Section(
-        id="pairs",
-        title="Pair by pair",
-        short="Pairs",
-        blocks=(table, how, *_mcnemar(pairs)),
-    )
+    return section_of("pairs", "Pair by pair", table, reading, _mcnemar(document), short="Pairs")
 
 
-def _mcnemar(pairs: Sequence[PairDifference]) -> tuple[Table | Text, ...]:
-    rows = [
-        Row(
-            f"{pair.first} : {pair.second}",
-            tuple(
-                cell
-                for part in (calls.accuracy, calls.sensitivity, calls.specificity)
-                for cell in (f"{part.first_only} : {part.second_only}", bare_p(part.p_mid))
-            ),
+def _mcnemar(document: ComparisonDocument) -> Table | Text:
+    def columns(group: str, name: str) -> Iterator[Column[tuple[str, McNemar]]]:
+        def part(row: tuple[str, McNemar]) -> Discordance:
+            found: Discordance = getattr(row[1], name)
+            return found
+
+        yield Column(
+            f"Only correct: first : second, {group}",
+            lambda row: f"{part(row).first_only} : {part(row).second_only}",
         )
-        for pair in pairs
-        if (calls := pair.mcnemar)
-    ]
-    if not rows:
-        return (Text(text="Calls were not compared: repeats differ in number.", role="missing"),)
-    columns = [
-        column
-        for group in ("all patients", "sensitivity", "specificity")
-        for column in (f"Only right: first : second, {group}", f"p, {group}")
-    ]
-    return (
-        Table(
-            name="calls",
-            caption="Calls at the threshold: patients whom only one of the two calls rightly "
-            "(McNemar)",
-            columns=("Pair", *columns),
-            rows=tuple(rows),
-        ),
+        yield Column(f"p, {group}", lambda row: bare_p(part(row).p_mid))
+
+    table = table_of(
+        [
+            (f"{pair.first} : {pair.second}", pair.mcnemar)
+            for pair in document.pairs
+            if pair.mcnemar
+        ],
+        "Calls at the threshold: patients whom only one of the two calls correctly (McNemar)",
+        Column("Pair", lambda row: row[0]),
+        *columns("all patients", "accuracy"),
+        *columns("sensitivity", "sensitivity"),
+        *columns("specificity", "specificity"),
+        name="calls",
     )
+    return table or missing("Calls were not compared: repeats differ in number.")
 
 
 def _settings_section(settings: pd.DataFrame) -> Section:
-    if len(settings) == 0:
-        blocks: tuple[Table | Text, ...] = (
-            Text(text="All settings of the runs are the same.", role="body"),
-        )
-    else:
-        blocks = (
-            Table(
-                name="settings",
-                caption="Settings that differ",
-                columns=("Setting", *map(str, settings.columns)),
-                rows=tuple(
-                    Row(str(name), tuple(str(value) for value in values))
-                    for name, values in zip(settings.index, settings.to_numpy(), strict=True)
-                ),
-                wide=tuple(map(str, settings.columns)),
-            ),
-        )
-    return Section(id="settings", title="What differs", short="Settings", blocks=blocks)
+    def column(run: str) -> Column[str]:
+        return Column(run, lambda name: str(settings.loc[name, run]), wide=True)
+
+    table = table_of(
+        settings.index,
+        "Settings that differ",
+        Column("Setting", str),
+        *map(column, settings.columns),
+        name="settings",
+    )
+    same = Text(text="All settings of the runs are the same.")
+    return section_of("settings", "What differs", table or same, short="Settings")
 
 
 def _patients_section(calls: pd.DataFrame, document: ComparisonDocument) -> Section:
     names = [run.name for run in document.runs]
     spread = calls[names].max(axis=1) - calls[names].min(axis=1)
     order = spread.sort_values(ascending=False, kind="stable").index[:_SHOWN_DISAGREEMENTS]
-    table = Table(
+
+    def score(title: str, scores: pd.Series[float]) -> Column[str]:
+        return Column(title, lambda patient: number(float(scores.loc[patient]), 2))
+
+    table = table_of(
+        order,
+        "Mean score by run; patients on whom the runs differ most stand first",
+        Column("Patient", str),
+        Column("Label", lambda patient: str(calls.loc[patient, "label"])),
+        *(score(name, calls[name]) for name in names),
+        score("Largest difference", spread),
         name="patients",
-        caption="Mean score by run; patients on whom the runs differ most stand first",
-        columns=("Patient", "Label", *names, "Largest difference"),
-        rows=tuple(
-            Row(
-                str(patient),
-                (
-                    str(calls.loc[patient, "label"]),
-                    *(number(float(calls.loc[patient, name]), 2) for name in names),
-                    number(float(spread.loc[patient]), 2),
-                ),
-            )
-            for patient in order
-        ),
     )
-    return Section(
-        id="patients",
-        title="Patients",
-        short="Patients",
-        blocks=(Folded(title=f"{len(table.rows)} patients", blocks=(table,)),),
-    )
+    return section_of("patients", "Patients", folded(f"{len(order)} patients", table))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mri_transfer.core.documents import Part
 from mri_transfer.errors import RunFolderError
-from mri_transfer.report.blocks.document import Link, Report
+from mri_transfer.report.blocks.document import Link, Row
+from mri_transfer.report.blocks.report import Report
 from mri_transfer.report.pseudonyms.pseudonym_names import Pseudonyms
 
 __all__ = ["check_report", "without_pages"]
@@ -39,20 +40,18 @@ def check_report(report: Report, pseudonyms: Pseudonyms) -> None:
 
 def without_pages(report: Report) -> Report:
     """Return a report without links to other pages of the run, which show the real names."""
-    found: Report = _without_pages(report)
-    return found
+    kept: Report = _without_pages(report)
+    return kept
 
 
 def _without_pages(part: Any) -> Any:
-    if dataclasses.is_dataclass(part) and not isinstance(part, type) and not _leaves(part):
-        changes = {
-            field.name: _without_pages(getattr(part, field.name))
-            for field in dataclasses.fields(part)
-        }
-        return dataclasses.replace(part, **changes)
+    if _leaves(part):
+        return None
+    if isinstance(part, Part):
+        return part.model_copy(update={name: _without_pages(value) for name, value in part})
     if isinstance(part, tuple):
-        return tuple(_without_pages(one) for one in part if not _leaves(one))
-    return None if _leaves(part) else part
+        return tuple(_without_pages(inner) for inner in part if not _leaves(inner))
+    return part
 
 
 def _leaves(part: Any) -> bool:
@@ -70,6 +69,5 @@ def _texts(part: Any) -> Iterator[str]:
     elif isinstance(part, Sequence) and not isinstance(part, bytes):
         for value in part:
             yield from _texts(value)
-    elif dataclasses.is_dataclass(part) and not isinstance(part, type):
-        for field in dataclasses.fields(part):
-            yield from _texts(getattr(part, field.name))
+    elif isinstance(part, Part | Row):
+        yield from _texts(list(vars(part).values()))

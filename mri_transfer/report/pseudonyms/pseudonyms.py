@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from mri_transfer.core.documents import Document
-from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.inputs import Provenance, ReportInputs
 from mri_transfer.report.pseudonyms.pseudonym_names import Pseudonyms, make_pseudonyms
 
 __all__ = ["cohort_pseudonyms", "pseudonymise"]
@@ -105,14 +105,15 @@ def pseudonymise(inputs: ReportInputs, pseudonyms: Pseudonyms) -> ReportInputs:
     excluded = frames["excluded"]
     if len(excluded):
         frames["excluded"] = excluded.assign(reason=excluded["reason"].map(pseudonyms.in_data))
-    provenance = {
-        **walk.value(inputs.provenance),
-        "pseudonyms": {
-            "made by": "HMAC-SHA-256 with a secret key, 40 bits as base32",
-            "covariates left out": sorted(walk.dropped) or "none",
-            "ages from 90 on": "one group",
-        },
+    how = {
+        "made by": "HMAC-SHA-256 with a secret key, 40 bits as base32",
+        "covariates left out": ", ".join(sorted(walk.dropped)) or "none",
+        "ages from 90 on": "one group",
     }
+    known = inputs.provenance
+    provenance = known and Provenance(
+        **{**walk.value(dataclasses.asdict(known)), "pseudonyms": how}
+    )
     return dataclasses.replace(
         inputs,
         title=pseudonyms.in_prose(inputs.title),

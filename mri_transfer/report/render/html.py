@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mri_transfer.core.files import atomic_write_text
-from mri_transfer.report.blocks.document import Report
+from mri_transfer.report.blocks.report import Report
 from mri_transfer.report.render.pages import render_page
 from mri_transfer.report.render.views import Views
 
@@ -29,8 +29,7 @@ def render_report(report: Report) -> str:
     Raises
     ------
     RunFolderError
-        If a link leads neither to a section nor to a file beside the report, or if a sheet of
-        slices has not as many heights and scores as slices.
+        If a link leads neither to a section nor to a file beside the report.
     """
     views = Views()
     return render_page(

@@ -47,12 +47,14 @@ def escaped(text: object) -> Markdown:
     return Markdown(_ADDRESS.sub(r"\\", line))
 
 
-def markdown_table(table: Table) -> Markdown:
-    """Return a table of a report as a table of Markdown, its caption above.
+def markdown_table(table: Table | None) -> Markdown:
+    """Return a table of a report as a table of Markdown, its caption above; nothing for None.
 
     What stands below a line break in a cell follows behind a semicolon; remarks below the heads
     of rows are left out.
     """
+    if table is None:
+        return Markdown("")
     rule = "|" + " --- |" * len(table.columns)
     lines = [f"**{escaped(table.caption)}**", "", _line(table.columns), rule]
     lines += [_line((row.head, *row.cells)) for row in table.rows]

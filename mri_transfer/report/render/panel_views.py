@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from mri_transfer.errors import RunFolderError
 from mri_transfer.report.blocks.cells import percent
 from mri_transfer.report.blocks.document import PatientPanel, PatientPanels, Row, SliceSheet, Table
 from mri_transfer.report.blocks.wording import number
@@ -70,7 +68,7 @@ def _patient_row(block: PatientPanels, panel: PatientPanel, names: list[str]) ->
 
 def _place(score: float) -> str:
     """Return where a score stands on its bar."""
-    return f"{100 * min(max(score, 0.0), 1.0):.1f}%" if math.isfinite(score) else "0%"
+    return f"{100 * score:.1f}%"
 
 
 def panels_table(block: PatientPanels) -> Table:
@@ -121,20 +119,7 @@ def sheet_view(sheet: SliceSheet) -> View:
     dict
         `source`, `overlay`, `limit` of the colours, `n_rows`, and `tiles` with height, score and
         the length and side of the bar: the slice with the largest share fills half its width.
-
-    Raises
-    ------
-    RunFolderError
-        If heights, scores or shares are not one per slice.
     """
-    lengths = (len(sheet.z_mm), len(sheet.scores), len(sheet.attributions) or sheet.n_slices)
-    if set(lengths) != {sheet.n_slices}:
-        raise RunFolderError(
-            "heights, scores and shares of a sheet of slices do not fit together",
-            where=sheet.picture.name,
-            found=", ".join(map(str, lengths)),
-            expected=f"{sheet.n_slices} of each",
-        )
     largest = max((abs(share) for share in sheet.attributions), default=0.0) or 1.0
     tiles = []
     for i, (z, score) in enumerate(zip(sheet.z_mm, sheet.scores, strict=True)):

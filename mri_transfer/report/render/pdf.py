@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import shutil
@@ -20,15 +19,14 @@ from mri_transfer.report.blocks.document import (
     Folded,
     PatientPanels,
     Picture,
-    Report,
     Row,
     Side,
     SliceSheet,
     Table,
     Text,
 )
+from mri_transfer.report.blocks.report import Report
 from mri_transfer.report.blocks.wording import label_of, number
-from mri_transfer.report.render.machine import report_document
 from mri_transfer.report.render.settings import Paper
 
 __all__ = ["print_pages", "render_pdf", "write_pdf"]
@@ -80,13 +78,11 @@ def render_pdf(report: Report, *, paper: Paper = "a4") -> bytes:
     """
     import typst
 
-    report = dataclasses.replace(
-        report,
-        sections=tuple(
-            dataclasses.replace(section, blocks=_for_print(section.blocks))
-            for section in report.sections
-        ),
+    sections = tuple(
+        section.model_copy(update={"blocks": _for_print(section.blocks)})
+        for section in report.sections
     )
+    report = report.model_copy(update={"sections": sections})
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         _lay_out(report, root, undrawn=frozenset())
@@ -155,14 +151,17 @@ def _compiled(root: Path, paper: Paper, main: str = _MAIN) -> bytes:
 def _lay_out(report: Report, root: Path, *, undrawn: frozenset[str]) -> None:
     """Write templates, texts, drawings and pictures into one folder."""
     _copy_templates(root)
-    shown = _visible_tree(report_document(report), undrawn)
+    shown = _visible_tree(report.plain(), undrawn)
     text = json.dumps(shown, ensure_ascii=False, allow_nan=False)
     (root / "report.json").write_text(text, encoding="utf-8")
-    for section, described in zip(report.sections, shown["sections"], strict=True):
-        drawings = zip(_drawings(section.blocks), _files(described["blocks"]), strict=True)
-        for block, name in drawings:
-            content = block.content if isinstance(block, Picture) else _print_svg(block, undrawn)
-            (root / name).write_bytes(content)
+    for section in report.sections:
+        for block in _drawings(section.blocks):
+            # The names that the template asks for.
+            if isinstance(block, Picture):
+                (root / f"picture-{block.sha256}").write_bytes(block.content)
+            else:
+                svg = _print_svg(block, undrawn)
+                (root / f"figure-{block.svg_sha256}.svg").write_bytes(svg)
 
 
 def _drawings(blocks: Sequence[Block]) -> Iterator[Figure | Picture]:
@@ -173,20 +172,6 @@ def _drawings(blocks: Sequence[Block]) -> Iterator[Figure | Picture]:
             yield from (one for one in (block.picture, block.overlay) if one is not None)
         elif isinstance(block, Folded | Side):
             yield from _drawings(block.blocks)
-
-
-def _files(blocks: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Return the file names that the template asks for, in the order of `_drawings`."""
-    for block in blocks:
-        kind = block["type"]
-        if kind == "figure":
-            yield f"figure-{block['svg_sha256']}.svg"
-        elif kind == "picture":
-            yield f"picture-{block['sha256']}"
-        elif kind == "slice_sheet":
-            yield from _files([one for one in (block["picture"], block["overlay"]) if one])
-        elif kind in ("folded", "side"):
-            yield from _files(block["blocks"])
 
 
 def _print_svg(figure: Figure, undrawn: frozenset[str]) -> bytes:
@@ -256,7 +241,7 @@ def _printed(block: Block) -> tuple[Block, ...]:
         )
         return _panel_table(block), Text(text=where, role="note")
     if isinstance(block, Folded | Side):
-        return (dataclasses.replace(block, blocks=_for_print(block.blocks)),)
+        return (block.model_copy(update={"blocks": _for_print(block.blocks)}),)
     return (block,)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import re
 from collections.abc import Sequence
@@ -10,14 +9,12 @@ from typing import Any
 
 from mri_transfer.errors import RunFolderError
 from mri_transfer.report.blocks.document import (
-    Banner,
     Block,
     Bullets,
     Confusion,
     Facts,
     Figure,
     Folded,
-    Front,
     Heading,
     Link,
     PatientPanels,
@@ -28,6 +25,7 @@ from mri_transfer.report.blocks.document import (
     Table,
     Text,
 )
+from mri_transfer.report.blocks.report import Banner, Front
 from mri_transfer.report.render.downloads import (
     FileNames,
     confusion_table,
@@ -111,7 +109,7 @@ class Views:
 
     def _numbers(self, stem: str, tables: Sequence[Table]) -> View:
         """Return the tables that a figure unfolds, and their files."""
-        named = [dataclasses.replace(table, name=table.name or stem) for table in tables]
+        named = [table.model_copy(update={"name": table.name or stem}) for table in tables]
         files = [self._csv(table) for table in named]
         for number, file in enumerate(files, 1):
             file["text"] = f"CSV {number}" if len(files) > 1 else "CSV"

@@ -1,6 +1,6 @@
-"""The published form of `evaluation.json` and `audit.json`: JSON schemas, draft 2020-12.
+"""The published form of documents: JSON schemas, draft 2020-12.
 
-The schemas are the data dictionary of the two documents: every property has a description in
+The schemas are the data dictionary of the documents: every property has a description in
 words. `describe` finds the one that belongs to a place in a document.
 """
 

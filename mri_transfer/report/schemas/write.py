@@ -16,6 +16,7 @@ from mri_transfer.evaluation.document import EvaluationDocument
 from mri_transfer.evaluation.external.aggregate_document import AggregateDocument
 from mri_transfer.evaluation.external.document import ExternalDocument
 from mri_transfer.explain.document import ExplanationDocument
+from mri_transfer.report.blocks.report import Report
 
 __all__ = ["MODELS", "generated_text"]
 
@@ -26,6 +27,7 @@ MODELS: dict[str, type[Document]] = {
     "explanation": ExplanationDocument,
     "external": ExternalDocument,
     "aggregate": AggregateDocument,
+    "report": Report,
 }
 
 #: The mark of a field that is left out of the file where there is nothing.

@@ -17,12 +17,11 @@ def baseline_section(inputs: ReportInputs) -> Section:
     return section_of(
         "baseline",
         "Patients at baseline",
-        "Patients at baseline",
         cohort_table(inputs),
         how(_HOW + _direction(inputs)),
         gone if gone.rows else missing("The manifest has no column beside the label."),
         how(
-            "Percentages and means are of the patients whose value is known; nobody's missing "
+            "Percentages and means are of the patients whose value is known; no missing "
             "value was filled in for these tables."
         )
         if gone.rows
@@ -37,7 +36,7 @@ _HOW = (
     "Every column of the manifest that describes patients. The standardised difference is the "
     "difference of two labels in units of their standard deviation (Austin 2009, Stat Med "
     "28:3083; for levels Yang and Dalton 2012); below 0.1 it is small. No p values are given: "
-    "whether a difference matters does not hang on its p value, which grows small with many "
+    "whether a difference matters does not depend on its p value, which grows small with many "
     "patients and large with few (Senn 1994, Stat Med 13:1715). "
 )
 

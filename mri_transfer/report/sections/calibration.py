@@ -6,13 +6,7 @@ from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import beside, figure, findings, how, section_of
 from mri_transfer.report.blocks.document import Block, Section
 from mri_transfer.report.inputs import ReportInputs
-from mri_transfer.report.tables.calibration_tables import (
-    brier_table,
-    calibration_sentences,
-    calibration_table,
-    group_points,
-    smooth_points,
-)
+from mri_transfer.report.tables import calibration_tables as tables
 
 __all__ = ["calibration_section"]
 
@@ -22,11 +16,10 @@ def calibration_section(inputs: ReportInputs) -> Section:
     return section_of(
         "calibration",
         "Calibration",
-        "Calibration",
         beside(_plot(inputs), _reading(inputs)),
-        findings(calibration_sentences(inputs)),
-        calibration_table(inputs),
-        brier_table(inputs),
+        findings(tables.calibration_sentences(inputs)),
+        tables.calibration_table(inputs),
+        tables.brier_table(inputs),
         how(
             "Intercept and slope compare scores and outcomes on the log-odds scale. The Brier "
             "score mixes calibration and discrimination; its parts tell them apart."
@@ -40,8 +33,8 @@ def _plot(inputs: ReportInputs) -> Block:
         figures.draw_calibration(inputs.evaluation),
         "Dotted: perfect calibration. Each point is a group of patients, the line its interval. "
         "The curve is the share that a smoother expects at each score, with its band.",
-        group_points(inputs),
-        smooth_points(inputs),
+        tables.group_points(inputs),
+        tables.smooth_points(inputs),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mri_transfer.report.blocks.blocks import bullets, folded, missing, section_of
-from mri_transfer.report.blocks.cells import Row, Table
+from mri_transfer.report.blocks.cells import Column, Row, Table, table_of
 from mri_transfer.report.blocks.document import Heading, Section, Text
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
@@ -40,7 +40,6 @@ def data_section(inputs: ReportInputs) -> Section:
     return section_of(
         "data",
         "Data and reference standard",
-        "Data",
         Text(text=_synthetic(inputs), role="finding") if inputs.evaluation.synthetic else None,
         _source_table(inputs),
         Text(
@@ -56,6 +55,7 @@ def data_section(inputs: ReportInputs) -> Section:
         Heading(text="What the software cannot know"),
         Text(text="To be described beside this report:", role="supply"),
         bullets(_SUPPLY),
+        short="Data",
     )
 
 
@@ -93,9 +93,9 @@ def _known(value: Any) -> str:
 def _scans_per_patient(inputs: ReportInputs) -> str:
     if inputs.scans is None:
         return "not known"
-    owners = inputs.scans["patient_id"].astype(str)
+    patient_ids = inputs.scans["patient_id"].astype(str)
     evaluated = set(inputs.evaluated.index.astype(str))
-    per_patient = owners[owners.isin(evaluated)].value_counts()
+    per_patient = patient_ids[patient_ids.isin(evaluated)].value_counts()
     found = per_patient.value_counts().sort_index()
     return "; ".join(
         f"{n} {'scan' if n == 1 else 'scans'}: {k} {'patient' if k == 1 else 'patients'}"
@@ -156,25 +156,20 @@ def _label_sentences(inputs: ReportInputs) -> list[str]:
     return sentences
 
 
-def _label_table(inputs: ReportInputs) -> Table:
+def _label_table(inputs: ReportInputs) -> Table | None:
     positive = inputs.task.positive
     labels = as_text(inputs.evaluated["label"])
-    rows = [
-        Row(
-            name,
-            (
-                "positive" if name == positive else "negative",
-                str(int((labels == name).sum())),
-                f"{100 * float((labels == name).mean()):.0f}\u00a0%" if len(labels) else "\u2013",
-            ),
-        )
-        for name in label_names(inputs)
-    ]
-    return Table(
-        caption="Values of the label and what they count as",
-        columns=("Label in the manifest", "Counts as", "Patients", "Share"),
-        rows=tuple(rows),
-        wide=("Counts as",),
+
+    def share(name: str) -> str:
+        return f"{100 * float((labels == name).mean()):.0f}\u00a0%" if len(labels) else "\u2013"
+
+    return table_of(
+        label_names(inputs),
+        "Values of the label and what they count as",
+        Column("Label in the manifest", lambda name: name),
+        Column("Counts as", lambda name: "positive" if name == positive else "negative", wide=True),
+        Column("Patients", lambda name: str(int((labels == name).sum()))),
+        Column("Share", share),
     )
 
 
@@ -207,21 +202,20 @@ def tells_label(inputs: ReportInputs, column: str) -> bool:
     return levels <= min(_MAX_RATINGS, len(known) // 3) and bool((per_value.nunique() == 1).all())
 
 
-def _cross_table(inputs: ReportInputs, column: str) -> Table:
+def _cross_table(inputs: ReportInputs, column: str) -> Table | None:
     evaluated = inputs.evaluated
     labels, values = as_text(evaluated["label"]), as_text(evaluated[column])
     levels = sorted(set(values), key=lambda text: (text == "", _order(evaluated[column], text)))
-    names = label_names(inputs)
-    rows = [
-        Row(
-            level or "not known",
-            tuple(str(int(((values == level) & (labels == name)).sum())) for name in names),
-        )
-        for level in levels
-    ]
     title = title_of(column)
-    return Table(
-        caption=f"Patients by {title} and label", columns=(title, *names), rows=tuple(rows)
+
+    def patients(name: str) -> Column[str]:
+        return Column(name, lambda level: str(int(((values == level) & (labels == name)).sum())))
+
+    return table_of(
+        levels,
+        f"Patients by {title} and label",
+        Column(title, lambda level: level or "not known"),
+        *map(patients, label_names(inputs)),
     )
 
 

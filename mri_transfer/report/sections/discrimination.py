@@ -32,7 +32,6 @@ def discrimination_section(inputs: ReportInputs) -> Section:
     return section_of(
         "discrimination",
         "Discrimination: results by patient",
-        "Discrimination",
         findings([answer(inputs)]),
         beside(_roc(inputs), _patient_scores(inputs)),
         how(
@@ -54,6 +53,7 @@ def discrimination_section(inputs: ReportInputs) -> Section:
         _slices(inputs),
         Heading(text="Three classes or more"),
         _classes(inputs),
+        short="Discrimination",
     )
 
 

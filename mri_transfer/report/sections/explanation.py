@@ -15,16 +15,7 @@ from mri_transfer.report.blocks.blocks import figure, folded, how, missing, sect
 from mri_transfer.report.blocks.document import Block, Heading, Link, Picture, Section, Text
 from mri_transfer.report.blocks.wording import estimate, number
 from mri_transfer.report.inputs import ReportInputs
-from mri_transfer.report.tables.explanation_tables import (
-    agreement_table,
-    check_table,
-    close_table,
-    group_table,
-    height_table,
-    neighbour_table,
-    region_table,
-    truth_table,
-)
+from mri_transfer.report.tables import explanation_tables as tables
 
 __all__ = ["explanation_section"]
 
@@ -34,23 +25,23 @@ _COLUMNS = 4
 
 
 def explanation_section(inputs: ReportInputs) -> Section:
-    """Return the maps of groups, their checks, the close views and the nearest patients.
+    """Return the maps of groups, their checks, the detailed views and the nearest patients.
 
     Parameters
     ----------
     inputs : ReportInputs
-        `explanation` is shown; `stack_of` gives the slices of the close views.
+        `explanation` is shown; `stack_of` gives the slices of the detailed views.
     """
     found = inputs.explanation
     if found is None:
         return section_of(
             "explanation",
             _TITLE,
-            "Explanation",
             missing(
                 "Not computed in this run. Run the stage explain (mri-transfer explain RUN), "
                 "then the report again."
             ),
+            short="Explanation",
         )
     document = found.document
     parts: tuple[Block | None, ...] = (
@@ -61,57 +52,54 @@ def explanation_section(inputs: ReportInputs) -> Section:
     return section_of(
         "explanation",
         _TITLE,
-        "Explanation",
         parts,
         Heading(text="Nearest training patients"),
-        neighbour_table(inputs, document),
+        tables.neighbour_table(inputs, document),
         how(
             "For each patient, the training patients of the head that scored it whose features are "
             "most alike. Where no more of them carry the patient's label than by chance, any head "
             "on these features has a hard task. Names stand in the patients' panels."
         ),
+        short="Explanation",
     )
 
 
-def _maps(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
-    document = found.document
+def _maps(inputs: ReportInputs, explanation: Explanation) -> Iterator[Block | None]:
+    document = explanation.document
     positive = document.positive_label
     yield from (Text(text=text, role="finding") for text in _findings(inputs, document))
     yield Text(text=_METHODS_TEXT.format(positive=positive))
     yield Heading(text="Groups")
-    yield from (_group_picture(inputs, found, one) for one in document.groups)
+    yield from (_group_picture(inputs, explanation, group) for group in document.groups)
     yield how(f"{_how_groups(document)} {figures.convention_text(inputs.settings.orientation)}")
     yield _viewers(document)
     yield figure(
         "attribution-heights",
-        figures.draw_attribution_heights(document.heights or (), labels=_labels(document)),
+        figures.draw_attribution_heights(
+            document.heights or (), labels=tables.labels_positive_first(document)
+        ),
         "Part of each slice in the log-odds, mean of the patients of a label, against the average "
         "training patient; bands are intervals.",
-        height_table(inputs, document),
+        tables.height_table(inputs, document),
     )
-    yield region_table(inputs, document)
+    yield tables.region_table(inputs, document)
     yield how(_REGIONS_TEXT)
     yield Heading(text="Can the maps be believed?")
-    yield check_table(inputs, document)
+    yield tables.check_table(inputs, document)
     yield how(_CHECKS_TEXT)
-    truth = truth_table(inputs, document)
+    truth = tables.truth_table(inputs, document)
     if truth is not None:
-        yield Heading(text="Against what was planted")
+        yield Heading(text="Against the planted atrophy")
         yield truth
         yield how(_TRUTH_TEXT)
-    yield from _close(inputs, found)
+    yield from _close(inputs, explanation)
     yield Text(text=_LIMITS_TEXT.format(positive=positive), role="fault")
-
-
-def _labels(document: ExplanationDocument) -> list[str]:
-    positive = document.positive_label
-    return sorted(document.labels, key=lambda label: (label != positive, label))
 
 
 def _findings(inputs: ReportInputs, document: ExplanationDocument) -> Iterator[str]:
     confidence = inputs.evaluation.confidence
-    judged = [one for one in document.checks if one.passed is not None]
-    failed = [one.what for one in judged if not one.passed]
+    judged = [check for check in document.checks if check.passed is not None]
+    failed = [check.what for check in judged if not check.passed]
     if failed:
         yield (
             f"The maps fail {len(failed)} of {len(judged)} sanity checks and should not be relied "
@@ -129,21 +117,21 @@ def _findings(inputs: ReportInputs, document: ExplanationDocument) -> Iterator[s
         sentence = (
             "Covering a patch and looking at the score, which needs no gradient, agrees "
             f"{how_well} with the maps shown: rank correlation "
-            f"{estimate(shown, confidence=confidence)} over the patches of the patients looked at "
-            "closely"
+            f"{estimate(shown, confidence=confidence)} over the patches of the patients examined "
+            "in detail"
         )
         raw = _agreement(document, "maps, not centred")
         if raw and raw.value is not None:
             before = number(raw.value, 2)
-            sentence += f"; {before} before the training patients' mean is taken off"
+            sentence += f"; {before} before the training patients' mean is subtracted"
         yield f"{sentence}."
 
 
 def _agreement(document: ExplanationDocument, method: str) -> Estimate | None:
     """Return how occlusion and another method agree."""
-    for one in document.agreement or []:
-        if (one.first, one.second) == ("occlusion", method):
-            return one.correlation
+    for pair in document.agreement or []:
+        if (pair.first, pair.second) == ("occlusion", method):
+            return pair.correlation
     return None
 
 
@@ -158,31 +146,31 @@ def _truth_sentence(truth: Truth, confidence: float) -> str:
     if low <= 0:
         return (
             "The maps do not find the planted atrophy: the AUC of their strength for planted "
-            f"places is {text}, no better than the same maps turned about."
+            f"places is {text}, no better than the same maps flipped."
         )
     how_well = "poorly" if value.value < 0.6 else "in part" if value.value < 0.8 else "well"
     return (
         f"The maps find the planted atrophy {how_well}: the AUC of their strength for planted "
-        f"places is {text}, where 0.5 guesses; it is higher than that of the same maps turned "
-        f"about by {estimate(difference, confidence=confidence)}."
+        f"places is {text}, where 0.5 is guessing; it is higher than that of the same maps "
+        f"flipped by {estimate(difference, confidence=confidence)}."
     )
 
 
-def _group_picture(inputs: ReportInputs, found: Explanation, group: GroupRow) -> Picture:
-    document = found.document
+def _group_picture(inputs: ReportInputs, explanation: Explanation, group: GroupRow) -> Picture:
+    document = explanation.document
     affine = np.array(document.grid_affine, dtype=np.float64)
-    background = found.groups["background"]
+    background = explanation.groups["background"]
     # The grid's ends may lie just outside of the slices.
     heights_used = np.flatnonzero(background.any(axis=(0, 1)))
     low, high = (int(heights_used[0]), int(heights_used[-1]) + 1) if len(heights_used) else (0, 1)
     affine[:3, 3] += low * affine[:3, 2]
-    values = found.groups[group.name][:, :, low:high]
+    values = explanation.groups[group.name][:, :, low:high]
     planes, z_mm = figures.axial_planes(values, affine, n=_PLANES)
     grey, _ = figures.axial_planes(background[:, :, low:high], affine, n=_PLANES)
     own = [one for one in document.groups if one.name != "difference"]
     # One scale for all labels, so that they can be compared; the difference has its own.
     shown = [group.name] if group.name == "difference" else [one.name for one in own]
-    limit = max(figures.attribution_limit(found.groups[name]) for name in shown)
+    limit = max(figures.attribution_limit(explanation.groups[name]) for name in shown)
     positive = document.positive_label
     return Picture(
         name=f"attribution-{group.name.replace('_', '-')}",
@@ -199,7 +187,7 @@ def _group_picture(inputs: ReportInputs, found: Explanation, group: GroupRow) ->
         f"{group.label}, {group.n_patients} patients.",
         caption=f"{group.label} ({group.n_patients} patients). Orange speaks for {positive}, "
         f"blue against, in {document.unit}.",
-        numbers=(group_table(document),),
+        numbers=(table,) if (table := tables.group_table(document)) else (),
         wide=True,
     )
 
@@ -216,60 +204,60 @@ def _how_groups(document: ExplanationDocument) -> str:
             "The scans came ready, so positions are those of their own headers, and the picture is "
             "the cohort's own mean."
         )
-    for turn, n in space.turned.items():
-        text += f" In {n} scans the content lies otherwise than the header says: {turn}."
+    for fault, n in space.turned.items():
+        text += f" In {n} scans the orientation differs from the header: {fault}."
     return text
 
 
 def _viewers(document: ExplanationDocument) -> Text | None:
     links = tuple(
-        Link(text=str(one.label), target=f"../explanations/{one.viewer}")
-        for one in document.groups
-        if one.viewer
+        Link(text=str(group.label), target=f"../explanations/{group.viewer}")
+        for group in document.groups
+        if group.viewer
     )
     if not links:
         return None
-    text = "To turn the maps in all three directions (left on the left), open a viewer:"
+    text = "To view the maps in all three planes (left on the left), open a viewer:"
     return Text(text=text, links=links)
 
 
-def _close(inputs: ReportInputs, found: Explanation) -> Iterator[Block | None]:
-    document = found.document
-    table = close_table(document)
-    yield Heading(text="A close look at a few patients")
+def _close(inputs: ReportInputs, explanation: Explanation) -> Iterator[Block | None]:
+    document = explanation.document
+    table = tables.close_table(document)
+    yield Heading(text="A few patients in detail")
     if table is None:
-        yield missing("Nobody was looked at closely (explanation.close_patients = 0).")
+        yield missing("No patient was examined in detail (explanation.close_patients = 0).")
         return
     yield table
-    yield from _close_pictures(inputs, found)
+    yield from _close_pictures(inputs, explanation)
     yield how(_CLOSE_TEXT)
-    yield folded("Agreement of the methods", agreement_table(inputs, document))
+    yield folded("Agreement of the methods", tables.agreement_table(inputs, document))
 
 
-def _close_pictures(inputs: ReportInputs, found: Explanation) -> Iterator[Block]:
+def _close_pictures(inputs: ReportInputs, explanation: Explanation) -> Iterator[Block]:
     if inputs.stack_of is None:
-        yield missing("The close views are not drawn: the slices are not at hand.")
+        yield missing("The detailed views are not drawn: the slices are not at hand.")
         return
-    for n, one in enumerate(found.document.pixel_attribution or ()):
-        stack = inputs.stack_of(one.scan_id)
-        pixels = stack.pixels[list(one.slices)].astype(np.float32)
-        maps = found.maps[found.scan_ids.index(one.scan_id)][list(one.slices)]
+    for n, patient in enumerate(explanation.document.pixel_attribution or ()):
+        stack = inputs.stack_of(patient.scan_id)
+        pixels = stack.pixels[list(patient.slices)].astype(np.float32)
+        maps = explanation.maps[explanation.scan_ids.index(patient.scan_id)][list(patient.slices)]
         rows = [
             maps,
-            _blurred(found.pixel_attribution[f"gradients {n}"]),
-            found.pixel_attribution[f"occlusion {n}"],
+            _blurred(explanation.pixel_attribution[f"gradients {n}"]),
+            explanation.pixel_attribution[f"occlusion {n}"],
         ]
-        z_mm = [float(z) for z in stack.z_mm[list(one.slices)]]
+        z_mm = [float(z) for z in stack.z_mm[list(patient.slices)]]
         content = _sheet(pixels, rows, z_mm=z_mm, orientation=inputs.settings.orientation)
         yield Picture(
             name=f"attribution-close-{n}",
             content=content,
             media_type="image/png",
-            alt=f"{len(pixels)} slices of {one.patient_id}, with the maps, integrated gradients "
-            "and occlusion over them.",
-            caption=f"{one.patient_id}, labelled {one.label}, called {one.outcome}ly. "
-            "From above: the maps, integrated gradients, occlusion, each row with its own scale, "
-            "in log-odds.",
+            alt=f"{len(pixels)} slices of {patient.patient_id}, with the maps, integrated "
+            "gradients and occlusion over them.",
+            caption=f"{patient.patient_id}, labelled {patient.label}, called "
+            f"{patient.outcome}ly. From above: the maps, integrated gradients, "
+            "occlusion, each row with its own scale, in log-odds.",
         )
 
 
@@ -320,20 +308,20 @@ _REGIONS_TEXT = (
     "lies outside the head is the model reading the outline."
 )
 _CHECKS_TEXT = (
-    "If randomising the model leaves a map as it is, the map shows the picture and not the model "
+    "If randomising the model leaves a map unchanged, the map shows the image and not the model "
     "(Adebayo et al. 2018). Correlations are Spearman's over the places in the head. Heads of "
     "different repeats share most of their training patients, so their agreement is that of one "
     "cohort with itself."
 )
 _TRUTH_TEXT = (
-    "This cohort is synthetic: it is known where tissue was made to shrink. Planted is the fifth "
-    "of the head that changes most. Chance is the same map turned back to front, upside down, and "
-    "both. A model need not use all that was planted to tell the labels apart."
+    "This cohort is synthetic: it is known where tissue was made to shrink. The fifth of the head "
+    "that changes most counts as planted. Chance is the same map flipped front to back, upside "
+    "down, and both. A model need not use all that was planted to tell the labels apart."
 )
 _CLOSE_TEXT = (
     "Integrated gradients follow each slice from an even grey within its outline to what it is; "
     "what they leave unexplained is in the table. Occlusion covers a patch with that grey and "
-    "looks at the score: it asks no gradient and shares no assumption with the other two. The "
+    "looks at the score: it needs no gradient and shares no assumption with the other two. The "
     "three compare with different things (the average training patient, an even slice, a covered "
     "patch), so they need not agree in full."
 )

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from mri_transfer.evaluation.external.document import Population
+from mri_transfer.evaluation.external.results import RecalibrationAdvice, RecalibrationWay
 from mri_transfer.metrics.intervals import Estimate
-from mri_transfer.report.blocks.blocks import findings, how, missing, section_of
-from mri_transfer.report.blocks.cells import stacked
-from mri_transfer.report.blocks.document import Block, Heading, Row, Section, Table, Text
-from mri_transfer.report.blocks.wording import bare_p, label_of, number
+from mri_transfer.report.blocks.blocks import findings, how, joined, missing, section_of
+from mri_transfer.report.blocks.cells import Column, figure_column, stacked, table_of
+from mri_transfer.report.blocks.document import Block, Heading, Section, Table, Text
+from mri_transfer.report.blocks.wording import bare_p, label_of, number, verdict
 from mri_transfer.report.external_inputs import ExternalInputs
 
-__all__ = ["expected_section", "expected_sentences", "one_label_section", "recalibration_section"]
+__all__ = [
+    "expected_section",
+    "expected_sentences",
+    "one_label_section",
+    "recalibration_section",
+]
 
 _WAYS = {
     "none": "As the bundle scores",
@@ -21,14 +27,15 @@ _WAYS = {
 
 def expected_section(inputs: ExternalInputs) -> Section:
     """Return the figures of this cohort beside those of internal testing."""
-    name, title, short = "expected", "Against what was expected", "Against expected"
+    title, short = "Against what was expected", "Against expected"
     everybody = inputs.everybody
     if everybody.figures is None:
-        return section_of(name, title, short, missing(f"Not compared: {everybody.reason}."))
+        return section_of(
+            "expected", title, missing(f"Not compared: {everybody.reason}."), short=short
+        )
     return section_of(
-        name,
+        "expected",
         title,
-        short,
         findings(expected_sentences(everybody)),
         _beside(inputs),
         how(
@@ -45,29 +52,30 @@ def expected_section(inputs: ExternalInputs) -> Section:
             "The model abstains on scans outside its input contract. Their scores count in the "
             "first column, so that the contract cannot make the figures look better unseen."
         ),
+        short=short,
     )
 
 
 def expected_sentences(everybody: Population) -> list[str]:
     """Return what the comparison with internal testing comes to."""
     said = []
-    for one in everybody.comparison:
-        if one.figure not in ("auc", "calibration_slope", "calibration_intercept"):
+    for row in everybody.comparison:
+        if row.figure not in ("auc", "calibration_slope", "calibration_intercept"):
             continue
-        difference = one.difference
+        difference = row.difference
         ends = difference.interval
         if ends is None:
             continue
-        if ends[0] > 0:
-            verdict = "is higher here than expected"
-        elif ends[1] < 0:
-            verdict = "is lower here than expected"
-        else:
-            verdict = "is not shown to differ from what was expected"
-        p = "" if one.p is None else f", p\u00a0{_p(one.p)}"
+        what = verdict(
+            difference,
+            above="is higher here than expected",
+            below="is lower here than expected",
+            neither="is not shown to differ from what was expected",
+        )
+        p = "" if row.p is None else f", p\u00a0{_p(row.p)}"
         said.append(
-            f"{label_of(one.figure)} {number(one.external.value)} {verdict} "
-            f"({number(one.internal.value)}; difference {number(difference.value)}, "
+            f"{label_of(row.figure)} {number(row.external.value)} {what} "
+            f"({number(row.internal.value)}; difference {number(difference.value)}, "
             f"{number(ends[0])} to {number(ends[1])}{p})."
         )
     return said
@@ -78,53 +86,42 @@ def _p(value: float) -> str:
     return text if text.startswith("<") else f"= {text}"
 
 
-def _beside(inputs: ExternalInputs) -> Table:
-    rows = [
-        Row(
-            label_of(one.figure),
-            (
-                stacked(one.external),
-                stacked(one.internal),
-                stacked(one.difference),
-                {True: "yes", False: "no", None: "not known"}[one.intervals_overlap],
-                bare_p(one.p) if one.p is not None else "",
-            ),
-        )
-        for one in inputs.everybody.comparison
-    ]
-    return Table(
+def _beside(inputs: ExternalInputs) -> Table | None:
+    overlap = {True: "yes", False: "no", None: "not known"}
+    return table_of(
+        inputs.everybody.comparison,
+        "This cohort beside internal testing",
+        Column("Figure", lambda row: label_of(row.figure)),
+        figure_column("This cohort", "external"),
+        figure_column("Internal testing", "internal"),
+        figure_column("Difference", "difference"),
+        Column("Intervals overlap", lambda row: overlap[row.intervals_overlap]),
+        Column("p", lambda row: "" if row.p is None else bare_p(row.p)),
         name="expected",
-        caption="This cohort beside internal testing",
-        columns=(
-            "Figure",
-            "This cohort",
-            "Internal testing",
-            "Difference",
-            "Intervals overlap",
-            "p",
-        ),
-        rows=tuple(rows),
     )
 
 
-def _populations(inputs: ExternalInputs) -> Block:
-    groups = {"All readable": inputs.everybody, "Inside the contract": inputs.admitted}
+def _populations(inputs: ExternalInputs) -> Block | None:
     if inputs.admitted.figures is None:
         return missing(f"Inside the contract: {inputs.admitted.reason}.")
-    names = [one.figure for one in inputs.everybody.comparison]
-    rows = [
-        Row("Patients", tuple(str(one.n) for one in groups.values())),
-        Row("with the positive label", tuple(str(one.n_positive) for one in groups.values())),
-    ]
-    rows += [
-        Row(label_of(name), tuple(stacked(getattr(one.figures, name)) for one in groups.values()))
-        for name in names
-    ]
-    return Table(
+
+    def group(title: str, population: Population) -> Column[str]:
+        counts = {"Patients": population.n, "with the positive label": population.n_positive}
+        return Column(
+            title,
+            lambda name: (
+                str(counts[name]) if name in counts else stacked(getattr(population.figures, name))
+            ),
+        )
+
+    names = [row.figure for row in inputs.everybody.comparison]
+    return table_of(
+        ["Patients", "with the positive label", *names],
+        "By the input contract",
+        Column("Figure", lambda name: label_of(name) if name in names else name),
+        group("All readable", inputs.everybody),
+        group("Inside the contract", inputs.admitted),
         name="populations",
-        caption="By the input contract",
-        columns=("Figure", *groups),
-        rows=tuple(rows),
     )
 
 
@@ -135,77 +132,75 @@ def one_label_section(inputs: ExternalInputs) -> Section:
     reason = inputs.everybody.reason or ""
     name = "sensitivity" if told.label_is_positive else "specificity"
     rate = told.sensitivity or told.specificity
-    rows = [
-        Row(label_of(name), (stacked(rate) if rate else "not defined", str(told.n))),
-        Row("Mean score", (stacked(told.mean_score), str(told.n))),
-        Row(
-            "Patients of the positive label that the scores expect",
-            (number(told.expected_positive, 1), str(told.n)),
-        ),
-    ]
-    undefined = ", ".join(label_of(one) for one in told.not_defined)
+    expected = number(told.expected_positive, 1)
+    rows = {
+        label_of(name): stacked(rate) if rate else "not defined",
+        "Mean score": stacked(told.mean_score),
+        "Patients of the positive label that the scores expect": expected,
+    }
+    undefined = ", ".join(label_of(figure) for figure in told.not_defined)
     return section_of(
         "one-label",
         "What one label can tell",
-        "One label",
         Text(text=f"{reason[:1].upper()}{reason[1:]}."),
-        Table(
+        table_of(
+            rows,
+            "Figures that patients of one label give",
+            Column("Figure", lambda title: title),
+            Column("Value", lambda title: rows[title]),
+            Column("n", lambda _: str(told.n)),
             name="one-label",
-            caption="Figures that patients of one label give",
-            columns=("Figure", "Value", "n"),
-            rows=tuple(rows),
         ),
         missing(f"Not defined here: {undefined}."),
         how(
-            "The threshold is the one that the bundle brings. A low share of right calls says "
-            "that the threshold does not travel to this cohort; a high one says nothing about "
+            "The threshold is the one that the bundle brings. A low share of correct calls says "
+            "that the threshold does not transfer to this cohort; a high one says nothing about "
             "patients of the other label."
         ),
+        short="One label",
     )
 
 
 def recalibration_section(inputs: ExternalInputs) -> Section:
     """Return what recalibrating would bring; it is not applied."""
-    name, title, short = "recalibration", "Recalibration, not applied", "Recalibration"
-    found = inputs.everybody.recalibration
-    if found is None or not found.ways:
-        reason = inputs.everybody.reason if found is None else found.reason
-        return section_of(name, title, short, missing(f"Not computed: {reason}."))
-    rows = [
-        Row(
-            _WAYS[one.way],
-            (
-                "; ".join(
-                    f"{key} {number(value.value if isinstance(value, Estimate) else value, 2)}"
-                    for key, value in one.parameters.items()
-                ),
-                number(one.log_loss),
+    advice = inputs.everybody.recalibration
+    if advice is None or not advice.ways:
+        reason = inputs.everybody.reason if advice is None else advice.reason
+        content: tuple[Block, ...] = (missing(f"Not computed: {reason}."),)
+    else:
+        ratio = inputs.everybody.observed_to_expected
+        assert ratio is not None  # with a recalibration
+        content = joined(
+            Text(
+                text="Observed to expected patients of the positive label: "
+                f"{stacked(ratio).replace(chr(10), ' (')}).",
+                role="finding",
             ),
-            note="least log loss" if one.way == found.least else "",
+            _recalibration_table(advice),
+            how(
+                "All figures of this report are of the scores as the bundle gives them. A "
+                "recalibrated model is another model and has to be tested on patients of its own; "
+                "the command mri-transfer retrain --from makes one."
+            ),
         )
-        for one in found.ways
-    ]
-    ratio = inputs.everybody.observed_to_expected
-    assert ratio is not None  # with a recalibration
-    return section_of(
-        name,
-        title,
-        short,
-        Text(
-            text="Observed to expected patients of the positive label: "
-            f"{stacked(ratio).replace(chr(10), ' (')}).",
-            role="finding",
-        ),
-        Table(
-            name="recalibration",
-            caption="Log loss on patients that the map was not learned from; lower is better",
-            columns=("Recalibration", "Parameters on the log-odds", "Log loss"),
-            rows=tuple(rows),
-            wide=("Parameters on the log-odds",),
-        ),
-        how(
-            "All figures of this report are of the scores as the bundle gives them. A recalibrated "
-            "model is another model and has to be tested on patients of its own; "
-            "The command mri-transfer retrain --from makes one."
-        ),
+    title = "Recalibration, not applied"
+    return section_of("recalibration", title, content, short="Recalibration")
+
+
+def _recalibration_table(advice: RecalibrationAdvice) -> Table | None:
+    def parameters(way: RecalibrationWay) -> str:
+        values = {
+            name: value.value if isinstance(value, Estimate) else value
+            for name, value in way.parameters.items()
+        }
+        return "; ".join(f"{name} {number(value, 2)}" for name, value in values.items())
+
+    return table_of(
+        advice.ways,
+        "Log loss on patients that the map was not learned from; lower is better",
+        Column("Recalibration", lambda way: _WAYS[way.way]),
+        Column("Parameters on the log-odds", parameters, wide=True),
+        Column("Log loss", lambda way: number(way.log_loss)),
+        note=lambda way: "least log loss" if way.way == advice.least else "",
+        name="recalibration",
     )

@@ -1,4 +1,4 @@
-"""Section of an external test: what calls reach, at thresholds brought along and chosen anew."""
+"""Section of an external test: what calls reach, at the bundle's thresholds and at others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["thresholds_section"]
 _RATES = ("sensitivity", "specificity", "balanced_accuracy", "ppv", "npv")
 
 
-def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
+def thresholds_section(inputs: ExternalInputs, evaluated: ReportInputs) -> Section:
     """Return transported thresholds beside those that this cohort would choose."""
     document, rechosen = inputs.document, inputs.everybody.rechosen
     assert rechosen is not None  # of patients of both labels
@@ -25,7 +25,7 @@ def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
     if document.threshold.used == "bundle":
         rows.append(
             Row(
-                "Brought by the bundle (transported)",
+                "From the bundle (transported)",
                 (
                     number(document.threshold.bundle),
                     *(stacked(getattr(figures_here, name)) for name in _RATES),
@@ -33,17 +33,15 @@ def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
             )
         )
     else:
-        rows.append(Row("Brought by the bundle", (number(document.threshold.bundle),
+        rows.append(Row("From the bundle", (number(document.threshold.bundle),
                     *("not the calls of this report" for _ in _RATES))))  # fmt: skip
-    for point in found.evaluation.operating_points:
+    for point in evaluated.evaluation.operating_points:
         cells = (number(point.threshold.mean), *(stacked(getattr(point, name)) for name in _RATES))
-        rows.append(Row(f"Brought by the bundle, aim: {point.target}", cells))
+        rows.append(Row(f"From the bundle, aim: {point.target}", cells))
     rows += _rechosen_rows(rechosen)
-    predictive = predictive_table(found)
     return section_of(
         "thresholds",
-        "Thresholds, brought along and chosen anew",
-        "Thresholds",
+        "Thresholds, from the bundle and chosen on this cohort",
         Table(
             name="thresholds",
             caption="What calls at each threshold reach",
@@ -56,12 +54,13 @@ def thresholds_section(inputs: ExternalInputs, found: ReportInputs) -> Section:
             "row below it calls each part of the cohort by thresholds that the rest chose, and is "
             "what such a threshold reaches."
         ),
-        missing(f"No threshold was chosen anew: {rechosen.reason}.")
+        missing(f"No threshold was chosen on this cohort: {rechosen.reason}.")
         if rechosen.threshold is None
         else None,
         Heading(text="Predictive values where the label is rarer"),
-        predictive,
+        predictive_table(evaluated),
         how("If sensitivity and specificity stay the same where the label is rarer."),
+        short="Thresholds",
     )
 
 
@@ -71,13 +70,13 @@ def _rechosen_rows(rechosen: Rechosen) -> list[Row]:
     apparent, honest = rechosen.apparent or {}, rechosen.cross_validated or {}
     return [
         Row(
-            "Chosen anew on these patients (optimistic)",
+            "Chosen on these patients (optimistic)",
             (number(rechosen.threshold), *(number(apparent[name]) for name in _RATES)),
             note="no interval: chosen on the patients it is tried on",
             state="quiet",
         ),
         Row(
-            "Chosen anew, cross-validated",
+            "Chosen on these patients, cross-validated",
             ("one a part", *(stacked(honest[name]) for name in _RATES)),
             note=str(rechosen.method),
         ),

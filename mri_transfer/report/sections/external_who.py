@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from mri_transfer.evaluation.external.results import CaseMix, CaseMixComparison
+from mri_transfer.evaluation.external.document import CohortSampleSize
+from mri_transfer.evaluation.external.results import (
+    CaseMix,
+    CaseMixComparison,
+    Criterion,
+)
 from mri_transfer.report.blocks.blocks import findings, folded, how, joined, missing, section_of
-from mri_transfer.report.blocks.document import Block, Heading, Row, Section, Table, Text
+from mri_transfer.report.blocks.cells import Column, table_of
+from mri_transfer.report.blocks.document import Block, Heading, Section, Table, Text
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.external_inputs import ExternalInputs
 from mri_transfer.report.tables.tables import exclusion_counts, exclusion_list
@@ -41,26 +48,19 @@ def who_section(inputs: ExternalInputs) -> Section:
     return section_of(
         "who",
         "Who counts",
-        "Who counts",
         Text(text=met, role="fault" if known and cohort.overlap_counted else "finding"),
-        folded("Who they are", _names(inputs.overlapping)) if known else None,
+        folded("Who they are", _names(inputs.overlapping)),
         Heading(text="Input contract"),
         _contract(inputs),
         Heading(text="Left out"),
-        exclusion_counts(inputs.left_out)
-        if len(inputs.left_out)
-        else missing("No scan was left out."),
-        folded("Scan by scan", exclusion_list(inputs.left_out)) if len(inputs.left_out) else None,
+        exclusion_counts(inputs.left_out) or missing("No scan was left out."),
+        folded("Scan by scan", exclusion_list(inputs.left_out)),
     )
 
 
-def _names(names: Sequence[str]) -> Table:
-    return Table(
-        name="overlap",
-        caption="Patients who were trained on",
-        columns=("Patient",),
-        rows=tuple(Row(name, ()) for name in names),
-    )
+def _names(names: Sequence[str]) -> Table | None:
+    caption = "Patients who were trained on"
+    return table_of(names, caption, Column("Patient", lambda name: name), name="overlap")
 
 
 def _contract(inputs: ExternalInputs) -> tuple[Block, ...]:
@@ -73,18 +73,19 @@ def _contract(inputs: ExternalInputs) -> tuple[Block, ...]:
     )
     if not outside:
         return (text,)
-    checks = Table(
+    checks = table_of(
+        cohort.outside_contract,
+        "Checks that are not met; a patient may fail several",
+        Column("Check", lambda fault: fault.check),
+        Column("Patients", lambda fault: str(fault.n)),
         name="contract",
-        caption="Checks that are not met; a patient may fail several",
-        columns=("Check", "Patients"),
-        rows=tuple(Row(one.check, (str(one.n),)) for one in cohort.outside_contract),
     )
-    listed = Table(
+    listed = table_of(
+        sorted(inputs.faults),
+        "Patients outside the contract",
+        Column("Patient", lambda patient: patient),
+        Column("Checks not met", lambda patient: "; ".join(inputs.faults[patient]), wide=True),
         name="outside",
-        caption="Patients outside the contract",
-        columns=("Patient", "Checks not met"),
-        rows=tuple(Row(name, ("; ".join(found),)) for name, found in sorted(inputs.faults.items())),
-        wide=("Checks not met",),
     )
     return joined(text, checks, folded("Patient by patient", listed))
 
@@ -94,12 +95,11 @@ def case_mix_section(inputs: ExternalInputs) -> Section:
     name, title, short = "case-mix", "Case-mix", "Case-mix"
     mix = inputs.everybody.case_mix
     if mix is None:
-        return section_of(name, title, short, missing("No patient is left to describe."))
+        return section_of(name, title, missing("No patient is left to describe."), short=short)
     table = None if mix.development is None else _mix_table(mix, mix.development)
     return section_of(
         name,
         title,
-        short,
         findings(mix.sentences),
         table,
         _sex_table(mix),
@@ -112,32 +112,31 @@ def case_mix_section(inputs: ExternalInputs) -> Section:
             "How well a model could tell which cohort a patient is from is not shown: that needs "
             "the data of both cohorts' patients in one place, and a bundle carries none."
         ),
+        short=short,
     )
 
 
-def _mix_table(mix: CaseMixComparison, development: CaseMix) -> Table:
-    rows = []
-    for key, title in _MIX.items():
-        part = "all" if key == "linear_predictor" else key.rpartition("_")[2]
-        groups = []
-        for side in (mix.cohort, development):
-            one = side.age if key == "age" else getattr(side.linear_predictor, part)
-            groups.append(f"{number(one.mean, 2)} ({number(one.sd, 2)})\nn = {one.n}")
-        found = mix.differences[key]
-        cells = [number(x, 2) for x in (found.difference, found.standardised, found.sd_ratio)]
-        rows.append(Row(title, (*groups, *cells)))
-    return Table(
-        name="case-mix",
-        caption="Mean (standard deviation)",
-        columns=(
-            "Of patients",
-            "This cohort",
-            "Development",
-            "Difference",
-            "in standard deviations",
-            "Ratio of standard deviations",
+def _mix_table(mix: CaseMixComparison, development: CaseMix) -> Table | None:
+    def moments(title: str, side: CaseMix) -> Column[str]:
+        def cell(key: str) -> str:
+            part = "all" if key == "linear_predictor" else key.rpartition("_")[2]
+            entry = side.age if key == "age" else getattr(side.linear_predictor, part)
+            return f"{number(entry.mean, 2)} ({number(entry.sd, 2)})\nn = {entry.n}"
+
+        return Column(title, cell)
+
+    return table_of(
+        _MIX,
+        "Mean (standard deviation)",
+        Column("Of patients", lambda key: _MIX[key]),
+        moments("This cohort", mix.cohort),
+        moments("Development", development),
+        Column("Difference", lambda key: number(mix.differences[key].difference, 2)),
+        Column("in standard deviations", lambda key: number(mix.differences[key].standardised, 2)),
+        Column(
+            "Ratio of standard deviations", lambda key: number(mix.differences[key].sd_ratio, 2)
         ),
-        rows=tuple(rows),
+        name="case-mix",
     )
 
 
@@ -146,68 +145,73 @@ def _sex_table(mix: CaseMixComparison) -> Table | None:
         "This cohort": mix.cohort.sex,
         "Development": {} if mix.development is None else mix.development.sex,
     }
+
+    def share(title: str) -> Column[str]:
+        counts = Counter(groups[title])
+        total = counts.total()
+
+        def cell(level: str) -> str:
+            percent = number(100 * counts[level] / max(total, 1), 0)
+            return f"{counts[level]} ({percent}\u00a0%)" if total else "not told"
+
+        return Column(title, cell)
+
     levels = sorted({level for counts in groups.values() for level in counts})
-    if not levels:
-        return None
-    rows = []
-    for level in levels:
-        cells = []
-        for counts in groups.values():
-            total = sum(counts.values())
-            count = counts.get(level, 0)
-            share = number(100 * count / max(total, 1), 0)
-            cells.append(f"{count} ({share}\u00a0%)" if total else "not told")
-        rows.append(Row(level, tuple(cells)))
-    return Table(name="sex", caption="Sex", columns=("Sex", *groups), rows=tuple(rows))
+    return table_of(
+        levels, "Sex", Column("Sex", lambda level: level), *map(share, groups), name="sex"
+    )
 
 
 def size_section(inputs: ExternalInputs) -> Section:
     """Return whether the cohort is large enough for what it is asked."""
-    name, title, short = "size", "Is the cohort large enough?", "Sample size"
-    found = inputs.everybody.sample_size
-    if found is None:
-        return section_of(name, title, short, missing(f"Not computed: {inputs.everybody.reason}."))
-    rows = []
-    for one in found.criteria:
-        if one.figure == "patients_per_label":
-            aim, here = f"{one.target} or more", str(one.found)
-        else:
-            aim = f"\u00b1{number(one.target_half_width, 2)}"
-            half = one.expected_half_width
-            here = f"not defined: {one.reason}" if half is None else f"\u00b1{number(half, 2)}"
-        needed = one.n_needed
-        rows.append(
-            Row(
-                _CRITERIA[one.figure],
-                (
-                    aim,
-                    here,
-                    "yes" if one.enough else "no",
-                    "not known" if needed is None else str(needed),
-                    one.source,
-                ),
-                state="" if one.enough else "quiet",
-            )
+    size = inputs.everybody.sample_size
+    if size is None:
+        content: tuple[Block, ...] = (missing(f"Not computed: {inputs.everybody.reason}."),)
+    else:
+        sentence = (
+            "The cohort is large enough by every criterion."
+            if size.all_enough
+            else "The cohort is too small for some of what is asked of it: read the intervals."
         )
-    sentence = (
-        "The cohort is large enough by every criterion."
-        if found.all_enough
-        else "The cohort is too small for some of what is asked of it: read the intervals."
-    )
-    return section_of(
-        name,
-        title,
-        short,
-        findings([sentence]),
-        Table(
-            name="sample-size",
-            caption=f"{found.n} patients, {found.n_positive} with the positive label",
-            columns=("Figure", "Aim", "To expect here", "Enough", "Patients needed", "Source"),
-            rows=tuple(rows),
-            wide=("Source",),
+        content = joined(
+            findings([sentence]),
+            _size_table(size),
+            how(
+                "Half-widths of intervals that follow from the number of patients, the spread of "
+                "the scores and the AUC that was promised, not from the figures found here."
+            ),
+        )
+    return section_of("size", "Is the cohort large enough?", content, short="Sample size")
+
+
+def _size_table(size: CohortSampleSize) -> Table | None:
+    return table_of(
+        size.criteria,
+        f"{size.n} patients, {size.n_positive} with the positive label",
+        Column("Figure", lambda criterion: _CRITERIA[criterion.figure]),
+        Column("Aim", _aim),
+        Column("To expect here", _expected),
+        Column("Enough", lambda criterion: "yes" if criterion.enough else "no"),
+        Column(
+            "Patients needed",
+            lambda criterion: (
+                "not known" if criterion.n_needed is None else str(criterion.n_needed)
+            ),
         ),
-        how(
-            "Half-widths of intervals that follow from the number of patients, the spread of the "
-            "scores and the AUC that was promised, not from the figures found here."
-        ),
+        Column("Source", lambda criterion: criterion.source, wide=True),
+        state=lambda criterion: "" if criterion.enough else "quiet",
+        name="sample-size",
     )
+
+
+def _aim(criterion: Criterion) -> str:
+    if criterion.figure == "patients_per_label":
+        return f"{criterion.target} or more"
+    return f"\u00b1{number(criterion.target_half_width, 2)}"
+
+
+def _expected(criterion: Criterion) -> str:
+    if criterion.figure == "patients_per_label":
+        return str(criterion.found)
+    half = criterion.expected_half_width
+    return f"not defined: {criterion.reason}" if half is None else f"\u00b1{number(half, 2)}"

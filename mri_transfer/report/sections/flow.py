@@ -36,7 +36,6 @@ def flow_section(inputs: ReportInputs) -> Section:
     return section_of(
         "flow",
         "Flow of scans and patients",
-        "Flow",
         Text(text=_sentence(inputs), role="finding"),
         figure(
             "flow",
@@ -48,15 +47,14 @@ def flow_section(inputs: ReportInputs) -> Section:
             _fold_table(inputs),
             wide=True,
         ),
-        exclusion_counts(kinds) if len(excluded) else missing("No scan was left out."),
-        folded(f"All {len(excluded)} left out, scan by scan", exclusion_list(excluded))
-        if len(excluded)
-        else None,
+        exclusion_counts(kinds) or missing("No scan was left out."),
+        folded(f"All {len(excluded)} left out, scan by scan", exclusion_list(excluded)),
         Text(
             text="How many patients were approached, eligible and willing before there was a "
             "manifest, and why others were not: the flow of the software begins with the manifest.",
             role="supply",
         ),
+        short="Flow",
     )
 
 
@@ -109,14 +107,15 @@ def _steps(inputs: ReportInputs, kinds: pd.DataFrame) -> list[FlowStep]:
     steps = []
     for stage in stages:
         gone = excluded[excluded["stage"] == stage]
-        rows = exclusion_counts(kinds[as_text(kinds["stage"]) == stage]).rows
-        steps.append(FlowStep(lines=(*head, _count(left)), left_out=_left_out(stage, gone, rows)))
+        reasons = exclusion_counts(kinds[as_text(kinds["stage"]) == stage])
+        out = _left_out(stage, gone, reasons.rows if reasons else ())
+        steps.append(FlowStep(lines=(*head, _count(left)), left_out=out))
         left = left[~left["scan_id"].isin(set(gone["scan_id"]))]
         head = (f"Left after {stage}", *([_STAGES[stage]] if stage in _STAGES else ()))
     evaluated = set(inputs.evaluated.index.astype(str))
     unscored = used[~used["patient_id"].isin(evaluated)]
-    out = ("Not evaluated", _count(unscored), "no score, since they have none of the labels")
-    steps.append(FlowStep(lines=(*head, _count(left)), left_out=out if len(unscored) else ()))
+    unseen = ("Not evaluated", _count(unscored), "no score, since they have none of the labels")
+    steps.append(FlowStep(lines=(*head, _count(left)), left_out=unseen if len(unscored) else ()))
     shown = used[used["patient_id"].isin(evaluated)]
     n_slices = inputs.evaluation.n_slices
     slices = () if n_slices is None else (f"{n_slices} slices",)
@@ -143,7 +142,7 @@ def _groups(inputs: ReportInputs) -> list[FlowGroups]:
     if not found:
         return [by_label]
     repeat, rows = found[0]
-    more = f"; {len(found) - 1} more drawn anew, see the table" if len(found) > 1 else ""
+    more = f"; {len(found) - 1} more draws, see the table" if len(found) > 1 else ""
     names = label_names(inputs)
     boxes = tuple(
         (f"Fold {fold}", f"{sum(counts)} patients",
@@ -159,9 +158,9 @@ def _label_rows(inputs: ReportInputs) -> list[Row]:
     labels = as_text(inputs.evaluated["label"])
     rows = []
     for name in label_names(inputs):
-        owners = set(labels.index[labels == name].astype(str))
-        n_scans = int(used["patient_id"].isin(owners).sum())
-        rows.append(Row(name, (_noun(len(owners), "patient"), _noun(n_scans, "scan"))))
+        patient_ids = set(labels.index[labels == name].astype(str))
+        n_scans = int(used["patient_id"].isin(patient_ids).sum())
+        rows.append(Row(name, (_noun(len(patient_ids), "patient"), _noun(n_scans, "scan"))))
     return rows
 
 

@@ -16,19 +16,8 @@ from mri_transfer.report.blocks.blocks import (
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.tables import leakage_tables as tables
 from mri_transfer.report.tables.audit_tables import check_table
-from mri_transfer.report.tables.leakage_tables import (
-    accuracy_table,
-    identity_table,
-    inflation_table,
-    leakage_sentences,
-    leakage_table,
-    likeness_table,
-    one_id_two_people,
-    permutation_table,
-    several_scans_tables,
-    similar_pairs,
-)
 
 __all__ = ["leakage_section"]
 
@@ -39,7 +28,6 @@ def leakage_section(inputs: ReportInputs) -> Section:
     return section_of(
         "leakage",
         "Leakage audit",
-        "Leakage",
         Heading(text="What was checked"),
         _checks(inputs),
         Heading(text="Stress test"),
@@ -48,6 +36,7 @@ def leakage_section(inputs: ReportInputs) -> Section:
         _identity(inputs) if audited else None,
         Heading(text="Duplicates") if audited else None,
         _duplicates(inputs) if audited else None,
+        short="Leakage",
     )
 
 
@@ -74,35 +63,35 @@ def _checks(inputs: ReportInputs) -> tuple[Block, ...]:
 
 
 def _stress_test(inputs: ReportInputs) -> tuple[Block, ...]:
-    arms = leakage_table(inputs)
+    arms = tables.leakage_table(inputs)
     if arms is None or inputs.audit is None:
         return (missing("The leakage stress test was not run."),)
-    chance = permutation_table(inputs)
-    several = several_scans_tables(inputs)
+    chance = tables.permutation_table(inputs)
+    several = tables.several_scans_tables(inputs)
     return joined(
         Text(
-            text="The same head, trained again and again: with all slices of a patient on one side "
+            text="The same head, trained repeatedly: with all slices of a patient on one side "
             "of the split, and with slices assigned one by one, so that slices of one patient "
-            "stand on both sides. Then with labels permuted among patients, where nothing can "
-            "honestly be learned."
+            "stand on both sides. Then with labels permuted among patients, where nothing "
+            "real can be learned."
         ),
-        findings(leakage_sentences(inputs)),
+        findings(tables.leakage_sentences(inputs)),
         figure(
             "leakage",
             figures.draw_leakage(inputs.audit),
             "Slice accuracy of the arms, with intervals.",
-            accuracy_table(inputs),
+            tables.accuracy_table(inputs),
         ),
         arms,
         how(
-            "With shuffled labels an honest split must come out near a coin toss. Where the split "
-            "by slice comes out higher, the model has recognised patients, not disease."
+            "With permuted labels a split without leakage must come out near chance. Where the "
+            "split by slice comes out higher, the model has recognised patients, not disease."
         ),
-        inflation_table(inputs),
+        tables.inflation_table(inputs),
         chance,
         how(
-            "The p value is one-sided and cannot be smaller than 1 / (1 + shuffles): few shuffles "
-            "prove little."
+            "The p value is one-sided and cannot be smaller than 1 / (1 + permutations): few "
+            "permutations prove little."
         )
         if chance is not None
         else None,
@@ -111,7 +100,7 @@ def _stress_test(inputs: ReportInputs) -> tuple[Block, ...]:
 
 
 def _identity(inputs: ReportInputs) -> tuple[Block, ...]:
-    table = identity_table(inputs)
+    table = tables.identity_table(inputs)
     if table is None or inputs.audit is None:
         return (missing("Whether the features tell patients apart was not probed."),)
     return joined(findings([inputs.audit.leakage.identity.sentence]), table)
@@ -120,21 +109,26 @@ def _identity(inputs: ReportInputs) -> tuple[Block, ...]:
 def _duplicates(inputs: ReportInputs) -> tuple[Block, ...]:
     if inputs.audit is None:
         return (missing("Duplicates were not looked for."),)
-    found = inputs.audit.duplicates
-    parts = (_same_files(found), _alike(found), _unlike(inputs), _by_features(inputs, found))
+    duplicates = inputs.audit.duplicates
+    parts = (
+        _same_files(duplicates),
+        _alike(duplicates),
+        _unlike(inputs),
+        _by_features(inputs, duplicates),
+    )
     return joined(*parts)
 
 
-def _same_files(found: Duplicates) -> tuple[Block, ...]:
-    pairs = found.identical_files
+def _same_files(duplicates: Duplicates) -> tuple[Block, ...]:
+    pairs = duplicates.identical_files
     if not pairs:
         return (Text(text="By content: no two scans are the same file."),)
     said = findings([f"By content: {_pairs(len(pairs))} of scans are the same file:"])
     return joined(said, bullets(" = ".join(pair) for pair in pairs))
 
 
-def _alike(found: Duplicates) -> tuple[Block, ...]:
-    shared = [pair for pair in found.pairs if pair.across_patients]
+def _alike(duplicates: Duplicates) -> tuple[Block, ...]:
+    shared = [pair for pair in duplicates.pairs if pair.across_patients]
     if not shared:
         text = "By voxels and brains: no two scans of different patients look like one person."
         return (Text(text=text),)
@@ -151,7 +145,7 @@ def _alike(found: Duplicates) -> tuple[Block, ...]:
 
 
 def _unlike(inputs: ReportInputs) -> tuple[Block, ...]:
-    pairs = one_id_two_people(inputs)
+    pairs = tables.one_id_two_people(inputs)
     if not pairs:
         return (Text(text="Scans under one patient id all look like one brain, where compared."),)
     said = (
@@ -166,14 +160,14 @@ def _unlike(inputs: ReportInputs) -> tuple[Block, ...]:
     return joined(findings([said], role="fault"), bullets(listed))
 
 
-def _by_features(inputs: ReportInputs, found: Duplicates) -> tuple[Block, ...]:
-    compared = found.by_features
+def _by_features(inputs: ReportInputs, duplicates: Duplicates) -> tuple[Block, ...]:
+    compared = duplicates.by_features
     if compared.reason:
         return (missing(f"By features: not compared, {compared.reason}."),)
-    table = likeness_table(inputs)
+    table = tables.likeness_table(inputs)
     if table is None:
         return ()
-    listed = similar_pairs(inputs) or Text(
+    listed = tables.similar_pairs(inputs) or Text(
         text=f"By features: no two scans are as alike as {number(compared.threshold, 2)}."
     )
     return table, listed

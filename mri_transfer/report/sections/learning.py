@@ -1,4 +1,4 @@
-"""What more training patients bring, and what the trained trunk does."""
+"""What more training patients bring, and what the pretrained trunk adds."""
 
 from __future__ import annotations
 
@@ -6,46 +6,33 @@ from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import beside, figure, findings, how, missing, section_of
 from mri_transfer.report.blocks.document import Section
 from mri_transfer.report.inputs import ReportInputs
-from mri_transfer.report.tables.learning_tables import (
-    curve_table,
-    learning_sentences,
-    size_table,
-    transfer_table,
-)
+from mri_transfer.report.tables import learning_tables as tables
 
 __all__ = ["learning_section"]
 
 
 def learning_section(inputs: ReportInputs) -> Section:
     """Return the learning curve; where it was not computed, why."""
-    name, title = "learning", "Learning curve"
     curve = None if inputs.audit is None else inputs.audit.learning_curve
-    sizes = size_table(inputs)
+    sizes = tables.size_table(inputs)
     if curve is None or sizes is None:
-        return section_of(
-            name,
-            title,
-            title,
-            missing(
-                "Not computed: only the full profile fits heads on growing numbers of patients."
-            ),
-        )
+        reason = "Not computed: only the full profile fits heads on growing numbers of patients."
+        return section_of("learning", "Learning curve", missing(reason))
     plot = figure(
         "learning-curve",
         figures.draw_learning_curve(curve),
         "AUC of held-out patients by the number of training patients in a fold, with intervals.",
-        curve_table(inputs),
+        tables.curve_table(inputs),
     )
     return section_of(
-        name,
-        title,
-        title,
-        findings(learning_sentences(inputs)),
+        "learning",
+        "Learning curve",
+        findings(tables.learning_sentences(inputs)),
         beside(plot, sizes),
-        transfer_table(inputs),
+        tables.transfer_table(inputs),
         how(
             "Patients are counted, never images: slices of one brain are one case. Where the curve "
             "still rises at its end, more patients would help. The interval of an extrapolation "
-            "holds the sampling of patients, not the doubt whether the curve goes on like that."
+            "covers the sampling of patients, not the uncertainty whether the curve goes on so."
         ),
     )

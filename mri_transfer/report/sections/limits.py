@@ -36,7 +36,6 @@ def limits_section(inputs: ReportInputs) -> Section:
     return section_of(
         "limits",
         "Limits of use",
-        "Limits",
         Text(
             text="For research only. The scores are not a diagnosis and not meant for decisions "
             "about a patient. What follows is chosen by rules from the results and the settings "
@@ -52,6 +51,7 @@ def limits_section(inputs: ReportInputs) -> Section:
             "consent and approval; funding and interests.",
             role="supply",
         ),
+        short="Limits",
     )
 
 
@@ -71,7 +71,7 @@ def _reference(inputs: ReportInputs) -> str | None:
         return None
     if "cdr" in inputs.evaluated and tells_label(inputs, "cdr"):
         return (
-            "The label goes with the Clinical Dementia Rating value by value, so the reference "
+            "The label follows the Clinical Dementia Rating value by value, so the reference "
             "standard is a clinical rating. It is not proof of disease in the brain: neither "
             "autopsy nor a biomarker of amyloid or tau stands behind it here."
         )
@@ -162,7 +162,7 @@ def _small_groups(inputs: ReportInputs) -> str | None:
 def _worse(inputs: ReportInputs) -> str | None:
     if inputs.audit is not None and inputs.audit.robustness:
         return None
-    return "Worse scans: what motion, noise or thick slices do to the scores was not evaluated."
+    return "Degraded scans: what motion, noise or thick slices do to the scores was not evaluated."
 
 
 def _again(inputs: ReportInputs) -> str | None:
@@ -196,7 +196,7 @@ def _slab(inputs: ReportInputs) -> str | None:
     return (
         f"What lies outside the slices. The {n:.0f} slices of a scan run from z = "
         f"{number(low, 0)} to {number(high, 0)}\u00a0mm (medians over scans), a slab of "
-        f"{number(high - low, 0)}\u00a0mm; the brain below and above was not looked at."
+        f"{number(high - low, 0)}\u00a0mm; the brain below and above was not analysed."
     )
 
 

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections import Counter
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mri_transfer.core.specs import canonical_json, spec_dict
+from mri_transfer.evaluation.fold_results import ChosenProcedure
 from mri_transfer.models.aggregation import AGGREGATIONS
 from mri_transfer.models.pooling import POOLINGS
 from mri_transfer.report import figures
-from mri_transfer.report.blocks.blocks import bullets, figure, how, section_of
-from mri_transfer.report.blocks.cells import Row, Table
+from mri_transfer.report.blocks.blocks import bullets, figure, how, joined, section_of
+from mri_transfer.report.blocks.cells import Column, Row, Table, table_of
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.figures import DrawnBlock, DrawnStep
 from mri_transfer.report.inputs import ReportInputs
 
 if TYPE_CHECKING:
+    from mri_transfer.models.trunks.layers import TrunkLayer
     from mri_transfer.report.tables.model_parts import ModelParts
 
 __all__ = ["model_section"]
 
+_METHODS_OF_TUNING = {
+    "full": "every parameter",
+    "ssf": "a scale and a shift of each convolution's channels",
+    "norm": "the affine parameters of normalisation",
+    "lora": "an update of low rank of each kernel",
+}
 _METHODS = {"platt": "Platt's", "beta": "beta", "isotonic": "isotonic"}
 
 
@@ -34,7 +40,6 @@ def model_section(inputs: ReportInputs) -> Section:
     return section_of(
         "model",
         title,
-        "Model",
         Text(text=_sentence(parts), role="finding"),
         figure(
             "architecture",
@@ -45,19 +50,53 @@ def model_section(inputs: ReportInputs) -> Section:
             wide=True,
         ),
         how(
-            "Hatched parts came trained on photographs and never change. Parts with a thick edge "
+            "Hatched parts were trained on photographs and never change. Parts with a thick edge "
             "are fitted anew in every fold, on its training patients alone."
         ),
         Heading(text="Initialisation"),
         bullets(_initialisation(inputs, parts)),
         _procedure_blocks(inputs, parts),
+        short="Model",
     )
 
 
 def _sentence(parts: ModelParts) -> str:
+    frozen, head = _many(parts.n_frozen), _many(parts.n_trained)
+    if not parts.thawed:
+        return (
+            f"{frozen} parameters of the trunk are frozen; {head} "
+            f"parameters of the head are trained in each fold."
+        )
     return (
-        f"{_many(parts.n_frozen)} parameters of the trunk are frozen; {_many(parts.n_trained)} "
-        f"parameters of the head are trained in each fold."
+        f"{frozen} parameters of the trunk are frozen; {_many(parts.n_tuned)} parameters of "
+        f"{_stages(parts)} ({_METHODS_OF_TUNING[parts.tuning.method]}) and {head} parameters of "
+        "the head are trained in each fold."
+    )
+
+
+def _stages(parts: ModelParts) -> str:
+    named = ", ".join(stage.replace("_", ", ") for stage in parts.thawed)
+    return f"the stage{'s' if len(parts.thawed) > 1 else ''} {named}"
+
+
+def _tuned(inputs: ReportInputs, parts: ModelParts) -> str:
+    """Return what of the trunk is trained, as an item of the list of initialisation."""
+    if not parts.thawed:
+        return (
+            "Frozen: all weights of the trunk, in every fold; no gradient reaches "
+            "them, and batches have no influence on each other."
+        )
+    start = {
+        "imagenet": "start from the weights named above",
+        "random": f"start from random numbers ({parts.trunk_entry.drawn}): the architecture "
+        "alone is transferred",
+    }[inputs.settings.tuning.start]
+    return (
+        f"Thawed: {_stages(parts)} (strategy {parts.tuning.strategy}), trained in each fold on its "
+        f"training patients; {_METHODS_OF_TUNING[parts.tuning.method]}. They {start}. Stages "
+        "before them never change. The number of epochs, loss and inner AUC by epoch, and how far "
+        "each stage moved are recorded beside each fold's head. The leakage stress test, the "
+        "learning curve and the baselines are those of the frozen trunk."
     )
 
 
@@ -82,7 +121,7 @@ def _blocks(parts: ModelParts) -> list[DrawnBlock]:
             f"{first.rows} \u00d7 {first.columns} \u00d7 {first.channels}",
             f"{ended} to {last.rows} \u00d7 {last.columns}",
             f"{_many(n_parameters)} parameters",
-            "frozen",
+            "trained" if first.stage in parts.thawed else "frozen",
         )
         drawn.append(
             DrawnBlock(
@@ -90,6 +129,7 @@ def _blocks(parts: ModelParts) -> list[DrawnBlock]:
                 edge=first.rows,
                 channels=first.channels,
                 n_layers=max(1, len(convolutions)),
+                look="trained" if first.stage in parts.thawed else "frozen",
             )
         )
     return drawn
@@ -135,7 +175,7 @@ def _layer_table(parts: ModelParts) -> Table:
             (
                 _shape(layer.channels, layer.rows),
                 _many(layer.parameters),
-                "frozen" if layer.parameters else f"fixed: {layer.rule or layer.kind}",
+                _state(parts, layer),
             ),
         )
         for layer in parts.layers
@@ -155,6 +195,7 @@ def _layer_table(parts: ModelParts) -> Table:
         rows.append(Row("Recalibration", ("1", "at most a few", f"trained: {methods}")))
     rows += [
         Row("All of the trunk", ("", _many(parts.n_frozen), "frozen")),
+        *([Row("Thawed stages", ("", _many(parts.n_tuned), "trained"))] if parts.thawed else []),
         Row("All of the head", ("", _many(parts.n_trained), "trained")),
     ]
     return Table(
@@ -165,12 +206,18 @@ def _layer_table(parts: ModelParts) -> Table:
     )
 
 
+def _state(parts: ModelParts, layer: TrunkLayer) -> str:
+    if not layer.parameters:
+        return f"fixed: {layer.rule or layer.kind}"
+    return "trained" if layer.stage in parts.thawed else "frozen"
+
+
 def _shape(channels: int, edge: int) -> str:
     return f"{channels} \u00d7 {edge} \u00d7 {edge}"
 
 
 def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
-    digest = inputs.provenance.get("trunk weights (sha256)") or "not recorded"
+    digest = inputs.provenance.trunk_sha256 if inputs.provenance else "not recorded"
     trunk, entry = parts.trunk, parts.trunk_entry
     if trunk.weights == "random":
         origin = (
@@ -183,11 +230,10 @@ def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
         origin,
         f"SHA-256 of all its weights: {digest}."
         + ("" if trunk.weights == "random" else f" {entry.sources}"),
-        f"Read out at {trunk.layer.replace('_', ', ')}; what lies behind it, and the classifier of "
-        "1000 objects, is not used.",
+        f"Read out at {trunk.layer.replace('_', ', ')}; the layers after it, with the classifier "
+        "of 1000 objects, are not used.",
         f"Input: {entry.scalings[trunk.input_scaling].words}.",
-        "Frozen: all weights of the trunk, in every fold and for ever; no gradient reaches them, "
-        "and batches have no influence on each other.",
+        _tuned(inputs, parts),
         f"Trained: {parts.head_entry.trained}.",
         *(
             [f"With several classes a head of the same kind is also trained for each of them "
@@ -201,31 +247,39 @@ def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
 def _procedure_blocks(inputs: ReportInputs, parts: ModelParts) -> tuple[Block, ...]:
     """Return the procedures that folds used where the search chose others than the configured."""
     used = Counter(
-        json.dumps(choice.procedure.model_dump(mode="json"), sort_keys=True)
+        canonical_json(choice.procedure.model_dump(mode="json"))
         for choice in inputs.evaluation.choices
     )
     if len(used) < 2:
         return ()
-    rows = []
-    for text, n_folds in sorted(used.items(), key=lambda pair: (-pair[1], pair[0])):
-        procedure: Mapping[str, Any] = json.loads(text)
-        one = parts.with_procedure(procedure)
-        described = f"pooling {one.features.pooling}, {one.aggregation.replace('_', ' ')}"
-        settings = "; ".join(
-            f"{name.replace('_', ' ')} {value}"
-            for name, value in dataclasses.asdict(one.head).items()
-        )
-        cells = (settings, str(n_folds), _many(one.n_features), _many(one.n_trained))
-        rows.append(Row(described, cells))
-    return (
+    most_used = sorted(used, key=lambda text: (-used[text], text))
+    made = {
+        text: parts.with_procedure(ChosenProcedure.model_validate_json(text)) for text in most_used
+    }
+    table = table_of(
+        most_used,
+        "Procedures by the number of folds that used them",
+        Column(
+            "Hyperparameters",
+            lambda text: (
+                f"pooling {made[text].features.pooling}, {made[text].aggregation.replace('_', ' ')}"
+            ),
+        ),
+        Column("Head", lambda text: _head_settings(made[text]), wide=True),
+        Column("Folds", lambda text: str(used[text])),
+        Column("Features a slice", lambda text: _many(made[text].n_features)),
+        Column("Parameters trained", lambda text: _many(made[text].n_trained)),
+    )
+    return joined(
         Heading(text="Procedures that folds used"),
         Text(text="The search inside the training patients chose other settings in some folds."),
-        Table(
-            caption="Procedures by the number of folds that used them",
-            columns=("Hyperparameters", "Head", "Folds", "Features a slice", "Parameters trained"),
-            rows=tuple(rows),
-            wide=("Head",),
-        ),
+        table,
+    )
+
+
+def _head_settings(parts: ModelParts) -> str:
+    return "; ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in spec_dict(parts.head).items()
     )
 
 
@@ -234,12 +288,19 @@ def _alternative(parts: ModelParts) -> str:
     last = parts.layers[-1]
     head = " and ".join(part.name for part in parts.head_parts)
     return (
-        f"The model: a slice of {edge} by {edge} pixels passes {last.block} frozen blocks of "
-        f"{parts.trunk_entry.title} ({_many(parts.n_frozen)} parameters) to maps of {last.rows} "
+        f"The model: a slice of {edge} by {edge} pixels passes {last.block} "
+        f"{_blocks_of_trunk(parts)} to maps of {last.rows} "
         f"by {last.columns} by {last.channels}, which are pooled to {_many(parts.n_features)} "
         f"features; a trained head ({head}; {_many(parts.n_trained)} parameters) scores the slice; "
         f"{parts.slices.n_slices} slices are joined into the patient's score."
     )
+
+
+def _blocks_of_trunk(parts: ModelParts) -> str:
+    title, frozen = parts.trunk_entry.title, _many(parts.n_frozen)
+    if not parts.thawed:
+        return f"frozen blocks of {title} ({frozen} parameters)"
+    return f"blocks of {title} ({frozen} frozen parameters, {_many(parts.n_tuned)} trained)"
 
 
 def _many(count: int) -> str:

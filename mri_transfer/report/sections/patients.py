@@ -30,13 +30,10 @@ def patients_section(inputs: ReportInputs) -> Section:
     """
     results = patient_results(inputs)
     if not results:
-        return section_of(
-            "patients", "Patients", "Patients", missing("No patient was scored in this run.")
-        )
+        return section_of("patients", "Patients", missing("No patient was scored in this run."))
     return section_of(
         "patients",
         "Patients, one by one",
-        "Patients",
         Text(text=_finding(results), role="finding"),
         Heading(text="Where to look first"),
         bullets(_featured(inputs, results)),
@@ -48,30 +45,33 @@ def patients_section(inputs: ReportInputs) -> Section:
             panels=patient_panels(inputs, results),
         ),
         how(_how_to_read(inputs)),
+        short="Patients",
     )
 
 
 def _finding(results: list[PatientResult]) -> str:
-    always = sum(one.share_right == 1 for one in results)
-    never = sum(one.share_right == 0 for one in results)
+    always = sum(patient.share_right == 1 for patient in results)
+    never = sum(patient.share_right == 0 for patient in results)
     between = len(results) - always - never
-    n_repeats = max(len(one.scores) for one in results)
+    n_repeats = max(len(patient.scores) for patient in results)
     if n_repeats == 1:
-        return f"{always} of {len(results)} patients were classified correctly, {never} wrongly."
+        return (
+            f"{always} of {len(results)} patients were classified correctly, {never} incorrectly."
+        )
     return (
         f"Of {len(results)} patients, {always} were classified correctly in each of {n_repeats} "
-        f"repeats and {never} wrongly in each; for {between} the call depends on the repeat."
+        f"repeats and {never} incorrectly in each; for {between} the call depends on the repeat."
     )
 
 
 def _featured(inputs: ReportInputs, results: list[PatientResult]) -> Iterator[str]:
-    """Yield, label by label, who was called wrongly with most confidence, and who rightly."""
+    """Yield, label by label, who was called incorrectly with most confidence, and who correctly."""
     negative, positive = inputs.task.labels
     for label, sign in ((positive, 1), (negative, -1)):
-        own = [one for one in results if one.label == label]
-        ranked = sorted(own, key=lambda one: (sign * one.score, one.patient_id))
-        wrong = [one for one in ranked if one.share_right < 0.5][:_FEATURED]
-        right = [one for one in reversed(ranked) if one.share_right > 0.5][:_FEATURED]
+        own = [patient for patient in results if patient.label == label]
+        ranked = sorted(own, key=lambda patient: (sign * patient.score, patient.patient_id))
+        wrong = [patient for patient in ranked if patient.share_right < 0.5][:_FEATURED]
+        right = [patient for patient in reversed(ranked) if patient.share_right > 0.5][:_FEATURED]
         if own:
             found = _named(wrong) or "none"
             yield f"Labelled {label}, called otherwise in most repeats, the furthest off: {found}."
@@ -80,7 +80,7 @@ def _featured(inputs: ReportInputs, results: list[PatientResult]) -> Iterator[st
 
 
 def _named(found: list[PatientResult]) -> str:
-    return ", ".join(f"{one.patient_id} ({number(one.score, 2)})" for one in found)
+    return ", ".join(f"{patient.patient_id} ({number(patient.score, 2)})" for patient in found)
 
 
 def _pseudonym_note(inputs: ReportInputs) -> Block | None:
@@ -103,7 +103,7 @@ def _not_shown(inputs: ReportInputs, results: list[PatientResult]) -> Iterator[B
     if inputs.stack_of is not None and n_scans > MAX_SHEETS:
         yield missing(
             f"Of {n_scans} scans the slices of {MAX_SHEETS} are shown, those of the patients "
-            "called wrongly first: a page of all would be too large to open."
+            "called incorrectly first: a page of all would be too large to open."
         )
     if inputs.quality is None:
         yield missing("The quality of the scans is not shown: this run has not judged it.")

@@ -12,17 +12,16 @@ __all__ = ["precision_section"]
 
 def precision_section(inputs: ReportInputs) -> Section:
     """Return the half-widths of the intervals and the numbers of patients for smaller ones."""
-    name, title, short = "precision", "Precision and sample size", "Precision"
     needed = sample_size_table(inputs) or missing(
         "How many patients would be needed cannot be said."
     )
     return section_of(
-        name,
-        title,
-        short,
+        "precision",
+        "Precision and sample size",
         beside(precision_table(inputs), needed),
         how(
             "The half-width is how far a figure may be off to either side. Halving it takes about "
             "four times the patients; repeats of the cross-validation do not help."
         ),
+        short="Precision",
     )

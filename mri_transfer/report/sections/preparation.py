@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mri_transfer.report.blocks.blocks import bullets, folded, missing, section_of
-from mri_transfer.report.blocks.cells import Row, Table
+from mri_transfer.report.blocks.cells import Column, Row, Table, table_of
 from mri_transfer.report.blocks.document import Heading, Link, Section, Text
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
@@ -35,11 +35,11 @@ def preparation_section(inputs: ReportInputs) -> Section:
     return section_of(
         "preparation",
         "Preparation and quality of the scans",
-        "Preparation",
         bullets(_steps(inputs)),
         _quality_blocks(inputs),
         Heading(text="Duplicates"),
         _duplicate_blocks(inputs),
+        short="Preparation",
     )
 
 
@@ -53,9 +53,7 @@ def _steps(inputs: ReportInputs) -> list[str]:
     return [*sentences, *_slicing(inputs.settings.slices), _ALONE]
 
 
-_ALONE = (
-    "None of this looks at another scan or at a label, so it cannot carry either across a split."
-)
+_ALONE = "No step uses another scan or a label, so none can carry either across a split."
 _SCANS = {
     "auto": "Scans that came prepared (the brain alone, lying in the template's space) were used "
     "as they came; all others were prepared.",
@@ -116,12 +114,12 @@ def _quality_blocks(inputs: ReportInputs) -> list[Any]:
             "mask and all its scores.",
             links=(Link(text="Quality pages", target="../quality/index.html"),),
         ),
-        *_turns(quality),
+        *_orientation_faults(quality),
         Heading(text="Quality by label"),
         _verdict_table(quality, labels, columns),
         Text(
-            text="Where the quality of scans goes with the label, a model can tell labels apart by "
-            "quality; compare the columns.",
+            text="Where the quality of scans is associated with the label, a model can tell labels "
+            "apart by quality; compare the columns.",
             role="how",
         ),
         _score_table(quality, labels, columns),
@@ -148,19 +146,19 @@ def _columns(inputs: ReportInputs, labels: pd.Series[str]) -> list[str]:
             *([_UNKNOWN] if (labels == _UNKNOWN).any() else [])]  # fmt: skip
 
 
-def _turns(quality: pd.DataFrame) -> list[Text]:
-    """Warn of scans whose content lies otherwise than their header says."""
-    turns = quality["turn"].fillna("").astype(str)
-    found = turns[turns != ""].value_counts().sort_index()
+def _orientation_faults(quality: pd.DataFrame) -> list[Text]:
+    """Warn of scans whose orientation differs from their header."""
+    faults = quality["turn"].fillna("").astype(str)
+    found = faults[faults != ""].value_counts().sort_index()
     if found.empty:
         return []
     listed = "; ".join(
         f"{words} ({n} {'scan' if n == 1 else 'scans'})" for words, n in found.items()
     )
-    kept = int((_passed(quality) & (turns != "")).sum())
+    kept = int((_passed(quality) & (faults != "")).sum())
     text = (
-        f"Orientation: in {int(found.sum())} of {len(quality)} scans the head lies otherwise than "
-        f"the header says: {listed}."
+        f"Orientation: {int(found.sum())} of {len(quality)} scans differ from their header: "
+        f"{listed}."
     )
     if kept:
         text += (
@@ -252,24 +250,25 @@ def _reason_table(quality: pd.DataFrame) -> Table | Text:
 
 
 def _worst_table(quality: pd.DataFrame, labels: pd.Series[str]) -> Table | Text:
+    text = quality.fillna("").astype(str).assign(label=labels)
     # Not judged is no fault.
-    rank = quality["verdict"].map({"fail": 0, "warn": 1}).fillna(2)
-    n_reasons = quality["reasons"].fillna("").astype(str).map(lambda text: text.count("; "))
-    order = pd.DataFrame({"rank": rank, "n": -n_reasons, "scan": quality["scan_id"].astype(str)})
-    order = order[order["rank"] < 2].sort_values(["rank", "n", "scan"]).head(_WORST)
-    if order.empty:
-        return missing("Every scan that was judged passed.")
-    rows = []
-    for i in order.index:
-        one = quality.loc[i]
-        verdict = "fail, kept" if str(one["kept"]) == "True" else str(one["verdict"])
-        rows.append(Row(str(one["scan_id"]), (str(labels[i]), verdict, str(one["reasons"]))))
-    return Table(
-        caption="Worst scans by verdict and number of reasons",
-        columns=("Scan", "Label", "Verdict", "Reasons"),
-        rows=tuple(rows),
-        wide=("Label", "Verdict", "Reasons"),
+    rank = text["verdict"].map({"fail": 0, "warn": 1})
+    n_reasons = text["reasons"].str.count("; ")
+    order = text.assign(rank=rank, n=-n_reasons).dropna(subset="rank")
+    order = order.sort_values(["rank", "n", "scan_id"]).head(_WORST)
+    table = table_of(
+        order.itertuples(),
+        "Worst scans by verdict and number of reasons",
+        Column("Scan", lambda row: str(row.scan_id)),
+        Column("Label", lambda row: str(row.label), wide=True),
+        Column(
+            "Verdict",
+            lambda row: "fail, kept" if row.kept == "True" else str(row.verdict),
+            wide=True,
+        ),
+        Column("Reasons", lambda row: str(row.reasons), wide=True),
     )
+    return table or missing("Every scan that was judged passed.")
 
 
 def _duplicate_blocks(inputs: ReportInputs) -> list[Any]:

@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from mri_transfer.report.blocks.blocks import folded, how, missing, section_of
-from mri_transfer.report.blocks.cells import Row, Table
+from mri_transfer.report.blocks.cells import Column, Table, table_of
 from mri_transfer.report.blocks.document import Block, Bullets, Facts, Heading, Section, Text
-from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.inputs import Provenance, ReportInputs
 
 __all__ = ["reproducibility_section"]
 
-#: Shown elsewhere in the section.
-_APART = ("commands", "verify", "artefacts (sha256)", "packages")
+#: What is shown of the provenance in one table, by its title.
+_SOFTWARE = {
+    "mri-transfer": "version",
+    "git commit": "commit",
+    "seed": "seed",
+    "trunk weights (sha256)": "trunk_sha256",
+    "features computed on": "device",
+    "features computed in": "precision",
+}
 
 
 def reproducibility_section(inputs: ReportInputs) -> Section:
     """Return the section."""
     provenance = inputs.provenance
-    packages: Mapping[str, Any] = provenance.get("packages") or {}
+    packages = provenance.packages if provenance else {}
     return section_of(
         "reproducibility",
         "Reproducibility",
-        "Reproducibility",
         Heading(text="Commands"),
-        _commands(provenance.get("commands"), "The command of this run is not recorded."),
+        _commands(provenance.commands if provenance else ())
+        or missing("The command of this run is not recorded."),
         Text(
             text="To verify: run again into another folder and compare the digests of the files "
             "with those below. With the same scans, versions, kind of processor and seed they are "
             "the same; across processors the last digits of features may differ."
         ),
-        _commands(provenance.get("verify"), ""),
+        _commands(provenance.verify if provenance else ()),
         Heading(text="Software and seeds"),
-        _facts_table(provenance),
+        _software_table(provenance) or missing("Nothing is recorded of the software."),
         _table("Versions of packages that numbers depend on", ("Package", "Version"), packages)
-        if packages
-        else missing("The versions of packages are not recorded."),
+        or missing("The versions of packages are not recorded."),
         Heading(text="Files of the run"),
         *_files(inputs.artefacts),
         folded(
@@ -61,36 +66,26 @@ def _files(digests: Mapping[str, str]) -> tuple[Block | None, ...]:
     return folded(f"Digests of {len(digests)} files", table), how(words)
 
 
-def _commands(lines: Any, otherwise: str) -> Bullets | Text | None:
-    if lines:
-        return Bullets(items=tuple(map(str, lines)), role="commands")
-    return missing(otherwise) if otherwise else None
+def _commands(lines: Sequence[str]) -> Bullets | None:
+    return Bullets(items=tuple(lines), role="commands") if lines else None
 
 
-def _facts_table(provenance: Mapping[str, Any]) -> Table | Text:
-    """Return version, commit, seed, precision and what else is known, flat."""
-    rows = {
-        key: value
-        for name, found in provenance.items()
-        if name not in _APART
-        for key, value in _flat(str(name), found)
-    }
-    if not rows:
-        return missing("Nothing is recorded of the software.")
+def _software_table(provenance: Provenance | None) -> Table | None:
+    """Return version, commit, seed, precision and what else is known."""
+    if provenance is None:
+        return None
+    rows = {title: getattr(provenance, name) for title, name in _SOFTWARE.items()}
+    rows |= {f"pseudonyms: {name}": value for name, value in provenance.pseudonyms.items()}
     return _table("What made these figures", ("What", "Value"), rows)
 
 
-def _flat(name: str, value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        return [pair for key, item in value.items() for pair in _flat(f"{name}: {key}", item)]
-    if isinstance(value, (list, tuple)):
-        return [(name, ", ".join(map(str, value)))]
-    return [(name, value)]
+def _table(
+    caption: str, columns: tuple[str, str], values: Mapping[str, str | int | None]
+) -> Table | None:
+    def cell(name: str) -> str:
+        return "not recorded" if values[name] is None else str(values[name])
 
-
-def _table(caption: str, columns: tuple[str, str], found: Mapping[str, Any]) -> Table:
-    rows = tuple(
-        Row(str(name), ("not recorded" if value is None else str(value),))
-        for name, value in found.items()
+    first, second = columns
+    return table_of(
+        values, caption, Column(first, lambda name: name), Column(second, cell, wide=True)
     )
-    return Table(caption=caption, columns=columns, rows=rows, wide=(columns[1],))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mri_transfer.report.blocks.blocks import findings, how, joined, missing, section_of
+from mri_transfer.report.blocks.blocks import findings, how, joined, section_of, shown_or_missing
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables.group_tables import age_table, gap_table, subgroup_table
@@ -15,7 +15,6 @@ def subgroups_section(inputs: ReportInputs) -> Section:
     return section_of(
         "subgroups",
         "Subgroups",
-        "Subgroups",
         _groups(inputs),
         Heading(text="At equal age"),
         _equal_age(inputs),
@@ -23,24 +22,24 @@ def subgroups_section(inputs: ReportInputs) -> Section:
 
 
 def _groups(inputs: ReportInputs) -> tuple[Block, ...]:
-    table = subgroup_table(inputs)
-    if table is None:
-        return (missing("No subgroup was evaluated."),)
     gaps = gap_table(inputs)
     note = inputs.evaluation.subgroups.gaps.note if gaps is not None else ""
-    return joined(
-        Text(
-            text="The same scores in parts of the cohort. Of the rows in grey nothing should be "
-            "said; each says why, and that was decided before their figures were looked at."
+    return shown_or_missing(
+        subgroup_table(inputs),
+        "No subgroup was evaluated.",
+        before=Text(
+            text="The same scores in parts of the cohort. No conclusion should be drawn from the "
+            "rows in grey; each says why, and that was decided before their figures were examined."
         ),
-        table,
-        how(
-            "Below the number of patients stands how wide the interval of the AUC is expected to "
-            "be with so many, to either side. Share minus mean score: above 0 the scores are too "
-            "low in the subgroup, below 0 too high."
-        ),
-        gaps,
-        how(note.replace("p_holm", "the p value for all together")) if note else None,
+        after=[
+            how(
+                "Below the number of patients is the half-width that the interval of the AUC is "
+                "expected to have with so many. Share minus mean score: above 0 the scores "
+                "are too low in the subgroup, below 0 too high."
+            ),
+            gaps,
+            how(note.replace("p_holm", "the p value for all together")) if note else None,
+        ],
     )
 
 

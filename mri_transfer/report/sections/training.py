@@ -5,9 +5,10 @@ from __future__ import annotations
 from mri_transfer.core.specs import spec_dict
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import HEADS, AnyHeadSpec
-from mri_transfer.report.blocks.blocks import bullets, section_of
+from mri_transfer.models.tails.spec import TuningSpec
+from mri_transfer.report.blocks.blocks import bullets, joined, section_of
 from mri_transfer.report.blocks.cells import Row, Table
-from mri_transfer.report.blocks.document import Heading, Link, Section, Text
+from mri_transfer.report.blocks.document import Block, Heading, Link, Section, Text
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables.choice_tables import choice_blocks
 from mri_transfer.training.settings import PredictionSpec
@@ -21,14 +22,14 @@ def training_section(inputs: ReportInputs) -> Section:
     return section_of(
         "training",
         "Training, and how the model was chosen",
-        "Training",
         bullets([*_split(inputs), *_harmonised(settings.harmonisation)]),
         Text(
-            text="That no patient, scan or file stands on both sides of a split is not only "
-            "intended: the audit reads it from the record that every fold left.",
+            text="That no patient, scan or file is on both sides of a split is also checked: the "
+            "audit reads it from the record that every fold left.",
             links=(Link(text="Audit of the splits", target="#leakage"),),
         ),
         _size_table(inputs),
+        *_tuning_blocks(settings.tuning),
         Heading(text="The head and its optimisation"),
         bullets(_head(settings.heads)),
         Heading(text="How procedure, recalibration and threshold are chosen"),
@@ -40,6 +41,7 @@ def training_section(inputs: ReportInputs) -> Section:
             "procedure from all patients.",
             role="note",
         ),
+        short="Training",
     )
 
 
@@ -50,11 +52,48 @@ def _split(inputs: ReportInputs) -> list[str]:
         f"Partitions are disjoint by patient: all scans and slices of a patient are on one side. "
         f"Patients are divided into {n_folds} folds with like shares of the labels, {again}; each "
         "fold is held out once for testing, and the others train.",
-        f"Whatever is chosen is chosen on {inputs.settings.folds.n_inner_folds} inner folds of the "
+        f"Whatever is chosen is chosen on {_n_inner(inputs)} inner folds of the "
         "training patients, again by patient.",
         "Folds, initial weights, order of slices, permutations and resamples are drawn from "
         f"one seed: {inputs.settings.seed}.",
     ]
+
+
+def _n_inner(inputs: ReportInputs) -> int:
+    settings = inputs.settings
+    return settings.tuning.inner_folds if settings.tuning.trains else settings.folds.n_inner_folds
+
+
+def _tuning_blocks(spec: TuningSpec) -> tuple[Block, ...]:
+    """Return how thawed stages are trained; nothing where the trunk is frozen."""
+    if not spec.trains:
+        return ()
+    loss = {
+        "patient": "cross-entropy of the mean log-odds of a scan's slices in the batch",
+        "slice": "cross-entropy of each slice with its patient's label",
+    }[spec.loss]
+    by_stage = "one after another, the last first" if spec.unfreeze == "by_stage" else "together"
+    first = "fitted to the untuned features first" if spec.head_first else "started from zero"
+    return joined(
+        Heading(text="The thawed stages and their optimisation"),
+        bullets(
+            [
+                f"Loss: {loss}; labels weigh the same in sum.",
+                f"{spec.optimiser}, learning rate {spec.rate:g} for the last stage and "
+                f"times {spec.layer_decay:g} for each stage before it, {spec.schedule}; batches of "
+                f"{spec.batch_scans} scans with {spec.slices_per_scan} slices each.",
+                f"They learn from a linear head, {first}; stages are thawed {by_stage}. The head "
+                "of the model is fitted afterwards, to the features that the trained stages make.",
+                f"Pull towards the starting weights (L2-SP): {spec.l2_sp:g}. Moments of "
+                f"normalisation: {spec.norm_moments}.",
+                f"At most {spec.epochs} epochs; their number is chosen by the inner "
+                f"{spec.stop_on.replace('_', ' ')} of {spec.inner_folds} inner folds, each with "
+                "thawed stages of its own."
+                if spec.patience
+                else f"{spec.epochs} epochs, the last one is used.",
+            ]
+        ),
+    )
 
 
 def _harmonised(spec: HarmonisationSpec) -> list[str]:
@@ -78,7 +117,7 @@ def _size_table(inputs: ReportInputs) -> Table:
         rows.append(Row("Training patients of a fold", (_span(trained),)))
         rows.append(Row("Patients held out by a fold", (_span(tested.tolist()),)))
     rows.append(Row("Heads fitted for testing", (str(len(choices)) if choices else "not known",)))
-    inner = sum(len(trial.inner_auc) for one in choices for trial in one.trials)
+    inner = sum(len(trial.inner_auc) for choice in choices for trial in choice.trials)
     rows.append(
         Row("Heads fitted on inner folds, to choose", (str(inner) if choices else "not known",))
     )
@@ -104,7 +143,7 @@ def _head(head: AnyHeadSpec) -> list[str]:
 
 def _search(inputs: ReportInputs) -> list[str]:
     spec = inputs.settings.search
-    if not any(len(one.trials) > 1 for one in inputs.evaluation.choices):
+    if not any(len(choice.trials) > 1 for choice in inputs.evaluation.choices):
         return ["Search: none; the configured procedure was used as it is."]
     return [
         f"Search: up to {spec.n_trials} procedures a fold ({spec.sampler}), ranked "

@@ -9,18 +9,12 @@ from mri_transfer.report.blocks.blocks import (
     findings,
     how,
     joined,
-    missing,
     section_of,
+    shown_or_missing,
 )
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.inputs import ReportInputs
-from mri_transfer.report.tables.utility_tables import (
-    curve_baseline,
-    decision_table,
-    operating_table,
-    predictive_table,
-    utility_sentences,
-)
+from mri_transfer.report.tables import utility_tables as tables
 
 __all__ = ["utility_section"]
 
@@ -30,19 +24,19 @@ def utility_section(inputs: ReportInputs) -> Section:
     return section_of(
         "utility",
         "Utility: what the scores are good for",
-        "Utility",
         Heading(text="Decision curve"),
         _decision(inputs),
         Heading(text="Operating points"),
         _operating(inputs),
         Heading(text="Predictive values where the label is rarer"),
         _predictive(inputs),
+        short="Utility",
     )
 
 
 def _decision(inputs: ReportInputs) -> tuple[Block, ...]:
     curve = inputs.evaluation.decision_curve
-    baseline = curve_baseline(inputs)
+    baseline = tables.curve_baseline(inputs)
     caption = (
         "Net benefit by threshold. Blue: this model with its band. Grey: treat everybody. Dotted: "
         "treat nobody."
@@ -53,11 +47,11 @@ def _decision(inputs: ReportInputs) -> tuple[Block, ...]:
         "decision-curve",
         figures.draw_decision_curve(curve, baseline=baseline),
         caption,
-        decision_table(inputs, whole=True),
+        tables.decision_table(inputs, whole=True),
     )
     return joined(
-        findings(utility_sentences(inputs)),
-        beside(plot, decision_table(inputs, whole=False)),
+        findings(tables.utility_sentences(inputs)),
+        beside(plot, tables.decision_table(inputs, whole=False)),
         how(
             "Who would act on a probability of 20 % accepts four needless actions for one that is "
             "needed; the net benefit counts right actions minus needless ones at that price. A "
@@ -68,16 +62,14 @@ def _decision(inputs: ReportInputs) -> tuple[Block, ...]:
 
 
 def _operating(inputs: ReportInputs) -> tuple[Block, ...]:
-    table = operating_table(inputs)
-    if table is None:
-        return (missing("No operating points were computed: the configuration names no aim."),)
-    return (
-        Text(
+    return shown_or_missing(
+        tables.operating_table(inputs),
+        "No operating points were computed: the configuration names no aim.",
+        before=Text(
             text="Thresholds set on the training patients of each fold for a stated aim, and what "
             "they reach on patients held out. The aim itself need not be reached there."
         ),
-        table,
-        how(
+        after=how(
             "A likelihood ratio says by what factor a call multiplies the odds of the label "
             f"{inputs.task.positive}; unlike PPV and NPV it does not depend on how common the "
             "label is. 1 means that the call says nothing; for a positive call more than 10, for a "
@@ -87,14 +79,12 @@ def _operating(inputs: ReportInputs) -> tuple[Block, ...]:
 
 
 def _predictive(inputs: ReportInputs) -> tuple[Block, ...]:
-    table = predictive_table(inputs)
-    if table is None:
-        return (missing("No predictive values by prevalence were computed."),)
-    return (
-        Text(
+    return shown_or_missing(
+        tables.predictive_table(inputs),
+        "No predictive values by prevalence were computed.",
+        before=Text(
             text="What sensitivity and specificity at the threshold of the calls would give where "
             f"another share of patients is {inputs.task.positive}. This assumes that both stay the "
             "same there, which only a cohort from there can show."
         ),
-        table,
     )

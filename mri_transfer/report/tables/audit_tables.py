@@ -55,22 +55,21 @@ _SCORES = {
     "score_shift": "Change of the score, signed",
 }
 _VERDICTS = {
-    "possible": "possible: the features tell it and it goes with the label",
-    "readable": "readable: the features tell it, but it hardly goes with the label here",
-    "confounded": "confounded: it cannot be told from the label here",
+    "possible": "possible: the features predict it and it is associated with the label",
+    "readable": "readable: the features predict it, hardly associated with the label here",
+    "confounded": "confounded: it cannot be separated from the label here",
     "not shown": "not shown",
     "unknown": "unknown",
 }
 
 
 def outcome(check: CheckResult) -> str:
-    """Return what a check found against what it looked for, in words."""
+    """Return how many violations a check found, in words."""
     if check.n_checked == 0:
-        return "not passed, since there was nothing to look at"
-    looked = f"{check.n_checked} looked at"
-    if not check.n_found:
-        return f"nothing found against it, {looked}"
-    return f"{check.n_found} found against it, {looked}"
+        return "not passed: there was nothing to check"
+    count = str(check.n_found or "no")
+    violations = f"{count} violation{'s' if check.n_found > 1 else ''}"
+    return f"{violations} found, {check.n_checked} checked"
 
 
 def check_table(inputs: ReportInputs) -> Table | None:
@@ -80,8 +79,8 @@ def check_table(inputs: ReportInputs) -> Table | None:
         "Checks of the audit",
         Column("Check", lambda check: label_of(check.check)),
         Column("Result", lambda check: "passed" if check.passed else "FAILED"),
-        Column("Looked at", lambda check: str(check.n_checked)),
-        Column("Against it", lambda check: str(check.n_found)),
+        Column("Checked", lambda check: str(check.n_checked)),
+        Column("Violations", lambda check: str(check.n_found)),
         Column("Found", _faults, wide=True),
         Column("Expected", lambda check: check.expected, wide=True),
         note=lambda check: check.what,
@@ -90,22 +89,24 @@ def check_table(inputs: ReportInputs) -> Table | None:
 
 
 def shortcut_table(inputs: ReportInputs) -> Table | None:
-    """Return what else the features tell, covariate by covariate; None where not probed."""
+    """Return what else the features predict, covariate by covariate; None where not probed."""
     shortcuts = inputs.audit.shortcuts if inputs.audit is not None else None
     if shortcuts is None:
         return None
     return table_of(
         shortcuts.covariates,
-        f"What the features tell among patients of one label, with {confidence_text(inputs)} "
+        f"What the features predict among patients of one label, with {confidence_text(inputs)} "
         f"({shortcuts.n_permutations} permutations)",
-        Column("Covariate", lambda one: label_of(one.covariate)),
-        Column("Verdict", lambda one: _VERDICTS[one.verdict], wide=True),
-        Column("Patients", lambda one: str(one.n)),
-        Column("Told by the features", _told),
-        Column("p", lambda one: "not tested" if one.p is None else bare_p(one.p)),
-        Column("Goes with the label", _goes_with_label),
-        Column("Goes with the score", lambda one: _goes_with_score(one.score), wide=True),
-        state=lambda one: "quiet" if one.verdict == "unknown" else "",
+        Column("Covariate", lambda probe: label_of(probe.covariate)),
+        Column("Verdict", lambda probe: _VERDICTS[probe.verdict], wide=True),
+        Column("Patients", lambda probe: str(probe.n)),
+        Column("Predicted from the features", _predicted),
+        Column("p", lambda probe: "not tested" if probe.p is None else bare_p(probe.p)),
+        Column("Association with the label", _label_association),
+        Column(
+            "Association with the score", lambda probe: _score_association(probe.score), wide=True
+        ),
+        state=lambda probe: "quiet" if probe.verdict == "unknown" else "",
     )
 
 
@@ -114,7 +115,7 @@ def shortcut_sentences(inputs: ReportInputs) -> list[tuple[str, str]]:
     shortcuts = inputs.audit.shortcuts if inputs.audit is not None else None
     if shortcuts is None:
         return []
-    return [(label_of(one.covariate), one.sentence) for one in shortcuts.covariates]
+    return [(label_of(probe.covariate), probe.sentence) for probe in shortcuts.covariates]
 
 
 def retest_table(inputs: ReportInputs) -> Table | None:
@@ -135,16 +136,16 @@ def retest_table(inputs: ReportInputs) -> Table | None:
 
 
 def robustness_tables(inputs: ReportInputs) -> tuple[Table, ...]:
-    """Return what ranking and scores become when scans are worse; empty where not asked."""
+    """Return what ranking and scores become when scans are degraded; empty where not asked."""
     found = inputs.audit.robustness if inputs.audit is not None else None
     tables = (
         table_of(
             found or (),
-            f"{what} of the same patients with worse scans, with {confidence_text(inputs)}",
-            Column("Perturbation", lambda one: one.name),
-            Column("Patients", lambda one: str(one.n)),
+            f"{what} of the same patients with degraded scans, with {confidence_text(inputs)}",
+            Column("Perturbation", lambda effect: effect.name),
+            Column("Patients", lambda effect: str(effect.n)),
             *(figure_column(title, name) for name, title in titles.items()),
-            note=lambda one: one.note or "",
+            note=lambda effect: effect.note or "",
         )
         for what, titles in (("Discrimination", _RANKING), ("Scores and calls", _SCORES))
     )
@@ -153,7 +154,7 @@ def robustness_tables(inputs: ReportInputs) -> tuple[Table, ...]:
 
 def _faults(check: CheckResult) -> str:
     if check.n_checked == 0:
-        return "there was nothing to look at"
+        return "there was nothing to check"
     if not check.n_found:
         return "nothing"
     shown = "; ".join(
@@ -165,14 +166,14 @@ def _faults(check: CheckResult) -> str:
     return f"{check.n_found} in all:\n{shown}{more}"
 
 
-def _told(probe: ShortcutProbe) -> str:
+def _predicted(probe: ShortcutProbe) -> str:
     title, found = ("R\u00b2", probe.pooled.r2) if probe.pooled.r2 else ("AUC", probe.pooled.auc)
     if found is None:
         return "not defined"
     return stacked(found) if found.value is None else f"{title} {stacked(found)}"
 
 
-def _goes_with_label(probe: ShortcutProbe) -> str:
+def _label_association(probe: ShortcutProbe) -> str:
     association = probe.label_association
     if association.value is None:
         return "not defined"
@@ -180,8 +181,8 @@ def _goes_with_label(probe: ShortcutProbe) -> str:
     return f"{number(association.value, 2)}\n{association.statistic}{p}"
 
 
-def _goes_with_score(score: Mapping[str, AgeAndScore | LevelsAndScore]) -> str:
-    """Return how the score goes with the covariate among the patients of each label."""
+def _score_association(score: Mapping[str, AgeAndScore | LevelsAndScore]) -> str:
+    """Return how the score is associated with the covariate among the patients of each label."""
     parts = []
     for label, entry in score.items():
         if isinstance(entry, AgeAndScore):

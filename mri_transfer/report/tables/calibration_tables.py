@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.report.blocks.cells import (
     Column,
     Table,
     confidence_text,
+    measure_table,
     table_of,
-    value_and_interval,
 )
 from mri_transfer.report.blocks.wording import METRICS, count, interval, label_of, number
 from mri_transfer.report.inputs import ReportInputs
@@ -56,24 +55,19 @@ _BRIER_PARTS = {
     ),
 }
 
-#: Title, estimate and meaning of a row.
-_Measure = tuple[str, Estimate, str]
-
 
 def calibration_table(inputs: ReportInputs) -> Table | None:
     """Return intercept, slope, and the distances of the smooth curve."""
     found = inputs.evaluation.patient
     rows = [(label_of(name), getattr(found, name), METRICS[name].meaning) for name in CALIBRATION]
-    return _estimates("How far scores are from probabilities", rows, inputs)
+    return measure_table("How far scores are from probabilities", rows, inputs)
 
 
 def brier_table(inputs: ReportInputs) -> Table | None:
     """Return what the Brier score is made of."""
     found = inputs.evaluation.brier_parts
-    rows = [
-        (title, getattr(found, name), meaning) for name, (title, meaning) in _BRIER_PARTS.items()
-    ]
-    return _estimates("Parts of the Brier score", rows, inputs)
+    rows = [(title, getattr(found, key), words) for key, (title, words) in _BRIER_PARTS.items()]
+    return measure_table("Parts of the Brier score", rows, inputs)
 
 
 def group_points(inputs: ReportInputs) -> Table | None:
@@ -135,18 +129,6 @@ def calibration_sentences(inputs: ReportInputs) -> list[str]:
         reason = inputs.evaluation.calibration.smooth.reason
         sentences.append(f"The smooth curve has no band: {reason}.")
     return sentences
-
-
-def _estimates(caption: str, rows: list[_Measure], inputs: ReportInputs) -> Table | None:
-    return table_of(
-        rows,
-        caption,
-        Column("Measure", lambda row: row[0]),
-        Column("Value", lambda row: value_and_interval(row[1])[0]),
-        Column(confidence_text(inputs), lambda row: value_and_interval(row[1])[1]),
-        Column("Interval by", lambda row: row[1].method, wide=True),
-        note=lambda row: row[2],
-    )
 
 
 def _point(value: float, low: float | None, high: float | None, reason: str | None = None) -> str:

@@ -43,17 +43,19 @@ def choice_blocks(inputs: ReportInputs) -> tuple[Block, ...]:
 def choice_table(inputs: ReportInputs) -> Table | None:
     """Return one row an outer fold; None where nothing is known of the choices."""
     choices = inputs.evaluation.choices
-    targets = sorted({name for one in choices for name in one.target_thresholds})
+    targets = sorted({name for choice in choices for name in choice.target_thresholds})
     return table_of(
         choices,
         "What each fold chose on its training patients",
-        Column("Repeat, fold", lambda one: f"{one.repeat}, {one.fold}"),
-        Column("Hyperparameters", lambda one: _differences(one) or "as configured", wide=True),
-        Column("Inner AUC, configured", lambda one: _inner_auc(one, "configured")),
-        Column("Inner AUC, chosen", lambda one: _inner_auc(one, "chosen")),
-        Column("Tried", lambda one: str(len(one.trials)) if one.trials else "nothing"),
+        Column("Repeat, fold", lambda choice: f"{choice.repeat}, {choice.fold}"),
+        Column(
+            "Hyperparameters", lambda choice: _differences(choice) or "as configured", wide=True
+        ),
+        Column("Inner AUC, configured", lambda choice: _inner_auc(choice, "configured")),
+        Column("Inner AUC, chosen", lambda choice: _inner_auc(choice, "chosen")),
+        Column("Tried", lambda choice: str(len(choice.trials)) if choice.trials else "nothing"),
         Column("Recalibration", _recalibration),
-        Column("Threshold", lambda one: number(one.threshold)),
+        Column("Threshold", lambda choice: number(choice.threshold)),
         *map(_aim, targets),
     )
 
@@ -64,15 +66,15 @@ def choice_sentences(inputs: ReportInputs) -> list[str]:
     if not choices:
         return []
     total = len(choices)
-    kept = sum(not _differences(one) for one in choices)
-    if max(len(one.trials) for one in choices) > 1:
+    kept = sum(not _differences(choice) for choice in choices)
+    if max(len(choice.trials) for choice in choices) > 1:
         sentences = [f"The configured procedure was kept in {kept} of {total} folds."]
     else:
         sentences = ["Nothing was searched: every fold used the configured procedure."]
-    maps = Counter(one.recalibration.method for one in choices)
+    maps = Counter(choice.recalibration.method for choice in choices)
     listed = ", ".join(f"{name} in {n}" for name, n in sorted(maps.items()))
     sentences.append(f"Recalibration, of {total} folds: {listed}.")
-    sources = sorted({one.threshold_from for one in choices})
+    sources = sorted({choice.threshold_from for choice in choices})
     return [*sentences, f"Thresholds: {'; '.join(sources)}."]
 
 
@@ -96,7 +98,7 @@ def _aim(name: str) -> Column[Choice]:
 
 def _inner_auc(choice: Choice, which: Literal["configured", "chosen"]) -> str:
     """Return the mean over inner folds of the trial that is marked so, and its range."""
-    areas = next((one.inner_auc for one in choice.trials if getattr(one, which)), ())
+    areas = next((trial.inner_auc for trial in choice.trials if getattr(trial, which)), ())
     if not areas:
         return "not computed"
     mean = number(sum(areas) / len(areas))
@@ -105,7 +107,7 @@ def _inner_auc(choice: Choice, which: Literal["configured", "chosen"]) -> str:
 
 def _differences(choice: Choice) -> str:
     """Say how the procedure differs from the configured one; empty where it does not."""
-    configured = next((one.procedure for one in choice.trials if one.configured), None)
+    configured = next((trial.procedure for trial in choice.trials if trial.configured), None)
     if configured is None:
         return ""
     base, chosen = _flat(configured), _flat(choice.procedure)

@@ -19,26 +19,26 @@ _TITLES = {
 
 def class_table(inputs: ReportInputs) -> Table | None:
     """Return each class against all others; None where two labels were told apart."""
-    found = inputs.evaluation.classes
-    if found is None:
+    figures = inputs.evaluation.classes
+    if figures is None:
         return None
     return table_of(
-        found.classes,
+        figures.classes,
         f"Each class against the rest, with {confidence_text(inputs)}",
         Column("Class", lambda name: name),
-        Column("Patients", lambda name: str(found.n_patients[name])),
-        *(_against_rest(found, key) for key in OneVsRest.model_fields),
+        Column("Patients", lambda name: str(figures.n_patients[name])),
+        *(_against_rest(figures, key) for key in OneVsRest.model_fields),
     )
 
 
-def _against_rest(found: ClassFigures, key: str) -> Column[str]:
-    return Column(_title(key), lambda name: stacked(getattr(found.one_vs_rest[name], key)))
+def _against_rest(figures: ClassFigures, key: str) -> Column[str]:
+    return Column(_title(key), lambda name: stacked(getattr(figures.one_vs_rest[name], key)))
 
 
 def macro_table(inputs: ReportInputs) -> Table | None:
     """Return the figures over all classes."""
-    found = inputs.evaluation.classes
-    if found is None:
+    figures = inputs.evaluation.classes
+    if figures is None:
         return None
     return table_of(
         MacroFigures.model_fields,
@@ -46,7 +46,7 @@ def macro_table(inputs: ReportInputs) -> Table | None:
         Column("Over all classes", _title),
         Column(
             f"Value, with {confidence_text(inputs)}",
-            lambda name: stacked(getattr(found.macro, name)),
+            lambda name: stacked(getattr(figures.macro, name)),
         ),
     )
 

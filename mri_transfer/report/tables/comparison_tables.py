@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from mri_transfer.evaluation.document import EvaluationDocument
-from mri_transfer.evaluation.results import BaselineResult, ImageValue, LikelihoodRatioTest
+from mri_transfer.evaluation.results import (
+    BaselineComparison,
+    IncrementalValue,
+    LikelihoodRatioTest,
+)
 from mri_transfer.metrics.intervals import Estimate
-from mri_transfer.metrics.results import Discordance
+from mri_transfer.metrics.results import Discordance, McNemar
 from mri_transfer.report.blocks.cells import (
     Column,
     Row,
@@ -18,7 +22,7 @@ from mri_transfer.report.blocks.cells import (
     value_and_interval,
     with_p,
 )
-from mri_transfer.report.blocks.wording import bare_p, estimate, interval, number, p_value
+from mri_transfer.report.blocks.wording import bare_p, estimate, interval, number, p_value, verdict
 from mri_transfer.report.inputs import ReportInputs
 
 __all__ = [
@@ -32,13 +36,13 @@ __all__ = [
 ]
 
 _KINDS = {
-    "constant": "constant: knows nothing of a patient",
+    "constant": "constant: the same for every patient",
     "covariates": "covariates: known without the image",
-    "image": "image: a simpler reading of it",
+    "image": "image: a simpler image feature",
 }
 
 
-def sorted_baselines(evaluation: EvaluationDocument) -> dict[str, BaselineResult]:
+def sorted_baselines(evaluation: EvaluationDocument) -> dict[str, BaselineComparison]:
     """Return the baselines by kind, constant, covariates, image, the best of a kind first."""
     found, kinds = evaluation.baselines, list(_KINDS)
 
@@ -71,14 +75,16 @@ def auc_table(inputs: ReportInputs) -> Table | None:
 
 
 #: What stands behind the name of each baseline.
-_BASELINE: tuple[Column[BaselineResult], ...] = (
-    Column("AUC", lambda one: stacked(one.auc)),
-    Column("Balanced accuracy", lambda one: stacked(one.balanced_accuracy)),
-    Column("AUC, model minus baseline, by DeLong", lambda one: stacked(one.auc_difference)),
-    Column("p", lambda one: bare_p(one.auc_difference.p)),
-    Column("by bootstrap of patients", lambda one: stacked(one.auc_difference_bootstrap)),
-    Column("by fold, corrected t", lambda one: stacked(one.auc_difference_folds)),
-    Column("p, by fold", lambda one: bare_p(one.auc_difference_folds.p)),
+_BASELINE: tuple[Column[BaselineComparison], ...] = (
+    Column("AUC", lambda baseline: stacked(baseline.auc)),
+    Column("Balanced accuracy", lambda baseline: stacked(baseline.balanced_accuracy)),
+    Column(
+        "AUC, model minus baseline, by DeLong", lambda baseline: stacked(baseline.auc_difference)
+    ),
+    Column("p", lambda baseline: bare_p(baseline.auc_difference.p)),
+    Column("by bootstrap of patients", lambda baseline: stacked(baseline.auc_difference_bootstrap)),
+    Column("by fold, corrected t", lambda baseline: stacked(baseline.auc_difference_folds)),
+    Column("p, by fold", lambda baseline: bare_p(baseline.auc_difference_folds.p)),
 )
 
 
@@ -102,28 +108,37 @@ def baseline_table(inputs: ReportInputs) -> Table | None:
 
 
 def mcnemar_table(inputs: ReportInputs) -> Table | None:
-    """Return whom only the model and whom only the baseline calls rightly."""
-    rows = []
-    for name, entry in sorted_baselines(inputs.evaluation).items():
-        if entry.mcnemar is None:
-            continue
-        parts = (entry.mcnemar.accuracy, entry.mcnemar.sensitivity, entry.mcnemar.specificity)
-        rows.append(Row(name, tuple(cell for part in parts for cell in _discordant(part))))
-    if not rows:
-        return None
+    """Return whom only the model and whom only the baseline calls correctly."""
     task = inputs.task
-    groups = ("all", task.positive, task.negative)
-    heads = [(f"Only right: model : baseline, {group}", f"p, {group}") for group in groups]
-    return Table(
-        caption="Calls at the threshold: patients whom only one of the two calls rightly (McNemar)",
-        columns=("Baseline", *(column for pair in heads for column in pair)),
-        rows=tuple(rows),
+    tests = {name: one.mcnemar for name, one in sorted_baselines(inputs.evaluation).items()}
+    return table_of(
+        [(name, test) for name, test in tests.items() if test is not None],
+        "Calls at the threshold: patients whom only one of the two calls correctly (McNemar)",
+        Column("Baseline", lambda row: row[0]),
+        *_discordant("all", lambda test: test.accuracy),
+        *_discordant(task.positive, lambda test: test.sensitivity),
+        *_discordant(task.negative, lambda test: test.specificity),
     )
+
+
+def _discordant(
+    group: str, part: Callable[[McNemar], Discordance]
+) -> tuple[Column[tuple[str, McNemar]], ...]:
+    """Return the columns of one group of patients, of rows with a name and its test."""
+
+    def counts(row: tuple[str, McNemar]) -> str:
+        found = part(row[1])
+        return f"{found.first_only} : {found.second_only}\nof {found.n}"
+
+    def p(row: tuple[str, McNemar]) -> str:
+        return f"{bare_p(part(row[1]).p_mid)}\nexact {bare_p(part(row[1]).p_exact)}"
+
+    return Column(f"Only correct: model : baseline, {group}", counts), Column(f"p, {group}", p)
 
 
 def image_value_table(inputs: ReportInputs) -> Table | None:
     """Return what the image adds to each set of covariates, and the covariates to the image."""
-    found = inputs.evaluation.image_value
+    found = inputs.evaluation.incremental_value
 
     def joined(title: str, part: str) -> Column[str]:
         return Column(title, lambda name: _joined(found[name], part))
@@ -147,33 +162,32 @@ def image_value_table(inputs: ReportInputs) -> Table | None:
 
 def image_value_sentences(inputs: ReportInputs) -> list[str]:
     """Return, for each set of covariates, whether the image is shown to add to it."""
-    found = inputs.evaluation.image_value
+    found = inputs.evaluation.incremental_value
     sentences = []
     for name in _age_and_sex_first(found):
         gain, area = found[name].joined_minus_covariates, found[name].joined_auc
-        ends = None if gain is None or gain.value is None else gain.interval
-        if gain is None or area is None or ends is None:
+        if gain is None or area is None or gain.value is None or gain.interval is None:
             reason = found[name].reason or (gain and gain.reason) or "no interval was computed"
             sentences.append(f"What the image adds to {name} is not known: {reason}.")
             continue
-        if ends[0] > 0:
-            verdict = f"The image adds to {name}"
-        elif ends[1] < 0:
-            verdict = f"The image takes away from {name}"
-        else:
-            verdict = f"That the image adds to {name} is not shown"
+        what = verdict(
+            gain,
+            above=f"The image adds to {name}",
+            below=f"The image takes away from {name}",
+            neither=f"That the image adds to {name} is not shown",
+        )
         sentences.append(
-            f"{verdict}: joined, the AUC is {number(area.value, 2)}; joined minus {name} alone "
+            f"{what}: joined, the AUC is {number(area.value, 2)}; joined minus {name} alone "
             f"{estimate(gain, confidence=inputs.evaluation.confidence)}."
         )
     return sentences
 
 
-def _age_and_sex_first(found: Mapping[str, ImageValue]) -> list[str]:
+def _age_and_sex_first(found: Mapping[str, IncrementalValue]) -> list[str]:
     return sorted(found, key=lambda name: (set(found[name].covariates) != {"age", "sex"}, name))
 
 
-def _joined(entry: ImageValue, part: str) -> str:
+def _joined(entry: IncrementalValue, part: str) -> str:
     figure = getattr(entry, part)
     if figure is None:
         return f"not defined:\n{entry.reason or 'no reason was given'}"
@@ -190,8 +204,3 @@ def _ratio_test(entry: LikelihoodRatioTest) -> str:
         f"df\u00a0{entry.df}; coefficient {number(entry.coefficient.value, 2)} "
         f"({interval(entry.coefficient, 2)})"
     )
-
-
-def _discordant(part: Discordance) -> tuple[str, str]:
-    p = f"{bare_p(part.p_mid)}\nexact {bare_p(part.p_exact)}"
-    return f"{part.first_only} : {part.second_only}\nof {part.n}", p

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mri_transfer.explain.document import ExplanationDocument, SanityCheck, TruthFigure
 from mri_transfer.metrics.intervals import Estimate
-from mri_transfer.report.blocks.cells import Row, Table, confidence_text, percent, stacked
+from mri_transfer.report.blocks.cells import (
+    Column,
+    Table,
+    confidence_text,
+    percent,
+    stacked,
+    table_of,
+)
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
 
@@ -14,6 +23,7 @@ __all__ = [
     "close_table",
     "group_table",
     "height_table",
+    "labels_positive_first",
     "neighbour_table",
     "region_table",
     "truth_table",
@@ -27,27 +37,20 @@ _FIGURES = {
 _METHODS = {
     "maps": "maps of this report",
     "Grad-CAM": "Grad-CAM",
-    "randomised head": "control: weights permuted",
+    "randomised head": "control: permuted weights of the head",
 }
 
 
 def check_table(inputs: ReportInputs, document: ExplanationDocument) -> Table | None:
     """Return the sanity checks, each with its verdict in words."""
-    rows = [
-        Row(
-            str(check.what),
-            (_value(check.value), str(check.expected), _verdict(check)),
-            state="failed" if check.passed is False else "",
-        )
-        for check in document.checks
-    ]
-    if not rows:
-        return None
-    return Table(
-        caption=f"Whether the maps can be believed, with {confidence_text(inputs)}",
-        columns=("What must hold", "Found", "Expected", "Verdict"),
-        rows=tuple(rows),
-        wide=("Expected", "Verdict"),
+    return table_of(
+        document.checks,
+        f"Whether the maps can be believed, with {confidence_text(inputs)}",
+        Column("What must hold", lambda check: check.what),
+        Column("Found", lambda check: _value(check.value)),
+        Column("Expected", lambda check: check.expected, wide=True),
+        Column("Verdict", _verdict, wide=True),
+        state=lambda check: "failed" if check.passed is False else "",
         name="explanation-checks",
     )
 
@@ -57,9 +60,7 @@ def _value(value: Estimate | bool | float | None) -> str:
         return stacked(value, 2)
     if isinstance(value, bool):
         return "the same" if value else "not the same"
-    if value is None:
-        return "not defined"
-    return percent(value, 3)
+    return "not defined" if value is None else percent(value, 3)
 
 
 def _verdict(check: SanityCheck) -> str:
@@ -70,42 +71,25 @@ def _verdict(check: SanityCheck) -> str:
 
 def agreement_table(inputs: ReportInputs, document: ExplanationDocument) -> Table | None:
     """Return the correlations of the methods over patches of the head."""
-    rows = [
-        Row(f"{one.first} and {one.second}", (stacked(one.correlation, 2),))
-        for one in document.agreement or ()
-    ]
-    if not rows:
-        return None
-    n = len(document.pixel_attribution or ())
-    return Table(
-        caption=f"Rank correlation over patches of the head, mean of {n} patients, with "
-        f"{confidence_text(inputs)}",
-        columns=("Methods", "Correlation"),
-        rows=tuple(rows),
+    return table_of(
+        document.agreement or (),
+        "Rank correlation over patches of the head, mean of "
+        f"{len(document.pixel_attribution or ())} patients, with {confidence_text(inputs)}",
+        Column("Methods", lambda pair: f"{pair.first} and {pair.second}"),
+        Column("Correlation", lambda pair: stacked(pair.correlation, 2)),
         name="explanation-agreement",
     )
 
 
 def region_table(inputs: ReportInputs, document: ExplanationDocument) -> Table | None:
     """Return what comes from each region, by label."""
-    labels = _labels(document)
-    rows = [
-        Row(
-            str(one.region),
-            (
-                "" if one.share is None else percent(one.share),
-                *(stacked(one.by_label[label], 2) for label in labels),
-            ),
-        )
-        for one in document.regions or ()
-    ]
-    if not rows:
-        return None
-    return Table(
-        caption="Mean part of the log-odds that comes from each region, against the average "
-        f"training patient, with {confidence_text(inputs)}",
-        columns=("Region", "Share of the head", *labels),
-        rows=tuple(rows),
+    return table_of(
+        document.regions or (),
+        "Mean part of the log-odds that comes from each region, against the average training "
+        f"patient, with {confidence_text(inputs)}",
+        Column("Region", lambda row: row.region),
+        Column("Share of the head", lambda row: "" if row.share is None else percent(row.share)),
+        *_by_label(document, 2),
         name="explanation-regions",
     )
 
@@ -115,105 +99,98 @@ def truth_table(inputs: ReportInputs, document: ExplanationDocument) -> Table | 
     truth = document.truth
     if not truth:
         return None
-    rows = []
+    rows: list[tuple[str, str, list[str]]] = []
     for method, title in _METHODS.items():
-        found = truth.methods[method]
+        result = truth.methods[method]
         for name, words in _FIGURES.items():
-            one: TruthFigure = getattr(found, name)
-            cells = tuple(stacked(part, 2) for part in (one.value, one.chance, one.difference))
-            rows.append(Row(words, (title, *cells)))
-        group = stacked(found.group_auc, 2)
-        rows.append(Row("AUC of the groups' difference", (title, group, "0.50 by definition", "")))
-    return Table(
-        caption=f"Maps of patients labelled {truth.label} against what was planted, with "
+            entry: TruthFigure = getattr(result, name)
+            parts = (entry.value, entry.chance, entry.difference)
+            rows.append((words, title, [stacked(part, 2) for part in parts]))
+        group = [stacked(result.group_auc, 2), "0.50 by definition", ""]
+        rows.append(("AUC of the groups' difference", title, group))
+    return table_of(
+        rows,
+        f"Maps of patients labelled {truth.label} against what was planted, with "
         f"{confidence_text(inputs)}",
-        columns=("Figure", "Method", "Found", "Map turned about", "Difference"),
-        rows=tuple(rows),
-        wide=("Method",),
+        Column("Figure", lambda row: row[0]),
+        Column("Method", lambda row: row[1], wide=True),
+        Column("Found", lambda row: row[2][0]),
+        Column("Map flipped", lambda row: row[2][1]),
+        Column("Difference", lambda row: row[2][2]),
         name="explanation-truth",
     )
 
 
-def neighbour_table(inputs: ReportInputs, document: ExplanationDocument) -> Table:
+def neighbour_table(inputs: ReportInputs, document: ExplanationDocument) -> Table | None:
     """Return how many of the nearest training patients carry the patient's own label."""
-    rows = [
-        Row(
-            str(one.label),
-            (str(one.n_patients), stacked(one.share, 2), percent(one.by_chance)),
-        )
-        for one in document.neighbours.agreement
-    ]
-    return Table(
-        caption=f"Of the {document.neighbours.n} nearest training patients, the share with "
-        f"the patient's own label, with {confidence_text(inputs)}",
-        columns=("Label", "Patients", "Same label", "By chance"),
-        rows=tuple(rows),
+    return table_of(
+        document.neighbours.agreement,
+        f"Of the {document.neighbours.n} nearest training patients, the share with the patient's "
+        f"own label, with {confidence_text(inputs)}",
+        Column("Label", lambda row: row.label),
+        Column("Patients", lambda row: str(row.n_patients)),
+        Column("Same label", lambda row: stacked(row.share, 2)),
+        Column("By chance", lambda row: percent(row.by_chance)),
         name="explanation-neighbours",
     )
 
 
-def height_table(inputs: ReportInputs, document: ExplanationDocument) -> Table:
+def height_table(inputs: ReportInputs, document: ExplanationDocument) -> Table | None:
     """Return each slice's part in the log-odds, by label."""
-    labels = _labels(document)
-    rows = [
-        Row(
-            str(one.slice),
-            tuple(stacked(one.by_label[label], 3) for label in labels),
-        )
-        for one in document.heights or ()
-    ]
-    return Table(
-        caption=f"Mean part of each slice in the log-odds, with {confidence_text(inputs)}",
-        columns=("Slice, from the lowest", *labels),
-        rows=tuple(rows),
+    return table_of(
+        document.heights or (),
+        f"Mean part of each slice in the log-odds, with {confidence_text(inputs)}",
+        Column("Slice, from the lowest", lambda height: str(height.slice)),
+        *_by_label(document, 3),
         name="explanation-heights",
     )
 
 
-def group_table(document: ExplanationDocument) -> Table:
+def group_table(document: ExplanationDocument) -> Table | None:
     """Return the groups whose maps are shown."""
-    rows = [
-        Row(
-            str(one.label),
-            (str(one.n_patients), number(one.lowest, 2), number(one.highest, 2)),
-        )
-        for one in document.groups
-    ]
-    return Table(
-        caption=f"Mean maps of groups, in {document.unit}",
-        columns=("Group", "Patients", "Lowest", "Highest"),
-        rows=tuple(rows),
+    return table_of(
+        document.groups,
+        f"Mean maps of groups, in {document.unit}",
+        Column("Group", lambda group: group.label),
+        Column("Patients", lambda group: str(group.n_patients)),
+        Column("Lowest", lambda group: number(group.lowest, 2)),
+        Column("Highest", lambda group: number(group.highest, 2)),
         name="explanation-groups",
     )
 
 
 def close_table(document: ExplanationDocument) -> Table | None:
-    """Return who was looked at closely, and what integrated gradients leave unexplained."""
-    rows = [
-        Row(
-            str(one.patient_id),
-            (
-                str(one.label),
-                number(one.score, 2),
-                f"called {one.outcome}ly",
-                "not defined" if one.missing_share is None else percent(one.missing_share),
-                number(one.strongest_patch, 3),
+    """Return who was examined in detail, and what integrated gradients leave unexplained."""
+    return table_of(
+        document.pixel_attribution or (),
+        "Patients examined in detail",
+        Column("Patient", lambda patient: patient.patient_id),
+        Column("Label", lambda patient: patient.label),
+        Column("Score", lambda patient: number(patient.score, 2)),
+        Column("Called", lambda patient: f"called {patient.outcome}ly", wide=True),
+        Column(
+            "Not explained by integrated gradients",
+            lambda patient: (
+                "not defined" if patient.missing_share is None else percent(patient.missing_share)
             ),
-        )
-        for one in document.pixel_attribution or ()
-    ]
-    if not rows:
-        return None
-    return Table(
-        caption="Patients looked at closely",
-        columns=("Patient", "Label", "Score", "Called", "Not explained by integrated gradients",
-                 "Largest change by one patch (log-odds)"),
-        rows=tuple(rows),
-        wide=("Called",),
+        ),
+        Column(
+            "Largest change by one patch (log-odds)",
+            lambda patient: number(patient.strongest_patch, 3),
+        ),
         name="explanation-close",
-    )  # fmt: skip
+    )
 
 
-def _labels(document: ExplanationDocument) -> list[str]:
-    positive = document.positive_label
-    return sorted(document.labels, key=lambda label: (label != positive, label))
+def labels_positive_first(document: ExplanationDocument) -> list[str]:
+    """Return the labels of the cohort, the positive one first."""
+    return sorted(document.labels, key=lambda label: (label != document.positive_label, label))
+
+
+def _by_label(document: ExplanationDocument, digits: int) -> list[Column[Any]]:
+    """Return a column for each label, of rows that hold an estimate for each."""
+
+    def column(label: str) -> Column[Any]:
+        return Column(label, lambda row: stacked(row.by_label[label], digits))
+
+    return [column(label) for label in labels_positive_first(document)]

@@ -119,21 +119,23 @@ def failure_table(inputs: ReportInputs) -> Table | None:
     return table_of(
         inputs.evaluation.failures,
         "The patients whom the scores fail most, the worst first",
-        Column("Patient", lambda one: one.patient_id),
-        Column("Label", lambda one: one.label, wide=True),
-        Column("Mean score", lambda one: number(one.mean_score, 2)),
+        Column("Patient", lambda patient: patient.patient_id),
+        Column("Label", lambda patient: patient.label, wide=True),
+        Column("Mean score", lambda patient: number(patient.mean_score, 2)),
         Column(
             "Range over repeats",
-            lambda one: f"{number(one.score_low, 2)} to {number(one.score_high, 2)}",
+            lambda patient: f"{number(patient.score_low, 2)} to {number(patient.score_high, 2)}",
         ),
         Column(
             f"Called {inputs.task.positive} from",
-            lambda one: spans.get(one.patient_id) or "not known",
+            lambda patient: spans.get(patient.patient_id) or "not known",
         ),
-        Column("Log loss", lambda one: number(one.loss, 2)),
-        Column("Called wrongly, of the repeats", lambda one: percent(one.called_wrongly)),
-        Column("Highest slices", lambda one: _slices(one.highest_slices), wide=True),
-        Column("Lowest slices", lambda one: _slices(one.lowest_slices), wide=True),
+        Column("Log loss", lambda patient: number(patient.loss, 2)),
+        Column(
+            "Called incorrectly, of the repeats", lambda patient: percent(patient.called_wrongly)
+        ),
+        Column("Highest slices", lambda patient: _slices(patient.highest_slices), wide=True),
+        Column("Lowest slices", lambda patient: _slices(patient.lowest_slices), wide=True),
         note=_covariates,
     )
 
@@ -161,7 +163,9 @@ def group_name(name: str) -> str:
     return "CDR" if name == "cdr" else label_of(name)
 
 
-def _slices(found: Sequence[ScoredSlice]) -> str:
-    if not found:
+def _slices(slices: Sequence[ScoredSlice]) -> str:
+    if not slices:
         return "not scored"
-    return ", ".join(f"{number(one.score, 2)} at {number(one.z_mm, 0)}\u00a0mm" for one in found)
+    return ", ".join(
+        f"{number(scored.score, 2)} at {number(scored.z_mm, 0)}\u00a0mm" for scored in slices
+    )

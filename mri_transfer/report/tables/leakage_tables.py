@@ -39,7 +39,7 @@ _ARMS = (
     "slice_split_permuted_labels",
 )
 _ARM_METRICS = ("slice_accuracy", "slice_auc", "patient_auc", "patient_balanced_accuracy")
-_LABELS = {"true_labels": "true labels", "permuted_labels": "shuffled labels"}
+_LABELS = {"true_labels": "true labels", "permuted_labels": "permuted labels"}
 
 
 def leakage_table(inputs: ReportInputs) -> Table | None:
@@ -47,7 +47,7 @@ def leakage_table(inputs: ReportInputs) -> Table | None:
     leakage = _leakage(inputs)
     if leakage is None:
         return None
-    run = f"; {leakage.n_folds} folds, labels shuffled {leakage.n_permutations} times"
+    run = f"; {leakage.n_folds} folds, labels permuted {leakage.n_permutations} times"
     return _arm_table(f"The arms of the stress test, with {confidence_text(inputs)}{run}", leakage)
 
 
@@ -89,16 +89,16 @@ def inflation_table(inputs: ReportInputs) -> Table | None:
 
 
 def permutation_table(inputs: ReportInputs) -> Table | None:
-    """Return how often shuffled labels reach what true labels do under the split by patient."""
+    """Return how often permuted labels reach what true labels do under the split by patient."""
     found = leakage.p_values if (leakage := _leakage(inputs)) else {}
     return table_of(
         ordered(found, _ARM_METRICS),
-        "Split by patient: true labels against shuffled ones",
+        "Split by patient: true labels against permuted ones",
         Column("Figure", label_of),
         Column("True labels", lambda name: number(found[name].observed)),
-        Column("Shuffled, mean", lambda name: number(found[name].permuted_mean)),
+        Column("Permuted, mean", lambda name: number(found[name].permuted_mean)),
         Column(
-            "Shuffles at least as good",
+            "Permutations at least as good",
             lambda name: f"{found[name].n_at_least} of {found[name].n_permutations}",
         ),
         Column("p", lambda name: bare_p(found[name].value)),
@@ -126,10 +126,10 @@ def identity_table(inputs: ReportInputs) -> Table | None:
     found = leakage.identity
     rows = [
         Row(
-            f"Slices at least {one.gap_mm:g}\u00a0mm away",
-            (str(one.n_slices), stacked(one.top1), stacked(one.top5), stacked(one.label_recall)),
+            f"Slices at least {gap.gap_mm:g}\u00a0mm away",
+            (str(gap.n_slices), stacked(gap.top1), stacked(gap.top5), stacked(gap.label_recall)),
         )
-        for one in found.by_gap
+        for gap in found.by_gap
     ]
     if found.between_sessions is not None:
         between = found.between_sessions
@@ -224,8 +224,7 @@ def _arms(found: Arms) -> dict[str, ArmFigures]:
 
 
 def _arm(key: str) -> str:
-    words = {"split": "split,", "permuted": "shuffled"}
-    return " ".join(words.get(word, word) for word in key.split("_")).capitalize()
+    return key.replace("_split_", "_split,_").replace("_", " ").capitalize()
 
 
 def _inflation_table(caption: str, found: Arms) -> Table | None:

@@ -34,7 +34,7 @@ def size_table(inputs: ReportInputs) -> Table | None:
 
 def curve_table(inputs: ReportInputs) -> Table | None:
     """Return every point of the curve, with its spread over draws; None where not asked."""
-    points = [(name, one) for name, table in _tables(inputs).items() for one in table.curve]
+    points = [(name, point) for name, table in _tables(inputs).items() for point in table.curve]
     return table_of(
         points,
         f"Every point of the curve, with {confidence_text(inputs)}",
@@ -52,7 +52,9 @@ def transfer_table(inputs: ReportInputs) -> Table | None:
     """Return by how much the model's features rank better than each control's."""
     curve = inputs.audit.learning_curve if inputs.audit is not None else None
     points = (
-        [(name, one) for name, found in curve.transfer.items() for one in found] if curve else []
+        [(name, point) for name, found in curve.transfer.items() for point in found]
+        if curve
+        else []
     )
     return table_of(
         points,

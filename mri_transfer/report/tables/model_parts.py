@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
+from mri_transfer.evaluation.fold_results import ChosenProcedure
 from mri_transfer.models.features import FeatureSpec
 from mri_transfer.models.heads import HEADS, AnyHeadSpec, HeadEntry, HeadPart, HeadSpec
 from mri_transfer.models.pooling import count_features
+from mri_transfer.models.tails.spec import TuningSpec, frozen_stages
 from mri_transfer.models.trunks import TRUNKS, TrunkEntry, TrunkSpec
 from mri_transfer.models.trunks.layers import TrunkLayer, layer_table
 from mri_transfer.report.inputs import ReportSettings
@@ -26,7 +29,7 @@ class ModelParts:
 
     Attributes
     ----------
-    slices, trunk, features, head
+    slices, trunk, features, tuning, head
         Their settings.
     aggregation : str
         As in `PredictionSpec`, never `auto`.
@@ -41,6 +44,7 @@ class ModelParts:
     slices: SliceSpec
     trunk: TrunkSpec
     features: FeatureSpec
+    tuning: TuningSpec
     head: AnyHeadSpec
     aggregation: Aggregation
     harmonised: bool
@@ -76,25 +80,42 @@ class ModelParts:
         return self.head_entry.parts(self.head, self.n_features)
 
     @property
+    def thawed(self) -> tuple[str, ...]:
+        """The stages that are trained in each fold, in the network's order."""
+        stages = tuple(dict.fromkeys(layer.stage for layer in self.layers))
+        return stages[frozen_stages(self.tuning.strategy, stages) :]
+
+    @property
+    def n_tuned(self) -> int:
+        """Parameters that are trained in thawed stages."""
+        from mri_transfer.models.tails.adapters import count_trained
+
+        children = dict(self.trunk_entry.architecture().named_children())
+        return sum(count_trained(children[stage], self.tuning) for stage in self.thawed)
+
+    @property
     def n_frozen(self) -> int:
-        """Parameters of the trunk."""
-        return sum(layer.parameters for layer in self.layers)
+        """Parameters of the trunk that never change."""
+        kept = self.tuning.method in ("ssf", "lora")
+        changed = 0 if kept else self.n_tuned
+        return sum(layer.parameters for layer in self.layers) - changed
 
     @property
     def n_trained(self) -> int:
         """Parameters of the head."""
         return sum(part.parameters for part in self.head_parts)
 
-    def with_procedure(self, procedure: Mapping[str, Any]) -> ModelParts:
-        """Return the model that a fold made by this procedure (`Hyperparameters.as_dict`)."""
+    def with_procedure(self, procedure: ChosenProcedure) -> ModelParts:
+        """Return the model that a fold made by this procedure."""
         from mri_transfer.models.heads import resolve_aggregation
 
-        head = _head(procedure["head"])
+        adapter: TypeAdapter[AnyHeadSpec] = TypeAdapter(HeadSpec)
+        head = adapter.validate_python(procedure.head.model_dump())
         return dataclasses.replace(
             self,
-            features=dataclasses.replace(self.features, pooling=procedure["pooling"]),
+            features=dataclasses.replace(self.features, pooling=procedure.pooling),
             head=head,
-            aggregation=resolve_aggregation(procedure["aggregation"], head.kind),
+            aggregation=resolve_aggregation(procedure.aggregation, head.kind),
         )
 
 
@@ -107,16 +128,10 @@ def model_parts(settings: ReportSettings) -> ModelParts:
         slices=settings.slices,
         trunk=settings.trunk,
         features=settings.features,
+        tuning=settings.tuning,
         head=settings.heads,
         aggregation=resolve_aggregation(settings.predictions.aggregation, settings.heads.kind),
         harmonised=settings.harmonisation.kind != "none",
         recalibration=() if methods == ("none",) else methods,
         classes=settings.labels.classes,
     )
-
-
-def _head(settings: Mapping[str, Any]) -> AnyHeadSpec:
-    from pydantic import TypeAdapter
-
-    adapter: TypeAdapter[AnyHeadSpec] = TypeAdapter(HeadSpec)
-    return adapter.validate_python(dict(settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,13 +12,13 @@ import pandas as pd
 from mri_transfer.errors import StoreError
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import how, joined, missing
+from mri_transfer.report.blocks.cells import Column, table_of
 from mri_transfer.report.blocks.document import (
     Block,
     Heading,
     Link,
     PatientPanel,
     Picture,
-    Row,
     SliceSheet,
     Table,
     Text,
@@ -52,10 +53,11 @@ def patient_panels(inputs: ReportInputs, results: list[PatientResult]) -> tuple[
 def sheet_order(inputs: ReportInputs, results: list[PatientResult]) -> list[str]:
     """Return the scans in the order in which they get a sheet: those called worst come first."""
     wrong_first = sorted(
-        results, key=lambda one: (one.share_right, -abs(one.score - 0.5), one.patient_id)
+        results,
+        key=lambda patient: (patient.share_right, -abs(patient.score - 0.5), patient.patient_id),
     )
     scans = _scans_by_patient(inputs)
-    return [scan for one in wrong_first for scan in scans.get(one.patient_id, ())]
+    return [scan for patient in wrong_first for scan in scans.get(patient.patient_id, ())]
 
 
 def _scans_by_patient(inputs: ReportInputs) -> dict[str, list[str]]:
@@ -64,6 +66,26 @@ def _scans_by_patient(inputs: ReportInputs) -> dict[str, list[str]]:
         return {}
     pairs = table[["patient_id", "scan_id"]].astype(str).drop_duplicates()
     return {str(name): list(rows["scan_id"]) for name, rows in pairs.groupby("patient_id")}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Quality:
+    """What was judged of a scan; `orientation` is what the header seems to have wrong."""
+
+    verdict: str
+    reasons: str
+    kept: bool
+    orientation: str
+
+
+def _judged(table: pd.DataFrame) -> dict[str, _Quality]:
+    """Return the rows of `quality.csv` by scan."""
+    text = table.fillna("").astype(str)
+    columns = (text["scan_id"], text["verdict"], text["reasons"], text["kept"], text["turn"])
+    return {
+        scan: _Quality(verdict, reasons, kept == "True", turn)
+        for scan, verdict, reasons, kept, turn in zip(*columns, strict=True)
+    }
 
 
 class _Builder:
@@ -77,10 +99,7 @@ class _Builder:
         order = sheet_order(inputs, results)
         self.shown = frozenset(order[:MAX_SHEETS])
         self.tile_px = _TILE_PX if len(self.shown) <= _MANY else _SMALL_TILE_PX
-        self.quality: dict[str, Any] = {}
-        if inputs.quality is not None:
-            rows = inputs.quality.to_dict("records")
-            self.quality = {str(row["scan_id"]): row for row in rows}
+        self.quality = {} if inputs.quality is None else _judged(inputs.quality)
         self.slice_scores: dict[str, pd.Series[float]] = {}
         if "scan_id" in inputs.slice_scores:
             means = inputs.slice_scores.groupby(["scan_id", "slice"])["score"].mean()
@@ -137,30 +156,28 @@ class _Builder:
 
     def _quality(self, scans: list[str]) -> tuple[str, str]:
         """Return the gravest verdict of the patient's scans, and every reason."""
-        rows = [(scan, self.quality[scan]) for scan in scans if scan in self.quality]
-        found = [str(row["verdict"]) for _, row in rows]
-        verdict = next((name for name in _VERDICTS if name in found), "")
+        judged = {scan: self.quality[scan] for scan in scans if scan in self.quality}
+        verdicts = {quality.verdict for quality in judged.values()}
         notes = []
-        for scan, row in rows:
-            reasons = str(row["reasons"]) if row.get("reasons") else ""
-            if str(row.get("kept")) == "True":
-                reasons = f"{reasons}; used all the same, because it was asked to be kept"
+        for scan, quality in judged.items():
+            kept = "used all the same, because it was asked to be kept" if quality.kept else ""
+            reasons = "; ".join(filter(None, (quality.reasons, kept)))
             if reasons:
-                notes.append(f"{scan}: {reasons}" if len(rows) > 1 else reasons.lstrip("; "))
-        return verdict, ". ".join(notes)
+                notes.append(f"{scan}: {reasons}" if len(judged) > 1 else reasons)
+        return next((name for name in _VERDICTS if name in verdicts), ""), ". ".join(notes)
 
     def _scan_blocks(self, scan_id: str, *, named: bool) -> Iterator[Block | None]:
         if named:
             yield Heading(text=f"Scan {scan_id}")
-        turn = str(self.quality.get(scan_id, {}).get("turn") or "")
         yield from self._sheet(scan_id)
-        if turn:
+        quality = self.quality.get(scan_id)
+        if quality is not None and quality.orientation:
             yield Text(
-                text=f"The scan's header seems to be wrong: {turn}. The slices are shown as the "
-                "header has them, so sides and directions may be exchanged.",
+                text=f"The scan's header seems to be wrong: {quality.orientation}. The slices are "
+                "shown as the header has them, so sides and directions may be exchanged.",
                 role="fault",
             )
-        if scan_id in self.quality and not self.inputs.pseudonymous:
+        if quality is not None and not self.inputs.pseudonymous:
             link = Link(
                 text="Quality of this scan", target=f"../quality/scans/{page_name(scan_id)}"
             )
@@ -174,7 +191,7 @@ class _Builder:
         if scan_id not in self.shown:
             yield missing(
                 f"The slices are not shown: a page holds those of {MAX_SHEETS} scans, of the "
-                "patients called wrongly first."
+                "patients called incorrectly first."
             )
             return
         try:
@@ -187,13 +204,13 @@ class _Builder:
             return
         means = self.slice_scores.get(scan_id, pd.Series(dtype=float)).to_dict()
         count = len(stack.pixels)
-        place = self.position.get(scan_id)
+        position = self.position.get(scan_id)
         name = page_name(scan_id).removesuffix(".html").replace(".", "-")
         overlay: Picture | None = None
         attributions: tuple[float, ...] = ()
-        if place is not None and self.inputs.explanation is not None:
-            overlay = self._overlay(name, place, scan_id)
-            weights = np.nan_to_num(self.inputs.explanation.slice_weights[place])
+        if position is not None and self.inputs.explanation is not None:
+            overlay = self._overlay(name, position, scan_id)
+            weights = np.nan_to_num(self.inputs.explanation.slice_weights[position])
             attributions = tuple(round(float(weight), 4) for weight in weights)
         sides = figures.convention_text(self.inputs.settings.orientation).partition(" L and R")[0]
         low, high = number(float(stack.z_mm.min()), 0), number(float(stack.z_mm.max()), 0)
@@ -219,13 +236,13 @@ class _Builder:
             attributions=attributions,
         )
 
-    def _overlay(self, name: str, place: int, scan_id: str) -> Picture:
+    def _overlay(self, name: str, position: int, scan_id: str) -> Picture:
         assert self.inputs.explanation is not None  # the caller has looked
         positive = self.inputs.task.positive
         return Picture(
             name=f"attribution-{name}",
             content=figures.attribution_sheet(
-                self.inputs.explanation.maps[place],
+                self.inputs.explanation.maps[position],
                 limit=self.limit,
                 orientation=self.inputs.settings.orientation,
                 columns=_COLUMNS,
@@ -236,7 +253,7 @@ class _Builder:
             "the scale is the same for all patients",
         )
 
-    def _neighbour_blocks(self, result: PatientResult) -> Iterator[Block]:
+    def _neighbour_blocks(self, result: PatientResult) -> Iterator[Block | None]:
         rows = self.neighbours.get(result.patient_id)
         if rows is None or rows.empty:
             return
@@ -253,43 +270,39 @@ def _slice_score(means: Mapping[Any, float], k: int) -> float | None:
     return None if value is None or pd.isna(value) else round(float(value), 4)
 
 
-def _repeat_table(result: PatientResult, inputs: ReportInputs) -> Table:
+def _repeat_table(result: PatientResult, inputs: ReportInputs) -> Table | None:
     thresholds, positive = result.thresholds(inputs), inputs.task.positive
-    rows = []
-    for row in result.scores.to_dict("records"):
-        right = str(row["predicted"]) == result.label
-        cells = (
-            str(row.get("fold", "not recorded")),
-            number(float(row["score"])),
-            number(thresholds.get(int(row["repeat"]))),
-            str(row["predicted"]),
-            "yes" if right else "no",
-        )
-        rows.append(Row(str(row["repeat"]), cells))
-    return Table(
-        caption="The score in every repeat, by the head of the fold that held this patient out, "
-        f"and the score from which that head calls {positive}",
-        columns=("Repeat", "Fold", "Score", f"Threshold of {positive}", "Called", "Right"),
-        rows=tuple(rows),
-        wide=("Called", "Right"),
+    rows: list[Any] = list(result.scores.itertuples())
+    return table_of(
+        rows,
+        "The score in every repeat, by the head of the fold that held this patient out, and the "
+        f"score from which that head calls {positive}",
+        Column("Repeat", lambda row: str(row.repeat)),
+        Column("Fold", lambda row: str(getattr(row, "fold", "not recorded"))),
+        Column("Score", lambda row: number(row.score)),
+        Column(f"Threshold of {positive}", lambda row: number(thresholds.get(int(row.repeat)))),
+        Column("Called", lambda row: str(row.predicted), wide=True),
+        Column(
+            "Correct",
+            lambda row: "yes" if str(row.predicted) == result.label else "no",
+            wide=True,
+        ),
     )
 
 
-def _neighbour_table(found: pd.DataFrame) -> Table:
+def _neighbour_table(neighbours: pd.DataFrame) -> Table | None:
     """Pool the neighbours over repeats: those near in most repeats first, then the nearest."""
-    n_repeats = found["repeat"].nunique()
-    pooled = found.groupby("neighbour_id", sort=True).agg(
+    n_repeats = neighbours["repeat"].nunique()
+    pooled = neighbours.groupby("neighbour_id", sort=True).agg(
         label=("label", "first"), distance=("distance", "mean"), repeats=("repeat", "nunique")
     )
     pooled = pooled.sort_values(["repeats", "distance"], ascending=[False, True], kind="stable")
-    rows = []
-    for name, row in pooled.head(_MAX_NEIGHBOURS).iterrows():
-        distance = number(float(row["distance"]), 2)
-        cells = (str(row["label"]), distance, f"{row['repeats']} of {n_repeats}")
-        rows.append(Row(str(name), cells))
-    return Table(
-        caption="Nearest training patients by feature",
-        columns=("Patient", "Label", "Distance", "Among the nearest, repeats"),
-        rows=tuple(rows),
-        wide=("Label",),
+    shown: list[Any] = list(pooled.head(_MAX_NEIGHBOURS).itertuples())
+    return table_of(
+        shown,
+        "Nearest training patients by feature",
+        Column("Patient", lambda row: str(row.Index)),
+        Column("Label", lambda row: str(row.label), wide=True),
+        Column("Distance", lambda row: number(row.distance, 2)),
+        Column("Among the nearest, repeats", lambda row: f"{row.repeats} of {n_repeats}"),
     )

@@ -39,6 +39,11 @@ class PatientResult:
     called: str
     share_right: float
 
+    @property
+    def n_wrong(self) -> int:
+        """Repeats that called the other label."""
+        return int((self.scores["predicted"].astype(str) != self.label).sum())
+
     def thresholds(self, inputs: ReportInputs) -> dict[int, float]:
         """Return the threshold of the fold that held the patient out, by repeat."""
         if "fold" not in self.scores:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections import Counter
 
 import pandas as pd
 
 from mri_transfer.evaluation.results import SliceFigures
-from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.report.blocks.cells import (
     Column,
-    Row,
+    Measure,
     Table,
-    confidence_text,
+    measure_table,
     records,
     table_of,
-    value_and_interval,
 )
 from mri_transfer.report.blocks.wording import METRICS, count, label_of, number
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables.calibration_tables import CALIBRATION
-from mri_transfer.report.tables.patient_results import threshold_spans
+from mri_transfer.report.tables.patient_results import patient_results, threshold_spans
 
 __all__ = [
     "exclusion_counts",
@@ -37,41 +35,28 @@ __all__ = [
 ]
 
 
-def metric_table(inputs: ReportInputs) -> Table:
+def metric_table(inputs: ReportInputs) -> Table | None:
     """Return the patient-level metrics but those of calibration, with interval, n and method."""
-    found = inputs.evaluation.patient
+    figures = inputs.evaluation.patient
     names = [name for name in METRICS if name not in CALIBRATION]
     return _metrics(
         "Patient level",
-        [(label_of(name), getattr(found, name), METRICS[name].meaning) for name in names],
+        [(label_of(name), getattr(figures, name), METRICS[name].meaning) for name in names],
         inputs,
     )
 
 
-def slice_table(inputs: ReportInputs) -> Table:
+def slice_table(inputs: ReportInputs) -> Table | None:
     """Return the slice-level metrics, labelled as what they are."""
-    found = inputs.evaluation.slice
-    return _metrics(
-        "Slice level: not the answer",
-        [
-            (f"{label_of(name)}, by slice", getattr(found, name), "")
-            for name in sorted(SliceFigures.model_fields)
-        ],
-        inputs,
-    )
+    figures = inputs.evaluation.slice
+    names = sorted(SliceFigures.model_fields)
+    rows = [(f"{label_of(name)}, by slice", getattr(figures, name), "") for name in names]
+    return _metrics("Slice level: not the answer", rows, inputs)
 
 
-def _metrics(caption: str, found: list[tuple[str, Estimate, str]], inputs: ReportInputs) -> Table:
-    rows = [
-        Row(title, (*value_and_interval(one), count(one.n), one.method), note=meaning)
-        for title, one, meaning in found
-    ]
-    return Table(
-        caption=caption,
-        columns=("Metric", "Value", confidence_text(inputs), "n", "Interval by"),
-        rows=tuple(rows),
-        wide=("Interval by",),
-    )
+def _metrics(caption: str, rows: list[Measure], inputs: ReportInputs) -> Table | None:
+    n = Column[Measure]("n", lambda row: count(row[1].n))
+    return measure_table(caption, rows, inputs, head="Metric", between=[n])
 
 
 def roc_table(inputs: ReportInputs) -> Table | None:
@@ -93,18 +78,19 @@ def slice_profile(inputs: ReportInputs) -> pd.DataFrame:
     return scores.pivot_table(index="slice", columns="label", values="score", aggfunc="mean")
 
 
-def profile_table(inputs: ReportInputs) -> Table:
+def profile_table(inputs: ReportInputs) -> Table | None:
     """Return the mean slice score by slice and label, as the figure draws it."""
     profile = slice_profile(inputs)
-    labels = [name for name in inputs.task.labels if name in profile]
-    rows = [
-        Row(count(float(i)), tuple(number(float(profile.loc[i, name])) for name in labels))
-        for i in profile.index
-    ]
-    return Table(
-        caption="Mean slice score by slice, from the lowest to the highest",
-        columns=("Slice", *labels),
-        rows=tuple(rows),
+
+    def mean_of(label: str) -> Column[float]:
+        means = profile[label].to_dict()
+        return Column(label, lambda i: number(means[i]))
+
+    return table_of(
+        profile.index,
+        "Mean slice score by slice, from the lowest to the highest",
+        Column("Slice", lambda i: count(float(i))),
+        *(mean_of(label) for label in inputs.task.labels if label in profile),
     )
 
 
@@ -118,63 +104,52 @@ def fold_table(inputs: ReportInputs) -> Table:
     return records("Each fold", inputs.evaluation.per_fold)
 
 
-def patient_list(inputs: ReportInputs) -> Table:
-    """Return every patient's score, those called wrongly most often first."""
-    rows, spans = [], threshold_spans(inputs)
-    for patient_id, group in inputs.patient_scores.groupby("patient_id", sort=True):
-        label = str(group["label"].iloc[0])
-        wrong = int((group["predicted"] != group["label"]).sum())
-        scores = group["score"].astype(float)
-        spread = f"{scores.min():.2f} to {scores.max():.2f}"
-        threshold = spans.get(str(patient_id), "not known")
-        cells = (label, number(scores.mean(), 2), spread, threshold, f"{wrong} of {len(group)}")
-        rows.append((-wrong / len(group), label, str(patient_id), Row(str(patient_id), cells)))
-    rows.sort(key=lambda row: row[:3])
-    return Table(
-        caption="Every patient's score",
-        columns=(
-            "Patient",
-            "Label",
-            "Mean score",
+def patient_list(inputs: ReportInputs) -> Table | None:
+    """Return every patient's score, those called incorrectly most often first."""
+    spans = threshold_spans(inputs)
+    return table_of(
+        sorted(patient_results(inputs), key=lambda p: (p.share_right, p.label, p.patient_id)),
+        "Every patient's score",
+        Column("Patient", lambda patient: patient.patient_id),
+        Column("Label", lambda patient: patient.label, wide=True),
+        Column("Mean score", lambda patient: number(patient.score, 2)),
+        Column(
             "Range over repeats",
-            f"Called {inputs.task.positive} from",
-            "Called wrongly",
+            lambda patient: f"{number(patient.low, 2)} to {number(patient.high, 2)}",
         ),
-        rows=tuple(row[3] for row in rows),
-        wide=("Label",),
+        Column(
+            f"Called {inputs.task.positive} from",
+            lambda patient: spans.get(patient.patient_id, "not known"),
+        ),
+        Column("Called incorrectly", lambda patient: f"{patient.n_wrong} of {len(patient.scores)}"),
     )
 
 
-def exclusion_counts(excluded: pd.DataFrame) -> Table:
+def exclusion_counts(excluded: pd.DataFrame) -> Table | None:
     """Return how many scans were left out at which stage and why."""
     text = excluded.fillna("").astype(str)
     kinds = [
         _kind(reason, scan) for reason, scan in zip(text["reason"], text["scan_id"], strict=True)
     ]
-    grouped = text.assign(reason=kinds).groupby(["stage", "reason"], sort=True).size()
-    rows = [Row(str(key[0]), (str(key[1]), str(n))) for key, n in _pairs(grouped)]
-    return Table(
-        caption="Scans left out, by stage and reason",
-        columns=("Stage", "Reason", "Scans"),
-        rows=tuple(rows),
-        wide=("Reason",),
+    counts = Counter(zip(text["stage"], kinds, strict=True))
+    return table_of(
+        sorted(counts),
+        "Scans left out, by stage and reason",
+        Column("Stage", lambda key: key[0]),
+        Column("Reason", lambda key: key[1], wide=True),
+        Column("Scans", lambda key: str(counts[key])),
     )
 
 
-def exclusion_list(excluded: pd.DataFrame) -> Table:
+def exclusion_list(excluded: pd.DataFrame) -> Table | None:
     """Return every scan that was left out."""
-    text = excluded.fillna("").astype(str)
-    rows = [
-        Row(scan_id, (patient_id, stage, reason))
-        for scan_id, patient_id, stage, reason in zip(
-            text["scan_id"], text["patient_id"], text["stage"], text["reason"], strict=True
-        )
-    ]
-    return Table(
-        caption="Every scan left out",
-        columns=("Scan", "Patient", "Stage", "Reason"),
-        rows=tuple(rows),
-        wide=("Patient", "Stage", "Reason"),
+    return table_of(
+        excluded.fillna("").astype(str).itertuples(index=False),
+        "Every scan left out",
+        Column("Scan", lambda row: str(row.scan_id)),
+        Column("Patient", lambda row: str(row.patient_id), wide=True),
+        Column("Stage", lambda row: str(row.stage), wide=True),
+        Column("Reason", lambda row: str(row.reason), wide=True),
     )
 
 
@@ -183,7 +158,3 @@ def _kind(reason: str, scan_id: str) -> str:
     return re.split(r" \(found |\. ", reason.removeprefix(f"{scan_id}: "), maxsplit=1)[0].rstrip(
         "."
     )
-
-
-def _pairs(grouped: pd.Series[int]) -> list[tuple[Any, int]]:
-    return [(key, int(n)) for key, n in grouped.items()]

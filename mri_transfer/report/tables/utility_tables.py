@@ -80,11 +80,15 @@ def operating_table(inputs: ReportInputs) -> Table | None:
         f"Operating points, with {confidence_text(inputs)}",
         Column(
             "Threshold set for",
-            lambda one: f"Aim: {one.target}" if isinstance(one, OperatingPoint) else "As called",
+            lambda point: (
+                f"Aim: {point.target}" if isinstance(point, OperatingPoint) else "As called"
+            ),
         ),
         Column(
             "Threshold",
-            lambda one: _cut(one.threshold) if isinstance(one, OperatingPoint) else "one a fold",
+            lambda point: (
+                _cut(point.threshold) if isinstance(point, OperatingPoint) else "one a fold"
+            ),
         ),
         *(figure_column(label_of(name), name) for name in _POINT_METRICS),
     )
@@ -95,9 +99,9 @@ def predictive_table(inputs: ReportInputs) -> Table | None:
     return table_of(
         inputs.evaluation.predictive_values,
         f"Predictive values by prevalence, with {confidence_text(inputs)}",
-        Column(f"Patients with {inputs.task.positive}", lambda one: percent(one.prevalence)),
-        Column("PPV", lambda one: stacked(one.ppv)),
-        Column("NPV", lambda one: stacked(one.npv)),
+        Column(f"Patients with {inputs.task.positive}", lambda entry: percent(entry.prevalence)),
+        Column("PPV", lambda entry: stacked(entry.ppv)),
+        Column("NPV", lambda entry: stacked(entry.npv)),
     )
 
 

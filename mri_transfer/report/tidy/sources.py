@@ -183,7 +183,7 @@ SOURCES = (
            "+configured,chosen,procedure/inner_auc/[inner_fold]", value="inner_auc"),
     Source("baselines", "evaluation", "baselines/{baseline}", skip=("per_repeat",)),
     Source("mcnemar_repeats", "evaluation", "baselines/{baseline}/mcnemar/per_repeat/[]"),
-    Source("image_value", "evaluation", "image_value/{covariate_set}"),
+    Source("incremental_value", "evaluation", "incremental_value/{covariate_set}"),
     Source("classes", "evaluation", "classes/one_vs_rest/{class}"),
     Source("classes_confusion", "evaluation", "classes", "matrix"),
     Source("stress_test", "audit", f"leakage+head,n_folds,n_permutations/{_ARMS}",

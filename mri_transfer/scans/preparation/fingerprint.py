@@ -49,7 +49,7 @@ BoolArray = npt.NDArray[np.bool_]
 Matrix = npt.NDArray[np.float64]
 
 #: Increment when the same scan would give other values; versions cannot be compared.
-FINGERPRINT_VERSION = "fingerprint/1"
+FINGERPRINT_VERSION = "fingerprint/2"
 #: Value of a fingerprint where the scan shows no brain.
 NOT_COVERED = -128
 

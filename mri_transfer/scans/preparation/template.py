@@ -116,18 +116,61 @@ class Template:
         Returns
         -------
         ndarray of bool, shape (X, Y, Z)
+            Read-only: it is kept for the next image on the same grid.
         """
-        inside: npt.NDArray[np.bool_]
-        if margin_mm == 0:
-            inside = array_of_image(_resampled(self.mask, image)) > 0.5
-        else:
-            distance = _resampled(_signed_distance_mm(), image, outside=1e3)
-            inside = array_of_image(distance) <= margin_mm
-        return inside
+        return _mask_on(self, _Geometry.of(image), margin_mm)
 
     def tissue_on(self, image: sitk.Image, tissue: str) -> npt.NDArray[np.float32]:
-        """Return `t1`, `grey` or `white` on an image's grid, shape (X, Y, Z)."""
-        return array_of_image(_resampled(getattr(self, tissue), image))
+        """Return `t1`, `grey` or `white` on an image's grid, shape (X, Y, Z), read-only."""
+        return _tissue_on(self, _Geometry.of(image), tissue)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Geometry:
+    """Where an image's voxels lie; scans of one cohort often share it."""
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+
+    @classmethod
+    def of(cls, image: sitk.Image) -> _Geometry:
+        return cls(
+            size=image.GetSize(),
+            spacing=image.GetSpacing(),
+            origin=image.GetOrigin(),
+            direction=image.GetDirection(),
+        )
+
+    def image(self) -> sitk.Image:
+        """Return an empty image."""
+        import SimpleITK as sitk
+
+        image = sitk.Image(self.size, sitk.sitkUInt8)
+        image.SetSpacing(self.spacing)
+        image.SetOrigin(self.origin)
+        image.SetDirection(self.direction)
+        return image
+
+
+@functools.lru_cache(maxsize=8)
+def _mask_on(template: Template, geometry: _Geometry, margin_mm: float) -> npt.NDArray[np.bool_]:
+    inside: npt.NDArray[np.bool_]
+    if margin_mm == 0:
+        inside = array_of_image(_resampled(template.mask, geometry.image())) > 0.5
+    else:
+        distance = _resampled(_signed_distance_mm(), geometry.image(), outside=1e3)
+        inside = array_of_image(distance) <= margin_mm
+    inside.flags.writeable = False
+    return inside
+
+
+@functools.lru_cache(maxsize=4)
+def _tissue_on(template: Template, geometry: _Geometry, tissue: str) -> npt.NDArray[np.float32]:
+    values = array_of_image(_resampled(getattr(template, tissue), geometry.image()))
+    values.flags.writeable = False
+    return values
 
 
 @functools.cache

@@ -62,14 +62,14 @@ def test_an_honest_procedure_passes_and_is_called_once_a_fold() -> None:
     assert failed(checks) == set()
     assert len(calls) == 3 + 1
     assert len(set(calls[:3])) == 3
-    assert checks[1]["n_checked"] == 3
+    assert checks[1].n_checked == 3
 
 
 def test_more_folds_than_there_are_means_all_of_them() -> None:
     table, folds = cohort()
     refit = procedure()
     checks = _check(refit, _train(refit, table, folds), table, folds, n_checked=99)
-    assert checks[0]["n_checked"] == 4
+    assert checks[0].n_checked == 4
 
 
 def test_a_head_of_another_machine_is_told_from_a_leak() -> None:
@@ -87,7 +87,7 @@ def test_a_head_of_another_machine_is_told_from_a_leak() -> None:
     ]
     checks = _check(refit, stored, table, folds)
     assert failed(checks) == {"refit_reproduces"}
-    assert checks[0]["found"][0]["what"] == "tensor weight"
+    assert checks[0].found[0]["what"] == "tensor weight"
 
 
 def test_a_procedure_that_minds_the_order_of_rows_is_found() -> None:
@@ -101,7 +101,7 @@ def test_a_procedure_that_minds_the_order_of_rows_is_found() -> None:
 
     checks = _check(by_order, _train(by_order, table, folds), table, folds)
     assert failed(checks) == {"row_order"}
-    assert checks[2]["found"][0]["what"] == "fact first"
+    assert checks[2].found[0]["what"] == "fact first"
 
 
 def test_reordering_keeps_every_scan_with_what_belongs_to_it() -> None:

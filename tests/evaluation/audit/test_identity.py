@@ -49,34 +49,34 @@ def test_rates_are_those_of_the_definition() -> None:
     table, labels = feature_table(n_patients=9, n_slices=5, identity=0.4, two_sessions=3)
     probe = _probe(table, labels)
     for entry in probe.by_gap:
-        expected = _oracle(table, labels, entry["gap_mm"])
-        assert [entry[name]["value"] for name in ("top1", "top5", "label_recall")] == pytest.approx(
-            expected
-        )
+        expected = _oracle(table, labels, entry.gap_mm)
+        assert [
+            getattr(entry, name).value for name in ("top1", "top5", "label_recall")
+        ] == pytest.approx(expected)
         assert 0.05 < expected[0] < 0.95
 
 
 def test_sessions_are_recognised_from_other_scans_only() -> None:
     table, labels = feature_table(n_patients=9, n_slices=5, identity=0.4, two_sessions=3)
     found = _probe(table, labels).between_sessions
-    assert found["n_patients"] == 3
+    assert found.n_patients == 3
     expected = _oracle(table, labels, 0.0, other_scans=True)
     # Of patients with one scan nothing is left to compare with.
-    assert [found["top1"]["value"], found["top5"]["value"]] == pytest.approx(expected[:2])
+    assert [found.top1.value, found.top5.value] == pytest.approx(expected[:2])
     assert _probe(*feature_table(n_patients=9)).between_sessions is None
 
 
 def test_slices_with_a_patient_of_their_own_are_recognised_and_others_are_not() -> None:
     betraying = _probe(*feature_table(identity=3.0, signal=0.0))
-    assert betraying.by_gap[-1]["top1"]["value"] > 0.95
-    assert betraying.by_gap[-1]["label_recall"]["value"] > 0.95
+    assert betraying.by_gap[-1].top1.value > 0.95
+    assert betraying.by_gap[-1].label_recall.value > 0.95
     blank = _probe(*feature_table(identity=0.0, signal=0.0))
     assert blank.chance_top1 == 1 / 40
-    assert blank.by_gap[0]["top1"]["value"] < 0.1
-    assert blank.by_gap[0]["top5"]["value"] < 0.3
+    assert blank.by_gap[0].top1.value < 0.1
+    assert blank.by_gap[0].top5.value < 0.3
     for probe in (betraying, blank):
         # Without the own slices no label can be recalled that is not in the image.
-        assert abs(probe.label_of_others["value"] - 0.5) < 0.15
+        assert abs(probe.label_of_others.value - 0.5) < 0.15
 
 
 def test_a_likeness_that_fades_with_height_is_seen_by_the_gap() -> None:
@@ -84,15 +84,15 @@ def test_a_likeness_that_fades_with_height_is_seen_by_the_gap() -> None:
     table, labels = feature_table(n_patients=20, n_slices=12, identity=0.0, signal=0.0)
     walk = rng.standard_normal((20, 12, 30)).cumsum(axis=1).astype(np.float32)
     fading = FeatureTable(**{**vars(table), "features": walk})
-    rates = [e["top1"]["value"] for e in _probe(fading, labels, gaps_mm=(1.0, 3.0, 8.0)).by_gap]
+    rates = [e.top1.value for e in _probe(fading, labels, gaps_mm=(1.0, 3.0, 8.0)).by_gap]
     assert rates[0] > rates[1] > rates[2]
 
 
 def test_a_gap_that_no_patient_spans_is_undefined_with_a_reason() -> None:
     probe = _probe(*feature_table(n_patients=6, n_slices=4), gaps_mm=(1.0, 50.0))
-    assert probe.by_gap[1]["n_slices"] == 0
-    assert probe.by_gap[1]["top1"]["value"] is None
-    assert "far apart" in probe.by_gap[1]["top1"]["reason"]
+    assert probe.by_gap[1].n_slices == 0
+    assert probe.by_gap[1].top1.value is None
+    assert "far apart" in probe.by_gap[1].top1.reason
     assert "50" not in probe.sentence
 
 
@@ -106,8 +106,8 @@ def test_the_order_of_scans_and_unlabelled_patients_change_nothing() -> None:
         }
     )
     first, second = _probe(table, labels), _probe(turned, labels[order])
-    assert [entry["top1"]["value"] for entry in first.by_gap] == pytest.approx(
-        [entry["top1"]["value"] for entry in second.by_gap]
+    assert [entry.top1.value for entry in first.by_gap] == pytest.approx(
+        [entry.top1.value for entry in second.by_gap]
     )
     names = {name: "AD" for name in table.patient_ids[:5]}
     some = identity_probe(table, names, bootstrap_samples=100, seed=0)
@@ -122,8 +122,8 @@ def test_a_large_cohort_is_represented_by_a_drawn_part() -> None:
 
 def test_the_sentence_says_the_figures() -> None:
     probe = _probe(*feature_table(identity=1.0))
-    for entry in (probe.by_gap[0]["top1"], probe.by_gap[-1]["top1"], probe.label_of_others):
-        assert f"{100 * entry['value']:.1f} %" in probe.sentence
+    for entry in (probe.by_gap[0].top1, probe.by_gap[-1].top1, probe.label_of_others):
+        assert f"{100 * entry.value:.1f} %" in probe.sentence
     assert f"guessing: {100 / 40:.1f} %" in probe.sentence
 
 

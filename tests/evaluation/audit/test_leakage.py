@@ -56,15 +56,15 @@ def test_the_honest_arm_takes_out_sites_as_cross_validation_does() -> None:
         estimator = clone(ESTIMATOR).set_params(harmonisation=spec)
         arms = stress_test(estimator, data, folds, **SETTINGS).arms
         rows = cross_validate(estimator.without_choices(), data, folds, seed=0).slices.table
-        positive = rows["patient_id"].map(data.labels) == "AD"
-        found[kind] = ((rows["score"] > 0.5) == positive).mean()
-        assert arms["patient_split_true_labels"]["slice_accuracy"]["value"] == found[kind]
+        positive = rows.patient_id.map(data.labels) == "AD"
+        found[kind] = ((rows.score > 0.5) == positive).mean()
+        assert arms["patient_split_true_labels"].slice_accuracy.value == found[kind]
     assert found["none"] != found["combat"]
 
 
 def test_slices_that_betray_their_patient_inflate_the_slice_split_only() -> None:
     arms = _stress(signal=0.0, identity=2.0).arms
-    accuracy = {arm: arms[arm]["slice_accuracy"]["value"] for arm in ARMS}
+    accuracy = {arm: arms[arm].slice_accuracy.value for arm in ARMS}
     assert accuracy["slice_split_true_labels"] > 0.9
     assert accuracy["slice_split_permuted_labels"] > 0.9
     assert accuracy["patient_split_true_labels"] < 0.68
@@ -73,26 +73,26 @@ def test_slices_that_betray_their_patient_inflate_the_slice_split_only() -> None
 
 def test_without_a_patient_of_their_own_slices_inflate_nothing() -> None:
     result = _stress(signal=0.0, identity=0.0)
-    assert abs(result.inflation_points["value"]) < 12
+    assert abs(result.inflation_points) < 12
 
 
 def test_the_sentence_and_the_points_are_those_of_the_arms() -> None:
     result = _stress(signal=0.5, identity=1.0)
-    leaky = 100 * result.arms["slice_split_true_labels"]["slice_accuracy"]["value"]
-    honest = 100 * result.arms["patient_split_true_labels"]["slice_accuracy"]["value"]
-    assert result.as_dict()["inflation_points"] == pytest.approx(leaky - honest)
+    leaky = 100 * result.arms["slice_split_true_labels"].slice_accuracy.value
+    honest = 100 * result.arms["patient_split_true_labels"].slice_accuracy.value
+    assert result.inflation_points == pytest.approx(leaky - honest)
     assert f"{leaky:.1f} %" in result.sentence
     assert f"{honest:.1f} %" in result.sentence
 
 
 def test_every_figure_lies_inside_its_interval() -> None:
     for arm in _stress(signal=0.5).arms.values():
-        for figure in arm.values():
-            assert figure["n"] == 40
-            if figure["ci_low"] is None:
-                assert figure["reason"] == "every resample of patients gives the same value"
+        for _, figure in arm:
+            assert figure.n == 40
+            if figure.ci_low is None:
+                assert figure.reason == "every resample of patients gives the same value"
             else:
-                assert figure["ci_low"] <= figure["value"] <= figure["ci_high"]
+                assert figure.ci_low <= figure.value <= figure.ci_high
 
 
 def test_the_inflation_of_each_split_is_the_difference_of_its_arms() -> None:
@@ -102,25 +102,25 @@ def test_the_inflation_of_each_split_is_the_difference_of_its_arms() -> None:
         for labels, figures in by_labels.items():
             for metric, entry in figures.items():
                 leaky, honest = (
-                    result.arms[f"{name}_{labels}"][metric]["value"]
+                    getattr(result.arms[f"{name}_{labels}"], metric).value
                     for name in (split, "patient_split")
                 )
-                assert entry["value"] == pytest.approx(100 * (leaky - honest))
-                assert entry["ci_low"] < entry["value"] < entry["ci_high"]
+                assert entry.value == pytest.approx(100 * (leaky - honest))
+                assert entry.ci_low < entry.value < entry.ci_high
 
 
 def test_second_sessions_inflate_the_session_split_of_the_patients_who_have_them() -> None:
     result = _stress(signal=0.0, identity=3.0, two_sessions=20)
     assert set(result.arms) == {*ARMS, *SESSION_ARMS}
     several = result.several_scans
-    assert several["n_patients"] == 20
+    assert several.n_patients == 20
     for labels in ("true_labels", "permuted_labels"):
-        entry = several["inflation_by_split"]["session_split"][labels]["slice_accuracy"]
-        assert entry["n"] == 20
-        assert entry["ci_low"] > 15
+        entry = several.inflation_by_split["session_split"][labels]["slice_accuracy"]
+        assert entry.n == 20
+        assert entry.ci_low > 15
         # Patients with one scan gain nothing, so that the whole cohort gains about half.
-        whole = result.inflation_by_split["session_split"][labels]["slice_accuracy"]["value"]
-        assert whole < 0.75 * entry["value"]
+        whole = result.inflation_by_split["session_split"][labels]["slice_accuracy"].value
+        assert whole < 0.75 * entry.value
 
 
 def test_a_session_split_is_not_run_without_second_sessions() -> None:
@@ -133,19 +133,19 @@ def test_a_session_split_is_not_run_without_second_sessions() -> None:
 def test_permutations_that_never_reach_the_true_labels_give_the_smallest_p() -> None:
     result = _stress(signal=3.0, identity=0.3, settings={"n_permutations": 9})
     for entry in result.p_values.values():
-        assert entry["n_at_least"] == 0
-        assert entry["value"] == pytest.approx(0.1)
+        assert entry.n_at_least == 0
+        assert entry.value == pytest.approx(0.1)
 
 
 def test_p_counts_the_permutations_that_reach_the_true_labels() -> None:
     settings = {"n_permutations": 9}
     result = _stress(signal=0.0, identity=1.0, n_patients=24, settings=settings)
     for metric, entry in result.p_values.items():
-        observed = result.arms["patient_split_true_labels"][metric]["value"]
-        assert entry["observed"] == pytest.approx(observed)
-        assert entry["value"] == pytest.approx((1 + entry["n_at_least"]) / 10)
+        observed = getattr(result.arms["patient_split_true_labels"], metric).value
+        assert entry.observed == pytest.approx(observed)
+        assert entry.value == pytest.approx((1 + entry.n_at_least) / 10)
     # No signal: the true labels are one permutation among others.
-    assert max(entry["value"] for entry in result.p_values.values()) > 0.1
+    assert max(entry.value for entry in result.p_values.values()) > 0.1
 
 
 class _KilledError(Exception):
@@ -153,7 +153,7 @@ class _KilledError(Exception):
 
 
 def test_a_killed_test_goes_on_and_ends_with_the_same_bits(tmp_path, monkeypatch) -> None:
-    whole = _stress(n_patients=16, two_sessions=5).as_dict()
+    whole = _stress(n_patients=16, two_sessions=5)
     kept = {"results": ResultStore(tmp_path), "features_id": "some features"}
 
     def killed_after_six(done: int, total: int) -> None:
@@ -164,24 +164,24 @@ def test_a_killed_test_goes_on_and_ends_with_the_same_bits(tmp_path, monkeypatch
     with pytest.raises(_KilledError):
         _stress(n_patients=16, two_sessions=5, settings={**kept, "progress": killed_after_six})
     fitted = []
-    plain = ArmRunner._cross_validate
+    run_once = ArmRunner._cross_validate
     monkeypatch.setattr(
-        ArmRunner, "_cross_validate", lambda *args: fitted.append(1) or plain(*args)
+        ArmRunner, "_cross_validate", lambda *args: fitted.append(1) or run_once(*args)
     )
-    assert _stress(n_patients=16, two_sessions=5, settings=kept).as_dict() == whole
+    assert _stress(n_patients=16, two_sessions=5, settings=kept) == whole
     assert len(fitted) == 15 - 6
-    assert _stress(n_patients=16, two_sessions=5, settings=kept).as_dict() == whole
+    assert _stress(n_patients=16, two_sessions=5, settings=kept) == whole
     assert len(fitted) == 15 - 6
 
 
 def test_a_damaged_result_is_computed_again(tmp_path) -> None:
     kept = {"results": ResultStore(tmp_path), "features_id": "some features"}
-    first = _stress(settings=kept, n_patients=16).as_dict()
+    first = _stress(settings=kept, n_patients=16)
     files = sorted(tmp_path.rglob("*.json"))
     assert len(files) == 2 + 2 * 4
     files[0].write_text(files[0].read_text()[:-40])
     files[1].unlink()
-    assert _stress(settings=kept, n_patients=16).as_dict() == first
+    assert _stress(settings=kept, n_patients=16) == first
 
 
 @pytest.mark.parametrize(

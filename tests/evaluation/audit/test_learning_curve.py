@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from pathlib import Path
 
 import numpy as np
@@ -113,14 +112,14 @@ def test_all_training_patients_give_the_plain_cross_validation() -> None:
             for j in np.flatnonzero(~truth)
             if row[i] == row[j]
         ]
-    found = _curve(tables, folds)["tables"]["imagenet"]["curve"][-1]
-    assert found["size"] is None
-    assert found["n_train"] == 30
-    assert found["auc"]["value"] == pytest.approx(np.mean(areas))
-    assert found["auc_within_folds"] == pytest.approx(np.mean(within))
-    assert found["draws"]["n"] == 2
-    assert found["draws"]["lowest"] == pytest.approx(min(areas))
-    assert found["draws"]["sd"] == pytest.approx(np.std(areas, ddof=1))
+    found = _curve(tables, folds).tables["imagenet"].curve[-1]
+    assert found.size is None
+    assert found.n_train == 30
+    assert found.auc.value == pytest.approx(np.mean(areas))
+    assert found.auc_within_folds == pytest.approx(np.mean(within))
+    assert found.draws.n == 2
+    assert found.draws.lowest == pytest.approx(min(areas))
+    assert found.draws.sd == pytest.approx(np.std(areas, ddof=1))
 
 
 @pytest.mark.slow
@@ -129,32 +128,31 @@ def test_more_patients_teach_more_and_nothing_is_learned_from_noise() -> None:
     noise, _ = _tables(n_patients=80, n_features=30, signal=0.0, seed=1)
     spec = dataclasses.replace(SPEC, sizes=(8, 16, 24, 40))
     found = _curve({**tables, "random": noise["imagenet"]}, folds, spec)
-    values = [row["auc"]["value"] for row in found["tables"]["imagenet"]["curve"]]
+    values = [row.auc.value for row in found.tables["imagenet"].curve]
     assert values[-1] > values[0] + 0.05
-    assert abs(found["tables"]["random"]["curve"][-1]["auc"]["value"] - 0.5) < 0.2
-    assert found["tables"]["imagenet"]["extrapolation"]["at"] == 120
-    gain = found["transfer"]["random"][-1]
-    assert gain["n_train"] == 60
-    assert gain["auc_difference"]["ci_low"] > 0
-    json.dumps(found, allow_nan=False)
+    assert abs(found.tables["random"].curve[-1].auc.value - 0.5) < 0.2
+    assert found.tables["imagenet"].extrapolation.at == 120
+    gain = found.transfer["random"][-1]
+    assert gain.n_train == 60
+    assert gain.auc_difference.ci_low > 0
 
 
 def test_a_control_learns_from_the_same_draws() -> None:
     tables, folds = _tables()
     found = _curve({**tables, "copy": tables["imagenet"]}, folds)
-    assert found["tables"]["copy"]["curve"] == found["tables"]["imagenet"]["curve"]
-    rows = found["transfer"]["copy"]
-    assert [row["size"] for row in rows] == [8, 16, 24, None]
+    assert found.tables["copy"].curve == found.tables["imagenet"].curve
+    rows = found.transfer["copy"]
+    assert [row.size for row in rows] == [8, 16, 24, None]
     for row in rows:
-        assert row["auc_difference"]["value"] == 0.0
-        assert "same value" in row["auc_difference"]["reason"]
+        assert row.auc_difference.value == 0.0
+        assert "same value" in row.auc_difference.reason
 
 
 def test_intervals_count_patients_not_draws() -> None:
     tables, folds = _tables()
-    for row in _curve(tables, folds)["tables"]["imagenet"]["curve"]:
-        assert row["auc"]["n"] == 40
-        assert row["auc"]["ci_low"] < row["auc"]["value"] < row["auc"]["ci_high"]
+    for row in _curve(tables, folds).tables["imagenet"].curve:
+        assert row.auc.n == 40
+        assert row.auc.ci_low < row.auc.value < row.auc.ci_high
 
 
 def test_sizes_that_are_too_small_or_too_large_are_left_out_with_a_reason() -> None:
@@ -165,21 +163,21 @@ def test_sizes_that_are_too_small_or_too_large_are_left_out_with_a_reason() -> N
     table = dataclasses.replace(table, patient_ids=tuple(names))
     spec = LearningCurveSpec(sizes=(200, 8, 20, 30), n_draws=1, bootstrap_samples=100)
     found = _curve({"imagenet": table}, folds, spec)
-    curve = found["tables"]["imagenet"]["curve"]
-    assert [row["size"] for row in curve] == [20, None]
-    assert [one["size"] for one in found["sizes_left_out"]] == [8, 30, 200]
-    assert "4 needed" in found["sizes_left_out"][0]["reason"]
-    assert "30 training patients" in found["sizes_left_out"][2]["reason"]
+    curve = found.tables["imagenet"].curve
+    assert [row.size for row in curve] == [20, None]
+    assert [one.size for one in found.sizes_left_out] == [8, 30, 200]
+    assert "4 needed" in found.sizes_left_out[0].reason
+    assert "30 training patients" in found.sizes_left_out[2].reason
     # One repeat, one draw: no spread; two sizes: no curve.
-    assert curve[-1]["draws"]["sd"] is None
-    assert "2 sizes" in found["tables"]["imagenet"]["extrapolation"]["reason"]
+    assert curve[-1].draws.sd is None
+    assert "2 sizes" in found.tables["imagenet"].extrapolation.reason
 
 
 def test_what_was_computed_is_not_computed_again(tmp_path: Path, views) -> None:
     tables, folds = _tables()
     tables["control"] = _tables(seed=5)[0]["imagenet"]
     kept = {"results": ResultStore(tmp_path), "identities": {"imagenet": "a", "control": "b"}}
-    plain = _curve(tables, folds)
+    unkept = _curve(tables, folds)
     views.clear()
     first = _curve(tables, folds, **kept)
     n_all = len(views)
@@ -187,7 +185,7 @@ def test_what_was_computed_is_not_computed_again(tmp_path: Path, views) -> None:
     files = sorted(path for path in tmp_path.rglob("*.json"))
     assert len(files) == 7 * 2
     views.clear()
-    assert _curve(tables, folds, **kept) == first == plain
+    assert _curve(tables, folds, **kept) == first == unkept
     assert views == []
     files[3].unlink()
     assert _curve(tables, folds, **kept) == first

@@ -34,11 +34,11 @@ def test_an_extrapolation_lies_on_the_curve_and_in_its_interval() -> None:
     found = extrapolate(
         SIZES, kernels, LABELS, at=400.0, n_samples=60, rng=np.random.default_rng(1)
     )
-    assert found["value"] == pytest.approx(0.85, abs=0.003)
-    assert (found["at"], found["n"]) == (400.0, 40)
-    assert [found["a"], found["b"], found["c"]] == pytest.approx([0.9, 0.1, 0.5], abs=0.02)
-    assert found["ci_low"] < 0.85 < found["ci_high"] < 1.0
-    assert found["ci_high"] - found["ci_low"] > 0.02
+    assert found.value == pytest.approx(0.85, abs=0.003)
+    assert (found.at, found.n) == (400.0, 40)
+    assert [found.a, found.b, found.c] == pytest.approx([0.9, 0.1, 0.5], abs=0.02)
+    assert found.ci_low < 0.85 < found.ci_high < 1.0
+    assert found.ci_high - found.ci_low > 0.02
 
 
 @pytest.mark.parametrize(
@@ -56,5 +56,5 @@ def test_what_cannot_be_fitted_has_a_reason(
         sizes, _kernels(np.array(aucs)), LABELS, at=224.0, n_samples=100,
         rng=np.random.default_rng(0),
     )  # fmt: skip
-    assert found["value"] is found["ci_low"] is found["a"] is None
-    assert reason in found["reason"]
+    assert found.value is found.ci_low is found.a is None
+    assert reason in found.reason

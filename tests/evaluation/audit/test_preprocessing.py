@@ -29,9 +29,9 @@ def _changed(scan: ScanFeatures, place: tuple[int, int], value: float) -> ScanFe
 
 def test_the_same_bytes_pass(scan) -> None:
     again = dataclasses.replace(scan, features=scan.features.copy(), z_mm=scan.z_mm.copy())
-    (check,) = check_preprocessing([(scan, again)] * 3)
-    assert check["passed"]
-    assert check["n_checked"] == 3
+    check = check_preprocessing([(scan, again)] * 3)
+    assert check.passed
+    assert check.n_checked == 3
 
 
 def test_the_last_bit_of_one_value_is_found_with_its_place(scan) -> None:
@@ -68,5 +68,4 @@ def test_other_heights_another_shape_and_another_scan_are_found(scan) -> None:
 
 
 def test_a_check_of_nothing_does_not_pass() -> None:
-    (check,) = check_preprocessing([])
-    assert not check["passed"]
+    assert not check_preprocessing([]).passed

@@ -40,10 +40,10 @@ def test_a_clean_run_passes_every_check(run) -> None:
 
 def test_every_check_says_what_it_looked_for(run) -> None:
     for check in check_provenance(run.pop("facts"), **run):
-        assert check["n_checked"] > 0
-        assert check["what"]
-        assert check["expected"]
-        assert check["found"] == []
+        assert check.n_checked > 0
+        assert check.what
+        assert check.expected
+        assert check.found == ()
 
 
 def test_a_test_patient_among_those_a_head_saw_is_found(run) -> None:
@@ -145,6 +145,6 @@ def test_many_faults_are_counted_and_a_few_are_listed(run) -> None:
     for facts in run["facts"].values():
         facts["training_scans"] = dict.fromkeys(facts["training_scans"], "f" * 64)
     facts = run.pop("facts")
-    check = next(c for c in check_provenance(facts, **run) if c["check"] == "scans_as_recorded")
-    assert check["n_found"] == sum(len(one["training_scans"]) for one in facts.values())
-    assert len(check["found"]) == 20
+    check = next(c for c in check_provenance(facts, **run) if c.check == "scans_as_recorded")
+    assert check.n_found == sum(len(one["training_scans"]) for one in facts.values())
+    assert len(check.found) == 20

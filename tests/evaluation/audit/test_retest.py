@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 
 import numpy as np
 import pandas as pd
@@ -35,16 +35,16 @@ SCORES = {"a": [0.2, 0.3], "b": [0.45, 0.55], "c": [0.9, 0.74], "d": [0.1, 0.1],
 
 def test_figures_by_hand() -> None:
     found = retest(_table(SCORES), **SETTINGS)
-    assert (found["n_patients"], found["n_more"]) == (4, 0)
-    assert found["mean_difference"]["value"] == pytest.approx((0.1 + 0.1 - 0.16 + 0.0) / 4)
-    assert found["mean_absolute_difference"]["value"] == pytest.approx(0.09)
-    assert found["flip_rate"]["value"] == 0.25
+    assert (found.n_patients, found.n_more) == (4, 0)
+    assert found.mean_difference.value == pytest.approx((0.1 + 0.1 - 0.16 + 0.0) / 4)
+    assert found.mean_absolute_difference.value == pytest.approx(0.09)
+    assert found.flip_rate.value == 0.25
     pairs = [SCORES[name] for name in "abcd"]
-    assert found["icc"]["value"] == pytest.approx(icc_absolute(MeanSquares.of(pairs)).value)
-    json.dumps(found, allow_nan=False)
+    assert found.icc.value == pytest.approx(icc_absolute(MeanSquares.of(pairs)).value)
     for name in FIGURES:
-        assert found[name]["n"] == 4
-        assert found[name]["ci_low"] <= found[name]["value"] <= found[name]["ci_high"]
+        figure = getattr(found, name)
+        assert figure.n == 4
+        assert figure.ci_low <= figure.value <= figure.ci_high
 
 
 def test_the_order_of_rows_is_without_effect() -> None:
@@ -57,22 +57,23 @@ def test_repeats_are_averaged_and_never_narrow_an_interval() -> None:
     first, again = _table(SCORES), _table(SCORES, repeat=1)
     alone, twice = retest(first, **SETTINGS), retest(pd.concat([first, again]), **SETTINGS)
     for name in FIGURES:
-        figures = {key: value for key, value in alone[name].items() if key != "method"}
-        assert {key: twice[name][key] for key in figures} == pytest.approx(figures), name
+        one, two = (dataclasses.asdict(getattr(found, name)) for found in (alone, twice))
+        for part in ("value", "ci_low", "ci_high", "n"):
+            assert two[part] == pytest.approx(one[part]), name
     # A mean of repeats has no exact interval, and is not said to have one.
-    assert "exact" in alone["flip_rate"]["method"]
-    assert "exact" not in twice["flip_rate"]["method"]
+    assert "exact" in alone.flip_rate.method
+    assert "exact" not in twice.flip_rate.method
     turned = {name: values[::-1] for name, values in SCORES.items()}
     both = retest(pd.concat([first, _table(turned, repeat=1)]), **SETTINGS)
-    assert both["mean_difference"]["value"] == pytest.approx(0.0)
-    assert both["mean_absolute_difference"]["value"] == pytest.approx(0.09)
+    assert both.mean_difference.value == pytest.approx(0.0)
+    assert both.mean_absolute_difference.value == pytest.approx(0.09)
 
 
 def test_of_more_scans_the_first_two_count() -> None:
     more = {**SCORES, "a": [0.2, 0.3, 0.99]}
     found = retest(_table(more), **SETTINGS)
-    assert found["n_more"] == 1
-    assert {**found, "n_more": 0} == retest(_table(SCORES), **SETTINGS)
+    assert found.n_more == 1
+    assert found.model_copy(update={"n_more": 0}) == retest(_table(SCORES), **SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -81,16 +82,16 @@ def test_of_more_scans_the_first_two_count() -> None:
 def test_too_few_patients_with_two_scans_leave_a_reason(names: tuple[str, ...], words: str) -> None:
     table = _table({"single": [0.4], **{name: SCORES[name] for name in names}})
     found = retest(table, **SETTINGS)
-    assert found["n_patients"] == len(names)
+    assert found.n_patients == len(names)
     for name in FIGURES:
-        assert found[name]["value"] is None
-        assert found[name]["reason"].startswith(words)
+        assert getattr(found, name).value is None
+        assert getattr(found, name).reason.startswith(words)
 
 
 def test_an_empty_table_leaves_a_reason() -> None:
     found = retest(_table({}), **SETTINGS)
-    assert found["n_patients"] == 0
-    assert found["icc"]["value"] is None
+    assert found.n_patients == 0
+    assert found.icc.value is None
 
 
 def test_a_scan_that_lacks_a_repeat_or_has_it_twice_is_refused() -> None:
@@ -117,6 +118,6 @@ def test_every_scan_is_scored_alone_by_the_head_that_held_its_patient_out() -> N
         mean = np.mean(apply_head(one.head, table.features[[scan]]).logits, dtype=np.float64)
         assert row.score == pytest.approx(expit(0.5 * mean - 0.4))
         assert row.predicted == ("AD" if row.score >= one.threshold else "CN")
-    assert retest(found, **SETTINGS)["n_patients"] == 6
+    assert retest(found, **SETTINGS).n_patients == 6
     # Sessions of one patient share what is the patient's own.
-    assert retest(found, **SETTINGS)["icc"]["value"] > 0.8
+    assert retest(found, **SETTINGS).icc.value > 0.8

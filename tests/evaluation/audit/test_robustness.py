@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -105,11 +104,11 @@ def _oracle(trained, table: FeatureTable, folds: Folds, names: list[str]):
 def test_unperturbed_scans_change_nothing(case) -> None:
     trained, table, folds = case
     row = robustness_rows(trained, {"max": table}, {NOISE: {"max": table}}, folds, **SETTINGS)[0]
-    assert (row["kind"], row["level"], row["n"]) == ("noise", 3.0, 40)
-    assert row["auc"] == row["auc_clean"]
-    assert row["flip_rate"]["value"] == row["score_change"]["value"] == 0.0
-    assert row["auc_change"]["value"] == row["score_shift"]["value"] == 0.0
-    assert "reason" in row["auc_change"]
+    assert (row.kind, row.level, row.n) == ("noise", 3.0, 40)
+    assert row.auc == row.auc_clean
+    assert row.flip_rate.value == row.score_change.value == 0.0
+    assert row.auc_change.value == row.score_shift.value == 0.0
+    assert "same value" in row.auc_change.reason
 
 
 def test_figures_are_those_of_the_definition(case) -> None:
@@ -126,27 +125,27 @@ def test_figures_are_those_of_the_definition(case) -> None:
     areas = [np.mean([roc_auc_score(truth, one) for one in rows]) for rows in (after, before)]
     hits = [np.mean([row[truth].mean() + (~row[~truth]).mean() for row in rows]) / 2
             for rows in (called, called_before)]  # fmt: skip
-    assert row["n"] == 22
-    assert [row["auc"]["value"], row["auc_clean"]["value"]] == pytest.approx(areas)
-    assert row["auc_change"]["value"] == pytest.approx(areas[0] - areas[1])
-    assert row["score_change"]["value"] == pytest.approx(np.abs(after - before).mean(), rel=1e-5)
-    assert row["score_shift"]["value"] == pytest.approx((after - before).mean(), rel=1e-4)
-    assert row["flip_rate"]["value"] == pytest.approx((called != called_before).mean())
-    assert 0 < row["flip_rate"]["value"] < 1
-    assert [row[f"balanced_accuracy{end}"]["value"] for end in ("", "_clean")] == pytest.approx(
-        hits
-    )
+    assert row.n == 22
+    assert [row.auc.value, row.auc_clean.value] == pytest.approx(areas)
+    assert row.auc_change.value == pytest.approx(areas[0] - areas[1])
+    assert row.score_change.value == pytest.approx(np.abs(after - before).mean(), rel=1e-5)
+    assert row.score_shift.value == pytest.approx((after - before).mean(), rel=1e-4)
+    assert row.flip_rate.value == pytest.approx((called != called_before).mean())
+    assert 0 < row.flip_rate.value < 1
+    assert [
+        getattr(row, f"balanced_accuracy{end}").value for end in ("", "_clean")
+    ] == pytest.approx(hits)
 
 
 def test_every_figure_counts_patients_and_lies_in_its_interval(case) -> None:
     trained, table, folds = case
     worse = _part(table, np.arange(len(table.scan_ids)), shift=2.0)
     rows = robustness_rows(trained, {"max": table}, {NOISE: {"max": worse}}, folds, **SETTINGS)
-    json.dumps(rows, allow_nan=False)
     for row in rows:
         for name in FIGURES:
-            assert row[name]["n"] == 40, name
-            assert row[name]["ci_low"] <= row[name]["value"] <= row[name]["ci_high"], name
+            figure = getattr(row, name)
+            assert figure.n == 40, name
+            assert figure.ci_low <= figure.value <= figure.ci_high, name
 
 
 def test_a_row_does_not_move_the_draws_of_another(case) -> None:
@@ -165,20 +164,20 @@ def test_a_patient_counts_only_with_all_scans(case) -> None:
     # The last scan is the second one of a patient.
     tables = {NOISE: {"max": _part(table, everything[:-1])}, MOTION: {"max": table}}
     rows = robustness_rows(trained, {"max": table}, tables, folds, **SETTINGS)
-    assert [row["n"] for row in rows[:2]] == [39, 40]
-    assert "1 patients left out" in rows[0]["note"]
-    assert "note" not in rows[1]
+    assert [row.n for row in rows[:2]] == [39, 40]
+    assert "1 patients left out" in rows[0].note
+    assert rows[1].note is None
 
 
 def test_a_level_that_no_scan_allows_has_a_reason_and_no_figures(case) -> None:
     trained, table, folds = case
     tables = {NOISE: {"max": _part(table, np.arange(0))}, MOTION: {"max": table}}
     row = robustness_rows(trained, {"max": table}, tables, folds, **SETTINGS)[0]
-    assert row["n"] == 0
-    assert "40 patients left out" in row["note"]
+    assert row.n == 0
+    assert "40 patients left out" in row.note
     for name in FIGURES:
-        assert row[name]["value"] is None
-        assert row[name]["reason"] == "no patient to score"
+        assert getattr(row, name).value is None
+        assert getattr(row, name).reason == "no patient to score"
 
 
 def test_patients_of_one_label_have_flips_and_no_auc(case) -> None:
@@ -187,9 +186,9 @@ def test_patients_of_one_label_have_flips_and_no_auc(case) -> None:
     scans = np.array([i for i, name in enumerate(table.patient_ids) if label_of[name] == "CN"])
     worse = {NOISE: {"max": _part(table, scans, shift=3.0)}}
     row = robustness_rows(trained, {"max": table}, worse, folds, **SETTINGS)[0]
-    assert row["auc"]["value"] is row["auc_change"]["value"] is None
-    assert "one label" in row["auc"]["reason"]
-    assert row["flip_rate"]["value"] > 0
+    assert row.auc.value is row.auc_change.value is None
+    assert "one label" in row.auc.reason
+    assert row.flip_rate.value > 0
 
 
 def test_folds_without_a_head_are_refused(case) -> None:
@@ -254,17 +253,17 @@ def test_what_is_left_is_joined_as_if_nothing_else_had_been_there(kind: str) -> 
 def test_the_more_slices_are_lost_the_more_scores_change(case) -> None:
     trained, table, folds = case
     rows = robustness_rows(trained, {"max": table}, {}, folds, **SETTINGS)
-    assert [row["level"] for row in rows] == [1, 2, 4] * 2
+    assert [row.level for row in rows] == [1, 2, 4] * 2
     for kind in robustness._LOST_KINDS:
-        change = [row["score_change"]["value"] for row in rows if row["kind"] == kind]
+        change = [row.score_change.value for row in rows if row.kind == kind]
         assert 0 < change[0] < change[1] < change[2]
-    assert all("every patient" in row["note"] for row in rows)
+    assert all("every patient" in row.note for row in rows)
 
 
 def test_few_slices_cannot_lose_a_small_share() -> None:
     table, labels = feature_table(n_slices=2, signal=1.0)
     folds = folds_of(table, labels)
     rows = robustness_rows(_trained(table, folds), {"max": table}, {}, folds, **SETTINGS)
-    assert [row["n"] for row in rows] == [0, 0, 40] * 2
-    assert "0.125 of 2 slices is none" in rows[0]["note"]
-    assert rows[0]["flip_rate"]["value"] is None
+    assert [row.n for row in rows] == [0, 0, 40] * 2
+    assert "0.125 of 2 slices is none" in rows[0].note
+    assert rows[0].flip_rate.value is None

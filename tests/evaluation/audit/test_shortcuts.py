@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,30 +37,29 @@ def probe(features, patients, n_permutations=19, **settings):
     result = find_shortcuts(
         features, patients, seed=0, n_permutations=n_permutations, n_samples=200, **settings
     )
-    json.dumps(result, allow_nan=False)
-    return {entry["covariate"]: entry for entry in result["covariates"]}
+    return {entry.covariate: entry for entry in result.covariates}
 
 
 def test_a_planted_covariate_is_read_and_another_is_not():
     entries = probe(*cohort(sex_signal=0.3), n_permutations=19)
-    assert entries["sex"]["pooled"]["auc"]["value"] > 0.85
-    assert entries["sex"]["pooled"]["auc"]["ci_low"] > 0.7
-    assert entries["sex"]["p"] == pytest.approx(1 / 20)
-    assert entries["age"]["p"] > 0.05
-    assert entries["age"]["pooled"]["r2"]["value"] < 0.1
-    assert entries["age"]["verdict"] == "not shown"
-    assert entries["sex"]["verdict"] in {"readable", "possible"}
+    assert entries["sex"].pooled.auc.value > 0.85
+    assert entries["sex"].pooled.auc.ci_low > 0.7
+    assert entries["sex"].p == pytest.approx(1 / 20)
+    assert entries["age"].p > 0.05
+    assert entries["age"].pooled.r2.value < 0.1
+    assert entries["age"].verdict == "not shown"
+    assert entries["sex"].verdict in {"readable", "possible"}
 
 
 def test_a_planted_age_is_read_in_years():
     figures = probe(*cohort(age_signal=0.15))["age"]
-    assert figures["pooled"]["r2"]["value"] > 0.4
-    assert figures["pooled"]["correlation"]["value"] > 0.6
-    assert 1.0 < figures["pooled"]["mae_years"]["value"] < 5.0
-    assert figures["p"] == pytest.approx(1 / 20)
+    assert figures.pooled.r2.value > 0.4
+    assert figures.pooled.correlation.value > 0.6
+    assert 1.0 < figures.pooled.mae_years.value < 5.0
+    assert figures.p == pytest.approx(1 / 20)
     for label in ("AD", "CN"):
-        assert figures["within"][label]["n"] == 40
-        assert figures["within"][label]["correlation"]["ci_low"] > 0.0
+        assert figures.within[label].n == 40
+        assert figures.within[label].correlation.ci_low > 0.0
 
 
 def test_the_label_does_not_help_to_read_a_covariate_that_goes_with_it():
@@ -70,10 +67,10 @@ def test_the_label_does_not_help_to_read_a_covariate_that_goes_with_it():
     # by way of it; within a label there is nothing to read.
     features, patients = cohort(n=160, disease=2.0, skew=0.6)
     entries = probe(features, patients)
-    assert abs(entries["sex"]["label_association"]["value"]) > 0.4
+    assert abs(entries["sex"].label_association.value) > 0.4
     for name in ("sex", "age"):
-        assert entries[name]["p"] > 0.05
-        assert entries[name]["verdict"] == "not shown"
+        assert entries[name].p > 0.05
+        assert entries[name].verdict == "not shown"
     everybody = [np.arange(160)]
     levels = patients["sex"].to_numpy(dtype=object)
     naive = probe_levels(features, levels, everybody, n_folds=5, seed=0)
@@ -85,7 +82,7 @@ def test_the_label_does_not_help_to_read_a_covariate_that_goes_with_it():
 def test_a_shortcut_needs_both_features_and_label():
     features, patients = cohort(sex_signal=0.5, skew=0.5)
     entry = probe(features, patients.drop(columns="age"), n_permutations=19)["sex"]
-    assert entry["verdict"] == "possible"
+    assert entry.verdict == "possible"
     _, patients = cohort()
     # As many of each sex in each label.
     male = np.arange(80) % 4 < 2
@@ -93,19 +90,19 @@ def test_a_shortcut_needs_both_features_and_label():
     features[:, 0] += 6 * male
     patients = patients.assign(sex=np.where(male, "M", "F")).drop(columns="age")
     entry = probe(features, patients, n_permutations=19)["sex"]
-    assert entry["label_association"]["value"] == pytest.approx(0.0)
-    assert entry["verdict"] == "readable"
-    assert "hardly goes with the label" in entry["sentence"]
+    assert entry.label_association.value == pytest.approx(0.0)
+    assert entry.verdict == "readable"
+    assert "hardly goes with the label" in entry.sentence
 
 
 def test_a_site_that_is_the_label_cannot_be_told_from_it():
     features, patients = cohort()
     patients["site"] = np.where(patients["label"] == "AD", "clinic", "volunteers")
     entry = probe(features, patients, n_permutations=1)["site"]
-    assert entry["verdict"] == "confounded"
-    assert entry["label_association"]["value"] == pytest.approx(1.0)
-    assert entry["p"] is None
-    assert entry["pooled"]["auc"]["value"] is None
+    assert entry.verdict == "confounded"
+    assert entry.label_association.value == pytest.approx(1.0)
+    assert entry.p is None
+    assert entry.pooled.auc.value is None
 
 
 def test_under_no_relation_p_values_are_spread_evenly():
@@ -113,7 +110,7 @@ def test_under_no_relation_p_values_are_spread_evenly():
     for seed in range(12):
         features, patients = cohort(n=40, d=10, seed=seed)
         entries = probe(features, patients.drop(columns="sex"), n_permutations=9)
-        found.append(entries["age"]["p"])
+        found.append(entries["age"].p)
     # Multiples of a tenth, .55 on average.
     assert 0.3 < np.mean(found) < 0.8
 
@@ -197,17 +194,17 @@ def test_the_score_is_compared_with_covariates_within_labels():
     age, rng = patients["age"].to_numpy(), np.random.default_rng(1)
     score = 1 / (1 + np.exp(-0.2 * (age - 70) + rng.standard_normal((2, 100))))
     entries = probe(features, patients, n_permutations=1, scores=score)
-    found = entries["age"]["score"]["AD"]["spearman"]
+    found = entries["age"].score["AD"].spearman
     expected = spearmanr(score.mean(axis=0)[positive], age[positive]).statistic
-    assert found["value"] == pytest.approx(expected)
-    assert 0.2 < found["ci_low"] < found["value"] < found["ci_high"]
+    assert found.value == pytest.approx(expected)
+    assert 0.2 < found.ci_low < found.value < found.ci_high
     male = patients["sex"].to_numpy() == "M"
     mean = score.mean(axis=0)
-    by_sex = entries["sex"]["score"]["CN"]
-    assert by_sex["mean_score"]["M"]["value"] == pytest.approx(mean[~positive & male].mean())
+    by_sex = entries["sex"].score["CN"]
+    assert by_sex.mean_score["M"].value == pytest.approx(mean[~positive & male].mean())
     expected = kruskal(mean[~positive & male], mean[~positive & ~male]).pvalue
-    assert by_sex["p"] == pytest.approx(expected)
-    assert probe(features, patients, n_permutations=1)["age"]["score"] == {}
+    assert by_sex.p == pytest.approx(expected)
+    assert probe(features, patients, n_permutations=1)["age"].score == {}
 
 
 def test_small_levels_and_missing_values_are_left_out():
@@ -216,15 +213,15 @@ def test_small_levels_and_missing_values_are_left_out():
     site = np.array(["A", "A", "B", "B"] * 25, dtype=object)
     site[:6], site[6:10] = "rare", None
     entries = probe(features, patients.assign(site=site), n_permutations=3)
-    assert entries["site"]["n"] == 96
-    assert entries["site"]["within"]["AD"]["n"] == 45
-    assert entries["site"]["label_association"]["counts"]["AD"]["rare"] == 3
+    assert entries["site"].n == 96
+    assert entries["site"].within["AD"].n == 45
+    assert entries["site"].label_association.counts["AD"]["rare"] == 3
     few = np.where(np.arange(100) < 92, "A", "B")
     entry = probe(features, patients.assign(site=few), n_permutations=3)["site"]
-    assert entry["verdict"] == "unknown"
-    assert "10 patients of each of two levels" in entry["within"]["AD"]["auc"]["reason"]
+    assert entry.verdict == "unknown"
+    assert "10 patients of each of two levels" in entry.within["AD"].auc.reason
     nothing = probe(features, patients.assign(site=pd.NA), n_permutations=3)["site"]
-    assert nothing["sentence"] == "No patient's site is recorded."
+    assert nothing.sentence == "No patient's site is recorded."
 
 
 def test_three_sites_are_told_apart():
@@ -233,16 +230,16 @@ def test_three_sites_are_told_apart():
     features[:, :3] += 4 * np.eye(3)[site]
     patients = patients.assign(site=[f"s{i}" for i in site]).drop(columns=["age", "sex"])
     entry = probe(features, patients, n_permutations=19)["site"]
-    assert entry["pooled"]["auc"]["value"] > 0.85
-    assert entry["pooled"]["balanced_accuracy"]["value"] > 0.6
-    assert entry["p"] == pytest.approx(0.05)
+    assert entry.pooled.auc.value > 0.85
+    assert entry.pooled.balanced_accuracy.value > 0.6
+    assert entry.p == pytest.approx(0.05)
 
 
 def test_constant_features_tell_nothing():
     _, patients = cohort()
     entries = probe(np.ones((80, 5)), patients, n_permutations=3)
-    assert entries["sex"]["pooled"]["auc"]["value"] == pytest.approx(0.5, abs=0.15)
-    assert entries["sex"]["verdict"] == entries["age"]["verdict"] == "not shown"
+    assert entries["sex"].pooled.auc.value == pytest.approx(0.5, abs=0.15)
+    assert entries["sex"].verdict == entries["age"].verdict == "not shown"
 
 
 def test_the_same_seed_gives_the_same_entries_whatever_else_is_probed():

@@ -40,12 +40,12 @@ def test_similarity_is_the_cosine_of_what_differs_between_scans() -> None:
         for i in range(14)
         for j in range(i + 1, 14)
     }
-    listed = {(pair["scan_a"], pair["scan_b"]): pair["similarity"] for pair in found.pairs}
+    listed = {(pair.scan_a, pair.scan_b): pair.similarity for pair in found.pairs}
     assert listed == pytest.approx(
         {pair: value for pair, value in cosines.items() if round(value, 4) >= 0.05}, abs=1e-4
     )
-    assert found.different_patients["n"] + found.same_patient["n"] == 14 * 13 / 2
-    assert found.different_patients["max"] == pytest.approx(
+    assert found.different_patients.n + found.same_patient.n == 14 * 13 / 2
+    assert found.different_patients.max == pytest.approx(
         max(value for (a, b), value in cosines.items() if a[:4] != b[:4]), abs=1e-4
     )
 
@@ -53,9 +53,9 @@ def test_similarity_is_the_cosine_of_what_differs_between_scans() -> None:
 def test_sessions_of_one_patient_are_found_and_different_patients_are_not() -> None:
     table, labels = feature_table(identity=2.0, two_sessions=3)
     pairs = similar_scans(table, folds=folds_of(table, labels))
-    assert sorted(pair["patient_a"] for pair in pairs) == ["p000", "p001", "p002"]
-    assert all(pair["same_patient"] for pair in pairs)
-    assert not any(pair["across_folds"] for pair in pairs)
+    assert sorted(pair.patient_a for pair in pairs) == ["p000", "p001", "p002"]
+    assert all(pair.same_patient for pair in pairs)
+    assert not any(pair.across_folds for pair in pairs)
 
 
 def test_a_person_under_two_names_is_found_across_folds_and_listed_first() -> None:
@@ -65,11 +65,11 @@ def test_a_person_under_two_names_is_found_across_folds_and_listed_first() -> No
     labels = labels[[*range(40), 41, 42]]
     folds = folds_of(renamed, labels)
     pairs = similar_scans(renamed, folds=folds)
-    assert [pair["same_patient"] for pair in pairs] == [False, True]
-    assert {pairs[0]["patient_a"], pairs[0]["patient_b"]} == {"p002", "somebody"}
+    assert [pair.same_patient for pair in pairs] == [False, True]
+    assert {pairs[0].patient_a, pairs[0].patient_b} == {"p002", "somebody"}
     place = dict(zip(folds.patient_ids, folds.assignment[0], strict=True))
-    assert pairs[0]["across_folds"] == (place["p002"] != place["somebody"])
-    assert similar_scans(renamed)[0]["across_folds"] is None
+    assert pairs[0].across_folds == (place["p002"] != place["somebody"])
+    assert similar_scans(renamed)[0].across_folds is None
 
 
 def test_a_pair_lies_across_folds_if_any_repeat_parts_it() -> None:
@@ -81,16 +81,16 @@ def test_a_pair_lies_across_folds_if_any_repeat_parts_it() -> None:
         assignment = folds.assignment.copy()
         assignment[:, a], assignment[:, b] = (0, second[0]), (0, second[1])
         pair = similar_scans(renamed, folds=dataclasses.replace(folds, assignment=assignment))[0]
-        assert pair["across_folds"] is expected
+        assert pair.across_folds is expected
 
 
 def test_a_person_in_two_cohorts_is_found_and_pairs_within_one_are_not() -> None:
     table, _ = feature_table(identity=2.0, two_sessions=3)
     first, second = _part(table, [*range(30), 40]), _part(table, [*range(30, 40), 41, 42])
     pairs = similar_scans(first, second)
-    assert sorted(pair["patient_a"] for pair in pairs) == ["p001", "p002"]
-    assert all(pair["scan_a"] in first.scan_ids for pair in pairs)
-    assert all(pair["scan_b"] in second.scan_ids for pair in pairs)
+    assert sorted(pair.patient_a for pair in pairs) == ["p001", "p002"]
+    assert all(pair.scan_a in first.scan_ids for pair in pairs)
+    assert all(pair.scan_b in second.scan_ids for pair in pairs)
 
 
 def test_blocks_do_not_change_what_is_found(monkeypatch) -> None:
@@ -105,16 +105,16 @@ def test_a_feature_that_never_varies_is_harmless() -> None:
     features = table.features.copy()
     features[..., 0] = 3.0
     report = compare_scans(dataclasses.replace(table, features=features))
-    assert np.isfinite(report.different_patients["max"])
+    assert np.isfinite(report.different_patients.max)
     assert len(report.pairs) == 1
 
 
 def test_few_scans_are_not_judged_and_two_shapes_are_refused() -> None:
     table, _ = feature_table(n_patients=6)
     report = compare_scans(table)
-    assert report.pairs == []
+    assert report.pairs == ()
     assert "6 scans" in report.reason
-    assert report.different_patients["max"] is None
+    assert report.different_patients.max is None
     other, _ = feature_table(n_features=31)
     with pytest.raises(ValueError, match="two shapes"):
         compare_scans(table, other)

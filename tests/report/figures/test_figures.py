@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pytest
 
 from mri_transfer.report import figures
 from tests.report.documents import audit_with, estimate_of, evaluation_of
+from tests.report.figures.axes import line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,19 +61,6 @@ DRAWINGS: dict[str, Callable[[], str]] = {
     "auc-comparison": lambda: figures.draw_auc_comparison(MODEL, BASELINES),
     "leakage": lambda: figures.draw_leakage(audit_with(ARMS)),
 }
-
-
-@pytest.fixture
-def ax() -> Axes:
-    from matplotlib.figure import Figure
-
-    return Figure().add_subplot()
-
-
-def line(ax: Axes, gid: str) -> npt.NDArray[np.float64]:
-    """Return the vertices of a line, shape (n, 2)."""
-    (found,) = [line for line in ax.lines if line.get_gid() == gid]
-    return np.asarray(found.get_xydata())
 
 
 # --- the arrays --------------------------------------------------------------------------------

@@ -7,8 +7,6 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
-import pytest
 
 from mri_transfer.evaluation.audit.learning_results import (
     Draws,
@@ -20,6 +18,7 @@ from mri_transfer.evaluation.audit.learning_results import (
 from mri_transfer.metrics.results import DecisionCurve, OtherCurve
 from mri_transfer.report import figures
 from tests.report.documents import audit_with, estimate_of, evaluation_of
+from tests.report.figures.axes import line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,19 +56,6 @@ LEARNING = LearningCurve(
     transfer={"control": ()},
     sizes_left_out=(),
 )
-
-
-@pytest.fixture
-def ax() -> Axes:
-    from matplotlib.figure import Figure
-
-    return Figure().add_subplot()
-
-
-def line(ax: Axes, gid: str) -> npt.NDArray[np.float64]:
-    """Return the vertices of a line, shape (n, 2)."""
-    (found,) = [line for line in ax.lines if line.get_gid() == gid]
-    return np.asarray(found.get_xydata())
 
 
 def test_decision_curve_draws_model_all_none_and_the_baseline(ax: Axes) -> None:

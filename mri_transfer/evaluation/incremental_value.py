@@ -11,30 +11,30 @@ import pandas as pd
 from mri_transfer.errors import EvaluationError, FoldError
 from mri_transfer.evaluation.added_value import joined_scores
 from mri_transfer.evaluation.baselines import BaselineSpec
-from mri_transfer.evaluation.comparison import Rival, why_no_bar
+from mri_transfer.evaluation.comparison import BaselineResult, why_no_bar
 from mri_transfer.evaluation.likelihood_ratio import covariate_matrix, likelihood_ratio_test
-from mri_transfer.evaluation.results import ImageValue
+from mri_transfer.evaluation.results import IncrementalValue
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
 from mri_transfer.evaluation.tables import ScoreArrays
 from mri_transfer.metrics.calibration import score_logits
 from mri_transfer.metrics.delong import delong_auc, delong_difference
-from mri_transfer.metrics.estimates import undefined_difference
+from mri_transfer.metrics.estimates import untested_difference
 from mri_transfer.metrics.intervals import undefined
 from mri_transfer.metrics.paired import bootstrap_difference
 
-__all__ = ["image_value"]
+__all__ = ["incremental_value"]
 
 
-def image_value(
+def incremental_value(
     arrays: ScoreArrays,
-    rivals: Sequence[Rival],
+    baselines: Sequence[BaselineResult],
     cohort: CohortTables,
     *,
     spec: EvaluationSpec,
     evidence: Evidence,
     seed: int,
     rng: Callable[[str], np.random.Generator],
-) -> dict[str, ImageValue]:
+) -> dict[str, IncrementalValue]:
     """Ask of the richest sets of covariates what the image adds to them.
 
     A set that another one contains is passed over.
@@ -43,7 +43,7 @@ def image_value(
     ----------
     arrays : ScoreArrays
         The model's scores.
-    rivals : sequence of Rival
+    baselines : sequence of BaselineResult
         Those of covariates are joined with the image.
     cohort : CohortTables
     spec : EvaluationSpec
@@ -62,91 +62,90 @@ def image_value(
         joined_minus_image by DeLong and by bootstrap, or `reason` where the joined model could
         not be fitted; and likelihood_ratio_test on held-out scores.
     """
-    found = {}
+    values = {}
     logits = score_logits(arrays.scores).mean(axis=0)
-    for rival in _richest(rivals):
-        entry: dict[str, Any]
+    for baseline in _richest(baselines):
+        figures: dict[str, Any]
         try:
-            joined = _joined(rival, arrays, cohort, spec, evidence, seed)
+            joined = _joined(baseline, arrays, cohort, spec, evidence, seed)
         except (EvaluationError, FoldError) as error:
-            entry = {"reason": f"no joined model: {error}"}
+            figures = {"reason": f"no joined model: {error}"}
         else:
-            entry = _differences(joined, rival, arrays, spec, rng)
+            figures = _differences(joined, baseline, arrays, spec, rng)
         # Last, as its p value holds under more assumptions than the difference of two AUCs.
         test = likelihood_ratio_test(
             arrays.positive,
-            covariate_matrix(cohort.patients, rival.covariates),
+            covariate_matrix(cohort.patients, baseline.covariates),
             logits,
             confidence=spec.confidence,
         )
-        found[rival.name] = ImageValue(
-            covariates=rival.covariates, likelihood_ratio_test=test, **entry
+        values[baseline.name] = IncrementalValue(
+            covariates=baseline.covariates, likelihood_ratio_test=test, **figures
         )
-    return found
+    return values
 
 
-def _richest(rivals: Sequence[Rival]) -> list[Rival]:
-    found = [one for one in rivals if one.kind == "covariates" and one.table is not None]
-    sets = [set(one.covariates) for one in found]
-    return [one for one in found if not any(set(one.covariates) < other for other in sets)]
+def _richest(baselines: Sequence[BaselineResult]) -> list[BaselineResult]:
+    fitted = [base for base in baselines if base.kind == "covariates" and base.table is not None]
+    sets = [set(base.covariates) for base in fitted]
+    return [base for base in fitted if not any(set(base.covariates) < larger for larger in sets)]
 
 
 def _joined(
-    rival: Rival,
+    baseline: BaselineResult,
     arrays: ScoreArrays,
     cohort: CohortTables,
     spec: EvaluationSpec,
     evidence: Evidence,
     seed: int,
-) -> Rival:
+) -> BaselineResult:
     inner = evidence.inner_scores
     if inner is None or inner.empty:
         raise EvaluationError(
             "no inner scores of training patients: nothing was chosen inside them",
             remedy="Let the threshold or the recalibration be set on inner scores",
         )
-    place = [
+    rows = [
         (repeat, int(arrays.fold[i, k]), name, arrays.scores[i, k])
         for i, repeat in enumerate(arrays.repeats)
         for k, name in enumerate(arrays.patient_ids)
     ]
     table = joined_scores(
-        BaselineSpec(covariates=rival.covariates, n_inner_folds=spec.baseline_inner_folds),
+        BaselineSpec(covariates=baseline.covariates, n_inner_folds=spec.baseline_inner_folds),
         inner_scores=inner,
-        outer_scores=pd.DataFrame(place, columns=["repeat", "fold", "patient_id", "score"]),
+        outer_scores=pd.DataFrame(rows, columns=["repeat", "fold", "patient_id", "score"]),
         patients=cohort.patients,
         folds=cohort.folds,
         seed=seed,
         task=cohort.task,
     )
-    return Rival(name=f"{rival.name} + image", kind="image", table=table)
+    return BaselineResult(name=f"{baseline.name} + image", kind="image", table=table)
 
 
 def _differences(
-    joined: Rival,
-    rival: Rival,
+    joined: BaselineResult,
+    baseline: BaselineResult,
     arrays: ScoreArrays,
     spec: EvaluationSpec,
     rng: Callable[[str], np.random.Generator],
 ) -> dict[str, Any]:
-    y, confidence = arrays.positive, spec.confidence
-    scores, _ = joined.arrays(arrays)
-    entry: dict[str, Any] = {"joined_auc": delong_auc(y, scores, confidence=confidence).estimate}
-    alone = rival.arrays(arrays)[0]
-    for name, other in (("covariates", alone), ("image", arrays.scores)):
-        reason = why_no_bar(delong_auc(y, other, confidence=confidence).estimate)
-        if reason and name == "covariates":
-            entry[f"joined_minus_{name}"] = undefined_difference(reason, n=arrays.n)
-            nothing = undefined(reason, n=arrays.n, method="none")
-            entry[f"joined_minus_{name}_bootstrap"] = nothing
+    confidence = spec.confidence
+    both = arrays.scored.rescored(joined.arrays(arrays)[0])
+    covariates = both.rescored(baseline.arrays(arrays)[0])
+    figures: dict[str, Any] = {"joined_auc": delong_auc(both, confidence=confidence).estimate}
+    no_bar = why_no_bar(delong_auc(covariates, confidence=confidence).estimate)
+    for name, alone in (("covariates", covariates.scores), ("image", arrays.scores)):
+        difference, bootstrap = f"joined_minus_{name}", f"joined_minus_{name}_bootstrap"
+        if no_bar and name == "covariates":
+            figures[difference] = untested_difference(no_bar, n=arrays.n)
+            figures[bootstrap] = undefined(no_bar, n=arrays.n)
             continue
-        entry[f"joined_minus_{name}"] = delong_difference(y, scores, other, confidence=confidence)
-        entry[f"joined_minus_{name}_bootstrap"] = bootstrap_difference(
-            y,
-            scores,
-            other,
+        figures[difference] = delong_difference(both, alone, confidence=confidence)
+        figures[bootstrap] = bootstrap_difference(
+            both,
+            alone,
             n_samples=spec.bootstrap_samples,
-            rng=rng(f"joined {rival.name} minus {name}"),
+            rng=rng(f"joined {baseline.name} minus {name}"),
             confidence=confidence,
         )
-    return entry
+    return figures

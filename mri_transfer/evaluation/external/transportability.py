@@ -12,25 +12,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.errors import EvaluationError, FoldError
-from mri_transfer.metrics.calibration import check_probabilities, score_logits
+from mri_transfer.evaluation.external.document import Rechosen
+from mri_transfer.evaluation.external.results import RecalibrationAdvice, RecalibrationWay
+from mri_transfer.metrics.calibration import score_logits
 from mri_transfer.metrics.calibration_slope import calibration_intercept
-from mri_transfer.metrics.discrimination import check_labels, check_scores, youden_threshold
+from mri_transfer.metrics.discrimination import youden_threshold
+from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.metrics.operating_point import confusion, rates
+from mri_transfer.metrics.scored import ScoredPatients, metric
 from mri_transfer.models.recalibration import fit_recalibration
 from mri_transfer.training.folds import make_folds
 from mri_transfer.training.settings import FoldSpec
 
 __all__ = ["cross_chosen", "recalibration_advice", "rechosen_threshold"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
+#: Patients of each label that a choice inside the cohort needs.
+_FEWEST = 3
 #: Folds and repeats of what is chosen and tried inside the cohort.
 _FOLDS, _REPEATS = 10, 10
 
@@ -48,7 +52,7 @@ class CrossChosen:
     folds: IntArray
     thresholds: Mapping[tuple[int, int], float]
 
-    def called(self, scores: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    def called(self, scores: npt.ArrayLike) -> BoolArray:
         """Return who is called positive, shape (n_repeats, n)."""
         values = np.asarray(scores, dtype=np.float64)
         limits = np.array(
@@ -60,15 +64,14 @@ class CrossChosen:
         return np.asarray(values >= limits)
 
 
-def cross_chosen(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, *, seed: int, n_repeats: int = _REPEATS
-) -> CrossChosen:
+@metric
+def cross_chosen(patients: ScoredPatients, *, seed: int, n_repeats: int = _REPEATS) -> CrossChosen:
     """Choose Youden's threshold for each part of a cohort on the rest of it.
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float, shape (n,)
+    patients : ScoredPatients
+        Or labels and scores of shape (n,).
     seed : int
     n_repeats : int
 
@@ -77,13 +80,11 @@ def cross_chosen(
     EvaluationError
         If a label has fewer than three patients.
     """
-    positive = check_labels(labels)
-    values = check_scores(scores, len(positive))[0]
-    fewest = int(min(positive.sum(), (~positive).sum()))
-    if fewest < 3:
+    positive, values = patients.positive, patients.scores[0]
+    if patients.fewest < _FEWEST:
         raise EvaluationError(
             "a threshold cannot be chosen on so few patients",
-            found=f"{fewest} of a label",
+            found=f"{patients.fewest} of a label",
             expected="three or more",
         )
     assignment = _assignment(positive, seed=seed, n_repeats=n_repeats)
@@ -95,83 +96,81 @@ def cross_chosen(
     return CrossChosen(folds=assignment, thresholds=thresholds)
 
 
+@metric
 def rechosen_threshold(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, *, seed: int, confidence: float = 0.95
-) -> dict[str, Any]:
+    patients: ScoredPatients, *, seed: int, confidence: float = 0.95
+) -> Rechosen:
     """Say which threshold this cohort would choose, what it seems to reach, and what it reaches.
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float in [0, 1], shape (n,)
+    patients : ScoredPatients
+        Or labels and probabilities of shape (n,).
     seed : int
     confidence : float
 
     Returns
     -------
-    dict
-        threshold (Youden's index on all patients); apparent: its rates on the patients that chose
-        it, without intervals; cross_validated: rates of thresholds chosen without the patients
-        they call, repeats averaged. Or `reason` alone, where none can be chosen.
+    Rechosen
+        The threshold is Youden's on all patients, its apparent rates are those of the patients
+        that chose it. Where none can be chosen, the reason alone.
     """
     try:
-        chosen = cross_chosen(labels, scores, seed=seed)
+        chosen = cross_chosen(patients, seed=seed)
     except (EvaluationError, FoldError) as error:
-        return {"threshold": None, "reason": str(error)}
-    threshold = youden_threshold(labels, scores)
-    values = np.asarray(scores, dtype=np.float64)
-    apparent = rates(confusion(labels, values >= threshold), confidence=confidence)
-    honest = rates(confusion(labels, chosen.called(values)), confidence=confidence)
-    return {
-        "threshold": threshold,
-        "method": f"Youden's index; {_FOLDS} folds or fewer, {_REPEATS} repeats",
-        "apparent": {name: estimate.value for name, estimate in apparent.items()},
-        "cross_validated": {name: estimate.as_dict() for name, estimate in honest.items()},
-    }
+        return Rechosen(threshold=None, reason=str(error))
+    positive, values = patients.positive, patients.scores[0]
+    threshold = youden_threshold(patients)
+    apparent = rates(confusion(positive, values >= threshold), confidence=confidence)
+    return Rechosen(
+        threshold=threshold,
+        method=f"Youden's index; {_FOLDS} folds or fewer, {_REPEATS} repeats",
+        apparent={name: estimate.value for name, estimate in apparent.items()},
+        cross_validated=rates(confusion(positive, chosen.called(values)), confidence=confidence),
+    )
 
 
+@metric
 def recalibration_advice(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, *, seed: int, confidence: float = 0.95
-) -> dict[str, Any]:
+    patients: ScoredPatients, *, seed: int, confidence: float = 0.95
+) -> RecalibrationAdvice:
     """Say what recalibrating on this cohort would do; nothing is applied.
 
     Parameters
     ----------
-    labels : array_like of {0, 1}, shape (n,)
-    scores : array_like of float in [0, 1], shape (n,)
-    seed : int
-    confidence : float
+    patients, seed, confidence
+        As in `rechosen_threshold`.
 
     Returns
     -------
-    dict
-        ways: none, intercept (all log-odds shifted) and intercept_and_slope (Platt 1999), each
-        with its parameters and log_loss: mean over patients of what they cost when the map was
-        learned without them; least: the way with the least of it. Or `reason` alone.
+    RecalibrationAdvice
+        Of three ways: none, intercept (all log-odds shifted) and intercept_and_slope (Platt
+        1999). Or the reason alone.
     """
-    positive, rows = check_probabilities(labels, scores)
-    fewest = int(min(positive.sum(), (~positive).sum()))
-    if fewest < 3:
-        return {"ways": [], "least": None, "reason": f"only {fewest} patients of a label"}
-    values = rows[0]
-    shift = calibration_intercept(positive, values, confidence=confidence)
+    positive, values = patients.positive, patients.probabilities[0]
+    if patients.fewest < _FEWEST:
+        reason = f"only {patients.fewest} patients of a label"
+        return RecalibrationAdvice(ways=(), least=None, reason=reason)
+    shift = calibration_intercept(patients, confidence=confidence)
     platt = fit_recalibration("platt", positive, values)
-    makers: dict[str, tuple[dict[str, Any], Callable[..., FloatArray]]] = {
+    makers: dict[str, tuple[dict[str, float | Estimate], Callable[..., FloatArray]]] = {
         "none": ({}, lambda _labels, _scores, new: new),
-        "intercept": ({"intercept": shift.as_dict()}, _shifted),
+        "intercept": ({"intercept": shift}, _shifted),
         "intercept_and_slope": (
             {name: numbers[0] for name, numbers in platt.parameters.items()},
             lambda known, learned, new: fit_recalibration("platt", known, learned).apply(new),
         ),
     }
-    ways: list[dict[str, Any]] = [
-        {"way": way, "parameters": parameters, "log_loss": _held_out(positive, values, make, seed)}
+    ways = tuple(
+        RecalibrationWay(
+            way=way, parameters=parameters, log_loss=_held_out(positive, values, make, seed)
+        )
         for way, (parameters, make) in makers.items()
-    ]
-    return {"ways": ways, "least": min(ways, key=lambda one: one["log_loss"])["way"]}
+    )
+    return RecalibrationAdvice(ways=ways, least=min(ways, key=lambda way: way.log_loss).way)
 
 
-def _shifted(known: npt.NDArray[np.bool_], learned: FloatArray, new: FloatArray) -> FloatArray:
+def _shifted(known: BoolArray, learned: FloatArray, new: FloatArray) -> FloatArray:
     from scipy.special import expit
 
     shift = calibration_intercept(known, learned).value or 0.0
@@ -179,7 +178,7 @@ def _shifted(known: npt.NDArray[np.bool_], learned: FloatArray, new: FloatArray)
 
 
 def _held_out(
-    positive: npt.NDArray[np.bool_],
+    positive: BoolArray,
     values: FloatArray,
     make: Callable[..., FloatArray],
     seed: int,
@@ -194,7 +193,7 @@ def _held_out(
     return float(np.concatenate(losses).mean())
 
 
-def _assignment(positive: npt.NDArray[np.bool_], *, seed: int, n_repeats: int) -> IntArray:
+def _assignment(positive: BoolArray, *, seed: int, n_repeats: int) -> IntArray:
     """Return the fold of each patient, labels spread evenly, shape (n_repeats, n)."""
     names: Sequence[str] = [f"{i:09d}" for i in range(len(positive))]
     fewest = int(min(positive.sum(), (~positive).sum()))

@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mri_transfer.evaluation.comparison import Rival, find_rivals
-from mri_transfer.evaluation.image_value import image_value
+from mri_transfer.evaluation.comparison import BaselineResult, find_baselines
+from mri_transfer.evaluation.incremental_value import incremental_value
 from mri_transfer.evaluation.settings import CohortTables, EvaluationSpec, Evidence
 from mri_transfer.evaluation.tables import score_arrays
 from mri_transfer.metrics.task import Task
-from tests.plain import plain
 
 SPEC = EvaluationSpec(bootstrap_samples=100, baseline_inner_folds=2)
 
@@ -29,7 +28,7 @@ def _inner(cohort) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["repeat", "fold", "patient_id", "score"])
 
 
-def _value(cohort, *, inner: pd.DataFrame | None = None, rivals=None, **settings) -> dict:
+def _value(cohort, *, inner: pd.DataFrame | None = None, baselines=None, **settings) -> dict:
     spec = dataclasses.replace(SPEC, **settings)
     tables = CohortTables(
         patients=cohort.patients, folds=cohort.folds, task=Task(positive="AD", negative="CN")
@@ -41,36 +40,34 @@ def _value(cohort, *, inner: pd.DataFrame | None = None, rivals=None, **settings
         task=Task(positive="AD", negative="CN"),
     )
     evidence = Evidence(inner_scores=_inner(cohort) if inner is None else inner)
-    if rivals is None:
-        rivals = find_rivals(tables, spec=spec, evidence=evidence, seed=0)
-    return plain(
-        image_value(
-            arrays,
-            rivals,
-            tables,
-            spec=spec,
-            evidence=evidence,
-            seed=0,
-            rng=lambda _name: np.random.default_rng(0),
-        )
+    if baselines is None:
+        baselines = find_baselines(tables, spec=spec, evidence=evidence, seed=0)
+    return incremental_value(
+        arrays,
+        baselines,
+        tables,
+        spec=spec,
+        evidence=evidence,
+        seed=0,
+        rng=lambda _name: np.random.default_rng(0),
     )
 
 
 def test_only_the_richest_sets_of_covariates_are_asked(cohort) -> None:
     found = _value(cohort, covariates=("nwbv",))
-    assert {name: entry["covariates"] for name, entry in found.items()} == {
-        "age + sex": ["age", "sex"],
-        "age + nwbv": ["age", "nwbv"],
+    assert {name: entry.covariates for name, entry in found.items()} == {
+        "age + sex": ("age", "sex"),
+        "age + nwbv": ("age", "nwbv"),
     }
 
 
 @pytest.mark.slow
 def test_an_image_that_knows_more_than_age_and_sex_adds(cohort_factory) -> None:
     entry = _value(cohort_factory(30, effect=3.0))["age + sex"]
-    assert entry["joined_minus_covariates"]["ci_low"] > 0.1
-    assert entry["joined_minus_covariates_bootstrap"]["ci_low"] > 0.1
-    assert entry["joined_auc"]["value"] > 0.9
-    assert "reason" not in entry
+    assert entry.joined_minus_covariates.ci_low > 0.1
+    assert entry.joined_minus_covariates_bootstrap.ci_low > 0.1
+    assert entry.joined_auc.value > 0.9
+    assert entry.reason is None
 
 
 def test_an_image_that_only_repeats_age_adds_nothing(cohort_factory) -> None:
@@ -79,9 +76,9 @@ def test_an_image_that_only_repeats_age_adds_nothing(cohort_factory) -> None:
     cohort.patient_scores["score"] = 1 / (1 + np.exp(-(age - 73) / 4))
     cohort.patient_scores["predicted"] = np.where(age >= 73, "AD", "CN")
     entry = _value(cohort)["age + sex"]
-    difference = entry["joined_minus_covariates"]
-    assert difference["ci_low"] < 0 < difference["ci_high"] or difference["value"] == 0
-    assert abs(difference["value"]) < 0.05
+    difference = entry.joined_minus_covariates
+    assert difference.ci_low < 0 < difference.ci_high or difference.value == 0
+    assert abs(difference.value) < 0.05
 
 
 @pytest.mark.slow
@@ -90,27 +87,27 @@ def test_noise_is_not_taken_for_an_addition(cohort_factory) -> None:
     for seed in range(4):
         cohort = cohort_factory(20, n_repeats=1, effect=0.0, seed=seed)
         cohort.patients = cohort.patients.drop(columns="nwbv")
-        found.append(_value(cohort)["age + sex"]["joined_minus_covariates"])
+        found.append(_value(cohort)["age + sex"].joined_minus_covariates)
     # Covariates that rank worse than guessing are nothing to add to.
-    reasons = [one["reason"] for one in found if one["value"] is None]
+    reasons = [one.reason for one in found if one.value is None]
     assert all("worse than guessing" in reason for reason in reasons)
     assert len(reasons) < len(found)
-    assert np.mean([one["value"] for one in found if one["value"] is not None]) < 0.05
+    assert np.mean([one.value for one in found if one.value is not None]) < 0.05
 
 
 def test_without_inner_scores_there_is_a_reason_and_still_the_likelihood_ratio(cohort) -> None:
     entry = _value(cohort, inner=_inner(cohort).iloc[:0])["age + sex"]
-    assert "no inner scores" in entry["reason"]
-    assert "joined_auc" not in entry
-    assert "likelihood_ratio_test" in entry
+    assert "no inner scores" in entry.reason
+    assert entry.joined_auc is None
+    assert entry.likelihood_ratio_test.p is not None
 
 
-def test_rivals_without_scores_and_rivals_from_images_are_not_joined(cohort) -> None:
-    rivals = [
-        Rival(name="age", kind="covariates", covariates=("age",), reason="nobody has it"),
-        Rival(name="outline", kind="image", table=cohort.patient_scores),
+def test_baselines_without_scores_and_baselines_from_images_are_not_joined(cohort) -> None:
+    baselines = [
+        BaselineResult(name="age", kind="covariates", covariates=("age",), reason="nobody has it"),
+        BaselineResult(name="outline", kind="image", table=cohort.patient_scores),
     ]
-    assert _value(cohort, rivals=rivals) == {}
+    assert _value(cohort, baselines=baselines) == {}
 
 
 @pytest.mark.slow
@@ -120,8 +117,6 @@ def test_the_joined_model_differs_from_the_image_by_what_covariates_add(cohort_f
     positive = (cohort.patients["label"] == "AD").to_numpy()
     cohort.patients["age"] = 60 + 12 * positive + np.arange(len(positive)) % 5
     entry = _value(cohort)["age + sex"]
-    assert entry["joined_minus_image"]["ci_low"] > 0.2
-    assert abs(entry["joined_minus_covariates"]["value"]) < 0.05
-    assert entry["joined_minus_image_bootstrap"]["value"] == pytest.approx(
-        entry["joined_minus_image"]["value"]
-    )
+    assert entry.joined_minus_image.ci_low > 0.2
+    assert abs(entry.joined_minus_covariates.value) < 0.05
+    assert entry.joined_minus_image_bootstrap.value == pytest.approx(entry.joined_minus_image.value)

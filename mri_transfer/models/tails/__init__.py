@@ -1,0 +1,1 @@
+"""Tails: the stages behind the cut, which are trained inside a fold."""

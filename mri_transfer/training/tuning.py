@@ -1,0 +1,173 @@
+"""Tails inside one fit: tuned on the patients that a view shows, and on no others.
+
+The number of epochs is chosen on inner folds, each with a tail of its own. The patients that an
+inner fold holds out are scored with the features of its tail, so that recalibration and threshold
+rest on scores by models that had not seen them, as those of a frozen trunk do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mri_transfer.core.specs import spec_dict
+from mri_transfer.errors import ConfigurationError
+from mri_transfer.models.tails.fitting import (
+    Epoch,
+    LabelledActivations,
+    TailFit,
+    choose_epochs,
+    fit_tail,
+)
+from mri_transfer.models.tails.spec import TuningSpec
+from mri_transfer.models.tails.tail import Tail, TailSource
+from mri_transfer.training.dataset import LabelledFeatures, TrainingView
+
+__all__ = [
+    "InnerTail",
+    "TailPlan",
+    "chosen_epochs",
+    "fit_inner_tail",
+    "fit_outer_tail",
+    "tuning_record",
+]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TailPlan:
+    """What tails start from, and how they are trained."""
+
+    spec: TuningSpec
+    source: TailSource
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class InnerTail:
+    """A tail that has not seen the patients of one inner fold.
+
+    Attributes
+    ----------
+    fit : TailFit
+    train : TrainingView
+    held_out : LabelledFeatures
+    """
+
+    fit: TailFit
+    train: TrainingView
+    held_out: LabelledFeatures
+
+    def tuned(self, n_epochs: int) -> tuple[TrainingView, LabelledFeatures]:
+        """Return both with the features that the tail makes after so many epochs.
+
+        Parameters
+        ----------
+        n_epochs : int
+            At most those that were fitted.
+        """
+        tail = self.fit.tails[min(n_epochs, len(self.fit.tails) - 1)]
+        return _tuned_view(self.train, tail), _tuned(self.held_out, tail)
+
+
+def fit_inner_tail(
+    view: TrainingView,
+    held_out: npt.NDArray[np.object_],
+    plan: TailPlan,
+    *,
+    pooling: str,
+    seed: int,
+) -> InnerTail:
+    """Train a tail on some of a view's patients and watch the others.
+
+    Parameters
+    ----------
+    view : TrainingView
+    held_out : ndarray of str
+        The patients that are watched.
+    plan : TailPlan
+    pooling : str
+    seed : int
+    """
+    watched = view.only(held_out)
+    train = view.view(set(view.patient_ids) - set(held_out))
+    fit = fit_tail(
+        plan.source,
+        plan.spec,
+        _labelled(train),
+        pooling=pooling,
+        seed=seed,
+        n_epochs=plan.spec.epochs,
+        held_out=_labelled(watched),
+    )
+    return InnerTail(fit=fit, train=train, held_out=watched)
+
+
+def fit_outer_tail(
+    view: TrainingView, plan: TailPlan, *, pooling: str, seed: int, n_epochs: int
+) -> tuple[TailFit, TrainingView]:
+    """Train the tail of a fit; return it and the view with the features that it makes."""
+    fit = fit_tail(
+        plan.source, plan.spec, _labelled(view), pooling=pooling, seed=seed, n_epochs=n_epochs
+    )
+    return fit, _tuned_view(view, fit.tails[-1])
+
+
+def chosen_epochs(inner: Sequence[InnerTail], spec: TuningSpec) -> int:
+    """Return the number of epochs that inner folds chose; all where nothing is chosen."""
+    return choose_epochs([one.fit.epochs for one in inner], spec) if inner else spec.epochs
+
+
+def tuning_record(plan: TailPlan, fit: TailFit, inner: Sequence[InnerTail]) -> Mapping[str, Any]:
+    """Return what is written beside the head about its tail."""
+    return {
+        "cut": plan.source.cut,
+        "stages": list(plan.source.stages),
+        "settings": spec_dict(plan.spec),
+        "parameters": fit.n_parameters,
+        "epochs": len(fit.epochs) - 1,
+        "loss": [epoch.loss for epoch in fit.epochs[1:]],
+        "moved": dict(fit.distances),
+        "inner": [_curve(one.fit.epochs) for one in inner],
+    }
+
+
+def _curve(epochs: Sequence[Epoch]) -> dict[str, Any]:
+    return {
+        "log_loss": [epoch.log_loss for epoch in epochs],
+        "auc": [epoch.auc for epoch in epochs],
+    }
+
+
+def _labelled(data: LabelledFeatures) -> LabelledActivations:
+    if data.activations is None:
+        raise ConfigurationError(
+            "a tail is to be trained, and the activations at the cut are not known",
+            where="tuning.strategy",
+            expected="features with activations, or `frozen`",
+        )
+    return LabelledActivations(
+        activations=data.activations,
+        patient_ids=data.scans.patient_ids,
+        labels=data.scan_is_positive,
+        n_slices=data.scans.features.shape[1],
+    )
+
+
+def _tuned(data: LabelledFeatures, tail: Tail) -> LabelledFeatures:
+    assert data.activations is not None
+    features = tail.features(data.activations, data.tables)
+    tables = {
+        name: dataclasses.replace(table, features=features[name])
+        for name, table in data.tables.items()
+    }
+    # What the head is fitted to are features: it has no use for what lies at the cut.
+    return dataclasses.replace(data, tables=tables, activations=None)
+
+
+def _tuned_view(view: TrainingView, tail: Tail) -> TrainingView:
+    tuned = _tuned(view, tail)
+    assert isinstance(tuned, TrainingView)
+    return tuned
