@@ -193,7 +193,8 @@ def map_of_head(
     activations = Activations.through(trunk, stack, [model.pooling])
     features = activations.features[model.pooling]
     gradient = feature_gradients(fold_model(model, patient_id), features) * weights[:, None]
-    return activations.spread(gradient[None].astype(np.float32), model.pooling)[0]
+    maps = activations.spread(gradient[None].astype(np.float32), model.pooling)
+    return np.asarray(maps[0])
 
 
 def spread(
@@ -243,7 +244,7 @@ def _slice_by_slice(
     # A core each: products that threads share round by the number of threads.
     with one_core_each(torch.get_num_threads()) as pool:
         parts = list(pool.map(one_slice, range(n_slices)))
-    return np.asarray(torch.stack(parts, 1).unflatten(2, cells).numpy(), dtype=np.float32)
+    return np.asarray(torch.stack(parts, 1).reshape(-1, n_slices, *cells).numpy())
 
 
 def inside_cells(stack: SliceStack, cells: tuple[int, int]) -> FloatArray:

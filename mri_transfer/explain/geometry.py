@@ -139,7 +139,9 @@ class SliceGeometry:
             inside &= (place >= -0.5) & (place <= self.size_px - 0.5)
         return np.stack([slices, rows, columns]), inside
 
-    def sample(self, maps: FloatArray, points_mm: FloatArray) -> DoubleArray:
+    def sample(
+        self, maps: FloatArray | npt.NDArray[np.uint8], points_mm: FloatArray
+    ) -> DoubleArray:
         """Return the value of maps at world positions; NaN outside the slices.
 
         Linear between cells and between slices.

@@ -239,7 +239,7 @@ class _Heads:
         features = model.pooling(maps).contiguous().numpy()
         weights = self._weights[0, slices, None].numpy()
         gradients = (feature_gradients(model, features, slices) * weights).astype(np.float32)
-        return spread(maps, gradients[None], model.pooling.method, averaged=True)[0]
+        return np.asarray(spread(maps, gradients[None], model.pooling.method, averaged=True)[0])
 
 
 def _mean_grey(stack: SliceStack) -> float:

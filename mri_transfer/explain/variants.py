@@ -146,7 +146,8 @@ def maps_of_variants(
             inner = [(a - s, b - s) for (a, b), s in zip(cells, starts, strict=True)]
             part = early(trunk.network.to_input(seen[None]))
             maps[k][(slice(None), *_slices(cells))] = part[0][(slice(None), *_slices(inner))]
-        return late(maps).float()
+        passed_on: torch.Tensor = late(maps)
+        return passed_on.float()
 
     parts = [
         range(i, min(i + _TOGETHER, len(variants))) for i in range(0, len(variants), _TOGETHER)
