@@ -1,4 +1,4 @@
-"""Times the parts of the stage `explain` on black slices: a scan's maps, and one patient's pixel attribution.
+"""Times the parts of the stage `explain`: a scan's maps, and one patient's pixel attribution.
 
 Weights are random, so nothing is downloaded; they do not change how long anything takes.
 """
@@ -96,6 +96,7 @@ def _fold(number: int, n_slices: int, rng: np.random.Generator) -> FittedModel:
     facts = {
         "procedure": {"pooling": "max", "aggregation": "mean_logit", "head": {"kind": "linear"}},
         "recalibration": {"method": "none", "parameters": {}},
+        "threshold": 0.5,
     }
     head = Head(kind="linear", tensors=tensors, facts=facts)
     return FittedModel(repeat=number // 5, fold=number % 5, head=head)
