@@ -82,7 +82,8 @@ def run(
         Path(manifest), Path(out), config, cache=None if cache is None else Path(cache)
     )
     run_pipeline(workspace, config, jobs=jobs)
-    return Run(workspace=workspace, config=config)
+    # The run may have written into it which weights it means.
+    return Run(workspace=workspace, config=read_config(workspace.config))
 
 
 def load_run(folder: str | Path, *, cache: str | Path | None = None) -> Run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,13 +12,11 @@ from mri_transfer.cohorts.manifest.manifest import Manifest
 from mri_transfer.errors import ConfigurationError, MriTransferError
 from mri_transfer.evaluation.baselines import covariate_design, default_baselines
 from mri_transfer.models.harmonisation import check_combat, demand_one_site
-from mri_transfer.models.trunks import TRUNKS
 from mri_transfer.scans.preparation.external import PROGRAMS, demand_program
 from mri_transfer.training.folds import demand_enough
 from pipelines.config import RunConfig
-from pipelines.workspace import Workspace
 
-__all__ = ["demand_possible", "demand_weights", "site_notes"]
+__all__ = ["demand_possible", "site_notes"]
 
 
 def demand_possible(
@@ -97,18 +94,6 @@ def _demand_covariates(patients: pd.DataFrame, covariates: Sequence[str]) -> Non
     available = [name for name in patients.columns if name not in ("label", "n_scans")]
     default_baselines(covariates, available)
     covariate_design(patients, covariates)
-
-
-def demand_weights(workspace: Workspace, config: RunConfig, weights: Path | None) -> None:
-    """Refuse to begin without the trunk's weights, unless the features already exist.
-
-    Raises
-    ------
-    WeightsError
-        If they are not found.
-    """
-    if config.trunk.weights == "imagenet" and not workspace.features.exists():
-        TRUNKS[config.trunk.name].find_weights(path=weights, cache=workspace.weights)
 
 
 def site_notes(manifest: Manifest) -> Iterator[str]:

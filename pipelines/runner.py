@@ -23,6 +23,7 @@ from pipelines.reporters import SilentReporter
 from pipelines.running import run_stage
 from pipelines.settings import changed_scans, changed_settings
 from pipelines.stage import Context, Reporter, Stage
+from pipelines.trunk_weights import demand_weights, settle_weights, size_note, with_weights_of
 from pipelines.workspace import Workspace, default_cache
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def begin_run(
     cohort = read_manifest(manifest)
     labels = [label if isinstance(label, str) else None for label in cohort.scans["label"]]
     demand_both_labels(labels, config.labels)
+    if not overwrite:
+        config = with_weights_of(workspace, config)
     with locked(workspace):
         if not overwrite:
             _demand_same(workspace, config, cohort)
@@ -170,15 +173,16 @@ def run_pipeline(
     """
     workspace.demand_writable(cache=not _FILL_CACHE.isdisjoint(stage.name for stage in stages))
     reporter = reporter or SilentReporter()
+    names = [stage.name for stage in stages]
+    given, config = config, _settled(workspace, config, weights, names)
     context = Context(
         workspace=workspace, config=config, reporter=reporter, weights=weights, jobs=jobs
     )
-    names = [stage.name for stage in stages]
     trains = "folds" in names or names == [CHECK.name]
     if "check" in names and "features" in names:
-        from pipelines.preflight import demand_weights
-
         demand_weights(workspace, config, weights)
+        if note := size_note(config):
+            reporter.note(note)
     if trains and workspace.source_manifest.exists():
         from pipelines.preflight import demand_possible
 
@@ -187,6 +191,8 @@ def run_pipeline(
     forced_at = None if force_from is None else STAGES.index(stage_named(force_from))
     records = []
     with locked(workspace):
+        if config != given:
+            write_config(workspace, config)
         for stage in stages:
             forced = forced_at is not None and STAGES.index(stage) >= forced_at
             reporter.heading(stage.name)
@@ -205,6 +211,15 @@ def run_pipeline(
         excluded_table=table,
         failed_checks=_failed_checks(workspace) if AUDIT in stages else (),
     )
+
+
+def _settled(
+    workspace: Workspace, config: RunConfig, weights: Path | None, stages: Sequence[str]
+) -> RunConfig:
+    """Return the configuration with the weights it means, where a stage needs to know them."""
+    if "features" in stages:
+        return settle_weights(workspace, config, weights)
+    return with_weights_of(workspace, config)
 
 
 def _failed_checks(workspace: Workspace) -> tuple[CheckResult, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.errors import StoreError
-from mri_transfer.models.trunks import TRUNKS, TrunkSpec
+from mri_transfer.models.trunks import TRUNKS, TrunkSpec, weights_released
 from mri_transfer.version import __version__
 
 __all__ = ["licence", "model_card", "sbom"]
@@ -33,7 +33,15 @@ Research use only. This is not a medical device.
 
 def licence(trunk: TrunkSpec) -> str:
     """Return the text of the licence file of a bundle with that trunk."""
-    return _LICENCE.format(notice=TRUNKS[trunk.name].notice)
+    return _LICENCE.format(notice=_notice(trunk))
+
+
+def _notice(trunk: TrunkSpec) -> str:
+    if trunk.weights == "random":
+        return "They are random\nnumbers."
+    if weights_released(trunk):
+        return TRUNKS[trunk.name].notice
+    return "Under which\nterms they may be used is for the authors to supply."
 
 
 def sbom() -> str:

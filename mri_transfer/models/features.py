@@ -185,6 +185,8 @@ def feature_key(*, slices: str, trunk_spec: TrunkSpec, feature_spec: FeatureSpec
     if feature_spec.precision == "auto" or feature_spec.device == "auto":
         raise ValueError("resolve the spec first: a key must not hold 'auto'")
     trunk = spec_dict(trunk_spec)
+    # It stands under `weights`, whether the spec or the registry knows it.
+    del trunk["digest"]
     if trunk_spec.weights != "random":
         del trunk["seed"]
     parts = {

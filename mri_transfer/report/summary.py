@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.models.heads import HEADS
-from mri_transfer.models.trunks import TRUNKS
+from mri_transfer.models.trunks import TRUNKS, weights_released
 from mri_transfer.report.blocks.report import KeyFigure
 from mri_transfer.report.blocks.wording import (
     estimate,
@@ -37,8 +37,11 @@ def studied(inputs: ReportInputs) -> str:
     settings = inputs.settings
     trunk, n_slices = TRUNKS[settings.trunk.name].title, settings.slices.n_slices
     head = HEADS[settings.heads.kind].title
-    random = evaluation.trunk_weights == "random"
-    pretrained = "untrained" if random else "pretrained on ImageNet"
+    pretrained = "with weights that were named by their digest"
+    if weights_released(settings.trunk):
+        pretrained = "pretrained on ImageNet"
+    if evaluation.trunk_weights == "random":
+        pretrained = "untrained"
     repeats = evaluation.n_repeats
     times = "once" if repeats == 1 else f"{repeats} times, each with a new split"
     return (

@@ -20,6 +20,7 @@ from pipelines.commands.options import EXCLUDED, CacheOption, JobsOption, Weight
 from pipelines.commands.predict import predict
 from pipelines.commands.retrain import export, retrain
 from pipelines.commands.serve import serve
+from pipelines.commands.study import study
 from pipelines.commands.validate import validate
 from pipelines.console import discard_unwritable_output, open_console
 from pipelines.names import STAGE_HELP
@@ -255,6 +256,7 @@ app.command("predict")(predict)
 app.command("validate")(validate)
 app.command("export")(export)
 app.command("serve")(serve)
+app.command("study")(study)
 
 
 @app.command()
@@ -302,12 +304,18 @@ def compare(
 
 
 @app.command()
-def doctor(cache: CacheOption = None, weights: WeightsOption = None) -> None:
-    """Report the installation: versions, weights, numerical precision and speed."""
+def doctor(
+    trunk: Annotated[
+        str | None, typer.Option(help="Trunk whose weights and speed to look at, as trunk.name.")
+    ] = None,
+    cache: CacheOption = None,
+    weights: WeightsOption = None,
+) -> None:
+    """Report the installation: versions, trunks, weights, numerical precision and speed."""
     from pipelines.jobs.doctor import examine
 
     console = open_console()
-    for name, value in examine(cache=cache, weights=weights):
+    for name, value in examine(trunk=trunk, cache=cache, weights=weights):
         console.print(f"{name:<22} {value}", markup=False)
 
 

@@ -29,7 +29,7 @@ WeightsCacheOption = Annotated[
     Path | None, typer.Option(help="Cache folder, for the trunk's converted weights.")
 ]
 WeightsOption = Annotated[
-    Path | None, typer.Option(help="File with the trunk's weights (.onnx or .safetensors).")
+    Path | None, typer.Option(help="File with the trunk's weights (see docs/trunks.md).")
 ]
 JobsOption = Annotated[
     int | None,

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mri_transfer.errors import WeightsError
+from mri_transfer.errors import ConfigurationError, WeightsError
 from mri_transfer.models.features import FeatureSpec, encode, resolve_features
-from mri_transfer.models.trunks import TrunkSpec, load_trunk
+from mri_transfer.models.trunks import TRUNKS, TrunkSpec, load_trunk
 from mri_transfer.scans.slices import SliceSpec, SliceStack
 from mri_transfer.version import __version__
 from pipelines.record import git_commit, package_versions
@@ -19,8 +19,26 @@ from pipelines.workspace import default_cache
 __all__ = ["examine"]
 
 
-def examine(*, cache: Path | None = None, weights: Path | None = None) -> Iterator[tuple[str, str]]:
-    """Yield pairs of what was looked at and what was found."""
+def examine(
+    *, trunk: str | None = None, cache: Path | None = None, weights: Path | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield pairs of what was looked at and what was found.
+
+    Parameters
+    ----------
+    trunk : str, optional
+        Whose weights and speed are looked at; by default those of the default trunk.
+    cache, weights : Path, optional
+        As for a run.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such trunk.
+    """
+    trunk = trunk or TrunkSpec().name
+    if trunk not in TRUNKS:
+        raise ConfigurationError("no such trunk", found=trunk, expected=", ".join(TRUNKS))
     cache = cache or default_cache()
     yield "mri-transfer", f"{__version__} ({git_commit() or 'installed package'})"
     yield "python", f"{platform.python_version()} on {platform.machine()}"
@@ -31,9 +49,12 @@ def examine(*, cache: Path | None = None, weights: Path | None = None) -> Iterat
     spec = resolve_features(FeatureSpec())
     yield "device", spec.device
     yield "precision", spec.precision
+    entry = TRUNKS[trunk]
+    yield "trunks", ", ".join(TRUNKS)
+    yield "trunk", f"{entry.title}, trained on pictures of {entry.input_px} px"
     try:
-        trunk = load_trunk(
-            TrunkSpec(),
+        loaded = load_trunk(
+            TrunkSpec(name=trunk),
             precision=spec.precision,
             device=spec.device,
             weights_path=weights,
@@ -42,11 +63,11 @@ def examine(*, cache: Path | None = None, weights: Path | None = None) -> Iterat
     except WeightsError as error:
         yield "weights", f"MISSING: {error}"
         return
-    yield "weights", f"{trunk.weights_digest} from {trunk.weights_source}"
+    yield "weights", f"{loaded.weights_digest} from {loaded.weights_source}"
     stack = SliceStack.blank(SliceSpec())
-    encode(stack, trunk, spec)
+    encode(stack, loaded, spec)
     clock = time.perf_counter()
-    encode(stack, trunk, spec)
+    encode(stack, loaded, spec)
     rate = len(stack.z_mm) / (time.perf_counter() - clock)
     yield (
         "speed",

@@ -238,4 +238,4 @@ def test_labels_may_be_numbers_on_the_command_line_and_in_the_file(tmp_path: Pat
 
 def test_a_trunk_that_does_not_exist_is_refused_with_the_configuration() -> None:
     with pytest.raises(ConfigurationError, match=r"no such trunk; there is vgg16"):
-        read_config(None, ["trunk.name=resnet50"])
+        read_config(None, ["trunk.name=resnet99"])

@@ -8,6 +8,8 @@ from .registry import TRUNKS as TRUNKS
 from .spec import TrunkSpec as TrunkSpec
 from .spec import trunk_arithmetic as trunk_arithmetic
 from .spec import trunk_digest as trunk_digest
+from .spec import weights_released as weights_released
+from .spec import weights_settled as weights_settled
 from .trunk import FLOAT_PRECISIONS as FLOAT_PRECISIONS
 from .trunk import Trunk as Trunk
 from .trunk import load_trunk as load_trunk

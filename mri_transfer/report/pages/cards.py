@@ -12,7 +12,7 @@ from mri_transfer.core.files import atomic_write_text
 from mri_transfer.core.specs import spec_dict
 from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.models.heads import AnyHeadSpec
-from mri_transfer.models.trunks import TRUNKS
+from mri_transfer.models.trunks import TRUNKS, TrunkSpec, weights_released
 from mri_transfer.report.blocks.report import Front
 from mri_transfer.report.blocks.wording import label_of
 from mri_transfer.report.inputs import ReportInputs
@@ -76,7 +76,7 @@ def model_card(inputs: ReportInputs, front: Front) -> str:
             "weights": weights,
             "digest": inputs.provenance.trunk_sha256 if inputs.provenance else None,
         },
-        trunk_licence=_trunk_licence(inputs.settings.trunk.name, weights),
+        trunk_licence=_trunk_licence(inputs.settings.trunk),
         head=_settings(inputs.settings.heads),
         slices=_settings(inputs.settings.slices),
         positive=task.positive,
@@ -91,11 +91,11 @@ def model_card(inputs: ReportInputs, front: Front) -> str:
     )
 
 
-def _trunk_licence(name: object, weights: str) -> str:
-    if weights == "random":
+def _trunk_licence(trunk: TrunkSpec) -> str:
+    if trunk.weights == "random":
         return "The trunk's weights are random numbers."
-    if name in TRUNKS:
-        return TRUNKS[str(name)].citation
+    if weights_released(trunk):
+        return TRUNKS[trunk.name].citation
     return f"Licence of the trunk's weights: {SUPPLY}"
 
 

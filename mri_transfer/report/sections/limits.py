@@ -9,6 +9,7 @@ import pandas as pd
 
 from mri_transfer.evaluation.subgroup_levels import NOT_RECORDED
 from mri_transfer.models.heads import HEADS
+from mri_transfer.models.trunks import weights_released
 from mri_transfer.report.blocks.blocks import bullets, joined, section_of
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.blocks.wording import number
@@ -211,6 +212,11 @@ def _flat(inputs: ReportInputs) -> str | None:
 def _trunk(inputs: ReportInputs) -> str | None:
     if inputs.evaluation.trunk_weights == "random":
         return "Anything learned from pictures: the trunk's weights are random, as a control."
+    if not weights_released(inputs.settings.trunk):
+        return (
+            "What the trunk's weights were not taught. They stayed as they were read; only the "
+            "head was fitted to these patients."
+        )
     return (
         "What photographs do not teach. The trunk learned from photographs of everyday things "
         "(ImageNet) and stayed as it was; only the head was fitted to brains."

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mri_transfer.core.specs import canonical_json, spec_dict
 from mri_transfer.evaluation.fold_results import ChosenProcedure
 from mri_transfer.models.aggregation import AGGREGATIONS
 from mri_transfer.models.pooling import POOLINGS
+from mri_transfer.models.trunks import weights_released
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import bullets, figure, how, joined, section_of
 from mri_transfer.report.blocks.cells import Column, Row, Table, table_of
@@ -17,7 +18,6 @@ from mri_transfer.report.figures import DrawnBlock, DrawnStep
 from mri_transfer.report.inputs import ReportInputs
 
 if TYPE_CHECKING:
-    from mri_transfer.models.trunks.layers import TrunkLayer
     from mri_transfer.report.tables.model_parts import ModelParts
 
 __all__ = ["model_section"]
@@ -28,6 +28,9 @@ _METHODS_OF_TUNING = {
     "norm": "the affine parameters of normalisation",
     "lora": "an update of low rank of each kernel",
 }
+#: Slabs that are drawn for the convolutions of a block, and layers that its table lists; a trunk
+#: with more is listed by stages.
+_MOST_SLABS, _MOST_LAYERS = 4, 40
 _METHODS = {"platt": "Platt's", "beta": "beta", "isotonic": "isotonic"}
 
 
@@ -109,27 +112,28 @@ def _blocks(parts: ModelParts) -> list[DrawnBlock]:
         DrawnBlock(lines=("Input", f"{size} \u00d7 3", "three equal channels, scaled"), edge=edge,
                    channels=3, look="plain"),
     ]  # fmt: skip
-    for block in sorted({layer.block for layer in parts.layers}):
+    for block, stage in enumerate(parts.stages, start=1):
         layers = [layer for layer in parts.layers if layer.block == block]
-        convolutions = [layer for layer in layers if layer.kind == "convolution"]
-        first, last = layers[0], layers[-1]
-        ended = "pooled" if last.kind == "pooling" else "brought"
-        n_parameters = sum(layer.parameters for layer in layers)
+        n_convolutions = sum(layer.kind == "convolution" for layer in layers)
+        first = layers[0]
+        ended = "pooled" if layers[-1].kind == "pooling" else "brought"
+        deeper = "" if stage.channels == first.channels else f" \u00d7 {stage.channels}"
         lines = (
             f"Block {block}",
-            f"{len(convolutions)} convolutions",
+            *([] if stage.name.startswith(f"block{block}_") else [stage.name.replace("_", " ")]),
+            "1 convolution" if n_convolutions == 1 else f"{n_convolutions} convolutions",
             f"{first.rows} \u00d7 {first.columns} \u00d7 {first.channels}",
-            f"{ended} to {last.rows} \u00d7 {last.columns}",
-            f"{_many(n_parameters)} parameters",
-            "trained" if first.stage in parts.thawed else "frozen",
+            f"{ended} to {stage.rows} \u00d7 {stage.columns}{deeper}",
+            f"{_many(stage.parameters)} parameters",
+            _state(parts, stage.name),
         )
         drawn.append(
             DrawnBlock(
                 lines=lines,
                 edge=first.rows,
                 channels=first.channels,
-                n_layers=max(1, len(convolutions)),
-                look="trained" if first.stage in parts.thawed else "frozen",
+                n_layers=min(max(1, n_convolutions), _MOST_SLABS),
+                look=_state(parts, stage.name),
             )
         )
     return drawn
@@ -169,17 +173,8 @@ def _layer_table(parts: ModelParts) -> Table:
         Row("Slice", (_shape(1, edge), "0", "as prepared")),
         Row("Input", (_shape(3, edge), "0", "fixed: scaled")),
     ]
-    rows += [
-        Row(
-            layer.name.replace("_", ", "),
-            (
-                _shape(layer.channels, layer.rows),
-                _many(layer.parameters),
-                _state(parts, layer),
-            ),
-        )
-        for layer in parts.layers
-    ]
+    unit = "layer" if len(parts.layers) <= _MOST_LAYERS else "stage"
+    rows += _layer_rows(parts) if unit == "layer" else _stage_rows(parts)
     pooled = f"fixed: {POOLINGS[parts.features.pooling].words}"
     rows.append(Row("Features", (_many(parts.n_features), "0", pooled)))
     if parts.harmonised:
@@ -199,17 +194,50 @@ def _layer_table(parts: ModelParts) -> Table:
         Row("All of the head", ("", _many(parts.n_trained), "trained")),
     ]
     return Table(
-        caption="Every layer: shape of what comes out, parameters, and whether they are trained",
-        columns=("Layer", "Output, channels \u00d7 rows \u00d7 columns", "Parameters", "State"),
+        caption=f"Every {unit}: shape of what comes out, parameters, and whether they are trained",
+        columns=(
+            unit.capitalize(),
+            "Output, channels \u00d7 rows \u00d7 columns",
+            "Parameters",
+            "State",
+        ),
         rows=tuple(rows),
         wide=("State",),
     )
 
 
-def _state(parts: ModelParts, layer: TrunkLayer) -> str:
-    if not layer.parameters:
-        return f"fixed: {layer.rule or layer.kind}"
-    return "trained" if layer.stage in parts.thawed else "frozen"
+def _state(parts: ModelParts, stage: str) -> Literal["trained", "frozen"]:
+    return "trained" if stage in parts.thawed else "frozen"
+
+
+def _layer_rows(parts: ModelParts) -> list[Row]:
+    return [
+        Row(
+            layer.name.replace("_", ", "),
+            (
+                _shape(layer.channels, layer.rows),
+                _many(layer.parameters),
+                _state(parts, layer.stage)
+                if layer.parameters
+                else f"fixed: {layer.rule or layer.kind}",
+            ),
+        )
+        for layer in parts.layers
+    ]
+
+
+def _stage_rows(parts: ModelParts) -> list[Row]:
+    return [
+        Row(
+            stage.name.replace("_", ", "),
+            (
+                _shape(stage.channels, stage.rows),
+                _many(stage.parameters),
+                _state(parts, stage.name),
+            ),
+        )
+        for stage in parts.stages
+    ]
 
 
 def _shape(channels: int, edge: int) -> str:
@@ -224,15 +252,22 @@ def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
             f"Trunk: {entry.title} with random weights ({entry.drawn}), drawn from seed "
             f"{trunk.seed}. It is the untrained control, not a pretrained model."
         )
-    else:
+    elif weights_released(trunk):
         origin = f"Trunk: {entry.origin}"
+    else:
+        origin = (
+            f"Trunk: {entry.title} with weights that are known by their digest alone, read from a "
+            "file or a hub. What they were trained on, by whom and under which licence is for the "
+            "authors to supply."
+        )
     return [
         origin,
         f"SHA-256 of all its weights: {digest}."
-        + ("" if trunk.weights == "random" else f" {entry.sources}"),
+        + (f" {entry.sources}" if weights_released(trunk) else ""),
         f"Read out at {trunk.layer.replace('_', ', ')}; the layers after it, with the classifier "
         "of 1000 objects, are not used.",
         f"Input: {entry.scalings[trunk.input_scaling].words}.",
+        *_size(parts),
         _tuned(inputs, parts),
         f"Trained: {parts.head_entry.trained}.",
         *(
@@ -242,6 +277,17 @@ def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
             else []
         ),
     ]  # fmt: skip
+
+
+def _size(parts: ModelParts) -> list[str]:
+    """Say that slices have another size than the pictures that the weights learned from."""
+    edge, learned = parts.slices.size_px, parts.trunk_entry.input_px
+    if edge == learned or parts.trunk.weights == "random":
+        return []
+    return [
+        f"Size: slices have {edge} \u00d7 {edge} pixels; the weights were trained on pictures of "
+        f"{learned} \u00d7 {learned}."
+    ]
 
 
 def _procedure_blocks(inputs: ReportInputs, parts: ModelParts) -> tuple[Block, ...]:
@@ -285,11 +331,11 @@ def _head_settings(parts: ModelParts) -> str:
 
 def _alternative(parts: ModelParts) -> str:
     edge = parts.slices.size_px
-    last = parts.layers[-1]
+    last = parts.stages[-1]
     head = " and ".join(part.name for part in parts.head_parts)
     return (
-        f"The model: a slice of {edge} by {edge} pixels passes {last.block} "
-        f"{_blocks_of_trunk(parts)} to maps of {last.rows} "
+        f"The model: a slice of {edge} by {edge} pixels passes "
+        f"{len(parts.stages)} {_blocks_of_trunk(parts)} to maps of {last.rows} "
         f"by {last.columns} by {last.channels}, which are pooled to {_many(parts.n_features)} "
         f"features; a trained head ({head}; {_many(parts.n_trained)} parameters) scores the slice; "
         f"{parts.slices.n_slices} slices are joined into the patient's score."

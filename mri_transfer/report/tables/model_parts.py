@@ -13,7 +13,7 @@ from mri_transfer.models.heads import HEADS, AnyHeadSpec, HeadEntry, HeadPart, H
 from mri_transfer.models.pooling import count_features
 from mri_transfer.models.tails.spec import TuningSpec, frozen_stages
 from mri_transfer.models.trunks import TRUNKS, TrunkEntry, TrunkSpec
-from mri_transfer.models.trunks.layers import TrunkLayer, layer_table
+from mri_transfer.models.trunks.layers import TrunkLayer, TrunkStage, layer_table, stage_table
 from mri_transfer.report.inputs import ReportSettings
 from mri_transfer.scans.slices import SliceSpec
 
@@ -57,9 +57,14 @@ class ModelParts:
         return layer_table(self.trunk, self.slices.size_px)
 
     @property
+    def stages(self) -> tuple[TrunkStage, ...]:
+        """The stages of the trunk."""
+        return stage_table(self.trunk, self.slices.size_px)
+
+    @property
     def n_features(self) -> int:
         """Features of a slice."""
-        last = self.layers[-1]
+        last = self.stages[-1]
         return count_features(
             self.features.pooling, channels=last.channels, rows=last.rows, columns=last.columns
         )
@@ -82,7 +87,7 @@ class ModelParts:
     @property
     def thawed(self) -> tuple[str, ...]:
         """The stages that are trained in each fold, in the network's order."""
-        stages = tuple(dict.fromkeys(layer.stage for layer in self.layers))
+        stages = tuple(stage.name for stage in self.stages)
         return stages[frozen_stages(self.tuning.strategy, stages) :]
 
     @property
@@ -98,7 +103,7 @@ class ModelParts:
         """Parameters of the trunk that never change."""
         kept = self.tuning.method in ("ssf", "lora")
         changed = 0 if kept else self.n_tuned
-        return sum(layer.parameters for layer in self.layers) - changed
+        return sum(stage.parameters for stage in self.stages) - changed
 
     @property
     def n_trained(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import OrderedDict
 
 import numpy as np
@@ -22,7 +23,7 @@ from mri_transfer.models.trunks import (
     TrunkWeights,
     load_trunk,
 )
-from mri_transfer.models.trunks.layers import layer_table
+from mri_transfer.models.trunks.layers import layer_table, stage_table
 from mri_transfer.scans.slices import SliceSpec
 from tests.explain.phantom import SLICES, make_head
 
@@ -158,7 +159,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> TrunkEntry:
         activations_per_pixel=4,
         winograd=False,
         digest="0" * 64,
-        find_weights=lambda *, path, cache: _random(0),
+        known_through="",
+        find_weights=lambda *, path, cache, digest: _random(0),
         random_weights=_random,
         **words,
     )
@@ -173,8 +175,10 @@ def test_an_entry_names_the_stages_that_its_network_has(name: str) -> None:
     assert entry.stages == tuple(stage for stage, _ in network.named_children())
     assert entry.default_stage in entry.stages
     assert all(p.device.type == "meta" for p in network.parameters())
-    widest = max(one.channels * one.rows * one.columns for one in layer_table(TrunkSpec(), 64))
-    assert entry.activations_per_pixel == widest / 64**2
+    spec = TrunkSpec(name=name, weights="random", layer=entry.stages[-1])
+    parts = (*layer_table(spec, entry.input_px), *stage_table(spec, entry.input_px))
+    widest = max(one.channels * one.rows * one.columns for one in parts)
+    assert entry.activations_per_pixel == math.ceil(widest / entry.input_px**2)
 
 
 def test_a_trunk_needs_its_entry_alone(small: TrunkEntry) -> None:
