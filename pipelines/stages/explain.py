@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
 from mri_transfer.cohorts.synthetic.cohort import SPEC_FILE, DemoSpec
 from mri_transfer.core.files import read_json_object
@@ -160,7 +159,7 @@ def _explained(job: _Job, i: int, activations: Activations) -> ScanMaps:
 def _passed(job: _Job, i: int) -> Activations:
     """Pass a scan through the trunk once more; keep where the largest values lie."""
     activations = Activations.through(job.trunk, job.stack(i), job.poolings)
-    if isinstance(activations.maps, torch.Tensor) and "max" in job.poolings:
+    if "max" in job.poolings and not isinstance(activations.maps, Maxima):
         store = MaximaStore(job.context.workspace.cache)
         maxima = Maxima.of(activations.maps)
         store.put(job.scans[i]["maxima"], maxima, activations.features["max"])
