@@ -1,4 +1,4 @@
-"""Times the parts of the stage `explain` on black slices: a scan's maps, and one close view.
+"""Times the parts of the stage `explain`: a scan's maps, and one patient's pixel attribution.
 
 Weights are random, so nothing is downloaded; they do not change how long anything takes.
 """
@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks._common import Target, argument_parser, finish, show_table
-from mri_transfer.explain.attribution import explain_scan, map_of_head
-from mri_transfer.explain.close_view import look_closely
+from mri_transfer.explain.attribution import Activations, explain_scan
 from mri_transfer.explain.geometry import SliceGeometry
+from mri_transfer.explain.pixel_attribution import PixelTrunks, attribute_pixels
 from mri_transfer.explain.spec import ExplanationSpec
 from mri_transfer.models.heads import Head
+from mri_transfer.models.pooling import Maxima
 from mri_transfer.models.trunks import TrunkSpec, load_trunk
 from mri_transfer.scans.slices import SliceSpec, SliceStack
 from mri_transfer.training.fitted_model import FittedModel
@@ -33,34 +35,46 @@ def main(argv: Sequence[str] | None = None) -> None:
     trunk = load_trunk(TrunkSpec(weights="random"))
     trained = [_fold(i, spec.n_slices, rng) for i in range(HEADS)]
     geometry = SliceGeometry.of((176, 208, 176), np.eye(4), stack.z_mm, spec)
+    passed = Activations.through(trunk, stack, ["max"])
+    assert isinstance(passed.maps, torch.Tensor)
+    # As the stage finds them: only where the largest values lie.
+    kept = Activations(features=passed.features, maps=Maxima.of(passed.maps))
     maps: Any = None
 
     def one_scan() -> None:
         nonlocal maps
-        maps = explain_scan(stack, trunk, trained, owner="p", geometry=geometry, features={
-            "max": np.ones((spec.n_slices, CHANNELS), dtype=np.float32)
-        })  # fmt: skip
+        maps = explain_scan(
+            stack, kept, trained, patient_id="p", geometry=geometry, features=kept.features
+        )
 
-    def close() -> None:
+    def pixels() -> None:
         own = trained[:3]
-        raw = map_of_head(stack, trunk, own[0], owner="p", weights=maps.weights[0])
-        look_closely(
-            stack, trunk, trunk, own, owner="p", weights=maps.weights[:3], raw=raw, spec=few
+        attribute_pixels(
+            stack,
+            PixelTrunks.of(trunk, trunk),
+            own,
+            patient_id="p",
+            weights=maps.weights[:3],
+            raw=maps.exact[0],
+            spec=few,
         )
 
     one_scan()
-    scan_s, close_s = _seconds(one_scan, 3), _seconds(close, 1)
-    total = (PATIENTS * scan_s + few.close_patients * close_s) / 60
+    scan_s, pixels_s = _seconds(one_scan, 3), _seconds(pixels, 1)
+    total = (PATIENTS * scan_s + few.close_patients * pixels_s) / 60
     show_table(
-        f"Stage explain: {few.close_patients} close views of {few.close_slices} slices, "
+        f"Stage explain: {few.close_patients} close views of {few.pixels_slices} slices, "
         f"{few.gradient_steps} steps",
         ["", "seconds"],
-        [[f"maps of a scan by {HEADS} heads", f"{scan_s:.2f}"], ["a close view", f"{close_s:.1f}"]],
+        [
+            [f"maps of a scan by {HEADS} heads", f"{scan_s:.2f}"],
+            ["pixels of a patient", f"{pixels_s:.1f}"],
+        ],
     )
     finish(
         "explanation",
         out=arguments.out,
-        figures={"scan_s": scan_s, "close_s": close_s, "n_patients": PATIENTS},
+        figures={"scan_s": scan_s, "pixels_s": pixels_s, "n_patients": PATIENTS},
         targets=[Target(name="minutes for 140 patients", value=total, limit=15.0, at_least=False)],
     )
 
@@ -80,8 +94,9 @@ def _fold(number: int, n_slices: int, rng: np.random.Generator) -> FittedModel:
         "bias": np.zeros(n_slices, dtype=np.float32),
     }
     facts = {
-        "procedure": {"pooling": "max", "aggregation": "mean_logit"},
+        "procedure": {"pooling": "max", "aggregation": "mean_logit", "head": {"kind": "linear"}},
         "recalibration": {"method": "none", "parameters": {}},
+        "threshold": 0.5,
     }
     head = Head(kind="linear", tensors=tensors, facts=facts)
     return FittedModel(repeat=number // 5, fold=number % 5, head=head)

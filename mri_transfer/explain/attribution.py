@@ -4,8 +4,8 @@ The rule is the gradient times the activation, element by element, at the layer 
 are the features (HiResCAM: Draelos and Carin 2020, arXiv 2011.08891). It differs from Grad-CAM
 (Selvaraju et al. 2017, ICCV), which first averages each channel's gradient over all places: where
 features are the largest value of a channel, only the place of that value has a gradient, and
-Grad-CAM would spread it over places that had no say. Element by element the values of a map add
-up to what the features contribute to the slice's log-odds, exactly for heads that are linear.
+Grad-CAM would spread it over places that contributed nothing. Element by element the values of a
+map add up to what the features contribute to the slice's log-odds, exactly for linear heads.
 
 The contribution of the mean of the training patients, place by place, is subtracted
 (`centred_maps`): what is left says how a patient differs from the average training patient.
@@ -13,8 +13,9 @@ The contribution of the mean of the training patients, place by place, is subtra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,118 +25,159 @@ from mri_transfer.core.threads import one_core_each
 from mri_transfer.explain.fold_model import feature_gradients, fold_model
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.scan_maps import ScanMaps
-from mri_transfer.models.pooling import PoolMaps
+from mri_transfer.models.pooling import Maxima, PoolMaps
 from mri_transfer.scans.slices import SliceStack, head_mask
 from mri_transfer.training.fitted_model import FittedModel
 
 if TYPE_CHECKING:
     from mri_transfer.models.trunks import Trunk
 
-__all__ = ["explain_scan", "map_of_head", "spread"]
+__all__ = ["Activations", "explain_scan", "map_of_head", "spread"]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 
-#: Added to the repeat and the fold of a head, it draws how its weights are dealt anew.
-_SHUFFLE_SEED = 20180831
+#: With the repeat and the fold of a head, it draws how its weights are permuted.
+_PERMUTATION_SEED = 20180831
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Activations:
+    """What the trunk made of a scan's slices, as far as attribution needs it.
+
+    Attributes
+    ----------
+    features : mapping of str to ndarray of float32, shape (n_slices, n_features)
+        By pooling.
+    maps : Tensor of float32, shape (n_slices, channels, rows, columns), or Maxima
+        The maps themselves, or only where their largest values lie, which is enough for max
+        pooling.
+    """
+
+    features: Mapping[str, FloatArray]
+    maps: torch.Tensor | Maxima
+
+    @classmethod
+    def through(cls, trunk: Trunk, stack: SliceStack, poolings: Iterable[str]) -> Self:
+        """Pass a scan's slices through a trunk."""
+        maps = trunk.forward_slices(torch.from_numpy(stack.pixels)).cpu()
+        features = {name: PoolMaps(name)(maps).contiguous().numpy() for name in poolings}
+        return cls(features=features, maps=maps)
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Rows and columns of the maps."""
+        if isinstance(self.maps, Maxima):
+            return self.maps.cells
+        return self.maps.shape[2], self.maps.shape[3]
+
+    def spread(self, gradients: FloatArray, pooling: str, *, averaged: bool = False) -> FloatArray:
+        """Distribute gradients over places; parameters and value as those of `spread`."""
+        if not isinstance(self.maps, Maxima):
+            return spread(self.maps, gradients, pooling, averaged=averaged)
+        if pooling != "max" or averaged:
+            raise ValueError("only maps of max-pooled features follow from their largest values")
+        given, features, maxima = torch.from_numpy(gradients), self.features["max"], self.maps
+
+        def one_slice(s: int) -> torch.Tensor:
+            return given[:, s] @ torch.from_numpy(maxima.spread(features, s))
+
+        return _slice_by_slice(one_slice, len(features), self.cells)
 
 
 def explain_scan(
     stack: SliceStack,
-    trunk: Trunk,
+    activations: Activations,
     trained: Sequence[FittedModel],
     *,
-    owner: str,
+    patient_id: str,
     geometry: SliceGeometry,
-    features: dict[str, FloatArray],
+    features: Mapping[str, FloatArray],
+    grad_cam: bool = False,
 ) -> ScanMaps:
-    """Pass a scan's slices through the trunk and split every head's log-odds over places.
+    """Distribute every head's log-odds of a scan over places.
 
     Parameters
     ----------
     stack : SliceStack
-    trunk : Trunk
-        As the features were computed with.
+    activations : Activations
+        Of the scan, with the features of every pooling that a head reads.
     trained : sequence of FittedModel
         Every outer fold of every repeat.
-    owner : str
-        The patient.
+    patient_id : str
     geometry : SliceGeometry
-    features : dict of str to ndarray of float32, shape (n_slices, n_features)
-        The run's own features by pooling, to be compared.
+    features : mapping of str to ndarray of float32, shape (n_slices, n_features)
+        The run's own features by pooling, to be compared with those of the activations.
+    grad_cam : bool
+        Whether Grad-CAM is computed too, which needs whole maps.
     """
-    maps = trunk.forward_slices(torch.from_numpy(stack.pixels)).cpu()
-    pooled = {name: PoolMaps(name)(maps).contiguous().numpy() for name in features}
-    gaps = [
-        float(np.abs(pooled[name] - given).max() / max(float(np.abs(given).max()), 1e-12))
-        for name, given in features.items()
-    ]
-    first = [one for one in trained if one.repeat == trained[0].repeat]
-    gradients, logits, weights = _of_heads(trained, pooled, owner)
-    dealt = [_dealt(one, gradients[i]) for i, one in enumerate(trained) if one in first]
-    exact, gradcam, shuffled = (
-        _joined(maps, heads, weighted, classic=classic)
-        for heads, weighted, classic in (
-            (trained, _times(gradients, weights), False),
-            (first, _times(gradients[: len(first)], weights), True),
-            (first, _times(dealt, weights), False),
-        )
-    )
+    first = [model for model in trained if model.repeat == trained[0].repeat]
+    gradients, logits, weights = _of_heads(trained, activations.features, patient_id)
+    weighted = [g * w[:, None] for g, w in zip(gradients, weights, strict=True)]
+    own = weighted[: len(first)]
+    permuted = [_permuted(model, gradient) for model, gradient in zip(first, own, strict=True)]
     return ScanMaps(
-        exact=exact,
-        gradcam=gradcam,
-        shuffled=shuffled,
+        exact=_joined(activations, trained, weighted),
+        gradcam=_joined(activations, first, own, averaged=True)
+        if grad_cam
+        else np.zeros((0, len(stack.pixels), *activations.cells), dtype=np.float32),
+        randomised=_joined(activations, first, permuted),
         logits=logits,
         weights=weights,
-        inside=inside_cells(stack, (maps.shape[2], maps.shape[3])),
+        inside=inside_cells(stack, activations.cells),
         shape=np.array(geometry.shape, dtype=np.int64),
         affine=geometry.affine,
         z_mm=geometry.z_mm,
-        mismatch=max(gaps, default=0.0),
+        mismatch=_mismatch(activations.features, features),
     )
 
 
+def _mismatch(features: Mapping[str, FloatArray], wanted: Mapping[str, FloatArray]) -> float:
+    """Return the largest difference of features, as a share of the largest feature."""
+    gaps = [
+        float(np.abs(features[name] - own).max() / max(float(np.abs(own).max()), 1e-12))
+        for name, own in wanted.items()
+    ]
+    return max(gaps, default=0.0)
+
+
 def _of_heads(
-    trained: Sequence[FittedModel], pooled: dict[str, FloatArray], owner: str
+    trained: Sequence[FittedModel], features: Mapping[str, FloatArray], patient_id: str
 ) -> tuple[list[DoubleArray], FloatArray, FloatArray]:
     gradients, logits, weights = [], [], []
-    for one in trained:
-        given = pooled[one.pooling]
-        gradients.append(feature_gradients(fold_model(one, owner), given))
-        output = one.slices(given[None], [owner])
+    for model in trained:
+        own = features[model.pooling]
+        gradients.append(feature_gradients(fold_model(model, patient_id), own))
+        output = model.slices(own[None], [patient_id])
         logits.append(output.logits[0])
         weights.append(output.weights[0])
     return gradients, np.stack(logits), np.stack(weights)
 
 
-def _dealt(one: FittedModel, gradient: DoubleArray) -> DoubleArray:
-    """Deal the gradient's channels anew, as if the head's weights belonged to other channels."""
-    rng = np.random.default_rng([_SHUFFLE_SEED, one.repeat, one.fold])
-    dealt: DoubleArray = gradient[:, rng.permutation(gradient.shape[1])]
-    return dealt
-
-
-def _times(gradients: Sequence[DoubleArray], weights: FloatArray) -> list[DoubleArray]:
-    return [g * w[:, None] for g, w in zip(gradients, weights, strict=False)]
+def _permuted(model: FittedModel, gradient: DoubleArray) -> DoubleArray:
+    """Permute the gradient's channels, as if the head's weights belonged to other channels."""
+    rng = np.random.default_rng([_PERMUTATION_SEED, model.repeat, model.fold])
+    permuted: DoubleArray = gradient[:, rng.permutation(gradient.shape[1])]
+    return permuted
 
 
 def _joined(
-    maps: torch.Tensor,
+    activations: Activations,
     heads: Sequence[FittedModel],
     gradients: Sequence[DoubleArray],
     *,
-    classic: bool,
+    averaged: bool = False,
 ) -> FloatArray:
-    joined = np.empty((len(heads), len(maps), *maps.shape[2:]), dtype=np.float32)
-    for pooling in dict.fromkeys(one.pooling for one in heads):
-        members = [i for i, one in enumerate(heads) if one.pooling == pooling]
-        given = np.stack([gradients[i] for i in members]).astype(np.float32)
-        joined[members] = spread(maps, given, pooling, classic=classic)
+    joined = np.empty((len(heads), len(gradients[0]), *activations.cells), dtype=np.float32)
+    for pooling in dict.fromkeys(model.pooling for model in heads):
+        members = [i for i, model in enumerate(heads) if model.pooling == pooling]
+        own = np.stack([gradients[i] for i in members]).astype(np.float32)
+        joined[members] = activations.spread(own, pooling, averaged=averaged)
     return joined
 
 
 def map_of_head(
-    stack: SliceStack, trunk: Trunk, one: FittedModel, *, owner: str, weights: FloatArray
+    stack: SliceStack, trunk: Trunk, model: FittedModel, *, patient_id: str, weights: FloatArray
 ) -> FloatArray:
     """Return one head's map of a scan through any trunk, shape (n_slices, rows, columns).
 
@@ -143,20 +185,20 @@ def map_of_head(
     ----------
     stack : SliceStack
     trunk : Trunk
-    one : FittedModel
-    owner : str
+    model : FittedModel
+    patient_id : str
     weights : ndarray of float32, shape (n_slices,)
         How much each slice counts.
     """
-    maps = trunk.forward_slices(torch.from_numpy(stack.pixels)).cpu()
-    pooled = PoolMaps(one.pooling)(maps).contiguous().numpy()
-    gradient = feature_gradients(fold_model(one, owner), pooled) * weights[:, None]
-    found: FloatArray = spread(maps, gradient[None].astype(np.float32), one.pooling)[0]
-    return found
+    activations = Activations.through(trunk, stack, [model.pooling])
+    features = activations.features[model.pooling]
+    gradient = feature_gradients(fold_model(model, patient_id), features) * weights[:, None]
+    maps = activations.spread(gradient[None].astype(np.float32), model.pooling)
+    return np.asarray(maps[0])
 
 
 def spread(
-    maps: torch.Tensor, gradients: FloatArray, pooling: str, *, classic: bool = False
+    maps: torch.Tensor, gradients: FloatArray, pooling: str, *, averaged: bool = False
 ) -> FloatArray:
     """Carry gradients of features back to the places of the maps, times their activation.
 
@@ -168,7 +210,7 @@ def spread(
     pooling : {"max", "average", "flatten"}
         How the features came from the maps. Places that share the largest value of a channel
         share its gradient.
-    classic : bool
+    averaged : bool
         Grad-CAM: each channel's gradient is averaged over all places first.
 
     Returns
@@ -185,18 +227,24 @@ def spread(
         (share,) = torch.autograd.grad(pooled.sum(), own)
         values, share = own.detach()[0].flatten(1), share[0].flatten(1)
         if pooled.shape[1] == channels:
-            share = share.mean(1, keepdim=True) if classic else share
+            share = share.mean(1, keepdim=True) if averaged else share
             return given[:, s] @ (values * share)
         by_place = given[:, s].reshape(len(given), *values.shape) * share
-        if classic:
+        if averaged:
             by_place = by_place.mean(2, keepdim=True)
         return (by_place * values).sum(1)
 
+    return _slice_by_slice(one_slice, len(maps), (rows, columns))
+
+
+def _slice_by_slice(
+    one_slice: Callable[[int], torch.Tensor], n_slices: int, cells: tuple[int, int]
+) -> FloatArray:
+    """Stack what a function returns of each slice, (n_heads, rows * columns)."""
     # A core each: products that threads share round by the number of threads.
     with one_core_each(torch.get_num_threads()) as pool:
-        parts = list(pool.map(one_slice, range(len(maps))))
-    found: FloatArray = torch.stack(parts, 1).reshape(len(given), len(maps), rows, columns).numpy()
-    return found
+        parts = list(pool.map(one_slice, range(n_slices)))
+    return np.asarray(torch.stack(parts, 1).reshape(-1, n_slices, *cells).numpy())
 
 
 def inside_cells(stack: SliceStack, cells: tuple[int, int]) -> FloatArray:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.explain.close_view import CloseView
 from mri_transfer.explain.cohort_maps import CohortMaps, patient_means
 from mri_transfer.explain.patches import cell_sums, join_cells
+from mri_transfer.explain.pixel_attribution import PixelAttribution
 from mri_transfer.explain.regions import mean_over_patients
 
 __all__ = ["agreement_rows", "likeness", "repeat_agreement", "sanity_rows"]
@@ -67,7 +67,7 @@ def repeat_agreement(cohort: CohortMaps) -> DoubleArray:
 
 def sanity_rows(
     cohort: CohortMaps,
-    close: Mapping[str, CloseView],
+    pixels: Mapping[str, PixelAttribution],
     *,
     exact: bool,
     same_again: bool | None,
@@ -80,7 +80,7 @@ def sanity_rows(
     Parameters
     ----------
     cohort : CohortMaps
-    close : mapping of str to CloseView
+    pixels : mapping of str to PixelAttribution
         By scan.
     exact : bool
         Whether the heads are linear, so that maps must add up exactly.
@@ -100,16 +100,16 @@ def sanity_rows(
         means = patient_means(values, owners)[1] if len(values) else values
         return _mean(means, n_samples=n_samples, seed=seed, confidence=confidence)
 
-    spoilt = np.array(
+    randomised = np.array(
         [
-            likeness(cohort.by_repeat[i, 0], cohort.shuffled[i], cohort.inside[i])
+            likeness(cohort.by_repeat[i, 0], cohort.randomised[i], cohort.inside[i])
             for i in range(len(cohort.scan_ids))
         ]
     )
     position = {name: i for i, name in enumerate(cohort.scan_ids)}
     owner_of = dict(zip(cohort.scan_ids, cohort.patient_ids, strict=True))
     trunk = np.array(
-        [likeness(v.raw, v.random_trunk, cohort.inside[position[s]]) for s, v in close.items()]
+        [likeness(v.raw, v.random_trunk, cohort.inside[position[s]]) for s, v in pixels.items()]
     )
     spread = float(np.std(cohort.log_odds)) or 1.0
     lacking = float(np.abs(cohort.residual).max()) / spread
@@ -119,16 +119,16 @@ def sanity_rows(
              cohort.mismatch < _ROUNDING),
         _row("same_again", "a scan explained twice gives the same bytes", "the same",
              same_again, same_again, reason="every map came from the cache"),
-        _row("adds_up", "the values of a map add up to the log-odds that it explains",
+        _row("is_complete", "the values of a map add up to the log-odds that it explains",
              "lacking less than 0.1 % of their spread" if exact else "none: the head is not linear",
              lacking, lacking < _ROUNDING if exact else None,
              reason="the head bends, so a part of its log-odds belongs to no place"),
-        _judged("shuffled_head", "the head's weights dealt to other channels destroy the map",
-                f"correlation below {_UNLIKE:g}", over_patients(spoilt, cohort.patient_ids),
+        _judged("randomised_head", "the head's weights permuted among channels destroy the map",
+                f"correlation below {_UNLIKE:g}", over_patients(randomised, cohort.patient_ids),
                 lambda value: abs(value) < _UNLIKE),
         _judged("random_trunk", "a trunk of random weights destroys the map",
                 f"correlation below {_UNLIKE:g}",
-                over_patients(trunk, [owner_of[s] for s in close]),
+                over_patients(trunk, [owner_of[s] for s in pixels]),
                 lambda value: abs(value) < _UNLIKE),
         _judged("repeats", "heads of other repeats give the same map",
                 f"correlation above {_ALIKE:g}",
@@ -165,7 +165,7 @@ def _mean(values: DoubleArray, *, n_samples: int, seed: int, confidence: float) 
 
 def agreement_rows(
     cohort: CohortMaps,
-    close: Mapping[str, CloseView],
+    pixels: Mapping[str, PixelAttribution],
     *,
     patch_cells: int,
     n_samples: int,
@@ -177,7 +177,7 @@ def agreement_rows(
     Parameters
     ----------
     cohort : CohortMaps
-    close : mapping of str to CloseView
+    pixels : mapping of str to PixelAttribution
         By scan.
     patch_cells : int
         Cells along a patch's edge.
@@ -190,7 +190,7 @@ def agreement_rows(
         first, second (names of methods) and correlation (an estimate, mean over patients).
     """
     found: dict[tuple[str, str], list[float]] = {}
-    for scan, view in close.items():
+    for scan, view in pixels.items():
         methods, inside = _by_patch(cohort, scan, view, patch_cells)
         for pair in itertools.combinations(methods, 2):
             found.setdefault(pair, []).append(likeness(methods[pair[0]], methods[pair[1]], inside))
@@ -207,7 +207,7 @@ def agreement_rows(
 
 
 def _by_patch(
-    cohort: CohortMaps, scan: str, view: CloseView, patch_cells: int
+    cohort: CohortMaps, scan: str, view: PixelAttribution, patch_cells: int
 ) -> tuple[dict[str, DoubleArray], DoubleArray]:
     i = cohort.scan_ids.index(scan)
     cells = (cohort.inside.shape[2], cohort.inside.shape[3])
@@ -218,6 +218,6 @@ def _by_patch(
         "integrated gradients": join_cells(gradients, patch_cells),
         "maps": join_cells(cohort.maps[i][view.slices], patch_cells),
         "maps, not centred": join_cells(view.raw[view.slices], patch_cells),
-        "Grad-CAM": join_cells(cohort.gradcam[i][view.slices], patch_cells),
+        "Grad-CAM, not centred": join_cells(view.gradcam, patch_cells),
     }
     return methods, join_cells(cohort.inside[i][view.slices], patch_cells) / counted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +31,10 @@ class CohortMaps:
     ----------
     scan_ids, patient_ids : tuple of str, length n_scans
     by_repeat : ndarray of float32, shape (n_scans, n_repeats, n_slices, rows, columns)
-    gradcam, shuffled : ndarray of float32, shape (n_scans, n_slices, rows, columns)
-        Of the first repeat: by Grad-CAM, and with the head's weights dealt to other channels.
+    gradcam : ndarray of float32, shape (n_scans, n_slices, rows, columns), or None
+        Of the first repeat, by Grad-CAM; None where it was not asked for.
+    randomised : ndarray of float32, shape (n_scans, n_slices, rows, columns)
+        Of the first repeat, with the head's weights permuted among channels.
     slice_weights : ndarray of float32, shape (n_scans, n_slices)
         Each slice's part in the scan's log-odds, mean over repeats.
     log_odds : ndarray of float64, shape (n_scans, n_repeats)
@@ -47,8 +50,8 @@ class CohortMaps:
     scan_ids: tuple[str, ...]
     patient_ids: tuple[str, ...]
     by_repeat: FloatArray
-    gradcam: FloatArray
-    shuffled: FloatArray
+    gradcam: FloatArray | None
+    randomised: FloatArray
     slice_weights: FloatArray
     log_odds: DoubleArray
     inside: FloatArray
@@ -93,8 +96,8 @@ def centred_maps(
     means = _training_means(patient_ids, read, trained, own)
     rows: list[dict[str, npt.NDArray[np.generic]]] = []
     mismatch = 0.0
-    for i, owner in enumerate(patient_ids):
-        maps, heads = read(i), own[owner]
+    for i, patient_id in enumerate(patient_ids):
+        maps, heads = read(i), own[patient_id]
         parts = maps.logits.astype(np.float64) * maps.weights
         by_repeat = maps.exact[heads] - means["exact"][heads]
         log_odds = parts[heads].sum(axis=1)
@@ -102,16 +105,19 @@ def centred_maps(
         rows.append(
             {
                 "by_repeat": by_repeat.astype(np.float32),
-                "gradcam": (maps.gradcam - means["gradcam"])[heads[0]].astype(np.float32),
-                "shuffled": (maps.shuffled - means["shuffled"])[heads[0]].astype(np.float32),
+                "randomised": (maps.randomised - means["randomised"])[heads[0]].astype(np.float32),
                 "slice_weights": parts[heads].mean(axis=0).astype(np.float32),
                 "log_odds": log_odds,
                 "inside": maps.inside,
                 "residual": expected - by_repeat.sum(axis=(1, 2, 3)),
             }
         )
+        if len(maps.gradcam):
+            gradcam = (maps.gradcam - means["gradcam"])[heads[0]].astype(np.float32)
+            rows[-1]["gradcam"] = gradcam
         mismatch = max(mismatch, maps.mismatch)
-    stacked = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    stacked: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    stacked.setdefault("gradcam", None)
     return CohortMaps(
         scan_ids=tuple(scan_ids), patient_ids=tuple(patient_ids), mismatch=mismatch, **stacked
     )
@@ -127,16 +133,16 @@ def _training_means(
     n_scans = {name: list(patient_ids).count(name) for name in set(patient_ids)}
     sums: dict[str, DoubleArray] = {}
     counts = np.zeros(len(trained))
-    for i, owner in enumerate(patient_ids):
+    for i, patient_id in enumerate(patient_ids):
         maps = read(i)
         trains = np.ones(len(trained))
-        trains[own[owner]] = 0
-        share = trains / n_scans[owner]
+        trains[own[patient_id]] = 0
+        share = trains / n_scans[patient_id]
         counts += share
         parts = {
             "exact": maps.exact,
             "gradcam": maps.gradcam,
-            "shuffled": maps.shuffled,
+            "randomised": maps.randomised,
             "log_odds": (maps.logits.astype(np.float64) * maps.weights).sum(axis=1),
         }
         for name, values in parts.items():

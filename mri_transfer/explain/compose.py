@@ -12,15 +12,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.synthetic.cohort import DemoSpec, planted_atrophy
+from mri_transfer.core.threads import map_on_cores
 from mri_transfer.explain.checks import agreement_rows, sanity_rows
-from mri_transfer.explain.choice import ClosePatient
-from mri_transfer.explain.close_view import CloseView
+from mri_transfer.explain.choice import ChosenPatient
 from mri_transfer.explain.cohort_maps import CohortMaps, patient_means
 from mri_transfer.explain.document import ExplanationDocument
 from mri_transfer.explain.explanation import Explanation
 from mri_transfer.explain.findings import Findings, Space
 from mri_transfer.explain.groups import UNIT_ML, GroupMaps, group_maps, write_group
 from mri_transfer.explain.neighbours import neighbour_agreement
+from mri_transfer.explain.pixel_attribution import PixelAttribution
 from mri_transfer.explain.regions import box_regions, mean_over_patients, mni_regions, region_rows
 from mri_transfer.explain.spec import ExplanationSpec
 from mri_transfer.explain.truth import planted_cells, score_truth
@@ -78,7 +79,7 @@ def compose(
     }
     maps = cohort.maps
     found, groups, files = _groups(findings, maps, labels, positive, spec, space, folder)
-    views = {scan: view for _, scan, view in findings.close}
+    views = {scan: view for _, scan, view in findings.pixels}
     document = {
         **_basics(spec, folds, positive, neighbours, settings),
         "n_scans": len(cohort.scan_ids),
@@ -93,12 +94,12 @@ def compose(
         "checks": sanity_rows(
             cohort,
             views,
-            exact=findings.adds_up,
+            exact=findings.is_complete,
             same_again=findings.same_again,
             **settings,
         ),
         "agreement": agreement_rows(cohort, views, patch_cells=spec.patch_cells, **settings),
-        "close": [_close_row(*one) for one in findings.close],
+        "pixel_attribution": [_pixel_row(*one) for one in findings.pixels],
         "truth": _truth(findings, labels, positive, demo, settings),
     }
     explanation = Explanation(
@@ -108,7 +109,7 @@ def compose(
         slice_weights=cohort.slice_weights,
         neighbours=neighbours,
         groups={**found.maps, "background": found.background_on_grid()},
-        close=_close_arrays(findings),
+        pixel_attribution=_pixel_arrays(findings),
     )
     return explanation, files
 
@@ -247,23 +248,26 @@ def _regions(
     settings: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     divide = mni_regions() if space.mni else None
-    shares = []
-    for geometry, inside in zip(findings.geometries, findings.cohort.inside, strict=True):
-        own = box_regions(geometry, inside)
-        if divide is not None:
-            own |= divide(geometry, (inside.shape[1], inside.shape[2]))
-        shares.append(own)
     cohort = findings.cohort
+
+    def shares_of(i: int) -> dict[str, npt.NDArray[np.float64]]:
+        geometry, inside = findings.geometries[i], cohort.inside[i]
+        shares = box_regions(geometry, inside)
+        if divide is not None:
+            shares |= divide(geometry, (inside.shape[1], inside.shape[2]))
+        return shares
+
+    shares = list(map_on_cores(shares_of, range(len(cohort.scan_ids))))
     return region_rows(maps, shares, cohort.inside, cohort.patient_ids, labels, **settings)
 
 
-def _close_row(patient: ClosePatient, scan_id: str, view: CloseView) -> dict[str, Any]:
+def _pixel_row(patient: ChosenPatient, scan_id: str, view: PixelAttribution) -> dict[str, Any]:
     return {
         "patient_id": patient.patient_id,
         "scan_id": scan_id,
         "label": patient.label,
         "score": patient.score,
-        "called": patient.why,
+        "outcome": patient.outcome,
         "slices": view.slices.tolist(),
         "change": view.change.tolist(),
         "missing": view.missing.tolist(),
@@ -272,14 +276,14 @@ def _close_row(patient: ClosePatient, scan_id: str, view: CloseView) -> dict[str
     }
 
 
-def _share(view: CloseView) -> float | None:
+def _share(view: PixelAttribution) -> float | None:
     whole = float(np.abs(view.change).sum())
     return float(np.abs(view.missing).sum()) / whole if whole else None
 
 
-def _close_arrays(findings: Findings) -> dict[str, npt.NDArray[np.float32]]:
+def _pixel_arrays(findings: Findings) -> dict[str, npt.NDArray[np.float32]]:
     arrays: dict[str, npt.NDArray[np.float32]] = {}
-    for n, (_, _, view) in enumerate(findings.close):
+    for n, (_, _, view) in enumerate(findings.pixels):
         arrays[f"gradients {n}"] = view.gradients
         arrays[f"occlusion {n}"] = view.occlusion
     return arrays

@@ -19,7 +19,7 @@ __all__ = [
     "TruthFigure",
 ]
 
-_SCHEMA: Literal["mri-transfer/explanation/1"] = "mri-transfer/explanation/1"
+_SCHEMA: Literal["mri-transfer/explanation/2"] = "mri-transfer/explanation/2"
 _Label = Annotated[str, Field(description="A label of the cohort.")]
 _ByLabel = dict[_Label, Estimate]
 
@@ -124,21 +124,21 @@ class MethodAgreement(Part):
     """Rank correlation, mean over patients."""
 
 
-class CloseRow(Part):
-    """A patient who was looked at closely."""
+class PixelAttributionRow(Part):
+    """A patient whose pixels were attributed."""
 
     patient_id: str
     """Patient, as in the manifest."""
     scan_id: str
-    """Scan that was looked at."""
+    """The scan."""
     label: str
     """The patient's label."""
     score: float
     """Mean score."""
-    called: str
-    """right or wrong, and how surely."""
+    outcome: str
+    """`correct` or `incorrect`: how most repeats called the patient."""
     slices: tuple[int, ...]
-    """Slices that were looked at."""
+    """Slices that were attributed."""
     change: tuple[float, ...] = ()
     """What a mean slice in its place does to the log-odds, by slice."""
     missing: tuple[float, ...] = ()
@@ -189,7 +189,7 @@ class ExplanationDocument(Document):
 
     SCHEMA: ClassVar[str] = _SCHEMA
 
-    schema_name: Literal["mri-transfer/explanation/1"] = Field(default=_SCHEMA, alias="schema")
+    schema_name: Literal["mri-transfer/explanation/2"] = Field(default=_SCHEMA, alias="schema")
     """Name and version of this form."""
     positive_label: str
     """What speaks for the positive label is above 0."""
@@ -230,7 +230,9 @@ class ExplanationDocument(Document):
     """Mean part of each region in the log-odds."""
     agreement: tuple[MethodAgreement, ...] | None = Field(default=None, exclude_if=absent)
     """How alike the methods are."""
-    close: tuple[CloseRow, ...] | None = Field(default=None, exclude_if=absent)
-    """Patients who were looked at closely."""
+    pixel_attribution: tuple[PixelAttributionRow, ...] | None = Field(
+        default=None, exclude_if=absent
+    )
+    """Patients whose pixels were attributed."""
     truth: Truth | None = None
     """Maps against what was planted; null where the truth is not known."""

@@ -29,10 +29,10 @@ DOCUMENT = "explanation.json"
 
 _TENSORS = "maps.safetensors"
 _TABLE = "neighbours.csv"
-_MAPS_SCHEMA = "mri-transfer/explanation-maps/1"
+_MAPS_SCHEMA = "mri-transfer/explanation-maps/2"
 NEIGHBOUR_COLUMNS = ("repeat", "patient_id", "rank", "neighbour_id", "label", "distance")
 #: What names of arrays begin with in the file of arrays.
-_GROUP, _CLOSE = "group ", "close "
+_GROUP, _PIXELS = "group ", "pixel_attribution "
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,9 +55,9 @@ class Explanation:
     groups : mapping of str to ndarray of float32
         Mean maps of groups on one grid, (X, Y, Z), by the `name` of `document.groups`, and
         `background`, the mean scan on the same grid.
-    close : mapping of str to ndarray
+    pixel_attribution : mapping of str to ndarray
         `gradients <n>` (n_slices, rows_px, columns_px) and `occlusion <n>` (n_slices, rows,
-        columns) of the n-th of `document.close`.
+        columns) of the n-th of `document.pixel_attribution`.
     """
 
     document: ExplanationDocument
@@ -66,7 +66,9 @@ class Explanation:
     slice_weights: npt.NDArray[np.float32]
     neighbours: pd.DataFrame
     groups: Mapping[str, npt.NDArray[np.float32]] = dataclasses.field(default_factory=dict)
-    close: Mapping[str, npt.NDArray[np.float32]] = dataclasses.field(default_factory=dict)
+    pixel_attribution: Mapping[str, npt.NDArray[np.float32]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def write_explanation(found: Explanation, folder: Path) -> list[Path]:
@@ -76,7 +78,7 @@ def write_explanation(found: Explanation, folder: Path) -> list[Path]:
         "maps": found.maps,
         "slice_weights": found.slice_weights,
         **{f"{_GROUP}{name}": values for name, values in found.groups.items()},
-        **{f"{_CLOSE}{name}": values for name, values in found.close.items()},
+        **{f"{_PIXELS}{name}": values for name, values in found.pixel_attribution.items()},
     }
     write_tensors(paths[0], tensors, schema=_MAPS_SCHEMA)
     atomic_write_text(paths[1], found.neighbours.to_csv(index=False, lineterminator="\n"))
@@ -120,7 +122,7 @@ def read_explanation(folder: Path) -> Explanation:
         slice_weights=tensors["slice_weights"],
         neighbours=table,
         groups=_named(tensors, _GROUP),
-        close=_named(tensors, _CLOSE),
+        pixel_attribution=_named(tensors, _PIXELS),
     )
 
 

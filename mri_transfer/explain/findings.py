@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.explain.choice import ClosePatient
-from mri_transfer.explain.close_view import CloseView
+from mri_transfer.explain.choice import ChosenPatient
 from mri_transfer.explain.cohort_maps import CohortMaps
 from mri_transfer.explain.geometry import SliceGeometry
+from mri_transfer.explain.pixel_attribution import PixelAttribution
 
 __all__ = ["Findings", "Space"]
 
@@ -51,9 +51,9 @@ class Findings:
     geometries : sequence of SliceGeometry, one a scan
     pictures : callable
         Returns the slices of a scan by its position, (n_slices, size_px, size_px).
-    close : sequence of (ClosePatient, str, CloseView)
+    pixels : sequence of (ChosenPatient, str, PixelAttribution)
         With the scan's id.
-    adds_up : bool
+    is_complete : bool
         Whether heads are linear and nothing was harmonised, so that maps must add up.
     same_again : bool or None
         As in `checks.sanity_rows`.
@@ -62,6 +62,6 @@ class Findings:
     cohort: CohortMaps
     geometries: Sequence[SliceGeometry]
     pictures: Callable[[int], npt.NDArray[np.uint8]]
-    close: Sequence[tuple[ClosePatient, str, CloseView]]
-    adds_up: bool
+    pixels: Sequence[tuple[ChosenPatient, str, PixelAttribution]]
+    is_complete: bool
     same_again: bool | None

@@ -139,7 +139,9 @@ class SliceGeometry:
             inside &= (place >= -0.5) & (place <= self.size_px - 0.5)
         return np.stack([slices, rows, columns]), inside
 
-    def sample(self, maps: FloatArray, points_mm: FloatArray) -> DoubleArray:
+    def sample(
+        self, maps: FloatArray | npt.NDArray[np.uint8], points_mm: FloatArray
+    ) -> DoubleArray:
         """Return the value of maps at world positions; NaN outside the slices.
 
         Linear between cells and between slices.
@@ -155,10 +157,10 @@ class SliceGeometry:
         position, inside = self.to_pixels(points_mm)
         for axis, n_cells in enumerate(maps.shape[1:], start=1):
             position[axis] = (position[axis] + 0.5) * n_cells / self.size_px - 0.5
-        found = ndimage.map_coordinates(
-            np.asarray(maps, dtype=np.float64), position, order=1, mode="nearest"
+        values = ndimage.map_coordinates(
+            np.asarray(maps), position, output=np.float64, order=1, mode="nearest"
         )
-        return np.where(inside, found, np.nan)
+        return np.where(inside, values, np.nan)
 
     def cell_points_mm(self, cells: tuple[int, int], *, per_edge: int = 1) -> DoubleArray:
         """Return points spread evenly in every cell.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.core.files import atomic_write_bytes, atomic_write_text, gzip_bytes
+from mri_transfer.core.threads import map_on_cores
 from mri_transfer.explain.geometry import SliceGeometry
 
 __all__ = ["GroupGrid", "GroupMaps", "group_maps", "write_group"]
@@ -121,7 +122,7 @@ def group_maps(
     maps: FloatArray,
     geometries: Sequence[SliceGeometry],
     inside: FloatArray,
-    pictures: Any,
+    pictures: Callable[[int], npt.NDArray[np.uint8]],
     groups: Mapping[str, npt.NDArray[np.float64]],
     *,
     spacing_mm: float,
@@ -146,20 +147,28 @@ def group_maps(
     counts = {name: np.zeros(grid.shape) for name in groups}
     reached, head = np.zeros(grid.shape), np.zeros(grid.shape)
     background, fine_reached = np.zeros(fine.shape), np.zeros(fine.shape)
-    for i, geometry in enumerate(geometries):
+
+    def sampled(i: int) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+        geometry = geometries[i]
         cells = geometry.cell_ml((maps.shape[2], maps.shape[3]))
         density = maps[i] / cells[:, None, None] * UNIT_ML
-        values = geometry.sample(density, points)
+        return (
+            geometry.sample(density, points),
+            geometry.sample(inside[i], points),
+            geometry.sample(pictures(i), fine_points),
+        )
+
+    n = len(geometries)
+    # Scans are sampled a core each and added in their order, which rounds the same on any machine.
+    for i, (values, share, grey) in enumerate(map_on_cores(sampled, range(n))):
         there = np.isfinite(values)
         reached += there
-        head += np.nan_to_num(geometry.sample(inside[i], points))
+        head += np.nan_to_num(share)
         for name, shares in groups.items():
             sums[name] += shares[i] * np.where(there, values, 0.0)
             counts[name] += shares[i] * there
-        seen = geometry.sample(pictures(i), fine_points)
-        fine_reached += np.isfinite(seen)
-        background += np.nan_to_num(seen)
-    n = len(geometries)
+        fine_reached += np.isfinite(grey)
+        background += np.nan_to_num(grey)
     covered = (reached >= _MIN_COVERED * n) & (head >= _MIN_COVERED * n)
     return GroupMaps(
         grid=grid,

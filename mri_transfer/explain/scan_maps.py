@@ -22,7 +22,7 @@ FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 
 #: Raise when the same scan and heads would give other maps.
-_VERSION = "mri-transfer/maps/1"
+_VERSION = "mri-transfer/maps/2"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,9 +33,9 @@ class ScanMaps:
     ----------
     exact : ndarray of float32, shape (n_heads, n_slices, rows, columns)
         Gradient times activation, element by element, times the weight the head gives the slice.
-    gradcam, shuffled : ndarray of float32, shape (n_first, n_slices, rows, columns)
-        The same by Grad-CAM, and with the head's weights dealt to other channels, for the heads
-        of the first repeat.
+    gradcam, randomised : ndarray of float32, shape (n_first, n_slices, rows, columns)
+        The same by Grad-CAM, and with the head's weights permuted among channels, for the heads
+        of the first repeat. Grad-CAM has the length 0 where it was not asked for.
     logits, weights : ndarray of float32, shape (n_heads, n_slices)
         What each head says of each slice, and how much the slice counts.
     inside : ndarray of float32, shape (n_slices, rows, columns)
@@ -50,7 +50,7 @@ class ScanMaps:
 
     exact: FloatArray
     gradcam: FloatArray
-    shuffled: FloatArray
+    randomised: FloatArray
     logits: FloatArray
     weights: FloatArray
     inside: FloatArray
@@ -106,26 +106,34 @@ def fold_digest(one: FittedModel) -> str:
     return sha.hexdigest()
 
 
-def maps_key(*, features_key: str, owner: str, trained: Sequence[FittedModel]) -> str:
+def maps_key(
+    *, features_key: str, patient_id: str, trained: Sequence[FittedModel], grad_cam: bool
+) -> str:
     """Return the key of a scan's maps.
 
     Parameters
     ----------
     features_key : str
         Of the scan's features: it holds slices, trunk and precision.
-    owner : str
-        The patient, whom harmonisation asks for site and covariates.
+    patient_id : str
+        Harmonisation depends on the patient's site and covariates.
     trained : sequence of FittedModel
+    grad_cam : bool
+        As in `attribution.explain_scan`.
     """
-    heads = [fold_digest(one) for one in trained]
-    harmonised = [_covariates(one, owner) for one in trained]
     return digest(
-        {"kind": _VERSION, "features": features_key, "heads": heads, "covariates": harmonised}
+        {
+            "kind": _VERSION,
+            "features": features_key,
+            "heads": [fold_digest(model) for model in trained],
+            "covariates": [_covariates(model, patient_id) for model in trained],
+            "grad_cam": grad_cam,
+        }
     )
 
 
-def _covariates(one: FittedModel, owner: str) -> list[str]:
-    if one.harmoniser is None:
+def _covariates(model: FittedModel, patient_id: str) -> list[str]:
+    if model.harmoniser is None:
         return []
-    known = one.harmoniser.covariates.loc[[owner]]
+    known = model.harmoniser.covariates.loc[[patient_id]]
     return [str(value) for value in known.to_numpy(dtype=object).ravel()]

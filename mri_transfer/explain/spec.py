@@ -12,10 +12,14 @@ __all__ = ["ExplanationSpec"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ExplanationSpec:
-    """How much is explained: maps of everybody, close views of a few, nearest patients."""
+    """How much is explained: maps of everybody, pixels of a few, nearest patients."""
 
     maps: bool = True
-    """Whether every scan passes through the trunk once more for maps of its slices."""
+    """Whether every scan gets maps of its slices. With max pooling they follow from what was kept
+    beside the features; with another pooling every scan passes through the trunk once more."""
+    grad_cam: bool = False
+    """Whether every scan passes through the trunk once more for Grad-CAM, to be scored beside the
+    maps where the truth is known. Pixel attribution compares with Grad-CAM in any case."""
     close_patients: int = Field(default=8, ge=0)
     """Patients looked at closely, by integrated gradients and by occlusion: of each label those
     classified correctly and wrongly with the highest certainty. 0: nobody."""

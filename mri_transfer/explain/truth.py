@@ -5,7 +5,7 @@ fifth of the head with the largest change. Three figures per patient: the AUC of
 attribution for planted cells, the pointing game (Zhang et al. 2018, IJCV 126:1084-1102: whether
 the strongest cell is planted) and the share of all strength that lies in planted cells. Chance is
 the same patient's map turned about: back to front, upside down, and both. It keeps the map's
-smoothness, which dealing its cells at random would not.
+smoothness, which permuting its cells would not.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def score_truth(
     seed: int,
     confidence: float,
 ) -> dict[str, Any]:
-    """Score the maps, and for comparison Grad-CAM and the maps of a randomised head.
+    """Score the maps, and for comparison those of a randomised head and, if there are, Grad-CAM's.
 
     Parameters
     ----------
@@ -104,7 +104,10 @@ def score_truth(
         of the positive label, each with value, chance and difference as estimates, and
         `group_auc`, the AUC of the difference between the groups' mean maps.
     """
-    methods = {"maps": cohort.maps, "Grad-CAM": cohort.gradcam, "shuffled head": cohort.shuffled}
+    methods = {"maps": cohort.maps}
+    if cohort.gradcam is not None:
+        methods["Grad-CAM"] = cohort.gradcam
+    methods["randomised head"] = cohort.randomised
     settings = {"n_samples": n_samples, "seed": seed, "confidence": confidence}
     return {
         "planted_share": PLANTED_SHARE,

@@ -8,6 +8,7 @@ convolutions are computed.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -28,16 +29,21 @@ from mri_transfer.models.trunks import (
 from mri_transfer.scans.slices import SliceStack
 
 if TYPE_CHECKING:
+    import torch
+
+    from mri_transfer.models.pooling import Maxima
     from mri_transfer.models.trunks import Trunk
 
 __all__ = [
     "FeatureSpec",
     "FeatureStore",
     "FeatureTable",
+    "MaximaStore",
     "Pooling",
     "ScanFeatures",
     "encode",
     "encode_poolings",
+    "encode_with_maxima",
     "feature_key",
     "resolve_features",
 ]
@@ -230,9 +236,26 @@ def encode_poolings(
     """
     import torch
 
-    from mri_transfer.models.pooling import PoolMaps
+    return _pooled(stack, trunk.forward_slices(torch.from_numpy(stack.pixels)), poolings)
+
+
+def encode_with_maxima(
+    stack: SliceStack, trunk: Trunk, poolings: Iterable[str]
+) -> tuple[dict[str, ScanFeatures], Maxima]:
+    """Do what `encode_poolings` does, and find where the largest values lie in the same pass."""
+    import torch
+
+    from mri_transfer.models.pooling import Maxima
 
     maps = trunk.forward_slices(torch.from_numpy(stack.pixels))
+    return _pooled(stack, maps, poolings), Maxima.of(maps)
+
+
+def _pooled(
+    stack: SliceStack, maps: torch.Tensor, poolings: Iterable[str]
+) -> dict[str, ScanFeatures]:
+    from mri_transfer.models.pooling import PoolMaps
+
     return {
         pooling: ScanFeatures(
             scan_id=stack.scan_id,
@@ -257,3 +280,52 @@ class FeatureStore(TensorStore):
         """Read a scan's features; raises StoreError if they cannot be trusted."""
         tensors = self._read(key)
         return ScanFeatures(scan_id=scan_id, features=tensors["features"], z_mm=tensors["z_mm"])
+
+
+class MaximaStore(TensorStore):
+    """Where the largest values of max-pooled features lie, by the key of the features."""
+
+    kind = "maxima"
+    schema = "mri-transfer/maxima/1"
+
+    def put(self, key: str, maxima: Maxima, features: FloatArray) -> None:
+        """Store where features have their largest values.
+
+        Parameters
+        ----------
+        key : str
+            Of the features.
+        maxima : Maxima
+        features : ndarray of float32, shape (n_slices, n_features)
+            Max-pooled in the same pass of the trunk.
+        """
+        cells, digest = np.array(maxima.cells, dtype=np.int64), _bytes_digest(features)
+        self._write(
+            key, {"cells": cells, "first": maxima.first, "ties": maxima.ties, "features": digest}
+        )
+
+    def find(self, key: str, features: FloatArray) -> Maxima | None:
+        """Return where features have their largest values; None if it is not known.
+
+        It is not where the cache was filled before it was kept, where the entry is damaged, and
+        where it is of features of another pass, which may differ by rounding.
+
+        Parameters
+        ----------
+        key, features
+            As in `put`.
+        """
+        from mri_transfer.models.pooling import Maxima
+
+        if key not in self:
+            return None
+        tensors = self._read(key)
+        if not np.array_equal(tensors["features"], _bytes_digest(features)):
+            return None
+        rows, columns = (int(extent) for extent in tensors["cells"])
+        return Maxima(cells=(rows, columns), first=tensors["first"], ties=tensors["ties"])
+
+
+def _bytes_digest(features: FloatArray) -> npt.NDArray[np.uint8]:
+    digest = hashlib.sha256(np.ascontiguousarray(features).tobytes()).digest()
+    return np.frombuffer(digest, dtype=np.uint8)

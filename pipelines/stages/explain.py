@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-import time
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.synthetic.cohort import SPEC_FILE, DemoSpec
 from mri_transfer.core.files import read_json_object
 from mri_transfer.core.specs import digest
+from mri_transfer.core.threads import map_on_cores
 from mri_transfer.explain import Explanation, write_explanation
-from mri_transfer.explain.attribution import explain_scan
-from mri_transfer.explain.choice import ClosePatient, choose_patients
-from mri_transfer.explain.close_view import CloseView, CloseViewStore, close_key, look_closely
+from mri_transfer.explain.attribution import Activations, explain_scan
+from mri_transfer.explain.choice import ChosenPatient, choose_patients
 from mri_transfer.explain.cohort_maps import centred_maps, own_heads
 from mri_transfer.explain.compose import compose, without_maps
 from mri_transfer.explain.explanation import DOCUMENT
 from mri_transfer.explain.findings import Findings, Space
 from mri_transfer.explain.geometry import slice_geometry
 from mri_transfer.explain.neighbours import nearest_patients
+from mri_transfer.explain.pixel_attribution import (
+    PixelAttribution,
+    PixelAttributionStore,
+    PixelTrunks,
+    attribute_pixels,
+    pixel_attribution_key,
+)
 from mri_transfer.explain.scan_maps import MapStore, ScanMaps, maps_key
-from mri_transfer.models.features import FeatureTable, resolve_features
+from mri_transfer.models.features import FeatureTable, MaximaStore, resolve_features
 from mri_transfer.models.heads import HEADS
+from mri_transfer.models.pooling import Maxima
 from mri_transfer.models.trunks import Trunk
 from mri_transfer.scans.slices import SliceStack, SliceStore
 from mri_transfer.training.fitted_model import FittedModel
@@ -33,12 +43,14 @@ from mri_transfer.training.predictions import PatientScores
 from pipelines.config import RunConfig
 from pipelines.indexes import read_index, read_prepared_index
 from pipelines.stage import Context, StageResult
-from pipelines.stages.features import open_trunk, read_feature_tables
+from pipelines.stages.features import key_column, open_trunk, read_feature_tables
 from pipelines.stages.folds import read_folds
 from pipelines.stages.train import read_trained
 from pipelines.workspace import Workspace
 
 __all__ = ["work"]
+
+FloatArray = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,7 +62,8 @@ class _Job:
     tables: dict[str, FeatureTable]
     folds: Folds
     scans: list[dict[str, str]]
-    """In the order of the tables: scan_id, patient_id, volume, and the keys `slices`, `maps`."""
+    """In the order of the tables: scan_id, patient_id, volume, and the keys `slices`, `maps` and,
+    where features are max-pooled, `maxima`."""
 
     @property
     def config(self) -> RunConfig:
@@ -62,6 +75,38 @@ class _Job:
         scan = self.scans[i]
         store = SliceStore(self.context.workspace.cache)
         return store.get(scan["slices"], scan_id=scan["scan_id"])
+
+    @functools.cached_property
+    def trunk(self) -> Trunk:
+        """The trunk, loaded when it is first asked for: often nothing has to pass through it."""
+        config = self.config
+        return open_trunk(self.context, config.trunk, resolve_features(config.features))
+
+    @functools.cached_property
+    def pixel_trunks(self) -> PixelTrunks:
+        """The trunk as pixel attribution needs it."""
+        config = self.config
+        untrained = dataclasses.replace(config.trunk, weights="random", seed=config.seed)
+        random = open_trunk(self.context, untrained, resolve_features(config.features))
+        return PixelTrunks.of(self.trunk, random)
+
+    @functools.cached_property
+    def poolings(self) -> tuple[str, ...]:
+        """The poolings that the heads read."""
+        return tuple(dict.fromkeys(model.pooling for model in self.trained))
+
+    def features(self, i: int) -> dict[str, FloatArray]:
+        """Return the features of a scan by pooling."""
+        return {name: self.tables[name].features[i] for name in self.poolings}
+
+    def activations(self, i: int) -> Activations | None:
+        """Return what is kept of a scan's activations, if that is enough for its maps."""
+        if self.poolings != ("max",) or self.config.explanation.grad_cam:
+            return None
+        features = self.features(i)
+        store = MaximaStore(self.context.workspace.cache)
+        maxima = store.find(self.scans[i]["maxima"], features["max"])
+        return None if maxima is None else Activations(features=features, maps=maxima)
 
 
 def _job(context: Context) -> _Job:
@@ -83,100 +128,113 @@ def _job(context: Context) -> _Job:
                 "patient_id": str(row["patient_id"]),
                 "volume": volume[row["scan_id"]],
                 "slices": slices_key[row["scan_id"]],
-                "maps": maps_key(features_key=key, owner=row["patient_id"], trained=trained),
+                "maxima": str(row.get(key_column("max", config), "")),
+                "maps": maps_key(
+                    features_key=key,
+                    patient_id=row["patient_id"],
+                    trained=trained,
+                    grad_cam=config.explanation.grad_cam,
+                ),
             }
         )
     return _Job(context=context, trained=trained, tables=tables, folds=folds, scans=scans)
 
 
-def _explained(job: _Job, trunk: Trunk, i: int) -> ScanMaps:
+def _explained(job: _Job, i: int, activations: Activations) -> ScanMaps:
     scan, config = job.scans[i], job.config
     stack = job.stack(i)
-    used = {one.pooling for one in job.trained}
     return explain_scan(
         stack,
-        trunk,
+        activations,
         job.trained,
-        owner=scan["patient_id"],
+        patient_id=scan["patient_id"],
         geometry=slice_geometry(
             Path(scan["volume"]), stack, spec=config.slices, volumes=config.volumes
         ),
-        features={name: job.tables[name].features[i] for name in used},
+        features=job.features(i),
+        grad_cam=config.explanation.grad_cam,
     )
 
 
-def _maps_of_all(job: _Job, trunk: Trunk) -> bool:
+def _passed(job: _Job, i: int) -> Activations:
+    """Pass a scan through the trunk once more; keep where the largest values lie."""
+    activations = Activations.through(job.trunk, job.stack(i), job.poolings)
+    if "max" in job.poolings and not isinstance(activations.maps, Maxima):
+        store = MaximaStore(job.context.workspace.cache)
+        maxima = Maxima.of(activations.maps)
+        store.put(job.scans[i]["maxima"], maxima, activations.features["max"])
+    return activations
+
+
+def _maps_of_all(job: _Job) -> bool:
     """Put every scan's maps into the cache; return whether the first is the same once more."""
     store, reporter = MapStore(job.context.workspace.cache), job.context.reporter
     todo = [i for i, scan in enumerate(job.scans) if scan["maps"] not in store]
+    kept = {i for i in todo if job.activations(i) is not None}
     reporter.note(
         f"maps of {len(job.scans)} scans by {len(job.trained)} heads: "
-        f"{len(job.scans) - len(todo)} in the cache, {len(todo)} to compute"
+        f"{len(job.scans) - len(todo)} in the cache, {len(todo)} to compute, "
+        f"{len(todo) - len(kept)} of them through the trunk"
     )
-
-    def work() -> Iterator[None]:
-        for i in todo:
-            store.put(job.scans[i]["maps"], _explained(job, trunk, i))
-            yield
-
-    passes = work()
-    # The first pass also warms up; the second tells how long the others take.
-    next(passes, None)
-    started = time.perf_counter()
-    if next(passes, False) is None:
-        seconds = time.perf_counter() - started
-        left = len(todo) - 2
-        reporter.note(f"about {seconds:.1f} s a scan, {seconds * left / 60:.1f} min in all")
-        for _ in reporter.track(passes, total=left, what="maps of slices"):
-            pass
-    return store.get(job.scans[0]["maps"]).same(_explained(job, trunk, 0))
+    computed = _computed(job, todo, kept)
+    for i, maps in reporter.track(computed, total=len(todo), what="maps of slices"):
+        store.put(job.scans[i]["maps"], maps)
+    first = job.activations(0) or _passed(job, 0)
+    return store.get(job.scans[0]["maps"]).same(_explained(job, 0, first))
 
 
-def _close_views(job: _Job, trunk: Trunk) -> list[tuple[ClosePatient, str, CloseView]]:
+def _computed(job: _Job, todo: list[int], kept: set[int]) -> Iterator[tuple[int, ScanMaps]]:
+    """Yield the maps of scans; those that need the trunk come first and take all cores each."""
+    for i in todo:
+        if i not in kept:
+            yield i, _explained(job, i, _passed(job, i))
+
+    def from_kept(i: int) -> ScanMaps:
+        activations = job.activations(i)
+        assert activations is not None
+        return _explained(job, i, activations)
+
+    rest = [i for i in todo if i in kept]
+    yield from zip(rest, map_on_cores(from_kept, rest), strict=True)
+
+
+def _pixel_attributions(job: _Job) -> list[tuple[ChosenPatient, str, PixelAttribution]]:
     context, config = job.context, job.config
     spec = config.explanation
     if not spec.close_patients:
         return []
     scores = PatientScores.read(context.workspace.patient_scores).table
     chosen = choose_patients(scores, n=spec.close_patients, positive=config.labels.positive)
-    random = open_trunk(
-        context,
-        dataclasses.replace(config.trunk, weights="random", seed=config.seed),
-        resolve_features(config.features),
-    )
     context.reporter.note(
-        f"a close look at {len(chosen)} patients, {spec.close_slices} slices each: "
+        f"pixel attribution of {len(chosen)} patients, {spec.close_slices} slices each: "
         f"{spec.gradient_steps} steps of integrated gradients, then occlusion"
     )
-    tracked = context.reporter.track(chosen, total=len(chosen), what="close views")
-    return [(patient, *_close_view(job, trunk, random, patient)) for patient in tracked]
+    tracked = context.reporter.track(chosen, total=len(chosen), what="pixel attribution")
+    return [(patient, *_pixel_attribution(job, patient)) for patient in tracked]
 
 
-def _close_view(
-    job: _Job, trunk: Trunk, random: Trunk, patient: ClosePatient
-) -> tuple[str, CloseView]:
+def _pixel_attribution(job: _Job, patient: ChosenPatient) -> tuple[str, PixelAttribution]:
     i = next(i for i, s in enumerate(job.scans) if s["patient_id"] == patient.patient_id)
     scan, spec = job.scans[i], job.config.explanation
     own = own_heads(job.trained, job.folds)[patient.patient_id]
     heads = [job.trained[h] for h in own]
     cache = job.context.workspace.cache
-    store = CloseViewStore(cache)
-    repeats = [(one.repeat, one.fold) for one in heads]
+    store = PixelAttributionStore(cache)
+    repeats = [(model.repeat, model.fold) for model in heads]
     seed = {"seed": job.config.seed}
-    key = digest([close_key(maps_key=scan["maps"], repeats=repeats, spec=spec), seed])
+    key = digest([pixel_attribution_key(maps_key=scan["maps"], repeats=repeats, spec=spec), seed])
     if key not in store:
         maps = MapStore(cache).get(scan["maps"])
-        view = look_closely(
+        attribution = attribute_pixels(
             job.stack(i),
-            trunk,
-            random,
+            job.pixel_trunks,
             heads,
-            owner=patient.patient_id,
+            patient_id=patient.patient_id,
             weights=maps.weights[own],
             raw=maps.exact[own[0]],
             spec=spec,
         )
-        store.put(key, view)
+        store.put(key, attribution)
     return scan["scan_id"], store.get(key)
 
 
@@ -241,9 +299,8 @@ def _with_maps(
 ) -> tuple[Explanation, list[Path]]:
     context, config = job.context, job.config
     workspace = context.workspace
-    trunk = open_trunk(context, config.trunk, resolve_features(config.features))
-    same_again = _maps_of_all(job, trunk)
-    close = _close_views(job, trunk)
+    same_again = _maps_of_all(job)
+    pixels = _pixel_attributions(job)
     store = MapStore(workspace.cache)
     context.reporter.note("checks, groups, regions")
 
@@ -260,8 +317,8 @@ def _with_maps(
         ),
         geometries=[read(i).geometry(config.slices) for i in range(len(job.scans))],
         pictures=lambda i: job.stack(i).pixels,
-        close=close,
-        adds_up=all(
+        pixels=pixels,
+        is_complete=all(
             HEADS[one.head.kind].additive and one.harmoniser is None for one in job.trained
         ),
         same_again=same_again,

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import pandas as pd
 
 from mri_transfer.core.files import atomic_write_text
+from mri_transfer.core.threads import map_ahead
 from mri_transfer.models.activations import ActivationStore, ActivationTable, activation_key
 from mri_transfer.models.features import (
     FeatureSpec,
     FeatureStore,
     FeatureTable,
+    MaximaStore,
     Pooling,
     encode_poolings,
+    encode_with_maxima,
     feature_key,
     resolve_features,
 )
@@ -30,6 +34,7 @@ from pipelines.workspace import Workspace
 __all__ = [
     "collect_features",
     "encode_missing",
+    "key_column",
     "keys_by_pooling",
     "open_trunk",
     "plan_features",
@@ -80,29 +85,14 @@ def collect_features(workspace: Workspace, index: pd.DataFrame, keys: list[str])
 def read_feature_tables(workspace: Workspace, config: RunConfig) -> dict[str, FeatureTable]:
     """Collect the features of every pooling that the run may use, by its name."""
     return {
-        pooling: read_feature_table(workspace, column=_column(pooling, config))
+        pooling: read_feature_table(workspace, column=key_column(pooling, config))
         for pooling in config.poolings
     }
 
 
-def _column(pooling: str, config: RunConfig) -> str:
+def key_column(pooling: str, config: RunConfig) -> str:
+    """Return the column of features.csv with the keys of features of that pooling."""
     return "key" if pooling == config.features.pooling else f"key_{pooling}"
-
-
-def _read_ahead(
-    store: SliceStore, todo: Sequence[ScanToEncode], pool: ThreadPoolExecutor
-) -> Iterator[tuple[ScanToEncode, SliceStack]]:
-    """Yield each scan with its slices, the next ones being read meanwhile."""
-
-    def submit(i: int) -> Future[SliceStack]:
-        return pool.submit(store.get, todo[i].slices_key, scan_id=todo[i].scan_id)
-
-    pending = [submit(i) for i in range(min(_READ_AHEAD, len(todo)))]
-    for i, scan in enumerate(todo):
-        stack = pending.pop(0).result()
-        if i + _READ_AHEAD < len(todo):
-            pending.append(submit(i + _READ_AHEAD))
-        yield scan, stack
 
 
 def plan_features(
@@ -167,8 +157,22 @@ def encode_missing(
     todo: Sequence[ScanToEncode],
     *,
     what: str = "features",
+    maxima: bool = False,
 ) -> None:
-    """Pass the slices of scans through the trunk and put their features into the cache."""
+    """Pass the slices of scans through the trunk and put their features into the cache.
+
+    Parameters
+    ----------
+    context : Context
+    trunk_spec : TrunkSpec
+    spec : FeatureSpec
+        Resolved.
+    todo : sequence of ScanToEncode
+    what : str
+        What the progress is of.
+    maxima : bool
+        Whether to keep where max-pooled features have their largest values, for explanations.
+    """
     if not todo:
         return
     trunk = open_trunk(context, trunk_spec, spec)
@@ -178,21 +182,38 @@ def encode_missing(
     )
     if trunk.weights_source == "random":
         context.reporter.note("THE TRUNK IS UNTRAINED (trunk.weights = random): a control")
-    slices = SliceStore(context.workspace.cache)
-    features = FeatureStore(context.workspace.cache)
     with ThreadPoolExecutor(max_workers=1) as reader, ThreadPoolExecutor(max_workers=1) as writer:
         written: list[Future[None]] = []
-        stacks = _read_ahead(slices, todo, reader)
+        read = map_ahead(reader, partial(_stack, context.workspace), todo, ahead=_READ_AHEAD)
+        stacks = zip(todo, read, strict=True)
         for scan, stack in context.reporter.track(stacks, total=len(todo), what=what):
-            encoded = encode_poolings(stack, trunk, scan.keys)
+            writes = _encoded(context, scan, stack, trunk, maxima=maxima)
             for one in written:
                 one.result()
-            written = [
-                writer.submit(features.put, key, encoded[pooling])
-                for pooling, key in scan.keys.items()
-            ]
+            written = [writer.submit(write) for write in writes]
         for one in written:
             one.result()
+
+
+def _stack(workspace: Workspace, scan: ScanToEncode) -> SliceStack:
+    return SliceStore(workspace.cache).get(scan.slices_key, scan_id=scan.scan_id)
+
+
+def _encoded(
+    context: Context, scan: ScanToEncode, stack: SliceStack, trunk: Trunk, *, maxima: bool
+) -> list[Callable[[], None]]:
+    """Pass a scan through the trunk; return what puts the outcome into the cache, in order."""
+    cache = context.workspace.cache
+    features = FeatureStore(cache)
+    if not maxima or "max" not in scan.keys:
+        encoded = encode_poolings(stack, trunk, scan.keys)
+        first = []
+    else:
+        encoded, largest = encode_with_maxima(stack, trunk, scan.keys)
+        # Before the features: where these are in the cache, the maxima are too, even after a kill.
+        write = MaximaStore(cache).put
+        first = [partial(write, scan.keys["max"], largest, encoded["max"].features)]
+    return [*first, *(partial(features.put, scan.keys[name], encoded[name]) for name in encoded)]
 
 
 def _cut(config: RunConfig) -> str:
@@ -221,11 +242,11 @@ def _activation_keys(context: Context, spec: FeatureSpec) -> list[str]:
     if todo:
         prefix = open_trunk(context, at_cut, spec)
         with ThreadPoolExecutor(max_workers=1) as reader:
-            stacks = _read_ahead(SliceStore(workspace.cache), list(todo.values()), reader)
+            stacks = map_ahead(reader, partial(_stack, workspace), todo.values(), ahead=_READ_AHEAD)
             shown = context.reporter.track(
                 stacks, total=len(todo), what=f"activations at {_cut(config)}"
             )
-            for key, (_, stack) in zip(todo, shown, strict=True):
+            for key, stack in zip(todo, shown, strict=True):
                 store.put(key, stack, prefix)
     return keys
 
@@ -252,8 +273,8 @@ def work(context: Context) -> StageResult:
     spec = resolve_features(config.features)
     poolings = config.poolings
     index, todo = plan_features(workspace, config.trunk, spec, poolings)
-    encode_missing(context, config.trunk, spec, todo)
-    table = index.rename(columns={name: _column(name, config) for name in poolings})
+    encode_missing(context, config.trunk, spec, todo, maxima=True)
+    table = index.rename(columns={name: key_column(name, config) for name in poolings})
     if config.tuning.trains:
         table[_ACTIVATIONS] = _activation_keys(context, spec)
     atomic_write_text(workspace.features, table.to_csv(index=False, lineterminator="\n"))

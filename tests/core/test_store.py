@@ -16,9 +16,9 @@ from mri_transfer.core.results import ResultStore
 from mri_transfer.core.store import ContentStore, JsonStore, TensorStore
 from mri_transfer.core.tensorfile import write_tensors
 from mri_transfer.errors import StoreError
-from mri_transfer.explain.close_view import CloseViewStore
+from mri_transfer.explain.pixel_attribution import PixelAttributionStore
 from mri_transfer.explain.scan_maps import MapStore
-from mri_transfer.models.features import FeatureStore, ScanFeatures
+from mri_transfer.models.features import FeatureStore, MaximaStore, ScanFeatures
 from mri_transfer.report.figures import PictureStore
 from mri_transfer.scans.descriptors import DescriptorStore
 from mri_transfer.scans.preparation.identity import IdentityStore
@@ -182,8 +182,8 @@ def test_an_edited_object_counts_as_missing(
 @pytest.mark.parametrize(
     "kind",
     [
-        CloseViewStore, DescriptorStore, FeatureStore, IdentityStore, MapStore, PictureStore,
-        ResultStore, ScoreStore, SliceStore,
+        PixelAttributionStore, DescriptorStore, FeatureStore, IdentityStore, MapStore, MaximaStore,
+        PictureStore, ResultStore, ScoreStore, SliceStore,
     ],
 )  # fmt: skip
 def test_every_store_carries_digests(kind: type[ContentStore]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from mri_transfer.core.threads import one_core_each
+from mri_transfer.core.threads import map_ahead, map_on_cores, one_core_each
 
 #: The smallest normal number of float32, which half of is a denormal one.
 TINY = 2.0**-126
@@ -68,3 +68,23 @@ def test_denormal_numbers_are_flushed_in_the_pool_alone_and_only_if_asked() -> N
         with one_core_each(1, flush_denormals=flush) as pool:
             assert pool.submit(_half_of_tiny).result() == expected
     assert _half_of_tiny() == TINY / 2
+
+
+def test_outcomes_come_in_order_and_few_are_begun_before_they_are_asked_for() -> None:
+    begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        return 10 * item
+
+    with one_core_each(2) as pool:
+        outcomes = map_ahead(pool, work, range(50), ahead=3)
+        assert next(outcomes) == 0
+        assert len(begun) <= 3
+        assert list(outcomes) == [10 * item for item in range(1, 50)]
+    assert sorted(begun) == list(range(50))
+
+
+def test_each_item_is_computed_on_one_core() -> None:
+    assert list(map_on_cores(lambda _: torch.get_num_threads(), range(5))) == [1] * 5
+    assert torch.get_num_threads() == 3

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from mri_transfer.explain.attribution import explain_scan, spread
+from mri_transfer.explain.attribution import Activations, explain_scan, spread
 from mri_transfer.explain.fold_model import feature_gradients, fold_model
 from mri_transfer.explain.geometry import SliceGeometry
-from mri_transfer.explain.scan_maps import MapStore, fold_digest, maps_key
+from mri_transfer.explain.scan_maps import MapStore, ScanMaps, fold_digest, maps_key
 from mri_transfer.models.heads import apply_head
-from mri_transfer.models.pooling import PoolMaps
+from mri_transfer.models.pooling import Maxima, PoolMaps
 from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.training.fitted_model import FittedModel
 from tests.explain.phantom import (
@@ -77,7 +77,7 @@ def test_the_classic_one_is_captums_grad_cam(pooling: str) -> None:
 
     model = Model()
     wanted = LayerGradCam(model, model.layer).attribute(maps.clone().requires_grad_())
-    found = spread(maps, gradients[None], pooling, classic=True)[0]
+    found = spread(maps, gradients[None], pooling, averaged=True)[0]
     assert np.allclose(found, wanted[:, 0].detach().numpy(), atol=1e-4)
 
 
@@ -98,8 +98,60 @@ def _explained(kind: str = "linear", features=None):
     return (
         trained,
         pooled,
-        explain_scan(stack, trunk, trained, owner="p", geometry=geometry, features=features),
+        explain_scan(
+            stack,
+            Activations.through(trunk, stack, ["max"]),
+            trained,
+            patient_id="p",
+            geometry=geometry,
+            features=features,
+        ),
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_largest_values_give_the_same_bytes_as_whole_maps(kind: str) -> None:
+    """In the trunk's own size: products of matrices round by their shape."""
+    maps = torch.relu(torch.randn(SLICES, 512, 14, 14, generator=torch.Generator().manual_seed(2)))
+    # As in bf16, where largest values are shared; and silent channels.
+    maps = (maps * (torch.arange(512) % 50 > 0)[:, None, None]).bfloat16().float()
+    maps = maps.contiguous(memory_format=torch.channels_last)
+    features = {"max": PoolMaps("max")(maps).numpy()}
+    maxima = Maxima.of(maps)
+    assert len(maxima.ties) > 10
+    assert (maxima.first == 196).any()
+    stack = make_stack()
+    trained = [
+        FittedModel(repeat=r, fold=f, head=make_head(kind, 512, seed=2 * r + f))
+        for r, f in np.ndindex(2, 2)
+    ]
+    spec = SliceSpec(n_slices=SLICES, size_px=32)
+
+    def explained(activations: torch.Tensor | Maxima, n_threads: int) -> ScanMaps:
+        torch.set_num_threads(n_threads)
+        return explain_scan(
+            stack,
+            Activations(features=features, maps=activations),
+            trained,
+            patient_id="p",
+            geometry=SliceGeometry.of((32, 32, 10), ras_affine(), stack.z_mm, spec),
+            features=features,
+        )
+
+    before = torch.get_num_threads()
+    try:
+        by_maps = explained(maps, 2)
+        assert all(by_maps.same(explained(maxima, n_threads)) for n_threads in (1, 2, 3))
+    finally:
+        torch.set_num_threads(before)
+    assert np.abs(by_maps.exact).max() > 0
+
+
+def test_grad_cam_asks_for_whole_maps() -> None:
+    maps = _maps()
+    activations = Activations(features={"max": PoolMaps("max")(maps).numpy()}, maps=Maxima.of(maps))
+    with pytest.raises(ValueError, match="largest values"):
+        activations.spread(np.ones((1, SLICES, CHANNELS), np.float32), "max", averaged=True)
 
 
 def test_linear_heads_maps_add_up_to_their_log_odds_without_the_bias() -> None:
@@ -124,10 +176,10 @@ def test_features_of_another_model_are_noticed() -> None:
     assert other.mismatch == pytest.approx(1 / 3, rel=1e-3)
 
 
-def test_dealing_the_weights_anew_keeps_the_heads_and_changes_the_map() -> None:
+def test_permuting_the_weights_keeps_the_heads_and_changes_the_map() -> None:
     _, _, found = _explained()
-    assert found.shuffled.shape == (2, SLICES, 4, 4)
-    assert not np.allclose(found.shuffled, found.exact[:2], atol=1e-3)
+    assert found.randomised.shape == (2, SLICES, 4, 4)
+    assert not np.allclose(found.randomised, found.exact[:2], atol=1e-3)
 
 
 def test_a_stored_map_comes_back_as_it_was(tmp_path) -> None:
@@ -138,11 +190,15 @@ def test_a_stored_map_comes_back_as_it_was(tmp_path) -> None:
     assert not dataclasses.replace(found, exact=found.exact + 1).same(found)
 
 
+def _key(trained) -> str:
+    return maps_key(features_key="k", patient_id="p", trained=trained, grad_cam=False)
+
+
 def test_the_key_is_another_for_other_heads() -> None:
     trained = make_trained()
-    key = maps_key(features_key="k", owner="p", trained=trained)
-    assert key == maps_key(features_key="k", owner="p", trained=make_trained())
+    key = _key(trained)
+    assert key == _key(make_trained())
     weight = trained[0].head.tensors["weight"]
     weight[0, 0] += 1e-3
-    assert key != maps_key(features_key="k", owner="p", trained=trained)
+    assert key != _key(trained)
     assert fold_digest(trained[0]) != fold_digest(trained[1])

@@ -19,7 +19,7 @@ def _scan(seed: int) -> ScanMaps:
     return ScanMaps(
         exact=exact,
         gradcam=rng.normal(size=(2, *SHAPE)).astype(np.float32),
-        shuffled=rng.normal(size=(2, *SHAPE)).astype(np.float32),
+        randomised=rng.normal(size=(2, *SHAPE)).astype(np.float32),
         # As linear heads have it: what the features contribute, and a bias.
         logits=exact.sum((2, 3)) / weights + 0.7,
         weights=weights,

@@ -72,7 +72,13 @@ def test_the_surest_right_and_wrong_of_each_label_come_first() -> None:
     scores = pd.DataFrame(rows, columns=["patient_id", "label", "score", "predicted"])
     chosen = choose_patients(scores, n=5, positive="AD")
     assert [one.patient_id for one in chosen] == ["a1", "c2", "a3", "c3", "a2"]
-    assert [one.why for one in chosen] == ["right", "right", "wrong", "wrong", "right"]
+    assert [one.outcome for one in chosen] == [
+        "correct",
+        "correct",
+        "incorrect",
+        "incorrect",
+        "correct",
+    ]
     assert len(choose_patients(scores, n=50, positive="AD")) == 6
 
 
@@ -97,7 +103,7 @@ def _cohort(by_repeat: np.ndarray, **settings) -> CohortMaps:
         "patient_ids": tuple(f"p{i}" for i in range(n)),
         "by_repeat": by_repeat,
         "gradcam": rng.normal(size=(n, *SHAPE)),
-        "shuffled": rng.normal(size=(n, *SHAPE)),
+        "randomised": rng.normal(size=(n, *SHAPE)),
         "slice_weights": np.ones((n, SHAPE[0])),
         "log_odds": rng.normal(size=(n, repeats)),
         "inside": np.ones((n, *SHAPE), dtype=np.float32),
@@ -156,7 +162,7 @@ def test_likeness_is_spearmans_over_the_head() -> None:
     assert np.isnan(likeness(np.ones(5), second, np.ones(5)))
 
 
-def test_checks_tell_a_sound_map_from_a_spoilt_one() -> None:
+def test_checks_tell_a_sound_map_from_a_randomised_one() -> None:
     rng = np.random.default_rng(0)
     own = rng.normal(size=(10, 1, *SHAPE)) + 0.1 * rng.normal(size=(10, 2, *SHAPE))
     settings = {"exact": True, "same_again": True, **FEW}
@@ -167,13 +173,15 @@ def test_checks_tell_a_sound_map_from_a_spoilt_one() -> None:
 
     sound = _cohort(own)
     assert verdicts(sound) == {
-        "same_features": True, "same_again": True, "adds_up": True, "shuffled_head": True,
+        "same_features": True, "same_again": True, "is_complete": True, "randomised_head": True,
         "random_trunk": None, "repeats": True,
     }  # fmt: skip
     assert repeat_agreement(sound).min() > 0.9
-    blind = _cohort(own, shuffled=own[:, 0], mismatch=0.1, residual=np.ones((10, 2)))
-    spoilt = verdicts(blind)
-    assert (spoilt["shuffled_head"], spoilt["same_features"], spoilt["adds_up"]) == (False,) * 3
+    blind = _cohort(own, randomised=own[:, 0], mismatch=0.1, residual=np.ones((10, 2)))
+    failed = verdicts(blind)
+    assert (failed["randomised_head"], failed["same_features"], failed["is_complete"]) == (
+        False,
+    ) * 3
     assert verdicts(_cohort(rng.normal(size=(10, 2, *SHAPE))))["repeats"] is False
     assert verdicts(_cohort(own[:, :1], log_odds=np.ones((10, 1))))["repeats"] is None
 
@@ -264,7 +272,7 @@ def _explanation() -> Explanation:
         slice_weights=np.ones((2, 3), dtype=np.float32),
         neighbours=nearest_patients(trained, {"max": table}, folds, n=1),
         groups={"group_0": np.ones((2, 2, 2), dtype=np.float32)},
-        close={"gradients 0": np.ones((1, 4, 4), dtype=np.float32)},
+        pixel_attribution={"gradients 0": np.ones((1, 4, 4), dtype=np.float32)},
     )
 
 
@@ -276,7 +284,7 @@ def test_what_was_written_is_read_again(tmp_path) -> None:
     assert again.scan_ids == found.scan_ids
     assert np.array_equal(again.maps, found.maps)
     assert list(again.groups) == ["group_0"]
-    assert list(again.close) == ["gradients 0"]
+    assert list(again.pixel_attribution) == ["gradients 0"]
     pd.testing.assert_frame_equal(again.neighbours, found.neighbours)
 
 

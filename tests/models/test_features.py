@@ -12,9 +12,11 @@ from mri_transfer.models.features import (
     FeatureSpec,
     FeatureStore,
     FeatureTable,
+    MaximaStore,
     ScanFeatures,
     encode,
     encode_poolings,
+    encode_with_maxima,
 )
 from mri_transfer.scans.slices import SliceStack
 from tests.synthetic import feature_table
@@ -115,3 +117,31 @@ def test_stored_features_read_back_to_the_last_bit(tmp_path) -> None:
     again = store.get("a" * 64, scan_id="s1")
     assert again.features.tobytes() == one.features.tobytes()
     assert again.z_mm.tobytes() == one.z_mm.tobytes()
+
+
+def test_largest_values_come_from_the_same_pass_and_change_no_feature() -> None:
+    trunk = CountingTrunk()
+    features, maxima = encode_with_maxima(STACK, trunk, ["max", "average"])
+    assert trunk.passes == 1
+    assert features.keys() == {"max", "average"}
+    assert np.array_equal(features["max"].features, encode(STACK, trunk, FeatureSpec()).features)
+    # Numbers grow along each map.
+    assert maxima.first.tolist() == [[3] * 3] * 2
+
+
+def test_largest_values_are_known_for_the_very_features_they_are_of(tmp_path) -> None:
+    features, maxima = encode_with_maxima(STACK, CountingTrunk(), ["max"])
+    values, store, key = features["max"].features, MaximaStore(tmp_path), "a" * 64
+    assert store.find(key, values) is None
+    store.put(key, maxima, values)
+    again = store.find(key, values)
+    assert again is not None
+    assert again.cells == maxima.cells
+    assert again.first.tobytes() == maxima.first.tobytes()
+    assert again.first.dtype == maxima.first.dtype
+    assert again.ties.tobytes() == maxima.ties.tobytes()
+    # Another pass may round otherwise, and its largest values may then lie elsewhere.
+    assert store.find(key, np.nextafter(values, np.float32(99))) is None
+    path = store.path(key)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert store.find(key, values) is None

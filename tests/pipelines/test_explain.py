@@ -24,7 +24,7 @@ def _context(finished: RunOutcome, small_job: SmallJob, folder: Path, **more) ->
     shutil.copytree(finished.workspace.root, folder / "run")
     shutil.rmtree(folder / "run" / "explanations", ignore_errors=True)
     shutil.copytree(finished.workspace.cache, folder / "cache")
-    for kind in ("maps", "close_views"):
+    for kind in ("maps", "pixel_attributions"):
         shutil.rmtree(folder / "cache" / kind, ignore_errors=True)
     spec = dataclasses.replace(
         small_job.config.explanation, **{"maps": True, "close_patients": 4, **more}
@@ -40,7 +40,7 @@ def _context(finished: RunOutcome, small_job: SmallJob, folder: Path, **more) ->
 def explained(
     finished: RunOutcome, small_job: SmallJob, tmp_path_factory: pytest.TempPathFactory
 ) -> Workspace:
-    """The finished run with maps and close views; tests must not change it."""
+    """The finished run with maps and pixel attributions; tests must not change it."""
     context = _context(finished, small_job, tmp_path_factory.mktemp("explained"))
     EXPLAIN.work(context)
     return context.workspace
@@ -66,10 +66,57 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(
     true = explain.explain_scan
     monkeypatch.setattr(explain, "explain_scan", lambda *a, **k: calls.append(1) or true(*a, **k))
     EXPLAIN.work(context)
-    assert "6 in the cache, 4 to compute" in context.reporter.notes[0]
+    assert "3 in the cache, 7 to compute, 0 of them through the trunk" in context.reporter.notes[0]
     # What is missing, and the first scan once more, to be compared.
-    assert len(calls) == 5
+    assert len(calls) == 8
     assert _bytes(context.workspace) == _bytes(explained)
+
+
+def _forbid_the_trunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_args, **_settings):
+        raise AssertionError("the trunk was loaded")
+
+    monkeypatch.setattr(explain, "open_trunk", forbidden)
+
+
+def test_maps_come_without_the_trunk(
+    finished: RunOutcome,
+    explained: Workspace,
+    small_job: SmallJob,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _forbid_the_trunk(monkeypatch)
+    context = _context(finished, small_job, tmp_path, close_patients=0)
+    EXPLAIN.work(context)
+    found, wanted = (
+        read_explanation(folder.explanations) for folder in (context.workspace, explained)
+    )
+    assert found.maps.tobytes() == wanted.maps.tobytes()
+
+
+def test_a_cache_from_before_passes_the_trunk_once_and_ends_with_the_same_bytes(
+    finished: RunOutcome, explained: Workspace, small_job: SmallJob, tmp_path: Path
+) -> None:
+    context = _context(finished, small_job, tmp_path)
+    kept = context.workspace.cache / "maxima"
+    before = {path.name: path.read_bytes() for path in kept.rglob("*.safetensors")}
+    assert len(before) == 10
+    shutil.rmtree(kept)
+    EXPLAIN.work(context)
+    assert "10 to compute, 10 of them through the trunk" in context.reporter.notes[0]
+    assert _bytes(context.workspace) == _bytes(explained)
+    assert {path.name: path.read_bytes() for path in kept.rglob("*.safetensors")} == before
+
+
+def test_grad_cam_of_everybody_is_scored_beside_the_maps(
+    finished: RunOutcome, small_job: SmallJob, tmp_path: Path
+) -> None:
+    context = _context(finished, small_job, tmp_path, close_patients=0, grad_cam=True)
+    EXPLAIN.work(context)
+    truth = read_explanation(context.workspace.explanations).document.truth
+    assert truth is not None
+    assert set(truth.methods) == {"maps", "Grad-CAM", "randomised head"}
 
 
 def test_what_the_stage_leaves(explained: Workspace) -> None:
@@ -81,14 +128,14 @@ def test_what_the_stage_leaves(explained: Workspace) -> None:
     checks = {check["check"]: check for check in document["checks"]}
     assert checks["same_features"]["value"] == 0
     assert checks["same_again"]["passed"]
-    assert checks["adds_up"]["passed"]
+    assert checks["is_complete"]["passed"]
     # The cohort is grown in MNI space, and what was planted is known.
     assert document["space"]["mni"]
-    assert set(document["truth"]["methods"]) == {"maps", "Grad-CAM", "shuffled head"}
+    assert set(document["truth"]["methods"]) == {"maps", "randomised head"}
     assert [group["label"] for group in document["groups"]] == ["AD", "CN", "AD minus CN"]
     for group in document["groups"]:
         assert (workspace.explanations / group["file"]).is_file()
-    assert len(document["close"]) == 4
+    assert len(document["pixel_attribution"]) == 4
     json.dumps(document, allow_nan=False)
 
 
@@ -114,10 +161,7 @@ def test_slice_weights_add_up_to_the_scores(explained: Workspace) -> None:
 def test_without_maps_the_trunk_is_not_loaded(
     finished: RunOutcome, small_job: SmallJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forbidden(*_args, **_settings):
-        raise AssertionError("the trunk was loaded")
-
-    monkeypatch.setattr(explain, "open_trunk", forbidden)
+    _forbid_the_trunk(monkeypatch)
     context = _context(finished, small_job, tmp_path / "a", maps=False)
     EXPLAIN.work(context)
     found = read_explanation(context.workspace.explanations)

@@ -507,8 +507,9 @@ def make_explanation(**changes: Any) -> ExplanationDocument:
             {"first": "occlusion", "second": "maps", "correlation": entry(0.2)},
             {"first": "occlusion", "second": "maps, not centred", "correlation": entry(0.4)},
         ],
-        "close": [
-            {"patient_id": "<b>", "scan_id": "s1", "label": "AD", "score": 0.9, "called": "right",
+        "pixel_attribution": [
+            {"patient_id": "<b>", "scan_id": "s1", "label": "AD", "score": 0.9,
+             "outcome": "correct",
              "slices": [1, 3], "missing_share": 0.07, "strongest_patch": 0.11}
         ],
         "truth": None,

@@ -36,7 +36,7 @@ def make_section(orientation: str = "neurological", **changes: Any) -> Section:
             name: rng.normal(size=grid).astype(np.float32)
             for name in ("group_0", "group_1", "difference", "background")
         },
-        close={
+        pixel_attribution={
             "gradients 0": rng.normal(size=(2, 64, 64)).astype(np.float32),
             "occlusion 0": rng.normal(size=(2, 3, 3)).astype(np.float32),
         },
@@ -113,7 +113,7 @@ def test_a_failed_check_comes_first_and_in_words() -> None:
     ("difference", "said"), [(0.2, "find the planted atrophy in part"), (0.02, "do not find")]
 )
 def test_the_truth_is_said_honestly(difference: float, said: str) -> None:
-    methods = dict.fromkeys(("maps", "Grad-CAM", "shuffled head"), _figures(difference))
+    methods = dict.fromkeys(("maps", "Grad-CAM", "randomised head"), _figures(difference))
     section = make_section(truth={"label": "AD", "planted_share": 0.2, "methods": methods})
     assert said in _texts(section)
 

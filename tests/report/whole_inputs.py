@@ -64,7 +64,7 @@ def _explanation(inputs: ReportInputs, scans: pd.DataFrame) -> Explanation:
     columns = ["repeat", "patient_id", "rank", "neighbour_id", "label", "distance"]
     maps = rng.standard_normal((len(scans), N_SLICES, 3, 3)).astype(np.float32)
     return Explanation(
-        document=make_explanation(close=[]),
+        document=make_explanation(pixel_attribution=[]),
         scan_ids=tuple(scans["scan_id"]),
         maps=maps,
         slice_weights=maps.mean(axis=(2, 3)),

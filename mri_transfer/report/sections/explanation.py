@@ -238,14 +238,14 @@ def _close_pictures(inputs: ReportInputs, explanation: Explanation) -> Iterator[
     if inputs.stack_of is None:
         yield missing("The detailed views are not drawn: the slices are not at hand.")
         return
-    for n, patient in enumerate(explanation.document.close or ()):
+    for n, patient in enumerate(explanation.document.pixel_attribution or ()):
         stack = inputs.stack_of(patient.scan_id)
         pixels = stack.pixels[list(patient.slices)].astype(np.float32)
         maps = explanation.maps[explanation.scan_ids.index(patient.scan_id)][list(patient.slices)]
         rows = [
             maps,
-            _blurred(explanation.close[f"gradients {n}"]),
-            explanation.close[f"occlusion {n}"],
+            _blurred(explanation.pixel_attribution[f"gradients {n}"]),
+            explanation.pixel_attribution[f"occlusion {n}"],
         ]
         z_mm = [float(z) for z in stack.z_mm[list(patient.slices)]]
         content = _sheet(pixels, rows, z_mm=z_mm, orientation=inputs.settings.orientation)
@@ -256,7 +256,7 @@ def _close_pictures(inputs: ReportInputs, explanation: Explanation) -> Iterator[
             alt=f"{len(pixels)} slices of {patient.patient_id}, with the maps, integrated "
             "gradients and occlusion over them.",
             caption=f"{patient.patient_id}, labelled {patient.label}, called "
-            f"{tables.CALLED[patient.called]}. From above: the maps, integrated gradients, "
+            f"{patient.outcome}ly. From above: the maps, integrated gradients, "
             "occlusion, each row with its own scale, in log-odds.",
         )
 

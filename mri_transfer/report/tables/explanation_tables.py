@@ -18,7 +18,6 @@ from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
 
 __all__ = [
-    "CALLED",
     "agreement_table",
     "check_table",
     "close_table",
@@ -35,12 +34,10 @@ _FIGURES = {
     "pointing": "Strongest cell is planted (share of patients)",
     "mass": "Share of all strength in planted cells",
 }
-#: The patient's calls in words, by what most of them are.
-CALLED = {"right": "correctly", "wrong": "incorrectly"}
 _METHODS = {
     "maps": "maps of this report",
     "Grad-CAM": "Grad-CAM",
-    "shuffled head": "control: permuted weights of the head",
+    "randomised head": "control: permuted weights of the head",
 }
 
 
@@ -76,8 +73,8 @@ def agreement_table(inputs: ReportInputs, document: ExplanationDocument) -> Tabl
     """Return the correlations of the methods over patches of the head."""
     return table_of(
         document.agreement or (),
-        f"Rank correlation over patches of the head, mean of {len(document.close or ())} patients, "
-        f"with {confidence_text(inputs)}",
+        "Rank correlation over patches of the head, mean of "
+        f"{len(document.pixel_attribution or ())} patients, with {confidence_text(inputs)}",
         Column("Methods", lambda pair: f"{pair.first} and {pair.second}"),
         Column("Correlation", lambda pair: stacked(pair.correlation, 2)),
         name="explanation-agreement",
@@ -165,12 +162,12 @@ def group_table(document: ExplanationDocument) -> Table | None:
 def close_table(document: ExplanationDocument) -> Table | None:
     """Return who was examined in detail, and what integrated gradients leave unexplained."""
     return table_of(
-        document.close or (),
+        document.pixel_attribution or (),
         "Patients examined in detail",
         Column("Patient", lambda patient: patient.patient_id),
         Column("Label", lambda patient: patient.label),
         Column("Score", lambda patient: number(patient.score, 2)),
-        Column("Called", lambda patient: f"called {CALLED[patient.called]}", wide=True),
+        Column("Called", lambda patient: f"called {patient.outcome}ly", wide=True),
         Column(
             "Not explained by integrated gradients",
             lambda patient: (

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from mri_transfer.explain.attribution import map_of_head
-from mri_transfer.explain.close_view import (
-    CloseViewStore,
+from mri_transfer.explain.pixel_attribution import (
+    PixelAttributionStore,
+    PixelTrunks,
+    attribute_pixels,
     chosen_slices,
     input_network,
-    look_closely,
 )
 from mri_transfer.explain.spec import ExplanationSpec
 from mri_transfer.models.heads import apply_head
@@ -25,13 +26,12 @@ WEIGHTS = np.full((2, SLICES), 0.25, dtype=np.float32)
 def _view(trunk, *, pooling="max", spec=SPEC):
     own = make_trained(n_folds=1, pooling=pooling)
     stack = make_stack()
-    raw = map_of_head(stack, trunk, own[0], owner="p", weights=WEIGHTS[0])
+    raw = map_of_head(stack, trunk, own[0], patient_id="p", weights=WEIGHTS[0])
+    trunks = PixelTrunks.of(trunk, TinyTrunk(seed=5))
     return (
         own,
         stack,
-        look_closely(
-            stack, trunk, TinyTrunk(seed=5), own, owner="p", weights=WEIGHTS, raw=raw, spec=spec
-        ),
+        attribute_pixels(stack, trunks, own, patient_id="p", weights=WEIGHTS, raw=raw, spec=spec),
     )
 
 
@@ -87,7 +87,7 @@ def test_a_random_trunk_gives_another_map() -> None:
 
 def test_a_stored_view_comes_back_as_it_was(tmp_path) -> None:
     _, _, view = _view(TinyTrunk())
-    store = CloseViewStore(tmp_path)
+    store = PixelAttributionStore(tmp_path)
     store.put("ab" * 32, view)
     again = store.get("ab" * 32)
     assert np.array_equal(again.gradients, view.gradients)

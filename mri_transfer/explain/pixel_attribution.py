@@ -1,0 +1,341 @@
+"""Pixel attribution for a few patients: integrated gradients through the input, and occlusion.
+
+Integrated gradients (Sundararajan et al. 2017, ICML) follow the slice from a baseline to what it
+is and add up the gradients on the way; they should sum to the change in log-odds, and what is
+missing is reported. The baseline is the slice's own outline filled with the scan's mean grey: a
+black one would be blind to fluid, which is dark. Occlusion replaces a patch of the slice by the
+same grey and looks at what the model says then: no gradient, no assumption about the network.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mri_transfer.core.specs import digest
+from mri_transfer.core.store import TensorStore
+from mri_transfer.core.threads import one_core_each
+from mri_transfer.explain.attribution import map_of_head, spread
+from mri_transfer.explain.fold_model import feature_gradients, fold_model
+from mri_transfer.explain.patches import cell_edges
+from mri_transfer.explain.variants import Rectangle, maps_of_variants
+from mri_transfer.scans.slices import SliceStack, head_mask
+from mri_transfer.training.fitted_model import FittedModel
+
+if TYPE_CHECKING:
+    from mri_transfer.explain.spec import ExplanationSpec
+    from mri_transfer.models.trunks import Trunk, TrunkNetwork
+
+__all__ = [
+    "PixelAttribution",
+    "PixelAttributionStore",
+    "PixelTrunks",
+    "attribute_pixels",
+    "chosen_slices",
+    "input_network",
+    "pixel_attribution_key",
+]
+
+FloatArray = npt.NDArray[np.float32]
+
+_VERSION = "mri-transfer/pixel-attribution/1"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PixelAttribution:
+    """Some slices of one scan, by the mean of the heads that had not seen its patient.
+
+    Attributes
+    ----------
+    slices : ndarray of int64, shape (n,)
+        Positions in the stack.
+    gradients : ndarray of float32, shape (n, size_px, size_px)
+        Integrated gradients of each slice's part in the log-odds.
+    change, missing : ndarray of float64, shape (n,)
+        Log-odds of the slice less those of its baseline, and what the gradients' sum lacks of it.
+    occlusion : ndarray of float32, shape (n, patch_rows, patch_columns)
+        Log-odds of the slice less those with the patch covered.
+    gradcam : ndarray of float32, shape (n, rows, columns)
+        Grad-CAM by the first repeat's head, not centred.
+    raw, random_trunk : ndarray of float32, shape (n_slices, rows, columns)
+        Maps of the first repeat's head, not centred, and the same through a trunk of random
+        weights.
+    """
+
+    slices: npt.NDArray[np.int64]
+    gradients: FloatArray
+    change: npt.NDArray[np.float64]
+    missing: npt.NDArray[np.float64]
+    occlusion: FloatArray
+    gradcam: FloatArray
+    raw: FloatArray
+    random_trunk: FloatArray
+
+
+class PixelAttributionStore(TensorStore):
+    """Pixel attributions, addressed by `pixel_attribution_key`."""
+
+    kind = "pixel_attributions"
+    schema = _VERSION
+
+    def put(self, key: str, view: PixelAttribution) -> None:
+        """Store the attribution of a scan."""
+        self._write(key, dataclasses.asdict(view))
+
+    def get(self, key: str) -> PixelAttribution:
+        """Read the attribution of a scan; raises StoreError if it cannot be trusted."""
+        tensors: dict[str, Any] = self._read(key)
+        return PixelAttribution(**tensors)
+
+
+def pixel_attribution_key(
+    *, maps_key: str, repeats: Sequence[tuple[int, int]], spec: ExplanationSpec
+) -> str:
+    """Return the key of the attribution of a scan.
+
+    Parameters
+    ----------
+    maps_key : str
+    repeats : sequence of (int, int)
+        Repeat and fold of the heads that had not seen the patient.
+    spec : ExplanationSpec
+    """
+    shaping = [spec.close_slices, spec.gradient_steps, spec.patch_cells]
+    return digest(
+        {"kind": _VERSION, "maps": maps_key, "heads": list(map(list, repeats)), "spec": shaping}
+    )
+
+
+def chosen_slices(n_slices: int, n: int) -> npt.NDArray[np.int64]:
+    """Return `n` positions spread evenly over a stack: the middles of equal parts."""
+    n = min(n, n_slices)
+    return np.floor((np.arange(n) + 0.5) * n_slices / n).astype(np.int64)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PixelTrunks:
+    """A trunk in the three ways that pixel attribution needs it.
+
+    Attributes
+    ----------
+    trunk : Trunk
+        As the run computes; occlusion passes through it.
+    differentiable : TrunkNetwork
+        The same in single precision, as a differentiable function of pixels.
+    random : Trunk
+        The same with random weights.
+    """
+
+    trunk: Trunk
+    differentiable: TrunkNetwork
+    random: Trunk
+
+    @classmethod
+    def of(cls, trunk: Trunk, random: Trunk) -> Self:
+        """Return the ways of a trunk, given the one with random weights."""
+        return cls(trunk=trunk, differentiable=input_network(trunk), random=random)
+
+
+def input_network(trunk: Trunk) -> TrunkNetwork:
+    """Return the trunk in single precision, as a differentiable function of pixels.
+
+    Parameters
+    ----------
+    trunk : Trunk
+        Its network is copied; steps that overwrite what a gradient needs are undone in the copy.
+    """
+    network = copy.deepcopy(trunk.network).float()
+    for module in network.modules():
+        if hasattr(module, "inplace"):
+            setattr(module, "inplace", False)  # noqa: B010 - no attribute of a plain Module
+    return network
+
+
+def attribute_pixels(
+    stack: SliceStack,
+    trunks: PixelTrunks,
+    own: Sequence[FittedModel],
+    *,
+    patient_id: str,
+    weights: FloatArray,
+    raw: FloatArray,
+    spec: ExplanationSpec,
+) -> PixelAttribution:
+    """Attribute the log-odds of some slices of a scan to pixels and to patches.
+
+    Parameters
+    ----------
+    stack : SliceStack
+    trunks : PixelTrunks
+    own : sequence of FittedModel
+        The heads that had not seen the patient, one a repeat.
+    patient_id : str
+    weights : ndarray of float32, shape (n_own, n_slices)
+        How much each head counts each slice; held while pixels change.
+    raw : ndarray of float32, shape (n_slices, rows, columns)
+        As in `PixelAttribution`.
+    spec : ExplanationSpec
+    """
+    slices = chosen_slices(len(stack.pixels), spec.close_slices)
+    heads = _Heads(own, patient_id, weights)
+    grey = _mean_grey(stack)
+    mask = head_mask(stack.pixels.transpose(1, 2, 0).astype(np.float32)).transpose(2, 0, 1)
+
+    def gradients(s: int) -> tuple[FloatArray, float, float]:
+        return _integrated(stack.pixels[s], mask[s], grey, s, heads, trunks, spec.gradient_steps)
+
+    with one_core_each(torch.get_num_threads()) as pool:
+        integrated = list(pool.map(gradients, slices.tolist()))
+    patches = [
+        _Patches.of(stack.pixels[s], mask[s], grey, (raw.shape[1], raw.shape[2]), spec.patch_cells)
+        for s in slices
+    ]
+    by_slice = [
+        maps_of_variants(trunks.trunk, stack.pixels[s], p.variants, p.rectangles)
+        for s, p in zip(slices, patches, strict=True)
+    ]
+    return PixelAttribution(
+        slices=slices,
+        gradients=np.stack([values for values, _, _ in integrated]),
+        change=np.array([change for _, change, _ in integrated]),
+        missing=np.array([missing for _, _, missing in integrated]),
+        occlusion=np.stack(
+            [p.changes(heads(m, int(s))) for p, m, s in zip(patches, by_slice, slices, strict=True)]
+        ),
+        gradcam=heads.gradcam(torch.stack([maps[0] for maps in by_slice]), slices),
+        raw=raw,
+        random_trunk=map_of_head(
+            stack, trunks.random, own[0], patient_id=patient_id, weights=weights[0]
+        ),
+    )
+
+
+class _Heads:
+    """A slice's part in the log-odds, mean over the heads of all repeats."""
+
+    def __init__(self, own: Sequence[FittedModel], patient_id: str, weights: FloatArray) -> None:
+        self._models = [fold_model(model, patient_id) for model in own]
+        self._weights = torch.from_numpy(weights.astype(np.float64))
+
+    def __call__(self, maps: torch.Tensor, s: int) -> torch.Tensor:
+        """Return the log-odds of maps (n, channels, rows, columns) of slice `s`, shape (n,)."""
+        maps = maps.float().cpu()
+        at = torch.full((len(maps),), s)
+        parts = [
+            model.slice_logits(model.pooling(maps).double(), at) * self._weights[i, s]
+            for i, model in enumerate(self._models)
+        ]
+        return torch.stack(parts).mean(0)
+
+    def gradcam(self, maps: torch.Tensor, slices: npt.NDArray[np.int64]) -> FloatArray:
+        """Return Grad-CAM of slices by the first head, (n, rows, columns)."""
+        model = self._models[0]
+        features = model.pooling(maps).contiguous().numpy()
+        weights = self._weights[0, slices, None].numpy()
+        gradients = (feature_gradients(model, features, slices) * weights).astype(np.float32)
+        return np.asarray(spread(maps, gradients[None], model.pooling.method, averaged=True)[0])
+
+
+def _mean_grey(stack: SliceStack) -> float:
+    """Return the mean grey of the scan's head, 0..255, whole."""
+    inside = stack.pixels[stack.pixels > 0]
+    return float(np.rint(inside.mean())) if inside.size else 0.0
+
+
+def _integrated(
+    pixels: npt.NDArray[np.uint8],
+    mask: npt.NDArray[np.bool_],
+    grey: float,
+    s: int,
+    heads: _Heads,
+    trunks: PixelTrunks,
+    steps: int,
+) -> tuple[FloatArray, float, float]:
+    from captum.attr import IntegratedGradients
+
+    device = trunks.trunk.device
+    filled = np.where(mask, np.float32(grey), pixels.astype(np.float32))
+    given, baseline = (
+        torch.from_numpy(values.astype(np.float32))[None].to(device) for values in (pixels, filled)
+    )
+
+    def forward(inputs: torch.Tensor) -> torch.Tensor:
+        return heads(trunks.differentiable(inputs), s)
+
+    # Two at once are computed fastest: activations of more do not stay in a core's cache.
+    attributed = IntegratedGradients(forward).attribute(
+        given, baselines=baseline, n_steps=steps, method="gausslegendre", internal_batch_size=2
+    )
+    with torch.no_grad():
+        after, before = forward(torch.cat([given, baseline])).tolist()
+    values = attributed[0].detach().cpu().numpy().astype(np.float32)
+    change = after - before
+    return values, change, change - float(values.sum(dtype=np.float64))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Patches:
+    """Variants of a slice with one patch covered each.
+
+    Attributes
+    ----------
+    variants : ndarray of uint8, shape (n, height, width)
+    rectangles : tuple of (rows, columns), length n
+        The pixels of each patch.
+    places : tuple of (int, int), length n
+        Row and column of each patch among the patches.
+    shape : tuple of int
+        Rows and columns of patches.
+    """
+
+    variants: npt.NDArray[np.uint8]
+    rectangles: tuple[Rectangle, ...]
+    places: tuple[tuple[int, ...], ...]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls,
+        pixels: npt.NDArray[np.uint8],
+        mask: npt.NDArray[np.bool_],
+        grey: float,
+        cells: tuple[int, int],
+        per_patch: int,
+    ) -> Self:
+        """Cover every patch that holds a part of the head; its outline stays as it is."""
+        edges = [
+            np.append(cell_edges(n_px, n_cells)[:-1:per_patch], n_px)
+            for n_px, n_cells in zip(pixels.shape, cells, strict=True)
+        ]
+        shape = (len(edges[0]) - 1, len(edges[1]) - 1)
+        variants, rectangles, places = [], [], []
+        for i, j in np.ndindex(*shape):
+            rows, columns = (
+                (int(edge[k]), int(edge[k + 1])) for edge, k in zip(edges, (i, j), strict=True)
+            )
+            patch = (slice(*rows), slice(*columns))
+            if mask[patch].any():
+                covered = pixels.copy()
+                covered[patch][mask[patch]] = np.uint8(grey)
+                variants.append(covered)
+                rectangles.append((rows, columns))
+                places.append((i, j))
+        return cls(
+            variants=np.array(variants, dtype=np.uint8).reshape(-1, *pixels.shape),
+            rectangles=tuple(rectangles),
+            places=tuple(places),
+            shape=shape,
+        )
+
+    def changes(self, log_odds: torch.Tensor) -> FloatArray:
+        """Return what covering each patch takes from the log-odds, by patch; 0 outside the head."""
+        changes = np.zeros(self.shape, dtype=np.float32)
+        for place, covered in zip(self.places, log_odds[1:].tolist(), strict=True):
+            changes[place] = float(log_odds[0]) - covered
+        return changes
