@@ -6,10 +6,79 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from mri_transfer.models.recalibration import Recalibration
+from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.training.search import Hyperparameters
 
-__all__ = ["FitRecord"]
+__all__ = ["FitRecord", "InnerCurve", "TuningRecord"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InnerCurve:
+    """Patients held out inside training, by epoch of the inner fit; the first is the untuned trunk.
+
+    Attributes
+    ----------
+    log_loss, auc : tuple of float or None, length n_epochs + 1
+        By the linear head that stages learn from; None where it is not defined.
+    """
+
+    log_loss: tuple[float | None, ...]
+    auc: tuple[float | None, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TuningRecord:
+    """How a fit's tail was trained, and what became of it.
+
+    Attributes
+    ----------
+    cut : str
+        The last frozen stage, or `INPUT`.
+    stages : tuple of str
+        Those that were trained, in the network's order.
+    settings : TuningSpec
+    parameters : int
+        Trained in these stages.
+    epochs : int
+        Of the fit, as inner folds chose them.
+    loss : tuple of float, length `epochs`
+        Mean over the batches of each epoch.
+    moved : mapping of str to float
+        Distance of each stage's parameters from their start, over the start's norm.
+    inner : tuple of InnerCurve
+        Of each inner fold; empty where the number of epochs was not chosen.
+    """
+
+    cut: str
+    stages: tuple[str, ...]
+    settings: TuningSpec
+    parameters: int
+    epochs: int
+    loss: tuple[float, ...]
+    moved: Mapping[str, float]
+    inner: tuple[InnerCurve, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        found: dict[str, Any] = _TUNING_RECORD.dump_python(self, mode="json")
+        return found
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> TuningRecord:
+        """Read what `as_dict` wrote.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            If a part is missing or of another kind.
+        """
+        return _TUNING_RECORD.validate_python(content)
+
+
+_TUNING_RECORD = TypeAdapter(TuningRecord)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,8 +101,8 @@ class FitRecord:
     training_patients : sequence of str, optional
     training_scans : mapping of str to str, optional
         Each scan's SHA-256.
-    tuning : mapping, optional
-        Where a tail was trained: which stages, how, for how many epochs, what it reached.
+    tuning : TuningRecord, optional
+        Where a tail was trained.
     """
 
     hyperparameters: Hyperparameters
@@ -47,7 +116,7 @@ class FitRecord:
     fold: int | None = None
     training_patients: Sequence[str] | None = None
     training_scans: Mapping[str, str] | None = None
-    tuning: Mapping[str, Any] | None = None
+    tuning: TuningRecord | None = None
 
     @property
     def nameless(self) -> FitRecord:
@@ -73,6 +142,8 @@ class FitRecord:
             if getattr(self, field.name) is not None
         }
         del content["hyperparameters"]
+        if self.tuning is not None:
+            content["tuning"] = self.tuning.as_dict()
         return {
             **content,
             "procedure": self.hyperparameters.as_dict(),
@@ -84,6 +155,8 @@ class FitRecord:
         """Read what `as_dict` wrote; what other versions wrote beside it is passed over."""
         known = {field.name for field in dataclasses.fields(cls)}
         plain = {name: value for name, value in content.items() if name in known}
+        if plain.get("tuning") is not None:
+            plain["tuning"] = TuningRecord.from_dict(plain["tuning"])
         return cls(
             **{
                 **plain,

@@ -10,7 +10,7 @@ show takes part in none of this.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -26,7 +26,7 @@ from mri_transfer.models.tails.fitting import TailFit
 from mri_transfer.models.tails.tail import Tail
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
 from mri_transfer.training.decision import decide
-from mri_transfer.training.fit_record import FitRecord
+from mri_transfer.training.fit_record import FitRecord, TuningRecord
 from mri_transfer.training.fitted_model import FittedModel, Harmoniser, patient_scores
 from mri_transfer.training.folds import derive_seed, inner_folds
 from mri_transfer.training.search import FoldSearch, Hyperparameters, SearchSpec, count_trials
@@ -244,7 +244,7 @@ def _fit_tail(
     inner: _InnerFits | None,
     run: Run,
     fitted: Callable[[int], None],
-) -> tuple[Tail | None, Mapping[str, Any] | None, TrainingView]:
+) -> tuple[Tail | None, TuningRecord | None, TrainingView]:
     """Return the fit's tail, what is written about it, and the view that its head is fitted to."""
     plan = request.tail
     if plan is None:

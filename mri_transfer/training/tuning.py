@@ -8,13 +8,11 @@ rest on scores by models that had not seen them, as those of a frozen trunk do.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.core.specs import spec_dict
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.models.tails.fitting import (
     Epoch,
@@ -26,6 +24,7 @@ from mri_transfer.models.tails.fitting import (
 from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.models.tails.tail import Tail, TailSource
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
+from mri_transfer.training.fit_record import InnerCurve, TuningRecord
 
 __all__ = [
     "InnerTail",
@@ -120,25 +119,30 @@ def chosen_epochs(inner: Sequence[InnerTail], spec: TuningSpec) -> int:
     return choose_epochs([one.fit.epochs for one in inner], spec) if inner else spec.epochs
 
 
-def tuning_record(plan: TailPlan, fit: TailFit, inner: Sequence[InnerTail]) -> Mapping[str, Any]:
+def tuning_record(plan: TailPlan, fit: TailFit, inner: Sequence[InnerTail]) -> TuningRecord:
     """Return what is written beside the head about its tail."""
-    return {
-        "cut": plan.source.cut,
-        "stages": list(plan.source.stages),
-        "settings": spec_dict(plan.spec),
-        "parameters": fit.n_parameters,
-        "epochs": len(fit.epochs) - 1,
-        "loss": [epoch.loss for epoch in fit.epochs[1:]],
-        "moved": dict(fit.distances),
-        "inner": [_curve(one.fit.epochs) for one in inner],
-    }
+    return TuningRecord(
+        cut=plan.source.cut,
+        stages=plan.source.stages,
+        settings=plan.spec,
+        parameters=fit.n_parameters,
+        epochs=len(fit.epochs) - 1,
+        loss=tuple(_loss(epoch) for epoch in fit.epochs[1:]),
+        moved=dict(fit.distances),
+        inner=tuple(_curve(one.fit.epochs) for one in inner),
+    )
 
 
-def _curve(epochs: Sequence[Epoch]) -> dict[str, Any]:
-    return {
-        "log_loss": [epoch.log_loss for epoch in epochs],
-        "auc": [epoch.auc for epoch in epochs],
-    }
+def _loss(epoch: Epoch) -> float:
+    assert epoch.loss is not None  # only the first, before any training, has none
+    return epoch.loss
+
+
+def _curve(epochs: Sequence[Epoch]) -> InnerCurve:
+    return InnerCurve(
+        log_loss=tuple(epoch.log_loss for epoch in epochs),
+        auc=tuple(epoch.auc for epoch in epochs),
+    )
 
 
 def _labelled(data: LabelledFeatures) -> LabelledActivations:

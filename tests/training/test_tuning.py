@@ -254,15 +254,18 @@ def test_a_model_on_disk_scores_as_it_did(data, tmp_path, head) -> None:
         patient_scores(again, dataclasses.replace(held, activations=None))
 
 
-def test_what_was_done_is_written_beside_the_head(data) -> None:
-    record = _fit(data, next(iter(_folds(data))), patience=2).fit.model.record.tuning
-    assert (record["cut"], record["stages"]) == ("middle", ["deep"])
-    assert record["settings"]["strategy"] == "some"
-    assert record["parameters"] == 8 * 54 + 8 + 16
-    assert len(record["loss"]) == record["epochs"] <= 3
-    assert len(record["inner"]) == 2
-    for curve in record["inner"]:
-        assert len(curve["auc"]) == len(curve["log_loss"]) > record["epochs"]
+def test_what_was_done_is_written_beside_the_head(data, tmp_path) -> None:
+    model = _fit(data, next(iter(_folds(data))), patience=2).fit.model
+    model.write(tmp_path / "r0_f0")
+    record = FittedModel.read(tmp_path / "r0_f0", repeat=0, fold=0).record.tuning
+    assert record == model.record.tuning
+    assert (record.cut, record.stages) == ("middle", ("deep",))
+    assert record.settings.strategy == "some"
+    assert record.parameters == 8 * 54 + 8 + 16
+    assert len(record.loss) == record.epochs <= 3
+    assert len(record.inner) == 2
+    for curve in record.inner:
+        assert len(curve.auc) == len(curve.log_loss) > record.epochs
 
 
 def test_the_search_compares_heads_on_the_features_of_inner_tails(data) -> None:

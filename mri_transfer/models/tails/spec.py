@@ -85,6 +85,14 @@ class TuningSpec:
         """Whether any stage is trained."""
         return self.strategy != "frozen"
 
+    def rate_of(self, depth: int) -> float:
+        """Return the learning rate of the stage that lies so many before the last one."""
+        return self.rate * self.layer_decay**depth
+
+    def thawed_after(self, depth: int, n_stages: int) -> int:
+        """Return after how many epochs that stage of so many thawed ones begins to learn."""
+        return depth * self.epochs // n_stages if self.unfreeze == "by_stage" else 0
+
     @model_validator(mode="after")
     def _demand_whole(self) -> Self:
         if self.start == "random" and (self.strategy, self.method) != ("all", "full"):

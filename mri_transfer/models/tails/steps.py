@@ -44,7 +44,7 @@ class Optimisation:
         ]
         groups = [{"params": head, "rate": spec.head_learning_rate, "weight_decay": 0.0}]
         for depth, parameters in enumerate(self._stages):
-            rate = spec.rate * spec.layer_decay**depth
+            rate = spec.rate_of(depth)
             for decays in (True, False):
                 own = [p for p in parameters if (p.ndim > 1) == decays]
                 decay = spec.weight_decay if decays else 0.0
@@ -67,9 +67,7 @@ class Optimisation:
             From 0 up.
         """
         for depth, parameters in enumerate(self._stages):
-            waits = 0
-            if self._spec.unfreeze == "by_stage":
-                waits = depth * self._spec.epochs // len(self._stages)
+            waits = self._spec.thawed_after(depth, len(self._stages))
             for parameter in parameters:
                 parameter.requires_grad_(epoch >= waits)
 
