@@ -26,6 +26,7 @@ __all__ = [
     "compared_arms",
     "fewer_patients",
     "rule_of_thumb",
+    "transfer_type",
 ]
 
 _SCHEMA: Literal["mri-transfer/study/1"] = "mri-transfer/study/1"
@@ -37,6 +38,21 @@ Seconds = Annotated[float, Field(ge=0)]
 _SMALL_PATIENTS = 1000
 #: Names of the tables in an audit's learning curve.
 _TRAINED, _UNTRAINED = "trained trunk", "random trunk"
+
+
+def transfer_type(*, pretrained: bool, trains: bool) -> TransferType:
+    """Return what is transferred.
+
+    Parameters
+    ----------
+    pretrained : bool
+        Whether the trunk starts from weights that were trained elsewhere.
+    trains : bool
+        Whether any of its stages is trained further.
+    """
+    if not pretrained:
+        return "architecture only"
+    return "fine-tuning" if trains else "feature extraction"
 
 
 class StudyArm(Part):

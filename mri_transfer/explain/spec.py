@@ -15,8 +15,9 @@ class ExplanationSpec:
     """How much is explained: maps of everybody, pixels of a few, nearest patients."""
 
     maps: bool = True
-    """Whether every scan gets maps of its slices. With max pooling they follow from what was kept
-    beside the features; with another pooling every scan passes through the trunk once more."""
+    """Whether every scan gets maps of its slices, and one slice its feature maps. With max pooling
+    maps of slices follow from what was kept beside the features; with another pooling every scan
+    passes through the trunk once more."""
     grad_cam: bool = False
     """Whether every scan passes through the trunk once more for Grad-CAM, to be scored beside the
     maps where the truth is known. Pixel attribution compares with Grad-CAM in any case."""

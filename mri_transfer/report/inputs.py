@@ -13,11 +13,12 @@ from mri_transfer.core.specs import STRICT
 from mri_transfer.errors import RunFolderError
 from mri_transfer.evaluation.audit.document import AuditDocument, CheckResult
 from mri_transfer.evaluation.document import EvaluationDocument
-from mri_transfer.explain import Explanation
+from mri_transfer.explain import Explanation, FeatureMaps
 from mri_transfer.metrics.task import Task
 from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.report.figures import Orientation
 from mri_transfer.scans.slices import SliceStack
+from mri_transfer.training.fit_record import TuningRecord
 from mri_transfer.training.model_config import ModelConfig
 
 __all__ = ["Provenance", "ReportInputs", "ReportSettings"]
@@ -105,6 +106,10 @@ class ReportInputs:
         Returns the slices of a scan by its `scan_id`, read when they are asked for.
     explanation : Explanation or None
         What the stage `explain` found.
+    feature_maps : FeatureMaps or None
+        What the network makes of one slice; None where the stage `explain` made none.
+    tunings : mapping of (int, int) to TuningRecord
+        How each fold's tail was trained, by repeat and fold; empty where the trunk stays frozen.
     artefacts : mapping of str to str
         SHA-256 of every artefact of the run, by its path in the run folder.
     pseudonymous : bool
@@ -131,6 +136,8 @@ class ReportInputs:
     scans: pd.DataFrame | None = None
     stack_of: Callable[[str], SliceStack] | None = None
     explanation: Explanation | None = None
+    feature_maps: FeatureMaps | None = None
+    tunings: Mapping[tuple[int, int], TuningRecord] = dataclasses.field(default_factory=dict)
     artefacts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pseudonymous: bool = False
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from statistics import fmean
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -60,6 +61,16 @@ class TuningRecord:
     loss: tuple[float, ...]
     moved: Mapping[str, float]
     inner: tuple[InnerCurve, ...]
+
+    def inner_mean(self, figure: Literal["log_loss", "auc"]) -> tuple[float | None, ...]:
+        """Return the mean of inner folds by epoch, of the epochs that all of them reached.
+
+        It is None where it is not defined in one of them.
+        """
+        curves: list[tuple[float | None, ...]] = [getattr(one, figure) for one in self.inner]
+        # Inner fits stop at different epochs.
+        epochs = zip(*curves, strict=False)
+        return tuple(None if None in values else fmean(values) for values in epochs)
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values."""

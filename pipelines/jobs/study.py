@@ -18,6 +18,7 @@ from mri_transfer.evaluation.transfer_study import (
     advise,
     compared_arms,
     fewer_patients,
+    transfer_type,
 )
 from mri_transfer.models.features import resolve_features
 from mri_transfer.models.tails.cost import estimated_seconds, measure_rates, stage_gflop
@@ -78,9 +79,7 @@ class PlannedArm:
     @property
     def transfer(self) -> TransferType:
         """What is transferred."""
-        if not self.is_pretrained:
-            return "architecture only"
-        return "fine-tuning" if self.config.tuning.trains else "feature extraction"
+        return transfer_type(pretrained=self.is_pretrained, trains=self.config.tuning.trains)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

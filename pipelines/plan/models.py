@@ -192,20 +192,30 @@ def _report_inputs(workspace: Workspace) -> list[tuple[Path, str]]:
         (workspace.slice_scores, "train"),
         (workspace.evaluation, "evaluate"),
         (workspace.audit, "audit"),
+        *_report_tuned(workspace),
         *_report_explained(workspace),
     ]
 
 
+def _report_tuned(workspace: Workspace) -> list[tuple[Path, str]]:
+    """Return what is written beside heads whose tails were trained."""
+    tails = sorted(workspace.heads.glob("r*_f*_tail.json"))
+    return [(tail.with_name(tail.name.replace("_tail", "")), "train") for tail in tails]
+
+
 def _report_explained(workspace: Workspace) -> list[tuple[Path, str]]:
     from mri_transfer.explain.explanation import DOCUMENT
+    from mri_transfer.explain.feature_maps import FEATURE_MAPS
 
-    # A run of before there were explanations has none; the report then says so.
-    path = workspace.explanations / DOCUMENT
-    record = StageRecord.read(workspace, "explain")
-    # Nor has one whose tails were trained: its stage wrote nothing.
-    none_made = record is not None and not record.outputs
-    there = path.exists() or (workspace.record("explain").exists() and not none_made)
-    return [(path, "explain")] if there else []
+    # A run of before there were explanations has none; the report then says so. Where tails were
+    # trained its stage writes feature maps alone.
+    record, document = StageRecord.read(workspace, "explain"), workspace.explanations / DOCUMENT
+    if record is None:
+        promised = [document] if workspace.record("explain").exists() else []
+    else:
+        promised = [workspace.root / name for name in record.outputs]
+    paths = (document, workspace.explanations / FEATURE_MAPS)
+    return [(path, "explain") for path in paths if path.exists() or path in promised]
 
 
 def _report_specs(config: RunConfig) -> dict[str, Any]:

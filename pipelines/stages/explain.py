@@ -41,6 +41,7 @@ from mri_transfer.training.predictions import PatientScores
 from pipelines.config import RunConfig
 from pipelines.indexes import read_index, read_prepared_index
 from pipelines.stage import Context, StageResult
+from pipelines.stages.feature_maps import make_feature_maps
 from pipelines.stages.features import key_column, open_trunk, read_feature_tables
 from pipelines.stages.folds import read_folds
 from pipelines.stages.train import read_trained
@@ -262,21 +263,24 @@ def work(context: Context) -> StageResult:
     spec, positive = config.explanation, config.labels.positive
     # What an earlier run of the stage left could pass for this one's.
     (workspace.explanations / DOCUMENT).unlink(missing_ok=True)
-    for pattern in ("group_*", "difference.*"):
+    for pattern in ("group_*", "difference.*", "feature_maps.*"):
         for file in workspace.explanations.glob(pattern):
             file.unlink()
+    shown = make_feature_maps(context) if spec.maps else []
     if config.tuning.trains:
         return StageResult(
-            outputs=[],
+            outputs=shown,
             summary="no explanations: maps are made of frozen trunks only, and here tails were "
-            f"trained (tuning.strategy = {config.tuning.strategy})",
+            f"trained (tuning.strategy = {config.tuning.strategy})"
+            + ("; feature maps of one slice" if shown else ""),
         )
     job = _job(context)
     own_labels = Folds.read(workspace.folds)
     neighbours = nearest_patients(job.trained, job.tables, own_labels, n=spec.neighbours)
-    files: list[Path] = []
+    files = shown
     if spec.maps:
-        found, files = _with_maps(job, neighbours, own_labels)
+        found, made = _with_maps(job, neighbours, own_labels)
+        files = [*shown, *made]
     else:
         found = without_maps(
             neighbours,

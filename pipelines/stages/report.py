@@ -11,10 +11,12 @@ import pandas as pd
 from mri_transfer.cohorts.exclusions import read_exclusions
 from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.core.files import read_json_object
 from mri_transfer.evaluation import EvaluationDocument
 from mri_transfer.evaluation.audit import AuditDocument
-from mri_transfer.explain import Explanation, read_explanation
+from mri_transfer.explain import Explanation, FeatureMaps, read_explanation, read_feature_maps
 from mri_transfer.explain.explanation import DOCUMENT
+from mri_transfer.explain.feature_maps import FEATURE_MAPS
 from mri_transfer.models.trunks import trunk_digest
 from mri_transfer.report import Provenance, ReportInputs, ReportSettings
 from mri_transfer.report.blocks.report import Report
@@ -26,6 +28,7 @@ from mri_transfer.report.pseudonyms.pseudonyms import cohort_pseudonyms, pseudon
 from mri_transfer.report.render.html import write_report
 from mri_transfer.report.render.pdf import write_pdf
 from mri_transfer.scans.slices import SliceStore
+from mri_transfer.training.fit_record import FitRecord, TuningRecord
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import PatientScores, SliceScores
 from mri_transfer.version import __version__
@@ -100,6 +103,8 @@ def report_inputs(workspace: Workspace, config: RunConfig) -> ReportInputs:
         scans=scans[["scan_id", "patient_id"]],
         stack_of=lambda scan_id: store.get(key_of[scan_id], scan_id=scan_id),
         explanation=_explanation(workspace),
+        feature_maps=_feature_maps(workspace),
+        tunings=_tunings(workspace),
         artefacts=file_digests(workspace, _artefacts(workspace)),
     )
 
@@ -112,6 +117,23 @@ def _artefacts(workspace: Workspace) -> list[Path]:
 def _explanation(workspace: Workspace) -> Explanation | None:
     read = (workspace.explanations / DOCUMENT, "explain") in REPORT.inputs(workspace)
     return read_explanation(workspace.explanations) if read else None
+
+
+def _feature_maps(workspace: Workspace) -> FeatureMaps | None:
+    read = (workspace.explanations / FEATURE_MAPS, "explain") in REPORT.inputs(workspace)
+    return read_feature_maps(workspace.explanations) if read else None
+
+
+def _tunings(workspace: Workspace) -> dict[tuple[int, int], TuningRecord]:
+    found = {}
+    for path, _ in REPORT.inputs(workspace):
+        if path.parent == workspace.heads:
+            content = read_json_object(path)
+            assert content is not None  # its digest was that of the record
+            record = FitRecord.from_dict(content)
+            if record.tuning and record.repeat is not None and record.fold is not None:
+                found[record.repeat, record.fold] = record.tuning
+    return dict(sorted(found.items()))
 
 
 def _table(path: Path) -> pd.DataFrame | None:

@@ -13,6 +13,7 @@ from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable, resolve_features
 from mri_transfer.models.harmonisation import demand_one_site
 from mri_transfer.models.tails.tail import TailSource
+from mri_transfer.models.trunks import Trunk
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.estimator import configured_estimator
@@ -25,7 +26,14 @@ from pipelines.stage import Context, StageResult
 from pipelines.stages.features import open_trunk, read_activations, read_feature_tables
 from pipelines.workspace import Workspace
 
-__all__ = ["covariates_of", "labelled_features", "read_trained", "tail_plan", "work"]
+__all__ = [
+    "covariates_of",
+    "labelled_features",
+    "read_trained",
+    "source_trunk",
+    "tail_plan",
+    "work",
+]
 
 
 def _clear_earlier(workspace: Workspace) -> None:
@@ -65,16 +73,22 @@ def labelled_features(
 
 def tail_plan(context: Context) -> TailPlan | None:
     """Return what tails start from and how they are trained; None if the trunk stays frozen."""
-    config = context.config
-    if not config.tuning.trains:
+    tuning = context.config.tuning
+    if not tuning.trains:
         return None
-    spec = resolve_features(config.features)
+    spec = resolve_features(context.config.features)
+    source = TailSource.of_trunk(source_trunk(context), tuning, spec)
+    return TailPlan(spec=tuning, source=source)
+
+
+def source_trunk(context: Context) -> Trunk:
+    """Return the trunk as folds find it: in single precision, on a processor, never tuned."""
+    config = context.config
     trunk = config.trunk
     if config.tuning.start == "random":
         trunk = dataclasses.replace(trunk, weights="random")
-    plain = dataclasses.replace(spec, precision="fp32", device="cpu")
-    source = TailSource.of_trunk(open_trunk(context, trunk, plain), config.tuning, spec)
-    return TailPlan(spec=config.tuning, source=source)
+    spec = resolve_features(config.features)
+    return open_trunk(context, trunk, dataclasses.replace(spec, precision="fp32", device="cpu"))
 
 
 def read_trained(workspace: Workspace, config: RunConfig, folds: Folds) -> list[FittedModel]:

@@ -20,6 +20,7 @@ from .curves import plot_calibration as plot_calibration
 from .curves import plot_patient_scores as plot_patient_scores
 from .curves import plot_roc as plot_roc
 from .curves import plot_slice_profile as plot_slice_profile
+from .feature_sheet import feature_sheet as feature_sheet
 from .flow import FlowGroups as FlowGroups
 from .flow import FlowStep as FlowStep
 from .flow import draw_flow as draw_flow
@@ -34,3 +35,7 @@ from .trends import draw_decision_curve as draw_decision_curve
 from .trends import draw_learning_curve as draw_learning_curve
 from .trends import plot_decision_curve as plot_decision_curve
 from .trends import plot_learning_curve as plot_learning_curve
+from .tuning import draw_moved as draw_moved
+from .tuning import draw_tuning as draw_tuning
+from .tuning import plot_moved as plot_moved
+from .tuning import plot_tuning as plot_tuning

@@ -17,19 +17,11 @@ from mri_transfer.report.blocks.document import (
     Text,
 )
 from mri_transfer.report.blocks.report import Front, KeyFigure, Report
+from mri_transfer.report.blocks.transfer import KINDS_OF_TRANSFER, SETTING_OF_TRANSFER
 from mri_transfer.report.blocks.wording import bare_p, interval, number
 from mri_transfer.report.front import study_banners
 
 __all__ = ["study_report"]
-
-_KINDS = (
-    "Feature extraction: the trunk stays as it was trained on natural images, and a head learns "
-    "from its features. Fine-tuning: some stages go on learning. Architecture only: the same "
-    "network from random weights, to see what the weights themselves are worth. In all of them "
-    "labelled MRI is the target domain and the diagnosis the target task, so transfer is "
-    "inductive: source (natural images, 1000 kinds of objects) and target differ in domain and in "
-    "task."
-)
 
 
 def study_report(study: StudyDocument, *, made_by: str) -> Report:
@@ -187,7 +179,7 @@ def _method_section(study: StudyDocument) -> Section:
         title="Kinds of transfer",
         short="Method",
         blocks=(
-            Text(text=_KINDS),
+            Text(text=f"{KINDS_OF_TRANSFER} {SETTING_OF_TRANSFER}"),
             Text(
                 text="Everything behind the cut is trained inside folds, on training patients "
                 "alone; the number of epochs is chosen on inner folds. Differences are by DeLong's "

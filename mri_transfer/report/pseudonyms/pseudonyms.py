@@ -129,6 +129,10 @@ def pseudonymise(inputs: ReportInputs, pseudonyms: Pseudonyms) -> ReportInputs:
         },
         stack_of=_stacks(inputs, pseudonyms),
         explanation=_explanation(inputs, pseudonyms, walk),
+        feature_maps=inputs.feature_maps
+        and dataclasses.replace(
+            inputs.feature_maps, document=_document(inputs.feature_maps.document, walk)
+        ),
         pseudonymous=True,
         **frames,
     )

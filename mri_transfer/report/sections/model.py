@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from mri_transfer.core.specs import canonical_json, spec_dict
 from mri_transfer.evaluation.fold_results import ChosenProcedure
 from mri_transfer.models.aggregation import AGGREGATIONS
@@ -14,8 +16,10 @@ from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import bullets, figure, how, joined, section_of
 from mri_transfer.report.blocks.cells import Column, Row, Table, table_of
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
+from mri_transfer.report.blocks.transfer import transfer_sentences
 from mri_transfer.report.figures import DrawnBlock, DrawnStep
 from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.sections.feature_maps import feature_map_blocks
 
 if TYPE_CHECKING:
     from mri_transfer.report.tables.model_parts import ModelParts
@@ -58,7 +62,10 @@ def model_section(inputs: ReportInputs) -> Section:
         ),
         Heading(text="Initialisation"),
         bullets(_initialisation(inputs, parts)),
+        Heading(text="What is transferred"),
+        bullets(transfer_sentences(parts.trunk, parts.tuning)),
         _procedure_blocks(inputs, parts),
+        feature_map_blocks(inputs),
         short="Model",
     )
 
@@ -97,9 +104,8 @@ def _tuned(inputs: ReportInputs, parts: ModelParts) -> str:
     return (
         f"Thawed: {_stages(parts)} (strategy {parts.tuning.strategy}), trained in each fold on its "
         f"training patients; {_METHODS_OF_TUNING[parts.tuning.method]}. They {start}. Stages "
-        "before them never change. The number of epochs, loss and inner AUC by epoch, and how far "
-        "each stage moved are recorded beside each fold's head. The leakage stress test, the "
-        "learning curve and the baselines are those of the frozen trunk."
+        "before them never change. What became of them is shown with the training. The leakage "
+        "stress test, the learning curve and the baselines are those of the frozen trunk."
     )
 
 
@@ -125,7 +131,7 @@ def _blocks(parts: ModelParts) -> list[DrawnBlock]:
             f"{first.rows} \u00d7 {first.columns} \u00d7 {first.channels}",
             f"{ended} to {stage.rows} \u00d7 {stage.columns}{deeper}",
             f"{_many(stage.parameters)} parameters",
-            _state(parts, stage.name),
+            *_state_words(parts, stage.name),
         )
         drawn.append(
             DrawnBlock(
@@ -210,6 +216,18 @@ def _state(parts: ModelParts, stage: str) -> Literal["trained", "frozen"]:
     return "trained" if stage in parts.thawed else "frozen"
 
 
+def _state_words(parts: ModelParts, stage: str) -> tuple[str, ...]:
+    """Return the state of a stage and, where it is trained, at what rate and since when."""
+    state = _state(parts, stage)
+    if state == "frozen":
+        return (state,)
+    tuning, n = parts.tuning, len(parts.thawed)
+    depth = n - 1 - parts.thawed.index(stage)
+    rate = np.format_float_positional(float(f"{tuning.rate_of(depth):.2g}"), trim="-")
+    after = tuning.thawed_after(depth, n)
+    return (state, f"rate {rate}", *([f"from epoch {after + 1} on"] if after else []))
+
+
 def _layer_rows(parts: ModelParts) -> list[Row]:
     return [
         Row(
@@ -217,7 +235,7 @@ def _layer_rows(parts: ModelParts) -> list[Row]:
             (
                 _shape(layer.channels, layer.rows),
                 _many(layer.parameters),
-                _state(parts, layer.stage)
+                ", ".join(_state_words(parts, layer.stage))
                 if layer.parameters
                 else f"fixed: {layer.rule or layer.kind}",
             ),
@@ -233,7 +251,7 @@ def _stage_rows(parts: ModelParts) -> list[Row]:
             (
                 _shape(stage.channels, stage.rows),
                 _many(stage.parameters),
-                _state(parts, stage.name),
+                ", ".join(_state_words(parts, stage.name)),
             ),
         )
         for stage in parts.stages

@@ -5,11 +5,11 @@ from __future__ import annotations
 from mri_transfer.core.specs import spec_dict
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import HEADS, AnyHeadSpec
-from mri_transfer.models.tails.spec import TuningSpec
-from mri_transfer.report.blocks.blocks import bullets, joined, section_of
+from mri_transfer.report.blocks.blocks import bullets, section_of
 from mri_transfer.report.blocks.cells import Row, Table
-from mri_transfer.report.blocks.document import Block, Heading, Link, Section, Text
+from mri_transfer.report.blocks.document import Heading, Link, Section, Text
 from mri_transfer.report.inputs import ReportInputs
+from mri_transfer.report.sections.tuning import tuning_blocks
 from mri_transfer.report.tables.choice_tables import choice_blocks
 from mri_transfer.training.settings import PredictionSpec
 
@@ -29,7 +29,7 @@ def training_section(inputs: ReportInputs) -> Section:
             links=(Link(text="Audit of the splits", target="#leakage"),),
         ),
         _size_table(inputs),
-        *_tuning_blocks(settings.tuning),
+        *tuning_blocks(inputs),
         Heading(text="The head and its optimisation"),
         bullets(_head(settings.heads)),
         Heading(text="How procedure, recalibration and threshold are chosen"),
@@ -62,38 +62,6 @@ def _split(inputs: ReportInputs) -> list[str]:
 def _n_inner(inputs: ReportInputs) -> int:
     settings = inputs.settings
     return settings.tuning.inner_folds if settings.tuning.trains else settings.folds.n_inner_folds
-
-
-def _tuning_blocks(spec: TuningSpec) -> tuple[Block, ...]:
-    """Return how thawed stages are trained; nothing where the trunk is frozen."""
-    if not spec.trains:
-        return ()
-    loss = {
-        "patient": "cross-entropy of the mean log-odds of a scan's slices in the batch",
-        "slice": "cross-entropy of each slice with its patient's label",
-    }[spec.loss]
-    by_stage = "one after another, the last first" if spec.unfreeze == "by_stage" else "together"
-    first = "fitted to the untuned features first" if spec.head_first else "started from zero"
-    return joined(
-        Heading(text="The thawed stages and their optimisation"),
-        bullets(
-            [
-                f"Loss: {loss}; labels weigh the same in sum.",
-                f"{spec.optimiser}, learning rate {spec.rate:g} for the last stage and "
-                f"times {spec.layer_decay:g} for each stage before it, {spec.schedule}; batches of "
-                f"{spec.batch_scans} scans with {spec.slices_per_scan} slices each.",
-                f"They learn from a linear head, {first}; stages are thawed {by_stage}. The head "
-                "of the model is fitted afterwards, to the features that the trained stages make.",
-                f"Pull towards the starting weights (L2-SP): {spec.l2_sp:g}. Moments of "
-                f"normalisation: {spec.norm_moments}.",
-                f"At most {spec.epochs} epochs; their number is chosen by the inner "
-                f"{spec.stop_on.replace('_', ' ')} of {spec.inner_folds} inner folds, each with "
-                "thawed stages of its own."
-                if spec.patience
-                else f"{spec.epochs} epochs, the last one is used.",
-            ]
-        ),
-    )
 
 
 def _harmonised(spec: HarmonisationSpec) -> list[str]:
