@@ -36,6 +36,12 @@ Seconds = Annotated[float, Field(ge=0)]
 
 #: Cohorts with fewer patients count as small. Rules of thumb give no number; this one is ours.
 _SMALL_PATIENTS = 1000
+_STRATEGIES = {
+    "frozen": "leave the trunk frozen",
+    "some": "train the last stage",
+    "most": "train all but the first stages",
+    "all": "train every stage",
+}
 #: Names of the tables in an audit's learning curve.
 _TRAINED, _UNTRAINED = "trained trunk", "random trunk"
 
@@ -194,8 +200,8 @@ def rule_of_thumb(
     }
     strategy = strategies[size, similar]
     rule = (
-        f"A {size} cohort ({n_patients} patients; fewer than {_SMALL_PATIENTS} count as small) "
-        f"that is {likeness} the source: {strategy}."
+        f"Rule of thumb for a {size} cohort ({n_patients} patients; fewer than {_SMALL_PATIENTS} "
+        f"count as small) that is {likeness} the source: {_STRATEGIES[strategy]}."
     )
     return strategy, rule
 
@@ -276,7 +282,7 @@ def _advice_sentence(
     if of_rule.measured_s and reference.measured_s:
         cost = f", for {of_rule.measured_s / max(reference.measured_s, 1.0):.0f} times the time"
     return (
-        f"{keep} The rule of thumb advises {strategy}; here it changed the AUC by "
+        f"{keep} The rule of thumb says: {_STRATEGIES[strategy]}. Here that changed the AUC by "
         f"{_difference_text(of_rule)}{cost}."
     )
 

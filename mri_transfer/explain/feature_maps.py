@@ -45,7 +45,7 @@ class StageMaps(Part):
     rows: Count
     columns: Count
     channels: tuple[Count, ...]
-    """Those that are shown, the strongest on this slice first."""
+    """Those that are shown, the strongest inside the head first."""
 
 
 class FeatureMapsDocument(Document):

@@ -12,7 +12,7 @@ from mri_transfer.core.threads import one_core_each
 from mri_transfer.explain.choice import ChosenPatient
 from mri_transfer.explain.feature_maps import FeatureMaps, FeatureMapsDocument, StageMaps
 from mri_transfer.models.trunks import TrunkNetwork
-from mri_transfer.scans.slices import SliceStack
+from mri_transfer.scans.slices import SliceStack, head_mask
 
 __all__ = ["pass_slice"]
 
@@ -33,7 +33,7 @@ def pass_slice(
 ) -> FeatureMaps:
     """Pass the middle slice of a held-out patient through the network of a fold.
 
-    Channels are those with the largest mean size on this slice. One thread computes, so that the
+    Channels are those with the largest mean size inside the head. One thread computes, so that the
     bytes do not depend on how many there are.
 
     Parameters
@@ -53,7 +53,8 @@ def pass_slice(
     with one_core_each(1) as pool:
         before = pool.submit(_stage_maps, untuned, pixels).result()
         after = before if tuned is None else pool.submit(_stage_maps, tuned, pixels).result()
-    shown = {name: _strongest(maps) for name, maps in after.items()}
+    head = torch.from_numpy(head_mask(stack.pixels[at].astype(np.float32)[..., None])[..., 0])
+    shown = {name: _strongest(maps, head.float()[None]) for name, maps in after.items()}
     last = list(after)[-1]
     changed = [] if tuned is None else _changed_filters(untuned, tuned)
     document = FeatureMapsDocument(
@@ -101,8 +102,10 @@ def _stages(network: TrunkNetwork) -> Iterator[tuple[str, torch.nn.Module]]:
     yield from network.tail.named_children()
 
 
-def _strongest(maps: FloatArray) -> list[int]:
-    sizes = np.abs(maps).mean(axis=(1, 2), dtype=np.float64)
+def _strongest(maps: FloatArray, head: torch.Tensor) -> list[int]:
+    # Of many channels the strongest place is the even background.
+    inside = torch.nn.functional.adaptive_avg_pool2d(head, maps.shape[1:])[0].numpy()
+    sizes = (np.abs(maps) * inside).sum(axis=(1, 2), dtype=np.float64)
     return [int(channel) for channel in np.argsort(-sizes, kind="stable")[:_N_CHANNELS]]
 
 

@@ -21,6 +21,7 @@ _TUNING = [
     "tuning.slices_per_scan=2",
     "folds.n_repeats=1",
     "slices.size_px=48",
+    "explanation.maps=true",
 ]
 
 

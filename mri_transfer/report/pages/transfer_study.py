@@ -45,7 +45,10 @@ def study_report(study: StudyDocument, *, made_by: str) -> Report:
 def _front(study: StudyDocument) -> Front:
     done = [arm for arm in study.arms if arm.auc is not None]
     reference = next(arm for arm in study.arms if arm.name == study.reference)
-    shown = [reference, *(arm for arm in done if arm.name != study.reference)][:4]
+    others = sorted(
+        (arm for arm in done if arm.name != study.reference), key=_auc_value, reverse=True
+    )
+    shown = [reference, *others][:4]
     return Front(
         answer=study.advice.sentence,
         comparison="" if study.fewer_patients is None else study.fewer_patients.sentence,
@@ -96,9 +99,8 @@ def _arms_section(study: StudyDocument) -> Section:
     figure = Figure(
         name="cost-and-gain",
         svg=figures.draw_cost_and_gain(study),
-        caption="Cost against gain: an interval that holds 0 shows no gain. Grey: from random "
-        "weights.",
-        numbers=(table,),
+        caption="Gain and cost of each arm, from the cheapest to the dearest. An interval that "
+        "holds 0 shows no gain. Grey: from random weights. The numbers are in the table below.",
     )
     pairs = Text(
         text="Every pair of arms, with all figures, is in the comparison.",
@@ -110,7 +112,7 @@ def _arms_section(study: StudyDocument) -> Section:
         title="What was trained, and what it gained",
         short="Arms",
         blocks=(
-            Text(text=study.advice.rule + " " + study.advice.sentence, role="finding"),
+            Text(text=study.advice.rule, role="finding"),
             figure,
             table,
             pairs,
@@ -119,9 +121,9 @@ def _arms_section(study: StudyDocument) -> Section:
 
 
 def _arm_row(arm: StudyArm, reference: str) -> Row:
-    trained = "nothing" if not arm.n_trained else f"{arm.n_trained:,} parameters".replace(",", " ")
+    trained = "" if arm.n_trained is None else f"{arm.n_trained:,} parameters"
     if arm.auc is None:
-        cells = ("not run:\n" + (arm.reason or arm.state), "", "")
+        cells = (arm.state, "", "")
     else:
         difference = "reference" if arm.name == reference else "not compared"
         if arm.difference is not None:
@@ -129,9 +131,20 @@ def _arm_row(arm: StudyArm, reference: str) -> Row:
         cells = (stacked(arm.auc), difference, "" if arm.p_holm is None else bare_p(arm.p_holm))
     return Row(
         arm.name,
-        (arm.transfer, trained, *cells, _minutes(arm.estimated_s), _minutes(arm.measured_s)),
+        (
+            arm.transfer,
+            trained if arm.n_trained != 0 else "nothing",
+            *cells,
+            _minutes(arm.estimated_s),
+            _minutes(arm.measured_s),
+        ),
+        note=arm.reason or "",
         state="failed" if arm.state == "failed" else "",
     )
+
+
+def _auc_value(arm: StudyArm) -> float:
+    return -1.0 if arm.auc is None or arm.auc.value is None else arm.auc.value
 
 
 def _minutes(seconds: float | None) -> str:

@@ -16,7 +16,7 @@ __all__ = ["feature_map_blocks"]
 
 _HOW = (
     "Each tile is one channel, scaled to its own darkest and brightest place. The channels shown "
-    "are those with the largest mean activation on this slice; first stages show edges and "
+    "are those with the largest mean activation inside the head; first stages show edges and "
     "outlines, later ones coarse places where a pattern is found. One slice is an example and "
     "proves nothing."
 )
@@ -43,8 +43,9 @@ def _maps(inputs: ReportInputs, found: FeatureMaps) -> Picture:
         (("slice", f"z = {document.z_mm:.0f} mm"), found.slice[None])
     ]
     for stage, maps in zip(document.stages, found.stages, strict=True):
-        size = f"{stage.n_channels} \u00d7 {stage.rows} \u00d7 {stage.columns}"
-        rows.append(((stage.name.replace("_", ", "), size), maps))
+        # The font of pictures has no sign of multiplication.
+        size = (f"{stage.n_channels} channels", f"of {stage.rows} x {stage.columns}")
+        rows.append(((stage.name.replace("_", ", "), *size), maps))
     if found.untuned is not None:
         last = document.stages[-1].name.replace("_", ", ")
         tuned = ((*rows[-1][0], "after tuning"), rows[-1][1])

@@ -9,7 +9,7 @@ from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import bullets, figure, how, joined, missing
 from mri_transfer.report.blocks.cells import Column, Row, Table, table_of
-from mri_transfer.report.blocks.document import Block, Heading, Text
+from mri_transfer.report.blocks.document import Block, Figure, Heading, Text
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.training.fit_record import TuningRecord
@@ -72,34 +72,41 @@ def _course(records: Mapping[Fit, TuningRecord]) -> tuple[Block, ...]:
         how(
             "Inner figures are by the linear head that stages learn from, and of training patients "
             "alone. They choose the number of epochs, so that the best of them is too good; it is "
-            "not evidence. Where they fall while the loss goes on falling, stages learn the "
+            "not evidence. Where they worsen while the loss goes on falling, stages learn the "
             "training patients by heart."
         ),
-        figure(
-            "stages-moved",
-            figures.draw_moved(records),
-            "How far training moved each thawed stage: distance from its start, in percent of the "
-            "start's length; bars are means, dots single folds.",
-            _moved_table(records),
-        ),
+        _moved_figure(records),
+    )
+
+
+def _moved_figure(records: Mapping[Fit, TuningRecord]) -> Figure | None:
+    """Return how far each stage moved; nothing where none did, which the finding says."""
+    if not any(record.epochs for record in records.values()):
+        return None
+    return figure(
+        "stages-moved",
+        figures.draw_moved(records),
+        "How far training moved each thawed stage: distance from its start, in percent of the "
+        "start's length; bars are means, dots single folds.",
+        _moved_table(records),
     )
 
 
 def _finding(records: Mapping[Fit, TuningRecord]) -> str:
     """Say how long folds trained, what inner patients made of it, and which stage moved most."""
     epochs = sorted(record.epochs for record in records.values())
+    if not epochs[-1]:
+        return "No fold tuned its stages: on inner folds none of the epochs was a gain."
     span = str(epochs[0]) if epochs[0] == epochs[-1] else f"{epochs[0]} to {epochs[-1]}"
     text = f"Folds trained their stages for {span} epochs"
     if n_untuned := epochs.count(0):
         text += f"; {n_untuned} of {len(epochs)} left them untuned, as inner folds found no gain"
     moved = _mean_moved(records)
     most = max(moved, key=lambda stage: moved[stage])
-    if moved[most] > 0:
-        text += (
-            f". The stage {most.replace('_', ', ')} moved most, by "
-            f"{number(100 * moved[most], 2)} percent of its length on average"
-        )
-    return text + "."
+    return (
+        f"{text}. The stage {most.replace('_', ', ')} moved most, by "
+        f"{number(100 * moved[most], 2)} percent of its length on average."
+    )
 
 
 def _mean_moved(records: Mapping[Fit, TuningRecord]) -> dict[str, float]:
