@@ -280,7 +280,8 @@ def _advice_sentence(
         return keep
     cost = ""
     if of_rule.measured_s and reference.measured_s:
-        cost = f", for {of_rule.measured_s / max(reference.measured_s, 1.0):.0f} times the time"
+        ratio = of_rule.measured_s / max(reference.measured_s, 1.0)
+        cost = f", for {ratio:.{0 if ratio >= 2 else 1}f} times the time"
     return (
         f"{keep} The rule of thumb says: {_STRATEGIES[strategy]}. Here that changed the AUC by "
         f"{_difference_text(of_rule)}{cost}."

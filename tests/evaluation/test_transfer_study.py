@@ -11,6 +11,7 @@ from mri_transfer.evaluation.transfer_study import (
     advise,
     fewer_patients,
     rule_of_thumb,
+    transfer_type,
 )
 from tests.studies import arm
 
@@ -102,3 +103,16 @@ def test_what_lies_outside_the_sizes_is_not_extrapolated() -> None:
     assert never.pretrained is None
     assert "does not reach" in never.sentence
     assert fewer_patients(None) is None
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "trains", "named"),
+    [
+        (True, False, "feature extraction"),
+        (True, True, "fine-tuning"),
+        (False, True, "architecture only"),
+        (False, False, "architecture only"),
+    ],
+)
+def test_types_of_transfer(pretrained: bool, trains: bool, named: str) -> None:
+    assert transfer_type(pretrained=pretrained, trains=trains) == named

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mri_transfer.explain import Explanation
+from mri_transfer.explain import Explanation, FeatureMaps
+from mri_transfer.explain.feature_maps import FeatureMapsDocument, StageMaps
 from mri_transfer.report import ReportInputs
 from mri_transfer.scans.slices import SliceStack
 from tests.report.documents import make_explanation, make_inputs, replaced
@@ -28,6 +29,27 @@ def whole_inputs(n_patients: int = 12) -> ReportInputs:
         folds=inputs.patient_scores[["repeat", "patient_id", "fold", "label"]],
         stack_of=_stack,
         explanation=_explanation(inputs, scans),
+        feature_maps=feature_maps(scans["scan_id"].iloc[0], scans["patient_id"].iloc[0]),
+    )
+
+
+def feature_maps(scan_id: str, patient_id: str) -> FeatureMaps:
+    """Return made-up feature maps of a frozen trunk, two channels of two stages."""
+    rng = np.random.default_rng(4)
+    stages = tuple(
+        StageMaps(name=name, n_channels=6, rows=edge, columns=edge, channels=(5, 2))
+        for name, edge in (("block1_pool", 12), ("block2_pool", 3))
+    )
+    document = FeatureMapsDocument(
+        scan_id=scan_id, patient_id=patient_id, label="AD", slice=16, z_mm=11.0, repeat=0, fold=1,
+        tuned=False, stages=stages, filters=(),
+    )  # fmt: skip
+    return FeatureMaps(
+        document=document,
+        slice=rng.integers(0, 255, (24, 24), dtype=np.uint8),
+        stages=tuple(
+            rng.integers(0, 255, (2, one.rows, one.columns), dtype=np.uint8) for one in stages
+        ),
     )
 
 

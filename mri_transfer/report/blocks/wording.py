@@ -16,6 +16,7 @@ __all__ = [
     "label_of",
     "number",
     "p_value",
+    "plain_decimal",
     "verdict",
 ]
 
@@ -168,3 +169,8 @@ def p_value(value: float | None) -> str:
     if value < 0.001:
         return f"<{_NO_BREAK}0.001"
     return f"={_NO_BREAK}{value:.2f}" if value >= 0.1 else f"={_NO_BREAK}{value:.3f}"
+
+
+def plain_decimal(value: float) -> str:
+    """Return two significant digits without an exponent, such as `0.000069`."""
+    return f"{float(f'{value:.2g}'):.12f}".rstrip("0").rstrip(".")

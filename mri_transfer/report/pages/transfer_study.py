@@ -101,6 +101,7 @@ def _arms_section(study: StudyDocument) -> Section:
         svg=figures.draw_cost_and_gain(study),
         caption="Gain and cost of each arm, from the cheapest to the dearest. An interval that "
         "holds 0 shows no gain. Grey: from random weights. The numbers are in the table below.",
+        numbers=(),
     )
     pairs = Text(
         text="Every pair of arms, with all figures, is in the comparison.",

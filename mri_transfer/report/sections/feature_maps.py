@@ -10,6 +10,7 @@ from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import how, joined, missing
 from mri_transfer.report.blocks.cells import Row, Table
 from mri_transfer.report.blocks.document import Block, Heading, Picture
+from mri_transfer.report.blocks.wording import plain_decimal
 from mri_transfer.report.inputs import ReportInputs
 
 __all__ = ["feature_map_blocks"]
@@ -97,23 +98,30 @@ def _filters(inputs: ReportInputs, found: FeatureMaps) -> Picture | None:
     if found.filters is None:
         return None
     before, after = _grey(found.filters)
+    (change,) = _grey(found.filters[1:] - found.filters[:1])
     moved = np.linalg.norm(found.filters[1] - found.filters[0]) / np.linalg.norm(found.filters[0])
     return Picture(
         name="first-filters",
         content=figures.feature_sheet(
-            [(("before tuning",), before), (("after tuning",), after)],
+            [
+                (("before tuning",), before),
+                (("after tuning",), after),
+                (("the change,", "magnified"), change),
+            ],
             orientation=inputs.settings.orientation,
             tile_px=48,
         ),
         media_type="image/png",
         alt=f"{len(before)} filters of the first layer before and after tuning.",
         caption=f"What the first layer does to a grey slice: the {len(before)} filters that tuning "
-        f"changed most, by {100 * float(moved):.1f} percent together. Mid-grey is zero.",
+        f"changed most, by {plain_decimal(100 * float(moved))} percent of their length. "
+        "Mid-grey is zero.",
+        wide=True,
     )
 
 
 def _grey(filters: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Return filters as grey values; zero is in the middle, before and after share a scale."""
+    """Return filters as grey values; zero is in the middle, a filter's rows share a scale."""
     limit = np.abs(filters).max(axis=(0, 2, 3), keepdims=True)
     share = filters / np.where(limit > 0, limit, 1)
     return np.rint(127.5 * (1 + share)).astype(np.uint8)

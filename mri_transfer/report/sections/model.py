@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from mri_transfer.core.specs import canonical_json, spec_dict
 from mri_transfer.evaluation.fold_results import ChosenProcedure
 from mri_transfer.models.aggregation import AGGREGATIONS
@@ -17,6 +15,7 @@ from mri_transfer.report.blocks.blocks import bullets, figure, how, joined, sect
 from mri_transfer.report.blocks.cells import Column, Row, Table, table_of
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.blocks.transfer import transfer_sentences
+from mri_transfer.report.blocks.wording import plain_decimal
 from mri_transfer.report.figures import DrawnBlock, DrawnStep
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.sections.feature_maps import feature_map_blocks
@@ -103,9 +102,10 @@ def _tuned(inputs: ReportInputs, parts: ModelParts) -> str:
     }[inputs.settings.tuning.start]
     return (
         f"Thawed: {_stages(parts)} (strategy {parts.tuning.strategy}), trained in each fold on its "
-        f"training patients; {_METHODS_OF_TUNING[parts.tuning.method]}. They {start}. Stages "
-        "before them never change. What became of them is shown with the training. The leakage "
-        "stress test, the learning curve and the baselines are those of the frozen trunk."
+        f"training patients; {_METHODS_OF_TUNING[parts.tuning.method]}. They {start}."
+        f"{' Stages before them never change.' if len(parts.thawed) < len(parts.stages) else ''} "
+        "What became of them is shown with the training. The leakage stress test, the learning "
+        "curve and the baselines are those of the frozen trunk."
     )
 
 
@@ -223,8 +223,7 @@ def _state_words(parts: ModelParts, stage: str) -> tuple[str, ...]:
         return (state,)
     tuning, n = parts.tuning, len(parts.thawed)
     depth = n - 1 - parts.thawed.index(stage)
-    rate = np.format_float_positional(float(f"{tuning.rate_of(depth):.2g}"), trim="-")
-    after = tuning.thawed_after(depth, n)
+    rate, after = plain_decimal(tuning.rate_of(depth)), tuning.thawed_after(depth, n)
     return (state, f"rate {rate}", *([f"from epoch {after + 1} on"] if after else []))
 
 

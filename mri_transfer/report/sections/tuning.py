@@ -10,7 +10,7 @@ from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import bullets, figure, how, joined, missing
 from mri_transfer.report.blocks.cells import Column, Row, Table, table_of
 from mri_transfer.report.blocks.document import Block, Figure, Heading, Text
-from mri_transfer.report.blocks.wording import number
+from mri_transfer.report.blocks.wording import number, plain_decimal
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.training.fit_record import TuningRecord
 
@@ -43,7 +43,7 @@ def _settings(spec: TuningSpec) -> list[str]:
     first = "fitted to the untuned features first" if spec.head_first else "started from zero"
     return [
         f"Loss: {loss}; labels weigh the same in sum.",
-        f"{spec.optimiser}, learning rate {spec.rate:g} for the last stage and "
+        f"{spec.optimiser}, learning rate {plain_decimal(spec.rate)} for the last stage and "
         f"times {spec.layer_decay:g} for each stage before it, {spec.schedule}; batches of "
         f"{spec.batch_scans} scans with {spec.slices_per_scan} slices each.",
         f"They learn from a linear head, {first}; stages are thawed {by_stage}. The head "

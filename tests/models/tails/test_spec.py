@@ -41,3 +41,13 @@ def test_random_weights_that_stay_frozen_are_refused() -> None:
         TuningSpec(strategy="some", start="random")
     assert TuningSpec(strategy="all", start="random").trains
     assert not TuningSpec().trains
+
+
+def test_rates_fall_by_stage_and_stages_thaw_one_after_another() -> None:
+    spec = TuningSpec(
+        strategy="all", learning_rate=0.01, layer_decay=0.5, epochs=10, unfreeze="by_stage"
+    )
+    assert [spec.rate_of(depth) for depth in range(3)] == [0.01, 0.005, 0.0025]
+    assert [spec.thawed_after(depth, 4) for depth in range(4)] == [0, 2, 5, 7]
+    together = TuningSpec(strategy="all", epochs=10)
+    assert [together.thawed_after(depth, 4) for depth in range(4)] == [0, 0, 0, 0]
