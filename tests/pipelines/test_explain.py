@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mri_transfer.explain import read_explanation
+from mri_transfer.explain import read_explanation, read_feature_maps
 from pipelines.plan.models import EXPLAIN
 from pipelines.runner import RunOutcome
 from pipelines.stage import Context
@@ -139,6 +139,13 @@ def test_what_the_stage_leaves(explained: Workspace) -> None:
         assert (workspace.explanations / group["file"]).is_file()
     assert len(document["pixel_attribution"]) == 4
     json.dumps(document, allow_nan=False)
+
+
+def test_feature_maps_are_of_a_patient_whom_the_fold_had_not_seen(explained: Workspace) -> None:
+    document = read_feature_maps(explained.explanations).document
+    head = explained.head(document.repeat, document.fold).with_suffix(".json")
+    assert document.patient_id not in json.loads(head.read_text())["training_patients"]
+    assert not document.tuned
 
 
 def test_neighbours_are_training_patients(explained: Workspace) -> None:

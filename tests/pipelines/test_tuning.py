@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.evaluation.audit import AuditDocument
+from mri_transfer.explain import read_feature_maps
 from pipelines.config import read_config
 from pipelines.jobs.retrain import Packing, retrain_run
 from pipelines.reporters import SilentReporter
@@ -55,6 +57,24 @@ def test_the_audit_refits_tails_blind_to_test_patients(tuned: RunOutcome) -> Non
     }
     blinded = ("refit_reproduces", "test_patients_blinded", "row_order")
     assert [checks[name] for name in blinded] == [True, True, True]
+
+
+def test_feature_maps_are_of_a_patient_whom_the_fold_had_not_seen(tuned: RunOutcome) -> None:
+    workspace = tuned.workspace
+    found = read_feature_maps(workspace.explanations)
+    document = found.document
+    head = workspace.head(document.repeat, document.fold).with_suffix(".json")
+    record = json.loads(head.read_text())
+    assert document.patient_id not in record["training_patients"]
+    assert document.scan_id not in record["training_scans"]
+    assert document.tuned
+    # Stages before the last are frozen; the last moved unless no epoch was chosen.
+    assert [stage.name for stage in document.stages][-1] == "block4_pool"
+    moved = not np.array_equal(found.untuned, found.stages[-1])
+    assert moved == bool(record["tuning"]["epochs"])
+    page = workspace.report.read_text(encoding="utf-8")
+    assert f"network of repeat 0, fold {document.fold}, which had not seen the patient" in page
+    assert "Inner log loss" in page
 
 
 def test_a_second_run_has_nothing_to_do(tuned: RunOutcome) -> None:
