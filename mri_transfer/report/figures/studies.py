@@ -69,10 +69,10 @@ def draw_cost_and_gain(study: StudyDocument) -> str:
     return draw_svg("cost-and-gain", title, 1.0 + 0.36 * len(found), plot_cost_and_gain, study)
 
 
-def _ends(arm: StudyArm) -> tuple[float, ...]:
+def _ends(arm: StudyArm) -> tuple[float, float] | tuple[()]:
     """Return the interval of an arm's difference; empty where there is none."""
     found = None if arm.difference is None else arm.difference.interval
-    return () if found is None else tuple(found)
+    return () if found is None else found
 
 
 def _points(study: StudyDocument) -> list[tuple[StudyArm, float, float]]:

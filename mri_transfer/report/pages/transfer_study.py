@@ -123,9 +123,8 @@ def _arms_section(study: StudyDocument) -> Section:
 
 def _arm_row(arm: StudyArm, reference: str) -> Row:
     trained = "" if arm.n_trained is None else f"{arm.n_trained:,} parameters"
-    if arm.auc is None:
-        cells = (arm.state, "", "")
-    else:
+    cells: tuple[str, str, str] = (arm.state, "", "")
+    if arm.auc is not None:
         difference = "reference" if arm.name == reference else "not compared"
         if arm.difference is not None:
             difference = stacked(arm.difference)
