@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from mri_transfer.errors import ConfigurationError, RunFolderError
+from mri_transfer.explain.feature_maps import FeatureMapsDocument
 from mri_transfer.report import ReportInputs
 from mri_transfer.report.blocks.document import Link, PatientPanels, Section, Text
 from mri_transfer.report.blocks.report import Front, Report
@@ -51,6 +52,7 @@ def renamed(inputs: ReportInputs, names: dict[str, str]) -> ReportInputs:
         return None if frame is None else frame.map(name)
 
     assert inputs.explanation is not None
+    assert inputs.feature_maps is not None
     scans = tuple(name(one) for one in inputs.explanation.scan_ids)
     neighbours = table(inputs.explanation.neighbours)
     frames = ("excluded", "patient_scores", "slice_scores", "quality", "folds", "scans")
@@ -64,6 +66,10 @@ def renamed(inputs: ReportInputs, names: dict[str, str]) -> ReportInputs:
             scan_ids=scans,
             neighbours=neighbours,
             document=walk(inputs.explanation.document),
+        ),
+        feature_maps=replaced(
+            inputs.feature_maps,
+            document=FeatureMapsDocument.model_validate(walk(inputs.feature_maps.document.plain())),
         ),
         **{one: table(getattr(inputs, one)) for one in frames},
     )
@@ -134,7 +140,9 @@ def everything(inputs: ReportInputs) -> str:
     )
     found = inputs.explanation
     assert found is not None
-    more = [found.neighbours.to_csv(), *found.scan_ids, json.dumps(found.document.plain())]
+    assert inputs.feature_maps is not None
+    plain = [one.document.plain() for one in (found, inputs.feature_maps)]
+    more = [found.neighbours.to_csv(), *found.scan_ids, *map(json.dumps, plain)]
     texts = [json.dumps(one, ensure_ascii=False) for one in (*documents, inputs.artefacts)]
     return "\n".join([inputs.title, *tables, *texts, *more])
 
