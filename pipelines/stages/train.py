@@ -12,6 +12,7 @@ from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable, resolve_features
 from mri_transfer.models.harmonisation import demand_one_site
+from mri_transfer.models.tails.spec import source_trunk
 from mri_transfer.models.tails.tail import TailSource
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate
 from mri_transfer.training.dataset import LabelledFeatures
@@ -69,9 +70,7 @@ def tail_plan(context: Context) -> TailPlan | None:
     if not config.tuning.trains:
         return None
     spec = resolve_features(config.features)
-    trunk = config.trunk
-    if config.tuning.start == "random":
-        trunk = dataclasses.replace(trunk, weights="random")
+    trunk = source_trunk(config.trunk, config.tuning)
     plain = dataclasses.replace(spec, precision="fp32", device="cpu")
     source = TailSource.of_trunk(open_trunk(context, trunk, plain), config.tuning, spec)
     return TailPlan(spec=config.tuning, source=source)
