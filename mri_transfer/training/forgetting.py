@@ -7,15 +7,13 @@ old cohort before and after the update, and how far the weights went.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from mri_transfer.metrics.delong import delong_auc, delong_difference
-from mri_transfer.models.tails.tail import Tail
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.update_choice import StrategyComparison, UpdateStrategy
 
@@ -76,20 +74,8 @@ def _distances(before: FittedModel, after: FittedModel) -> dict[str, float | Non
     head = _distance(before.head.tensors, after.head.tensors)
     if before.tail is None or after.tail is None:
         return {"head": head}
-    stages = zip(_stages(before.tail), _stages(after.tail), strict=True)
-    return {
-        **{name: _distance(old, new) for (name, old), (_, new) in stages},
-        "head": head,
-    }
-
-
-def _stages(tail: Tail) -> Iterable[tuple[str, dict[str, npt.NDArray[Any]]]]:
-    for name, stage in tail.network().tail.named_children():
-        yield name, {key: _array(values) for key, values in stage.state_dict().items()}
-
-
-def _array(values: torch.Tensor) -> npt.NDArray[Any]:
-    return np.asarray(values.cpu().numpy())
+    old, new = before.tail.weights_by_stage(), after.tail.weights_by_stage()
+    return {**{name: _distance(old[name], new[name]) for name in old}, "head": head}
 
 
 def _distance(

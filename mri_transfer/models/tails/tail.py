@@ -203,6 +203,13 @@ class Tail:
             state[name].copy_(torch.from_numpy(np.asarray(values)))
         return network.eval().requires_grad_(False)
 
+    def weights_by_stage(self) -> dict[str, dict[str, npt.NDArray[Any]]]:
+        """Return all weights of each stage behind the cut, trained or not, by stage and name."""
+        return {
+            name: {key: values.numpy() for key, values in stage.state_dict().items()}
+            for name, stage in self.network().tail.named_children()
+        }
+
     def whole(self, trunk: Trunk) -> TrunkNetwork:
         """Return the trunk from grey slices on with this tail in it, in single precision.
 
