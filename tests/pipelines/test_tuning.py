@@ -27,6 +27,8 @@ from tests.pipelines.conftest import SMALL, SmallJob, run_command
 _TUNING = [
     "tuning.strategy=some",
     "tuning.epochs=2",
+    # Two epochs are used, whether they help or not: no tail is left untrained.
+    "tuning.patience=0",
     "tuning.slices_per_scan=2",
     "folds.n_repeats=1",
     "slices.size_px=48",
@@ -45,7 +47,8 @@ def test_every_stage_says_what_became_of_the_tails(tuned: RunOutcome) -> None:
     workspace = tuned.workspace
     index = pd.read_csv(workspace.features)
     files = sorted(workspace.cache.glob("activations/*/*.safetensors"))
-    assert {file.stem for file in files} == set(index["activations"])
+    # Other tests add those of other patients.
+    assert {file.stem for file in files} >= set(index["activations"])
     for fold in (0, 1):
         record = json.loads(workspace.head(0, fold).with_suffix(".json").read_text())
         assert record["tuning"]["stages"] == ["block4_pool"]
@@ -91,7 +94,7 @@ def test_a_bundle_of_a_tail_is_small_and_scores_scans(
 
     bundle = load_bundle(packed_tail)
     assert sum(file.stat().st_size for file in packed_tail.rglob("*")) < 60e6
-    assert bundle.facts["tail"]["numbers"] in (0, 5_899_776)
+    assert bundle.facts["tail"]["numbers"] == 5_899_776
     assert bundle.conformal is None
     scan = read_manifest(tuned.workspace.manifest).scans.iloc[3]
     found = infer_scan(

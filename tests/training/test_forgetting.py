@@ -10,6 +10,7 @@ import pytest
 from mri_transfer.metrics.discrimination import auc
 from mri_transfer.models.heads import LinearHeadSpec
 from mri_transfer.models.tails.tail import Tail
+from mri_transfer.training import update_choice
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.fitted_model import FittedModel, patient_scores
 from mri_transfer.training.forgetting import forgetting
@@ -73,17 +74,23 @@ def test_old_patients_are_scored_before_and_after_by_models_that_had_not_seen_th
     assert meter["distances"]["deep"] > 0
 
 
-def test_the_ways_of_an_update_score_with_the_tail_of_their_fold(cohorts) -> None:
-    """The untouched model of a fold is the one that is refitted on its old training patients."""
+def test_the_ways_of_an_update_score_with_the_tail_of_their_fold(cohorts, monkeypatch) -> None:
+    """Recalibration and warm starts leave it alone; a refit has one of its own."""
     old, new = cohorts
-    compared = compare_strategies(
-        CONFIG, refit_on_all(CONFIG, old, tail=PLAN).trained, new, old=old, tail=PLAN, n_folds=2
-    )
+    tails = []
+
+    def watched(model: FittedModel, data: LabelledFeatures) -> np.ndarray:
+        tails.append(model.tail)
+        return patient_scores(model, data)
+
+    monkeypatch.setattr(update_choice, "patient_scores", watched)
+    parent = refit_on_all(CONFIG, old, tail=PLAN).trained
+    compared = compare_strategies(CONFIG, parent, new, old=old, tail=PLAN, n_folds=2)
     assert list(compared.scores) == ["unchanged", "recalibrate", "warm", "refit"]
     assert all(np.isfinite(scores).all() for scores in compared.scores.values())
-    # Recalibration is monotone: it leaves the order inside a fold as it is.
-    joined = old.joined(new)
-    assert compared.patient_ids == joined.patient_ids
+    for unchanged, recalibrated, warm, refit in (tails[:4], tails[4:]):
+        assert unchanged is recalibrated is warm
+        assert None is not refit is not unchanged
 
 
 def _moved(model: FittedModel, factor: float) -> FittedModel:
