@@ -17,9 +17,11 @@ from mri_transfer.bundle.materials import licence, model_card, sbom
 from mri_transfer.bundle.model import ModelBundle
 from mri_transfer.bundle.overlap import TrainingMarks
 from mri_transfer.bundle.reference import ReferenceInputs, make_reference
-from mri_transfer.bundle.storage import SCHEMA
+from mri_transfer.bundle.storage import SCHEMA, TUNED_SCHEMA
 from mri_transfer.errors import ConfigurationError, HeadError
 from mri_transfer.models.heads import Head
+from mri_transfer.models.tails.spec import source_trunk
+from mri_transfer.models.tails.tuned_trunk import TunedTrunk
 from mri_transfer.models.trunks import Trunk, trunk_digest
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.fitted_model import FittedModel
@@ -101,7 +103,7 @@ def make_bundle(
     cohort: LabelledFeatures,
     summary: TrainingSummary,
     *,
-    trunk: Trunk,
+    trunk: Trunk | TunedTrunk,
     refit: Refit,
     bootstrap: BootstrapHeads,
     bootstrap_spec: BootstrapSpec,
@@ -120,12 +122,13 @@ def make_bundle(
     config : ModelConfig
     cohort : LabelledFeatures
         What `refit` was fitted on; with `parent` and a mode other than `refit`, the new patients.
+        Where a tail was trained, with the features that it makes.
     summary : TrainingSummary
         Of the cohort.
-    trunk : Trunk
-        That the features were computed with.
+    trunk : Trunk or TunedTrunk
+        That the features were computed with. Its tail is packed, one for all heads.
     refit, bootstrap, bootstrap_spec
-        The heads, and how the bootstrap ones were asked for.
+        The heads, and how the bootstrap ones were asked for. The refit is without its tail.
     performance : mapping
         As `expected_performance` returns it.
     version : str
@@ -143,8 +146,16 @@ def make_bundle(
     ------
     HeadError
         If fewer than two bootstrap heads could be fitted.
+    ConfigurationError
+        If the trunk is another one than configured, or features are to go in beside a tail.
     """
     _demand_trunk(config, trunk)
+    if config.tuning.trains and with_features:
+        raise ConfigurationError(
+            "features alone cannot refit a model with a trained tail",
+            where="--with-features",
+            remedy="Keep the run, and name it with --run when a cohort is added",
+        )
     if len(bootstrap.heads) < 2:
         raise HeadError(
             "too few heads of resampled patients for an interval",
@@ -153,7 +164,7 @@ def make_bundle(
         )
     table = cohort.tables[refit.trained.pooling]
     facts = {
-        "schema": SCHEMA,
+        "schema": TUNED_SCHEMA if isinstance(trunk, TunedTrunk) else SCHEMA,
         "mri_transfer": __version__,
         "version": version,
         "mode": mode,
@@ -170,6 +181,7 @@ def make_bundle(
         "cohort": _cohort(cohort, summary, None if mode == "refit" else parent),
         "performance": dict(performance),
         "with_features": with_features,
+        **({"tail": _tail(trunk)} if isinstance(trunk, TunedTrunk) else {}),
     }
     marks = TrainingMarks.make(
         cohort.patient_ids, summary.scan_digests, secret=_head_digest(refit.trained.head)
@@ -191,24 +203,50 @@ def make_bundle(
         marks=(*inherited, marks),
         reference=_no_reference(),
         texts={
-            "LICENSE.txt": licence(config.trunk),
+            "LICENSE.txt": licence(
+                source_trunk(config.trunk, config.tuning), tail=facts.get("tail")
+            ),
             "model_card.md": model_card(facts),
             "sbom.json": sbom(),
         },
         features=cohort if with_features else None,
+        tail=trunk.tail if isinstance(trunk, TunedTrunk) else None,
     )
     return dataclasses.replace(bare, reference=_reference(bare, trunk))
 
 
-def _demand_trunk(config: ModelConfig, trunk: Trunk) -> None:
+def _demand_trunk(config: ModelConfig, trunk: Trunk | TunedTrunk) -> None:
     """Refuse a trunk that is not the one the configuration names."""
-    found = (trunk.spec, trunk.precision)
-    if found != (config.trunk, config.features.precision):
+    tuned = isinstance(trunk, TunedTrunk)
+    found = (trunk.spec, trunk.precision, tuned)
+    if found != (config.trunk, config.features.precision, config.tuning.trains):
         raise ConfigurationError(
             "the trunk is not the one that the features were computed with",
-            found=f"{trunk.spec.name}, {trunk.precision}",
-            expected=f"{config.trunk.name}, {config.features.precision}",
+            found=f"{trunk.spec.name}, {trunk.precision}, {_with_tail(tuned)}",
+            expected=f"{config.trunk.name}, {config.features.precision}, "
+            f"{_with_tail(config.tuning.trains)}",
         )
+
+
+def _with_tail(tuned: bool) -> str:
+    return "with a trained tail" if tuned else "frozen"
+
+
+def _tail(trunk: TunedTrunk) -> dict[str, Any]:
+    """Return what a bundle says of its tail."""
+    tail = trunk.tail
+    return {
+        "cut": tail.cut,
+        "stages": list(trunk.source.stages),
+        "strategy": tail.spec.strategy,
+        "method": tail.spec.method,
+        "start": tail.spec.start,
+        "numbers": int(sum(values.size for values in tail.tensors.values())),
+        "bytes": int(sum(values.nbytes for values in tail.tensors.values())),
+        "shared_by": "the final head and all heads of resampled patients: a resample fits a head "
+        "of its own on the features of this one tail, so that intervals leave out how far the "
+        "tail itself depends on the patients",
+    }
 
 
 def successor_facts(parent: ModelBundle) -> list[dict[str, Any]]:
@@ -238,7 +276,7 @@ def _trunk(config: ModelConfig) -> dict[str, Any]:
     return {
         "name": config.trunk.name,
         "layer": config.trunk.layer,
-        "digest": trunk_digest(config.trunk),
+        "digest": trunk_digest(source_trunk(config.trunk, config.tuning)),
         "precision": config.features.precision,
         "device": config.features.device,
     }
@@ -282,7 +320,7 @@ def _no_reference() -> ReferenceInputs:
     )
 
 
-def _reference(bundle: ModelBundle, trunk: Trunk) -> ReferenceInputs:
+def _reference(bundle: ModelBundle, trunk: Trunk | TunedTrunk) -> ReferenceInputs:
     slices = bundle.config.slices
     return make_reference(
         trunk,

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.errors import StoreError
+from mri_transfer.models.tails.spec import cut_of
 
 if TYPE_CHECKING:
     from mri_transfer.bundle.parts import BundleParts
@@ -50,7 +51,21 @@ def _settings(bundle: BundleParts) -> Iterator[tuple[str, Any, Any]]:
         yield "pooling of the heads", one.pooling, bundle.procedure.pooling
         # Read as for predictions; raises HeadError if there is no such map.
         _ = one.recalibration
+    yield from _tail(bundle)
     yield "features are there", bundle.features is not None, facts["with_features"]
+
+
+def _tail(bundle: BundleParts) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what is said of the tail in several places."""
+    tail, config, facts = bundle.tail, bundle.config, bundle.facts
+    yield "a tail is there", tail is not None, config.tuning.trains
+    yield "a tail is described", facts.get("tail") is not None, config.tuning.trains
+    if tail is None:
+        return
+    yield "the tail's settings and recipe", tail.spec, config.tuning
+    yield "the tail's cut and recipe", tail.cut, cut_of(config.trunk, config.tuning)
+    yield "the cut as described", facts["tail"]["cut"], tail.cut
+    yield "the tail's trunk", tail.weights_digest, facts["trunk"]["digest"]
 
 
 def _shapes(bundle: BundleParts) -> Iterator[tuple[str, Any, Any]]:
@@ -87,6 +102,7 @@ def _not_numbers(bundle: BundleParts) -> Iterator[str]:
         "slice_means": contract.slice_means,
         **contract.density.tensors,
         **({} if sets is None else {"scores": sets.scores}),
+        **({} if bundle.tail is None else bundle.tail.tensors),
     }
     for name, values in arrays.items():
         if values.dtype.kind != "f" or not np.isfinite(values).all():

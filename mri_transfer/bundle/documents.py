@@ -20,10 +20,11 @@ from mri_transfer.errors import StoreError
 from mri_transfer.models.features import Pooling
 from mri_transfer.models.heads import HEAD_KINDS, HeadSpec
 from mri_transfer.models.heads.entry import Aggregation
+from mri_transfer.models.tails.spec import TuningSpec
 
 __all__ = ["Document", "read_document", "read_text"]
 
-Document = Literal["bundle", "combat", "conformal", "contract", "head", "overlap"]
+Document = Literal["bundle", "combat", "conformal", "contract", "head", "overlap", "tail"]
 
 _AGAIN = "Fetch the bundle again from whoever made it; do not mend it by hand"
 #: No bundle has more bootstrap heads or folds; a larger number is an attempt to exhaust memory.
@@ -128,8 +129,25 @@ class _Performance(_Closed):
     case_mix: _CaseMix | None = None
 
 
+class _TailFacts(_Closed):
+    cut: _Word
+    stages: Annotated[list[_Word], Field(min_length=1)]
+    strategy: _Word
+    method: _Word
+    start: _Word
+    numbers: _Count
+    bytes: _Count
+    shared_by: _Word
+
+
+class _Tail(_Closed):
+    cut: _Word
+    weights: _Digest
+    tuning: TuningSpec
+
+
 class _Bundle(_Closed):
-    form: Literal["mri-transfer/bundle/1"] = Field(alias="schema")
+    form: Literal["mri-transfer/bundle/1", "mri-transfer/bundle/2"] = Field(alias="schema")
     mri_transfer: _Word
     version: _Word
     mode: Literal["refit", "warm", "recalibrate"]
@@ -147,6 +165,13 @@ class _Bundle(_Closed):
     cohort: _Cohort
     performance: _Performance
     with_features: bool
+    tail: _TailFacts | None = None
+
+    @model_validator(mode="after")
+    def _says_what_it_holds(self) -> _Bundle:
+        if self.form.endswith("/2") != (self.tail is not None):
+            raise ValueError(f"{self.form} with{'out' if self.tail is None else ''} a tail")
+        return self
 
 
 class _Head(_Open):
@@ -246,6 +271,7 @@ _MODELS: dict[Document, type[BaseModel]] = {
     "contract": _Contract,
     "head": _Head,
     "overlap": _Overlap,
+    "tail": _Tail,
 }
 
 

@@ -25,15 +25,29 @@ supply.
 
 The software that made and reads the bundle, mri-transfer, is under the MIT licence.
 
-The trunk's weights are not in this bundle. The bundle names them by digest. {notice}
+{where} The bundle names them by digest. {notice}
 
 Research use only. This is not a medical device.
 """
 
 
-def licence(trunk: TrunkSpec) -> str:
-    """Return the text of the licence file of a bundle with that trunk."""
-    return _LICENCE.format(notice=_notice(trunk))
+def licence(trunk: TrunkSpec, *, tail: Mapping[str, Any] | None = None) -> str:
+    """Return the text of the licence file of a bundle.
+
+    Parameters
+    ----------
+    trunk : TrunkSpec
+        That weights come from.
+    tail : mapping, optional
+        What `bundle.json` says of a trained tail.
+    """
+    where = "The trunk's weights are not in this bundle."
+    if tail is not None:
+        where = (
+            f"Weights of the trunk's stages behind {tail['cut']} are in this bundle, as they were\n"
+            "trained further; those of the stages before are not."
+        )
+    return _LICENCE.format(where=where, notice=_notice(trunk))
 
 
 def _notice(trunk: TrunkSpec) -> str:
@@ -105,12 +119,11 @@ def model_card(facts: Mapping[str, Any]) -> str:
         "",
         "## Model",
         "",
-        f"A frozen {facts['recipe']['trunk']['name']} trunk "
-        f"({facts['recipe']['trunk']['weights']} weights, sha256 `{facts['trunk']['digest']}`) "
-        f"and a {facts['procedure']['head']['kind']} head; slices join by "
+        f"{_trunk_words(facts)} and a {facts['procedure']['head']['kind']} head; slices join by "
         f"{facts['procedure']['aggregation'].replace('_', ' ')}; recalibration "
         f"{facts['recalibration']['method']}; threshold {facts['threshold']:.3f} "
         f"({facts['threshold_from']}).",
+        *_tail_words(facts.get("tail")),
         "",
         "## Training data",
         "",
@@ -132,6 +145,29 @@ def model_card(facts: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _trunk_words(facts: Mapping[str, Any]) -> str:
+    recipe, tail = facts["recipe"]["trunk"], facts.get("tail")
+    weights = "random" if tail and tail["start"] == "random" else recipe["weights"]
+    kind = "A frozen" if tail is None else "A fine-tuned"
+    return f"{kind} {recipe['name']} trunk ({weights} weights, sha256 `{facts['trunk']['digest']}`)"
+
+
+def _tail_words(tail: Mapping[str, Any] | None) -> list[str]:
+    """Return what has to be known of a trained tail."""
+    if tail is None:
+        return []
+    return [
+        "",
+        f"The stages behind {tail['cut']} ({', '.join(tail['stages'])}) were trained on the "
+        f"patients below (strategy {tail['strategy']}, method {tail['method']}; {tail['numbers']} "
+        f"numbers, {tail['bytes'] / 1e6:.1f} MB, parameters in half precision, as they were "
+        "scored). One tail is shared by "
+        f"{tail['shared_by']}. There are no sets of labels: those of cross-validation need the "
+        "tail of every fold. The input contract was learned from features of patients whom the "
+        "tail was trained on, and may turn away new ones a little more often than it says.",
+    ]
 
 
 def _counts(by_label: Mapping[str, int]) -> str:

@@ -4,6 +4,7 @@ A folder, or a zip of it::
 
     bundle.json               what it is: version, lineage, config, trunk, cohort, performance
     heads/final.*             the head of all patients; heads/bootstrap_<n>.*: of resampled ones
+    heads/final_tail.*        the trained stages that all heads read, where stages were trained
     contract.*                what the training data were like
     conformal.*               scores of held-out patients, without names, and heads/conformal_<n>.*
     overlap.json              salted hashes of training patients and scans
@@ -35,7 +36,9 @@ from mri_transfer.bundle.reference import ReferenceInputs
 from mri_transfer.bundle.sealing import Seal
 from mri_transfer.models.encode_scan import encode_volume
 from mri_transfer.models.features import ScanFeatures
-from mri_transfer.models.trunks import Trunk, load_trunk
+from mri_transfer.models.tails.tail import Tail
+from mri_transfer.models.tails.tuned_trunk import TunedTrunk, open_model_trunk
+from mri_transfer.models.trunks import Trunk
 from mri_transfer.scans.preparation import PreparedScan
 from mri_transfer.scans.volumes import Volume
 from mri_transfer.training.dataset import LabelledFeatures
@@ -81,7 +84,7 @@ class BundleParts:
     facts : mapping
         The content of `bundle.json`.
     trained : FittedModel
-        The head of all patients.
+        The head of all patients. It reads the features of `trunk`, which has the tail in it.
     bootstrap : tuple of FittedModel
         The heads of resampled patients.
     contract : InputContract
@@ -90,6 +93,8 @@ class BundleParts:
     reference : ReferenceInputs
     texts : mapping of str to str
         Licence, model card and list of software, by file name.
+    tail : Tail, optional
+        The trained stages behind the cut; None where the trunk is frozen.
     conformal : ConformalSets, optional
         What makes sets of labels; None where no cross-validation of the heads was at hand.
     features : LabelledFeatures, optional
@@ -106,6 +111,7 @@ class BundleParts:
     marks: tuple[TrainingMarks, ...]
     reference: ReferenceInputs
     texts: Mapping[str, str]
+    tail: Tail | None = None
     conformal: ConformalSets | None = None
     features: LabelledFeatures | None = None
     seal: Seal | None = None
@@ -132,15 +138,12 @@ class BundleParts:
         return "" if self.seal is None else self.seal.digest
 
     @functools.cached_property
-    def trunk(self) -> Trunk:
-        """The trunk, loaded once and tested on the reference pictures."""
-        spec = self.config.features
-        trunk = load_trunk(
-            self.config.trunk,
-            precision=spec.precision,
-            device=self.runtime.device,
-            weights_path=self.runtime.weights,
-            cache=self.runtime.cache,
+    def trunk(self) -> Trunk | TunedTrunk:
+        """The trunk with the tail in it, loaded once and tested on the reference pictures."""
+        runtime = self.runtime
+        spec = dataclasses.replace(self.config.features, device=runtime.device)
+        trunk = open_model_trunk(
+            self.config.trunk, spec, self.tail, weights_path=runtime.weights, cache=runtime.cache
         )
         self.reference.check_trunk(trunk, self.trained.pooling)
         return trunk

@@ -18,8 +18,7 @@ import numpy.typing as npt
 from mri_transfer.bundle.density import FeatureDensity
 from mri_transfer.core.tensorfile import read_tensors, write_tensors
 from mri_transfer.errors import StoreError
-from mri_transfer.models.features import encode_poolings
-from mri_transfer.models.trunks import Trunk
+from mri_transfer.models.features import SliceEncoder, encode_poolings
 from mri_transfer.scans.slices import SliceStack
 
 __all__ = ["ReferenceInputs", "draw_phantom", "make_reference"]
@@ -75,7 +74,7 @@ class ReferenceInputs:
             remedy="Install the versions that the bundle's sbom.json lists",
         )
 
-    def check_trunk(self, trunk: Trunk, pooling: str) -> None:
+    def check_trunk(self, trunk: SliceEncoder, pooling: str) -> None:
         """Raise StoreError unless the trunk gives the stored features."""
         stack = SliceStack(scan_id="reference", pixels=self.pixels, z_mm=_heights(_PICTURES))
         found = encode_poolings(stack, trunk, [pooling])[pooling].features
@@ -127,7 +126,7 @@ def draw_phantom(n_slices: int, size_px: int, *, number: int) -> npt.NDArray[np.
 
 
 def make_reference(
-    trunk: Trunk,
+    trunk: SliceEncoder,
     score: Scorer,
     density: FeatureDensity,
     *,
@@ -139,7 +138,7 @@ def make_reference(
 
     Parameters
     ----------
-    trunk : Trunk
+    trunk : SliceEncoder
     score : callable
         From features (n, n_slices, n_features) to scores (n_heads, n).
     density : FeatureDensity

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import shutil
 import tempfile
@@ -30,9 +31,12 @@ from mri_transfer.training.dataset import read_features, write_features
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.model_config import ModelConfig
 
-__all__ = ["SCHEMA", "demand_free", "load_bundle", "write_bundle"]
+__all__ = ["SCHEMA", "TUNED_SCHEMA", "demand_free", "load_bundle", "write_bundle"]
 
 SCHEMA = "mri-transfer/bundle/1"
+#: With a trained tail. Versions that read the first one alone would take its heads for heads on
+#: features of the frozen trunk.
+TUNED_SCHEMA = "mri-transfer/bundle/2"
 #: Text files, as named in `ModelBundle.texts`.
 TEXTS = ("LICENSE.txt", "model_card.md", "sbom.json")
 _DOCUMENTS: dict[str, Document] = {
@@ -40,6 +44,8 @@ _DOCUMENTS: dict[str, Document] = {
     "contract.json": "contract",
     "overlap.json": "overlap",
 }
+#: What lies beside a head, by how its name ends.
+_PARTS: dict[str, Document] = {"combat": "combat", "tail": "tail"}
 _SHOWN = 200
 
 
@@ -98,7 +104,7 @@ def write_bundle(
 
 def _write_files(bundle: ModelBundle, folder: Path) -> None:
     write_json(folder / "bundle.json", bundle.facts)
-    bundle.trained.write(folder / "heads" / "final")
+    dataclasses.replace(bundle.trained, tail=bundle.tail).write(folder / "heads" / "final")
     for number, one in enumerate(bundle.bootstrap):
         one.write(folder / "heads" / f"bootstrap_{number:03d}")
     bundle.contract.write(folder)
@@ -173,9 +179,11 @@ def _of_documents(folder: Path, seal: Seal, runtime: Runtime) -> ModelBundle:
     heads = folder / "heads"
     known = pd.DataFrame() if config.harmonisation.kind != "none" else None
     labels = facts["labels"]
+    trained = FittedModel.read(heads / "final", repeat=0, fold=0, covariates=known)
     return ModelBundle(
         facts=facts,
-        trained=FittedModel.read(heads / "final", repeat=0, fold=0, covariates=known),
+        trained=trained.on_features,
+        tail=trained.tail,
         bootstrap=tuple(
             FittedModel.read(
                 heads / f"bootstrap_{number:03d}", repeat=0, fold=number, covariates=known
@@ -196,19 +204,20 @@ def _of_documents(folder: Path, seal: Seal, runtime: Runtime) -> ModelBundle:
 def _demand_documents(folder: Path) -> None:
     """Check every document before anything is made of one."""
     version = (read_json_object(folder / "bundle.json") or {}).get("schema")
-    if version != SCHEMA:
+    if version not in (SCHEMA, TUNED_SCHEMA):
         raise StoreError(
             "not a bundle this version reads",
             where=folder.name,
             found=str(version)[:_SHOWN],
-            expected=SCHEMA,
+            expected=f"{SCHEMA} or {TUNED_SCHEMA}",
         )
     for name, kind in _DOCUMENTS.items():
         read_document(folder / name, kind)
     if (folder / "conformal.json").exists():
         read_document(folder / "conformal.json", "conformal")
     for path in sorted((folder / "heads").glob("*.json")):
-        read_document(path, "combat" if path.stem.endswith("_combat") else "head")
+        part = path.stem.rpartition("_")[2]
+        read_document(path, _PARTS.get(part, "head"))
 
 
 def _demand_harmless_program(config: ModelConfig, seal: Seal, runtime: Runtime) -> None:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mri_transfer.models.features import FeatureSpec, ScanFeatures, encode, resolve_features
-from mri_transfer.models.trunks import Trunk, TrunkSpec, load_trunk
+from mri_transfer.models.features import (
+    FeatureSpec,
+    ScanFeatures,
+    SliceEncoder,
+    encode,
+    resolve_features,
+)
+from mri_transfer.models.trunks import TrunkSpec, load_trunk
 from mri_transfer.scans.nifti_file import scan_name
 from mri_transfer.scans.preparation import PreparationSpec, PreparedScan, prepare_scan
 from mri_transfer.scans.slices import SliceSpec, cut_slices
@@ -20,7 +26,7 @@ def encode_scan(
     preparation: PreparationSpec | None = None,
     slices: SliceSpec | None = None,
     features: FeatureSpec | None = None,
-    trunk: Trunk | None = None,
+    trunk: SliceEncoder | None = None,
 ) -> ScanFeatures:
     """Prepare a scan, cut its slices and pass them through a trunk.
 
@@ -31,7 +37,7 @@ def encode_scan(
     preparation : PreparationSpec, optional
     slices : SliceSpec, optional
     features : FeatureSpec, optional
-    trunk : Trunk, optional
+    trunk : SliceEncoder, optional
         The default trunk if not given. Loading it takes a second: pass one for many scans.
 
     Returns
@@ -65,7 +71,7 @@ def encode_volume(
     preparation: PreparationSpec,
     slices: SliceSpec,
     features: FeatureSpec,
-    trunk: Trunk,
+    trunk: SliceEncoder,
 ) -> tuple[ScanFeatures, PreparedScan]:
     """Prepare a volume, cut its slices and pass them through a trunk.
 

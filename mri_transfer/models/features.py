@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
 
     from mri_transfer.models.pooling import Maxima
-    from mri_transfer.models.trunks import Trunk
+    from mri_transfer.models.trunks import FloatPrecision
 
 __all__ = [
     "FeatureSpec",
@@ -41,6 +41,7 @@ __all__ = [
     "MaximaStore",
     "Pooling",
     "ScanFeatures",
+    "SliceEncoder",
     "encode",
     "encode_poolings",
     "encode_with_maxima",
@@ -205,13 +206,24 @@ def feature_key(*, slices: str, trunk_spec: TrunkSpec, feature_spec: FeatureSpec
     return digest(parts)
 
 
-def encode(stack: SliceStack, trunk: Trunk, spec: FeatureSpec) -> ScanFeatures:
+class SliceEncoder(Protocol):
+    """What slices are passed through: a frozen trunk, or a trunk with a trained tail."""
+
+    @property
+    def precision(self) -> FloatPrecision:
+        """What it computes in."""
+
+    def forward_slices(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the maps (n, channels, rows, columns) of slices (n, height, width), float32."""
+
+
+def encode(stack: SliceStack, trunk: SliceEncoder, spec: FeatureSpec) -> ScanFeatures:
     """Pass one scan's slices through the trunk.
 
     Parameters
     ----------
     stack : SliceStack
-    trunk : Trunk
+    trunk : SliceEncoder
     spec : FeatureSpec
 
     Returns
@@ -223,14 +235,14 @@ def encode(stack: SliceStack, trunk: Trunk, spec: FeatureSpec) -> ScanFeatures:
 
 
 def encode_poolings(
-    stack: SliceStack, trunk: Trunk, poolings: Iterable[str]
+    stack: SliceStack, trunk: SliceEncoder, poolings: Iterable[str]
 ) -> dict[str, ScanFeatures]:
     """Pass one scan's slices through the trunk once, and pool the maps in several ways.
 
     Parameters
     ----------
     stack : SliceStack
-    trunk : Trunk
+    trunk : SliceEncoder
     poolings : iterable
         Values of `FeatureSpec.pooling`.
     """
@@ -240,7 +252,7 @@ def encode_poolings(
 
 
 def encode_with_maxima(
-    stack: SliceStack, trunk: Trunk, poolings: Iterable[str]
+    stack: SliceStack, trunk: SliceEncoder, poolings: Iterable[str]
 ) -> tuple[dict[str, ScanFeatures], Maxima]:
     """Do what `encode_poolings` does, and find where the largest values lie in the same pass."""
     import torch

@@ -122,6 +122,11 @@ class FittedModel:
         return dataclasses.replace(self, tail=self.tail.with_source(source))
 
     @property
+    def on_features(self) -> FittedModel:
+        """The model without its tail, for features that the tail has made already."""
+        return dataclasses.replace(self, tail=None)
+
+    @property
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """All that was fitted, the tail's tensors under names that begin with `tail.`."""
         tail = {} if self.tail is None else self.tail.tensors

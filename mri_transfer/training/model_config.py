@@ -15,6 +15,7 @@ from mri_transfer.errors import StoreError
 from mri_transfer.models.features import FeatureSpec
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import HEAD_KINDS, HeadSpec, LinearHeadSpec
+from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.models.trunks import TrunkSpec
 from mri_transfer.scans.preparation import PreparationSpec
 from mri_transfer.scans.quality import QualitySpec
@@ -40,6 +41,7 @@ class ModelConfig:
     trunk: TrunkSpec = Field(default_factory=TrunkSpec)
     features: FeatureSpec = Field(default_factory=FeatureSpec)
     """Resolved: with the precision and the device that the training features were computed on."""
+    tuning: TuningSpec = Field(default_factory=TuningSpec)
     folds: FoldSpec = Field(default_factory=FoldSpec)
     harmonisation: HarmonisationSpec = Field(default_factory=HarmonisationSpec)
     heads: HeadSpec = Field(default_factory=LinearHeadSpec)
@@ -56,8 +58,13 @@ class ModelConfig:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return it as JSON values; without `tuning` where the trunk is frozen.
+
+        Versions that know no tails then read it still.
+        """
         content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        if not self.tuning.trains:
+            del content["tuning"]
         return content
 
     @classmethod

@@ -17,7 +17,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT
-from mri_transfer.errors import HeadError
+from mri_transfer.errors import ConfigurationError, HeadError
 from mri_transfer.metrics.intervals import resample_patients
 from mri_transfer.models.recalibration import fit_recalibration
 from mri_transfer.training.dataset import LabelledFeatures
@@ -27,6 +27,7 @@ from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import OuterFold, derive_seed
 from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.one_fit import fit_model
+from mri_transfer.training.tuning import TailPlan, tuned_features
 
 __all__ = [
     "BootstrapHeads",
@@ -69,6 +70,22 @@ class Refit:
     inner: FloatArray
     place: tuple[int, int]
 
+    def on_features(self, cohort: LabelledFeatures) -> tuple[Refit, LabelledFeatures]:
+        """Return the refit without its tail, and the cohort with the features of that tail.
+
+        Heads, contract and reference of a bundle rest on these. Both are as they were where no
+        tail was trained.
+
+        Parameters
+        ----------
+        cohort : LabelledFeatures
+        """
+        tail = self.trained.tail
+        if tail is None:
+            return self, cohort
+        bare = dataclasses.replace(self, trained=self.trained.on_features)
+        return bare, tuned_features(cohort, tail)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class BootstrapHeads:
@@ -82,6 +99,7 @@ def refit_on_all(
     config: ModelConfig,
     cohort: LabelledFeatures,
     *,
+    tail: TailPlan | None = None,
     place: tuple[int, int] = (0, 0),
     progress: Callable[[int, int], None] | None = None,
 ) -> Refit:
@@ -92,6 +110,8 @@ def refit_on_all(
     config : ModelConfig
     cohort : LabelledFeatures
         With the features of every pooling that the search may choose.
+    tail : TailPlan, optional
+        What is trained behind the cut, and from where; needed if the configuration trains a tail.
     place : (int, int)
         Repeat and fold that seeds are derived from. On the training patients of an outer fold,
         with that fold's place, the head is that fold's byte by byte.
@@ -103,8 +123,15 @@ def refit_on_all(
     HeadError, FoldError
         If the cohort cannot support what is asked for.
     ConfigurationError
-        If the configuration harmonises and the cohort has no covariates.
+        If the configuration harmonises and the cohort has no covariates, or it trains a tail and
+        what that starts from or the activations at the cut are missing.
     """
+    if config.tuning.trains and tail is None:
+        raise ConfigurationError(
+            "the model trains a tail, and what it starts from is not known",
+            where="tuning.strategy",
+            found=config.tuning.strategy,
+        )
     everybody = OuterFold(
         repeat=place[0],
         fold=place[1],
@@ -112,7 +139,11 @@ def refit_on_all(
         test=np.zeros(0, dtype=np.int64),
     )
     (result,) = fit_folds(
-        configured_estimator(config), cohort, [everybody], seed=config.seed, progress=progress
+        configured_estimator(config, tail=tail),
+        cohort,
+        [everybody],
+        seed=config.seed,
+        progress=progress,
     )
     model = result.fit.model
     return Refit(
@@ -135,7 +166,8 @@ def bootstrap_heads(
     ----------
     config : ModelConfig
     cohort : LabelledFeatures
-        That of `refit`.
+        That of `refit`; where a tail was trained both as `Refit.on_features` gives them, since a
+        resample has a head of its own and no tail.
     refit : Refit
     spec : BootstrapSpec
 

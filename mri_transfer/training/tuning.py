@@ -32,6 +32,7 @@ __all__ = [
     "chosen_epochs",
     "fit_inner_tail",
     "fit_outer_tail",
+    "tuned_features",
     "tuning_record",
 ]
 
@@ -68,7 +69,7 @@ class InnerTail:
             At most those that were fitted.
         """
         tail = self.fit.tails[min(n_epochs, len(self.fit.tails) - 1)]
-        return _tuned_view(self.train, tail), _tuned(self.held_out, tail)
+        return _tuned_view(self.train, tail), tuned_features(self.held_out, tail)
 
 
 def fit_inner_tail(
@@ -147,11 +148,7 @@ def _curve(epochs: Sequence[Epoch]) -> InnerCurve:
 
 def _labelled(data: LabelledFeatures) -> LabelledActivations:
     if data.activations is None:
-        raise ConfigurationError(
-            "a tail is to be trained, and the activations at the cut are not known",
-            where="tuning.strategy",
-            expected="features with activations, or `frozen`",
-        )
+        raise _no_activations()
     return LabelledActivations(
         activations=data.activations,
         patient_ids=data.scans.patient_ids,
@@ -160,8 +157,22 @@ def _labelled(data: LabelledFeatures) -> LabelledActivations:
     )
 
 
-def _tuned(data: LabelledFeatures, tail: Tail) -> LabelledFeatures:
-    assert data.activations is not None
+def tuned_features(data: LabelledFeatures, tail: Tail) -> LabelledFeatures:
+    """Return the same scans with the features that a tail makes of them.
+
+    Parameters
+    ----------
+    data : LabelledFeatures
+    tail : Tail
+        With its source.
+
+    Raises
+    ------
+    ConfigurationError
+        If what lies at the cut is not known.
+    """
+    if data.activations is None:
+        raise _no_activations()
     features = tail.features(data.activations, data.tables)
     tables = {
         name: dataclasses.replace(table, features=features[name])
@@ -171,7 +182,15 @@ def _tuned(data: LabelledFeatures, tail: Tail) -> LabelledFeatures:
     return dataclasses.replace(data, tables=tables, activations=None)
 
 
+def _no_activations() -> ConfigurationError:
+    return ConfigurationError(
+        "a tail is to be trained or applied, and the activations at the cut are not known",
+        where="tuning.strategy",
+        expected="features with activations, or `frozen`",
+    )
+
+
 def _tuned_view(view: TrainingView, tail: Tail) -> TrainingView:
-    tuned = _tuned(view, tail)
+    tuned = tuned_features(view, tail)
     assert isinstance(tuned, TrainingView)
     return tuned

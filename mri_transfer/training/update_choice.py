@@ -26,17 +26,18 @@ from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.fitted_model import FittedModel, patient_scores
 from mri_transfer.training.folds import Folds, derive_seed, make_folds
 from mri_transfer.training.model_config import ModelConfig
-from mri_transfer.training.refit import refit_on_all
+from mri_transfer.training.refit import Refit, refit_on_all
 from mri_transfer.training.settings import FoldSpec
+from mri_transfer.training.tuning import TailPlan, tuned_features
 from mri_transfer.training.update import recalibrated, warmed
 
-__all__ = ["StrategyComparison", "compare_strategies"]
+__all__ = ["StrategyComparison", "UpdateStrategy", "compare_strategies"]
 
 UpdateStrategy = Literal["unchanged", "recalibrate", "warm", "refit"]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_SCHEMA = "mri-transfer/update/2"
+_SCHEMA = "mri-transfer/update/3"
 _SAMPLES = 2000
 _CLIP = 1e-6
 
@@ -55,7 +56,7 @@ class StrategyComparison:
     scores : mapping of str to ndarray of float64, shape (n,)
         By strategy, in the order of rising change.
     document : mapping
-        JSON values: figures of every strategy, on all patients and on the new ones; the paired
+        JSON values: figures of every strategy on all patients, the new and the old ones; the paired
         differences; the steps of the choice.
     chosen : str
     """
@@ -85,6 +86,7 @@ def compare_strategies(
     new: LabelledFeatures,
     *,
     old: LabelledFeatures | None = None,
+    tail: TailPlan | None = None,
     n_folds: int = 5,
     progress: Callable[[int, int], None] | None = None,
 ) -> StrategyComparison:
@@ -97,9 +99,12 @@ def compare_strategies(
     parent : FittedModel
         Its head. With `old` it is made anew in every fold, without the patients held out.
     new : LabelledFeatures
+        Without `old` with the features that the head reads, those of its tail if it has one.
     old : LabelledFeatures, optional
         The patients of the old bundle. Without them refitting is impossible, and the others are
         compared on the new patients alone.
+    tail : TailPlan, optional
+        What tails start from, for refits of a model that trains one.
     n_folds : int
         Fewer if a label of a cohort has fewer patients.
     progress : callable, optional
@@ -120,7 +125,7 @@ def compare_strategies(
         train = {names[i] for i in outer.train}
         test = joined.only([names[i] for i in outer.test])
         place = (0, outer.fold)
-        for strategy, trained in _followed(config, parent, new, old, train, place):
+        for strategy, trained in _followed(config, parent, new, old, train, place, tail):
             found = scores.setdefault(strategy, np.full(len(names), np.nan))
             found[[position[name] for name in test.patient_ids]] = patient_scores(trained, test)
         if progress is not None:
@@ -134,10 +139,8 @@ def compare_strategies(
         "n_old": int((~is_new).sum()),
         "n_new": int(is_new.sum()),
         "all": {name: _figures(labels, values) for name, values in scores.items()},
-        "new": {
-            strategy: _figures(labels[is_new], values[is_new])
-            for strategy, values in scores.items()
-        },
+        "new": _of_cohort(labels, is_new, scores),
+        **({} if old is None else {"old": _of_cohort(labels, ~is_new, scores)}),
         "steps": steps,
         "chosen": chosen,
     }
@@ -177,17 +180,24 @@ def _followed(
     old: LabelledFeatures | None,
     train: set[str],
     place: tuple[int, int],
+    tail: TailPlan | None,
 ) -> Iterator[tuple[UpdateStrategy, FittedModel]]:
     """Follow every strategy with training patients alone."""
-    fresh = new.only(train)
-    base = parent if old is None else refit_on_all(config, old.only(train), place=place).trained
+    fresh, base = new.only(train), parent
+    if old is not None:
+        base = refit_on_all(config, old.only(train), tail=tail, place=place).trained
     yield "unchanged", base
-    yield "recalibrate", recalibrated(config, base, fresh).trained
+    read = fresh if base.tail is None else tuned_features(fresh, base.tail)
+
+    def with_tail(refit: Refit) -> FittedModel:
+        return dataclasses.replace(refit.trained, tail=base.tail)
+
+    yield "recalibrate", with_tail(recalibrated(config, base.on_features, read))
     if base.head.kind == "linear":
-        yield "warm", warmed(config, base, fresh).trained
+        yield "warm", with_tail(warmed(config, base.on_features, read))
     if old is not None:
         both = old.only(train).joined(fresh)
-        yield "refit", refit_on_all(config, both, place=place).trained
+        yield "refit", refit_on_all(config, both, tail=tail, place=place).trained
 
 
 def _log_losses(labels: IntArray, scores: FloatArray) -> FloatArray:
@@ -205,6 +215,13 @@ def _figures(labels: IntArray, scores: FloatArray) -> dict[str, Any]:
         "share_positive": float(labels.mean()),
         "n": len(labels),
     }
+
+
+def _of_cohort(
+    labels: IntArray, own: npt.NDArray[np.bool_], scores: Mapping[UpdateStrategy, FloatArray]
+) -> dict[str, dict[str, Any]]:
+    """Return the figures of every strategy on the patients of one cohort."""
+    return {name: _figures(labels[own], values[own]) for name, values in scores.items()}
 
 
 def _choose(

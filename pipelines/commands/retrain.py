@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -217,6 +218,26 @@ def _show_updates(console: Console, compared: StrategyComparison) -> None:
             f"({interval}), {verdict}"
         )
     console.print(f"Selected by cross-validation: {document['chosen']}")
+    if "forgetting" in document:
+        _show_forgetting(console, document["forgetting"])
+
+
+def _show_forgetting(console: Console, meter: Mapping[str, Any]) -> None:
+    """Print what the update costs on the old cohort, and how far the weights went."""
+    before, after = meter["auc_before"], meter["auc_after"]
+    if before is None:
+        console.print("Forgetting: the old patients were not at hand (name their run with --run).")
+    else:
+        difference = meter["auc_difference"]
+        console.print(
+            f"Forgetting: AUC of {meter['n_old']} held-out old patients {before['value']:.3f} "
+            f"before, {after['value']:.3f} after ({difference['value']:+.3f})"
+        )
+    moved = ", ".join(
+        f"{part} {'not comparable' if far is None else f'{far:.1%}'}"
+        for part, far in meter["distances"].items()
+    )
+    console.print(f"Weights moved by: {moved}")
 
 
 def _show_bundle(console: Console, packing: Packing, seal: Seal) -> None:

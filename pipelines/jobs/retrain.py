@@ -11,6 +11,7 @@ import pandas as pd
 
 from mri_transfer.bundle import (
     ConformalSets,
+    ModelBundle,
     Seal,
     TrainingScan,
     TrainingSummary,
@@ -22,9 +23,12 @@ from mri_transfer.bundle import (
     write_bundle,
 )
 from mri_transfer.cohorts.manifest.manifest import read_manifest
-from mri_transfer.errors import ConfigurationError, RunFolderError
+from mri_transfer.errors import RunFolderError
 from mri_transfer.evaluation import EvaluationDocument
 from mri_transfer.evaluation.external.case_mix import describe_case_mix
+from mri_transfer.models.tails.spec import TuningSpec
+from mri_transfer.models.tails.tail import Tail
+from mri_transfer.models.tails.tuned_trunk import open_model_trunk
 from mri_transfer.scans.preparation import PreparedStore
 from mri_transfer.scans.preparation.identity import IdentityStore, identity_key
 from mri_transfer.scans.quality import ScoreStore, score_key
@@ -34,6 +38,7 @@ from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.predictions import InnerScores, PatientScores
 from mri_transfer.training.refit import BootstrapSpec, bootstrap_heads, refit_on_all
+from mri_transfer.training.tuning import TailPlan
 from pipelines.config import RunConfig, read_config
 from pipelines.indexes import read_prepared_index
 from pipelines.lock import locked
@@ -42,13 +47,15 @@ from pipelines.plan.order import STAGES
 from pipelines.record import StageRecord
 from pipelines.running import demand_trusted
 from pipelines.stage import Context, Reporter
-from pipelines.stages.features import open_trunk, read_feature_tables
+from pipelines.stages.features import read_activations, read_feature_tables
 from pipelines.stages.folds import read_folds
-from pipelines.stages.train import covariates_of, read_trained
+from pipelines.stages.train import covariates_of, read_trained, tail_plan
 from pipelines.workspace import Workspace
 
 __all__ = [
     "COHORT_CACHES",
+    "known_tail",
+    "plan_of",
     "Packing",
     "cohort_files",
     "read_cohort",
@@ -102,23 +109,41 @@ def model_config_of(workspace: Workspace, config: RunConfig) -> ModelConfig:
         "features": dataclasses.replace(config.features, **resolved),
         # What is kept is named by scan: nobody's name leaves.
         "quality": dataclasses.replace(config.quality, keep=()),
+        # Of a frozen trunk the settings for tails say nothing.
+        "tuning": config.tuning if config.tuning.trains else TuningSpec(),
     }
     return ModelConfig(**{**shared, **changed})
 
 
 def read_cohort(workspace: Workspace, config: RunConfig) -> LabelledFeatures:
     """Read the features and labels of a run's patients."""
-    labels = config.labels
+    labels, tables = config.labels, read_feature_tables(workspace, config)
     patients = read_manifest(workspace.manifest, check_files=False).patients()["label"]
+    scans = next(iter(tables.values())).scan_ids
     return LabelledFeatures(
-        tables=read_feature_tables(workspace, config),
+        tables=tables,
         labels={
             str(name): labels.positive if label == labels.positive else labels.others
             for name, label in patients.items()
         },
         positive=labels.positive,
         covariates=covariates_of(workspace, config),
+        activations=read_activations(workspace, config, scans),
     )
+
+
+def plan_of(context: Context, model_config: ModelConfig) -> TailPlan | None:
+    """Return what a model's tail starts from, as its features were computed; None if frozen."""
+    as_computed = dataclasses.replace(context.config, features=model_config.features)
+    return tail_plan(dataclasses.replace(context, config=as_computed))
+
+
+def known_tail(context: Context, bundle: ModelBundle) -> Tail:
+    """Return a bundle's tail, ready for a run's activations."""
+    plan = plan_of(context, bundle.config)
+    assert bundle.tail is not None  # its configuration trains one, as the run's does
+    assert plan is not None
+    return bundle.tail.with_source(plan.source)
 
 
 def read_training_summary(workspace: Workspace) -> TrainingSummary:
@@ -189,14 +214,6 @@ def retrain_run(
         what was measured.
     """
     demand_free(packing.out, zipped=packing.zipped)
-    if config.tuning.trains:
-        raise ConfigurationError(
-            "a bundle cannot hold a trained tail yet",
-            where="tuning.strategy",
-            found=config.tuning.strategy,
-            expected="frozen",
-            remedy="Pack a run of the frozen trunk on the same cohort",
-        )
     context = Context(workspace=workspace, config=config, reporter=reporter, weights=weights)
     with locked(workspace):
         demand_trusted(context, _files(workspace), stages=STAGES, caches=COHORT_CACHES)
@@ -221,12 +238,23 @@ def _retrain(context: Context, packing: Packing) -> Seal:
     model_config, cohort = model_config_of(workspace, config), read_cohort(workspace, config)
     _demand_evaluated(workspace, config, cohort.patient_ids)
     refit = refit_on_all(
-        model_config, cohort, progress=reporter.counter(f"fitting {config.heads.kind} heads")
+        model_config,
+        cohort,
+        tail=plan_of(context, model_config),
+        progress=reporter.counter(f"fitting {config.heads.kind} heads"),
     )
     reporter.note(f"refitted on {len(cohort.patient_ids)} patients")
+    tail = refit.trained.tail
+    refit, cohort = refit.on_features(cohort)
     heads = bootstrap_heads(model_config, cohort, refit, spec=packing.bootstrap)
     reporter.note(f"{len(heads.heads)} heads of resampled patients")
-    trunk = open_trunk(context, model_config.trunk, model_config.features)
+    trunk = open_model_trunk(
+        model_config.trunk,
+        model_config.features,
+        tail,
+        weights_path=context.weights,
+        cache=workspace.weights,
+    )
     bundle = make_bundle(
         model_config,
         cohort,
@@ -246,8 +274,14 @@ def _retrain(context: Context, packing: Packing) -> Seal:
     return write_bundle(bundle, packing.out, sign=packing.sign, zipped=packing.zipped)
 
 
-def _conformal(workspace: Workspace, config: RunConfig) -> ConformalSets:
-    """Make sets of labels of the run's own folds: each patient was scored without being seen."""
+def _conformal(workspace: Workspace, config: RunConfig) -> ConformalSets | None:
+    """Make sets of labels of the run's own folds: each patient was scored without being seen.
+
+    None where tails were trained: every fold's head reads features of a tail of its own, and the
+    bundle holds one tail.
+    """
+    if config.tuning.trains:
+        return None
     return calibrate(
         read_trained(workspace, config, read_folds(workspace, config)),
         PatientScores.read(workspace.patient_scores).table,

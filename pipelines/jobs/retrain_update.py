@@ -20,14 +20,16 @@ from mri_transfer.bundle import (
 )
 from mri_transfer.core.files import write_json
 from mri_transfer.errors import ConfigurationError
+from mri_transfer.models.tails.tuned_trunk import open_model_trunk
 from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.forgetting import forgetting
 from mri_transfer.training.refit import (
     BootstrapHeads,
-    BootstrapSpec,
     Refit,
     bootstrap_heads,
     refit_on_all,
 )
+from mri_transfer.training.tuning import tuned_features
 from mri_transfer.training.update import bootstrap_updates, recalibrated, warmed
 from mri_transfer.training.update_choice import StrategyComparison, compare_strategies
 from pipelines.config import config_of
@@ -35,7 +37,9 @@ from pipelines.jobs.retrain import (
     COHORT_CACHES,
     Packing,
     cohort_files,
+    known_tail,
     model_config_of,
+    plan_of,
     read_cohort,
     read_training_summary,
 )
@@ -97,17 +101,24 @@ def update_bundle(
     workspace, new = _encode(update, parent, cache, reporter, weights, jobs)
     summary = read_training_summary(workspace)
     _demand_strangers(parent, new, summary)
+    context = Context(
+        workspace=workspace, config=config_of(parent.config), reporter=reporter, weights=weights
+    )
+    plan = plan_of(context, parent.config)
+    known = None if parent.tail is None else known_tail(context, parent)
     old, old_summary = _old_patients(update, parent, workspace.cache, reporter)
     if update.mode == "refit" and old is None:
         raise ConfigurationError(
             "refitting needs the old patients' features, which the bundle does not hold",
             remedy="Name the run it was made of with --run, or choose warm or recalibrate",
         )
+    read = new if known is None else tuned_features(new, known)
     compared = compare_strategies(
         parent.config,
         parent.trained,
-        new,
+        read if old is None else new,
         old=old,
+        tail=plan,
         progress=reporter.counter("comparing ways to take in the new cohort"),
     )
     write_json(workspace.root / "update.json", compared.document)
@@ -115,15 +126,33 @@ def update_bundle(
     if mode == "unchanged":
         return compared, None
     if mode == "refit" and old is not None:
-        new = old.joined(new)
         summary = summary if old_summary is None else old_summary.joined(summary)
-    refit, heads = _fit(parent, new, mode, packing.bootstrap)
-    runtime = Runtime(weights=weights, cache=workspace.weights)
+        refit = refit_on_all(parent.config, old.joined(new), tail=plan)
+        tail = refit.trained.tail
+        refit, fitted_to = refit.on_features(old.joined(new))
+        heads = bootstrap_heads(parent.config, fitted_to, refit, spec=packing.bootstrap)
+    else:
+        tail, fitted_to = known, read
+        refit, heads = _moved(parent, read, warm=mode == "warm")
+    meter = forgetting(
+        compared,
+        mode,
+        dataclasses.replace(parent.trained, tail=known),
+        dataclasses.replace(refit.trained, tail=tail),
+    )
+    compared = dataclasses.replace(compared, document={**compared.document, "forgetting": meter})
+    write_json(workspace.root / "update.json", compared.document)
     bundle = make_bundle(
         parent.config,
-        new,
+        fitted_to,
         summary,
-        trunk=dataclasses.replace(parent, runtime=runtime).trunk,
+        trunk=open_model_trunk(
+            parent.config.trunk,
+            dataclasses.replace(parent.config.features, device="auto"),
+            tail,
+            weights_path=weights,
+            cache=workspace.weights,
+        ),
         refit=refit,
         bootstrap=heads,
         bootstrap_spec=packing.bootstrap,
@@ -201,16 +230,12 @@ def _old_patients(
     return cohort, read_training_summary(workspace)
 
 
-def _fit(
-    parent: ModelBundle, cohort: LabelledFeatures, mode: Mode, spec: BootstrapSpec
+def _moved(
+    parent: ModelBundle, cohort: LabelledFeatures, *, warm: bool
 ) -> tuple[Refit, BootstrapHeads]:
-    model_config = parent.config
-    if mode == "refit":
-        refit = refit_on_all(model_config, cohort)
-        return refit, bootstrap_heads(model_config, cohort, refit, spec=spec)
-    refit = (warmed if mode == "warm" else recalibrated)(model_config, parent.trained, cohort)
-    heads = bootstrap_updates(model_config, parent.bootstrap, cohort, refit, warm=mode == "warm")
-    return refit, heads
+    """Update the heads alone, on the features that they read; a tail stays as it is."""
+    refit = (warmed if warm else recalibrated)(parent.config, parent.trained, cohort)
+    return refit, bootstrap_updates(parent.config, parent.bootstrap, cohort, refit, warm=warm)
 
 
 def _next_version(version: str) -> str:

@@ -26,7 +26,13 @@ from mri_transfer.evaluation.external.settings import ExternalSpec, NewCohort
 from mri_transfer.training.predictions import PatientScores
 from pipelines.config import RunConfig, config_of
 from pipelines.jobs.retrain import COHORT_CACHES
-from pipelines.jobs.validate_cohort import demand_known_sites, find_known, model_facts, score_cohort
+from pipelines.jobs.validate_cohort import (
+    demand_known_sites,
+    find_known,
+    model_facts,
+    model_tables,
+    score_cohort,
+)
 from pipelines.jobs.validate_contract import contract_faults
 from pipelines.jobs.validate_report import write_aggregate, write_external_report
 from pipelines.lock import locked
@@ -126,7 +132,7 @@ def validate_bundle(
     demand_known_sites(read_manifest(manifest, check_files=False), bundle)
     workspace = begin_run(manifest, out, config, cache=cache)
     files = ValidationFiles(workspace)
-    context = Context(workspace=workspace, config=config, reporter=reporter)
+    context = Context(workspace=workspace, config=config, reporter=reporter, weights=weights)
     with locked(workspace):
         run_pipeline(
             workspace,
@@ -212,10 +218,11 @@ def _work(
 ) -> StageResult:
     workspace, config = context.workspace, context.config
     files = ValidationFiles(workspace)
-    cohort, unlabelled = score_cohort(workspace, config, bundle)
+    tables = model_tables(context, bundle)
+    cohort, unlabelled = score_cohort(workspace, config, bundle, tables)
     overlap = find_known(workspace, bundle, cohort.patients.index.tolist())
     atomic_write_text(files.overlap, overlap.to_csv(index=False, lineterminator="\n"))
-    faults = contract_faults(bundle, workspace, config)
+    faults = contract_faults(bundle, workspace, tables)
     _write_contract(files.contract, cohort.patients.index.tolist(), faults)
     cohort = dataclasses.replace(cohort, overlapping=overlap["patient_id"].tolist(), faults=faults)
     _write_left_out(files, unlabelled, cohort, spec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -13,15 +13,32 @@ from mri_transfer.cohorts.labels import why_unused
 from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
 from mri_transfer.evaluation.external.settings import ModelFacts, NewCohort
 from mri_transfer.metrics.task import Task
+from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.harmonisation import demand_one_site
 from mri_transfer.training.score import score_patients
 from pipelines.config import RunConfig
 from pipelines.indexes import read_index
-from pipelines.jobs.retrain import scan_digests
-from pipelines.stages.features import read_feature_tables
+from pipelines.jobs.retrain import known_tail, scan_digests
+from pipelines.stage import Context
+from pipelines.stages.features import read_activations, read_feature_tables
 from pipelines.workspace import Workspace
 
-__all__ = ["demand_known_sites", "find_known", "model_facts", "score_cohort"]
+__all__ = ["demand_known_sites", "find_known", "model_facts", "model_tables", "score_cohort"]
+
+
+def model_tables(context: Context, bundle: ModelBundle) -> dict[str, FeatureTable]:
+    """Return a run's features as the bundle's trunk makes them, with the tail if there is one."""
+    workspace, config = context.workspace, context.config
+    tables = read_feature_tables(workspace, config)
+    scans = next(iter(tables.values())).scan_ids
+    activations = read_activations(workspace, config, scans)
+    if activations is None:
+        return tables
+    features = known_tail(context, bundle).features(activations, tables)
+    return {
+        pooling: dataclasses.replace(table, features=features[pooling])
+        for pooling, table in tables.items()
+    }
 
 
 def demand_known_sites(manifest: Manifest, bundle: ModelBundle) -> None:
@@ -43,9 +60,21 @@ def demand_known_sites(manifest: Manifest, bundle: ModelBundle) -> None:
 
 
 def score_cohort(
-    workspace: Workspace, config: RunConfig, bundle: ModelBundle
+    workspace: Workspace,
+    config: RunConfig,
+    bundle: ModelBundle,
+    tables: Mapping[str, FeatureTable],
 ) -> tuple[NewCohort, list[Exclusion]]:
-    """Score every patient that has a label of the task; list the scans of the others."""
+    """Score every patient that has a label of the task; list the scans of the others.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    config : RunConfig
+    bundle : ModelBundle
+    tables : mapping of str to FeatureTable
+        By pooling, of the bundle's own trunk: see `model_tables`.
+    """
     labels = dataclasses.replace(config.labels, unlabelled="exclude")
     manifest = read_manifest(workspace.manifest, check_files=False)
     patients = manifest.patients()
@@ -69,7 +98,7 @@ def score_cohort(
     )
     scores, slices = score_patients(
         bundle.trained,
-        read_feature_tables(workspace, config),
+        tables,
         {str(name): str(label) for name, label in called.items()},
         positive=labels.positive,
         others=labels.others,

@@ -6,18 +6,24 @@ from collections.abc import Mapping, Sequence
 
 from mri_transfer.bundle import ModelBundle
 from mri_transfer.bundle.checks import InputFacts
-from pipelines.config import RunConfig
+from mri_transfer.models.features import FeatureTable
 from pipelines.jobs.retrain import read_training_summary
-from pipelines.stages.features import read_feature_tables
 from pipelines.workspace import Workspace
 
 __all__ = ["contract_faults"]
 
 
 def contract_faults(
-    bundle: ModelBundle, workspace: Workspace, config: RunConfig
+    bundle: ModelBundle, workspace: Workspace, tables: Mapping[str, FeatureTable]
 ) -> Mapping[str, Sequence[str]]:
     """Hold every scan of a run against a bundle's input contract.
+
+    Parameters
+    ----------
+    bundle : ModelBundle
+    workspace : Workspace
+    tables : mapping of str to FeatureTable
+        By pooling, of the bundle's own trunk.
 
     Returns
     -------
@@ -26,7 +32,7 @@ def contract_faults(
         scans pass all are not in it.
     """
     summary = read_training_summary(workspace)
-    table = read_feature_tables(workspace, config)[bundle.trained.pooling]
+    table = tables[bundle.trained.pooling]
     names, means = table.patient_means()
     mean_of = dict(zip(names, means, strict=True))
     faults: dict[str, list[str]] = {}

@@ -13,7 +13,7 @@ from mri_transfer.training.predictions import PatientScores
 from pipelines.indexes import read_index
 from pipelines.stage import Context
 from pipelines.stages.folds import read_folds
-from pipelines.stages.train import read_trained, source_trunk, tail_plan
+from pipelines.stages.train import open_source_trunk, read_trained, tail_plan
 
 __all__ = ["make_feature_maps"]
 
@@ -31,7 +31,7 @@ def make_feature_maps(context: Context) -> list[Path]:
     model = trained[own_heads(trained, folds)[patient.patient_id][0]]
     slices = read_index(workspace.slices)
     scan = slices[slices["patient_id"] == patient.patient_id].iloc[0]
-    trunk, plan = source_trunk(context), tail_plan(context)
+    trunk, plan = open_source_trunk(context), tail_plan(context)
     tuned = None
     if plan is not None and model.tail is not None:
         tuned = model.tail.with_source(plan.source).whole(trunk)

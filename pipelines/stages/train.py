@@ -12,6 +12,7 @@ from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable, resolve_features
 from mri_transfer.models.harmonisation import demand_one_site
+from mri_transfer.models.tails.spec import source_trunk
 from mri_transfer.models.tails.tail import TailSource
 from mri_transfer.models.trunks import Trunk
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate
@@ -30,7 +31,7 @@ __all__ = [
     "covariates_of",
     "labelled_features",
     "read_trained",
-    "source_trunk",
+    "open_source_trunk",
     "tail_plan",
     "work",
 ]
@@ -77,18 +78,15 @@ def tail_plan(context: Context) -> TailPlan | None:
     if not tuning.trains:
         return None
     spec = resolve_features(context.config.features)
-    source = TailSource.of_trunk(source_trunk(context), tuning, spec)
+    source = TailSource.of_trunk(open_source_trunk(context), tuning, spec)
     return TailPlan(spec=tuning, source=source)
 
 
-def source_trunk(context: Context) -> Trunk:
+def open_source_trunk(context: Context) -> Trunk:
     """Return the trunk as folds find it: in single precision, on a processor, never tuned."""
     config = context.config
-    trunk = config.trunk
-    if config.tuning.start == "random":
-        trunk = dataclasses.replace(trunk, weights="random")
-    spec = resolve_features(config.features)
-    return open_trunk(context, trunk, dataclasses.replace(spec, precision="fp32", device="cpu"))
+    plain = dataclasses.replace(resolve_features(config.features), precision="fp32", device="cpu")
+    return open_trunk(context, source_trunk(config.trunk, config.tuning), plain)
 
 
 def read_trained(workspace: Workspace, config: RunConfig, folds: Folds) -> list[FittedModel]:

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.models.tails.spec import TuningSpec
 
-__all__ = ["adapt", "count_trained", "moment_layers"]
+__all__ = ["adapt", "count_trained", "merge", "moment_layers"]
 
 _NORMALISATIONS = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.GroupNorm, torch.nn.LayerNorm)
 
@@ -100,6 +100,26 @@ def adapt(network: torch.nn.Module, spec: TuningSpec, *, seed: int = 0) -> None:
             assert isinstance(kernel, torch.Tensor)
             update = _LowRank(kernel.detach(), spec.rank, generator)
             parametrize.register_parametrization(layer, "weight", update)
+
+
+def merge(network: torch.nn.Module) -> None:
+    """Work what `adapt` added into the kernels, in place: plain layers that compute the same.
+
+    For programs that know nothing of adapters. Rounding may differ.
+    """
+    for layer in list(network.modules()):
+        if not isinstance(layer, torch.nn.Conv2d):
+            continue
+        if parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+        added = getattr(layer, "scale_shift", None)
+        if isinstance(added, _ScaleShift):
+            layer._forward_hooks.clear()
+            del layer.scale_shift
+            bias = torch.zeros_like(added.shift) if layer.bias is None else layer.bias
+            layer.weight = torch.nn.Parameter(layer.weight * added.scale[:, None, None, None])
+            layer.bias = torch.nn.Parameter(bias * added.scale + added.shift)
+    network.requires_grad_(False)
 
 
 def count_trained(network: torch.nn.Module, spec: TuningSpec) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
@@ -11,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from mri_transfer.core.specs import STRICT
 from mri_transfer.models.trunks import INPUT, TRUNKS, TrunkSpec
 
-__all__ = ["TuningSpec", "cut_of", "frozen_stages"]
+__all__ = ["TuningSpec", "cut_of", "frozen_stages", "source_trunk"]
 
 Strategy = Literal["frozen", "some", "most", "all"]
 
@@ -115,6 +116,11 @@ def frozen_stages(strategy: Strategy, stages: Sequence[str]) -> int:
     """
     n = len(stages)
     return {"frozen": n, "some": n - 1, "most": -(-n // 3), "all": 0}[strategy]
+
+
+def source_trunk(trunk: TrunkSpec, tuning: TuningSpec) -> TrunkSpec:
+    """Return the trunk whose weights tails start from: an untrained one where that is asked for."""
+    return dataclasses.replace(trunk, weights="random") if tuning.start == "random" else trunk
 
 
 def cut_of(trunk: TrunkSpec, tuning: TuningSpec) -> str:

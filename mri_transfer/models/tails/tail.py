@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -22,7 +22,7 @@ from mri_transfer.errors import HeadError
 from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureSpec
 from mri_transfer.models.pooling import PoolMaps
-from mri_transfer.models.tails.adapters import adapt
+from mri_transfer.models.tails.adapters import adapt, merge
 from mri_transfer.models.tails.spec import TuningSpec, cut_of
 from mri_transfer.models.trunks import (
     INPUT,
@@ -38,6 +38,9 @@ __all__ = ["Tail", "TailSource"]
 FloatArray = npt.NDArray[np.float32]
 
 _SCHEMA = "mri-transfer/tail/1"
+#: Slices that pass at once. It is fixed, since rounding depends on it: a scan has the same
+#: features wherever they are computed, one scan at a time or many.
+_SLICES = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,6 +112,31 @@ class TailSource:
         adapt(network, spec, seed=seed)
         return network.to(self.device).eval()
 
+    def resume(
+        self, stages: TrunkNetwork, kept: torch.Tensor, *, run: Callable[..., Any] = map
+    ) -> torch.Tensor:
+        """Pass one scan through stages, without gradients.
+
+        Parameters
+        ----------
+        stages : TrunkNetwork
+            On the source's device.
+        kept : Tensor
+            What lies at the cut, as `TrunkNetwork.resume` takes it.
+        run : callable
+            `map`, or the same on several threads of one core each.
+
+        Returns
+        -------
+        Tensor of float32, shape (n, channels, rows, columns)
+        """
+
+        def passed(part: torch.Tensor) -> torch.Tensor:
+            with torch.inference_mode(), self.autocast():
+                return stages.resume(part.to(self.device)).float()
+
+        return torch.cat(list(run(passed, torch.split(kept, _SLICES))))
+
     def autocast(self) -> torch.autocast:
         """Return the context that passes run in."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
@@ -175,8 +203,17 @@ class Tail:
             state[name].copy_(torch.from_numpy(np.asarray(values)))
         return network.eval().requires_grad_(False)
 
+    def weights_by_stage(self) -> dict[str, dict[str, npt.NDArray[Any]]]:
+        """Return all weights of each stage behind the cut, trained or not, by stage and name."""
+        return {
+            name: {key: values.numpy() for key, values in stage.state_dict().items()}
+            for name, stage in self.network().tail.named_children()
+        }
+
     def whole(self, trunk: Trunk) -> TrunkNetwork:
         """Return the trunk from grey slices on with this tail in it, in single precision.
+
+        Adapters are merged into the kernels: there are plain layers alone.
 
         Parameters
         ----------
@@ -186,6 +223,7 @@ class Tail:
         stages = OrderedDict(copy.deepcopy(trunk.network.prefix).named_children())
         stages.update(self.network().tail.named_children())
         network = TrunkNetwork(torch.nn.Sequential(stages), trunk.network.scaling)
+        merge(network)
         return network.eval()
 
     def features(
@@ -209,9 +247,8 @@ class Tail:
         pools = {pooling: PoolMaps(pooling) for pooling in poolings}
 
         def encode(scan: int) -> dict[str, FloatArray]:
-            with torch.inference_mode(), source.autocast():
-                maps = network.resume(activations.read(scan).to(source.device))
-                return {name: pool(maps).float().cpu().numpy() for name, pool in pools.items()}
+            maps = source.resume(network, activations.read(scan))
+            return {name: pool(maps).cpu().numpy() for name, pool in pools.items()}
 
         with one_core_each(torch.get_num_threads()) as pool:
             encoded = list(pool.map(encode, range(len(activations.files))))

@@ -1,3 +1,4 @@
+from .device import FloatPrecision as FloatPrecision
 from .device import native_precision as native_precision
 from .device import resolve_device as resolve_device
 from .entry import INPUT as INPUT

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mri_transfer.errors import ConfigurationError
-from mri_transfer.models.tails.adapters import adapt, count_trained
+from mri_transfer.models.tails.adapters import adapt, count_trained, merge
 from mri_transfer.models.tails.spec import TuningSpec
 from tests.tails_phantom import stages
 
@@ -69,3 +69,22 @@ def test_a_scale_and_a_shift_act_on_each_channel_of_a_convolution() -> None:
 def test_normalisation_cannot_be_trained_where_there_is_none() -> None:
     with pytest.raises(ConfigurationError, match="no layer that this method trains"):
         adapt(stages(normalised=False), TuningSpec(strategy="some", method="norm"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_merged_layers_are_plain_and_compute_the_same(method) -> None:
+    """Adapters moved off their start, biases off zero."""
+    network = stages()
+    adapt(network, TuningSpec(strategy="some", method=method), seed=1)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    network.eval()
+    pixels = torch.randn((2, 3, 12, 12), generator=generator)
+    with torch.inference_mode():
+        expected = network(pixels)
+    merge(network)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(pixels), expected, rtol=1e-4, atol=1e-5)
+    assert set(network.state_dict()) == set(stages().state_dict())
