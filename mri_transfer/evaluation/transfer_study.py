@@ -19,8 +19,6 @@ from mri_transfer.evaluation.notices import Notice
 from mri_transfer.metrics.estimates import Proportion, TestedDifference
 
 __all__ = [
-    "Advice",
-    "FewerPatients",
     "StudyArm",
     "StudyDocument",
     "TransferType",

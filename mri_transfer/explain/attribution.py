@@ -32,10 +32,12 @@ from mri_transfer.training.fitted_model import FittedModel
 if TYPE_CHECKING:
     from mri_transfer.models.trunks import Trunk
 
-__all__ = ["Activations", "explain_scan", "map_of_head", "spread"]
+__all__ = ["Activations", "FeaturesByPooling", "explain_scan", "map_of_head", "spread"]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
+#: Of a scan, (n_slices, n_features) each.
+FeaturesByPooling = Mapping[str, FloatArray]
 
 #: With the repeat and the fold of a head, it draws how its weights are permuted.
 _PERMUTATION_SEED = 20180831
@@ -54,7 +56,7 @@ class Activations:
         pooling.
     """
 
-    features: Mapping[str, FloatArray]
+    features: FeaturesByPooling
     maps: torch.Tensor | Maxima
 
     @classmethod
@@ -92,7 +94,7 @@ def explain_scan(
     *,
     patient_id: str,
     geometry: SliceGeometry,
-    features: Mapping[str, FloatArray],
+    features: FeaturesByPooling,
     grad_cam: bool = False,
 ) -> ScanMaps:
     """Distribute every head's log-odds of a scan over places.
@@ -132,7 +134,7 @@ def explain_scan(
     )
 
 
-def _mismatch(features: Mapping[str, FloatArray], wanted: Mapping[str, FloatArray]) -> float:
+def _mismatch(features: FeaturesByPooling, wanted: FeaturesByPooling) -> float:
     """Return the largest difference of features, as a share of the largest feature."""
     gaps = [
         float(np.abs(features[name] - own).max() / max(float(np.abs(own).max()), 1e-12))
@@ -142,7 +144,7 @@ def _mismatch(features: Mapping[str, FloatArray], wanted: Mapping[str, FloatArra
 
 
 def _of_heads(
-    trained: Sequence[FittedModel], features: Mapping[str, FloatArray], patient_id: str
+    trained: Sequence[FittedModel], features: FeaturesByPooling, patient_id: str
 ) -> tuple[list[DoubleArray], FloatArray, FloatArray]:
     gradients, logits, weights = [], [], []
     for model in trained:

@@ -35,10 +35,10 @@ from pipelines.runner import begin_run, run_pipeline
 from pipelines.stage import Reporter
 from pipelines.workspace import Workspace, default_cache
 
-__all__ = ["ARM_KINDS", "plan_lines", "plan_study", "run_study", "study_lines"]
+__all__ = ["StudyPlan", "plan_lines", "plan_study", "run_study", "study_lines"]
 
 #: What can be compared: a strategy with its method and start; `untrained` also has a random trunk.
-ARM_KINDS: dict[str, TuningSpec] = {
+_ARMS: dict[str, TuningSpec] = {
     "frozen": TuningSpec(),
     "some": TuningSpec(strategy="some"),
     "most": TuningSpec(strategy="most"),
@@ -131,7 +131,7 @@ def plan_study(
     trunks : sequence of str
         Names of the registry.
     kinds : sequence of str
-        Of `ARM_KINDS`; `frozen` is always among them.
+        Of `_ARMS`; `frozen` is always among them.
     hours : float, optional
         The budget.
 
@@ -140,12 +140,12 @@ def plan_study(
     ConfigurationError
         If a kind is unknown or there is no trunk.
     """
-    unknown = sorted(set(kinds) - set(ARM_KINDS))
+    unknown = sorted(set(kinds) - set(_ARMS))
     if unknown or not trunks:
         raise ConfigurationError(
             "no such arm" if unknown else "no trunk to study",
             found=", ".join(unknown) or "none",
-            expected=", ".join(ARM_KINDS) if unknown else "the name of a trunk",
+            expected=", ".join(_ARMS) if unknown else "the name of a trunk",
         )
     n_scans = len(read_manifest(manifest, check_files=False).scans)
     arms = []
@@ -176,7 +176,7 @@ def _arms_of(
     rates = measure_rates(timed, size_px=config.slices.size_px)
     gflop = stage_gflop(base, size_px=config.slices.size_px)
     for kind in kinds:
-        own = ARM_KINDS[kind]
+        own = _ARMS[kind]
         tuning = dataclasses.replace(
             config.tuning,
             strategy=own.strategy,

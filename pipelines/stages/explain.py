@@ -7,8 +7,6 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.cohorts.synthetic.cohort import SPEC_FILE, DemoSpec
@@ -16,7 +14,7 @@ from mri_transfer.core.files import read_json_object
 from mri_transfer.core.specs import digest
 from mri_transfer.core.threads import map_on_cores
 from mri_transfer.explain import Explanation, write_explanation
-from mri_transfer.explain.attribution import Activations, explain_scan
+from mri_transfer.explain.attribution import Activations, FeaturesByPooling, explain_scan
 from mri_transfer.explain.choice import ChosenPatient, choose_patients
 from mri_transfer.explain.cohort_maps import centred_maps, own_heads
 from mri_transfer.explain.compose import compose, without_maps
@@ -49,8 +47,6 @@ from pipelines.stages.train import read_trained
 from pipelines.workspace import Workspace
 
 __all__ = ["work"]
-
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,7 +91,7 @@ class _Job:
         """The poolings that the heads read."""
         return tuple(dict.fromkeys(model.pooling for model in self.trained))
 
-    def features(self, i: int) -> dict[str, FloatArray]:
+    def features(self, i: int) -> FeaturesByPooling:
         """Return the features of a scan by pooling."""
         return {name: self.tables[name].features[i] for name in self.poolings}
 

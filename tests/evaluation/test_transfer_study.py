@@ -8,40 +8,11 @@ import pytest
 
 from mri_transfer.evaluation.audit.learning_results import LearningCurve
 from mri_transfer.evaluation.transfer_study import (
-    StudyArm,
     advise,
     fewer_patients,
     rule_of_thumb,
 )
-from mri_transfer.metrics.estimates import DifferenceWithP
-
-
-def arm(kind: str, difference: float | None = None, p_holm: float | None = None) -> StudyArm:
-    found = None
-    if difference is not None:
-        found = DifferenceWithP(
-            value=difference,
-            ci_low=difference - 0.05,
-            ci_high=difference + 0.05,
-            n=140,
-            method="made up",
-            p=p_holm,
-        )
-    return StudyArm(
-        name=f"vgg16-{kind}",
-        trunk="vgg16",
-        strategy=kind,
-        method="full",
-        pretrained=True,
-        transfer="fine-tuning",
-        state="done",
-        estimated_s=100.0,
-        measured_s=60.0 if kind == "frozen" else 600.0,
-        n_trained=7,
-        auc=None,
-        difference=found,
-        p_holm=p_holm,
-    )
+from tests.studies import arm
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,9 @@ def _context(finished: RunOutcome, small_job: SmallJob, **changes: object) -> Co
 
 
 def _passed(pairs) -> bool:
-    (check,) = check_preprocessing(pairs)
-    assert check["n_checked"] == len(pairs) > 0
-    return check["passed"]
+    check = check_preprocessing(pairs)
+    assert check.n_checked == len(pairs) > 0
+    return check.passed
 
 
 def test_features_computed_alone_are_the_runs_own_and_a_changed_byte_is_found(
@@ -104,10 +104,8 @@ def test_a_scan_that_is_refused_when_alone_counts_as_different(
     monkeypatch.setattr(recompute, "read_feature_table", lambda _alone: table)
     pairs = recomputed_features(_context(finished, small_job))
     assert len(without_work) == 1
-    (check,) = check_preprocessing(pairs)
-    assert check["n_checked"] == 2
-    assert check["n_found"] == 1
-    assert not check["passed"]
+    check = check_preprocessing(pairs)
+    assert (check.n_checked, check.n_found, check.passed) == (2, 1, False)
 
 
 def test_a_feature_that_was_changed_in_the_cache_fails_the_check(
