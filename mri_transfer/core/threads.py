@@ -72,10 +72,9 @@ def algebra_on_one_core() -> Iterator[None]:
 def _controller() -> ThreadpoolController:
     # Only libraries that are loaded already are found, once and for all.
     import scipy.linalg
-    import sklearn.linear_model
     import torch
 
-    del scipy, sklearn, torch
+    del scipy, torch
     return ThreadpoolController()
 
 
