@@ -34,7 +34,7 @@ def test_the_readmes_example_runs_as_a_script(
     script = tmp_path / "script.py"
     script.write_text(f"print('once')\n{small}\nprint(len(scores), len(earlier.predictions()))\n")
     shutil.copy(small_job.manifest, tmp_path / "cohort.csv")
-    (tmp_path / "cohort").symlink_to(small_job.cohort)
+    shutil.copytree(small_job.cohort, tmp_path / "cohort")
     own.root.rename(tmp_path / "another_run")
     # With them no scan would have to be prepared.
     shutil.rmtree(own.cache / "prepared")
