@@ -58,7 +58,8 @@ def run(
     cache : str or Path, optional
         Folder of prepared scans, slices and features; by default the user's cache folder.
     jobs : int, optional
-        Number of scans processed in parallel; by default as many as cores and memory allow.
+        Number of scans, or of fits, processed in parallel; by default as many as cores and, of
+        scans, memory allow.
 
     Returns
     -------

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing import spawn
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.popen_forkserver import Popen
+from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mri_transfer.errors import MachineError
 
@@ -22,6 +27,7 @@ __all__ = ["children_died", "open_pool"]
 #: Interval at which a process checks that the server that forked it is alive.
 _LOOK_S = 1.0
 _LEAVING = threading.Lock()
+_LAUNCHING = threading.Lock()
 
 
 def open_pool(
@@ -30,7 +36,8 @@ def open_pool(
     """Return a pool of processes that end with this one.
 
     They are forked from a server process with all imports done: fast, and without this process's
-    threads, which a plain fork would copy in an unknown state.
+    threads, which a plain fork would copy in an unknown state. They don't import the main module,
+    so that a script needs no ``if __name__ == "__main__":`` around what it calls.
 
     Parameters
     ----------
@@ -42,7 +49,7 @@ def open_pool(
     """
     from pebble import ProcessPool
 
-    context = multiprocessing.get_context("forkserver")
+    context = _ForkServerContext()
     context.set_forkserver_preload(["pipelines.preload"])
     return ProcessPool(
         max_workers=max_workers,
@@ -62,6 +69,49 @@ def children_died(error: BaseException) -> MachineError:
         "raise the memory limit (see ulimit -v). Then run the same command again: finished work is "
         "kept",
     )
+
+
+class _Popen(Popen):
+    """A process that is not told of the main module."""
+
+    def _launch(self, process_obj: object) -> None:
+        # Pools start processes in threads, beside the user's own; one change at a time.
+        with _LAUNCHING, _without_main_module():
+            super()._launch(process_obj)  # type: ignore[misc]
+
+
+class _ForkServerProcess(ForkServerProcess):
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Popen:  # noqa: N802
+        return _Popen(process_obj)
+
+
+class _ForkServerContext(ForkServerContext):
+    Process = _ForkServerProcess
+
+
+@contextlib.contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Leave the main module out of what processes started in this thread are told to import.
+
+    multiprocessing runs the main script again in each process, to find functions defined in it. A
+    script that calls the package at its top level would call it again in every process, and the
+    functions of this package are found without it. There is no setting for this.
+    """
+    thread, usual = threading.get_ident(), spawn.get_preparation_data
+
+    def preparation_data(name: str) -> dict[str, Any]:
+        data = usual(name)
+        if threading.get_ident() == thread:
+            for key in ("init_main_from_name", "init_main_from_path"):
+                data.pop(key, None)
+        return data
+
+    spawn.get_preparation_data = preparation_data
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = usual
 
 
 def _begin(at_end: Callable[[], object] | None) -> None:

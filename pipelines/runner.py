@@ -169,7 +169,8 @@ def run_pipeline(
     weights : Path, optional
         A file with the trunk's weights.
     jobs : int, optional
-        Number of scans processed in parallel; by default as many as cores and memory allow.
+        Number of scans, or of fits, processed in parallel; by default as many as cores and, of
+        scans, memory allow.
     """
     workspace.demand_writable(cache=not _FILL_CACHE.isdisjoint(stage.name for stage in stages))
     reporter = reporter or SilentReporter()

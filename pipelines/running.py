@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from mri_transfer.core.threads import at_most_threads
 from pipelines.record import StageRecord, file_digests, recorded_specs
 from pipelines.scan_index import scan_digests
 from pipelines.stage import Context, Stage, earlier_stages
@@ -60,7 +61,8 @@ def run_stage(stage: Stage, context: Context, *, force: bool = False) -> tuple[S
     workspace.record(stage.name).unlink(missing_ok=True)
     digests = file_digests(workspace, inputs)
     scans = scan_digests(workspace) if stage.reads_scans else None
-    result = stage.work(context)
+    with at_most_threads(context.jobs):
+        result = stage.work(context)
     record = StageRecord(
         stage=stage.name,
         inputs=digests,

@@ -51,7 +51,7 @@ class Context:
     weights: Path | None = None
     """A file with the trunk's weights."""
     jobs: int | None = None
-    """Number of scans processed in parallel; None: as many as cores and memory allow."""
+    """Number of scans, or of fits, processed in parallel; None: as cores and memory allow."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

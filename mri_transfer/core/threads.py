@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["map_ahead", "map_on_cores", "one_core_each", "torch_threads"]
+from threadpoolctl import ThreadpoolController
+
+__all__ = [
+    "algebra_on_one_core",
+    "at_most_threads",
+    "map_ahead",
+    "map_on_cores",
+    "one_core_each",
+    "torch_threads",
+]
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -19,6 +29,53 @@ def torch_threads() -> int:
     import torch
 
     return int(torch.get_num_threads())
+
+
+@contextlib.contextmanager
+def at_most_threads(n_threads: int | None) -> Iterator[None]:
+    """Limit the threads that torch, and all pools of this module, compute with inside the block.
+
+    Parameters
+    ----------
+    n_threads : int, optional
+        At least 1; nothing is limited where it is None, or no less than what torch uses.
+    """
+    if n_threads is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    if n_threads >= before:
+        yield
+        return
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def algebra_on_one_core() -> Iterator[None]:
+    """Let numpy, scipy and torch compute on the calling thread only inside the block.
+
+    For problems so small that threads cost more than they save, and round by their number. Enters
+    in microseconds, unlike `threadpoolctl.threadpool_limits`, which searches the process for
+    libraries each time.
+    """
+    with _controller().limit(limits=1):
+        yield
+
+
+@functools.cache
+def _controller() -> ThreadpoolController:
+    # Only libraries that are loaded already are found, once and for all.
+    import scipy.linalg
+    import torch
+
+    del scipy, torch
+    return ThreadpoolController()
 
 
 @contextlib.contextmanager
@@ -84,8 +141,22 @@ def map_ahead(
         yield pending.popleft().result()
 
 
-def map_on_cores(work: Callable[[Item], Outcome], items: Iterable[Item]) -> Iterator[Outcome]:
-    """Yield the outcomes of items in their order, each computed on one core, on all of them."""
+def map_on_cores(
+    work: Callable[[Item], Outcome], items: Iterable[Item], *, algebra: bool = False
+) -> Iterator[Outcome]:
+    """Yield the outcomes of items in their order, each computed on one core, on all of them.
+
+    Parameters
+    ----------
+    work : callable
+    items : iterable
+    algebra : bool
+        Whether numpy and scipy are kept to one core as well: in the whole process, until the last
+        outcome.
+    """
     n_threads = torch_threads()
-    with one_core_each(n_threads) as pool:
+    with (
+        one_core_each(n_threads) as pool,
+        algebra_on_one_core() if algebra else contextlib.nullcontext(),
+    ):
         yield from map_ahead(pool, work, items, ahead=2 * n_threads)

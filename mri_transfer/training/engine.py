@@ -17,9 +17,8 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
-from threadpoolctl import threadpool_limits
 
-from mri_transfer.core.threads import one_core_each, torch_threads
+from mri_transfer.core.threads import algebra_on_one_core, one_core_each, torch_threads
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
 from mri_transfer.training.fitted_model import Inference, infer
 from mri_transfer.training.folds import OuterFold
@@ -43,10 +42,6 @@ class Estimator(Protocol):
     """What is fitted fold by fold: `TransferClassifier`, or whatever else fits to a view."""
 
     result_: FitResult
-
-    @property
-    def trains_networks(self) -> bool:
-        """Whether fits take long enough to be spread over threads."""
 
     def n_fits(self, labels: IntArray) -> int:
         """Return how many heads a fit on patients with these labels takes."""
@@ -107,7 +102,8 @@ def fit_folds(
         )
         return _fold_result(fold, one.result_, data, names[fold.test])
 
-    with workers(estimator) as run, _side_by_side(run) as over_folds:
+    n_threads = torch_threads()
+    with workers() as run, _side_by_side(run, n_threads) as over_folds:
         yield from over_folds(fit, outer)
 
 
@@ -142,25 +138,27 @@ class _Counter:
 
 
 @contextlib.contextmanager
-def workers(estimator: Estimator) -> Iterator[Run]:
-    """Give what runs the fits of heads: `map`, or threads of one core each where torch trains.
+def workers() -> Iterator[Run]:
+    """Give what runs the fits of heads: threads of one core each.
 
-    A linear head is solved faster than threads are woken; and a step of a network is too short to
-    be shared between threads, so that every core trains a network of its own.
+    A fit is too short to be shared between threads, so that every core makes one of its own. With
+    one core nothing runs beside it.
     """
-    if not estimator.trains_networks:
-        yield map
-        return
     # Read first: the limits below count for torch as well.
-    with one_core_each(torch_threads()) as pool, threadpool_limits(limits=1):
+    n_threads = torch_threads()
+    if n_threads == 1:
+        with algebra_on_one_core():
+            yield map
+        return
+    with one_core_each(n_threads) as pool, algebra_on_one_core():
         yield pool.map
 
 
 @contextlib.contextmanager
-def _side_by_side(run: Run) -> Iterator[Run]:
+def _side_by_side(run: Run, n_threads: int) -> Iterator[Run]:
     """Give what runs whole folds, each waiting for its fits; few, as each holds a view."""
     if run is map:
         yield map
         return
-    with ThreadPoolExecutor(torch_threads() + 1) as pool:
+    with ThreadPoolExecutor(n_threads + 1) as pool:
         yield pool.map

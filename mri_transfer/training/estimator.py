@@ -136,13 +136,6 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         copy: Self = clone(self).set_params(predictions=bare, search=None)
         return copy
 
-    @property
-    def trains_networks(self) -> bool:
-        """Whether fits take long enough to be spread over threads."""
-        return self.tail is not None or not isinstance(
-            self.request().hyperparameters.head, LinearHeadSpec
-        )
-
     def n_fits(self, labels: IntArray) -> int:
         """Return how many heads a fit on patients with these labels (0 or 1) takes."""
         return self.request().n_fits(labels)

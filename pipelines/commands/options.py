@@ -34,7 +34,8 @@ WeightsOption = Annotated[
 JobsOption = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Scans processed in parallel; by default as many as cores and memory allow."
+        min=1,
+        help="Scans, or fits, processed in parallel; by default as many as cores and memory allow.",
     ),
 ]
 TrustedKeyOption = Annotated[

@@ -7,8 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
-from mri_transfer.core.threads import map_ahead, map_on_cores, one_core_each
+from mri_transfer.core.threads import (
+    algebra_on_one_core,
+    at_most_threads,
+    map_ahead,
+    map_on_cores,
+    one_core_each,
+)
 
 #: The smallest normal number of float32, which half of is a denormal one.
 TINY = 2.0**-126
@@ -88,3 +95,35 @@ def test_outcomes_come_in_order_and_few_are_begun_before_they_are_asked_for() ->
 def test_each_item_is_computed_on_one_core() -> None:
     assert list(map_on_cores(lambda _: torch.get_num_threads(), range(5))) == [1] * 5
     assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(("limit", "used"), [(None, 3), (1, 1), (2, 2), (8, 3)])
+def test_a_limit_lowers_the_threads_of_torch_and_of_pools_inside_it(
+    limit: int | None, used: int
+) -> None:
+    alone = threading.Barrier(used)
+
+    def meet(_: int) -> int:
+        return alone.wait(timeout=120)  # breaks unless so many work at once
+
+    with at_most_threads(limit):
+        assert torch.get_num_threads() == used
+        assert sorted(map_on_cores(meet, range(used))) == list(range(used))
+    assert torch.get_num_threads() == 3
+
+
+def test_algebra_keeps_every_library_to_one_thread_and_leaves_them_as_they_were() -> None:
+    def threads() -> list[int]:
+        return [library["num_threads"] for library in threadpool_info()]
+
+    with algebra_on_one_core():
+        pass  # loads the libraries that it limits
+    before = threads()
+    with algebra_on_one_core():
+        assert set(threads()) == {1}
+        assert torch.get_num_threads() == 1
+    assert threads() == before
+    blas = [one["user_api"] == "blas" for one in threadpool_info()]
+    (inside,) = map_on_cores(lambda _: threads(), [0], algebra=True)
+    assert {number for number, own in zip(inside, blas, strict=True) if own} == {1}
+    assert threads() == before

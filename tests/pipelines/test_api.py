@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +18,36 @@ import mri_transfer
 from mri_transfer.errors import ConfigurationError, RunFolderError
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import SmallJob
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+def test_the_readmes_example_runs_as_a_script(
+    own: Workspace, small_job: SmallJob, tmp_path: Path
+) -> None:
+    """At the top level, with nothing around it, although worker processes prepare scans."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(import mri_transfer\n\nrun = .*?)```", text, re.DOTALL)
+    small = block.replace('settings=["heads.kind=attention"]', f"settings={small_job.settings}")
+    assert small != block
+    script = tmp_path / "script.py"
+    script.write_text(f"print('once')\n{small}\nprint(len(scores), len(earlier.predictions()))\n")
+    shutil.copy(small_job.manifest, tmp_path / "cohort.csv")
+    shutil.copytree(small_job.cohort, tmp_path / "cohort")
+    own.root.rename(tmp_path / "another_run")
+    # With them no scan would have to be prepared.
+    shutil.rmtree(own.cache / "prepared")
+    done = subprocess.run(
+        [sys.executable, script.name],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MRI_TRANSFER_CACHE": str(own.cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "once\n16 16\n"
 
 
 def test_the_package_offers_what_its_docstring_lists() -> None:

@@ -8,7 +8,10 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import spawn
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ from pipelines import child
 from pipelines.pool import default_jobs, run_jobs
 from tests.pipelines.pool_jobs import do
 
+ROOT = Path(__file__).resolve().parents[2]
 Job = tuple[str, str]
 
 
@@ -109,6 +113,44 @@ def test_processes_that_cannot_start_are_a_fault_of_the_machine(
     monkeypatch.setattr(child, "_begin", os.abort)
     with pytest.raises(MachineError, match="do not start, or were killed"):
         _run([("number", str(i)) for i in range(400)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("from_stdin", [False, True])
+def test_processes_do_not_run_the_script_that_starts_them(from_stdin: bool, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pipelines.pool import run_jobs\n"
+        "from tests.pipelines.pool_jobs import do\n"
+        "print('once', flush=True)\n"
+        "jobs = [('number', '0'), ('number', '1')]\n"
+        "print(*run_jobs(do, jobs, processes=2, timeout_s=600, failed=str))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-" if from_stdin else str(script)],
+        input=script.read_text() if from_stdin else None,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "once\nnumber 0 number 1\n", done.stderr
+
+
+def test_processes_that_others_start_meanwhile_still_know_the_main_module(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = types.ModuleType("__main__")
+    script.__file__ = "/work/script.py"
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    with child._without_main_module():
+        ours = spawn.get_preparation_data("ours")
+        with ThreadPoolExecutor(1) as other:
+            theirs = other.submit(spawn.get_preparation_data, "theirs").result()
+    assert "init_main_from_path" not in ours
+    assert theirs["init_main_from_path"] == "/work/script.py"
+    assert spawn.get_preparation_data("later")["init_main_from_path"] == "/work/script.py"
 
 
 _PARENT = """

@@ -257,7 +257,7 @@ def test_threads_are_left_as_they_were() -> None:
     import torch
 
     before = torch.get_num_threads()
-    with workers(TransferClassifier(head=AttentionHeadSpec())) as run:
+    with workers() as run:
         assert list(run(lambda _: torch.get_num_threads(), range(3))) == [1, 1, 1]
     assert torch.get_num_threads() == before
 

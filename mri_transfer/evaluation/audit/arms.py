@@ -21,7 +21,6 @@ from mri_transfer.evaluation.audit.outcomes import Outcome
 from mri_transfer.models.aggregation import join_slices
 from mri_transfer.models.heads import SliceOutput
 from mri_transfer.training.dataset import LabelledFeatures
-from mri_transfer.training.engine import workers
 from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds, derive_seed, make_folds
@@ -198,10 +197,8 @@ class ArmRunner:
             estimator.fit_view(view, seed=self.seed, place=(10, replicate, fold))
             return estimator.model_.with_covariates(data.covariates)
 
-        with workers(self.estimator) as run:
-            folds = np.unique(held).tolist()
-            for fold, model in zip(folds, run(fit, folds), strict=True):
-                self._score(model, held == fold, logits, weights)
+        for fold in np.unique(held).tolist():
+            self._score(fit(fold), held == fold, logits, weights)
         # Slices of one scan come from several heads under the slice split; weights add up to 1.
         weights /= weights.sum(axis=1, keepdims=True)
         return self._outcome(SliceOutput(logits=logits, weights=weights), labels)

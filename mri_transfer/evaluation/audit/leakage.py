@@ -16,6 +16,7 @@ import numpy as np
 
 from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.core.results import ResultStore
+from mri_transfer.core.threads import map_on_cores
 from mri_transfer.evaluation.audit.arms import Arm, ArmRunner, Split, all_arms
 from mri_transfer.evaluation.audit.document import (
     ArmFigures,
@@ -110,16 +111,19 @@ def stress_test(
         for name, members in groups.items()
         if len(members)
     }
-    done, total = 0, sum(n_permutations if arm.permuted else 1 for arm in arms)
-    for arm in arms:
-        for replicate in range(n_permutations if arm.permuted else 1):
-            labels = _permuted(truth, seed, replicate) if arm.permuted else truth
-            outcome = runner.run(arm, labels, replicate=replicate)
-            for tally in tallies.values():
-                tally.add(arm, outcome)
-            done += 1
-            if progress is not None:
-                progress(done, total)
+    planned = [(arm, i) for arm in arms for i in range(n_permutations if arm.permuted else 1)]
+
+    def run(one: tuple[Arm, int]) -> Outcome:
+        arm, replicate = one
+        labels = _permuted(truth, seed, replicate) if arm.permuted else truth
+        return runner.run(arm, labels, replicate=replicate)
+
+    outcomes = map_on_cores(run, planned, algebra=True)
+    for done, ((arm, _), outcome) in enumerate(zip(planned, outcomes, strict=True), start=1):
+        for tally in tallies.values():
+            tally.add(arm, outcome)
+        if progress is not None:
+            progress(done, len(planned))
     return _stress_test(
         tallies, runner.hyperparameters.head.kind, fold_spec.n_folds, n_permutations
     )

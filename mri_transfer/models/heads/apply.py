@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mri_transfer.core.threads import at_most_threads
 from mri_transfer.errors import HeadError
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads.head import Head, SliceOutput
@@ -102,7 +103,8 @@ def apply_head(head: Head, features: npt.NDArray[np.floating[Any]]) -> SliceOutp
         logits=np.empty((n_scans, n_slices), dtype=np.float32),
         weights=np.empty((n_scans, n_slices), dtype=np.float32),
     )
-    with torch.inference_mode():
+    # A few milliseconds' work, for which several threads cost more than they save.
+    with torch.inference_mode(), at_most_threads(1):
         for start in range(0, n_scans, step):
             part = slice(start, start + step)
             logits, weights = module(torch.from_numpy(features[part]).double())

@@ -18,8 +18,8 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from threadpoolctl import threadpool_limits
 
+from mri_transfer.core.threads import algebra_on_one_core
 from mri_transfer.errors import HeadError
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads.head import Head
@@ -172,7 +172,7 @@ def solve_rows(
     # With an L2 penalty the solution lies in the span of the rows. In a basis of that span
     # there are no more unknowns than patients, however many features there are.
     # Threads cost more than they save on a problem this small, and round by their number.
-    with threadpool_limits(limits=1):
+    with algebra_on_one_core():
         left, lengths, basis = np.linalg.svd(scaled, full_matrices=False)
         rotated = left * lengths
         solved = [

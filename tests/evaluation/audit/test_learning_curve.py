@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from mri_transfer.core.results import ResultStore
+from mri_transfer.core.threads import at_most_threads
 from mri_transfer.errors import EvaluationError
 from mri_transfer.evaluation.audit.learning_curve import LearningCurveSpec, learning_curve
 from mri_transfer.models.aggregation import join_slices
@@ -62,7 +63,9 @@ def views(monkeypatch: pytest.MonkeyPatch) -> list[TrainingView]:
 
 def test_draws_are_of_the_size_stratified_nested_and_never_tested(views) -> None:
     tables, folds = _tables(two_sessions=5)
-    _curve(tables, folds)
+    # One after the other, so that views come in the order of folds.
+    with at_most_threads(1):
+        _curve(tables, folds)
     table, outer = tables["imagenet"], list(folds)
     assert len(views) == len(outer) * (3 * 2 + 1)
     label_of = dict(zip(folds.patient_ids, folds.labels, strict=True))
