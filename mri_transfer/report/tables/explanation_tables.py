@@ -100,7 +100,9 @@ def truth_table(inputs: ReportInputs, document: ExplanationDocument) -> Table | 
     if not truth:
         return None
     rows: list[tuple[str, str, list[str]]] = []
-    for method, title in _METHODS.items():
+    # Grad-CAM is there where it was asked for (explanation.grad_cam).
+    shown = {method: title for method, title in _METHODS.items() if method in truth.methods}
+    for method, title in shown.items():
         result = truth.methods[method]
         for name, words in _FIGURES.items():
             entry: TruthFigure = getattr(result, name)
