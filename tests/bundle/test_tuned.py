@@ -78,7 +78,7 @@ def test_one_tail_serves_all_heads_in_half_precision(made: Made, packed: Path) -
     assert facts["tail"]["numbers"] == 9 * 256 * (128 + 256 + 256) + 3 * 256
     assert facts["tail"]["bytes"] == 2 * facts["tail"]["numbers"]
     assert (facts["schema"], facts["tail"]["cut"]) == ("mri-transfer/bundle/2", "block2_pool")
-    assert made[1].trained.record.tuning["epochs"] == 2
+    assert made[1].trained.record.tuning.epochs == 2
 
 
 def test_the_texts_say_that_resamples_share_the_tail(made: Made) -> None:

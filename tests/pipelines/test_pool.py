@@ -142,15 +142,15 @@ def test_processes_that_others_start_meanwhile_still_know_the_main_module(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     script = types.ModuleType("__main__")
-    script.__file__ = "/work/script.py"
+    script.__file__ = "/home/me/script.py"
     monkeypatch.setitem(sys.modules, "__main__", script)
     with child._without_main_module():
         ours = spawn.get_preparation_data("ours")
         with ThreadPoolExecutor(1) as other:
             theirs = other.submit(spawn.get_preparation_data, "theirs").result()
     assert "init_main_from_path" not in ours
-    assert theirs["init_main_from_path"] == "/work/script.py"
-    assert spawn.get_preparation_data("later")["init_main_from_path"] == "/work/script.py"
+    assert theirs["init_main_from_path"] == "/home/me/script.py"
+    assert spawn.get_preparation_data("later")["init_main_from_path"] == "/home/me/script.py"
 
 
 _PARENT = """
