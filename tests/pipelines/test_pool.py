@@ -139,18 +139,18 @@ def test_processes_do_not_run_the_script_that_starts_them(from_stdin: bool, tmp_
 
 
 def test_processes_that_others_start_meanwhile_still_know_the_main_module(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     script = types.ModuleType("__main__")
-    script.__file__ = "/home/me/script.py"
+    script.__file__ = str(tmp_path / "script.py")
     monkeypatch.setitem(sys.modules, "__main__", script)
     with child._without_main_module():
         ours = spawn.get_preparation_data("ours")
         with ThreadPoolExecutor(1) as other:
             theirs = other.submit(spawn.get_preparation_data, "theirs").result()
     assert "init_main_from_path" not in ours
-    assert theirs["init_main_from_path"] == "/home/me/script.py"
-    assert spawn.get_preparation_data("later")["init_main_from_path"] == "/home/me/script.py"
+    assert theirs["init_main_from_path"] == script.__file__
+    assert spawn.get_preparation_data("later")["init_main_from_path"] == script.__file__
 
 
 _PARENT = """

@@ -21,6 +21,7 @@ from mri_transfer.cohorts.exclusions import read_exclusions
 from mri_transfer.errors import RunFolderError
 from mri_transfer.scans.volumes import Volume
 from pipelines.config import read_config
+from pipelines.indexes import read_prepared_index
 from pipelines.opening import keep_scans, open_run, write_config
 from pipelines.plan.order import stages_until
 from pipelines.runner import RunOutcome, begin_run, run_pipeline
@@ -117,7 +118,7 @@ def test_what_can_be_used_is_used(mixed: RunOutcome) -> None:
     assert index.loc["good", "volume_key"] == index.loc["good", "key"]
     assert index.loc["ready", "path"].endswith("ready.nii.gz")
     assert index.loc["ready", "volume_key"] == index.loc["ready", "scan_sha256"]
-    for scan in prepare.read_prepared_index(workspace):
+    for scan in read_prepared_index(workspace):
         assert Path(scan["volume"]).is_file()
 
 
