@@ -25,6 +25,9 @@ from pipelines.reporters import SilentReporter
 from pipelines.runner import RunOutcome, begin_run, run_pipeline
 from tests.pipelines.conftest import SMALL, SmallJob, run_command
 
+#: Whole runs with a trained tail; their parts are tested in tests/models/tails and tests/training.
+pytestmark = pytest.mark.slow
+
 _TUNING = [
     "tuning.strategy=some",
     "tuning.epochs=2",
@@ -106,7 +109,6 @@ def packed_tail(tuned: RunOutcome, tmp_path_factory: pytest.TempPathFactory) -> 
     return out
 
 
-@pytest.mark.slow
 def test_a_bundle_of_a_tail_is_small_and_scores_scans(
     tuned: RunOutcome, packed_tail: Path, tmp_path: Path
 ) -> None:
@@ -132,7 +134,6 @@ def test_a_bundle_of_a_tail_is_small_and_scores_scans(
     assert exported[0] == pytest.approx(score, abs=1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["refit", "warm"])
 def test_a_tail_takes_in_a_cohort_and_says_what_it_forgot(
     mode, tuned: RunOutcome, packed_tail: Path, strangers: Path, tmp_path: Path, capsys
@@ -163,7 +164,6 @@ def test_a_tail_takes_in_a_cohort_and_says_what_it_forgot(
         assert "the old patients were not at hand" in said
 
 
-@pytest.mark.slow
 def test_a_bundle_of_a_tail_is_tested_on_another_cohort(
     tuned: RunOutcome, packed_tail: Path, strangers: Path, tmp_path: Path
 ) -> None:
