@@ -91,6 +91,7 @@ def test_the_texts_say_that_resamples_share_the_tail(made: Made) -> None:
     assert "stages behind block2_pool are in this bundle" in texts["LICENSE.txt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

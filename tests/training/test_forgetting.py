@@ -52,6 +52,7 @@ def cohorts(tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelledFeatures,
     return old, _renamed(dataclasses.replace(new, labels=turned))
 
 
+@pytest.mark.slow
 def test_old_patients_are_scored_before_and_after_by_models_that_had_not_seen_them(cohorts) -> None:
     old, new = cohorts
     parent = refit_on_all(CONFIG, old, tail=PLAN).trained

@@ -107,6 +107,7 @@ def test_a_cut_at_every_stage_leaves_the_trunk_as_it_was(name: str) -> None:
             assert torch.equal(kept, before), cut
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _marked("squeezenet1_1"))
 def test_a_model_on_the_trunk_is_exported_and_scores_the_same(name: str, tmp_path: Path) -> None:
     spec = TrunkSpec(name=name, weights="random")
