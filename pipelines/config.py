@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.cohorts.labels import LabelSpec
-from mri_transfer.core.specs import STRICT, validation_message
+from mri_transfer.core.specs import STRICT, spec_dict, validation_message
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.evaluation import EvaluationSpec
 from mri_transfer.evaluation.audit import AuditSpec, DuplicateSpec
@@ -66,6 +66,10 @@ class RunConfig:
     audit: AuditSpec = Field(default_factory=AuditSpec)
     explanation: ExplanationSpec = Field(default_factory=ExplanationSpec)
     report: PrintSpec = Field(default_factory=PrintSpec)
+
+    def sections(self, *names: str) -> dict[str, Any]:
+        """Return some sections as plain values, by their names."""
+        return {name: spec_dict(getattr(self, name)) for name in names}
 
     @property
     def hyperparameters(self) -> Hyperparameters:

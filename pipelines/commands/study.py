@@ -64,7 +64,8 @@ def study(
 
     settings = read_config(config, set_ or [])
     # Heavy: what is wrong with the settings has been said by now.
-    from pipelines.jobs.study import plan_lines, plan_study, run_study, study_lines
+    from pipelines.jobs.study import run_study, study_lines
+    from pipelines.jobs.study_plan import plan_lines, plan_study
     from pipelines.reporters import reporter_for
 
     console = open_console()

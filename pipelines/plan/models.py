@@ -27,12 +27,7 @@ def _train_inputs(workspace: Workspace) -> list[tuple[Path, str]]:
 
 def _train_specs(config: RunConfig) -> dict[str, Any]:
     return {
-        "labels": spec_dict(config.labels),
-        "folds": spec_dict(config.folds),
-        "harmonisation": spec_dict(config.harmonisation),
-        "heads": spec_dict(config.heads),
-        "predictions": spec_dict(config.predictions),
-        "search": spec_dict(config.search),
+        **config.sections("labels", "folds", "harmonisation", "heads", "predictions", "search"),
         # Not there without a tail, so that the records of frozen trunks stay as they were.
         **({"tuning": spec_dict(config.tuning)} if config.tuning.trains else {}),
     }
@@ -72,14 +67,7 @@ def _evaluate_inputs(workspace: Workspace) -> list[tuple[Path, str]]:
 
 
 def _evaluate_specs(config: RunConfig) -> dict[str, Any]:
-    return {
-        "labels": spec_dict(config.labels),
-        "folds": spec_dict(config.folds),
-        "evaluation": spec_dict(config.evaluation),
-        "trunk": spec_dict(config.trunk),
-        "heads": spec_dict(config.heads),
-        "predictions": spec_dict(config.predictions),
-    }
+    return config.sections("labels", "folds", "evaluation", "trunk", "heads", "predictions")
 
 
 def _evaluate_caches(config: RunConfig) -> tuple[str, ...]:
@@ -117,8 +105,7 @@ def _audit_specs(config: RunConfig) -> dict[str, Any]:
     # It trains the same heads again.
     return {
         **TRAIN.specs(config),
-        "trunk": spec_dict(config.trunk),
-        "audit": spec_dict(config.audit),
+        **config.sections("trunk", "audit"),
         "confidence": config.evaluation.confidence,
     }
 
@@ -160,8 +147,7 @@ def _explain_specs(config: RunConfig) -> dict[str, Any]:
         **TRAIN.specs(config),
         "trunk": spec_dict(config.trunk),
         "features": spec_dict(resolve_features(config.features)),
-        "slices": spec_dict(config.slices),
-        "explanation": spec_dict(config.explanation),
+        **config.sections("slices", "explanation"),
         "confidence": config.evaluation.confidence,
     }
 
@@ -220,8 +206,7 @@ def _report_explained(workspace: Workspace) -> list[tuple[Path, str]]:
 
 def _report_specs(config: RunConfig) -> dict[str, Any]:
     return {
-        "labels": spec_dict(config.labels),
-        "report": spec_dict(config.report),
+        **config.sections("labels", "report"),
         "git_commit": git_commit(),
     }
 

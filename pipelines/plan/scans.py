@@ -22,10 +22,7 @@ def _check_inputs(workspace: Workspace) -> list[tuple[Path, str]]:
 
 
 def _check_specs(config: RunConfig) -> dict[str, Any]:
-    return {
-        "labels": spec_dict(config.labels),
-        "volumes": spec_dict(config.volumes),
-    }
+    return config.sections("labels", "volumes")
 
 
 CHECK = Stage(
@@ -65,13 +62,7 @@ def _prepare_intact(workspace: Workspace) -> bool:
 
 
 def _prepare_specs(config: RunConfig) -> dict[str, Any]:
-    return {
-        "volumes": spec_dict(config.volumes),
-        "preparation": spec_dict(config.preparation),
-        "quality": spec_dict(config.quality),
-        "duplicates": spec_dict(config.duplicates),
-        "slices": spec_dict(config.slices),
-    }
+    return config.sections("volumes", "preparation", "quality", "duplicates", "slices")
 
 
 PREPARE = Stage(
@@ -97,7 +88,7 @@ def _slices_intact(workspace: Workspace) -> bool:
 
 
 def _slices_specs(config: RunConfig) -> dict[str, Any]:
-    return {"volumes": spec_dict(config.volumes), "slices": spec_dict(config.slices)}
+    return config.sections("volumes", "slices")
 
 
 SLICES = Stage(
@@ -158,7 +149,7 @@ def _folds_inputs(workspace: Workspace) -> list[tuple[Path, str]]:
 
 
 def _folds_specs(config: RunConfig) -> dict[str, Any]:
-    return {"labels": spec_dict(config.labels), "folds": spec_dict(config.folds)}
+    return config.sections("labels", "folds")
 
 
 FOLDS = Stage(

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from mri_transfer.core.files import read_json_object, write_json
 from mri_transfer.core.specs import spec_dict
@@ -272,12 +272,14 @@ class Tail:
         """
         arrays, description = described_files(stem)
         tensors = read_tensors(arrays, schema=_SCHEMA)
-        facts = read_json_object(description)
-        if facts is None:
-            raise HeadError("cannot read a tail's description", where=str(description))
-        return cls(
-            tensors=tensors,
-            spec=TypeAdapter(TuningSpec).validate_python(facts["tuning"]),
-            cut=facts["cut"],
-            weights_digest=facts["weights"],
-        )
+        facts = read_json_object(description) or {}
+        try:
+            return cls(
+                tensors=tensors,
+                spec=TypeAdapter(TuningSpec).validate_python(facts["tuning"]),
+                cut=facts["cut"],
+                weights_digest=facts["weights"],
+            )
+        # The settings may be those of another version.
+        except (KeyError, ValidationError) as error:
+            raise HeadError("cannot read a tail's description", where=str(description)) from error

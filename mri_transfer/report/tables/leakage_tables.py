@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mri_transfer.evaluation.audit.document import ArmFigures, Arms, DuplicatePair, Leakage
+from typing import get_args
+
+from mri_transfer.evaluation.audit.document import ArmFigures, ArmName, Arms, DuplicatePair, Leakage
 from mri_transfer.report.blocks.cells import (
     Column,
     Row,
@@ -30,14 +32,7 @@ __all__ = [
     "similar_pairs",
 ]
 
-_ARMS = (
-    "patient_split_true_labels",
-    "session_split_true_labels",
-    "slice_split_true_labels",
-    "patient_split_permuted_labels",
-    "session_split_permuted_labels",
-    "slice_split_permuted_labels",
-)
+_ARMS: tuple[str, ...] = get_args(ArmName)
 _ARM_METRICS = ("slice_accuracy", "slice_auc", "patient_auc", "patient_balanced_accuracy")
 _LABELS = {"true_labels": "true labels", "permuted_labels": "permuted labels"}
 

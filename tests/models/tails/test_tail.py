@@ -48,6 +48,16 @@ def test_what_is_read_is_what_was_written(fitted, tmp_path: Path) -> None:
         assert features[pooling].tobytes() == values.tobytes()
 
 
+@pytest.mark.parametrize(
+    "content", ["", "{}", '{"tuning": {"epochz": 1}, "cut": "a", "weights": ""}']
+)
+def test_a_damaged_description_is_refused_by_name(fitted, tmp_path: Path, content: str) -> None:
+    fitted[0].write(tmp_path / "t")
+    (tmp_path / "t.json").write_text(content)
+    with pytest.raises(HeadError, match="cannot read a tail's description"):
+        Tail.read(tmp_path / "t")
+
+
 def test_a_tail_goes_on_with_its_own_trunk_and_no_other(fitted) -> None:
     tail, _ = fitted
     for other in (
