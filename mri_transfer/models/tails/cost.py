@@ -118,7 +118,8 @@ def estimated_seconds(
     passes = (tuning.inner_folds - 1) + 1
     slices = min(tuning.slices_per_scan, n_slices)
     trained = passes * tuning.epochs * training_scans * slices * _TRAINING_PASSES * tail
-    # Watched patients are scored after each epoch; at last every scan passes once.
-    watched = tuning.epochs * training_scans * n_slices * tail + n_scans * n_slices * tail
+    # Watched patients are scored after each epoch by as many slices; at last every scan passes
+    # once with all of them.
+    watched = tuning.epochs * training_scans * slices * tail + n_scans * n_slices * tail
     seconds = trained / rates.training + watched / rates.forward
     return float(features + n_folds * n_repeats * seconds)
