@@ -12,6 +12,7 @@ from mri_transfer.training.engine import FoldResult, fit_folds
 from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.fitted_model import FittedModel, prediction_tables
 from mri_transfer.training.folds import Folds
+from mri_transfer.training.one_fit import FitModel, fit_model
 from mri_transfer.training.predictions import InnerScores, PatientScores, SliceScores
 
 __all__ = ["CrossValidation", "cross_validate"]
@@ -35,6 +36,7 @@ def cross_validate(
     seed: int,
     only: Collection[tuple[int, int]] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    fit: FitModel = fit_model,
 ) -> CrossValidation:
     """Fit a model per outer fold and score the patients it did not see.
 
@@ -49,13 +51,15 @@ def cross_validate(
         Leave out all other outer folds.
     progress : callable, optional
         Called with the number of heads fitted and the number in all.
+    fit : FitModel
+        What makes each fit.
 
     Returns
     -------
     CrossValidation
     """
     outer = [fold for fold in folds if only is None or (fold.repeat, fold.fold) in only]
-    results = list(fit_folds(estimator, data, outer, seed=seed, progress=progress))
+    results = list(fit_folds(estimator, data, outer, seed=seed, progress=progress, fit=fit))
     patients, slices = prediction_tables(
         [one.held_out for one in results],
         data.labels,

@@ -22,7 +22,7 @@ from mri_transfer.core.threads import algebra_on_one_core, one_core_each, torch_
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
 from mri_transfer.training.fitted_model import Inference, infer
 from mri_transfer.training.folds import OuterFold
-from mri_transfer.training.one_fit import FitResult, Run
+from mri_transfer.training.one_fit import FitModel, FitResult, Run, fit_model
 
 __all__ = ["FoldResult", "fit_folds", "workers"]
 
@@ -54,6 +54,7 @@ class Estimator(Protocol):
         place: tuple[int, ...],
         run: Run = map,
         fitted: Callable[[int], None] = ...,
+        fit: FitModel = ...,
     ) -> Self:
         """Fit to a view and keep the result."""
 
@@ -66,6 +67,7 @@ def fit_folds(
     seed: int,
     place: Callable[[OuterFold], tuple[int, ...]] = lambda outer: (outer.repeat, outer.fold),
     progress: Callable[[int, int], None] | None = None,
+    fit: FitModel = fit_model,
 ) -> Iterator[FoldResult]:
     """Fit an estimator on the training patients of every fold, and apply it to those held out.
 
@@ -81,6 +83,8 @@ def fit_folds(
         What the seeds of a fold are derived from, besides `seed`.
     progress : callable, optional
         Called with the number of heads fitted and the number in all.
+    fit : FitModel
+        What makes each fit.
 
     Yields
     ------
@@ -91,7 +95,7 @@ def fit_folds(
     names, labels = np.array(data.patient_ids, dtype=object), data.is_positive
     counter = _Counter(sum(estimator.n_fits(labels[fold.train]) for fold in outer), progress)
 
-    def fit(fold: OuterFold) -> FoldResult:
+    def fit_fold(fold: OuterFold) -> FoldResult:
         one = clone(estimator)
         one.fit_view(
             data.view(names[fold.train]),
@@ -99,12 +103,13 @@ def fit_folds(
             place=place(fold),
             run=run,
             fitted=counter.add,
+            fit=fit,
         )
         return _fold_result(fold, one.result_, data, names[fold.test])
 
     n_threads = torch_threads()
     with workers() as run, _side_by_side(run, n_threads) as over_folds:
-        yield from over_folds(fit, outer)
+        yield from over_folds(fit_fold, outer)
 
 
 def _fold_result(

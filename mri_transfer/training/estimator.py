@@ -21,7 +21,7 @@ from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import AnyHeadSpec, LinearHeadSpec
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
 from mri_transfer.training.fitted_model import FittedModel, patient_scores
-from mri_transfer.training.one_fit import FitRequest, FitResult, Run, fit_model
+from mri_transfer.training.one_fit import FitModel, FitRequest, FitResult, Run, fit_model
 from mri_transfer.training.search import Hyperparameters, SearchSpec
 from mri_transfer.training.settings import FoldSpec, PredictionSpec
 from mri_transfer.training.tuning import TailPlan
@@ -148,6 +148,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         place: tuple[int, ...],
         run: Run = map,
         fitted: Callable[[int], None] = lambda _: None,
+        fit: FitModel = fit_model,
     ) -> Self:
         """Fit to the training patients of a fold.
 
@@ -158,10 +159,12 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             As in `FitRequest`.
         run, fitted
             As in `one_fit.fit_model`.
+        fit : FitModel
+            What makes the fit.
         """
         n_slices = view.scans.features.shape[1]
         request = self.request(seed=seed, place=place, n_slices=n_slices)
-        self.result_: FitResult = fit_model(view, request, run=run, fitted=fitted)
+        self.result_: FitResult = fit(view, request, run=run, fitted=fitted)
         return self
 
     @property

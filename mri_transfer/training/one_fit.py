@@ -40,7 +40,7 @@ from mri_transfer.training.tuning import (
     tuning_record,
 )
 
-__all__ = ["FitRequest", "FitResult", "Run", "fit_model"]
+__all__ = ["FitModel", "FitRequest", "FitResult", "Run", "fit_model"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -136,6 +136,20 @@ class FitResult:
     patient_ids: tuple[str, ...]
     inner_folds: IntArray
     inner_scores: FloatArray
+
+
+class FitModel(Protocol):
+    """`fit_model`, or what returns the same."""
+
+    def __call__(
+        self,
+        view: TrainingView,
+        request: FitRequest,
+        *,
+        run: Run = ...,
+        fitted: Callable[[int], None] = ...,
+    ) -> FitResult:
+        """Choose and fit a model on the patients of a view."""
 
 
 def fit_model(

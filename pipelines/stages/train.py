@@ -20,6 +20,8 @@ from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.estimator import configured_estimator
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
+from mri_transfer.training.kept_fits import KeptFits
+from mri_transfer.training.one_fit import fit_model
 from mri_transfer.training.predictions import ClassScores
 from mri_transfer.training.tuning import TailPlan
 from pipelines.config import RunConfig
@@ -142,7 +144,8 @@ def _cross_validate(
         covariates=covariates_of(workspace, config),
         activations=read_activations(workspace, config, scans),
     )
-    return cross_validate(
+    kept = KeptFits(workspace.cache)
+    result = cross_validate(
         configured_estimator(config, tail=tail_plan(context)),
         data,
         two,
@@ -150,7 +153,14 @@ def _cross_validate(
         progress=context.reporter.counter(
             f"fitting {config.heads.kind} heads, {positive} against {others}"
         ),
+        # A tail takes minutes or hours; heads alone are not worth the space.
+        fit=kept.fit if config.tuning.trains else fit_model,
     )
+    if kept.n_found:
+        context.reporter.note(
+            f"{kept.n_found} of {len(result.trained)} folds were fitted before and kept"
+        )
+    return result
 
 
 def _each_class(

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +26,10 @@ from pipelines.config import read_config
 from pipelines.jobs.retrain import Packing, retrain_run
 from pipelines.jobs.validate import validate_bundle
 from pipelines.opening import open_run
+from pipelines.plan.order import stages_until
 from pipelines.reporters import SilentReporter
 from pipelines.runner import RunOutcome, begin_run, run_pipeline
-from tests.pipelines.conftest import SMALL, SmallJob, run_command
+from tests.pipelines.conftest import SMALL, Notes, SmallJob, run_command
 
 #: Whole runs with a trained tail; their parts are tested in tests/models/tails and tests/training.
 pytestmark = pytest.mark.slow
@@ -89,6 +95,33 @@ def test_feature_maps_are_of_a_patient_whom_the_fold_had_not_seen(tuned: RunOutc
     page = workspace.report.read_text(encoding="utf-8")
     assert f"network of repeat 0, fold {document.fold}, which had not seen the patient" in page
     assert "Inner log loss" in page
+
+
+def test_killed_after_its_first_fold_it_ends_with_the_same_bytes(
+    small_job: SmallJob, tuned: RunOutcome, tmp_path: Path
+) -> None:
+    """The fold that was finished is kept, and the others are made as if nothing had happened."""
+    run, cache = tmp_path / "run", tmp_path / "cache"
+    shutil.copytree(tuned.workspace.cache, cache, ignore=shutil.ignore_patterns("fits"))
+    command = [sys.executable, "-m", "pipelines.commands.cli", "run", "--jobs", "1"]
+    command += ["--manifest", str(small_job.manifest), "--out", str(run), "--cache", str(cache)]
+    command += [part for setting in [*SMALL, *_TUNING] for part in ("--set", setting)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as first:
+        while not list(cache.glob("fits/*/[0-9a-f]*.safetensors")):
+            assert first.poll() is None, "the run ended before it could be killed"
+            time.sleep(0.01)
+        first.kill()
+    assert first.returncode == -signal.SIGKILL
+    assert not (run / "records" / "train.json").exists()
+    assert len(list(cache.glob("fits/*/[0-9a-f]*.safetensors"))) == 1
+    notes = Notes()
+    workspace, config = open_run(run, cache=cache)
+    run_pipeline(workspace, config, stages=stages_until("train"), reporter=notes)
+    assert "1 of 2 folds were fitted before and kept" in notes.notes
+    whole = tuned.workspace.root
+    for file in sorted([*whole.glob("heads/*"), *whole.glob("predictions/*")]):
+        if file.name != "baselines.csv":
+            assert (run / file.relative_to(whole)).read_bytes() == file.read_bytes(), file.name
 
 
 def test_a_second_run_has_nothing_to_do(tuned: RunOutcome) -> None:
