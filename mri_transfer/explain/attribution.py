@@ -30,7 +30,7 @@ from mri_transfer.scans.slices import SliceStack, head_mask
 from mri_transfer.training.fitted_model import FittedModel
 
 if TYPE_CHECKING:
-    from mri_transfer.models.trunks import Trunk
+    from mri_transfer.models.features import SliceEncoder
 
 __all__ = ["Activations", "FeaturesByPooling", "explain_scan", "map_of_head", "spread"]
 
@@ -60,9 +60,13 @@ class Activations:
     maps: torch.Tensor | Maxima
 
     @classmethod
-    def through(cls, trunk: Trunk, stack: SliceStack, poolings: Iterable[str]) -> Self:
+    def through(cls, trunk: SliceEncoder, stack: SliceStack, poolings: Iterable[str]) -> Self:
         """Pass a scan's slices through a trunk."""
-        maps = trunk.forward_slices(torch.from_numpy(stack.pixels)).cpu()
+        return cls.of_maps(trunk.forward_slices(torch.from_numpy(stack.pixels)).cpu(), poolings)
+
+    @classmethod
+    def of_maps(cls, maps: torch.Tensor, poolings: Iterable[str]) -> Self:
+        """Return the maps of a scan with the features that they pool to."""
         features = {name: PoolMaps(name)(maps).contiguous().numpy() for name in poolings}
         return cls(features=features, maps=maps)
 
@@ -89,7 +93,7 @@ class Activations:
 
 def explain_scan(
     stack: SliceStack,
-    activations: Activations,
+    activations: Sequence[Activations],
     trained: Sequence[FittedModel],
     *,
     patient_id: str,
@@ -102,19 +106,21 @@ def explain_scan(
     Parameters
     ----------
     stack : SliceStack
-    activations : Activations
-        Of the scan, with the features of every pooling that a head reads.
+    activations : sequence of Activations
+        What each head reads of the scan: that of its own tail, or one and the same for all heads
+        of a frozen trunk, with the features of every pooling that a head reads.
     trained : sequence of FittedModel
         Every outer fold of every repeat.
     patient_id : str
     geometry : SliceGeometry
     features : mapping of str to ndarray of float32, shape (n_slices, n_features)
-        The run's own features by pooling, to be compared with those of the activations.
+        The run's own features of a frozen trunk by pooling, to be compared with those of the
+        activations; empty where each head has a tail.
     grad_cam : bool
         Whether Grad-CAM is computed too, which needs whole maps.
     """
     first = [model for model in trained if model.repeat == trained[0].repeat]
-    gradients, logits, weights = _of_heads(trained, activations.features, patient_id)
+    gradients, logits, weights = _of_heads(trained, activations, patient_id)
     weighted = [g * w[:, None] for g, w in zip(gradients, weights, strict=True)]
     own = weighted[: len(first)]
     permuted = [_permuted(model, gradient) for model, gradient in zip(first, own, strict=True)]
@@ -122,15 +128,15 @@ def explain_scan(
         exact=_joined(activations, trained, weighted),
         gradcam=_joined(activations, first, own, averaged=True)
         if grad_cam
-        else np.zeros((0, len(stack.pixels), *activations.cells), dtype=np.float32),
+        else np.zeros((0, len(stack.pixels), *activations[0].cells), dtype=np.float32),
         randomised=_joined(activations, first, permuted),
         logits=logits,
         weights=weights,
-        inside=inside_cells(stack, activations.cells),
+        inside=inside_cells(stack, activations[0].cells),
         shape=np.array(geometry.shape, dtype=np.int64),
         affine=geometry.affine,
         z_mm=geometry.z_mm,
-        mismatch=_mismatch(activations.features, features),
+        mismatch=_mismatch(activations[0].features, features),
     )
 
 
@@ -144,13 +150,13 @@ def _mismatch(features: FeaturesByPooling, wanted: FeaturesByPooling) -> float:
 
 
 def _of_heads(
-    trained: Sequence[FittedModel], features: FeaturesByPooling, patient_id: str
+    trained: Sequence[FittedModel], activations: Sequence[Activations], patient_id: str
 ) -> tuple[list[DoubleArray], FloatArray, FloatArray]:
     gradients, logits, weights = [], [], []
-    for model in trained:
-        own = features[model.pooling]
+    for model, read in zip(trained, activations, strict=True):
+        own = read.features[model.pooling]
         gradients.append(feature_gradients(fold_model(model, patient_id), own))
-        output = model.slices(own[None], [patient_id])
+        output = model.on_features.slices(own[None], [patient_id])
         logits.append(output.logits[0])
         weights.append(output.weights[0])
     return gradients, np.stack(logits), np.stack(weights)
@@ -164,29 +170,32 @@ def _permuted(model: FittedModel, gradient: DoubleArray) -> DoubleArray:
 
 
 def _joined(
-    activations: Activations,
+    activations: Sequence[Activations],
     heads: Sequence[FittedModel],
     gradients: Sequence[DoubleArray],
     *,
     averaged: bool = False,
 ) -> FloatArray:
-    joined = np.empty((len(heads), len(gradients[0]), *activations.cells), dtype=np.float32)
-    for pooling in dict.fromkeys(model.pooling for model in heads):
-        members = [i for i, model in enumerate(heads) if model.pooling == pooling]
+    joined = np.empty((len(heads), len(gradients[0]), *activations[0].cells), dtype=np.float32)
+    # Heads that read the same maps in the same way are spread together.
+    groups: dict[tuple[int, str], list[int]] = {}
+    for i, model in enumerate(heads):
+        groups.setdefault((id(activations[i]), model.pooling), []).append(i)
+    for (_, pooling), members in groups.items():
         own = np.stack([gradients[i] for i in members]).astype(np.float32)
-        joined[members] = activations.spread(own, pooling, averaged=averaged)
+        joined[members] = activations[members[0]].spread(own, pooling, averaged=averaged)
     return joined
 
 
 def map_of_head(
-    stack: SliceStack, trunk: Trunk, model: FittedModel, *, patient_id: str, weights: FloatArray
+    stack: SliceStack, trunk: SliceEncoder, model: FittedModel, *, patient_id: str, weights: FloatArray
 ) -> FloatArray:
     """Return one head's map of a scan through any trunk, shape (n_slices, rows, columns).
 
     Parameters
     ----------
     stack : SliceStack
-    trunk : Trunk
+    trunk : SliceEncoder
     model : FittedModel
     patient_id : str
     weights : ndarray of float32, shape (n_slices,)

@@ -71,6 +71,7 @@ def sanity_rows(
     *,
     exact: bool,
     same_again: bool | None,
+    tuned: bool = False,
     n_samples: int,
     seed: int,
     confidence: float,
@@ -86,6 +87,8 @@ def sanity_rows(
         Whether the heads are linear, so that maps must add up exactly.
     same_again : bool or None
         Whether a scan's maps, computed twice, were the same bytes; None where nothing was computed.
+    tuned : bool
+        Whether each head has a tail, so that `cohort.mismatch` is that of scores.
     n_samples, seed, confidence
         Of the bootstrap over patients.
 
@@ -115,7 +118,8 @@ def sanity_rows(
     lacking = float(np.abs(cohort.residual).max()) / spread
     return [
         _row("same_features", "the maps are of the features that the heads were scored on",
-             "largest difference below 0.1 % of the largest feature", cohort.mismatch,
+             "patients' scores are those recorded, to 0.001" if tuned
+             else "largest difference below 0.1 % of the largest feature", cohort.mismatch,
              cohort.mismatch < _ROUNDING),
         _row("same_again", "a scan explained twice gives the same bytes", "the same",
              same_again, same_again, reason="every map came from the cache"),

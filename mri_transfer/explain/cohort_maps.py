@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from mri_transfer.explain.scan_maps import ScanMaps
+from mri_transfer.models.heads import SliceOutput
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 
-__all__ = ["CohortMaps", "centred_maps", "own_heads", "patient_means"]
+__all__ = ["CohortMaps", "centred_maps", "own_heads", "patient_means", "score_mismatch"]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
@@ -44,7 +46,8 @@ class CohortMaps:
     residual : ndarray of float64, shape (n_scans, n_repeats)
         What a map's sum lacks of the log-odds less those of the average training patient.
     mismatch : float
-        Largest mismatch of features of all scans.
+        Largest mismatch of features of all scans; where each head has a tail, that of patients'
+        scores (`score_mismatch`).
     """
 
     scan_ids: tuple[str, ...]
@@ -121,6 +124,41 @@ def centred_maps(
     return CohortMaps(
         scan_ids=tuple(scan_ids), patient_ids=tuple(patient_ids), mismatch=mismatch, **stacked
     )
+
+
+def score_mismatch(
+    patient_ids: Sequence[str],
+    read: Callable[[int], ScanMaps],
+    trained: Sequence[FittedModel],
+    folds: Folds,
+    scores: pd.DataFrame,
+) -> float:
+    """Return the largest difference between patients' scores by the maps' heads and those recorded.
+
+    Parameters
+    ----------
+    patient_ids, read, trained, folds
+        As in `centred_maps`.
+    scores : DataFrame
+        `predictions/patients.csv`.
+    """
+    own = own_heads(trained, folds)
+    parts: dict[int, list[tuple[str, ScanMaps]]] = {}
+    for i, patient_id in enumerate(patient_ids):
+        maps = read(i)
+        for head in own[patient_id]:
+            parts.setdefault(head, []).append((patient_id, maps))
+    recorded = scores.set_index(["repeat", "patient_id"])["score"]
+    gaps = [0.0]
+    for head, scans in parts.items():
+        output = SliceOutput(
+            logits=np.stack([maps.logits[head] for _, maps in scans]),
+            weights=np.stack([maps.weights[head] for _, maps in scans]),
+        )
+        model = trained[head]
+        found = model.patients(output, [name for name, _ in scans])
+        gaps += [abs(score - recorded[model.repeat, name]) for name, score in found.items()]
+    return float(max(gaps))
 
 
 def _training_means(

@@ -96,6 +96,7 @@ def compose(
             views,
             exact=findings.is_complete,
             same_again=findings.same_again,
+            tuned=findings.tuned,
             **settings,
         ),
         "agreement": agreement_rows(cohort, views, patch_cells=spec.patch_cells, **settings),

@@ -57,6 +57,8 @@ class Findings:
         Whether heads are linear and nothing was harmonised, so that maps must add up.
     same_again : bool or None
         As in `checks.sanity_rows`.
+    tuned : bool
+        Whether each head has a tail.
     """
 
     cohort: CohortMaps
@@ -65,3 +67,4 @@ class Findings:
     pixels: Sequence[tuple[ChosenPatient, str, PixelAttribution]]
     is_complete: bool
     same_again: bool | None
+    tuned: bool = False

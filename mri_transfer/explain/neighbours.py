@@ -33,7 +33,7 @@ def nearest_patients(
     ----------
     trained : sequence of FittedModel
     tables : mapping of str to FeatureTable
-        By pooling.
+        By what models read (`FittedModel.reads`).
     folds : Folds
     n : int
         Neighbours listed; fewer where a fold has fewer training patients.
@@ -46,7 +46,7 @@ def nearest_patients(
     label_of = dict(zip(folds.patient_ids, folds.labels, strict=True))
     rows: list[tuple[Any, ...]] = []
     for one in trained:
-        names, means = _patients(one, tables[one.pooling])
+        names, means = _patients(one, tables[one.reads])
         fold_of = dict(zip(folds.patient_ids, folds.assignment[one.repeat], strict=True))
         held = np.array([fold_of[name] == one.fold for name in names])
         mean, deviation = training_moments(means, ~held)

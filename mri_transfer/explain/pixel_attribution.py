@@ -30,6 +30,7 @@ from mri_transfer.training.fitted_model import FittedModel
 
 if TYPE_CHECKING:
     from mri_transfer.explain.spec import ExplanationSpec
+    from mri_transfer.models.tails.tuned_trunk import TunedTrunk
     from mri_transfer.models.trunks import Trunk, TrunkNetwork
 
 __all__ = [
@@ -124,7 +125,7 @@ class PixelTrunks:
 
     Attributes
     ----------
-    trunk : Trunk
+    trunk : Trunk or TunedTrunk
         As the run computes; occlusion passes through it.
     differentiable : TrunkNetwork
         The same in single precision, as a differentiable function of pixels.
@@ -132,25 +133,25 @@ class PixelTrunks:
         The same with random weights.
     """
 
-    trunk: Trunk
+    trunk: Trunk | TunedTrunk
     differentiable: TrunkNetwork
     random: Trunk
 
     @classmethod
-    def of(cls, trunk: Trunk, random: Trunk) -> Self:
+    def of(cls, trunk: Trunk | TunedTrunk, random: Trunk) -> Self:
         """Return the ways of a trunk, given the one with random weights."""
         return cls(trunk=trunk, differentiable=input_network(trunk), random=random)
 
 
-def input_network(trunk: Trunk) -> TrunkNetwork:
+def input_network(trunk: Trunk | TunedTrunk) -> TrunkNetwork:
     """Return the trunk in single precision, as a differentiable function of pixels.
 
     Parameters
     ----------
-    trunk : Trunk
+    trunk : Trunk or TunedTrunk
         Its network is copied; steps that overwrite what a gradient needs are undone in the copy.
     """
-    network = copy.deepcopy(trunk.network).float()
+    network = copy.deepcopy(trunk.network).float().to(trunk.device)
     for module in network.modules():
         if hasattr(module, "inplace"):
             setattr(module, "inplace", False)  # noqa: B010 - no attribute of a plain Module
@@ -159,7 +160,7 @@ def input_network(trunk: Trunk) -> TrunkNetwork:
 
 def attribute_pixels(
     stack: SliceStack,
-    trunks: PixelTrunks,
+    trunks: Sequence[PixelTrunks],
     own: Sequence[FittedModel],
     *,
     patient_id: str,
@@ -172,7 +173,8 @@ def attribute_pixels(
     Parameters
     ----------
     stack : SliceStack
-    trunks : PixelTrunks
+    trunks : sequence of PixelTrunks
+        That of each head, or one and the same for all of them.
     own : sequence of FittedModel
         The heads that had not seen the patient, one a repeat.
     patient_id : str
@@ -183,12 +185,12 @@ def attribute_pixels(
     spec : ExplanationSpec
     """
     slices = chosen_slices(len(stack.pixels), spec.close_slices)
-    heads = _Heads(own, patient_id, weights)
+    heads = _Heads(own, trunks, patient_id, weights)
     grey = _mean_grey(stack)
     mask = head_mask(stack.pixels.transpose(1, 2, 0).astype(np.float32)).transpose(2, 0, 1)
 
     def gradients(s: int) -> tuple[FloatArray, float, float]:
-        return _integrated(stack.pixels[s], mask[s], grey, s, heads, trunks, spec.gradient_steps)
+        return _integrated(stack.pixels[s], mask[s], grey, s, heads, spec.gradient_steps)
 
     with one_core_each(torch.get_num_threads()) as pool:
         integrated = list(pool.map(gradients, slices.tolist()))
@@ -197,7 +199,10 @@ def attribute_pixels(
         for s in slices
     ]
     by_slice = [
-        maps_of_variants(trunks.trunk, stack.pixels[s], p.variants, p.rectangles)
+        [
+            maps_of_variants(one.trunk, stack.pixels[s], p.variants, p.rectangles)
+            for one in heads.trunks
+        ]
         for s, p in zip(slices, patches, strict=True)
     ]
     return PixelAttribution(
@@ -208,28 +213,50 @@ def attribute_pixels(
         occlusion=np.stack(
             [p.changes(heads(m, int(s))) for p, m, s in zip(patches, by_slice, slices, strict=True)]
         ),
-        gradcam=heads.gradcam(torch.stack([maps[0] for maps in by_slice]), slices),
+        gradcam=heads.gradcam(torch.stack([maps[0][0] for maps in by_slice]), slices),
         raw=raw,
         random_trunk=map_of_head(
-            stack, trunks.random, own[0], patient_id=patient_id, weights=weights[0]
+            stack, trunks[0].random, own[0], patient_id=patient_id, weights=weights[0]
         ),
     )
 
 
 class _Heads:
-    """A slice's part in the log-odds, mean over the heads of all repeats."""
+    """A slice's part in the log-odds, mean over the heads of all repeats.
 
-    def __init__(self, own: Sequence[FittedModel], patient_id: str, weights: FloatArray) -> None:
+    Attributes
+    ----------
+    trunks : list of PixelTrunks
+        Each once; the first is that of the first head.
+    """
+
+    def __init__(
+        self,
+        own: Sequence[FittedModel],
+        trunks: Sequence[PixelTrunks],
+        patient_id: str,
+        weights: FloatArray,
+    ) -> None:
         self._models = [fold_model(model, patient_id) for model in own]
         self._weights = torch.from_numpy(weights.astype(np.float64))
+        by_id = {id(one): one for one in trunks}
+        self.trunks = list(by_id.values())
+        self._trunk_of = [list(by_id).index(id(one)) for one in trunks]
 
-    def __call__(self, maps: torch.Tensor, s: int) -> torch.Tensor:
-        """Return the log-odds of maps (n, channels, rows, columns) of slice `s`, shape (n,)."""
-        maps = maps.float().cpu()
-        at = torch.full((len(maps),), s)
+    def __call__(self, maps: Sequence[torch.Tensor], s: int) -> torch.Tensor:
+        """Return the log-odds of maps of slice `s`, shape (n,).
+
+        Parameters
+        ----------
+        maps : sequence of Tensor, shape (n, channels, rows, columns)
+            By each of `trunks`.
+        s : int
+        """
+        maps = [one.float().cpu() for one in maps]
+        at = torch.full((len(maps[0]),), s)
         parts = [
-            model.slice_logits(model.pooling(maps).double(), at) * self._weights[i, s]
-            for i, model in enumerate(self._models)
+            model.slice_logits(model.pooling(maps[t]).double(), at) * self._weights[i, s]
+            for i, (model, t) in enumerate(zip(self._models, self._trunk_of, strict=True))
         ]
         return torch.stack(parts).mean(0)
 
@@ -254,19 +281,18 @@ def _integrated(
     grey: float,
     s: int,
     heads: _Heads,
-    trunks: PixelTrunks,
     steps: int,
 ) -> tuple[FloatArray, float, float]:
     from captum.attr import IntegratedGradients
 
-    device = trunks.trunk.device
+    device = heads.trunks[0].trunk.device
     filled = np.where(mask, np.float32(grey), pixels.astype(np.float32))
     given, baseline = (
         torch.from_numpy(values.astype(np.float32))[None].to(device) for values in (pixels, filled)
     )
 
     def forward(inputs: torch.Tensor) -> torch.Tensor:
-        return heads(trunks.differentiable(inputs), s)
+        return heads([one.differentiable(inputs) for one in heads.trunks], s)
 
     # Two at once are computed fastest: activations of more do not stay in a core's cache.
     attributed = IntegratedGradients(forward).attribute(

@@ -45,7 +45,7 @@ class ScanMaps:
         (n_slices,).
     mismatch : float
         Largest difference between the features of these maps and those that the heads were
-        scored on, as a share of the largest feature.
+        scored on, as a share of the largest feature; 0 where each head has a tail.
     """
 
     exact: FloatArray
@@ -94,8 +94,10 @@ class MapStore(TensorStore):
 
 
 def fold_digest(one: FittedModel) -> str:
-    """Return the SHA-256 of what a fold computes with: head, harmonisation, pooling."""
+    """Return the SHA-256 of what a fold computes with: tail, head, harmonisation, pooling."""
     parts = [one.head.kind, one.pooling, str(one.repeat), str(one.fold)]
+    if one.tail is not None:
+        parts.append(one.tail.digest)
     sha = hashlib.sha256("\n".join(parts).encode())
     tensors: dict[str, npt.NDArray[Any]] = dict(one.head.tensors)
     if one.harmoniser is not None:

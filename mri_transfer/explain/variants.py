@@ -19,6 +19,7 @@ import torch
 from mri_transfer.core.threads import map_on_cores
 
 if TYPE_CHECKING:
+    from mri_transfer.models.tails.tuned_trunk import TunedTrunk
     from mri_transfer.models.trunks import Trunk
 
 __all__ = ["Rectangle", "maps_of_variants"]
@@ -109,7 +110,7 @@ class _Axis:
 
 @torch.inference_mode()
 def maps_of_variants(
-    trunk: Trunk,
+    trunk: Trunk | TunedTrunk,
     pixels: npt.NDArray[np.uint8],
     variants: npt.NDArray[np.uint8],
     rectangles: Sequence[Rectangle],
@@ -118,7 +119,7 @@ def maps_of_variants(
 
     Parameters
     ----------
-    trunk : Trunk
+    trunk : Trunk or TunedTrunk
     pixels : ndarray of uint8, shape (height, width)
     variants : ndarray of uint8, shape (n, height, width)
     rectangles : sequence of (rows, columns), length n

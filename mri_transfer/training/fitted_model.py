@@ -132,6 +132,14 @@ class FittedModel:
         tail = {} if self.tail is None else self.tail.tensors
         return {**self.head.tensors, **{f"tail.{name}": values for name, values in tail.items()}}
 
+    @property
+    def reads(self) -> str:
+        """The name of the features that the head reads, among those of a run.
+
+        A frozen trunk's are named by their pooling, those of a tail by the fold that it is of.
+        """
+        return self.pooling if self.tail is None else f"r{self.repeat}_f{self.fold}"
+
     def slices(
         self,
         features: npt.NDArray[np.float32],

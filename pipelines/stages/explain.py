@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +16,7 @@ from mri_transfer.core.threads import map_on_cores
 from mri_transfer.explain import Explanation, write_explanation
 from mri_transfer.explain.attribution import Activations, FeaturesByPooling, explain_scan
 from mri_transfer.explain.choice import ChosenPatient, choose_patients
-from mri_transfer.explain.cohort_maps import centred_maps, own_heads
+from mri_transfer.explain.cohort_maps import centred_maps, own_heads, score_mismatch
 from mri_transfer.explain.compose import compose, without_maps
 from mri_transfer.explain.explanation import DOCUMENT
 from mri_transfer.explain.findings import Findings, Space
@@ -43,6 +43,7 @@ from pipelines.indexes import read_index, read_prepared_index
 from pipelines.stage import Context, StageResult
 from pipelines.stages.feature_maps import make_feature_maps
 from pipelines.stages.features import key_column, open_trunk, read_feature_tables
+from pipelines.stages.fold_trunks import FoldTrunks, TunedTables
 from pipelines.stages.folds import read_folds
 from pipelines.stages.train import read_trained
 from pipelines.workspace import Workspace
@@ -56,11 +57,14 @@ class _Job:
 
     context: Context
     trained: list[FittedModel]
-    tables: dict[str, FeatureTable]
+    tables: Mapping[str, FeatureTable]
+    """Of the frozen trunk, by pooling."""
     folds: Folds
     scans: list[dict[str, str]]
     """In the order of the tables: scan_id, patient_id, volume, and the keys `slices`, `maps` and,
     where features are max-pooled, `maxima`."""
+    trunks: FoldTrunks | None
+    """Where tails were trained."""
 
     @property
     def config(self) -> RunConfig:
@@ -80,12 +84,27 @@ class _Job:
         return open_trunk(self.context, config.trunk, resolve_features(config.features))
 
     @functools.cached_property
-    def pixel_trunks(self) -> PixelTrunks:
-        """The trunk as pixel attribution needs it."""
+    def tuned(self) -> TunedTables | None:
+        """The features that the folds' tails make; None if the trunk stays frozen."""
+        if self.trunks is None:
+            return None
+        return TunedTables(self.trunks, self.trained, next(iter(self.tables.values())))
+
+    @functools.cached_property
+    def _random_trunk(self) -> Trunk:
         config = self.config
         untrained = dataclasses.replace(config.trunk, weights="random", seed=config.seed)
-        random = open_trunk(self.context, untrained, resolve_features(config.features))
-        return PixelTrunks.of(self.trunk, random)
+        return open_trunk(self.context, untrained, resolve_features(config.features))
+
+    @functools.cached_property
+    def _frozen_pixels(self) -> PixelTrunks:
+        return PixelTrunks.of(self.trunk, self._random_trunk)
+
+    def pixel_trunks(self, model: FittedModel) -> PixelTrunks:
+        """Return the trunk of a fold as pixel attribution needs it."""
+        if self.trunks is None:
+            return self._frozen_pixels
+        return PixelTrunks.of(self.trunks.of(model), self._random_trunk)
 
     @functools.cached_property
     def poolings(self) -> tuple[str, ...]:
@@ -93,12 +112,12 @@ class _Job:
         return tuple(dict.fromkeys(model.pooling for model in self.trained))
 
     def features(self, i: int) -> FeaturesByPooling:
-        """Return the features of a scan by pooling."""
+        """Return the features of a scan by the frozen trunk, by pooling."""
         return {name: self.tables[name].features[i] for name in self.poolings}
 
-    def activations(self, i: int) -> Activations | None:
+    def kept(self, i: int) -> Activations | None:
         """Return what is kept of a scan's activations, if that is enough for its maps."""
-        if self.poolings != ("max",) or self.config.explanation.grad_cam:
+        if self.trunks is not None or self.poolings != ("max",) or self.config.explanation.grad_cam:
             return None
         features = self.features(i)
         store = MaximaStore(self.context.workspace.cache)
@@ -109,7 +128,11 @@ class _Job:
 def _job(context: Context) -> _Job:
     workspace, config = context.workspace, context.config
     folds = read_folds(workspace, config)
-    trained = read_trained(workspace, config, folds)
+    trunks = FoldTrunks.of_run(context)
+    trained = [
+        one.with_source(trunks.source if trunks else None)
+        for one in read_trained(workspace, config, folds)
+    ]
     tables = read_feature_tables(workspace, config)
     features = read_index(workspace.features)
     columns = [str(name) for name in features if str(name).startswith("key")]
@@ -134,10 +157,12 @@ def _job(context: Context) -> _Job:
                 ),
             }
         )
-    return _Job(context=context, trained=trained, tables=tables, folds=folds, scans=scans)
+    return _Job(
+        context=context, trained=trained, tables=tables, folds=folds, scans=scans, trunks=trunks
+    )
 
 
-def _explained(job: _Job, i: int, activations: Activations) -> ScanMaps:
+def _explained(job: _Job, i: int, activations: Sequence[Activations]) -> ScanMaps:
     scan, config = job.scans[i], job.config
     stack = job.stack(i)
     return explain_scan(
@@ -148,12 +173,21 @@ def _explained(job: _Job, i: int, activations: Activations) -> ScanMaps:
         geometry=slice_geometry(
             Path(scan["volume"]), stack, spec=config.slices, volumes=config.volumes
         ),
-        features=job.features(i),
+        features=job.features(i) if job.trunks is None else {},
         grad_cam=config.explanation.grad_cam,
     )
 
 
-def _passed(job: _Job, i: int) -> Activations:
+def _passed(job: _Job, i: int) -> list[Activations]:
+    """Pass a scan through the trunk, or the tail of each fold, once more, for each head."""
+    if job.tuned is None:
+        return [_passed_frozen(job, i)] * len(job.trained)
+    return [
+        Activations.of_maps(job.tuned.maps(model, i), [model.pooling]) for model in job.trained
+    ]
+
+
+def _passed_frozen(job: _Job, i: int) -> Activations:
     """Pass a scan through the trunk once more; keep where the largest values lie."""
     activations = Activations.through(job.trunk, job.stack(i), job.poolings)
     if "max" in job.poolings and not isinstance(activations.maps, Maxima):
@@ -167,16 +201,18 @@ def _maps_of_all(job: _Job) -> bool:
     """Put every scan's maps into the cache; return whether the first is the same once more."""
     store, reporter = MapStore(job.context.workspace.cache), job.context.reporter
     todo = [i for i, scan in enumerate(job.scans) if scan["maps"] not in store]
-    kept = {i for i in todo if job.activations(i) is not None}
+    kept = {i for i in todo if job.kept(i) is not None}
     reporter.note(
         f"maps of {len(job.scans)} scans by {len(job.trained)} heads: "
         f"{len(job.scans) - len(todo)} in the cache, {len(todo)} to compute, "
         f"{len(todo) - len(kept)} of them through the trunk"
+        + ("" if job.trunks is None else ", by the tail of each fold")
     )
     computed = _computed(job, todo, kept)
     for i, maps in reporter.track(computed, total=len(todo), what="maps of slices"):
         store.put(job.scans[i]["maps"], maps)
-    first = job.activations(0) or _passed(job, 0)
+    kept_of_first = job.kept(0)
+    first = _passed(job, 0) if kept_of_first is None else [kept_of_first] * len(job.trained)
     return store.get(job.scans[0]["maps"]).same(_explained(job, 0, first))
 
 
@@ -187,9 +223,9 @@ def _computed(job: _Job, todo: list[int], kept: set[int]) -> Iterator[tuple[int,
             yield i, _explained(job, i, _passed(job, i))
 
     def from_kept(i: int) -> ScanMaps:
-        activations = job.activations(i)
+        activations = job.kept(i)
         assert activations is not None
-        return _explained(job, i, activations)
+        return _explained(job, i, [activations] * len(job.trained))
 
     rest = [i for i in todo if i in kept]
     yield from zip(rest, map_on_cores(from_kept, rest), strict=True)
@@ -224,7 +260,7 @@ def _pixel_attribution(job: _Job, patient: ChosenPatient) -> tuple[str, PixelAtt
         maps = MapStore(cache).get(scan["maps"])
         attribution = attribute_pixels(
             job.stack(i),
-            job.pixel_trunks,
+            [job.pixel_trunks(model) for model in heads],
             heads,
             patient_id=patient.patient_id,
             weights=maps.weights[own],
@@ -267,19 +303,15 @@ def work(context: Context) -> StageResult:
         for file in workspace.explanations.glob(pattern):
             file.unlink()
     shown = make_feature_maps(context) if spec.maps else []
-    if config.tuning.trains:
-        return StageResult(
-            outputs=shown,
-            summary="no explanations: maps are made of frozen trunks only, and here tails were "
-            f"trained (tuning.strategy = {config.tuning.strategy})"
-            + ("; feature maps of one slice" if shown else ""),
-        )
     job = _job(context)
     own_labels = Folds.read(workspace.folds)
-    neighbours = nearest_patients(job.trained, job.tables, own_labels, n=spec.neighbours)
+    # First, since a tail that passes for a map makes the features of the neighbours as well.
+    same_again = _maps_of_all(job) if spec.maps else None
+    tables = job.tables if job.tuned is None else job.tuned
+    neighbours = nearest_patients(job.trained, tables, own_labels, n=spec.neighbours)
     files = shown
     if spec.maps:
-        found, made = _with_maps(job, neighbours, own_labels)
+        found, made = _with_maps(job, neighbours, own_labels, same_again=same_again)
         files = [*shown, *made]
     else:
         found = without_maps(
@@ -295,11 +327,10 @@ def work(context: Context) -> StageResult:
 
 
 def _with_maps(
-    job: _Job, neighbours: pd.DataFrame, own_labels: Folds
+    job: _Job, neighbours: pd.DataFrame, own_labels: Folds, *, same_again: bool | None
 ) -> tuple[Explanation, list[Path]]:
     context, config = job.context, job.config
     workspace = context.workspace
-    same_again = _maps_of_all(job)
     pixels = _pixel_attributions(job)
     store = MapStore(workspace.cache)
     context.reporter.note("checks, groups, regions")
@@ -307,14 +338,15 @@ def _with_maps(
     def read(i: int) -> ScanMaps:
         return store.get(job.scans[i]["maps"])
 
+    owners = [scan["patient_id"] for scan in job.scans]
+    scan_ids = [scan["scan_id"] for scan in job.scans]
+    cohort = centred_maps(scan_ids, owners, read, job.trained, own_labels)
+    if job.trunks is not None:
+        scores = PatientScores.read(workspace.patient_scores).table
+        gap = score_mismatch(owners, read, job.trained, job.folds, scores)
+        cohort = dataclasses.replace(cohort, mismatch=gap)
     findings = Findings(
-        cohort=centred_maps(
-            [scan["scan_id"] for scan in job.scans],
-            [scan["patient_id"] for scan in job.scans],
-            read,
-            job.trained,
-            own_labels,
-        ),
+        cohort=cohort,
         geometries=[read(i).geometry(config.slices) for i in range(len(job.scans))],
         pictures=lambda i: job.stack(i).pixels,
         pixels=pixels,
@@ -322,6 +354,7 @@ def _with_maps(
             HEADS[one.head.kind].additive and one.harmoniser is None for one in job.trained
         ),
         same_again=same_again,
+        tuned=job.trunks is not None,
     )
     demo = _demo_spec(workspace)
     return compose(

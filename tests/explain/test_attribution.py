@@ -100,7 +100,7 @@ def _explained(kind: str = "linear", features=None):
         pooled,
         explain_scan(
             stack,
-            Activations.through(trunk, stack, ["max"]),
+            [Activations.through(trunk, stack, ["max"])] * len(trained),
             trained,
             patient_id="p",
             geometry=geometry,
@@ -131,7 +131,7 @@ def test_largest_values_give_the_same_bytes_as_whole_maps(kind: str) -> None:
         torch.set_num_threads(n_threads)
         return explain_scan(
             stack,
-            Activations(features=features, maps=activations),
+            [Activations(features=features, maps=activations)] * len(trained),
             trained,
             patient_id="p",
             geometry=SliceGeometry.of((32, 32, 10), ras_affine(), stack.z_mm, spec),

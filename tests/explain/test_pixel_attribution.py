@@ -27,7 +27,7 @@ def _view(trunk, *, pooling="max", spec=SPEC):
     own = make_trained(n_folds=1, pooling=pooling)
     stack = make_stack()
     raw = map_of_head(stack, trunk, own[0], patient_id="p", weights=WEIGHTS[0])
-    trunks = PixelTrunks.of(trunk, TinyTrunk(seed=5))
+    trunks = [PixelTrunks.of(trunk, TinyTrunk(seed=5))] * len(own)
     return (
         own,
         stack,

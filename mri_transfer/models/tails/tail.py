@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -164,6 +166,17 @@ class Tail:
     cut: str
     weights_digest: str
     source: TailSource | None = None
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the tail computes with: its tensors, its method, and what it continues."""
+        parts = [self.cut, self.weights_digest, self.spec.method, str(self.spec.rank)]
+        sha = hashlib.sha256("\n".join(parts).encode())
+        for name in sorted(self.tensors):
+            values = np.ascontiguousarray(self.tensors[name])
+            sha.update(f"{name} {values.dtype.str} {values.shape}".encode())
+            sha.update(values.tobytes())
+        return sha.hexdigest()
 
     def with_source(self, source: TailSource) -> Tail:
         """Return the tail ready to be applied.

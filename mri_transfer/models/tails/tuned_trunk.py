@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -36,14 +37,20 @@ class TunedTrunk:
         With its source.
     prefix : Trunk or None
         The trunk to the cut; None where every stage was trained.
-    network : TrunkNetwork
-        The whole of it in plain layers, in single precision on a processor, for other programs.
+    whole : Trunk
+        The trunk that the tail continues, to the stage that is read out, in single precision on a
+        processor.
     """
 
     spec: TrunkSpec
     tail: Tail
     prefix: Trunk | None
-    network: TrunkNetwork
+    whole: Trunk
+
+    @functools.cached_property
+    def network(self) -> TrunkNetwork:
+        """The whole of it in plain layers, in single precision on a processor."""
+        return self.tail.whole(self.whole)
 
     @property
     def source(self) -> TailSource:
@@ -55,6 +62,11 @@ class TunedTrunk:
     def precision(self) -> FloatPrecision:
         """What products are computed in."""
         return self.source.precision
+
+    @property
+    def device(self) -> Literal["cpu", "cuda"]:
+        """Where slices are passed through."""
+        return self.source.device
 
     @functools.cached_property
     def _stages(self) -> TrunkNetwork:
@@ -77,6 +89,21 @@ class TunedTrunk:
         if self.prefix is not None and self.precision == "bf16":
             # As the cache holds them; exact, since they were computed in it.
             kept = kept.to(torch.bfloat16)
+        return self.resume(kept)
+
+    def resume(self, kept: torch.Tensor) -> torch.Tensor:
+        """Pass what lies at the cut through the tail.
+
+        Parameters
+        ----------
+        kept : Tensor
+            Of some slices, as `ActivationTable.read` returns it.
+
+        Returns
+        -------
+        Tensor of float32, shape (n, channels, rows, columns)
+            As `forward_slices` returns it.
+        """
         if self.source.device == "cuda":
             return self.source.resume(self._stages, kept)
         stages = self._stages
@@ -126,7 +153,7 @@ def load_tuned_trunk(
             weights_path=weights_path,
             cache=cache,
         )
-    return TunedTrunk(spec=spec, tail=known, prefix=prefix, network=known.whole(whole))
+    return TunedTrunk(spec=spec, tail=known, prefix=prefix, whole=whole)
 
 
 def open_model_trunk(
