@@ -130,20 +130,7 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
         message = validation_message(error, of="configuration", model=RunConfig, unnamed=HEAD_KINDS)
         raise ConfigurationError(message, where=where) from error
     check_space(config.search, config.hyperparameters)
-    _demand_measurable(config)
     return config
-
-
-def _demand_measurable(config: RunConfig) -> None:
-    """Refuse what cannot be done with a trained tail before hours are spent on it."""
-    if config.tuning.trains and config.audit.robustness_patients:
-        raise ConfigurationError(
-            "disturbed scans are scored by frozen trunks only",
-            where="audit.robustness_patients",
-            found=f"{config.audit.robustness_patients}, with tuning.strategy = "
-            f"{config.tuning.strategy}",
-            expected="0",
-        )
 
 
 def _on_profile(settings: dict[str, Any]) -> dict[str, Any]:

@@ -188,7 +188,12 @@ def _joined(
 
 
 def map_of_head(
-    stack: SliceStack, trunk: SliceEncoder, model: FittedModel, *, patient_id: str, weights: FloatArray
+    stack: SliceStack,
+    trunk: SliceEncoder,
+    model: FittedModel,
+    *,
+    patient_id: str,
+    weights: FloatArray,
 ) -> FloatArray:
     """Return one head's map of a scan through any trunk, shape (n_slices, rows, columns).
 

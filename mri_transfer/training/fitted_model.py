@@ -124,7 +124,7 @@ class FittedModel:
     @property
     def on_features(self) -> FittedModel:
         """The model without its tail, for features that the tail has made already."""
-        return dataclasses.replace(self, tail=None)
+        return self if self.tail is None else dataclasses.replace(self, tail=None)
 
     @property
     def tensors(self) -> dict[str, npt.NDArray[Any]]:

@@ -30,11 +30,13 @@ from mri_transfer.evaluation.audit import (
 from mri_transfer.evaluation.audit.document import CheckResult, Retest, RobustnessRow
 from mri_transfer.evaluation.audit.learning_results import LearningCurve
 from mri_transfer.evaluation.audit.shortcut_results import Shortcuts
+from mri_transfer.explain.cohort_maps import own_heads
 from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.cross_validation import cross_validate
 from mri_transfer.training.estimator import TransferClassifier, configured_estimator
 from mri_transfer.training.fitted_model import FittedModel
+from mri_transfer.training.fold_trunks import FoldTrunks, TunedTables
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import InnerScores, PatientScores, SliceScores
 from mri_transfer.training.search import Hyperparameters
@@ -45,6 +47,7 @@ from pipelines.stage import Context, StageResult
 from pipelines.stages.baselines import random_trunk_table
 from pipelines.stages.duplicates import read_duplicates
 from pipelines.stages.features import read_activations, read_feature_tables
+from pipelines.stages.fold_trunks import open_fold_trunks, read_tuned_tables
 from pipelines.stages.folds import read_folds
 from pipelines.stages.recompute import recomputed_features
 from pipelines.stages.robustness import perturbed_tables
@@ -227,16 +230,39 @@ def _robustness(
     config = context.config
     if not config.audit.robustness_patients:
         return None
+    trunks = open_fold_trunks(context)
     return robustness_rows(
         trained,
-        tables,
-        perturbed_tables(context, tables, n_patients=config.audit.robustness_patients),
+        tables if trunks is None else _held_out_tables(context, trunks, trained, tables, folds),
+        perturbed_tables(
+            context,
+            tables,
+            n_patients=config.audit.robustness_patients,
+            trunks=trunks,
+            trained=trained,
+        ),
         folds,
         positive_label=config.labels.positive,
         n_samples=config.audit.bootstrap_samples,
         seed=config.seed,
         confidence=config.evaluation.confidence,
     )
+
+
+def _held_out_tables(
+    context: Context,
+    trunks: FoldTrunks,
+    trained: Sequence[FittedModel],
+    tables: Tables,
+    folds: Folds,
+) -> TunedTables:
+    """Return the features of each fold's held-out patients as its tail makes them."""
+    held_out: dict[str, list[str]] = {model.reads: [] for model in trained}
+    for name, heads in own_heads(trained, folds).items():
+        for head in heads:
+            held_out[trained[head].reads].append(name)
+    frozen = next(iter(tables.values()))
+    return read_tuned_tables(context, trunks, trained, frozen, held_out=held_out)
 
 
 def _learning_curve(

@@ -36,6 +36,7 @@ from mri_transfer.models.pooling import Maxima
 from mri_transfer.models.trunks import Trunk
 from mri_transfer.scans.slices import SliceStack, SliceStore
 from mri_transfer.training.fitted_model import FittedModel
+from mri_transfer.training.fold_trunks import FoldTrunks, TunedTables
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import PatientScores
 from pipelines.config import RunConfig
@@ -43,7 +44,7 @@ from pipelines.indexes import read_index, read_prepared_index
 from pipelines.stage import Context, StageResult
 from pipelines.stages.feature_maps import make_feature_maps
 from pipelines.stages.features import key_column, open_trunk, read_feature_tables
-from pipelines.stages.fold_trunks import FoldTrunks, TunedTables
+from pipelines.stages.fold_trunks import open_fold_trunks, read_tuned_tables
 from pipelines.stages.folds import read_folds
 from pipelines.stages.train import read_trained
 from pipelines.workspace import Workspace
@@ -88,7 +89,8 @@ class _Job:
         """The features that the folds' tails make; None if the trunk stays frozen."""
         if self.trunks is None:
             return None
-        return TunedTables(self.trunks, self.trained, next(iter(self.tables.values())))
+        frozen = next(iter(self.tables.values()))
+        return read_tuned_tables(self.context, self.trunks, self.trained, frozen)
 
     @functools.cached_property
     def _random_trunk(self) -> Trunk:
@@ -128,7 +130,7 @@ class _Job:
 def _job(context: Context) -> _Job:
     workspace, config = context.workspace, context.config
     folds = read_folds(workspace, config)
-    trunks = FoldTrunks.of_run(context)
+    trunks = open_fold_trunks(context)
     trained = [
         one.with_source(trunks.source if trunks else None)
         for one in read_trained(workspace, config, folds)
@@ -182,9 +184,7 @@ def _passed(job: _Job, i: int) -> list[Activations]:
     """Pass a scan through the trunk, or the tail of each fold, once more, for each head."""
     if job.tuned is None:
         return [_passed_frozen(job, i)] * len(job.trained)
-    return [
-        Activations.of_maps(job.tuned.maps(model, i), [model.pooling]) for model in job.trained
-    ]
+    return [Activations.of_maps(job.tuned.maps(model, i), [model.pooling]) for model in job.trained]
 
 
 def _passed_frozen(job: _Job, i: int) -> Activations:

@@ -1,20 +1,25 @@
-"""Features of perturbed scans, for a sample of patients, into the cache."""
+"""Features of perturbed scans, for a sample of patients, into the cache.
+
+Where folds have tails, a scan passes through those of the folds that held its patient out.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mri_transfer.core.machine import raise_machine_fault
 from mri_transfer.errors import ScanError
 from mri_transfer.evaluation.audit.robustness import sample_patients
+from mri_transfer.explain.cohort_maps import own_heads
 from mri_transfer.models.features import (
     FeatureSpec,
     FeatureStore,
     FeatureTable,
+    ScanFeatures,
     encode_poolings,
     resolve_features,
 )
@@ -25,8 +30,10 @@ from mri_transfer.scans.perturbations import (
     perturbation_seed,
     perturbed_key,
 )
-from mri_transfer.scans.slices import slices_key
+from mri_transfer.scans.slices import SliceStack, slices_key
 from mri_transfer.scans.volumes import Volume
+from mri_transfer.training.fitted_model import FittedModel
+from mri_transfer.training.fold_trunks import FoldTrunks, tuned_key
 from pipelines.indexes import load_prepared, read_prepared_index
 from pipelines.stage import Context
 from pipelines.stages.features import keys_by_pooling, open_trunk
@@ -35,11 +42,12 @@ from pipelines.stages.folds import read_folds
 __all__ = ["perturbed_tables"]
 
 Scan = dict[str, str]
+Encode = Callable[[SliceStack, Iterable[str]], dict[str, ScanFeatures]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Pass:
-    """One perturbed scan, and the key of its features by pooling."""
+    """One perturbed scan, and the keys of its features by what models read."""
 
     scan: Scan
     perturbation: Perturbation
@@ -53,6 +61,8 @@ def perturbed_tables(
     *,
     n_patients: int,
     perturbations: Sequence[Perturbation] | None = None,
+    trunks: FoldTrunks | None = None,
+    trained: Sequence[FittedModel] = (),
 ) -> dict[Perturbation, dict[str, FeatureTable]]:
     """Perturb the prepared scans of a sample of patients, and pass them through the trunk.
 
@@ -64,25 +74,35 @@ def perturbed_tables(
     context : Context
         Of a run whose features and folds are there.
     clean : mapping of str to FeatureTable
-        The run's own features, by pooling (`pipelines.stages.features.read_feature_tables`).
+        The run's own features by the frozen trunk, by pooling
+        (`pipelines.stages.features.read_feature_tables`).
     n_patients : int
         Size of the sample, stratified by label.
     perturbations : sequence of Perturbation, optional
         Instead of `default_perturbations`.
+    trunks : FoldTrunks, optional
+        Where tails were trained.
+    trained : sequence of FittedModel
+        The models of every outer fold; needed with `trunks`.
 
     Returns
     -------
     dict of Perturbation to dict of str to FeatureTable
-        By pooling, as `clean`. A scan that a perturbation
-        leaves too few slices of is noted and missing from its tables.
+        By what models read (`FittedModel.reads`). A scan that a perturbation leaves too few slices
+        of is noted and missing from its tables; of a tail they hold the patients who were held out.
     """
     workspace, seed = context.workspace, context.config.seed
     wanted = default_perturbations() if perturbations is None else perturbations
-    patients = sample_patients(read_folds(workspace, context.config), n=n_patients, seed=seed)
+    folds = read_folds(workspace, context.config)
+    patients = sample_patients(folds, n=n_patients, seed=seed)
     scans = [scan for scan in read_prepared_index(workspace) if scan["patient_id"] in patients]
     spec = resolve_features(context.config.features)
+    own = own_heads(trained, folds) if trunks else {}
+    readers = {
+        scan["scan_id"]: [trained[i] for i in own.get(scan["patient_id"], ())] for scan in scans
+    }
     passes = [
-        _plan(context, scan, perturbation, spec, list(clean))
+        _plan(context, scan, perturbation, spec, list(clean), readers[scan["scan_id"]])
         for scan in scans
         for perturbation in wanted
     ]
@@ -93,13 +113,15 @@ def perturbed_tables(
         f"{len(passes)} passes of the trunk, {len(passes) - len(todo)} of them in the cache, "
         f"{len(todo)} to compute"
     )
-    _encode(context, todo, spec, store)
+    if todo:
+        _encode(context, todo, _encoder(context, spec, trunks, trained), store)
+    like = {model.reads: clean[model.pooling] for model in trained} if trunks else clean
     return {
         perturbation: {
-            pooling: _table(
-                [one for one in passes if one.perturbation == perturbation], pooling, table, store
+            name: _table(
+                [one for one in passes if one.perturbation == perturbation], name, table, store
             )
-            for pooling, table in clean.items()
+            for name, table in like.items()
         }
         for perturbation in wanted
     }
@@ -111,15 +133,19 @@ def _plan(
     perturbation: Perturbation,
     spec: FeatureSpec,
     poolings: Sequence[Any],
+    readers: Sequence[FittedModel],
 ) -> _Pass:
     config, volume_key = context.config, scan["volume_key"]
     volume = perturbed_key(volume_key=volume_key, perturbation=perturbation, seed=config.seed)
     slices = slices_key(volume_key=volume, spec=config.slices)
+    keys: dict[str, str] = dict(keys_by_pooling(slices, config.trunk, spec, poolings))
+    if readers:
+        keys = {model.reads: tuned_key(keys[model.pooling], model) for model in readers}
     return _Pass(
         scan=scan,
         perturbation=perturbation,
         seed=perturbation_seed(volume_key=volume_key, perturbation=perturbation, seed=config.seed),
-        keys=keys_by_pooling(slices, config.trunk, spec, poolings),
+        keys=keys,
     )
 
 
@@ -127,15 +153,31 @@ def _is_there(one: _Pass, store: FeatureStore) -> bool:
     return all(key in store for key in one.keys.values())
 
 
-def _encode(
-    context: Context, todo: Sequence[_Pass], spec: FeatureSpec, store: FeatureStore
-) -> None:
-    """Compute what is missing; scan by scan, so that each volume is read once."""
-    if not todo:
-        return
-    config = context.config
-    trunk = open_trunk(context, config.trunk, spec)
+def _encoder(
+    context: Context,
+    spec: FeatureSpec,
+    trunks: FoldTrunks | None,
+    trained: Sequence[FittedModel],
+) -> Encode:
+    """Return what makes features of slices, by the names of what models read."""
+    if trunks is None:
+        trunk = open_trunk(context, context.config.trunk, spec)
+        return lambda stack, names: encode_poolings(stack, trunk, names)
+    models = {model.reads: model for model in trained}
 
+    def by_tails(stack: SliceStack, names: Iterable[str]) -> dict[str, ScanFeatures]:
+        found = {}
+        for name in names:
+            pooling = models[name].pooling
+            found[name] = encode_poolings(stack, trunks.of(models[name]), [pooling])[pooling]
+        return found
+
+    return by_tails
+
+
+def _encode(context: Context, todo: Sequence[_Pass], encode: Encode, store: FeatureStore) -> None:
+    """Compute what is missing; scan by scan, so that each volume is read once."""
+    config = context.config
     scans = {one.scan["scan_id"]: one.scan for one in todo}
 
     @functools.lru_cache(maxsize=1)
@@ -151,8 +193,8 @@ def _encode(
                 raise_machine_fault(error)
                 context.reporter.note(f"left out under {one.perturbation.name}: {error}")
             else:
-                for pooling, features in encode_poolings(stack, trunk, one.keys).items():
-                    store.put(one.keys[pooling], features)
+                for name, features in encode(stack, one.keys).items():
+                    store.put(one.keys[name], features)
             yield
 
     passes = work()
@@ -170,9 +212,9 @@ def _encode(
 
 
 def _table(
-    passes: Sequence[_Pass], pooling: str, like: FeatureTable, store: FeatureStore
+    passes: Sequence[_Pass], name: str, like: FeatureTable, store: FeatureStore
 ) -> FeatureTable:
-    there = [one for one in passes if one.keys[pooling] in store]
+    there = [one for one in passes if name in one.keys and one.keys[name] in store]
     if not there:
         # Slicing keeps the shape of slices and features.
         return FeatureTable(
@@ -183,7 +225,7 @@ def _table(
             z_mm=like.z_mm[:0],
         )
     return FeatureTable.collect(
-        (store.get(one.keys[pooling], scan_id=one.scan["scan_id"]) for one in there),
+        (store.get(one.keys[name], scan_id=one.scan["scan_id"]) for one in there),
         [one.scan["patient_id"] for one in there],
         [one.scan["scan_sha256"] for one in there],
     )

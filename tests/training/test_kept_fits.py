@@ -138,8 +138,6 @@ def test_a_damaged_entry_is_made_again(data, cache, caplog) -> None:
 
 
 def test_a_kept_fit_scores_as_it_did(data, cache) -> None:
-    first, again = (
-        _run(data, fit, only={(0, 0)}) for fit in (fit_model, KeptFits(cache).fit)
-    )
+    first, again = (_run(data, fit, only={(0, 0)}) for fit in (fit_model, KeptFits(cache).fit))
     np.testing.assert_array_equal(first.patients.table["score"], again.patients.table["score"])
     assert first.trained[0].record == again.trained[0].record

@@ -55,7 +55,8 @@ class HeldOut:
     trained : sequence of FittedModel
         The heads of every outer fold.
     clean : mapping of str to FeatureTable
-        By pooling: the scans of every patient, as they are.
+        By what models read (`FittedModel.reads`): the scans of every patient, as they are. Where
+        models have tails, features of patients who were not held out are passed over.
     folds : Folds
     positive_label : str
     """
@@ -76,7 +77,13 @@ class HeldOut:
 
     def complete(self, tables: Tables) -> IntArray:
         """Return the patients of whom no scan is missing."""
-        scans_of = _scans_by_patient(next(iter(tables.values())))
+        first = min(self.row_of)
+        scans_of: dict[str, int] = {}
+        for model in self.trained:
+            if model.repeat == first:
+                held_out = self._held_out(model, np.arange(len(self.folds.patient_ids)))
+                counts = _scans_by_patient(tables[model.reads])
+                scans_of |= {name: counts[name] for name in held_out if name in counts}
         return np.array(
             [
                 i
@@ -90,11 +97,15 @@ class HeldOut:
         """Apply each head to the patients it held out."""
         parts = []
         for model in self.trained:
-            held_out = self.folds.assignment[model.repeat][patients] == model.fold
-            names = [self.folds.patient_ids[i] for i in patients[held_out]]
-            if not set(names).isdisjoint(tables[model.pooling].patient_ids):
-                parts.append(infer(model, tables, names))
+            names, table = self._held_out(model, patients), tables[model.reads]
+            if not set(names).isdisjoint(table.patient_ids):
+                parts.append(infer(model.on_features, {model.pooling: table}, names))
         return parts
+
+    def _held_out(self, model: FittedModel, patients: IntArray) -> list[str]:
+        """Return those of some patients whom a model held out."""
+        held_out = self.folds.assignment[model.repeat][patients] == model.fold
+        return [self.folds.patient_ids[i] for i in patients[held_out]]
 
     def scores(
         self, parts: Sequence[Inference], patients: IntArray, kept: IntArray | None = None

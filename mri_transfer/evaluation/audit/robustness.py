@@ -92,7 +92,7 @@ def robustness_rows(
     trained : sequence of FittedModel
         The heads of every outer fold.
     clean : mapping of str to FeatureTable
-        By pooling: the scans of every patient.
+        By what models read (`FittedModel.reads`): the scans of every patient.
     perturbed : mapping of Perturbation to mapping of str to FeatureTable
         The same for some patients. A patient counts if all scans of that patient are there.
     folds : Folds

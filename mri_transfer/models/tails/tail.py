@@ -169,7 +169,7 @@ class Tail:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of what the tail computes with: its tensors, its method, and what it continues."""
+        """SHA-256 of what the tail computes with: tensors, method, and what it continues."""
         parts = [self.cut, self.weights_digest, self.spec.method, str(self.spec.rank)]
         sha = hashlib.sha256("\n".join(parts).encode())
         for name in sorted(self.tensors):
