@@ -34,7 +34,14 @@ from mri_transfer.training.settings import FoldSpec, PredictionSpec
 if TYPE_CHECKING:
     from mri_transfer.training.model_config import ModelConfig
 
-__all__ = ["RunConfig", "config_of", "config_toml", "named_config", "read_config"]
+__all__ = [
+    "RunConfig",
+    "config_of",
+    "config_toml",
+    "named_config",
+    "override_tuning",
+    "read_config",
+]
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 
@@ -130,7 +137,23 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
         message = validation_message(error, of="configuration", model=RunConfig, unnamed=HEAD_KINDS)
         raise ConfigurationError(message, where=where) from error
     check_space(config.search, config.hyperparameters)
+    _demand_no_old_cohort(config)
     return config
+
+
+def _demand_no_old_cohort(config: RunConfig) -> None:
+    """Refuse guards against forgetting patients whom a run does not have."""
+    for name in ("ewc", "rehearsal"):
+        if value := getattr(config.tuning, name):
+            raise ConfigurationError(
+                "a run has no old cohort that could be forgotten",
+                where=f"tuning.{name}",
+                found=f"{value:g}",
+                expected="0",
+                remedy="Set it where a bundle takes in a cohort: `mri-transfer retrain --from "
+                f"BUNDLE --run RUN --mode tune --set tuning.{name}={value:g}`. The pull towards "
+                "the source weights is tuning.l2_sp",
+            )
 
 
 def _on_profile(settings: dict[str, Any]) -> dict[str, Any]:
@@ -166,6 +189,32 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         return keys, tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
         return keys, raw.strip()
+
+
+def override_tuning(tuning: TuningSpec, overrides: Sequence[str]) -> TuningSpec:
+    """Return the settings of a tail with `tuning.key=value` overrides.
+
+    Raises
+    ------
+    ConfigurationError
+        If an override is of another section, unknown or invalid.
+    """
+    values = spec_dict(tuning)
+    for override in overrides:
+        keys, value = parse_override(override)
+        if keys[:-1] != ["tuning"]:
+            raise ConfigurationError(
+                "only how the tail is trained can be set here",
+                where="--set",
+                found=override,
+                expected="tuning.key=value",
+            )
+        values[keys[-1]] = value
+    try:
+        return TypeAdapter(TuningSpec).validate_python(values)
+    except ValidationError as error:
+        message = validation_message(error, of="section tuning", model=TuningSpec)
+        raise ConfigurationError(message, where="--set") from error
 
 
 def config_toml(config: RunConfig, *, explain: bool = False) -> str:

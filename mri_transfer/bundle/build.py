@@ -36,7 +36,7 @@ __all__ = [
     "make_bundle",
 ]
 
-Mode = Literal["refit", "warm", "recalibrate"]
+Mode = Literal["refit", "tune", "warm", "recalibrate"]
 
 #: Figures of `evaluation.json` that a bundle reports as its expected performance.
 _FIGURES = (
@@ -132,7 +132,7 @@ def make_bundle(
     performance : mapping
         As `expected_performance` returns it.
     version : str
-    mode : {"refit", "warm", "recalibrate"}
+    mode : {"refit", "tune", "warm", "recalibrate"}
         How the heads came from the parent's.
     parent : ModelBundle, optional
         The bundle that this one follows.

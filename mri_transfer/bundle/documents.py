@@ -150,7 +150,7 @@ class _Bundle(_Closed):
     form: Literal["mri-transfer/bundle/1", "mri-transfer/bundle/2"] = Field(alias="schema")
     mri_transfer: _Word
     version: _Word
-    mode: Literal["refit", "warm", "recalibrate"]
+    mode: Literal["refit", "tune", "warm", "recalibrate"]
     lineage: list[_Ancestor]
     labels: _Labels
     #: `ModelConfig.from_dict` reads it.

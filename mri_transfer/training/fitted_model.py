@@ -21,6 +21,7 @@ from mri_transfer.models.harmonisation import Combat
 from mri_transfer.models.heads import Head, SliceOutput, apply_head
 from mri_transfer.models.recalibration import Recalibration
 from mri_transfer.models.tails.tail import Tail, TailSource
+from mri_transfer.models.tails.tuned_features import Reader
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.fit_record import FitRecord
 from mri_transfer.training.folds import Folds
@@ -139,6 +140,12 @@ class FittedModel:
         A frozen trunk's are named by their pooling, those of a tail by the fold that it is of.
         """
         return self.pooling if self.tail is None else f"r{self.repeat}_f{self.fold}"
+
+    @property
+    def reader(self) -> Reader:
+        """What the head of a model with a tail reads."""
+        assert self.tail is not None
+        return Reader(tail=self.tail, pooling=self.pooling)
 
     def slices(
         self,

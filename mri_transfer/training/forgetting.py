@@ -27,6 +27,8 @@ def forgetting(
     strategy: UpdateStrategy,
     before: FittedModel,
     after: FittedModel,
+    *,
+    guards: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what an update costs on the old cohort, as JSON values.
 
@@ -38,6 +40,8 @@ def forgetting(
         The update that was made.
     before, after : FittedModel
         The old model and the updated one; tails with their sources.
+    guards : mapping, optional
+        What stood against forgetting where a tail was trained further (`TailUpdate.guards`).
 
     Returns
     -------
@@ -45,7 +49,7 @@ def forgetting(
         `strategy`; `n_old`; `auc_before`, `auc_after` and `auc_difference` (after minus before,
         paired), None where the old patients were not at hand; `distances`, of the head and of each
         trained stage: the norm of the change over the norm of the old weights, None where the
-        weights cannot be compared.
+        weights cannot be compared; `guards`, where they are given.
     """
     found: dict[str, Any] = {
         "strategy": strategy,
@@ -54,6 +58,7 @@ def forgetting(
         "auc_after": None,
         "auc_difference": None,
         "distances": _distances(before, after),
+        **({} if guards is None else {"guards": dict(guards)}),
     }
     if not found["n_old"]:
         return found

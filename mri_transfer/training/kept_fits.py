@@ -156,6 +156,8 @@ class KeptFits:
 
 
 def _plan_parts(plan: TailPlan) -> dict[str, Any]:
+    if plan.start is not None:
+        raise ValueError("fits that go on from another tail are not kept")
     return {"tuning": spec_dict(plan.spec), "source": _source_parts(plan.source)}
 
 

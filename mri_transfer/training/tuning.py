@@ -14,15 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.errors import ConfigurationError
-from mri_transfer.models.tails.fitting import (
-    Epoch,
-    LabelledActivations,
-    TailFit,
-    choose_epochs,
-    fit_tail,
-)
+from mri_transfer.models.tails.fisher import empirical_fisher
+from mri_transfer.models.tails.fitting import TailFit, choose_epochs, fit_tail
 from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.models.tails.tail import Tail, TailSource
+from mri_transfer.models.tails.trainer import Epoch, LabelledActivations, TailStart
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
 from mri_transfer.training.fit_record import InnerCurve, TuningRecord
 
@@ -39,10 +35,43 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TailPlan:
-    """What tails start from, and how they are trained."""
+    """What tails start from, and how they are trained.
+
+    Attributes
+    ----------
+    spec : TuningSpec
+    source : TailSource
+    start : TailStart, optional
+        A tail to go on from; the source's own weights where nothing is given.
+    """
 
     spec: TuningSpec
     source: TailSource
+    start: TailStart | None = None
+
+    def going_on(
+        self, tail: Tail, spec: TuningSpec, *, old: LabelledFeatures | None, pooling: str
+    ) -> TailPlan:
+        """Return the plan of training a fitted tail further.
+
+        Parameters
+        ----------
+        tail : Tail
+        spec : TuningSpec
+        old : LabelledFeatures, optional
+            The patients that the tail was trained on; `spec.ewc` needs them.
+        pooling : str
+            Of the features that the tail's head reads.
+        """
+        importance = None
+        if spec.ewc:
+            assert old is not None  # update_tail.demand_tunable
+            importance = empirical_fisher(
+                self.source, tail, _labelled(old), spec=spec, pooling=pooling
+            )
+        return dataclasses.replace(
+            self, spec=spec, start=TailStart(tail=tail, importance=importance)
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,6 +130,7 @@ def fit_inner_tail(
         seed=seed,
         n_epochs=plan.spec.epochs,
         held_out=_labelled(watched),
+        start=plan.start,
     )
     return InnerTail(fit=fit, train=train, held_out=watched)
 
@@ -110,7 +140,13 @@ def fit_outer_tail(
 ) -> tuple[TailFit, TrainingView]:
     """Train the tail of a fit; return it and the view with the features that it makes."""
     fit = fit_tail(
-        plan.source, plan.spec, _labelled(view), pooling=pooling, seed=seed, n_epochs=n_epochs
+        plan.source,
+        plan.spec,
+        _labelled(view),
+        pooling=pooling,
+        seed=seed,
+        n_epochs=n_epochs,
+        start=plan.start,
     )
     return fit, _tuned_view(view, fit.tails[-1])
 

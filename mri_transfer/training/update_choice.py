@@ -1,8 +1,9 @@
 """Which strategy for a new cohort is best, by cross-validation over the joined patients.
 
-Four strategies, from the least change to the most: leave the bundle `unchanged`; `recalibrate` it;
-`warm`, move its head on the new patients; `refit` on both cohorts. In every fold each is followed
-anew with the training patients alone, old heads included, and scores the patients held out.
+Strategies from the least change to the most: leave the bundle `unchanged`; `recalibrate` it;
+`warm`, move its head on the new patients; `tune`, train its tail further, where that is asked for;
+`refit` on both cohorts. In every fold each is followed anew with the training patients alone, old
+heads included, and scores the patients held out.
 
 A later one replaces an earlier one only if its log loss is significantly lower: the interval of
 the paired difference lies below 0. Small cohorts cannot tell them apart, and then the least change
@@ -30,10 +31,11 @@ from mri_transfer.training.refit import Refit, refit_on_all
 from mri_transfer.training.settings import FoldSpec
 from mri_transfer.training.tuning import TailPlan, tuned_features
 from mri_transfer.training.update import recalibrated, warmed
+from mri_transfer.training.update_tail import TailUpdate
 
 __all__ = ["StrategyComparison", "UpdateStrategy", "compare_strategies"]
 
-UpdateStrategy = Literal["unchanged", "recalibrate", "warm", "refit"]
+UpdateStrategy = Literal["unchanged", "recalibrate", "warm", "tune", "refit"]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -87,6 +89,7 @@ def compare_strategies(
     *,
     old: LabelledFeatures | None = None,
     tail: TailPlan | None = None,
+    further: TailUpdate | None = None,
     n_folds: int = 5,
     progress: Callable[[int, int], None] | None = None,
 ) -> StrategyComparison:
@@ -97,14 +100,16 @@ def compare_strategies(
     config : ModelConfig
         Of the old bundle.
     parent : FittedModel
-        Its head. With `old` it is made anew in every fold, without the patients held out.
+        The old model. With `old` it is made anew in every fold, without the patients held out.
     new : LabelledFeatures
-        Without `old` with the features that the head reads, those of its tail if it has one.
+        With activations if `parent` has its tail; else with the features that the head reads.
     old : LabelledFeatures, optional
         The patients of the old bundle. Without them refitting is impossible, and the others are
         compared on the new patients alone.
     tail : TailPlan, optional
         What tails start from, for refits of a model that trains one.
+    further : TailUpdate, optional
+        How the tail is trained further; not among the strategies if not given.
     n_folds : int
         Fewer if a label of a cohort has fewer patients.
     progress : callable, optional
@@ -125,7 +130,8 @@ def compare_strategies(
         train = {names[i] for i in outer.train}
         test = joined.only([names[i] for i in outer.test])
         place = (0, outer.fold)
-        for strategy, trained in _followed(config, parent, new, old, train, place, tail):
+        followed = _followed(config, parent, new, old, train, place, tail, further)
+        for strategy, trained in followed:
             found = scores.setdefault(strategy, np.full(len(names), np.nan))
             found[[position[name] for name in test.patient_ids]] = patient_scores(trained, test)
         if progress is not None:
@@ -181,6 +187,7 @@ def _followed(
     train: set[str],
     place: tuple[int, int],
     tail: TailPlan | None,
+    further: TailUpdate | None,
 ) -> Iterator[tuple[UpdateStrategy, FittedModel]]:
     """Follow every strategy with training patients alone."""
     fresh, base = new.only(train), parent
@@ -195,6 +202,9 @@ def _followed(
     yield "recalibrate", with_tail(recalibrated(config, base.on_features, read))
     if base.head.kind == "linear":
         yield "warm", with_tail(warmed(config, base.on_features, read))
+    if further is not None:
+        known = None if old is None else old.only(train)
+        yield "tune", further.run(base, fresh, known, place=place).refit.trained
     if old is not None:
         both = old.only(train).joined(fresh)
         yield "refit", refit_on_all(config, both, tail=tail, place=place).trained

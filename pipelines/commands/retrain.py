@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["export", "retrain"]
 
-_MODES = ("auto", "refit", "warm", "recalibrate")
+_MODES = ("auto", "refit", "tune", "warm", "recalibrate")
 
 
 def retrain(
@@ -75,10 +75,18 @@ def retrain(
     mode: Annotated[
         str,
         typer.Option(
-            help="How to update: refit on both cohorts, warm (warm-start the head), recalibrate, "
-            "or auto (selected by cross-validation)."
+            help="How to update: refit on both cohorts, tune (train the tail further), warm "
+            "(warm-start the head), recalibrate, or auto (selected by cross-validation)."
         ),
     ] = "auto",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Setting of --mode tune, for example tuning.ewc=100 or tuning.rehearsal=0.5; "
+            "may be repeated. With --mode auto tune is among the candidates then.",
+        ),
+    ] = None,
     work: Annotated[
         Path | None, typer.Option(help="Run folder of the new cohort; by default OUT_run.")
     ] = None,
@@ -129,6 +137,7 @@ def retrain(
             work=work or out.with_name(f"{out.name}_run"),
             run=old_run,
             mode=mode,  # type: ignore[arg-type]  # _demand_one_source
+            settings=tuple(set_ or ()),
             trusted_key=trusted_key,
             allow_programs=allow_programs,
         ),
@@ -232,6 +241,11 @@ def _show_forgetting(console: Console, meter: Mapping[str, Any]) -> None:
         console.print(
             f"Forgetting: AUC of {meter['n_old']} held-out old patients {before['value']:.3f} "
             f"before, {after['value']:.3f} after ({difference['value']:+.3f})"
+        )
+    if guards := meter.get("guards"):
+        console.print(
+            f"Against forgetting: L2-SP {guards['l2_sp']:g}, EWC {guards['ewc']:g}, "
+            f"{guards['n_rehearsed']} old patients rehearsed ({guards['rehearsal']:.0%})"
         )
     moved = ", ".join(
         f"{part} {'not comparable' if far is None else f'{far:.1%}'}"

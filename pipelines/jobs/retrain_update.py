@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mri_transfer.bundle import (
     Mode,
@@ -20,19 +20,24 @@ from mri_transfer.bundle import (
 )
 from mri_transfer.core.files import write_json
 from mri_transfer.errors import ConfigurationError
+from mri_transfer.models.tails.spec import TuningSpec
+from mri_transfer.models.tails.tail import Tail
 from mri_transfer.models.tails.tuned_trunk import open_model_trunk
 from mri_transfer.training.dataset import LabelledFeatures
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.forgetting import forgetting
+from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import (
     BootstrapHeads,
     Refit,
     bootstrap_heads,
     refit_on_all,
 )
-from mri_transfer.training.tuning import tuned_features
+from mri_transfer.training.tuning import TailPlan, tuned_features
 from mri_transfer.training.update import bootstrap_updates, recalibrated, warmed
 from mri_transfer.training.update_choice import StrategyComparison, compare_strategies
-from pipelines.config import config_of
+from mri_transfer.training.update_tail import TailUpdate, demand_tunable
+from pipelines.config import config_of, override_tuning
 from pipelines.jobs.retrain import (
     COHORT_CACHES,
     Packing,
@@ -65,6 +70,8 @@ class Update:
     """Run folder that the old bundle was made of, for refitting on both cohorts."""
     mode: Mode | Literal["auto"] = "auto"
     """`auto`: what cross-validation speaks for."""
+    settings: tuple[str, ...] = ()
+    """Of training a tail further, as `tuning.ewc=100`. It is tried in `auto` if there are any."""
     trusted_key: str | None = None
     allow_programs: bool = False
 
@@ -98,6 +105,8 @@ def update_bundle(
     demand_free(packing.out, zipped=packing.zipped)
     runtime = Runtime(allow_programs=update.allow_programs)
     parent = load_bundle(update.bundle, trusted_key=update.trusted_key, runtime=runtime)
+    # Before hours are spent on the new cohort.
+    tuning = _tuning_of(update, parent)
     workspace, new = _encode(update, parent, cache, reporter, weights, jobs)
     summary = read_training_summary(workspace)
     _demand_strangers(parent, new, summary)
@@ -112,49 +121,50 @@ def update_bundle(
             "refitting needs the old patients' features, which the bundle does not hold",
             remedy="Name the run it was made of with --run, or choose warm or recalibrate",
         )
+    further = None
+    if tuning is not None and plan is not None:
+        further = TailUpdate(config=parent.config, tuning=tuning, plan=plan)
+    before = dataclasses.replace(parent.trained, tail=known)
     read = new if known is None else tuned_features(new, known)
+    anew = old is not None or further is not None
     compared = compare_strategies(
         parent.config,
-        parent.trained,
-        read if old is None else new,
+        before if anew else parent.trained,
+        new if anew else read,
         old=old,
         tail=plan,
+        further=further,
         progress=reporter.counter("comparing ways to take in the new cohort"),
     )
     write_json(workspace.root / "update.json", compared.document)
     mode = compared.chosen if update.mode == "auto" else update.mode
     if mode == "unchanged":
         return compared, None
-    if mode == "refit" and old is not None:
+    if mode == "tune" and further is not None:
+        made = _tuned_further(further, before, new, old, packing)
+    elif mode == "refit" and old is not None:
         summary = summary if old_summary is None else old_summary.joined(summary)
-        refit = refit_on_all(parent.config, old.joined(new), tail=plan)
-        tail = refit.trained.tail
-        refit, fitted_to = refit.on_features(old.joined(new))
-        heads = bootstrap_heads(parent.config, fitted_to, refit, spec=packing.bootstrap)
+        made = _refitted(parent, old.joined(new), plan, packing)
     else:
-        tail, fitted_to = known, read
         refit, heads = _moved(parent, read, warm=mode == "warm")
-    meter = forgetting(
-        compared,
-        mode,
-        dataclasses.replace(parent.trained, tail=known),
-        dataclasses.replace(refit.trained, tail=tail),
-    )
+        made = _Made(config=parent.config, tail=known, refit=refit, heads=heads, read=read)
+    after = dataclasses.replace(made.refit.trained, tail=made.tail)
+    meter = forgetting(compared, mode, before, after, guards=made.guards)
     compared = dataclasses.replace(compared, document={**compared.document, "forgetting": meter})
     write_json(workspace.root / "update.json", compared.document)
     bundle = make_bundle(
-        parent.config,
-        fitted_to,
+        made.config,
+        made.read,
         summary,
         trunk=open_model_trunk(
             parent.config.trunk,
             dataclasses.replace(parent.config.features, device="auto"),
-            tail,
+            made.tail,
             weights_path=weights,
             cache=workspace.weights,
         ),
-        refit=refit,
-        bootstrap=heads,
+        refit=made.refit,
+        bootstrap=made.heads,
         bootstrap_spec=packing.bootstrap,
         performance=compared.performance(mode),
         version=packing.version or _next_version(parent.version),
@@ -164,6 +174,58 @@ def update_bundle(
     )
     seal = write_bundle(bundle, packing.out, sign=packing.sign, zipped=packing.zipped)
     return compared, seal
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Made:
+    """What an update makes of a model: heads on features, and the tail that makes them."""
+
+    config: ModelConfig
+    tail: Tail | None
+    refit: Refit
+    heads: BootstrapHeads
+    read: LabelledFeatures
+    """The cohort that the new bundle describes, with these features."""
+    guards: dict[str, Any] | None = None
+
+
+def _refitted(
+    parent: ModelBundle, both: LabelledFeatures, plan: TailPlan | None, packing: Packing
+) -> _Made:
+    refit = refit_on_all(parent.config, both, tail=plan)
+    tail = refit.trained.tail
+    refit, read = refit.on_features(both)
+    heads = bootstrap_heads(parent.config, read, refit, spec=packing.bootstrap)
+    return _Made(config=parent.config, tail=tail, refit=refit, heads=heads, read=read)
+
+
+def _tuned_further(
+    further: TailUpdate,
+    before: FittedModel,
+    new: LabelledFeatures,
+    old: LabelledFeatures | None,
+    packing: Packing,
+) -> _Made:
+    done = further.run(before, new, old)
+    refit, fitted_to = done.refit.on_features(done.patients)
+    return _Made(
+        config=further.lasting,
+        tail=done.refit.trained.tail,
+        refit=refit,
+        heads=bootstrap_heads(further.lasting, fitted_to, refit, spec=packing.bootstrap),
+        # Those who were rehearsed count among the old patients.
+        read=fitted_to.only(new.labels),
+        guards=further.guards(done),
+    )
+
+
+def _tuning_of(update: Update, parent: ModelBundle) -> TuningSpec | None:
+    """Return how the bundle's tail is to be trained further; None if that is not asked for."""
+    if update.mode != "tune" and not update.settings:
+        return None
+    tuning = override_tuning(parent.config.tuning, update.settings)
+    demand_tunable(parent.config, tuning, old_at_hand=update.run is not None)
+    return tuning
 
 
 def _encode(

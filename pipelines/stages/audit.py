@@ -33,10 +33,10 @@ from mri_transfer.evaluation.audit.shortcut_results import Shortcuts
 from mri_transfer.explain.cohort_maps import own_heads
 from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable
+from mri_transfer.models.tails.tuned_features import TailTrunks, TunedTables
 from mri_transfer.training.cross_validation import cross_validate
 from mri_transfer.training.estimator import TransferClassifier, configured_estimator
 from mri_transfer.training.fitted_model import FittedModel
-from mri_transfer.training.fold_trunks import FoldTrunks, TunedTables
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import InnerScores, PatientScores, SliceScores
 from mri_transfer.training.search import Hyperparameters
@@ -251,7 +251,7 @@ def _robustness(
 
 def _held_out_tables(
     context: Context,
-    trunks: FoldTrunks,
+    trunks: TailTrunks,
     trained: Sequence[FittedModel],
     tables: Tables,
     folds: Folds,
@@ -262,7 +262,7 @@ def _held_out_tables(
         for head in heads:
             held_out[trained[head].reads].append(name)
     frozen = next(iter(tables.values()))
-    return read_tuned_tables(context, trunks, trained, frozen, held_out=held_out)
+    return read_tuned_tables(context, trunks, trained, frozen, patients=held_out)
 
 
 def _learning_curve(

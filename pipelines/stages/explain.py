@@ -33,10 +33,10 @@ from mri_transfer.explain.scan_maps import MapStore, ScanMaps, maps_key
 from mri_transfer.models.features import FeatureTable, MaximaStore, resolve_features
 from mri_transfer.models.heads import HEADS
 from mri_transfer.models.pooling import Maxima
+from mri_transfer.models.tails.tuned_features import TailTrunks, TunedTables
 from mri_transfer.models.trunks import Trunk
 from mri_transfer.scans.slices import SliceStack, SliceStore
 from mri_transfer.training.fitted_model import FittedModel
-from mri_transfer.training.fold_trunks import FoldTrunks, TunedTables
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import PatientScores
 from pipelines.config import RunConfig
@@ -64,7 +64,7 @@ class _Job:
     scans: list[dict[str, str]]
     """In the order of the tables: scan_id, patient_id, volume, and the keys `slices`, `maps` and,
     where features are max-pooled, `maxima`."""
-    trunks: FoldTrunks | None
+    trunks: TailTrunks | None
     """Where tails were trained."""
 
     @property
@@ -106,7 +106,7 @@ class _Job:
         """Return the trunk of a fold as pixel attribution needs it."""
         if self.trunks is None:
             return self._frozen_pixels
-        return PixelTrunks.of(self.trunks.of(model), self._random_trunk)
+        return PixelTrunks.of(self.trunks.of(model.reader.tail), self._random_trunk)
 
     @functools.cached_property
     def poolings(self) -> tuple[str, ...]:
@@ -184,7 +184,10 @@ def _passed(job: _Job, i: int) -> list[Activations]:
     """Pass a scan through the trunk, or the tail of each fold, once more, for each head."""
     if job.tuned is None:
         return [_passed_frozen(job, i)] * len(job.trained)
-    return [Activations.of_maps(job.tuned.maps(model, i), [model.pooling]) for model in job.trained]
+    return [
+        Activations.of_maps(job.tuned.maps(model.reads, i), [model.pooling])
+        for model in job.trained
+    ]
 
 
 def _passed_frozen(job: _Job, i: int) -> Activations:

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from mri_transfer.models.features import FeatureTable, resolve_features
 from mri_transfer.models.tails.tail import TailSource
+from mri_transfer.models.tails.tuned_features import TailTrunks, TunedTables
 from mri_transfer.models.trunks import INPUT
 from mri_transfer.training.fitted_model import FittedModel
-from mri_transfer.training.fold_trunks import FoldTrunks, TunedTables
 from pipelines.indexes import read_index
 from pipelines.stage import Context
 from pipelines.stages.features import key_column, open_trunk, read_activations
@@ -18,7 +18,7 @@ from pipelines.stages.train import open_source_trunk
 __all__ = ["open_fold_trunks", "read_tuned_tables"]
 
 
-def open_fold_trunks(context: Context) -> FoldTrunks | None:
+def open_fold_trunks(context: Context) -> TailTrunks | None:
     """Return the trunks of a run's folds; None if the trunk stays frozen."""
     config = context.config
     if not config.tuning.trains:
@@ -28,24 +28,27 @@ def open_fold_trunks(context: Context) -> FoldTrunks | None:
     prefix = None
     if source.cut != INPUT:
         prefix = open_trunk(context, dataclasses.replace(whole.spec, layer=source.cut), spec)
-    return FoldTrunks(spec=config.trunk, source=source, prefix=prefix, whole=whole)
+    return TailTrunks(spec=config.trunk, source=source, prefix=prefix, whole=whole)
 
 
 def read_tuned_tables(
     context: Context,
-    trunks: FoldTrunks,
+    trunks: TailTrunks,
     trained: Sequence[FittedModel],
     frozen: FeatureTable,
     *,
-    held_out: Mapping[str, Collection[str]] | None = None,
+    patients: Mapping[str, Collection[str]] | None = None,
 ) -> TunedTables:
     """Return the features of a run's scans as the tails of its folds make them.
 
     Parameters
     ----------
     context : Context
-    trunks, trained, frozen, held_out
-        As in `TunedTables`.
+    trunks : TailTrunks
+    trained : sequence of FittedModel
+        The models of the folds.
+    frozen, patients
+        As in `TunedTables`, readers being named by `FittedModel.reads`.
     """
     workspace, config = context.workspace, context.config
     activations = read_activations(workspace, config, frozen.scan_ids)
@@ -53,10 +56,10 @@ def read_tuned_tables(
     index = read_index(workspace.features).set_index("scan_id").loc[list(frozen.scan_ids)]
     return TunedTables(
         trunks,
-        trained,
+        {model.reads: model.reader for model in trained},
         frozen,
         activations=activations,
         keys={pooling: index[key_column(pooling, config)].tolist() for pooling in config.poolings},
         cache=workspace.cache,
-        held_out=held_out,
+        patients=patients,
     )

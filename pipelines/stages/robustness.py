@@ -23,6 +23,7 @@ from mri_transfer.models.features import (
     encode_poolings,
     resolve_features,
 )
+from mri_transfer.models.tails.tuned_features import TailTrunks, tuned_key
 from mri_transfer.scans.perturbations import (
     Perturbation,
     cut_perturbed,
@@ -33,7 +34,6 @@ from mri_transfer.scans.perturbations import (
 from mri_transfer.scans.slices import SliceStack, slices_key
 from mri_transfer.scans.volumes import Volume
 from mri_transfer.training.fitted_model import FittedModel
-from mri_transfer.training.fold_trunks import FoldTrunks, tuned_key
 from pipelines.indexes import load_prepared, read_prepared_index
 from pipelines.stage import Context
 from pipelines.stages.features import keys_by_pooling, open_trunk
@@ -61,7 +61,7 @@ def perturbed_tables(
     *,
     n_patients: int,
     perturbations: Sequence[Perturbation] | None = None,
-    trunks: FoldTrunks | None = None,
+    trunks: TailTrunks | None = None,
     trained: Sequence[FittedModel] = (),
 ) -> dict[Perturbation, dict[str, FeatureTable]]:
     """Perturb the prepared scans of a sample of patients, and pass them through the trunk.
@@ -80,7 +80,7 @@ def perturbed_tables(
         Size of the sample, stratified by label.
     perturbations : sequence of Perturbation, optional
         Instead of `default_perturbations`.
-    trunks : FoldTrunks, optional
+    trunks : TailTrunks, optional
         Where tails were trained.
     trained : sequence of FittedModel
         The models of every outer fold; needed with `trunks`.
@@ -140,7 +140,7 @@ def _plan(
     slices = slices_key(volume_key=volume, spec=config.slices)
     keys: dict[str, str] = dict(keys_by_pooling(slices, config.trunk, spec, poolings))
     if readers:
-        keys = {model.reads: tuned_key(keys[model.pooling], model) for model in readers}
+        keys = {model.reads: tuned_key(keys[model.pooling], model.reader.tail) for model in readers}
     return _Pass(
         scan=scan,
         perturbation=perturbation,
@@ -156,7 +156,7 @@ def _is_there(one: _Pass, store: FeatureStore) -> bool:
 def _encoder(
     context: Context,
     spec: FeatureSpec,
-    trunks: FoldTrunks | None,
+    trunks: TailTrunks | None,
     trained: Sequence[FittedModel],
 ) -> Encode:
     """Return what makes features of slices, by the names of what models read."""
@@ -168,8 +168,9 @@ def _encoder(
     def by_tails(stack: SliceStack, names: Iterable[str]) -> dict[str, ScanFeatures]:
         found = {}
         for name in names:
-            pooling = models[name].pooling
-            found[name] = encode_poolings(stack, trunks.of(models[name]), [pooling])[pooling]
+            reader = models[name].reader
+            pooled = encode_poolings(stack, trunks.of(reader.tail), [reader.pooling])
+            found[name] = pooled[reader.pooling]
         return found
 
     return by_tails

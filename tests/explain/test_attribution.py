@@ -14,6 +14,8 @@ from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.scan_maps import MapStore, ScanMaps, fold_digest, maps_key
 from mri_transfer.models.heads import apply_head
 from mri_transfer.models.pooling import Maxima, PoolMaps
+from mri_transfer.models.tails.spec import TuningSpec
+from mri_transfer.models.tails.tail import Tail
 from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.training.fitted_model import FittedModel
 from tests.explain.phantom import (
@@ -169,6 +171,31 @@ def test_slices_say_what_the_heads_say() -> None:
         assert np.array_equal(found.weights[h], output.weights[0])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_head_is_explained_by_the_maps_of_its_own_trunk(kind: str) -> None:
+    """As where tails are trained: the same as explaining each head alone, and complete."""
+    stack, trained = make_stack(), make_trained(kind)
+    spec = SliceSpec(n_slices=SLICES, size_px=32)
+    shared = {
+        "patient_id": "p",
+        "geometry": SliceGeometry.of((32, 32, 10), ras_affine(), stack.z_mm, spec),
+        "features": {},
+        "grad_cam": True,
+    }
+    read = [Activations.through(TinyTrunk(seed=i), stack, ["max"]) for i, _ in enumerate(trained)]
+    found = explain_scan(stack, read, trained, **shared)
+    for h, one in enumerate(trained):
+        alone = explain_scan(stack, [read[h]], [one], **shared)
+        for name in ("exact", "logits", "weights"):
+            np.testing.assert_array_equal(getattr(found, name)[h], getattr(alone, name)[0])
+        if h < len(found.gradcam):
+            np.testing.assert_array_equal(found.gradcam[h], alone.gradcam[0])
+        if kind == "linear":
+            parts = (found.logits[h] - one.head.tensors["bias"]) * found.weights[h]
+            np.testing.assert_allclose(found.exact[h].sum((1, 2)), parts, atol=1e-5)
+    assert not np.allclose(found.exact[0], found.exact[1], atol=1e-3)
+
+
 def test_features_of_another_model_are_noticed() -> None:
     _, pooled, same = _explained()
     assert same.mismatch == 0
@@ -202,3 +229,17 @@ def test_the_key_is_another_for_other_heads() -> None:
     weight[0, 0] += 1e-3
     assert key != _key(trained)
     assert fold_digest(trained[0]) != fold_digest(trained[1])
+
+
+def test_the_key_is_another_for_other_tails() -> None:
+    trained = make_trained()
+    digests = [fold_digest(trained[0])]
+    for value in (0.0, 1.0):
+        tail = Tail(
+            tensors={"tail.deep.0.bias": np.full(3, value, dtype=np.float16)},
+            spec=TuningSpec(strategy="some"),
+            cut="middle",
+            weights_digest="0" * 64,
+        )
+        digests.append(fold_digest(dataclasses.replace(trained[0], tail=tail)))
+    assert len(set(digests)) == 3

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.special import expit
 
-from mri_transfer.explain.cohort_maps import centred_maps, own_heads
+from mri_transfer.explain.cohort_maps import centred_maps, own_heads, score_mismatch
 from mri_transfer.explain.scan_maps import ScanMaps
 from tests.explain.phantom import make_folds, make_table, make_trained
 
@@ -76,3 +78,24 @@ def test_slice_weights_add_up_to_the_log_odds(found) -> None:
     *_, cohort = found
     wanted = cohort.log_odds.mean(axis=1)
     assert np.allclose(cohort.slice_weights.sum(axis=1), wanted, atol=1e-5)
+
+
+def test_scores_of_maps_are_held_against_those_recorded(found) -> None:
+    table, folds, trained, scans, _ = found
+    rows = []
+    for one in trained:
+        for p, name in enumerate(folds.patient_ids):
+            if folds.assignment[one.repeat, p] != one.fold:
+                continue
+            h = trained.index(one)
+            own = [
+                (scans[i].logits[h] * scans[i].weights[h]).sum()
+                for i, owner in enumerate(table.patient_ids)
+                if owner == name
+            ]
+            rows.append((one.repeat, name, expit(np.mean(own))))
+    scores = pd.DataFrame(rows, columns=["repeat", "patient_id", "score"])
+    given = (table.patient_ids, scans.__getitem__, trained, folds)
+    assert score_mismatch(*given, scores) < 1e-6
+    other = scores.assign(score=scores["score"].where(scores.index != 3, scores["score"] + 0.05))
+    assert score_mismatch(*given, other) == pytest.approx(0.05, abs=1e-6)

@@ -79,6 +79,27 @@ def test_occlusion_is_what_the_model_says_of_a_covered_slice() -> None:
             assert view.occlusion[n, i, j] == pytest.approx(wanted, abs=1e-5)
 
 
+def test_with_tails_each_head_has_pixels_of_its_own_trunk() -> None:
+    """The parts of two heads on two trunks add up to their mean, by gradients and by occlusion."""
+    own, stack = make_trained(n_folds=1, pooling="average"), make_stack()
+    trunks = [PixelTrunks.of(TinyTrunk(relu=False, seed=i), TinyTrunk(seed=5)) for i in (0, 1)]
+    raw = np.zeros((SLICES, 4, 4), dtype=np.float32)
+
+    def view(heads: slice):
+        return attribute_pixels(
+            stack, trunks[heads], own[heads], patient_id="p", weights=WEIGHTS[heads], raw=raw,
+            spec=SPEC,
+        )  # fmt: skip
+
+    both, first, second = view(slice(0, 2)), view(slice(0, 1)), view(slice(1, 2))
+    for name in ("gradients", "change", "occlusion"):
+        mean = (getattr(first, name) + getattr(second, name)) / 2
+        np.testing.assert_allclose(getattr(both, name), mean, atol=1e-6)
+    np.testing.assert_allclose(both.gradients.sum((1, 2)), both.change, atol=1e-5)
+    np.testing.assert_array_equal(both.gradcam, first.gradcam)
+    assert np.abs(first.change - second.change).max() > 1e-3
+
+
 def test_a_random_trunk_gives_another_map() -> None:
     _, _, view = _view(TinyTrunk())
     assert view.random_trunk.shape == view.raw.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,14 @@ import pytest
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, MlpHeadSpec
 from mri_transfer.training.search import SearchSpec
-from pipelines.config import CONFIG_FOLDER, RunConfig, config_toml, named_config, read_config
+from pipelines.config import (
+    CONFIG_FOLDER,
+    RunConfig,
+    config_toml,
+    named_config,
+    override_tuning,
+    read_config,
+)
 
 
 def test_default_toml_spells_out_the_defaults_of_the_code() -> None:
@@ -239,3 +247,24 @@ def test_labels_may_be_numbers_on_the_command_line_and_in_the_file(tmp_path: Pat
 def test_a_trunk_that_does_not_exist_is_refused_with_the_configuration() -> None:
     with pytest.raises(ConfigurationError, match=r"no such trunk; there is vgg16"):
         read_config(None, ["trunk.name=resnet99"])
+
+
+@pytest.mark.parametrize("name", ["ewc", "rehearsal"])
+def test_a_run_has_nobody_to_forget(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="no old cohort that could be forgotten") as caught:
+        read_config(None, ["tuning.strategy=some", f"tuning.{name}=0.5"])
+    assert f"--mode tune --set tuning.{name}=0.5" in str(caught.value)
+
+
+def test_how_a_tail_is_trained_further_is_set_one_by_one() -> None:
+    tuning = read_config(None, ["tuning.strategy=some", "tuning.epochs=7"]).tuning
+    found = override_tuning(tuning, ["tuning.ewc=100", "tuning.schedule=plateau"])
+    assert found == dataclasses.replace(tuning, ewc=100.0, schedule="plateau")
+    assert override_tuning(tuning, []) == tuning
+    for wrong, said in (
+        ("heads.kind=mlp", "only how the tail is trained"),
+        ("tuning.ewk=1", "no such setting. Did you mean ewc"),
+        ("tuning.rehearsal=2", "rehearsal"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            override_tuning(tuning, [wrong])

@@ -209,3 +209,16 @@ def test_a_bundle_is_exported_by_command(
     assert run_command("export", str(packed), "--monai", str(tmp_path / "m")) == 0
     inner = tmp_path / "m" / "models" / "bundle"
     assert load_bundle(inner).digest == load_bundle(packed).digest
+
+
+def test_a_frozen_bundle_has_no_tail_to_train_further(
+    packed: Path, strangers: Path, tmp_path: Path
+) -> None:
+    """It is said before anything of the new cohort is computed."""
+    for asked in ({"mode": "tune"}, {"settings": ("tuning.epochs=3",)}):
+        update = Update(bundle=packed, manifest=strangers, work=tmp_path / "run", **asked)
+        with pytest.raises(ConfigurationError, match="only a model with a trained tail"):
+            update_bundle(
+                update, Packing(out=tmp_path / "b"), cache=tmp_path, reporter=SilentReporter()
+            )
+    assert not (tmp_path / "run").exists()

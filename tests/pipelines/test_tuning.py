@@ -17,10 +17,9 @@ import pytest
 from mri_transfer.bundle import ScanRequest, infer_scan, load_bundle, overlap
 from mri_transfer.bundle.export import write_onnx
 from mri_transfer.cohorts.manifest.manifest import read_manifest
-from mri_transfer.errors import ConfigurationError
 from mri_transfer.evaluation.audit import AuditDocument
 from mri_transfer.evaluation.external.settings import ExternalSpec
-from mri_transfer.explain import read_feature_maps
+from mri_transfer.explain import read_explanation, read_feature_maps
 from mri_transfer.training.refit import BootstrapSpec
 from pipelines.config import read_config
 from pipelines.jobs.retrain import Packing, retrain_run
@@ -43,6 +42,8 @@ _TUNING = [
     "folds.n_repeats=1",
     "slices.size_px=48",
     "explanation.maps=true",
+    "explanation.close_patients=2",
+    "audit.robustness_patients=4",
 ]
 
 
@@ -167,14 +168,16 @@ def test_a_bundle_of_a_tail_is_small_and_scores_scans(
     assert exported[0] == pytest.approx(score, abs=1e-4)
 
 
-@pytest.mark.parametrize("mode", ["refit", "warm"])
+@pytest.mark.parametrize("mode", ["refit", "warm", "tune"])
 def test_a_tail_takes_in_a_cohort_and_says_what_it_forgot(
     mode, tuned: RunOutcome, packed_tail: Path, strangers: Path, tmp_path: Path, capsys
 ) -> None:
     words = ["retrain", "--from", str(packed_tail), "--manifest", str(strangers)]
     words += ["--out", str(tmp_path / "b2"), "--mode", mode, "--work", str(tmp_path / "run")]
     words += ["--cache", str(tuned.workspace.cache)]
-    words += ["--run", str(tuned.workspace.root)] if mode == "refit" else []
+    words += ["--run", str(tuned.workspace.root)] if mode != "warm" else []
+    if mode == "tune":
+        words += ["--set", "tuning.ewc=10", "--set", "tuning.rehearsal=0.5"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(overlap, "_COST", 4)
         assert run_command(*words) == 0
@@ -186,7 +189,13 @@ def test_a_tail_takes_in_a_cohort_and_says_what_it_forgot(
     }
     said = capsys.readouterr().out
     assert list(meter["distances"]) == ["block4_pool", "head"]
-    if mode == "refit":
+    if mode == "tune":
+        guards = {"l2_sp": 0.01, "ewc": 10.0, "rehearsal": 0.5, "n_rehearsed": 4}
+        assert meter["guards"] == guards
+        assert after.facts["mode"] == "tune"
+        assert after.config.tuning == before.config.tuning
+        assert "L2-SP 0.01, EWC 10, 4 old patients rehearsed (50%)" in said
+    if mode != "warm":
         assert meter["n_old"] == meter["auc_before"]["n"] == meter["auc_after"]["n"] == 8
         assert "held-out old patients" in said
     else:
@@ -216,10 +225,41 @@ def test_a_bundle_of_a_tail_is_tested_on_another_cohort(
     assert predicted.score == pytest.approx(scores[scan["patient_id"]], abs=1e-6)
 
 
-def test_what_cannot_be_made_of_a_tail_yet_says_so(tuned: RunOutcome) -> None:
-    assert not (tuned.workspace.explanations / "explanation.json").exists()
-    with pytest.raises(ConfigurationError, match="frozen trunks only"):
-        read_config(None, ["tuning.strategy=all", "audit.robustness_patients=3"])
+def test_maps_are_made_by_the_tail_and_head_of_the_fold_that_had_not_seen_the_patient(
+    tuned: RunOutcome,
+) -> None:
+    """What frozen maps are held to: the recorded scores, the same bytes again, complete sums."""
+    workspace = tuned.workspace
+    found = read_explanation(workspace.explanations)
+    checks = {check.check: check for check in found.document.checks}
+    assert checks["same_features"].expected.startswith("patients' scores are those recorded")
+    assert checks["same_features"].value < 1e-6
+    for name in ("same_features", "same_again", "is_complete"):
+        assert checks[name].passed, name
+    scans = pd.read_csv(workspace.slices, dtype=str)["scan_id"].tolist()
+    assert list(found.scan_ids) == scans
+    assert np.abs(found.maps).max() > 0
+    assert len(found.document.pixel_attribution) == 2
+    for row in found.document.pixel_attribution:
+        # 16 steps of a bent network, at 48 px.
+        assert row.missing_share < 0.2
+        assert row.strongest_patch > 0
+    assert found.document.truth is not None
+    assert len(found.neighbours) == 8 * 5
+    page = workspace.report.read_text(encoding="utf-8")
+    assert "Maps are not shown" not in page
+
+
+def test_disturbed_scans_are_scored_by_the_fold_that_had_not_seen_the_patient(
+    tuned: RunOutcome,
+) -> None:
+    rows = AuditDocument.read(tuned.workspace.audit, stage="audit").robustness
+    assert rows is not None
+    assert {row.n for row in rows} == {4, 8}
+    disturbed = [row for row in rows if row.n == 4]
+    assert len(disturbed) > 10
+    assert max(row.score_change.value for row in disturbed) > 0
+    assert all(row.auc.value is not None for row in disturbed)
 
 
 def test_a_frozen_run_knows_of_no_tail(finished: RunOutcome) -> None:

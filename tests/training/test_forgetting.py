@@ -32,7 +32,7 @@ CONFIG = ModelConfig(
 )
 
 
-def _renamed(data: LabelledFeatures) -> LabelledFeatures:
+def renamed(data: LabelledFeatures) -> LabelledFeatures:
     """Return the patients under other names, as those of another cohort."""
     table = dataclasses.replace(
         data.scans,
@@ -49,7 +49,7 @@ def cohorts(tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelledFeatures,
     # The new cohort's labels are the other way round: what is learned there harms here.
     new = labelled_cohort(tmp_path_factory.mktemp("new"), n_patients=12, seed=1)
     turned = {name: "CN" if label == "AD" else "AD" for name, label in new.labels.items()}
-    return old, _renamed(dataclasses.replace(new, labels=turned))
+    return old, renamed(dataclasses.replace(new, labels=turned))
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from mri_transfer.errors import ConfigurationError, HeadError
 from mri_transfer.evaluation.audit.blinding import blind_activations, head_differences
 from mri_transfer.metrics.discrimination import auc
 from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec
+from mri_transfer.models.trunks import INPUT
 from mri_transfer.training import one_fit
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
 from mri_transfer.training.engine import FoldResult, fit_folds
@@ -294,6 +295,12 @@ def test_a_tail_learns_what_the_frozen_trunk_does_not_show(tmp_path) -> None:
 _N_DRAWS = 12
 
 
+@pytest.fixture
+def individuals(tmp_path) -> LabelledFeatures:
+    """Patients who differ from each other far more than the labels do."""
+    return labelled_cohort(tmp_path, n_patients=16, signal=60.0, own_pattern=40.0, cut=INPUT)
+
+
 def _null_error(data: LabelledFeatures) -> float:
     """Return the standard error of a mean of AUCs whose labels say nothing (Mann-Whitney)."""
     n, n_positive = len(data.patient_ids), int(data.is_positive.sum())
@@ -301,47 +308,43 @@ def _null_error(data: LabelledFeatures) -> float:
     return float(np.sqrt(variance / _N_DRAWS))
 
 
-def _mean_permuted_auc(data: LabelledFeatures) -> float:
-    """Return the mean held-out AUC over draws of permuted labels, tails trained until they fit."""
+def _mean_permuted_auc(
+    data: LabelledFeatures, plant: Callable[[LabelledFeatures], None] = lambda _: None
+) -> float:
+    """Return the mean held-out AUC over draws of permuted labels, by tails that learn by heart."""
+    spec = fast(
+        strategy="all", epochs=15, patience=0, learning_rate=0.03, layer_decay=1.0, l2_sp=0.0
+    )
+    estimator = TransferClassifier(
+        head=LinearHeadSpec(), tail=TailPlan(spec=spec, source=source(INPUT))
+    )
     rng, found = np.random.default_rng(0), []
-    settings = {"epochs": 12, "patience": 0, "learning_rate": 0.03}
     for _ in range(_N_DRAWS):
         drawn = rng.permutation([data.labels[name] for name in data.patient_ids])
         permuted = dataclasses.replace(
             data, labels=dict(zip(data.patient_ids, drawn.tolist(), strict=True))
         )
+        plant(permuted)
         folds = folds_of(permuted.scans, permuted.scan_is_positive)
-        results = fit_folds(_estimator(**settings), permuted, folds, seed=1)
-        found.append(_pooled_auc(permuted, results))
+        found.append(_pooled_auc(permuted, fit_folds(estimator, permuted, folds, seed=1)))
     return float(np.mean(found))
 
 
 @pytest.mark.slow
-def test_permuted_labels_reach_chance(tmp_path) -> None:
-    data = labelled_cohort(tmp_path, n_patients=24, signal=60.0)
-    assert _mean_permuted_auc(data) == pytest.approx(0.5, abs=3 * _null_error(data))
+def test_permuted_labels_reach_chance(individuals) -> None:
+    assert _mean_permuted_auc(individuals) == pytest.approx(0.5, abs=3 * _null_error(individuals))
 
 
 @pytest.mark.slow
 def test_permuted_labels_beat_chance_where_tails_have_seen_the_test_patients(
-    tmp_path, monkeypatch
+    individuals, monkeypatch
 ) -> None:
-    """The twin: the tail alone has seen them; heads, thresholds and the rest have not."""
-    data = labelled_cohort(tmp_path, n_patients=24, signal=60.0)
-    labels: list[dict[str, str]] = []
-    whole_fit = LabelledFeatures.view
+    """The twin: the tail alone has seen them. Head, threshold and number of epochs have not."""
 
-    def remembering(self, patient_ids):
-        if len(self.labels) == len(data.labels):
-            labels[:] = [dict(self.labels)]
-        return whole_fit(self, patient_ids)
+    def plant(permuted: LabelledFeatures) -> None:
+        _plant(monkeypatch, lambda _: permuted.view(permuted.labels))
 
-    monkeypatch.setattr(LabelledFeatures, "view", remembering)
-    _plant(
-        monkeypatch,
-        lambda view: whole_fit(dataclasses.replace(data, labels=labels[0]), data.patient_ids),
-    )
-    assert _mean_permuted_auc(data) > 0.5 + 3 * _null_error(data)
+    assert _mean_permuted_auc(individuals, plant) > 0.5 + 3 * _null_error(individuals)
 
 
 def _pooled_auc(data: LabelledFeatures, results) -> float:

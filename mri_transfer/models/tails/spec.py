@@ -52,12 +52,27 @@ class TuningSpec:
     """Of the linear head that is trained with the stages."""
     layer_decay: float = Field(default=0.7, gt=0, le=1)
     """Factor of the learning rate from each stage to the one before it."""
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "plateau"] = "cosine"
+    """How learning rates fall. `cosine`: along half a cosine over all epochs; `plateau`: whenever
+    the loss of training patients has stopped falling. It is theirs, as a fit on all of them holds
+    nobody out by whom rates could be steered."""
+    plateau_patience: int = Field(default=2, ge=0)
+    """Epochs without a lower loss that `schedule = "plateau"` waits for."""
+    plateau_factor: float = Field(default=0.1, gt=0, lt=1)
+    """What learning rates are multiplied by then."""
     unfreeze: Literal["together", "by_stage"] = "together"
     """`by_stage`: the last stage is thawed first, the others one after another at equal intervals
     over the epochs (gradual unfreezing)."""
     l2_sp: float = Field(default=0.01, ge=0)
     """Weight of half the squared distance from the starting weights (L2-SP) in the loss."""
+    ewc: float = Field(default=0.0, ge=0)
+    """Where a bundle's tail is trained further with new patients (`retrain --from --mode tune`):
+    weight of half the squared distance from the bundle's weights, each weighed by how much the old
+    patients' loss depends on it (elastic weight consolidation, by the diagonal of the empirical
+    Fisher information). It needs the old patients. Refused in a run, which has none."""
+    rehearsal: float = Field(default=0.0, ge=0, le=1)
+    """There too: share of the old patients, of each label alike, who are trained on again among
+    the new ones."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decay of weights towards zero; biases and normalisation are left out."""
     norm_moments: Literal["frozen", "adapt"] = "frozen"

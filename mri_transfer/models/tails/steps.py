@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from mri_transfer.models.tails.spec import TuningSpec
 
@@ -16,7 +18,7 @@ _MOMENTUM = 0.9
 class Optimisation:
     """The optimiser with its groups of parameters, one a stage and kind, and the head's.
 
-    Rates fall from the last stage to the first by `layer_decay`, and all of them over the steps.
+    Rates fall from the last stage to the first by `layer_decay`, and all of them by the schedule.
     Biases and normalisation do not decay towards zero.
 
     Parameters
@@ -27,6 +29,8 @@ class Optimisation:
     spec : TuningSpec
     n_steps : int
         Of all epochs.
+    importance : mapping of str to Tensor, optional
+        What `ewc` weighs the way of each parameter by, by its name in `stages`.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class Optimisation:
         spec: TuningSpec,
         *,
         n_steps: int,
+        importance: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         self._spec, self._n_steps, self._step = spec, n_steps, 0
         #: Parameters of each stage, from the last one back.
@@ -49,14 +54,23 @@ class Optimisation:
                 own = [p for p in parameters if (p.ndim > 1) == decays]
                 decay = spec.weight_decay if decays else 0.0
                 groups.append({"params": own, "rate": rate, "weight_decay": decay})
-        used = [group for group in groups if group["params"]]
+        used = [{**group, "lr": group["rate"]} for group in groups if group["params"]]
         if spec.optimiser == "adamw":
             self._optimiser: torch.optim.Optimizer = torch.optim.AdamW(used)
         else:
             self._optimiser = torch.optim.SGD(used, lr=1.0, momentum=_MOMENTUM)
+        self._plateau = (
+            ReduceLROnPlateau(
+                self._optimiser, factor=spec.plateau_factor, patience=spec.plateau_patience
+            )
+            if spec.schedule == "plateau"
+            else None
+        )
         self._start = [
             [parameter.detach().clone() for parameter in parameters] for parameters in self._stages
         ]
+        #: How strongly each parameter is pulled to its start; one number, or one for each weight.
+        self._pull = self._pulls(dict(stages.named_parameters()), importance)
 
     def begin_epoch(self, epoch: int) -> None:
         """Thaw the stages whose turn it is.
@@ -71,18 +85,50 @@ class Optimisation:
             for parameter in parameters:
                 parameter.requires_grad_(epoch >= waits)
 
+    def _pulls(
+        self, named: Mapping[str, torch.Tensor], importance: Mapping[str, torch.Tensor] | None
+    ) -> list[list[torch.Tensor | float]]:
+        if importance is None or not self._spec.ewc:
+            return [[self._spec.l2_sp] * len(parameters) for parameters in self._stages]
+        weighed = {
+            id(named[name]): self._spec.l2_sp + self._spec.ewc * values.to(named[name])
+            for name, values in importance.items()
+        }
+        return [[weighed[id(p)] for p in parameters] for parameters in self._stages]
+
     def step(self, loss: torch.Tensor) -> None:
-        """Take one step down the loss and L2-SP's penalty (Li et al. 2018, ICML)."""
+        """Take one step down the loss and the penalties of the way from the start.
+
+        These are L2-SP's (Li et al. 2018, ICML) and that of elastic weight consolidation
+        (Kirkpatrick et al. 2017, PNAS 114:3521-3526).
+        """
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        for parameters, start in zip(self._stages, self._start, strict=True):
-            for parameter, before in zip(parameters, start, strict=True):
-                if parameter.grad is not None and self._spec.l2_sp:
-                    parameter.grad.add_(parameter.detach() - before, alpha=self._spec.l2_sp)
-        for group in self._optimiser.param_groups:
-            group["lr"] = group["rate"] * self._factor()
+        for parameters, start, pulls in zip(self._stages, self._start, self._pull, strict=True):
+            for parameter, before, pull in zip(parameters, start, pulls, strict=True):
+                if parameter.grad is None:
+                    continue
+                way = parameter.detach() - before
+                if isinstance(pull, torch.Tensor):
+                    parameter.grad.add_(way * pull)
+                elif pull:
+                    parameter.grad.add_(way, alpha=pull)
+        if self._plateau is None:
+            for group in self._optimiser.param_groups:
+                group["lr"] = group["rate"] * self._factor()
         self._optimiser.step()
         self._step += 1
+
+    def end_epoch(self, loss: float) -> None:
+        """Lower the rates if the schedule waits for a plateau and this is one.
+
+        Parameters
+        ----------
+        loss : float
+            Mean over the epoch's batches.
+        """
+        if self._plateau is not None:
+            self._plateau.step(loss)
 
     def _factor(self) -> float:
         if self._spec.schedule == "constant":

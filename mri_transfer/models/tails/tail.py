@@ -108,10 +108,31 @@ class TailSource:
         # Scikit-learn's clones share it.
         return self
 
-    def start(self, spec: TuningSpec, *, seed: int = 0) -> TrunkNetwork:
-        """Return a network of one's own to train, with the method's parameters in place."""
+    def start(
+        self,
+        spec: TuningSpec,
+        *,
+        seed: int = 0,
+        tensors: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> TrunkNetwork:
+        """Return a network of one's own to train, with the method's parameters in place.
+
+        Parameters
+        ----------
+        spec : TuningSpec
+        seed : int
+            Draws the first factors of `lora`.
+        tensors : mapping of str to ndarray, optional
+            Of a tail that was fitted by the same method, to go on from.
+
+        Raises
+        ------
+        HeadError
+            If they are not those of such a tail.
+        """
         network = copy.deepcopy(self.network)
         adapt(network, spec, seed=seed)
+        _load(network, tensors or {})
         return network.to(self.device).eval()
 
     def resume(
@@ -209,11 +230,7 @@ class Tail:
             )
         network = copy.deepcopy(self.source.network)
         adapt(network, self.spec)
-        state = network.state_dict()
-        for name, values in self.tensors.items():
-            if name not in state or state[name].shape != values.shape:
-                raise HeadError("not a tensor of this tail", found=f"{name}, {values.shape}")
-            state[name].copy_(torch.from_numpy(np.asarray(values)))
+        _load(network, self.tensors)
         return network.eval().requires_grad_(False)
 
     def weights_by_stage(self) -> dict[str, dict[str, npt.NDArray[Any]]]:
@@ -296,3 +313,12 @@ class Tail:
         # The settings may be those of another version.
         except (KeyError, ValidationError) as error:
             raise HeadError("cannot read a tail's description", where=str(description)) from error
+
+
+def _load(network: TrunkNetwork, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Put a tail's tensors into a network with its method's parameters."""
+    state = network.state_dict()
+    for name, values in tensors.items():
+        if name not in state or state[name].shape != values.shape:
+            raise HeadError("not a tensor of this tail", found=f"{name}, {values.shape}")
+        state[name].copy_(torch.from_numpy(np.asarray(values)))

@@ -40,11 +40,17 @@ def _settings(spec: TuningSpec) -> list[str]:
         "slice": "cross-entropy of each slice with its patient's label",
     }[spec.loss]
     by_stage = "one after another, the last first" if spec.unfreeze == "by_stage" else "together"
+    schedule = spec.schedule
+    if schedule == "plateau":
+        schedule = (
+            f"times {spec.plateau_factor:g} after more than {spec.plateau_patience} epochs without "
+            "a lower training loss"
+        )
     first = "fitted to the untuned features first" if spec.head_first else "started from zero"
     return [
         f"Loss: {loss}; labels weigh the same in sum.",
         f"{spec.optimiser}, learning rate {plain_decimal(spec.rate)} for the last stage and "
-        f"times {spec.layer_decay:g} for each stage before it, {spec.schedule}; batches of "
+        f"times {spec.layer_decay:g} for each stage before it, {schedule}; batches of "
         f"{spec.batch_scans} scans with {spec.slices_per_scan} slices each.",
         f"They learn from a linear head, {first}; stages are thawed {by_stage}. The head "
         "of the model is fitted afterwards, to the features that the trained stages make.",

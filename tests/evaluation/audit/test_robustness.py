@@ -15,6 +15,8 @@ from mri_transfer.evaluation.audit.held_out import HeldOut
 from mri_transfer.evaluation.audit.robustness import robustness_rows, sample_patients
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, apply_head, fit_head
+from mri_transfer.models.tails.spec import TuningSpec
+from mri_transfer.models.tails.tail import Tail
 from mri_transfer.scans.perturbations import Perturbation
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds, make_folds
@@ -109,6 +111,32 @@ def test_unperturbed_scans_change_nothing(case) -> None:
     assert row.flip_rate.value == row.score_change.value == 0.0
     assert row.auc_change.value == row.score_shift.value == 0.0
     assert "same value" in row.auc_change.reason
+
+
+def test_with_tails_each_head_reads_the_features_of_its_own_fold(case) -> None:
+    """And of the patients whom the fold held out: there is no other number in its table."""
+    frozen, table, folds = case
+    worse = _part(table, np.arange(len(table.scan_ids)), shift=1.5)
+    tail = Tail(tensors={}, spec=TuningSpec(strategy="some"), cut="c", weights_digest="0" * 64)
+    tuned = [dataclasses.replace(one, tail=tail) for one in frozen]
+
+    def own(table: FeatureTable, *, drop: bool) -> dict[str, FeatureTable]:
+        tables = {}
+        for model in tuned:
+            fold_of = dict(zip(folds.patient_ids, folds.assignment[model.repeat], strict=True))
+            held = np.array([fold_of[name] == model.fold for name in table.patient_ids])
+            if drop:
+                tables[model.reads] = _part(table, np.flatnonzero(held))
+                continue
+            features = np.where(held[:, None, None], table.features, np.nan)
+            tables[model.reads] = dataclasses.replace(table, features=features)
+        return tables
+
+    expected = robustness_rows(frozen, {"max": table}, {NOISE: {"max": worse}}, folds, **SETTINGS)
+    found = robustness_rows(
+        tuned, own(table, drop=False), {NOISE: own(worse, drop=True)}, folds, **SETTINGS
+    )
+    assert found == expected
 
 
 def test_figures_are_those_of_the_definition(case) -> None:

@@ -10,13 +10,9 @@ import pytest
 import torch
 
 from mri_transfer.errors import HeadError
-from mri_transfer.models.tails.fitting import (
-    Epoch,
-    LabelledActivations,
-    choose_epochs,
-    fit_tail,
-)
+from mri_transfer.models.tails.fitting import choose_epochs, fit_tail
 from mri_transfer.models.tails.tail import Tail, TailSource
+from mri_transfer.models.tails.trainer import Epoch, LabelledActivations
 from mri_transfer.models.trunks import INPUT
 from tests.tails_phantom import N_SLICES, fast, labelled_cohort, source
 

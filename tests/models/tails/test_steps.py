@@ -99,3 +99,48 @@ def test_distance_is_relative_to_the_start() -> None:
         for values in network.deep.parameters():
             values.mul_(1.25)
     assert optimisation.distances() == pytest.approx([0.0, 0.0, 0.25])
+
+
+def test_rates_fall_when_the_loss_has_stopped_falling() -> None:
+    """As torch's ReduceLROnPlateau: after more than `patience` epochs without a lower loss."""
+    network, head = stages(), torch.nn.Parameter(torch.zeros(1))
+    spec = fast(
+        optimiser="sgd", schedule="plateau", plateau_patience=1, plateau_factor=0.5, l2_sp=0.0,
+        learning_rate=1.0, layer_decay=0.5,
+    )  # fmt: skip
+    optimisation = Optimisation(network, [head], spec, n_steps=10)
+    of_stem, of_deep = network.stem[0].bias, network.deep[0].bias
+    velocity, rates = 0.0, []
+    for loss in (1.0, 0.9, 0.9, 0.95, 0.95, 0.95, 0.5):
+        before = [of_stem.detach().clone(), of_deep.detach().clone()]
+        optimisation.step(_sum(network))
+        velocity = 0.9 * velocity + 1.0
+        rates.append(
+            [
+                float((old - new.detach())[0]) / velocity
+                for old, new in zip(before, (of_stem, of_deep), strict=True)
+            ]
+        )
+        optimisation.end_epoch(loss)
+    expected = [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.25]
+    assert [deep for _, deep in rates] == pytest.approx(expected, rel=1e-3)
+    assert [stem for stem, _ in rates] == pytest.approx([r / 4 for r in expected], rel=1e-3)
+
+
+def test_consolidation_pulls_each_weight_by_its_importance() -> None:
+    network, head = stages(), torch.nn.Parameter(torch.zeros(1))
+    importance = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
+    importance["deep.0.weight"][0] = 2.0
+    spec = fast(
+        optimiser="sgd", schedule="constant", l2_sp=0.5, ewc=0.25, learning_rate=0.2,
+        layer_decay=1.0,
+    )  # fmt: skip
+    optimisation = Optimisation(network, [head], spec, n_steps=10, importance=importance)
+    weight = network.deep[0].weight
+    start = weight.detach().clone()
+    with torch.no_grad():
+        weight.add_(1.0)
+    optimisation.step(_sum(network) * 0.0)
+    # Pulls of 0.5 and 0.5 + 0.25 * 2, times the rate.
+    torch.testing.assert_close(weight.detach()[1:], start[1:] + 0.9)
+    torch.testing.assert_close(weight.detach()[0], start[0] + 0.8)

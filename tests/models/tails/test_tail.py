@@ -14,8 +14,9 @@ from mri_transfer.errors import HeadError
 from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureSpec
 from mri_transfer.models.model import PatientModel
-from mri_transfer.models.tails.fitting import LabelledActivations, fit_tail
+from mri_transfer.models.tails.fitting import fit_tail
 from mri_transfer.models.tails.tail import Tail, TailSource
+from mri_transfer.models.tails.trainer import LabelledActivations
 from mri_transfer.models.trunks import TrunkSpec, load_trunk
 from tests.explain.phantom import SLICES, make_head
 from tests.tails_phantom import N_SLICES, fast, labelled_cohort, source

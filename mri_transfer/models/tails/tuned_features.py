@@ -1,7 +1,7 @@
-"""Trunks of the folds of a run that trains tails, and the features that they make.
+"""Trunks with the tails of several fits, and the features that they make of the same scans.
 
-Each fold has a tail of its own, so that a scan has other features for each head. They are made when
-they are asked for, and kept in the cache.
+Each fold of a run has a tail of its own, so that a scan has other features for each head. They are
+made when they are asked for, and kept in the cache.
 """
 
 from __future__ import annotations
@@ -10,34 +10,38 @@ import dataclasses
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from mri_transfer.core.specs import digest
 from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureStore, FeatureTable, ScanFeatures
 from mri_transfer.models.pooling import PoolMaps
-from mri_transfer.models.tails.tail import TailSource
+from mri_transfer.models.tails.tail import Tail, TailSource
 from mri_transfer.models.tails.tuned_trunk import TunedTrunk
 from mri_transfer.models.trunks import Trunk, TrunkSpec
-from mri_transfer.training.fitted_model import FittedModel
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["FoldTrunks", "TunedTables", "tuned_key"]
+__all__ = ["Reader", "TailTrunks", "TunedTables", "tuned_key"]
 
 FloatArray = npt.NDArray[np.float32]
 
-#: Folds whose trunks are held in memory; the others are put together again when they are needed.
+#: Tails whose trunks are held in memory; the others are put together again when they are needed.
 _N_HELD = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class FoldTrunks:
-    """The trunks of the folds of a run, put together from what they share.
+class Reader:
+    """What a head reads: the features of a tail, pooled."""
+
+    tail: Tail
+    pooling: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TailTrunks:
+    """Trunks with several tails, put together from what they share.
 
     Attributes
     ----------
@@ -60,108 +64,107 @@ class FoldTrunks:
     def _held(self) -> dict[str, TunedTrunk]:
         return {}
 
-    def of(self, model: FittedModel) -> TunedTrunk:
-        """Return the trunk of a fold."""
-        assert model.tail is not None
-        if model.reads not in self._held:
+    def of(self, tail: Tail) -> TunedTrunk:
+        """Return the trunk with a tail in it."""
+        if tail.digest not in self._held:
             while len(self._held) >= _N_HELD:
                 del self._held[next(iter(self._held))]
-            self._held[model.reads] = TunedTrunk(
+            self._held[tail.digest] = TunedTrunk(
                 spec=self.spec,
-                tail=model.tail.with_source(self.source),
+                tail=tail.with_source(self.source),
                 prefix=self.prefix,
                 whole=self.whole,
             )
-        return self._held[model.reads]
+        return self._held[tail.digest]
 
 
-def tuned_key(feature_key: str, model: FittedModel) -> str:
-    """Return the key of a scan's features as a fold's tail makes them.
+def tuned_key(feature_key: str, tail: Tail) -> str:
+    """Return the key of a scan's features as a tail makes them.
 
     Parameters
     ----------
     feature_key : str
         Of the scan's features by the frozen trunk: it holds slices, trunk, precision and pooling.
-    model : FittedModel
+    tail : Tail
     """
-    assert model.tail is not None
-    return digest({"kind": "tuned features/1", "of": feature_key, "tail": model.tail.digest})
+    return digest({"kind": "tuned features/1", "of": feature_key, "tail": tail.digest})
 
 
 class TunedTables(Mapping[str, FeatureTable]):
-    """Features of a run's scans by what models read, each by the tail of its fold.
+    """Features of the same scans by the names of those who read them.
 
     Parameters
     ----------
-    trunks : FoldTrunks
-    trained : sequence of FittedModel
+    trunks : TailTrunks
+    readers : mapping of str to Reader
     frozen : FeatureTable
-        Of the run's scans, by any pooling.
+        Of the scans, by any pooling.
     activations : ActivationTable
         What lies at the cut, in the same order.
     keys : mapping of str to sequence of str
         The keys of the frozen trunk's features by pooling, in the same order.
     cache : Path
-    held_out : mapping of str to collection of str, optional
-        By what a model reads: the patients whose features are asked for. Those of the others are
+    patients : mapping of str to collection of str, optional
+        By reader: the patients whose features are asked for. Those of the others are
         not computed; they are not numbers.
     """
 
     def __init__(
         self,
-        trunks: FoldTrunks,
-        trained: Sequence[FittedModel],
+        trunks: TailTrunks,
+        readers: Mapping[str, Reader],
         frozen: FeatureTable,
         *,
         activations: ActivationTable,
         keys: Mapping[str, Sequence[str]],
         cache: Path,
-        held_out: Mapping[str, Collection[str]] | None = None,
+        patients: Mapping[str, Collection[str]] | None = None,
     ) -> None:
-        self._trunks, self._frozen, self._held_out = trunks, frozen, held_out
-        self._activations, self._keys = activations, keys
-        self._models = {model.reads: model for model in trained}
+        self._trunks, self._readers, self._frozen = trunks, readers, frozen
+        self._activations, self._keys, self._patients = activations, keys, patients
         self._store = FeatureStore(cache)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._models)
+        return iter(self._readers)
 
     def __len__(self) -> int:
-        return len(self._models)
+        return len(self._readers)
 
     def __getitem__(self, name: str) -> FeatureTable:
-        model, frozen = self._models[name], self._frozen
-        wanted = set(frozen.patient_ids if self._held_out is None else self._held_out[name])
+        frozen = self._frozen
+        wanted = set(frozen.patient_ids if self._patients is None else self._patients[name])
         rows = [i for i, owner in enumerate(frozen.patient_ids) if owner in wanted]
-        own = [self.features(model, i) for i in rows]
+        own = [self.features(name, i) for i in rows]
         shape = own[0].shape if own else frozen.features.shape[1:]
         features = np.full((len(frozen.scan_ids), *shape), np.nan, dtype=np.float32)
-        features[rows] = own
+        if rows:
+            features[rows] = own
         return dataclasses.replace(frozen, features=features)
 
-    def features(self, model: FittedModel, scan: int) -> FloatArray:
+    def features(self, name: str, scan: int) -> FloatArray:
         """Return the features of a scan by its position, shape (n_slices, n_features)."""
-        key = self._key(model, scan)
+        key = self._key(name, scan)
         if key in self._store:
             return self._store.get(key, scan_id=self._frozen.scan_ids[scan]).features
-        return self._pooled(key, model, scan, self._pass(model, scan))
+        return self._pooled(key, name, scan, self._pass(name, scan))
 
-    def maps(self, model: FittedModel, scan: int) -> torch.Tensor:
+    def maps(self, name: str, scan: int) -> torch.Tensor:
         """Return the maps of a scan by its position, (n_slices, channels, rows, columns)."""
-        key, maps = self._key(model, scan), self._pass(model, scan)
+        key, maps = self._key(name, scan), self._pass(name, scan)
         if key not in self._store:
-            self._pooled(key, model, scan, maps)
+            self._pooled(key, name, scan, maps)
         return maps
 
-    def _key(self, model: FittedModel, scan: int) -> str:
-        return tuned_key(self._keys[model.pooling][scan], model)
+    def _key(self, name: str, scan: int) -> str:
+        reader = self._readers[name]
+        return tuned_key(self._keys[reader.pooling][scan], reader.tail)
 
-    def _pass(self, model: FittedModel, scan: int) -> torch.Tensor:
-        return self._trunks.of(model).resume(self._activations.read(scan)).cpu()
+    def _pass(self, name: str, scan: int) -> torch.Tensor:
+        return self._trunks.of(self._readers[name].tail).resume(self._activations.read(scan)).cpu()
 
-    def _pooled(self, key: str, model: FittedModel, scan: int, maps: torch.Tensor) -> FloatArray:
+    def _pooled(self, key: str, name: str, scan: int, maps: torch.Tensor) -> FloatArray:
         """Put a scan's features into the cache and return them."""
-        features: FloatArray = PoolMaps(model.pooling)(maps).contiguous().numpy()
+        features: FloatArray = PoolMaps(self._readers[name].pooling)(maps).contiguous().numpy()
         scan_id, z_mm = self._frozen.scan_ids[scan], self._frozen.z_mm[scan]
         self._store.put(key, ScanFeatures(scan_id=scan_id, features=features, z_mm=z_mm))
         return features
