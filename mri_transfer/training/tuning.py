@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.threads import algebra_on_one_core, one_core_each
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.models.tails.fisher import empirical_fisher
 from mri_transfer.models.tails.fitting import TailFit, choose_epochs, fit_tail
@@ -66,9 +67,11 @@ class TailPlan:
         importance = None
         if spec.ewc:
             assert old is not None  # update_tail.demand_tunable
-            importance = empirical_fisher(
-                self.source, tail, _labelled(old), spec=spec, pooling=pooling
-            )
+            # One thread, as tails are trained by one: its bytes then owe nothing to their number.
+            with one_core_each(1) as pool, algebra_on_one_core():
+                importance = pool.submit(
+                    empirical_fisher, self.source, tail, _labelled(old), spec=spec, pooling=pooling
+                ).result()
         return dataclasses.replace(
             self, spec=spec, start=TailStart(tail=tail, importance=importance)
         )

@@ -105,6 +105,7 @@ def retrain(
     from pipelines.opening import open_run
 
     _demand_one_source(run, from_, manifest, mode)
+    _demand_update(from_, set_)
     opened = None if run is None else open_run(run, cache=cache)
     # Heavy: what is wrong with the arguments has been said by now.
     from mri_transfer.training.refit import BootstrapSpec
@@ -199,6 +200,18 @@ def _demand_one_source(
             "a bundle needs a run, or a bundle and a new cohort",
             where="retrain",
             expected="RUN, or --from BUNDLE --manifest NEW.csv",
+        )
+
+
+def _demand_update(from_: Path | None, settings: list[str] | None) -> None:
+    from mri_transfer.errors import ConfigurationError
+
+    if settings and from_ is None:
+        raise ConfigurationError(
+            "a run is refitted by its own settings",
+            where="--set",
+            found=settings[0],
+            expected="--set with --from alone",
         )
 
 

@@ -223,6 +223,13 @@ def _tuning_of(update: Update, parent: ModelBundle) -> TuningSpec | None:
     """Return how the bundle's tail is to be trained further; None if that is not asked for."""
     if update.mode != "tune" and not update.settings:
         return None
+    if update.mode not in ("tune", "auto"):
+        raise ConfigurationError(
+            "settings are of training a tail further, and another update is asked for",
+            where="--set",
+            found=f"--mode {update.mode}",
+            expected="--mode tune or auto",
+        )
     tuning = override_tuning(parent.config.tuning, update.settings)
     demand_tunable(parent.config, tuning, old_at_hand=update.run is not None)
     return tuning

@@ -222,3 +222,14 @@ def test_a_frozen_bundle_has_no_tail_to_train_further(
                 update, Packing(out=tmp_path / "b"), cache=tmp_path, reporter=SilentReporter()
             )
     assert not (tmp_path / "run").exists()
+
+
+def test_settings_of_a_tail_are_refused_where_no_tail_is_trained_further(
+    packed: Path, strangers: Path, finished: RunOutcome, tmp_path: Path, capsys
+) -> None:
+    out = ["--out", str(tmp_path / "b"), "--set", "tuning.ewc=1"]
+    update = ["--from", str(packed), "--manifest", str(strangers), "--mode", "warm"]
+    assert run_command("retrain", str(finished.workspace.root), *out) == 2
+    assert "a run is refitted by its own settings" in capsys.readouterr().err
+    assert run_command("retrain", *update, *out) == 2
+    assert "another update is asked for" in capsys.readouterr().err
