@@ -40,7 +40,7 @@ def _settings(spec: TuningSpec) -> list[str]:
         "slice": "cross-entropy of each slice with its patient's label",
     }[spec.loss]
     by_stage = "one after another, the last first" if spec.unfreeze == "by_stage" else "together"
-    schedule = spec.schedule
+    schedule: str = spec.schedule
     if schedule == "plateau":
         schedule = (
             f"times {spec.plateau_factor:g} after more than {spec.plateau_patience} epochs without "
