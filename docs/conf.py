@@ -24,8 +24,7 @@ extensions = [
     "reference_pages",
 ]
 exclude_patterns = ["_build", "_ext", "**.ipynb_checkpoints"]
-templates_path: list[str] = []
-nitpicky = False
+templates_path = ["_templates"]
 
 # Pages need no network: furo brings its fonts, styles and scripts along.
 html_theme = "furo"
