@@ -12,7 +12,9 @@ from pipelines.commands.options import (
     AllowProgramsOption,
     CacheOption,
     GivenBundle,
+    OutFolder,
     TrustedKeyOption,
+    VerboseOption,
     WeightsOption,
 )
 from pipelines.console import open_console
@@ -34,9 +36,7 @@ def retrain(
         Path | None,
         typer.Argument(help="Finished run folder; not with --from.", metavar="RUN"),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the new bundle; never overwritten.")] = Path(
-        "bundle"
-    ),
+    out: OutFolder = Path("bundle"),
     zip_: Annotated[bool, typer.Option("--zip", help="Also write the bundle as a zip.")] = False,
     version: Annotated[
         str | None,
@@ -87,13 +87,17 @@ def retrain(
         typer.Option(help="Public key (hex or PEM file) that must have signed the old bundle."),
     ] = None,
     allow_programs: AllowProgramsOption = False,
+    verbose: VerboseOption = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Scans of the new cohort prepared in parallel.")
     ] = None,
     cache: CacheOption = None,
     weights: WeightsOption = None,
 ) -> None:
-    """Refit the evaluated model on all patients and write it as a bundle."""
+    """Refit the evaluated model on all patients and write it as a bundle.
+
+    An existing bundle is never overwritten.
+    """
     from pipelines.opening import open_run
 
     _demand_one_source(run, from_, manifest, mode)
@@ -114,7 +118,7 @@ def retrain(
     )
     if opened is not None:
         workspace, settings = opened
-        reporter = reporter_for(console)
+        reporter = reporter_for(console, verbose=verbose)
         seal = retrain_run(workspace, settings, packing, reporter=reporter, weights=weights)
         _show_bundle(console, packing, seal)
         return
@@ -134,7 +138,7 @@ def retrain(
         ),
         packing,
         cache=cache,
-        reporter=reporter_for(console),
+        reporter=reporter_for(console, verbose=verbose),
         weights=weights,
         jobs=jobs,
     )
