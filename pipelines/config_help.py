@@ -163,4 +163,4 @@ def _toml(value: Any) -> str:
 
     if value is None:
         return ""
-    return tomlkit.item(list(value) if isinstance(value, tuple) else value).as_string()
+    return str(tomlkit.item(list(value) if isinstance(value, tuple) else value).as_string())

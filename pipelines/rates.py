@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mri_transfer.core.files import read_json_object, write_json
-from mri_transfer.core.specs import digest, spec_dict
+from mri_transfer.core.specs import digest
 from mri_transfer.models.features import resolve_features
 from pipelines.config import RunConfig
 from pipelines.stage import Stage
@@ -79,17 +78,21 @@ def known_rate(cache: Path, stage: Stage, config: RunConfig) -> Rate | None:
 
 
 def _path(cache: Path, stage: Stage, config: RunConfig) -> Path:
-    specs = _relevant(stage.specs(config))
-    # Of every stage: some pass slices through an untrained trunk, as the features are computed.
-    specs["features"] = spec_dict(resolve_features(config.features))
-    return cache / "rates" / f"{stage.name}-{digest(specs)[:16]}.json"
+    return cache / "rates" / f"{stage.name}-{digest(_relevant(stage, config))[:16]}.json"
 
 
-def _relevant(specs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings without those that do not change the work."""
-    kept = {name: value for name, value in specs.items() if name not in ("labels", "git_commit")}
-    if isinstance(kept.get("trunk"), dict):
-        kept["trunk"] = {
-            name: value for name, value in kept["trunk"].items() if name not in ("digest", "seed")
-        }
-    return kept
+def _relevant(stage: Stage, config: RunConfig) -> dict[str, Any]:
+    """Return the settings that change a stage's work per scan or patient."""
+    specs = {
+        name: value
+        for name, value in stage.specs(config).items()
+        if name not in ("labels", "git_commit", "poolings")
+    }
+    if "trunk" in specs:
+        # Any numbers are computed with equally fast.
+        specs["trunk"] = {"name": config.trunk.name, "layer": config.trunk.layer}
+    # Of every stage: some pass slices through an untrained trunk, as features are computed.
+    computed = resolve_features(config.features)
+    specs["features"] = {"precision": computed.precision, "device": computed.device}
+    specs["slices"] = {"n_slices": config.slices.n_slices, "size_px": config.slices.size_px}
+    return specs

@@ -101,6 +101,17 @@ def retrain(
     from pipelines.opening import open_run
 
     _demand_one_source(run, from_, manifest, mode)
+    if run is not None:
+        _demand_unused(
+            {
+                "--run": old_run,
+                "--mode": None if mode == "auto" else mode,
+                "--work": work,
+                "--trusted-key": trusted_key,
+                "--allow-programs": allow_programs or None,
+                "--jobs": jobs,
+            }
+        )
     opened = None if run is None else open_run(run, cache=cache)
     # Heavy: what is wrong with the arguments has been said by now.
     from mri_transfer.training.refit import BootstrapSpec
@@ -194,6 +205,20 @@ def _demand_one_source(
             "a bundle needs a run, or a bundle and a new cohort",
             where="retrain",
             expected="RUN, or --from BUNDLE --manifest NEW.csv",
+        )
+
+
+def _demand_unused(options: Mapping[str, object]) -> None:
+    """Refuse options that act with --from alone."""
+    from mri_transfer.errors import ConfigurationError
+
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ConfigurationError(
+            "options that act on the update of a bundle alone",
+            where="retrain",
+            found=", ".join(given),
+            remedy="Leave them out, or name a bundle with --from",
         )
 
 

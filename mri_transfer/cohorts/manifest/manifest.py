@@ -110,7 +110,7 @@ class Manifest:
     def _repr_html_(self) -> str:
         scans = self.scans
         counts = scans["label"].fillna("no label").value_counts().sort_index()
-        table: str = scans.drop(columns="path").head(_SHOWN)._repr_html_()
+        first = scans.drop(columns="path").head(_SHOWN)
         summary = html_table(
             {
                 "source": self.source,
@@ -121,7 +121,7 @@ class Manifest:
             },
             caption="Manifest",
         )
-        return f"{summary}{table}"
+        return summary + first.to_html(index=False)
 
 
 def _portable(path: str, folder: Path) -> str:

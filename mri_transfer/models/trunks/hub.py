@@ -41,7 +41,10 @@ def downloaded_timm_model(name: str, **options: Any) -> torch.nn.Module:
     import timm
     from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 
-    repository = timm.models.get_pretrained_cfg(name).hf_hub_id
+    released = timm.models.get_pretrained_cfg(name)
+    if released is None or released.hf_hub_id is None:
+        raise WeightsError("timm knows no hub with these weights", where=name)
+    repository = str(released.hf_hub_id)
     for file in _HUB_FILES:
         cached = try_to_load_from_cache(repository, file)
         if isinstance(cached, str):

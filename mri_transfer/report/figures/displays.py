@@ -29,7 +29,7 @@ from mri_transfer.report.figures.trends import plot_decision_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 __all__ = ["CalibrationDisplay", "DecisionCurveDisplay", "RocDisplay"]
 
@@ -38,7 +38,7 @@ class _Display:
     """Puts a figure on axes, which are made if none are given."""
 
     ax_: Axes
-    figure_: Figure
+    figure_: Figure | SubFigure
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Plot the display.
