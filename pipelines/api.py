@@ -149,6 +149,21 @@ class Run:
         path = self._trusted(self.workspace.evaluation, "evaluate")
         return EvaluationDocument.read(path, stage="evaluate")
 
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return the evaluation, and the audit if the run has one, as tidy DataFrames by name.
+
+        `figures` holds every estimate with its interval, a row each; the others are those of the
+        run's `tables` folder, whose `columns.csv` describes them.
+        """
+        from mri_transfer.evaluation.audit import AuditDocument
+        from mri_transfer.report.tidy import tidy_tables
+
+        audit = None
+        if self.workspace.audit.is_file():
+            path = self._trusted(self.workspace.audit, "audit")
+            audit = AuditDocument.read(path, stage="audit").plain()
+        return tidy_tables(self.evaluation.plain(), audit)
+
     def excluded(self) -> pd.DataFrame:
         """Return the excluded scans, each with stage and reason."""
         import pandas as pd

@@ -70,6 +70,9 @@ def test_results_are_tables(own: Workspace) -> None:
     assert list(run.manifest.scans["scan_id"]) == list(run.features().scan_ids)
     auc = run.evaluation.patient.auc.value
     assert f"{auc:.3f}" in run._repr_html_()
+    figures = run.tables()["figures"]
+    (row,) = figures.query("section == 'patient' and metric == 'auc'").to_dict("records")
+    assert row["value"] == auc
     frame, table = run.features_frame(), run.features()
     assert len(frame) == table.features.shape[0] * table.features.shape[1]
     assert set(frame["scan_id"]) == set(run.manifest.scans["scan_id"])

@@ -64,7 +64,7 @@ def test_other_labels_are_refused(labels: list[str], positive: str | None) -> No
 
 def test_repeats_have_one_curve_with_the_mean_area(ax: Axes) -> None:
     labels, scores = _many()
-    rows = np.stack([scores, np.clip(scores + 0.1 * np.sin(9 * scores), 0, 1)])
+    rows = np.stack([scores, np.clip(scores + 0.3 * np.sin(20 * scores), 0, 1)])
     display = mri_transfer.RocDisplay.from_predictions(labels, rows, ax=ax)
     expected = delong_auc(labels, rows).estimate
     assert display.auc == expected
