@@ -11,7 +11,9 @@
 `TransferClassifier`, `cross_validate`
 `evaluate`, `delong_auc`, `roc_curve`,      figures of labels and scores
 `calibration_curve`, `decision_curve`
-`plot_roc`, `plot_calibration`,             figures on matplotlib's axes
+`RocDisplay`, `CalibrationDisplay`,         figures of labels and scores in arrays
+`DecisionCurveDisplay`
+`plot_roc`, `plot_calibration`,             figures of an evaluation on matplotlib's axes
 `plot_decision_curve`
 `PreparationSpec`, `SliceSpec`,             settings of the steps above
 `TrunkSpec`, `FeatureSpec`, `FoldSpec`,
@@ -41,7 +43,14 @@ if TYPE_CHECKING:
     from mri_transfer.models.encode_scan import encode_scan
     from mri_transfer.models.features import FeatureSpec, encode
     from mri_transfer.models.trunks import TrunkSpec, load_trunk
-    from mri_transfer.report.figures import plot_calibration, plot_decision_curve, plot_roc
+    from mri_transfer.report.figures import (
+        CalibrationDisplay,
+        DecisionCurveDisplay,
+        RocDisplay,
+        plot_calibration,
+        plot_decision_curve,
+        plot_roc,
+    )
     from mri_transfer.scans.preparation import PreparationSpec, prepare_scan
     from mri_transfer.scans.slices import SliceSpec, cut_slices
     from mri_transfer.scans.volumes import load_volume
@@ -54,6 +63,8 @@ if TYPE_CHECKING:
     from pipelines.config import read_config
 
 __all__ = [
+    "CalibrationDisplay",
+    "DecisionCurveDisplay",
     "EvaluationSpec",
     "FeatureSpec",
     "FoldSpec",
@@ -61,6 +72,7 @@ __all__ = [
     "Manifest",
     "MriTransferError",
     "PreparationSpec",
+    "RocDisplay",
     "SliceSpec",
     "TransferClassifier",
     "TrunkSpec",
@@ -99,7 +111,14 @@ _MODULES = {
     "mri_transfer.models.encode_scan": ("encode_scan",),
     "mri_transfer.models.features": ("FeatureSpec", "encode"),
     "mri_transfer.models.trunks": ("TrunkSpec", "load_trunk"),
-    "mri_transfer.report.figures": ("plot_calibration", "plot_decision_curve", "plot_roc"),
+    "mri_transfer.report.figures": (
+        "CalibrationDisplay",
+        "DecisionCurveDisplay",
+        "RocDisplay",
+        "plot_calibration",
+        "plot_decision_curve",
+        "plot_roc",
+    ),
     "mri_transfer.scans.preparation": ("PreparationSpec", "prepare_scan"),
     "mri_transfer.scans.slices": ("SliceSpec", "cut_slices"),
     "mri_transfer.scans.volumes": ("load_volume",),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mri_transfer.cohorts.exclusions import Exclusion, read_exclusions
 from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
-from mri_transfer.errors import ConfigurationError
+from mri_transfer.core.notebook import html_table
+from mri_transfer.errors import ConfigurationError, RunFolderError
+from mri_transfer.evaluation.notices import study_notices
 from pipelines.config import RunConfig, read_config
 from pipelines.console import estimate_text
 from pipelines.opening import open_run
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from mri_transfer.evaluation.document import EvaluationDocument
     from mri_transfer.models.features import FeatureTable
+    from mri_transfer.scans.slices import SliceStack
 
 __all__ = ["Run", "load_run", "run"]
 
@@ -147,6 +149,21 @@ class Run:
         path = self._trusted(self.workspace.evaluation, "evaluate")
         return EvaluationDocument.read(path, stage="evaluate")
 
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return the evaluation, and the audit if the run has one, as tidy DataFrames by name.
+
+        `figures` holds every estimate with its interval, a row each; the others are those of the
+        run's `tables` folder, whose `columns.csv` describes them.
+        """
+        from mri_transfer.evaluation.audit import AuditDocument
+        from mri_transfer.report.tidy import tidy_tables
+
+        audit = None
+        if self.workspace.audit.is_file():
+            path = self._trusted(self.workspace.audit, "audit")
+            audit = AuditDocument.read(path, stage="audit").plain()
+        return tidy_tables(self.evaluation.plain(), audit)
+
     def excluded(self) -> pd.DataFrame:
         """Return the excluded scans, each with stage and reason."""
         import pandas as pd
@@ -187,19 +204,54 @@ class Run:
         self._trusted(self.workspace.features, "features")
         return read_feature_table(self.workspace)
 
+    def features_frame(self, level: Literal["slices", "scans"] = "slices") -> pd.DataFrame:
+        """Return the features as a DataFrame.
+
+        Parameters
+        ----------
+        level : {"slices", "scans"}
+            A row per slice, or per scan with the mean over its slices.
+
+        Returns
+        -------
+        DataFrame
+            Columns scan_id, patient_id, of slices also slice (from 0, the lowest) and z_mm, then
+            the features f0, f1 and so on as float32.
+        """
+        from mri_transfer.training.feature_files import features_frame
+
+        return features_frame(self.features(), level=level)
+
+    def slices(self) -> Iterator[SliceStack]:
+        """Yield the slices of every scan, 8-bit pictures of shape (n_slices, size_px, size_px)."""
+        from pipelines.indexes import read_stacks
+
+        yield from read_stacks(self.workspace, self._trusted(self.workspace.slices, "slices"))
+
     def _trusted(self, path: Path, stage: str) -> Path:
         context = Context(workspace=self.workspace, config=self.config, reporter=SilentReporter())
         demand_trusted(context, [(path, stage)], stages=STAGES)
         return path
 
     def _repr_html_(self) -> str:
-        rows = {"folder": str(self.folder)}
-        if self.workspace.evaluation.is_file():
+        config = self.config
+        rows: dict[str, object] = {
+            "folder": self.folder,
+            "labels": f"{config.labels.positive} against {config.labels.others}",
+            "trunk, head": f"{config.trunk.name} ({config.trunk.weights}), {config.heads.kind}",
+        }
+        try:
             document = self.evaluation
-            rows["patients"] = str(document.n_patients)
+        except RunFolderError as error:
+            # A notebook shows why there is no result, and goes on.
+            rows["evaluation"] = error
+        else:
+            notices = study_notices(
+                synthetic=document.synthetic, trunk_weights=document.trunk_weights
+            )
+            rows |= {f"warning {i}": notice for i, notice in enumerate(notices, 1)}
+            rows["patients"] = (
+                f"{document.n_patients}, {document.n_positive} {document.positive_label}"
+            )
             rows["patient AUC"] = estimate_text(document.patient.auc)
-        cells = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
-            for name, text in rows.items()
-        )
-        return f"<table>{cells}</table>"
+        return html_table(rows, caption="Run of mri-transfer")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from mri_transfer.metrics.intervals import Estimate
 
-__all__ = ["discard_unwritable_output", "estimate_text", "open_console"]
+__all__ = ["discard_unwritable_output", "duration", "estimate_text", "open_console"]
 
 #: Exit code of a command whose output pipe was closed: the shell's code for SIGPIPE.
 CLOSED_PIPE = 128 + 13
@@ -55,3 +55,12 @@ def estimate_text(estimate: Estimate) -> str:
         return f"{estimate.value:.3f}"
     low, high = estimate.interval
     return f"{estimate.value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def duration(seconds: float) -> str:
+    """Return a time such as `0.4 s`, `40 s`, `12 min` or `3.5 h`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

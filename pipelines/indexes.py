@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -10,10 +10,11 @@ import pandas as pd
 from mri_transfer.core.files import sha256_of_file
 from mri_transfer.errors import RunFolderError, ScanError
 from mri_transfer.scans.preparation import PreparedStore
+from mri_transfer.scans.slices import SliceStack, SliceStore
 from mri_transfer.scans.volumes import Volume, VolumeSpec, load_volume
 from pipelines.workspace import Workspace
 
-__all__ = ["load_prepared", "read_index", "read_prepared_index"]
+__all__ = ["load_prepared", "read_index", "read_prepared_index", "read_stacks"]
 
 
 def read_index(path: Path) -> pd.DataFrame:
@@ -31,6 +32,25 @@ def read_prepared_index(workspace: Workspace) -> list[dict[str, str]]:
     return [
         {**row, "volume": row["path"] or str(store.volume_path(row["volume_key"]))} for row in rows
     ]
+
+
+def read_stacks(
+    workspace: Workspace, index: Path, *, scan_ids: Collection[str] = ()
+) -> Iterator[SliceStack]:
+    """Yield the slices of scans from the cache, in the order of the index.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    index : Path
+        The run's slices.csv.
+    scan_ids : collection of str
+        Empty: all scans.
+    """
+    store, table = SliceStore(workspace.cache), read_index(index)
+    for scan_id, key in zip(table["scan_id"], table["key"], strict=True):
+        if not scan_ids or scan_id in scan_ids:
+            yield store.get(key, scan_id=scan_id)
 
 
 def load_prepared(scan: Mapping[str, str], spec: VolumeSpec) -> Volume:

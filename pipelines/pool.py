@@ -14,13 +14,13 @@ from pipelines.child import children_died, open_pool
 if TYPE_CHECKING:
     from pebble import ProcessPool
 
-__all__ = ["default_jobs", "map_scans", "run_jobs"]
+__all__ = ["BYTES_PER_JOB", "default_jobs", "map_scans", "run_jobs", "workers_of"]
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
 #: Memory reserved per scan, with a margin.
-_BYTES_PER_JOB = 2 << 30
+BYTES_PER_JOB = 2 << 30
 #: A process is replaced after this many scans, to limit memory growth.
 _JOBS_PER_PROCESS = 25
 #: Interval at which the pool is checked while waiting for a job.
@@ -30,7 +30,13 @@ _POLL_S = 1.0
 def default_jobs() -> int:
     """Return the number of scans to process in parallel, by cores and memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(len(os.sched_getaffinity(0)), memory // _BYTES_PER_JOB))
+    return max(1, min(len(os.sched_getaffinity(0)), memory // BYTES_PER_JOB))
+
+
+def workers_of(jobs: int | None) -> int:
+    """Return how many cores a command uses that is given `--jobs`."""
+    cores = len(os.sched_getaffinity(0))
+    return min(jobs or cores, cores)
 
 
 def map_scans(

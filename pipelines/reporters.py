@@ -19,7 +19,7 @@ _LOG_EVERY_S = 15.0
 
 
 class SilentReporter:
-    """No output, for calls from Python."""
+    """No output, for calls from Python and for `--quiet`."""
 
     def track(self, items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
         """Yield the items."""
@@ -35,12 +35,23 @@ class SilentReporter:
     def note(self, text: str) -> None:
         """Ignore the line."""
 
+    def detail(self, text: str) -> None:
+        """Ignore the line."""
+
 
 class LogReporter:
-    """Plain lines, a few per minute."""
+    """Plain lines, a few per minute.
 
-    def __init__(self, console: Console) -> None:
+    Parameters
+    ----------
+    console : Console
+    verbose : bool
+        Whether to show details.
+    """
+
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
         self._console = console
+        self._verbose = verbose
 
     def track(self, items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
         """Yield items, and log the progress from time to time."""
@@ -71,6 +82,13 @@ class LogReporter:
     def note(self, text: str) -> None:
         """Write a line."""
         self._console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def detail(self, text: str) -> None:
+        """Write a line if details are wanted."""
+        if self._verbose:
+            self._console.print(
+                f"  {text}", style="dim", markup=False, highlight=False, soft_wrap=True
+            )
 
 
 class TerminalReporter(LogReporter):
@@ -113,6 +131,16 @@ class TerminalReporter(LogReporter):
         )
 
 
-def reporter_for(console: Console) -> Reporter:
-    """Return the reporter for a terminal or a log."""
-    return TerminalReporter(console) if console.is_terminal else LogReporter(console)
+def reporter_for(console: Console, *, verbose: bool | None = None) -> Reporter:
+    """Return the reporter for a terminal or a log.
+
+    Parameters
+    ----------
+    console : Console
+    verbose : bool, optional
+        True for details, False for nothing at all, None for progress and a line per stage.
+    """
+    if verbose is False:
+        return SilentReporter()
+    kind = TerminalReporter if console.is_terminal else LogReporter
+    return kind(console, verbose=bool(verbose))

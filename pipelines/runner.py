@@ -14,6 +14,7 @@ from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
 from mri_transfer.errors import ConfigurationError, ManifestError
 from pipelines.config import RunConfig, read_config
 from pipelines.lock import locked
+from pipelines.log import logged
 from pipelines.opening import write_config
 from pipelines.plan.models import AUDIT
 from pipelines.plan.order import STAGES, stage_named
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RunOutcome",
     "begin_run",
+    "demand_same",
     "run_pipeline",
 ]
 
@@ -96,13 +98,13 @@ def begin_run(
         config = with_weights_of(workspace, config)
     with locked(workspace):
         if not overwrite:
-            _demand_same(workspace, config, cohort)
+            demand_same(workspace, config, cohort)
         cohort.write(workspace.source_manifest)
         write_config(workspace, config)
     return workspace
 
 
-def _demand_same(workspace: Workspace, config: RunConfig, cohort: Manifest) -> None:
+def demand_same(workspace: Workspace, config: RunConfig, cohort: Manifest) -> None:
     """Refuse a folder that was set up with other settings or another manifest."""
     if not workspace.config.is_file():
         return
@@ -191,15 +193,16 @@ def run_pipeline(
         demand_possible(manifest, config)
     forced_at = None if force_from is None else STAGES.index(stage_named(force_from))
     records = []
-    with locked(workspace):
+    with locked(workspace), logged(workspace, reporter) as log:
+        context = dataclasses.replace(context, reporter=log)
         if config != given:
             write_config(workspace, config)
         for stage in stages:
             forced = forced_at is not None and STAGES.index(stage) >= forced_at
-            reporter.heading(stage.name)
+            log.heading(stage.name)
             record, ran = run_stage(stage, context, force=forced)
             if not ran:
-                reporter.note("current, nothing to do")
+                log.unlogged("current, nothing to do")
             records.append(record)
             if stage is CHECK and trains:
                 _demand_still_possible(context)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from mri_transfer.core.threads import at_most_threads
+from pipelines.console import duration
+from pipelines.rates import keep_rate
 from pipelines.record import StageRecord, file_digests, recorded_specs
 from pipelines.scan_index import scan_digests
-from pipelines.stage import Context, Stage, earlier_stages
-from pipelines.trust import Ledger
+from pipelines.stage import Context, Stage, StageResult, earlier_stages
+from pipelines.trust import Ledger, Mismatch
 from pipelines.unsettled import unchanged
 
 __all__ = ["demand_trusted", "run_stage"]
@@ -52,6 +55,7 @@ def run_stage(stage: Stage, context: Context, *, force: bool = False) -> tuple[S
     current = earlier is not None and not mismatches and unchanged(earlier.unsettled)
     if earlier is not None and current and not force and stage.intact(workspace):
         return earlier, False
+    context.reporter.detail(_why(mismatches, force=force))
     if mismatches and workspace.record(stage.name).exists():
         more = f", and {len(mismatches) - 1} more" if len(mismatches) > 1 else ""
         context.reporter.note(f"recomputed: {mismatches[0].text}{more}")
@@ -76,8 +80,36 @@ def run_stage(stage: Stage, context: Context, *, force: bool = False) -> tuple[S
         unsettled=result.unsettled,
     )
     record.write(workspace)
-    context.reporter.note(result.summary)
+    _keep_rate(stage, context, result, record.seconds)
+    context.reporter.note(f"{result.summary} ({duration(record.seconds)})")
     return record, True
+
+
+def _keep_rate(stage: Stage, context: Context, result: StageResult, seconds: float) -> None:
+    """Keep how long the stage took, for estimates; a cache that is read-only keeps nothing."""
+    from pipelines.indexes import read_index
+    from pipelines.pool import workers_of
+
+    workspace = context.workspace
+    n = result.computed
+    if n is None:
+        n = read_index(workspace.manifest)["patient_id"].nunique()
+    with contextlib.suppress(OSError):
+        keep_rate(
+            workspace.cache,
+            stage,
+            context.config,
+            seconds=seconds,
+            n=n,
+            workers=workers_of(context.jobs),
+        )
+
+
+def _why(mismatches: Sequence[Mismatch], *, force: bool) -> str:
+    """Return why a stage runs, with all that differs from its record."""
+    if mismatches:
+        return f"runs, since {'; '.join(mismatch.text for mismatch in mismatches)}"
+    return f"runs, since {'it was asked for' if force else 'some of its results must be redone'}"
 
 
 def demand_trusted(

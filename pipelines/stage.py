@@ -40,6 +40,10 @@ class Reporter(Protocol):
         """Show a line."""
         ...
 
+    def detail(self, text: str) -> None:
+        """Show a line that only `--verbose` and the log ask for."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Context:
@@ -63,6 +67,8 @@ class StageResult:
     exclusions: int = 0
     unsettled: dict[str, str] = dataclasses.field(default_factory=dict)
     """Scans whose exclusion a later run may revise: see `pipelines.unsettled`."""
+    computed: int | None = None
+    """Scans that were computed, not found in the cache; None for work on patients."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,7 @@ from pipelines.workspace import Workspace
 if TYPE_CHECKING:
     from pipelines.stage import Stage
 
-__all__ = [
-    "Ledger",
-]
+__all__ = ["Ledger", "Mismatch"]
 
 _NO_FILE = "no file"
 

@@ -189,6 +189,11 @@ class Workspace:
         return self.root / "records" / "lock"
 
     @property
+    def log(self) -> Path:
+        """What the commands on the folder did and when."""
+        return self.root / "records" / "log.txt"
+
+    @property
     def weights(self) -> Path:
         """Folder of converted trunk weights, in the cache."""
         return self.cache / "weights"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mri_transfer.bundle.checks import Check
 from mri_transfer.bundle.overlap import Overlap
+from mri_transfer.core.notebook import html_table
 from mri_transfer.evaluation.notices import Notice
 from mri_transfer.metrics.intervals import normal_quantile
 
@@ -20,6 +21,7 @@ __all__ = ["UNDECIDED", "LabelSet", "Place", "Prediction", "score_interval"]
 UNDECIDED = "undecided"
 
 _SCHEMA = "mri-transfer/prediction/1"
+_USE = "research only; not a medical device"
 
 #: Scores are clipped this far from 0 and 1 before their log-odds are taken.
 _CLIP = 1e-6
@@ -164,7 +166,25 @@ class Prediction:
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
         content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
-        return {"schema": _SCHEMA, "use": "research only; not a medical device", **content}
+        return {"schema": _SCHEMA, "use": _USE, **content}
+
+    def _repr_html_(self) -> str:
+        """Show what must be read first, then the call, then the score, as everywhere."""
+        rows: dict[str, object] = {f"warning {i}": one for i, one in enumerate(self.warnings, 1)}
+        rows["status"] = self.status
+        rows |= {f"reason {i}": one for i, one in enumerate(self.reasons, 1)}
+        if self.score is not None:
+            rows["call"] = self.call
+            rows[f"probability of {self.positive_name}"] = (
+                f"{self.score:.2f} ({self.score_low:.2f} to {self.score_high:.2f}), threshold "
+                f"{self.threshold:.2f}"
+            )
+        if self.labels is not None:
+            rows[f"labels at {self.labels.coverage:.0%} coverage"] = (
+                ", ".join(self.labels.labels) or "none"
+            )
+        rows["use"] = _USE
+        return html_table(rows, caption=f"Prediction for {self.scan_id}")
 
 
 def score_interval(

@@ -77,7 +77,7 @@ def _fault_lines(
         setting = ".".join(str(part) for part in fault["loc"] if part not in unnamed) or whole
         if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             *section, name = fault["loc"]
-            near = suggestion(str(name), _settings_of(_type_at(model, section)))
+            near = _near_setting(model, section, str(name))
             yield f"{setting}: no such setting" + (f". {near.strip()}" if near else "")
             continue
         is_ours = fault["type"] == "value_error"
@@ -101,6 +101,22 @@ def _near_value(fault: Mapping[str, Any]) -> str:
 
 def _settings_of(types: Sequence[Any]) -> list[str]:
     return [field.name for spec in types for field in dataclasses.fields(spec)]
+
+
+def _near_setting(model: Any, section: Sequence[str | int], name: str) -> str:
+    """Suggest settings of that name in other sections, else the most similar one here or there."""
+    places: dict[str, list[str]] = {}
+    for spec in _specs_in(model):
+        for field in dataclasses.fields(spec):
+            for inner in _settings_of(_type_at(spec, [field.name])):
+                full = f"{field.name}.{inner}"
+                if full not in places.setdefault(inner, []):
+                    places[inner].append(full)
+    if name in places:
+        return f"Did you mean {' or '.join(places[name])}? "
+    here = suggestion(name, _settings_of(_type_at(model, section)))
+    there = difflib.get_close_matches(name, places, n=1, cutoff=0.8)
+    return here or (f"Did you mean {' or '.join(places[there[0]])}? " if there else "")
 
 
 def _type_at(model: Any, location: Sequence[str | int]) -> list[Any]:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.core.notebook import html_table
 from mri_transfer.core.specs import STRICT, digest, spec_dict
 from mri_transfer.core.store import TensorStore
 from mri_transfer.models.pooling_methods import Pooling
@@ -160,6 +161,16 @@ class FeatureTable:
             features=self.features[order],
             z_mm=self.z_mm[order],
         )
+
+    def _repr_html_(self) -> str:
+        n_scans, n_slices, n_features = self.features.shape
+        rows = {
+            "scans": n_scans,
+            "patients": len(set(self.patient_ids)),
+            "slices per scan": n_slices,
+            "features per slice": n_features,
+        }
+        return html_table(rows, caption="Features")
 
 
 def resolve_features(spec: FeatureSpec) -> FeatureSpec:

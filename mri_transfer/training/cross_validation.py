@@ -33,7 +33,7 @@ def cross_validate(
     data: LabelledFeatures,
     folds: Folds,
     *,
-    seed: int,
+    seed: int = 0,
     only: Collection[tuple[int, int]] | None = None,
     progress: Callable[[int, int], None] | None = None,
     fit: FitModel = fit_model,

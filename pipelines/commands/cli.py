@@ -9,14 +9,32 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mri_transfer.core.machine import machine_fault
 from mri_transfer.errors import ConfigurationError, MriTransferError
+from pipelines.commands.compare import compare
+from pipelines.commands.config import config
+from pipelines.commands.doctor import doctor
+from pipelines.commands.export_run import export_features, export_slices
 from pipelines.commands.manifest import manifest_app
-from pipelines.commands.options import EXCLUDED, CacheOption, JobsOption, WeightsOption
+from pipelines.commands.open import open_
+from pipelines.commands.options import (
+    CacheOption,
+    ConfigOption,
+    JobsOption,
+    KeepOption,
+    ManifestOption,
+    OutFolder,
+    RunFolder,
+    SetOption,
+    VerboseOption,
+    WeightsOption,
+)
+from pipelines.commands.outcome import end, show_answer
+from pipelines.commands.plan import plan
 from pipelines.commands.predict import predict
 from pipelines.commands.retrain import export, retrain
 from pipelines.commands.serve import serve
@@ -24,11 +42,6 @@ from pipelines.commands.study import study
 from pipelines.commands.validate import validate
 from pipelines.console import discard_unwritable_output, open_console
 from pipelines.names import STAGE_HELP
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from pipelines.runner import RunOutcome
 
 __all__ = ["app", "main"]
 
@@ -41,27 +54,11 @@ app = typer.Typer(
     epilog="Exit codes: 0 success; 1 failure; 2 invalid usage or configuration; "
     "3 success, but some scans were excluded (they are listed).",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.add_typer(manifest_app, name="manifest")
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(help="TOML file, or a shipped configuration: hon_khan_2017.toml."),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Set one option, such as heads.kind=attention; repeatable."),
-]
-KeepOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--keep", help="Keep this scan whatever its quality; repeatable. The choice is recorded."
-    ),
-]
-RunFolder = Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]
 
 
 def _version(value: bool) -> None:
@@ -81,18 +78,27 @@ def _root(
     pass
 
 
+def _stages(incomplete: str) -> list[str]:
+    return [name for name in STAGE_HELP if name.startswith(incomplete)]
+
+
 @app.command()
 def run(
-    manifest: Annotated[Path, typer.Option(help="Manifest of the cohort (.csv).")],
-    out: Annotated[Path, typer.Option(help="Run folder; created if missing.")],
+    manifest: ManifestOption,
+    out: OutFolder = Path("run"),
     config: ConfigOption = None,
     set_: SetOption = None,
     from_: Annotated[
         str | None,
-        typer.Option("--from", help="Run this stage and all later ones even if they are current."),
+        typer.Option(
+            "--from",
+            autocompletion=_stages,
+            help="Run this stage and all later ones even if they are current.",
+        ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option(help="Stop after this stage, such as features.")
+        str | None,
+        typer.Option(autocompletion=_stages, help="Stop after this stage, such as features."),
     ] = None,
     profile: Annotated[
         str | None,
@@ -109,6 +115,13 @@ def run(
             "recompute what depends on them.",
         ),
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print what would run and about how long it takes, and stop."
+        ),
+    ] = False,
+    verbose: VerboseOption = None,
     jobs: JobsOption = None,
     cache: CacheOption = None,
     weights: WeightsOption = None,
@@ -125,6 +138,23 @@ def run(
     settings = keep_scans(read_config(config, [*chosen, *(set_ or ())]), keep or ())
     if not overwrite:
         settings = keep_scans_of(out, settings)
+    if dry_run:
+        from pipelines.jobs.dry_run import dry_run_lines
+
+        console = open_console()
+        for line in dry_run_lines(
+            manifest,
+            out,
+            settings,
+            stages,
+            cache=cache,
+            weights=weights,
+            overwrite=overwrite,
+            force_from=from_,
+            jobs=jobs,
+        ):
+            console.print(line, markup=False)
+        return
     # Heavy: what is wrong with the settings has been said by now.
     from pipelines.reporters import reporter_for
     from pipelines.runner import begin_run, run_pipeline
@@ -136,41 +166,82 @@ def run(
         settings,
         stages=stages,
         force_from=from_,
-        reporter=reporter_for(console),
+        reporter=reporter_for(console, verbose=verbose),
         weights=weights,
         jobs=jobs,
     )
     if until is None:
-        _show_answer(console, outcome)
-    _end(console, outcome)
+        show_answer(console, outcome)
+    end(console, outcome)
+
+
+def _run_stage(
+    name: str,
+    run: Path,
+    *,
+    cache: Path | None,
+    verbose: bool | None,
+    jobs: int | None = None,
+    weights: Path | None = None,
+) -> None:
+    from pipelines.opening import open_run
+
+    workspace, settings = open_run(run, cache=cache)
+    from pipelines.plan.order import stage_named
+    from pipelines.reporters import reporter_for
+    from pipelines.runner import run_pipeline
+
+    console = open_console()
+    outcome = run_pipeline(
+        workspace,
+        settings,
+        stages=[stage_named(name)],
+        reporter=reporter_for(console, verbose=verbose),
+        weights=weights,
+        jobs=jobs,
+    )
+    end(console, outcome)
 
 
 def _stage_command(name: str) -> Callable[..., None]:
-    def command(run: RunFolder, cache: CacheOption = None, weights: WeightsOption = None) -> None:
-        from pipelines.opening import open_run
+    """Return the command of a stage that works on scans or patients in parallel."""
 
-        workspace, settings = open_run(run, cache=cache)
-        from pipelines.plan.order import stage_named
-        from pipelines.reporters import reporter_for
-        from pipelines.runner import run_pipeline
+    def command(
+        run: RunFolder,
+        verbose: VerboseOption = None,
+        jobs: JobsOption = None,
+        cache: CacheOption = None,
+    ) -> None:
+        _run_stage(name, run, cache=cache, verbose=verbose, jobs=jobs)
 
-        console = open_console()
-        outcome = run_pipeline(
-            workspace,
-            settings,
-            stages=[stage_named(name)],
-            reporter=reporter_for(console),
-            weights=weights,
-        )
-        _end(console, outcome)
-
-    command.__doc__ = STAGE_HELP[name]
     return command
+
+
+def _trunk_stage_command(name: str) -> Callable[..., None]:
+    """Return the command of a stage that may pass slices through the trunk."""
+
+    def command(
+        run: RunFolder,
+        verbose: VerboseOption = None,
+        jobs: JobsOption = None,
+        cache: CacheOption = None,
+        weights: WeightsOption = None,
+    ) -> None:
+        _run_stage(name, run, cache=cache, verbose=verbose, jobs=jobs, weights=weights)
+
+    return command
+
+
+def _folds_command(
+    run: RunFolder, verbose: VerboseOption = None, cache: CacheOption = None
+) -> None:
+    _run_stage("folds", run, cache=cache, verbose=verbose)
 
 
 def _prepare_command(
     run: RunFolder,
     keep: KeepOption = None,
+    verbose: VerboseOption = None,
     jobs: JobsOption = None,
     cache: CacheOption = None,
 ) -> None:
@@ -190,10 +261,10 @@ def _prepare_command(
             workspace,
             settings,
             stages=[stage_named("prepare")],
-            reporter=reporter_for(console),
+            reporter=reporter_for(console, verbose=verbose),
             jobs=jobs,
         )
-    _end(console, outcome)
+    end(console, outcome)
 
 
 def _report_command(
@@ -209,8 +280,8 @@ def _report_command(
             "is created if missing.",
         ),
     ] = None,
+    verbose: VerboseOption = None,
     cache: CacheOption = None,
-    weights: WeightsOption = None,
 ) -> None:
     from pipelines.config import read_config
     from pipelines.lock import locked
@@ -222,7 +293,7 @@ def _report_command(
     from pipelines.runner import run_pipeline
 
     console = open_console()
-    reporter = reporter_for(console)
+    reporter = reporter_for(console, verbose=verbose)
     with locked(workspace):
         if paper is not None:
             settings = read_config(workspace.config, [f"report.paper={paper}"])
@@ -241,12 +312,16 @@ def _report_command(
             settings,
             stages=[stage_named("report")],
             reporter=reporter,
-            weights=weights,
         )
-    _end(console, outcome)
+    end(console, outcome)
 
 
-_COMMANDS: dict[str, Callable[..., None]] = {"prepare": _prepare_command, "report": _report_command}
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "prepare": _prepare_command,
+    "folds": _folds_command,
+    "report": _report_command,
+    **{name: _trunk_stage_command(name) for name in ("features", "train", "audit", "explain")},
+}
 for _name, _help in STAGE_HELP.items():
     app.command(_name, help=_help)(_COMMANDS.get(_name) or _stage_command(_name))
 
@@ -257,113 +332,35 @@ app.command("validate")(validate)
 app.command("export")(export)
 app.command("serve")(serve)
 app.command("study")(study)
+app.command("plan")(plan)
+app.command("open")(open_)
+app.command("config")(config)
+app.command("compare")(compare)
+app.command("doctor")(doctor)
+app.command("export-features")(export_features)
+app.command("export-slices")(export_slices)
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the cohort and the run.")] = Path("demo"),
+    out: OutFolder = Path("demo"),
+    verbose: VerboseOption = None,
     cache: CacheOption = None,
     open_report: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the report in a browser.")
     ] = True,
 ) -> None:
-    """Run the pipeline on a synthetic cohort, which is generated first."""
+    """Run the pipeline on a synthetic cohort; both are written to the output folder."""
     from pipelines.jobs.demo import closing_words, run_demo
     from pipelines.reporters import reporter_for
 
     console = open_console()
-    outcome = run_demo(out, cache=cache, reporter=reporter_for(console))
-    _show_answer(console, outcome)
+    outcome = run_demo(out, cache=cache, reporter=reporter_for(console, verbose=verbose))
+    show_answer(console, outcome)
     console.print(closing_words(), markup=False)
     if open_report and console.is_terminal:
         typer.launch(str(outcome.workspace.report))
-    _end(console, outcome)
-
-
-@app.command()
-def compare(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Two or more finished run folders.", metavar="RUN...")
-    ],
-    out: Annotated[Path, typer.Option(help="Output folder; created if missing.")],
-) -> None:
-    """Compare finished runs, with tests on their common patients."""
-    from pipelines.opening import open_run
-
-    for folder in runs:
-        open_run(folder)
-    # Heavy: what is no run folder has been said by now.
-    from pipelines.jobs.compare import compare_run_folders, comparison_lines
-    from pipelines.reporters import reporter_for
-
-    console = open_console()
-    document = compare_run_folders(runs, out, reporter=reporter_for(console))
-    for line in comparison_lines(document):
-        console.print(line, markup=False)
-    console.print(f"\nComparison: {(out / 'index.html').resolve()}", markup=False)
-
-
-@app.command()
-def doctor(
-    trunk: Annotated[
-        str | None, typer.Option(help="Trunk whose weights and speed to look at, as trunk.name.")
-    ] = None,
-    cache: CacheOption = None,
-    weights: WeightsOption = None,
-) -> None:
-    """Report the installation: versions, trunks, weights, numerical precision and speed."""
-    from pipelines.jobs.doctor import examine
-
-    console = open_console()
-    for name, value in examine(trunk=trunk, cache=cache, weights=weights):
-        console.print(f"{name:<22} {value}", markup=False)
-
-
-def _show_answer(console: Console, outcome: RunOutcome) -> None:
-    from pipelines.stages.evaluate import answer_lines
-
-    console.print()
-    for line in answer_lines(outcome.workspace):
-        console.print(line, markup=False)
-    console.print(f"\nReport: {outcome.workspace.report.resolve()}", markup=False)
-
-
-def _end(console: Console, outcome: RunOutcome) -> None:
-    """List excluded scans and failed checks; exit with the corresponding code."""
-    _show_failed_checks(console, outcome)
-    _show_excluded(console, outcome)
-    if outcome.excluded or outcome.failed_checks:
-        raise typer.Exit(EXCLUDED)
-
-
-def _show_failed_checks(console: Console, outcome: RunOutcome) -> None:
-    failed = outcome.failed_checks
-    if not failed:
-        return
-    count = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
-    console.print(f"\n{count} of the audit failed ({outcome.workspace.audit}):", markup=False)
-    for check in failed:
-        first = "; ".join(
-            f"{name} {value}" for one in check.found[:1] for name, value in one.items()
-        )
-        console.print(
-            f"  {check.check}: {check.what}; expected {check.expected}, found "
-            f"{check.n_found}{f', the first: {first}' if first else ''}",
-            markup=False,
-        )
-
-
-def _show_excluded(console: Console, outcome: RunOutcome) -> None:
-    excluded = outcome.excluded
-    if not excluded:
-        return
-    count = "1 scan" if len(excluded) == 1 else f"{len(excluded)} scans"
-    console.print(f"\n{count} excluded ({outcome.excluded_table}):", markup=False)
-    shown = 20
-    for exclusion in excluded[:shown]:
-        console.print(f"  {exclusion.scan_id} [{exclusion.stage}] {exclusion.reason}", markup=False)
-    if len(excluded) > shown:
-        console.print(f"  ... and {len(excluded) - shown} more in the file", markup=False)
+    end(console, outcome)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from pipelines.commands.manifest_options import (
+    DEFAULT_MANIFEST,
     MAPPING,
     CapsLabels,
     ClinicalTable,
@@ -46,7 +47,7 @@ manifest_app = typer.Typer(
 @manifest_app.command("bids")
 def manifest_bids(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of the BIDS data set.")],
-    out: OutManifest,
+    out: OutManifest = DEFAULT_MANIFEST,
     label_column: LabelColumn = None,
     label: KnownLabels = None,
     filter_: EntityFilter = None,
@@ -84,7 +85,7 @@ def manifest_oasis1(
         Path,
         typer.Argument(metavar="SOURCE", help="Folder with the OASIS-1 discs, or one disc."),
     ],
-    out: OutManifest,
+    out: OutManifest = DEFAULT_MANIFEST,
     images: ImagesFolder = None,
     clinical: ClinicalTable = None,
     mapping: Annotated[str, MAPPING] = "oasis1",
@@ -123,7 +124,7 @@ def manifest_caps(
     source: Annotated[
         Path, typer.Argument(metavar="SOURCE", help="CAPS folder, which contains subjects/.")
     ],
-    out: OutManifest,
+    out: OutManifest = DEFAULT_MANIFEST,
     labels: CapsLabels = None,
     label_column: Annotated[
         str, typer.Option(metavar="COLUMN", help="Column with the label.")
@@ -151,7 +152,7 @@ def manifest_dicom(
             metavar="SOURCE", help="Folder with DICOM files, in any layout and with any names."
         ),
     ],
-    out: OutManifest,
+    out: OutManifest = DEFAULT_MANIFEST,
     images: ImagesFolder = None,
     labels: PatientLabels = None,
     series: SeriesPattern = None,
@@ -187,7 +188,7 @@ def manifest_csv(
         Path,
         typer.Argument(metavar="SOURCE", help="Table with one row per scan (.csv, .tsv or .xlsx)."),
     ],
-    out: OutManifest,
+    out: OutManifest = DEFAULT_MANIFEST,
     root: Annotated[
         Path | None,
         typer.Option(

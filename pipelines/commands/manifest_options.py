@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "DEFAULT_MANIFEST",
     "CapsLabels",
     "ClinicalTable",
     "EntityFilter",
@@ -30,6 +31,7 @@ __all__ = [
 OutManifest = Annotated[
     Path, typer.Option("--out", metavar="FILE", dir_okay=False, help="Manifest to write (.csv).")
 ]
+DEFAULT_MANIFEST = Path("manifest.csv")
 ImagesFolder = Annotated[
     Path | None,
     typer.Option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,16 @@ __all__ = [
     "EXCLUDED",
     "AllowProgramsOption",
     "CacheOption",
+    "ConfigOption",
     "GivenBundle",
     "JobsOption",
+    "KeepOption",
+    "ManifestOption",
+    "OutFolder",
+    "RunFolder",
+    "SetOption",
     "TrustedKeyOption",
+    "VerboseOption",
     "WeightsCacheOption",
     "WeightsOption",
 ]
@@ -21,6 +29,51 @@ __all__ = [
 #: Exit code: success, but scans were excluded or a check failed; they are listed.
 EXCLUDED = 3
 
+
+def _settings(incomplete: str) -> Iterator[str]:
+    """Complete `section.key=`."""
+    from pipelines.config_help import described_settings
+
+    for name in described_settings():
+        if name.startswith(incomplete):
+            yield f"{name}="
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(help="TOML file, or a shipped configuration: hon_khan_2017.toml."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        autocompletion=_settings,
+        help="Set one option, such as heads.kind=attention; repeatable. `mri-transfer config "
+        "--list` shows all.",
+    ),
+]
+ManifestOption = Annotated[Path, typer.Option(help="Manifest of the cohort (.csv).")]
+OutFolder = Annotated[
+    Path,
+    typer.Option("--out", metavar="FOLDER", help="Folder to write to; created if missing."),
+]
+RunFolder = Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]
+KeepOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep", help="Keep this scan whatever its quality; repeatable. The choice is recorded."
+    ),
+]
+VerboseOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--verbose/--quiet",
+        "-v/-q",
+        help="Show details, such as why a stage runs; or nothing but results and errors.",
+        show_default=False,
+    ),
+]
 CacheOption = Annotated[
     Path | None,
     typer.Option(help="Cache folder shared by runs, for prepared scans, slices and features."),

@@ -12,7 +12,9 @@ from pipelines.commands.options import (
     EXCLUDED,
     AllowProgramsOption,
     GivenBundle,
+    OutFolder,
     TrustedKeyOption,
+    VerboseOption,
     WeightsCacheOption,
     WeightsOption,
 )
@@ -30,9 +32,7 @@ def predict(
         list[Path],
         typer.Argument(help="NIfTI files, folders of them, or BIDS data sets.", metavar="SCAN..."),
     ],
-    out: Annotated[Path, typer.Option(help="Output folder; created if missing.")] = Path(
-        "predictions"
-    ),
+    out: OutFolder = Path("predictions"),
     age: Annotated[
         float | None,
         typer.Option(
@@ -56,6 +56,7 @@ def predict(
             "radiological (the patient's right)."
         ),
     ] = "neurological",
+    verbose: VerboseOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="Scans processed in parallel.")] = 1,
     trusted_key: TrustedKeyOption = None,
     allow_programs: AllowProgramsOption = False,
@@ -82,7 +83,7 @@ def predict(
         place,
         found.requests,
         out,
-        reporter=reporter_for(console),
+        reporter=reporter_for(console, verbose=verbose),
         jobs=jobs,
         orientation=orientation,
     )

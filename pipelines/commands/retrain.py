@@ -12,7 +12,9 @@ from pipelines.commands.options import (
     AllowProgramsOption,
     CacheOption,
     GivenBundle,
+    OutFolder,
     TrustedKeyOption,
+    VerboseOption,
     WeightsOption,
 )
 from pipelines.console import open_console
@@ -34,9 +36,7 @@ def retrain(
         Path | None,
         typer.Argument(help="Finished run folder; not with --from.", metavar="RUN"),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the new bundle; never overwritten.")] = Path(
-        "bundle"
-    ),
+    out: OutFolder = Path("bundle"),
     zip_: Annotated[bool, typer.Option("--zip", help="Also write the bundle as a zip.")] = False,
     version: Annotated[
         str | None,
@@ -95,17 +95,32 @@ def retrain(
         typer.Option(help="Public key (hex or PEM file) that must have signed the old bundle."),
     ] = None,
     allow_programs: AllowProgramsOption = False,
+    verbose: VerboseOption = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Scans of the new cohort prepared in parallel.")
     ] = None,
     cache: CacheOption = None,
     weights: WeightsOption = None,
 ) -> None:
-    """Refit the evaluated model on all patients and write it as a bundle."""
+    """Refit the evaluated model on all patients and write it as a bundle.
+
+    An existing bundle is never overwritten.
+    """
     from pipelines.opening import open_run
 
     _demand_one_source(run, from_, manifest, mode)
-    _demand_update(from_, set_)
+    if run is not None:
+        _demand_unused(
+            {
+                "--run": old_run,
+                "--mode": None if mode == "auto" else mode,
+                "--work": work,
+                "--trusted-key": trusted_key,
+                "--allow-programs": allow_programs or None,
+                "--jobs": jobs,
+                "--set": set_,
+            }
+        )
     opened = None if run is None else open_run(run, cache=cache)
     # Heavy: what is wrong with the arguments has been said by now.
     from mri_transfer.training.refit import BootstrapSpec
@@ -123,7 +138,7 @@ def retrain(
     )
     if opened is not None:
         workspace, settings = opened
-        reporter = reporter_for(console)
+        reporter = reporter_for(console, verbose=verbose)
         seal = retrain_run(workspace, settings, packing, reporter=reporter, weights=weights)
         _show_bundle(console, packing, seal)
         return
@@ -144,7 +159,7 @@ def retrain(
         ),
         packing,
         cache=cache,
-        reporter=reporter_for(console),
+        reporter=reporter_for(console, verbose=verbose),
         weights=weights,
         jobs=jobs,
     )
@@ -203,15 +218,17 @@ def _demand_one_source(
         )
 
 
-def _demand_update(from_: Path | None, settings: list[str] | None) -> None:
+def _demand_unused(options: Mapping[str, object]) -> None:
+    """Refuse options that act with --from alone."""
     from mri_transfer.errors import ConfigurationError
 
-    if settings and from_ is None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
         raise ConfigurationError(
-            "a run is refitted by its own settings",
-            where="--set",
-            found=settings[0],
-            expected="--set with --from alone",
+            "options that act on the update of a bundle alone",
+            where="retrain",
+            found=", ".join(given),
+            remedy="Leave them out, or name a bundle with --from",
         )
 
 

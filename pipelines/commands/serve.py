@@ -72,11 +72,16 @@ def serve(
         max_megabytes=max_mb, timeout_s=timeout_s, places=places, connections=connections
     )
     app = make_app(place, spec, token=token, hosts=allowed_hosts(host, tuple(allow_host or ())))
-    open_console().print(
-        f"Serving {bundle} on {host}, port {port}. Research use only. Not a medical device.",
-        markup=False,
-    )
-    server = make_server(app, spec, host=host, port=port)
+    console = open_console()
+
+    def say(url: str) -> None:
+        console.print(
+            f"Serving {bundle} on {url} (Ctrl+C stops it). Research use only. Not a medical "
+            "device.",
+            markup=False,
+        )
+
+    server = make_server(app, spec, host=host, port=port, listening=say)
     try:
         server.run()
     except SystemExit as error:

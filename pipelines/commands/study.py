@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import EXCLUDED, CacheOption, JobsOption, WeightsOption
+from pipelines.commands.options import (
+    EXCLUDED,
+    CacheOption,
+    ConfigOption,
+    JobsOption,
+    OutFolder,
+    SetOption,
+    VerboseOption,
+    WeightsOption,
+)
 from pipelines.console import open_console
 
 __all__ = ["study"]
@@ -17,7 +26,7 @@ _DEFAULT_ARMS = ("frozen", "some", "most", "all", "ssf", "random", "untrained")
 
 def study(
     manifest: Annotated[Path, typer.Argument(help="Manifest of the cohort (.csv).")],
-    out: Annotated[Path, typer.Option(help="Folder of the study; created if missing.")],
+    out: OutFolder = Path("study"),
     trunk: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,16 +59,17 @@ def study(
             "only the rule of thumb.",
         ),
     ] = False,
-    config: Annotated[Path | None, typer.Option(help="TOML file that all arms share.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Set one option for all arms, such as slices.size_px=128."),
-    ] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    verbose: VerboseOption = None,
     jobs: JobsOption = None,
     cache: CacheOption = None,
     weights: WeightsOption = None,
 ) -> None:
-    """Compare strategies of transfer learning on one cohort, and advise."""
+    """Compare strategies of transfer learning on one cohort, and advise.
+
+    The settings of --config and --set are shared by all arms.
+    """
     from pipelines.config import read_config
 
     settings = read_config(config, set_ or [])
@@ -88,7 +98,7 @@ def study(
         weights=weights,
         jobs=jobs,
         similar=similar,
-        reporter=reporter_for(console),
+        reporter=reporter_for(console, verbose=verbose),
     )
     console.print()
     for line in study_lines(document):

@@ -13,7 +13,10 @@ from pipelines.commands.options import (
     CacheOption,
     GivenBundle,
     JobsOption,
+    ManifestOption,
+    OutFolder,
     TrustedKeyOption,
+    VerboseOption,
     WeightsOption,
 )
 from pipelines.console import estimate_text, open_console
@@ -28,8 +31,8 @@ __all__ = ["validate"]
 
 def validate(
     bundle: GivenBundle,
-    manifest: Annotated[Path, typer.Option(help="Manifest of the other cohort (.csv).")],
-    out: Annotated[Path, typer.Option(help="Output folder; created if missing.")],
+    manifest: ManifestOption,
+    out: OutFolder = Path("external"),
     aggregate_only: Annotated[
         bool,
         typer.Option(
@@ -52,6 +55,7 @@ def validate(
     ] = False,
     trusted_key: TrustedKeyOption = None,
     allow_programs: AllowProgramsOption = False,
+    verbose: VerboseOption = None,
     jobs: JobsOption = None,
     cache: CacheOption = None,
     weights: WeightsOption = None,
@@ -84,7 +88,7 @@ def validate(
         allow_programs=allow_programs,
         aggregate_only=aggregate_only,
         cache=cache,
-        reporter=reporter_for(console),
+        reporter=reporter_for(console, verbose=verbose),
         weights=weights,
         jobs=jobs,
     )

@@ -18,9 +18,9 @@ from mri_transfer.evaluation.transfer_study import (
 from mri_transfer.report.pages.transfer_study import study_report
 from mri_transfer.report.render.html import write_report
 from mri_transfer.version import __version__
-from pipelines.console import estimate_text
+from pipelines.console import duration, estimate_text
 from pipelines.jobs.compare import compare_run_folders
-from pipelines.jobs.study_plan import PlannedArm, StudyPlan, duration
+from pipelines.jobs.study_plan import PlannedArm, StudyPlan
 from pipelines.plan.order import stages_until
 from pipelines.record import StageRecord
 from pipelines.runner import begin_run, run_pipeline

@@ -19,8 +19,9 @@ from mri_transfer.models.tails.cost import estimated_seconds, measure_rates, sta
 from mri_transfer.models.tails.spec import TuningSpec, frozen_stages
 from mri_transfer.models.trunks import TRUNKS, TrunkSpec, load_trunk
 from pipelines.config import RunConfig
+from pipelines.console import duration
 
-__all__ = ["PlannedArm", "StudyPlan", "duration", "plan_lines", "plan_study"]
+__all__ = ["PlannedArm", "StudyPlan", "plan_lines", "plan_study"]
 
 #: What can be compared: a strategy with its method and start; `untrained` also has a random trunk.
 _ARMS: dict[str, TuningSpec] = {
@@ -222,10 +223,3 @@ def plan_lines(plan: StudyPlan) -> list[str]:
         lines.append(f"  {arm.name}: about {duration(arm.estimated_s)}{mark}")
     total = sum(arm.estimated_s for arm in plan.arms if arm.name in plan.affordable)
     return [*lines, f"about {duration(total)} in all, beside preparation and evaluation"]
-
-
-def duration(seconds: float) -> str:
-    """Return a time such as `40 s`, `12 min` or `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

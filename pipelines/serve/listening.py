@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import socket
+from collections.abc import Callable
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -20,7 +22,14 @@ _FULL = (
 )
 
 
-def make_server(app: object, spec: ServiceSpec, *, host: str, port: int) -> uvicorn.Server:
+def make_server(
+    app: object,
+    spec: ServiceSpec,
+    *,
+    host: str,
+    port: int,
+    listening: Callable[[str], None] = lambda _url: None,
+) -> uvicorn.Server:
     """Return the server of an application, not yet started.
 
     Parameters
@@ -30,8 +39,11 @@ def make_server(app: object, spec: ServiceSpec, *, host: str, port: int) -> uvic
     host : str
     port : int
         0: any free port.
+    listening : callable
+        Called once with the URL, when the service answers.
     """
-    return uvicorn.Server(
+    return _Server(
+        listening,
         uvicorn.Config(
             app,  # type: ignore[arg-type]
             host=host,
@@ -43,8 +55,29 @@ def make_server(app: object, spec: ServiceSpec, *, host: str, port: int) -> uvic
             server_header=False,
             timeout_graceful_shutdown=_FAREWELL_S,
             ws="none",
-        )
+        ),
     )
+
+
+class _Server(uvicorn.Server):
+    """A server that says where it can be reached as soon as it can."""
+
+    def __init__(self, listening: Callable[[str], None], config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            bound = self.servers[0].sockets[0].getsockname()
+            self._listening(f"http://{_in_url(self.config.host)}:{bound[1]}/")
+
+
+def _in_url(host: str) -> str:
+    """Return a host as part of a URL that a browser on this machine can open."""
+    if host in ("0.0.0.0", "::", ""):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
 
 
 class _Connection(H11Protocol):

@@ -75,4 +75,5 @@ def work(context: Context) -> StageResult:
         f"{len(refused)} refused",
         exclusions=len(refused),
         unsettled=unsettled,
+        computed=total,
     )

@@ -282,4 +282,5 @@ def work(context: Context) -> StageResult:
         outputs=[workspace.features],
         summary=f"features of {len(table)} scans: {len(todo)} computed, "
         f"{len(table) - len(todo)} from the cache",
+        computed=len(todo),
     )

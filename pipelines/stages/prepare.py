@@ -41,7 +41,8 @@ Scan = dict[Hashable, Any]
 _INDEX_COLUMNS = ["scan_id", "patient_id", "scan_sha256", "key", "volume_key", "path"]
 
 
-def _prepare(context: Context, scans: Sequence[Scan]) -> list[Outcome]:
+def _prepare(context: Context, scans: Sequence[Scan]) -> tuple[list[Outcome], int]:
+    """Return the outcome of each scan, and how many were not in the cache."""
     config = context.config
     if config.preparation.brain_extraction in PROGRAMS:
         demand_program(config.preparation.brain_extraction)
@@ -66,7 +67,7 @@ def _prepare(context: Context, scans: Sequence[Scan]) -> list[Outcome]:
         failed=_broken_off,
     )
     new = iter(list(context.reporter.track(made, total=len(missing), what="preparing scans")))
-    return [next(new) if outcome is None else outcome for outcome in known]
+    return [next(new) if outcome is None else outcome for outcome in known], len(missing)
 
 
 def _broken_off(job: Job, reason: str) -> Outcome:
@@ -169,7 +170,7 @@ def work(context: Context) -> StageResult:
     refused = read_exclusions(workspace.refused)
     gone = {exclusion.scan_id for exclusion in refused}
     scans = [scan for scan in manifest.scans.to_dict("records") if scan["scan_id"] not in gone]
-    outcomes = _prepare(context, scans)
+    outcomes, computed = _prepare(context, scans)
     unprepared = [
         Exclusion(
             scan_id=scan["scan_id"],
@@ -231,6 +232,7 @@ def work(context: Context) -> StageResult:
             for scan, outcome in zip(scans, outcomes, strict=True)
             if outcome.unsettled is not None
         },
+        computed=computed,
     )
 
 

@@ -44,10 +44,15 @@ def work(context: Context) -> StageResult:
             "z_high_mm": round(float(stack.z_mm[-1]), 3),
         }
 
+    missing = sum(
+        slices_key(volume_key=scan["volume_key"], spec=config.slices) not in store for scan in scans
+    )
     cuts = map_scans(cut, scans, jobs=context.jobs)
     rows = list(context.reporter.track(cuts, total=len(scans), what="cutting slices"))
     table = pd.DataFrame(rows)
     atomic_write_text(workspace.slices, table.to_csv(index=False, lineterminator="\n"))
     return StageResult(
-        outputs=[workspace.slices], summary=f"{config.slices.n_slices} slices of {len(rows)} scans"
+        outputs=[workspace.slices],
+        summary=f"{config.slices.n_slices} slices of {len(rows)} scans",
+        computed=missing,
     )

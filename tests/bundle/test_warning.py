@@ -9,6 +9,7 @@ import pytest
 
 from mri_transfer.bundle import LabelSet, Overlap, Prediction
 from mri_transfer.bundle.warning import model_notices, prediction_warnings
+from mri_transfer.evaluation.notices import Notice
 from tests.bundle.bundles import some_bundle
 
 
@@ -32,6 +33,27 @@ def test_a_call_is_decided_where_the_set_names_it_alone(
         else LabelSet(labels=labels, coverage=0.9, p_positive=0.5, p_negative=0.2)
     )
     assert prediction(labels=found).decided == decided
+
+
+def test_a_notebook_shows_warnings_before_the_call_and_the_call_before_the_score() -> None:
+    shown = prediction(
+        scan_id="<scan>", score=0.7, score_low=0.6, score_high=0.8, threshold=0.5,
+        call="undecided", reasons=(), positive_name="Alzheimer's disease (AD)",
+        warnings=(Notice(code="x", title="Trained on it.", text="No test."),),
+        labels=LabelSet(labels=("CN", "AD"), coverage=0.9, p_positive=0.5, p_negative=0.2),
+    )._repr_html_()  # fmt: skip
+    order = ["Trained on it.", "undecided", "0.70 (0.60 to 0.80)", "CN, AD", "not a medical device"]
+    places = [shown.index(text) for text in order]
+    assert places == sorted(places)
+    assert "&lt;scan&gt;" in shown
+
+
+def test_a_notebook_shows_no_number_where_the_bundle_abstains() -> None:
+    shown = prediction(
+        scan_id="s", status="abstained", reasons=("another contrast",), warnings=()
+    )._repr_html_()
+    assert "another contrast" in shown
+    assert "probability" not in shown
 
 
 def codes(**changes: Any) -> list[str]:

@@ -70,6 +70,26 @@ def test_results_are_tables(own: Workspace) -> None:
     assert list(run.manifest.scans["scan_id"]) == list(run.features().scan_ids)
     auc = run.evaluation.patient.auc.value
     assert f"{auc:.3f}" in run._repr_html_()
+    figures = run.tables()["figures"]
+    (row,) = figures.query("section == 'patient' and metric == 'auc'").to_dict("records")
+    assert row["value"] == auc
+    frame, table = run.features_frame(), run.features()
+    assert len(frame) == table.features.shape[0] * table.features.shape[1]
+    assert set(frame["scan_id"]) == set(run.manifest.scans["scan_id"])
+    assert [stack.scan_id for stack in run.slices()] == list(table.scan_ids)
+
+
+def test_notebooks_show_what_runs_manifests_and_features_hold(own: Workspace) -> None:
+    run = mri_transfer.load_run(own.root, cache=own.cache)
+    assert "Synthetic cohort." in run._repr_html_()
+    shown = run.manifest._repr_html_()
+    assert run.manifest.scans["scan_id"][0] in shown
+    assert "/cohort/" not in shown.partition("</table>")[2]  # long paths say nothing
+    assert "slices per scan" in run.features()._repr_html_()
+    own.evaluation.write_text("{}")
+    assert "evaluation.json has changed" in mri_transfer.load_run(
+        own.root, cache=own.cache
+    )._repr_html_()
 
 
 def test_an_edited_result_is_refused(own: Workspace) -> None:

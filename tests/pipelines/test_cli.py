@@ -47,11 +47,91 @@ def _commands() -> list[list[str]]:
 def test_every_command_explains_itself_and_each_of_its_options(command: list[str]) -> None:
     result = CliRunner().invoke(app, [*command, "--help"])
     assert result.exit_code == 0
-    options = re.findall(r"^ {2}(--?[\w-]+)[^\n]*?(?:\n {6,}[^\n]*)*$", result.output, re.M)
-    assert "--help" in options
-    for line in re.findall(r"^ {2}--[^\n]+(?:\n {4,}[^\n]+)*", result.output, re.M):
+    assert "-h, --help" in result.output
+    for line in re.findall(r"^ {2}-[^\n]+(?:\n {4,}[^\n]+)*", result.output, re.M):
         words = re.sub(r"\s+", " ", line).split(" ")
         assert len(words) > 3, f"no help for {line.strip()}"
+
+
+def _options(*command: str) -> dict[str, str]:
+    """Return a command's options with their help."""
+    found = typer.main.get_command(app)
+    for name in command:
+        found = found.commands[name]  # type: ignore[attr-defined]
+    return {
+        name: str(one.help) for one in found.params for name in one.opts if hasattr(one, "help")
+    }
+
+
+def test_one_letter_asks_for_help_of_every_command() -> None:
+    for command in ([], ["run"], ["manifest", "csv"]):
+        assert CliRunner().invoke(app, [*command, "-h"]).output.startswith("Usage:")
+
+
+def test_out_has_one_meaning_and_a_default_everywhere() -> None:
+    helps = {}
+    for command in _commands():
+        options = _options(*command)
+        if "--out" in options:
+            helps[" ".join(command)] = options["--out"]
+            asked = CliRunner().invoke(app, [*command, "--help"]).output
+            assert re.search(r"--out .*?\[default:\s+[\w.]+\]", asked, re.S), command
+    folders = {text for name, text in helps.items() if not name.startswith("manifest")}
+    assert folders == {"Folder to write to; created if missing."}
+    assert len(helps) >= 13
+
+
+def test_options_are_offered_where_they_act() -> None:
+    with_weights = {name for name in STAGE_HELP if "--weights" in _options(name)}
+    assert with_weights == {"features", "train", "audit", "explain"}
+    with_jobs = {name for name in STAGE_HELP if "--jobs" in _options(name)}
+    assert with_jobs == set(STAGE_HELP) - {"folds", "report"}
+    assert all("--quiet" in _secondary(name) for name in STAGE_HELP)
+
+
+def _secondary(command: str) -> set[str]:
+    found = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
+    return {name for one in found.params for name in one.secondary_opts}
+
+
+def test_shells_complete_settings_and_stages() -> None:
+    def completed(*words: str) -> list[str]:
+        code = "import sys; sys.argv[0] = 'mri-transfer'; from pipelines.commands import cli"
+        line = " ".join(["mri-transfer", *words])
+        done = subprocess.run(
+            [sys.executable, "-c", f"{code}; cli.main()"],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(README.parent),
+                "_MRI_TRANSFER_COMPLETE": "complete_bash",
+                "COMP_WORDS": line,
+                "COMP_CWORD": str(len(words)),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout.split()
+
+    assert completed("run", "--set", "folds.n_f") == ["folds.n_folds="]
+    assert completed("run", "--from", "e") == ["evaluate", "explain"]
+
+
+def test_the_report_is_opened_in_a_browser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = []
+    monkeypatch.setattr(typer, "launch", lambda url: opened.append(url) or 0)
+    assert run_command("open", str(tmp_path)) == 1
+    assert "mri-transfer report" in capsys.readouterr().err
+    page = tmp_path / "a run" / "report" / "index.html"
+    page.parent.mkdir(parents=True)
+    page.touch()
+    assert run_command("open", str(tmp_path / "a run")) == 0
+    assert opened == [page.as_uri()]
+    assert capsys.readouterr().out.strip() == page.as_uri()
+    assert run_command("open", str(tmp_path / "a run"), "--print") == 0
+    assert len(opened) == 1
 
 
 def test_every_command_of_the_design_is_there() -> None:
@@ -106,6 +186,9 @@ def test_help_imports_nothing_heavy() -> None:
         (["run", "--manifest", "none.csv", "--out", "r"], 1, "none.csv"),
         (["run", "--manifest", "m.csv", "--out", "m.csv"], 2, "a file, not a folder"),
         (["train", "nowhere"], 1, "not a run folder"),
+        (["retrain", "r", "--mode", "warm", "--jobs", "2"], 2, "--mode, --jobs"),
+        (["export-slices", "nowhere"], 2, "--png"),
+        (["folds", "nowhere", "--jobs", "2"], 2, "No such option"),
         (["manifest", "bids", "nowhere", "--out", "x.csv"], 1, "nowhere"),
     ],
 )

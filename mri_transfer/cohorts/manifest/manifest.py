@@ -15,9 +15,13 @@ from mri_transfer.cohorts.manifest.checks import BASE_COLUMNS, check_table
 from mri_transfer.cohorts.manifest.paths import path_fault
 from mri_transfer.cohorts.manifest.text_table import TextTable, clean_cell, read_text_table
 from mri_transfer.core.files import atomic_write_text
+from mri_transfer.core.notebook import html_table
 from mri_transfer.errors import Fault, ManifestError
 
 __all__ = ["BASE_COLUMNS", "Manifest", "make_manifest", "read_manifest"]
+
+#: Scans that a notebook shows.
+_SHOWN = 5
 
 _SCAN_COLUMNS = ("patient_id", "session_id", "scan_id", "path")
 
@@ -102,6 +106,22 @@ class Manifest:
             cells["path"] = _portable(cells["path"], folder)
             writer.writerow(_spelt(cell) for cell in cells.values())
         atomic_write_text(path, text.getvalue())
+
+    def _repr_html_(self) -> str:
+        scans = self.scans
+        counts = scans["label"].fillna("no label").value_counts().sort_index()
+        first = scans.drop(columns="path").head(_SHOWN)
+        summary = html_table(
+            {
+                "source": self.source,
+                "scans": len(scans),
+                "patients": scans["patient_id"].nunique(),
+                "labels": ", ".join(f"{label}: {count}" for label, count in counts.items()),
+                "covariates": ", ".join(self.covariates),
+            },
+            caption="Manifest",
+        )
+        return summary + first.to_html(index=False)
 
 
 def _portable(path: str, folder: Path) -> str:

@@ -156,20 +156,33 @@ class LibraryTrunk:
         )
 
     def _download(self) -> Tensors:
-        state = self.network(pretrained=True).state_dict()
+        from mri_transfer.models.trunks.hub import (
+            downloaded_timm_model,
+            downloaded_torchvision_state,
+        )
+
+        if self.library == "timm":
+            model = downloaded_timm_model(self.model, **self.options)
+            if self.adapted is not None:
+                self.adapted(model)
+            state = model.state_dict()
+        else:
+            from torchvision.models import get_model_weights
+
+            weights = get_model_weights(self.model)["IMAGENET1K_V1"]
+            state = downloaded_torchvision_state(str(weights))
         return {name: v.numpy() for name, v in state.items() if v.is_floating_point()}
 
-    def network(self, *, pretrained: bool = False) -> torch.nn.Module:
-        """Return the library's model; its numbers are the library's own, or downloaded."""
+    def network(self) -> torch.nn.Module:
+        """Return the library's model, whose numbers are drawn."""
         if self.library == "timm":
             import timm
 
-            model = timm.create_model(self.model, pretrained=pretrained, **self.options)
+            model = timm.create_model(self.model, pretrained=False, **self.options)
         else:
             from torchvision.models import get_model
 
-            weights = "IMAGENET1K_V1" if pretrained else None
-            model = get_model(self.model, weights=weights, **self.options)
+            model = get_model(self.model, weights=None, **self.options)
         if self.adapted is not None:
             self.adapted(model)
         return model

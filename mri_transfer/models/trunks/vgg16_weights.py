@@ -241,13 +241,11 @@ def _read_onnx(path: Path) -> dict[str, FloatArray]:
 
 
 def _read_hub() -> tuple[dict[str, FloatArray], str]:
-    import urllib.error
-
-    from torchvision.models import get_weight
+    from mri_transfer.models.trunks.hub import downloaded_torchvision_state
 
     try:
-        state = get_weight(_HUB_NAME).get_state_dict(progress=False, check_hash=True)
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        state = downloaded_torchvision_state(_HUB_NAME)
+    except (OSError, RuntimeError) as error:
         raise WeightsError(
             "torchvision's hub could not be reached", where=_HUB_NAME, found=str(error)
         ) from error

@@ -20,6 +20,9 @@ from .curves import plot_calibration as plot_calibration
 from .curves import plot_patient_scores as plot_patient_scores
 from .curves import plot_roc as plot_roc
 from .curves import plot_slice_profile as plot_slice_profile
+from .displays import CalibrationDisplay as CalibrationDisplay
+from .displays import DecisionCurveDisplay as DecisionCurveDisplay
+from .displays import RocDisplay as RocDisplay
 from .feature_sheet import feature_sheet as feature_sheet
 from .flow import FlowGroups as FlowGroups
 from .flow import FlowStep as FlowStep
@@ -27,6 +30,7 @@ from .flow import draw_flow as draw_flow
 from .picture_store import PictureStore as PictureStore
 from .picture_store import picture_key as picture_key
 from .quality import qc_pictures as qc_pictures
+from .slice_files import slice_pngs as slice_pngs
 from .studies import draw_cost_and_gain as draw_cost_and_gain
 from .studies import plot_cost_and_gain as plot_cost_and_gain
 from .tiles import Orientation as Orientation

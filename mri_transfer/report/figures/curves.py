@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from mri_transfer.evaluation.document import EvaluationDocument
-from mri_transfer.metrics.results import SmoothCurve
+from mri_transfer.metrics.intervals import Estimate
+from mri_transfer.metrics.results import CalibrationCurve, SmoothCurve
 from mri_transfer.report.figures.arrays import FloatArray, floats
 from mri_transfer.report.figures.svg import DOTTED, GRID, MUTED, NEGATIVE, POSITIVE, QUIET, draw_svg
 
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "area_text",
     "draw_calibration",
     "draw_patient_scores",
     "draw_roc",
     "draw_slice_profile",
     "plot_calibration",
+    "plot_calibration_curve",
     "plot_patient_scores",
     "plot_roc",
+    "plot_roc_curve",
     "plot_slice_profile",
 ]
 
@@ -38,11 +42,7 @@ def plot_roc(ax: Axes, evaluation: EvaluationDocument) -> None:
     evaluation : EvaluationDocument
     """
     fpr, tpr = (floats(rates) for rates in (evaluation.roc.fpr, evaluation.roc.tpr))
-    ax.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=DOTTED, gid="chance")
-    ax.fill_between(fpr, tpr, color=NEGATIVE, alpha=0.08, linewidth=0)
-    ax.plot(fpr, tpr, color=NEGATIVE, linewidth=2, gid="roc", clip_on=False)
-    ax.text(0.98, 0.05, _area_text(evaluation), ha="right", linespacing=1.5)
-    _below_diagonal(ax, 0.4, "guessing")
+    plot_roc_curve(ax, fpr, tpr, text=_area_text(evaluation))
     patient = evaluation.patient
     sensitivity, specificity = patient.sensitivity.value, patient.specificity.value
     if sensitivity is not None and specificity is not None:
@@ -56,6 +56,24 @@ def plot_roc(ax: Axes, evaluation: EvaluationDocument) -> None:
             textcoords="offset points",
             color=POSITIVE,
         )
+
+
+def plot_roc_curve(ax: Axes, fpr: FloatArray, tpr: FloatArray, *, text: str) -> None:
+    """Plot a ROC curve and the line of chance.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    fpr, tpr : ndarray of float64
+        1 - specificity and sensitivity, from (0, 0) to (1, 1).
+    text : str
+        What stands below the curve, such as its area.
+    """
+    ax.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=DOTTED, gid="chance")
+    ax.fill_between(fpr, tpr, color=NEGATIVE, alpha=0.08, linewidth=0)
+    ax.plot(fpr, tpr, color=NEGATIVE, linewidth=2, gid="roc", clip_on=False)
+    ax.text(0.98, 0.05, text, ha="right", linespacing=1.5)
+    _below_diagonal(ax, 0.4, "guessing")
     _unit_square(ax)
     ax.set_xlabel("1 \u2212 specificity")
     ax.set_ylabel("sensitivity")
@@ -80,6 +98,22 @@ def plot_calibration(ax: Axes, evaluation: EvaluationDocument) -> None:
     evaluation : EvaluationDocument
     """
     curve = evaluation.calibration
+    plot_calibration_curve(ax, curve, curve.smooth, positive=evaluation.positive_label)
+
+
+def plot_calibration_curve(
+    ax: Axes, curve: CalibrationCurve, smooth: SmoothCurve, *, positive: str
+) -> None:
+    """Plot observed shares against the score: by group with exact intervals, and smoothed.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    curve : CalibrationCurve
+    smooth : SmoothCurve
+    positive : str
+        The positive label.
+    """
     predicted, observed, low, high = (
         floats(values) for values in (curve.predicted, curve.observed, curve.ci_low, curve.ci_high)
     )
@@ -88,7 +122,7 @@ def plot_calibration(ax: Axes, evaluation: EvaluationDocument) -> None:
         predicted, low, high, color=NEGATIVE, linewidth=1.4, alpha=0.55, clip_on=False,
         gid="intervals",
     )  # fmt: skip
-    _smooth_line(ax, curve.smooth)
+    _smooth_line(ax, smooth)
     # Points on the edge of the square are drawn whole.
     ax.plot(
         predicted, observed, "o", color=NEGATIVE, markersize=6, clip_on=False, zorder=3,
@@ -97,7 +131,7 @@ def plot_calibration(ax: Axes, evaluation: EvaluationDocument) -> None:
     _count_points(ax, predicted, observed, curve.n)
     _unit_square(ax)
     ax.set_xlabel("mean score of the group")
-    ax.set_ylabel(f"share labelled {evaluation.positive_label}")
+    ax.set_ylabel(f"share labelled {positive}")
 
 
 def draw_calibration(evaluation: EvaluationDocument) -> str:
@@ -182,6 +216,10 @@ def draw_slice_profile(profile: pd.DataFrame, *, labels: Sequence[str]) -> str:
     return draw_svg("slice-profile", title, 3.4, plot_slice_profile, profile, labels=labels)
 
 
+def _area_text(evaluation: EvaluationDocument) -> str:
+    return area_text(evaluation.patient.auc, confidence=evaluation.confidence)
+
+
 def _smooth_line(ax: Axes, smooth: SmoothCurve) -> None:
     """Draw the smoothed calibration curve, and its band where it has one."""
     predicted, observed = floats(smooth.predicted), floats(smooth.observed)
@@ -191,14 +229,14 @@ def _smooth_line(ax: Axes, smooth: SmoothCurve) -> None:
     ax.plot(predicted, observed, color=POSITIVE, linewidth=1.8, gid="smooth")
 
 
-def _area_text(evaluation: EvaluationDocument) -> str:
-    auc = evaluation.patient.auc
+def area_text(auc: Estimate, *, confidence: float) -> str:
+    """Return the area under a curve with its interval, such as `AUC 0.79` and `95 % CI ...`."""
     if auc.value is None:
         return "AUC not defined"
     if auc.interval is None:
         return f"AUC {auc.value:.2f}"
     low, high = auc.interval
-    percent = f"{100 * evaluation.confidence:g}\u00a0%"
+    percent = f"{100 * confidence:g}\u00a0%"
     return f"AUC {auc.value:.2f}\n{percent} CI {low:.2f} to {high:.2f}"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mri_transfer.errors import WeightsError
+from mri_transfer.models.trunks import hub
 from mri_transfer.models.trunks import vgg16_weights as module
 from mri_transfer.models.trunks.vgg16_weights import (
     CAFFE_DIGEST,
@@ -103,11 +104,7 @@ def test_the_hubs_rgb_kernels_become_the_released_ones(monkeypatch: pytest.Monke
         conv.bias.data = torch.from_numpy(released[f"{name}.bias"].copy())
     state = {f"features.{key}": value for key, value in network.state_dict().items()}
 
-    class Hub:
-        def get_state_dict(self, **_: object) -> dict[str, torch.Tensor]:
-            return state
-
-    monkeypatch.setattr(torchvision.models, "get_weight", lambda _name: Hub())
+    monkeypatch.setattr(hub, "downloaded_torchvision_state", lambda _name: state)
     tensors, _ = module._read_hub()
     assert tensors_digest(tensors) == CAFFE_DIGEST
 

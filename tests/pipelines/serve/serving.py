@@ -87,15 +87,17 @@ def serving(
 ) -> Iterator[Service]:
     """Serve a bundle for as long as the context lasts."""
     app = make_app(place, spec, scratch=scratch, **options)
-    server = make_server(app, spec or ServiceSpec(), host="127.0.0.1", port=0)
+    told: list[str] = []
+    server = make_server(
+        app, spec or ServiceSpec(), host="127.0.0.1", port=0, listening=told.append
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    while not server.started:
+    while not told:
         assert thread.is_alive(), "the service did not start"
         time.sleep(0.05)
-    port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield Service(url=f"http://127.0.0.1:{port}", scratch=scratch, app=app)
+        yield Service(url=told[0].rstrip("/"), scratch=scratch, app=app)
     finally:
         server.should_exit = True
         thread.join()
