@@ -18,6 +18,7 @@ from mri_transfer.errors import ConfigurationError, MriTransferError
 from pipelines.commands.manifest import manifest_app
 from pipelines.commands.options import EXCLUDED, CacheOption, JobsOption, WeightsOption
 from pipelines.commands.predict import predict
+from pipelines.commands.pretrain import pretrain
 from pipelines.commands.retrain import export, retrain
 from pipelines.commands.serve import serve
 from pipelines.commands.study import study
@@ -257,6 +258,7 @@ app.command("validate")(validate)
 app.command("export")(export)
 app.command("serve")(serve)
 app.command("study")(study)
+app.command("pretrain")(pretrain)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from mri_transfer.evaluation.audit import (
     blinded_refit,
     check_preprocessing,
     check_provenance,
+    check_trunk_unseen,
     compare_scans,
     find_shortcuts,
     identity_probe,
@@ -40,7 +41,7 @@ from mri_transfer.training.predictions import InnerScores, PatientScores, SliceS
 from mri_transfer.training.search import Hyperparameters
 from mri_transfer.training.tuning import TailPlan
 from pipelines.config import RunConfig
-from pipelines.indexes import read_index
+from pipelines.indexes import read_index, scan_rows
 from pipelines.stage import Context, StageResult
 from pipelines.stages.baselines import random_trunk_table
 from pipelines.stages.duplicates import read_duplicates
@@ -49,6 +50,7 @@ from pipelines.stages.folds import read_folds
 from pipelines.stages.recompute import recomputed_features
 from pipelines.stages.robustness import perturbed_tables
 from pipelines.stages.train import labelled_features, read_trained, tail_plan
+from pipelines.trunk_weights import seen_scans
 
 __all__ = ["work"]
 
@@ -178,7 +180,17 @@ def _checks(
             if config.audit.recomputed_patients
             else ()
         ),
+        *_trunk_unseen(context),
     ]
+
+
+def _trunk_unseen(context: Context) -> list[CheckResult]:
+    """Check weights that were trained on scans; of others it is known that none took part."""
+    seen = seen_scans(context.workspace, context.config, context.weights)
+    if seen is None:
+        return []
+    scans = scan_rows(read_index(context.workspace.features))
+    return [check_trunk_unseen(seen.shared(scans), n_scans=len(scans))]
 
 
 def _shortcuts(context: Context, table: FeatureTable) -> Shortcuts | None:

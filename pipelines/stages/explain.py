@@ -33,7 +33,7 @@ from mri_transfer.explain.scan_maps import MapStore, ScanMaps, maps_key
 from mri_transfer.models.features import FeatureTable, MaximaStore, resolve_features
 from mri_transfer.models.heads import HEADS
 from mri_transfer.models.pooling import Maxima
-from mri_transfer.models.trunks import Trunk
+from mri_transfer.models.trunks import Trunk, untrained
 from mri_transfer.scans.slices import SliceStack, SliceStore
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
@@ -83,8 +83,8 @@ class _Job:
     def pixel_trunks(self) -> PixelTrunks:
         """The trunk as pixel attribution needs it."""
         config = self.config
-        untrained = dataclasses.replace(config.trunk, weights="random", seed=config.seed)
-        random = open_trunk(self.context, untrained, resolve_features(config.features))
+        control = untrained(config.trunk, seed=config.seed)
+        random = open_trunk(self.context, control, resolve_features(config.features))
         return PixelTrunks.of(self.trunk, random)
 
     @functools.cached_property

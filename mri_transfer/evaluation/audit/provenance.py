@@ -18,7 +18,7 @@ import pandas as pd
 
 from mri_transfer.evaluation.audit.checks import CheckResult, Fault
 
-__all__ = ["check_provenance"]
+__all__ = ["check_provenance", "check_trunk_unseen"]
 
 #: How a head's facts may say that its threshold came from training patients or from nowhere.
 _HONEST_SOURCES = ("training patients", "fixed by the configuration")
@@ -318,4 +318,24 @@ def _inner_is_training(run: _Run, inner: pd.DataFrame) -> CheckResult:
         what="What is chosen inside a fold is chosen on scores of training patients",
         expected="no inner score of a patient that the fold holds out",
         n_checked=len(rows),
+    )
+
+
+def check_trunk_unseen(shared: Mapping[str, str], *, n_scans: int) -> CheckResult:
+    """Check that a trunk that was trained on scans was trained on none of this cohort.
+
+    Parameters
+    ----------
+    shared : mapping of str to str
+        By what each scan was found that took part, as `SeenScans.shared` returns it.
+    n_scans : int
+        Of the cohort.
+    """
+    return CheckResult.of(
+        "trunk_unseen",
+        [{"scan_id": scan, "by": by} for scan, by in shared.items()],
+        what="The trunk's weights were trained on no scan and no patient of this cohort, by "
+        "content and by name",
+        expected="digests of files and names of patients disjoint",
+        n_checked=n_scans,
     )

@@ -49,7 +49,7 @@ class ModelFacts:
         Of the development patients.
     n_patients : int
         Development patients.
-    trunk_weights : {"imagenet", "random"}
+    trunk_weights : {"imagenet", "scans", "random"}
     synthetic : bool
         Whether any of the development patients was made by software.
     """
@@ -63,7 +63,7 @@ class ModelFacts:
     performance_from: str
     case_mix: CaseMix | None
     n_patients: int
-    trunk_weights: Literal["imagenet", "random"]
+    trunk_weights: Literal["imagenet", "scans", "random"]
     synthetic: bool = False
 
 

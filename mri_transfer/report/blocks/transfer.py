@@ -26,6 +26,12 @@ SETTING_OF_TRANSFER = (
 )
 
 
+_UNLABELLED = (
+    "Scans of test patients, labelled or not, take no part in training; if unlabelled ones did, it "
+    "would be transductive."
+)
+
+
 def transfer_sentences(trunk: TrunkSpec, tuning: TuningSpec) -> list[str]:
     """Return what is transferred in a run, and from where to where.
 
@@ -38,6 +44,13 @@ def transfer_sentences(trunk: TrunkSpec, tuning: TuningSpec) -> list[str]:
     kind = _KINDS[transfer_type(pretrained=pretrained, trains=tuning.trains)]
     if not pretrained:
         return [kind]
+    if trunk.weights == "scans":
+        return [
+            kind.replace("natural images", "unlabelled scans of other cohorts"),
+            "Labelled MRI is the target domain and the diagnosis the target task, so transfer is "
+            "inductive: the source is MRI, too, and its task (restoring masked squares of slices) "
+            f"needs no label. {_UNLABELLED}",
+        ]
     if not weights_released(trunk):
         return [
             kind.replace("natural images", "its source"),
@@ -45,8 +58,4 @@ def transfer_sentences(trunk: TrunkSpec, tuning: TuningSpec) -> list[str]:
             "inductive. Domain and task of the source are those of the weights, which are known by "
             "their digest alone.",
         ]
-    unlabelled = (
-        "Scans of test patients, labelled or not, take no part in training; if unlabelled ones "
-        "did, it would be transductive."
-    )
-    return [kind, f"{SETTING_OF_TRANSFER} {unlabelled}"]
+    return [kind, f"{SETTING_OF_TRANSFER} {_UNLABELLED}"]
