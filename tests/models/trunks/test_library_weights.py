@@ -101,7 +101,7 @@ def test_without_any_source_every_way_is_named(
     ):  # fmt: skip
         assert way in str(caught.value)
     with pytest.raises(WeightsError, match="states no licence"):
-        find_weights(_library("xception")._release(), path=None, cache=tmp_path)
+        find_weights(_library("xception").release(), path=None, cache=tmp_path)
 
 
 def test_a_package_with_another_file_is_refused(
