@@ -133,6 +133,16 @@ class FeatureTable:
             z_mm=np.stack(z_mm),
         )
 
+    def joined(self, other: FeatureTable) -> FeatureTable:
+        """Return the scans of both tables, one behind the other."""
+        return FeatureTable(
+            scan_ids=self.scan_ids + other.scan_ids,
+            patient_ids=self.patient_ids + other.patient_ids,
+            scan_sha256=self.scan_sha256 + other.scan_sha256,
+            features=np.concatenate([self.features, other.features]),
+            z_mm=np.concatenate([self.z_mm, other.z_mm]),
+        )
+
     def scans(self) -> list[ScanFeatures]:
         """Return the features of each scan."""
         return [

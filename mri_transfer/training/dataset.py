@@ -21,6 +21,7 @@ from mri_transfer.errors import HeadError, StoreError
 from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.folds import Folds
+from mri_transfer.training.instances import Instances
 
 __all__ = ["LabelledFeatures", "TrainingView", "read_features", "write_features"]
 
@@ -49,6 +50,8 @@ class LabelledFeatures:
         Indexed by patient_id: the site, and what harmonisation keeps, of every patient.
     activations : ActivationTable, optional
         What lies at the cut, in the order of the tables, where tails are trained.
+    instances : Instances, optional
+        Patients of another cohort that heads are fitted to as well; none of those above.
     """
 
     tables: Mapping[str, FeatureTable]
@@ -56,6 +59,7 @@ class LabelledFeatures:
     positive: str
     covariates: pd.DataFrame | None = None
     activations: ActivationTable | None = None
+    instances: Instances | None = None
 
     def __post_init__(self) -> None:
         owners = set(self.scans.patient_ids)
@@ -85,6 +89,18 @@ class LabelledFeatures:
             covariates=covariates,
             activations=activations,
         )
+
+    def with_instances(self, instances: Instances | None) -> LabelledFeatures:
+        """Return the same patients, beside instances to be trained on.
+
+        Raises
+        ------
+        HeadError
+            If a patient or a scan is in both.
+        """
+        if instances is not None:
+            instances.demand_others(self.scans)
+        return dataclasses.replace(self, instances=instances)
 
     @property
     def scans(self) -> FeatureTable:
@@ -175,7 +191,7 @@ class LabelledFeatures:
             activations = other.activations and activations.joined(other.activations)
         return LabelledFeatures(
             tables={
-                pooling: _stacked(table, other.tables[pooling])
+                pooling: table.joined(other.tables[pooling])
                 for pooling, table in self.tables.items()
                 if pooling in other.tables
             },
@@ -183,6 +199,7 @@ class LabelledFeatures:
             positive=self.positive,
             covariates=covariates,
             activations=activations,
+            instances=self.instances,
         )
 
     def resampled(self, positions: Sequence[int] | IntArray) -> LabelledFeatures:
@@ -212,6 +229,7 @@ class LabelledFeatures:
             positive=self.positive,
             covariates=covariates,
             activations=_activations(self, rows),
+            instances=self.instances,
         )
 
 
@@ -270,6 +288,7 @@ class TrainingView(LabelledFeatures):
             positive=source.positive,
             covariates=covariates,
             activations=_activations(source, order),
+            instances=source.instances,
             slices=seen,
         )
 
@@ -297,16 +316,6 @@ def _rows(table: FeatureTable, rows: Sequence[int]) -> FeatureTable:
 def _taken(array: npt.NDArray[np.float32], rows: Sequence[int]) -> npt.NDArray[np.float32]:
     # Of a plain array, also where features are memory-mapped: the copy holds on to no file.
     return np.take(np.asarray(array), np.asarray(rows, dtype=np.intp), axis=0)
-
-
-def _stacked(one: FeatureTable, other: FeatureTable) -> FeatureTable:
-    return FeatureTable(
-        scan_ids=one.scan_ids + other.scan_ids,
-        patient_ids=one.patient_ids + other.patient_ids,
-        scan_sha256=one.scan_sha256 + other.scan_sha256,
-        features=np.concatenate([one.features, other.features]),
-        z_mm=np.concatenate([one.z_mm, other.z_mm]),
-    )
 
 
 def write_features(folder: Path, cohort: LabelledFeatures) -> None:
