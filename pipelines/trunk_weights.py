@@ -8,9 +8,18 @@ from pathlib import Path
 from mri_transfer.models.trunks import TRUNKS, TrunkWeights, weights_settled
 from mri_transfer.models.trunks.seen import SeenScans
 from pipelines.config import RunConfig, read_config
+from pipelines.indexes import read_index, scan_rows
+from pipelines.stage import Context
 from pipelines.workspace import Workspace
 
-__all__ = ["demand_weights", "seen_scans", "settle_weights", "size_note", "with_weights_of"]
+__all__ = [
+    "demand_unseen",
+    "demand_weights",
+    "seen_scans",
+    "settle_weights",
+    "size_note",
+    "with_weights_of",
+]
 
 
 def demand_weights(workspace: Workspace, config: RunConfig, weights: Path | None) -> None:
@@ -78,6 +87,26 @@ def seen_scans(workspace: Workspace, config: RunConfig, weights: Path | None) ->
         If they are not found.
     """
     return _find(workspace, config, weights).seen if config.trunk.weights == "scans" else None
+
+
+def demand_unseen(context: Context) -> None:
+    """Refuse weights that were trained on scans of the cohort, before features are computed.
+
+    Raises
+    ------
+    WeightsError
+        If a scan or a patient took part in their training.
+    """
+    workspace, config = context.workspace, context.config
+    seen = seen_scans(workspace, config, context.weights)
+    if seen is None:
+        return
+    seen.demand_none(scan_rows(read_index(workspace.slices)))
+    edge = config.slices.size_px
+    if edge != seen.size_px:
+        context.reporter.note(
+            f"slices of {edge} px; the weights were trained on slices of {seen.size_px} px"
+        )
 
 
 def size_note(config: RunConfig) -> str | None:

@@ -157,7 +157,7 @@ class LabelledFeatures:
         wanted = set(patient_ids)
         rows = self._rows_of(wanted)
         return LabelledFeatures(
-            tables={pooling: _rows(table, rows) for pooling, table in self.tables.items()},
+            tables={pooling: table.rows(rows) for pooling, table in self.tables.items()},
             labels={name: label for name, label in self.labels.items() if name in wanted},
             positive=self.positive,
             covariates=self.covariates,
@@ -222,7 +222,7 @@ class LabelledFeatures:
             covariates = covariates.set_axis([new for new, _ in drawn], axis=0)
         return LabelledFeatures(
             tables={
-                pooling: dataclasses.replace(_rows(table, rows), patient_ids=owners)
+                pooling: dataclasses.replace(table.rows(rows), patient_ids=owners)
                 for pooling, table in self.tables.items()
             },
             labels={new: self.labels[name] for new, name in drawn},
@@ -281,7 +281,7 @@ class TrainingView(LabelledFeatures):
             covariates = covariates.loc[covariates.index.isin(wanted)].copy()
         return cls(
             tables={
-                pooling: _hidden(_rows(table, order), seen)
+                pooling: _hidden(table.rows(order), seen)
                 for pooling, table in source.tables.items()
             },
             labels={name: label for name, label in source.labels.items() if name in wanted},
@@ -303,21 +303,6 @@ def _activations(source: LabelledFeatures, rows: Sequence[int]) -> ActivationTab
     return None if source.activations is None else source.activations.rows(rows)
 
 
-def _rows(table: FeatureTable, rows: Sequence[int]) -> FeatureTable:
-    return FeatureTable(
-        scan_ids=tuple(table.scan_ids[i] for i in rows),
-        patient_ids=tuple(table.patient_ids[i] for i in rows),
-        scan_sha256=tuple(table.scan_sha256[i] for i in rows),
-        features=_taken(table.features, rows),
-        z_mm=_taken(table.z_mm, rows),
-    )
-
-
-def _taken(array: npt.NDArray[np.float32], rows: Sequence[int]) -> npt.NDArray[np.float32]:
-    # Of a plain array, also where features are memory-mapped: the copy holds on to no file.
-    return np.take(np.asarray(array), np.asarray(rows, dtype=np.intp), axis=0)
-
-
 def write_features(folder: Path, cohort: LabelledFeatures) -> None:
     """Write a cohort's features and labels without naming anyone.
 
@@ -329,6 +314,11 @@ def write_features(folder: Path, cohort: LabelledFeatures) -> None:
     if cohort.covariates is not None:
         raise HeadError(
             "features cannot go into a bundle whose heads harmonise sites",
+            remedy="Do without --with-features, and keep the run for later refits",
+        )
+    if cohort.instances is not None:
+        raise HeadError(
+            "features cannot go into a bundle whose heads were fitted to instances as well",
             remedy="Do without --with-features, and keep the run for later refits",
         )
     number = {name: i for i, name in enumerate(cohort.patient_ids)}

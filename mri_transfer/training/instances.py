@@ -90,7 +90,8 @@ class Instances:
     weight: float
 
     @property
-    def _scans(self) -> FeatureTable:
+    def scans(self) -> FeatureTable:
+        """One of the tables; what is said of scans is the same in all of them."""
         return next(iter(self.tables.values()))
 
     def against(self, positive: str, others: str) -> Instances:
@@ -109,10 +110,10 @@ class Instances:
             If one is.
         """
         own = set(cohort.scan_sha256) - {""}
-        patients = sorted(set(self._scans.patient_ids) & set(cohort.patient_ids))
+        patients = sorted(set(self.scans.patient_ids) & set(cohort.patient_ids))
         scans = sorted(
             name
-            for name, sha256 in zip(self._scans.scan_ids, self._scans.scan_sha256, strict=True)
+            for name, sha256 in zip(self.scans.scan_ids, self.scans.scan_sha256, strict=True)
             if sha256 in own
         )
         for what, found in (("patient", patients), ("scan", scans)):
@@ -156,7 +157,7 @@ class Instances:
     @property
     def record(self) -> InstancesRecord:
         """What is written beside a head."""
-        scans = self._scans.sorted()
+        scans = self.scans.sorted()
         return InstancesRecord(
             weight=self.weight,
             n_patients=len(self.labels),

@@ -49,6 +49,7 @@ from pipelines.running import demand_trusted
 from pipelines.stage import Context, Reporter
 from pipelines.stages.features import read_activations, read_feature_tables
 from pipelines.stages.folds import read_folds
+from pipelines.stages.instances import read_instances
 from pipelines.stages.train import covariates_of, read_trained, tail_plan
 from pipelines.workspace import Workspace
 
@@ -235,7 +236,11 @@ def _files(workspace: Workspace) -> list[tuple[Path, str]]:
 def _retrain(context: Context, packing: Packing) -> Seal:
     workspace, config, reporter = context.workspace, context.config, context.reporter
     document = EvaluationDocument.read(workspace.evaluation, stage="evaluate").plain()
-    model_config, cohort = model_config_of(workspace, config), read_cohort(workspace, config)
+    model_config = model_config_of(workspace, config)
+    instances, labels = read_instances(context), config.labels
+    cohort = read_cohort(workspace, config).with_instances(
+        instances and instances.against(labels.positive, labels.others)
+    )
     _demand_evaluated(workspace, config, cohort.patient_ids)
     refit = refit_on_all(
         model_config,

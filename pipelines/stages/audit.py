@@ -15,6 +15,7 @@ from mri_transfer.evaluation.audit import (
     LearningCurveSpec,
     blind_activations,
     blinded_refit,
+    check_instances,
     check_preprocessing,
     check_provenance,
     check_trunk_unseen,
@@ -55,6 +56,9 @@ from pipelines.trunk_weights import seen_scans
 __all__ = ["work"]
 
 Tables = Mapping[str, FeatureTable]
+
+#: Name of the control in the learning curve.
+_UNTRAINED = "random trunk"
 
 
 def _usual_hyperparameters(config: RunConfig, trained: Sequence[FittedModel]) -> Hyperparameters:
@@ -166,6 +170,11 @@ def _checks(
             # Empty where nothing was chosen: then there is nothing to hold against the folds.
             inner=None if inner.empty else inner,
         ),
+        *check_instances(
+            {(one.repeat, one.fold): one.head.facts for one in trained},
+            features=read_index(workspace.features),
+            slices=SliceScores.read(workspace.slice_scores).table,
+        ),
         *blinded_refit(
             refit,
             tables,
@@ -264,11 +273,13 @@ def _learning_curve(
         return None
     tables = {"trained trunk": table}
     if config.trunk.weights != "random":
-        tables["random trunk"] = random_trunk_table(context)
+        tables[_UNTRAINED] = random_trunk_table(context)
     return learning_curve(
         estimator,
         {
-            name: labelled_features(context, {estimator.pooling: one}, folds)
+            name: labelled_features(
+                context, {estimator.pooling: one}, folds, instances=name != _UNTRAINED
+            )
             for name, one in tables.items()
         },
         folds,

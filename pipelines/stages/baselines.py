@@ -50,7 +50,10 @@ def image_baselines(context: Context, folds: Folds) -> dict[str, pd.DataFrame]:
         found[RANDOM_TRUNK] = random_trunk_baseline(
             configured_estimator(config),
             labelled_features(
-                context, {config.features.pooling: random_trunk_table(context)}, folds
+                context,
+                {config.features.pooling: random_trunk_table(context)},
+                folds,
+                instances=False,
             ),
             folds,
             seed=config.seed,

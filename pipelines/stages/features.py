@@ -27,9 +27,8 @@ from mri_transfer.models.tails.spec import cut_of
 from mri_transfer.models.trunks import INPUT, Trunk, TrunkSpec, load_trunk
 from mri_transfer.scans.slices import SliceStack, SliceStore
 from pipelines.config import RunConfig
-from pipelines.indexes import read_index, scan_rows
+from pipelines.indexes import read_index
 from pipelines.stage import Context, StageResult
-from pipelines.trunk_weights import seen_scans
 from pipelines.workspace import Workspace
 
 __all__ = [
@@ -268,24 +267,10 @@ def read_activations(
     )
 
 
-def _demand_unseen(context: Context) -> None:
-    """Refuse weights that were trained on scans of this cohort, before anything is computed."""
-    seen = seen_scans(context.workspace, context.config, context.weights)
-    if seen is None:
-        return
-    seen.demand_none(scan_rows(read_index(context.workspace.slices)))
-    edge = context.config.slices.size_px
-    if edge != seen.size_px:
-        context.reporter.note(
-            f"slices of {edge} px; the weights were trained on slices of {seen.size_px} px"
-        )
-
-
 def work(context: Context) -> StageResult:
     """Run the stage."""
     workspace, config = context.workspace, context.config
     spec = resolve_features(config.features)
-    _demand_unseen(context)
     poolings = config.poolings
     index, todo = plan_features(workspace, config.trunk, spec, poolings)
     encode_missing(context, config.trunk, spec, todo, maxima=True)

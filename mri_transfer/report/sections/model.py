@@ -14,7 +14,7 @@ from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import bullets, figure, how, joined, section_of
 from mri_transfer.report.blocks.cells import Column, Row, Table, table_of
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
-from mri_transfer.report.blocks.transfer import transfer_sentences
+from mri_transfer.report.blocks.transfer import transfer_sentences, transfer_table
 from mri_transfer.report.blocks.wording import plain_decimal
 from mri_transfer.report.figures import DrawnBlock, DrawnStep
 from mri_transfer.report.inputs import ReportInputs
@@ -63,6 +63,7 @@ def model_section(inputs: ReportInputs) -> Section:
         bullets(_initialisation(inputs, parts)),
         Heading(text="What is transferred"),
         bullets(transfer_sentences(parts.trunk, parts.tuning)),
+        transfer_table(parts.trunk, parts.tuning, inputs.instances),
         _procedure_blocks(inputs, parts),
         feature_map_blocks(inputs),
         short="Model",
