@@ -29,7 +29,7 @@ from mri_transfer.scans.quality import QualitySpec
 from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.scans.volumes import VolumeSpec
 from mri_transfer.training.search import Hyperparameters, SearchSpec, check_space, searched_poolings
-from mri_transfer.training.settings import FoldSpec, PredictionSpec
+from mri_transfer.training.settings import FoldSpec, InstancesSpec, PredictionSpec
 
 if TYPE_CHECKING:
     from mri_transfer.training.model_config import ModelConfig
@@ -65,6 +65,7 @@ class RunConfig:
     features: FeatureSpec = Field(default_factory=FeatureSpec)
     tuning: TuningSpec = Field(default_factory=TuningSpec)
     folds: FoldSpec = Field(default_factory=FoldSpec)
+    instances: InstancesSpec = Field(default_factory=InstancesSpec)
     harmonisation: HarmonisationSpec = Field(default_factory=HarmonisationSpec)
     heads: HeadSpec = Field(default_factory=LinearHeadSpec)
     predictions: PredictionSpec = Field(default_factory=PredictionSpec)
@@ -138,6 +139,7 @@ def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigurationError(message, where=where) from error
     check_space(config.search, config.hyperparameters)
     _demand_no_old_cohort(config)
+    _demand_plain_instances(config)
     return config
 
 
@@ -153,6 +155,23 @@ def _demand_no_old_cohort(config: RunConfig) -> None:
                 remedy="Set it where a bundle takes in a cohort: `mri-transfer retrain --from "
                 f"BUNDLE --run RUN --mode tune --set tuning.{name}={value:g}`. The pull towards "
                 "the source weights is tuning.l2_sp",
+            )
+
+
+def _demand_plain_instances(config: RunConfig) -> None:
+    """Refuse instances beside what would not be fitted to them, before hours are spent."""
+    if not config.instances.manifest:
+        return
+    for where, found, expected in (
+        ("tuning.strategy", config.tuning.strategy, "frozen"),
+        ("harmonisation.kind", config.harmonisation.kind, "none"),
+    ):
+        if found != expected:
+            raise ConfigurationError(
+                "instances of another cohort are weighed in heads on features as they are",
+                where=where,
+                found=f"{found}, with instances.manifest = {config.instances.manifest}",
+                expected=expected,
             )
 
 

@@ -14,12 +14,17 @@ from mri_transfer.scans.slices import SliceStack, SliceStore
 from mri_transfer.scans.volumes import Volume, VolumeSpec, load_volume
 from pipelines.workspace import Workspace
 
-__all__ = ["load_prepared", "read_index", "read_prepared_index", "read_stacks"]
+__all__ = ["load_prepared", "read_index", "read_prepared_index", "read_stacks", "scan_rows"]
 
 
 def read_index(path: Path) -> pd.DataFrame:
     """Read a table as text: patients may be called 007 or NA."""
     return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def scan_rows(index: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Return of each scan of a table its name, its patient and the SHA-256 of its file."""
+    return list(zip(index["scan_id"], index["patient_id"], index["scan_sha256"], strict=True))
 
 
 def read_prepared_index(workspace: Workspace) -> list[dict[str, str]]:

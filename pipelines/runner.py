@@ -13,6 +13,7 @@ from mri_transfer.cohorts.labels import demand_both_labels
 from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
 from mri_transfer.errors import ConfigurationError, ManifestError
 from pipelines.config import RunConfig, read_config
+from pipelines.instances import demand_source, source_config, source_workspace
 from pipelines.lock import locked
 from pipelines.log import logged
 from pipelines.opening import write_config
@@ -24,7 +25,13 @@ from pipelines.reporters import SilentReporter
 from pipelines.running import run_stage
 from pipelines.settings import changed_scans, changed_settings
 from pipelines.stage import Context, Reporter, Stage
-from pipelines.trunk_weights import demand_weights, settle_weights, size_note, with_weights_of
+from pipelines.trunk_weights import (
+    demand_unseen,
+    demand_weights,
+    settle_weights,
+    size_note,
+    with_weights_of,
+)
 from pipelines.workspace import Workspace, default_cache
 
 if TYPE_CHECKING:
@@ -39,6 +46,8 @@ __all__ = [
 
 #: Stages that write to the cache, which is checked before the first of them reads every scan.
 _FILL_CACHE = frozenset(stage.name for stage in (CHECK, PREPARE, SLICES, FEATURES))
+#: Stages that the source cohort of instances passes as well.
+_OF_SOURCE = (CHECK, PREPARE, SLICES, FEATURES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,6 +103,15 @@ def begin_run(
     cohort = read_manifest(manifest)
     labels = [label if isinstance(label, str) else None for label in cohort.scans["label"]]
     demand_both_labels(labels, config.labels)
+    if config.instances.manifest:
+        source = demand_source(config, cohort)
+        begin_run(
+            source,
+            source_workspace(workspace).root,
+            source_config(config),
+            cache=cache,
+            overwrite=overwrite,
+        )
     if not overwrite:
         config = with_weights_of(workspace, config)
     with locked(workspace):
@@ -200,10 +218,14 @@ def run_pipeline(
         for stage in stages:
             forced = forced_at is not None and STAGES.index(stage) >= forced_at
             log.heading(stage.name)
+            if stage is FEATURES:
+                demand_unseen(context)
             record, ran = run_stage(stage, context, force=forced)
             if not ran:
                 log.unlogged("current, nothing to do")
             records.append(record)
+            if stage in _OF_SOURCE and config.instances.manifest:
+                _run_source(stage, context, force=forced)
             if stage is CHECK and trains:
                 _demand_still_possible(context)
     table = stages[-1].excluded(workspace) if stages else workspace.excluded
@@ -215,6 +237,25 @@ def run_pipeline(
         excluded_table=table,
         failed_checks=_failed_checks(workspace) if AUDIT in stages else (),
     )
+
+
+def _run_source(stage: Stage, context: Context, *, force: bool) -> None:
+    """Run a stage on the source cohort of instances."""
+    source = source_workspace(context.workspace)
+    config = source_config(context.config)
+    with locked(source):
+        write_config(source, config)
+        reporter = context.reporter
+        reporter.note(f"{stage.name} of the instances ({source.root.name}):")
+        _, ran = run_stage(
+            stage, dataclasses.replace(context, workspace=source, config=config), force=force
+        )
+        if not ran:
+            reporter.note("current, nothing to do")
+    if stage is PREPARE:
+        excluded = read_exclusions(source.excluded)
+        if excluded:
+            reporter.note(f"{len(excluded)} scans of the instances excluded ({source.excluded})")
 
 
 def _settled(

@@ -183,9 +183,11 @@ def make_bundle(
         "with_features": with_features,
         **({"tail": _tail(trunk)} if isinstance(trunk, TunedTrunk) else {}),
     }
-    marks = TrainingMarks.make(
-        cohort.patient_ids, summary.scan_digests, secret=_head_digest(refit.trained.head)
-    )
+    trained_on, digests = set(cohort.patient_ids), summary.scan_digests
+    if cohort.instances is not None:
+        trained_on |= set(cohort.instances.labels)
+        digests |= set(cohort.instances.scans.scan_sha256)
+    marks = TrainingMarks.make(sorted(trained_on), digests, secret=_head_digest(refit.trained.head))
     # Patients that a head was ever fitted to stay recognisable in all its successors.
     inherited = () if parent is None else parent.marks
     bare = ModelBundle(

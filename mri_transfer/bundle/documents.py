@@ -174,6 +174,11 @@ class _Bundle(_Closed):
         return self
 
 
+class _Instances(_Closed):
+    weight: Annotated[float, Field(gt=0)]
+    n_patients: _Count
+
+
 class _Head(_Open):
     kind: Literal[HEAD_KINDS]  # type: ignore[valid-type]
     procedure: _Procedure
@@ -181,6 +186,7 @@ class _Head(_Open):
     threshold: float
     threshold_from: str = ""
     target_thresholds: dict[_Word, float | None] | None = None
+    instances: _Instances | None = None
 
     @model_validator(mode="after")
     def _is_of_one_kind(self) -> _Head:

@@ -67,7 +67,7 @@ class EvaluationDocument(Document):
     """Patients with the positive label."""
     synthetic: bool
     """Whether the cohort is made up; its figures then say nothing about patients."""
-    trunk_weights: Literal["imagenet", "random"]
+    trunk_weights: Literal["imagenet", "scans", "random"]
     """Where the weights of the frozen trunk come from; random is the untrained control."""
     confidence: Annotated[float, Field(gt=0, lt=1)]
     """Confidence of every interval, such as 0.95."""

@@ -33,7 +33,9 @@ class Notice:
         return dataclasses.asdict(self)
 
 
-def study_notices(*, synthetic: bool, trunk_weights: str) -> tuple[Notice, ...]:
+def study_notices(
+    *, synthetic: bool, trunk_weights: str, moments_adapted: bool = False
+) -> tuple[Notice, ...]:
     """Return what makes a study no study of patients.
 
     Parameters
@@ -42,6 +44,8 @@ def study_notices(*, synthetic: bool, trunk_weights: str) -> tuple[Notice, ...]:
         Whether any of its patients was made by software.
     trunk_weights : str
         As `TrunkSpec.weights`.
+    moments_adapted : bool
+        Whether unlabelled scans of those who are tested gave the trunk its moments.
     """
     notices = []
     if synthetic:
@@ -59,6 +63,16 @@ def study_notices(*, synthetic: bool, trunk_weights: str) -> tuple[Notice, ...]:
                 code="random_trunk",
                 title="Untrained trunk.",
                 text="Random weights stand in place of pretrained ones: a control, not a result.",
+            )
+        )
+    if moments_adapted:
+        notices.append(
+            Notice(
+                code="transductive_moments",
+                title="Adapted to these scans.",
+                text="Moments of the trunk's batch normalisation are those of this cohort's own "
+                "scans, without labels (transductive). The figures are not of the bundle as it is, "
+                "nor of a scan that is scored alone.",
             )
         )
     return tuple(notices)

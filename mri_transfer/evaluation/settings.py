@@ -62,7 +62,7 @@ class EvaluationFacts:
 
     synthetic: bool
     """The cohort is made up."""
-    trunk_weights: Literal["imagenet", "random"]
+    trunk_weights: Literal["imagenet", "scans", "random"]
     """Where the trunk's weights come from."""
     n_scans: int | None = Field(default=None, ge=0)
     """Scans evaluated; counted in the slice scores if not given."""

@@ -134,6 +134,26 @@ class FeatureTable:
             z_mm=np.stack(z_mm),
         )
 
+    def rows(self, rows: Sequence[int]) -> FeatureTable:
+        """Return some scans, in arrays of their own."""
+        return FeatureTable(
+            scan_ids=tuple(self.scan_ids[i] for i in rows),
+            patient_ids=tuple(self.patient_ids[i] for i in rows),
+            scan_sha256=tuple(self.scan_sha256[i] for i in rows),
+            features=_taken(self.features, rows),
+            z_mm=_taken(self.z_mm, rows),
+        )
+
+    def joined(self, other: FeatureTable) -> FeatureTable:
+        """Return the scans of both tables, one behind the other."""
+        return FeatureTable(
+            scan_ids=self.scan_ids + other.scan_ids,
+            patient_ids=self.patient_ids + other.patient_ids,
+            scan_sha256=self.scan_sha256 + other.scan_sha256,
+            features=np.concatenate([self.features, other.features]),
+            z_mm=np.concatenate([self.z_mm, other.z_mm]),
+        )
+
     def scans(self) -> list[ScanFeatures]:
         """Return the features of each scan."""
         return [
@@ -152,15 +172,12 @@ class FeatureTable:
         """Return the table by patient and scan; itself if it is in that order already."""
         keys = list(zip(self.patient_ids, self.scan_ids, strict=True))
         order = sorted(range(len(keys)), key=lambda i: keys[i])
-        if order == list(range(len(keys))):
-            return self
-        return FeatureTable(
-            scan_ids=tuple(self.scan_ids[i] for i in order),
-            patient_ids=tuple(self.patient_ids[i] for i in order),
-            scan_sha256=tuple(self.scan_sha256[i] for i in order),
-            features=self.features[order],
-            z_mm=self.z_mm[order],
-        )
+        return self if order == list(range(len(keys))) else self.rows(order)
+
+
+def _taken(array: FloatArray, rows: Sequence[int]) -> FloatArray:
+    # Of a plain array, also where features are memory-mapped: the copy holds on to no file.
+    return np.take(np.asarray(array), np.asarray(rows, dtype=np.intp), axis=0)
 
     def _repr_html_(self) -> str:
         n_scans, n_slices, n_features = self.features.shape

@@ -21,9 +21,10 @@ from mri_transfer.report.summary import (
 
 __all__ = ["compose_front", "study_banners"]
 
-_ROLES: dict[str, Literal["synthetic", "random"]] = {
+_ROLES: dict[str, Literal["synthetic", "random", "adapted"]] = {
     "synthetic_cohort": "synthetic",
     "random_trunk": "random",
+    "transductive_moments": "adapted",
 }
 
 

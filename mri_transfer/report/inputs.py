@@ -19,6 +19,7 @@ from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.report.figures import Orientation
 from mri_transfer.scans.slices import SliceStack
 from mri_transfer.training.fit_record import TuningRecord
+from mri_transfer.training.instances import InstancesRecord
 from mri_transfer.training.model_config import ModelConfig
 
 __all__ = ["Provenance", "ReportInputs", "ReportSettings"]
@@ -110,6 +111,8 @@ class ReportInputs:
         What the network makes of one slice; None where the stage `explain` made none.
     tunings : mapping of (int, int) to TuningRecord
         How each fold's tail was trained, by repeat and fold; empty where the trunk stays frozen.
+    instances : InstancesRecord or None
+        Patients of another cohort that heads were fitted to as well; names are left out.
     artefacts : mapping of str to str
         SHA-256 of every artefact of the run, by its path in the run folder.
     pseudonymous : bool
@@ -138,6 +141,7 @@ class ReportInputs:
     explanation: Explanation | None = None
     feature_maps: FeatureMaps | None = None
     tunings: Mapping[tuple[int, int], TuningRecord] = dataclasses.field(default_factory=dict)
+    instances: InstancesRecord | None = None
     artefacts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pseudonymous: bool = False
 

@@ -40,6 +40,8 @@ def studied(inputs: ReportInputs) -> str:
     pretrained = "with weights that were named by their digest"
     if weights_released(settings.trunk):
         pretrained = "pretrained on ImageNet"
+    if evaluation.trunk_weights == "scans":
+        pretrained = "pretrained on unlabelled scans of other cohorts"
     if evaluation.trunk_weights == "random":
         pretrained = "untrained"
     repeats = evaluation.n_repeats

@@ -21,6 +21,7 @@ from mri_transfer.errors import HeadError, StoreError
 from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.folds import Folds
+from mri_transfer.training.instances import Instances
 
 __all__ = ["LabelledFeatures", "TrainingView", "read_features", "write_features"]
 
@@ -49,6 +50,8 @@ class LabelledFeatures:
         Indexed by patient_id: the site, and what harmonisation keeps, of every patient.
     activations : ActivationTable, optional
         What lies at the cut, in the order of the tables, where tails are trained.
+    instances : Instances, optional
+        Patients of another cohort that heads are fitted to as well; none of those above.
     """
 
     tables: Mapping[str, FeatureTable]
@@ -56,6 +59,7 @@ class LabelledFeatures:
     positive: str
     covariates: pd.DataFrame | None = None
     activations: ActivationTable | None = None
+    instances: Instances | None = None
 
     def __post_init__(self) -> None:
         owners = set(self.scans.patient_ids)
@@ -85,6 +89,18 @@ class LabelledFeatures:
             covariates=covariates,
             activations=activations,
         )
+
+    def with_instances(self, instances: Instances | None) -> LabelledFeatures:
+        """Return the same patients, beside instances to be trained on.
+
+        Raises
+        ------
+        HeadError
+            If a patient or a scan is in both.
+        """
+        if instances is not None:
+            instances.demand_others(self.scans)
+        return dataclasses.replace(self, instances=instances)
 
     @property
     def scans(self) -> FeatureTable:
@@ -141,7 +157,7 @@ class LabelledFeatures:
         wanted = set(patient_ids)
         rows = self._rows_of(wanted)
         return LabelledFeatures(
-            tables={pooling: _rows(table, rows) for pooling, table in self.tables.items()},
+            tables={pooling: table.rows(rows) for pooling, table in self.tables.items()},
             labels={name: label for name, label in self.labels.items() if name in wanted},
             positive=self.positive,
             covariates=self.covariates,
@@ -175,7 +191,7 @@ class LabelledFeatures:
             activations = other.activations and activations.joined(other.activations)
         return LabelledFeatures(
             tables={
-                pooling: _stacked(table, other.tables[pooling])
+                pooling: table.joined(other.tables[pooling])
                 for pooling, table in self.tables.items()
                 if pooling in other.tables
             },
@@ -183,6 +199,7 @@ class LabelledFeatures:
             positive=self.positive,
             covariates=covariates,
             activations=activations,
+            instances=self.instances,
         )
 
     def resampled(self, positions: Sequence[int] | IntArray) -> LabelledFeatures:
@@ -205,13 +222,14 @@ class LabelledFeatures:
             covariates = covariates.set_axis([new for new, _ in drawn], axis=0)
         return LabelledFeatures(
             tables={
-                pooling: dataclasses.replace(_rows(table, rows), patient_ids=owners)
+                pooling: dataclasses.replace(table.rows(rows), patient_ids=owners)
                 for pooling, table in self.tables.items()
             },
             labels={new: self.labels[name] for new, name in drawn},
             positive=self.positive,
             covariates=covariates,
             activations=_activations(self, rows),
+            instances=self.instances,
         )
 
 
@@ -263,13 +281,14 @@ class TrainingView(LabelledFeatures):
             covariates = covariates.loc[covariates.index.isin(wanted)].copy()
         return cls(
             tables={
-                pooling: _hidden(_rows(table, order), seen)
+                pooling: _hidden(table.rows(order), seen)
                 for pooling, table in source.tables.items()
             },
             labels={name: label for name, label in source.labels.items() if name in wanted},
             positive=source.positive,
             covariates=covariates,
             activations=_activations(source, order),
+            instances=source.instances,
             slices=seen,
         )
 
@@ -284,31 +303,6 @@ def _activations(source: LabelledFeatures, rows: Sequence[int]) -> ActivationTab
     return None if source.activations is None else source.activations.rows(rows)
 
 
-def _rows(table: FeatureTable, rows: Sequence[int]) -> FeatureTable:
-    return FeatureTable(
-        scan_ids=tuple(table.scan_ids[i] for i in rows),
-        patient_ids=tuple(table.patient_ids[i] for i in rows),
-        scan_sha256=tuple(table.scan_sha256[i] for i in rows),
-        features=_taken(table.features, rows),
-        z_mm=_taken(table.z_mm, rows),
-    )
-
-
-def _taken(array: npt.NDArray[np.float32], rows: Sequence[int]) -> npt.NDArray[np.float32]:
-    # Of a plain array, also where features are memory-mapped: the copy holds on to no file.
-    return np.take(np.asarray(array), np.asarray(rows, dtype=np.intp), axis=0)
-
-
-def _stacked(one: FeatureTable, other: FeatureTable) -> FeatureTable:
-    return FeatureTable(
-        scan_ids=one.scan_ids + other.scan_ids,
-        patient_ids=one.patient_ids + other.patient_ids,
-        scan_sha256=one.scan_sha256 + other.scan_sha256,
-        features=np.concatenate([one.features, other.features]),
-        z_mm=np.concatenate([one.z_mm, other.z_mm]),
-    )
-
-
 def write_features(folder: Path, cohort: LabelledFeatures) -> None:
     """Write a cohort's features and labels without naming anyone.
 
@@ -320,6 +314,11 @@ def write_features(folder: Path, cohort: LabelledFeatures) -> None:
     if cohort.covariates is not None:
         raise HeadError(
             "features cannot go into a bundle whose heads harmonise sites",
+            remedy="Do without --with-features, and keep the run for later refits",
+        )
+    if cohort.instances is not None:
+        raise HeadError(
+            "features cannot go into a bundle whose heads were fitted to instances as well",
             remedy="Do without --with-features, and keep the run for later refits",
         )
     number = {name: i for i, name in enumerate(cohort.patient_ids)}

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from mri_transfer.models.recalibration import Recalibration
 from mri_transfer.models.tails.spec import TuningSpec
+from mri_transfer.training.instances import InstancesRecord
 from mri_transfer.training.search import Hyperparameters
 
 __all__ = ["FitRecord", "InnerCurve", "TuningRecord"]
@@ -114,6 +115,8 @@ class FitRecord:
         Each scan's SHA-256.
     tuning : TuningRecord, optional
         Where a tail was trained.
+    instances : InstancesRecord, optional
+        Where patients of another cohort were trained on as well.
     """
 
     hyperparameters: Hyperparameters
@@ -128,12 +131,18 @@ class FitRecord:
     training_patients: Sequence[str] | None = None
     training_scans: Mapping[str, str] | None = None
     tuning: TuningRecord | None = None
+    instances: InstancesRecord | None = None
 
     @property
     def nameless(self) -> FitRecord:
         """The record as it may leave the hospital: without those who were trained on."""
         return dataclasses.replace(
-            self, training_patients=None, training_scans=None, repeat=None, fold=None
+            self,
+            training_patients=None,
+            training_scans=None,
+            repeat=None,
+            fold=None,
+            instances=None if self.instances is None else self.instances.nameless,
         )
 
     @property
@@ -155,6 +164,8 @@ class FitRecord:
         del content["hyperparameters"]
         if self.tuning is not None:
             content["tuning"] = self.tuning.as_dict()
+        if self.instances is not None:
+            content["instances"] = self.instances.as_dict()
         return {
             **content,
             "procedure": self.hyperparameters.as_dict(),
@@ -168,6 +179,8 @@ class FitRecord:
         plain = {name: value for name, value in content.items() if name in known}
         if plain.get("tuning") is not None:
             plain["tuning"] = TuningRecord.from_dict(plain["tuning"])
+        if plain.get("instances") is not None:
+            plain["instances"] = InstancesRecord.from_dict(plain["instances"])
         return cls(
             **{
                 **plain,

@@ -179,8 +179,11 @@ def fit_model(
     HeadError, FoldError
         If the patients cannot support what is asked for.
     ConfigurationError
-        If sites are to be harmonised and the view has no covariates.
+        If sites are to be harmonised and the view has no covariates; if there are instances, and a
+        tail is trained or sites are harmonised.
     """
+    if view.instances is not None:
+        _demand_plain(request)
     inner = _InnerFits(view, request, run, fitted) if request.chooses else None
     chosen = request.hyperparameters if inner is None else inner.choose()
     tail, tuning, tuned = _fit_tail(view, chosen, request, inner, run, fitted)
@@ -203,6 +206,7 @@ def fit_model(
         training_patients=list(view.patient_ids),
         training_scans=dict(zip(view.scans.scan_ids, view.scans.scan_sha256, strict=True)),
         tuning=tuning,
+        instances=None if view.instances is None else view.instances.record,
         **vars(decision),
     )
     model = FittedModel(repeat=0, fold=0, head=head, harmoniser=harmoniser, tail=tail)
@@ -212,6 +216,21 @@ def fit_model(
         inner_folds=assignment,
         inner_scores=scores,
     )
+
+
+def _demand_plain(request: FitRequest) -> None:
+    """Refuse what is not fitted to instances: they weigh in heads alone."""
+    for where, asked in (
+        ("tuning.strategy", request.tail is not None),
+        ("harmonisation.kind", request.harmonisation.kind != "none"),
+    ):
+        if asked:
+            raise ConfigurationError(
+                "instances of another cohort are weighed in heads on features as they are",
+                where=where,
+                expected="frozen" if where.startswith("tuning") else "none",
+                remedy="Leave instances.manifest empty, or change this setting",
+            )
 
 
 def _fit_head(
@@ -224,11 +243,17 @@ def _fit_head(
         features = harmoniser.apply(table.features, table.patient_ids)
         features[~view.slices] = 0.0
         table = dataclasses.replace(table, features=features)
+    labels, slices, weights = view.scan_is_positive, view.slices, None
+    if view.instances is not None:
+        table, labels, slices, weights = view.instances.beside(
+            chosen.pooling, table, labels, slices, view.positive
+        )
     head = fit_head(
         chosen.head,
         table,
-        view.scan_is_positive,
-        slices=view.slices,
+        labels,
+        slices=slices,
+        weights=weights,
         seed=seed,
         device=request.device,
     )

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from mri_transfer.core.specs import STRICT
 from mri_transfer.models.recalibration import RecalibrationMethod
 
-__all__ = ["FoldSpec", "PredictionSpec", "parse_target"]
+__all__ = ["FoldSpec", "InstancesSpec", "PredictionSpec", "parse_target"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -24,6 +24,17 @@ class FoldSpec:
     """How often the outer split is drawn anew."""
     n_inner_folds: int = Field(default=5, ge=2)
     """Folds inside training patients, for whatever is chosen there."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class InstancesSpec:
+    """Patients of another cohort that every fit learns from, and none is tested on."""
+
+    manifest: str = ""
+    """Manifest of the source cohort; empty: none. Its patients are part of every training set, and
+    never of a test set, an inner score, a threshold or a figure."""
+    weight: float = Field(default=0.5, gt=0)
+    """Of each of its patients in the loss of a head; a patient of the cohort counts 1."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

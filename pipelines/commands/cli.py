@@ -36,6 +36,7 @@ from pipelines.commands.options import (
 from pipelines.commands.outcome import end, show_answer
 from pipelines.commands.plan import plan
 from pipelines.commands.predict import predict
+from pipelines.commands.pretrain import pretrain
 from pipelines.commands.retrain import export, retrain
 from pipelines.commands.serve import serve
 from pipelines.commands.study import study
@@ -339,6 +340,7 @@ app.command("compare")(compare)
 app.command("doctor")(doctor)
 app.command("export-features")(export_features)
 app.command("export-slices")(export_slices)
+app.command("pretrain")(pretrain)
 
 
 @app.command()

@@ -53,6 +53,14 @@ def validate(
             "--allow-overlap", help="Include training patients: the result is not a valid test."
         ),
     ] = False,
+    adapt_moments: Annotated[
+        bool,
+        typer.Option(
+            "--adapt-moments",
+            help="Take moments of the trunk's batch normalisation from this cohort's scans, "
+            "unlabelled (transductive): the result is not that of the bundle as it is.",
+        ),
+    ] = False,
     trusted_key: TrustedKeyOption = None,
     allow_programs: AllowProgramsOption = False,
     verbose: VerboseOption = None,
@@ -87,6 +95,7 @@ def validate(
         trusted_key=trusted_key,
         allow_programs=allow_programs,
         aggregate_only=aggregate_only,
+        adapt_moments=adapt_moments,
         cache=cache,
         reporter=reporter_for(console, verbose=verbose),
         weights=weights,
@@ -101,6 +110,9 @@ def _show(console: Console, validation: Validation, *, aggregate_only: bool) -> 
     document, files = validation.document, validation.files
     everybody, cohort = document.populations.all, document.cohort
     console.print()
+    for warning in document.warnings:
+        if warning.code == "transductive_moments":
+            console.print(f"WARNING: {warning}", markup=False)
     if cohort.n_overlapping:
         what = "INCLUDED: NOT A VALID TEST" if cohort.overlap_counted else "left out"
         n = cohort.n_overlapping

@@ -51,7 +51,8 @@ def examine(
     yield "precision", spec.precision
     entry = TRUNKS[trunk]
     yield "trunks", ", ".join(TRUNKS)
-    yield "trunk", f"{entry.title}, trained on pictures of {entry.input_px} px"
+    size = f", trained on pictures of {entry.input_px} px" if entry.input_px else ""
+    yield "trunk", f"{entry.title}{size}"
     try:
         loaded = load_trunk(
             TrunkSpec(name=trunk),

@@ -49,6 +49,7 @@ from pipelines.running import demand_trusted
 from pipelines.stage import Context, Reporter
 from pipelines.stages.features import read_activations, read_feature_tables
 from pipelines.stages.folds import read_folds
+from pipelines.stages.instances import read_instances
 from pipelines.stages.train import covariates_of, read_trained, tail_plan
 from pipelines.workspace import Workspace
 
@@ -115,12 +116,13 @@ def model_config_of(workspace: Workspace, config: RunConfig) -> ModelConfig:
     return ModelConfig(**{**shared, **changed})
 
 
-def read_cohort(workspace: Workspace, config: RunConfig) -> LabelledFeatures:
-    """Read the features and labels of a run's patients."""
+def read_cohort(context: Context) -> LabelledFeatures:
+    """Read the features and labels of a run's patients, and of its instances if it has any."""
+    workspace, config = context.workspace, context.config
     labels, tables = config.labels, read_feature_tables(workspace, config)
     patients = read_manifest(workspace.manifest, check_files=False).patients()["label"]
     scans = next(iter(tables.values())).scan_ids
-    return LabelledFeatures(
+    cohort = LabelledFeatures(
         tables=tables,
         labels={
             str(name): labels.positive if label == labels.positive else labels.others
@@ -130,6 +132,8 @@ def read_cohort(workspace: Workspace, config: RunConfig) -> LabelledFeatures:
         covariates=covariates_of(workspace, config),
         activations=read_activations(workspace, config, scans),
     )
+    instances = read_instances(context)
+    return cohort.with_instances(instances and instances.against(labels.positive, labels.others))
 
 
 def plan_of(context: Context, model_config: ModelConfig) -> TailPlan | None:
@@ -235,7 +239,7 @@ def _files(workspace: Workspace) -> list[tuple[Path, str]]:
 def _retrain(context: Context, packing: Packing) -> Seal:
     workspace, config, reporter = context.workspace, context.config, context.reporter
     document = EvaluationDocument.read(workspace.evaluation, stage="evaluate").plain()
-    model_config, cohort = model_config_of(workspace, config), read_cohort(workspace, config)
+    model_config, cohort = model_config_of(workspace, config), read_cohort(context)
     _demand_evaluated(workspace, config, cohort.patient_ids)
     refit = refit_on_all(
         model_config,

@@ -254,7 +254,8 @@ def _encode(
         weights=weights,
         jobs=jobs,
     )
-    return workspace, read_cohort(workspace, config)
+    context = Context(workspace=workspace, config=config, reporter=reporter)
+    return workspace, read_cohort(context)
 
 
 def _demand_strangers(parent: ModelBundle, new: LabelledFeatures, summary: TrainingSummary) -> None:
@@ -284,7 +285,7 @@ def _old_patients(
     workspace, config = open_run(update.run, cache=cache)
     context = Context(workspace=workspace, config=config, reporter=reporter)
     demand_trusted(context, cohort_files(workspace), stages=STAGES, caches=COHORT_CACHES)
-    cohort = read_cohort(workspace, config)
+    cohort = read_cohort(context)
     known = all(
         find_overlap(parent.marks, patient_id=name, scan_digests=()) for name in cohort.patient_ids
     )

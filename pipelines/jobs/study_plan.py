@@ -17,7 +17,7 @@ from mri_transfer.models.features import resolve_features
 from mri_transfer.models.tails.adapters import count_trained
 from mri_transfer.models.tails.cost import estimated_seconds, measure_rates, stage_gflop
 from mri_transfer.models.tails.spec import TuningSpec, frozen_stages
-from mri_transfer.models.trunks import TRUNKS, TrunkSpec, load_trunk
+from mri_transfer.models.trunks import TRUNKS, TrunkSpec, load_trunk, untrained
 from pipelines.config import RunConfig
 from pipelines.console import duration
 
@@ -180,7 +180,7 @@ def _arms_of(
     features = resolve_features(config.features)
     # Rates do not depend on the weights, which may be missing.
     timed = load_trunk(
-        dataclasses.replace(base, weights="random"),
+        untrained(base),
         precision=features.precision,
         device=features.device,
     )
@@ -195,12 +195,11 @@ def _arms_of(
             start=own.start,
         )
         _demand_trained(base, tuning, kind)
-        untrained = kind == "untrained"
         yield PlannedArm(
             name=f"{trunk}-{kind}",
             config=dataclasses.replace(
                 config,
-                trunk=dataclasses.replace(base, weights="random" if untrained else base.weights),
+                trunk=untrained(base) if kind == "untrained" else base,
                 tuning=tuning,
             ),
             estimated_s=estimated_seconds(

@@ -27,6 +27,7 @@ from mri_transfer.training.predictions import PatientScores
 from pipelines.config import RunConfig, config_of
 from pipelines.jobs.retrain import COHORT_CACHES
 from pipelines.jobs.validate_cohort import (
+    adapted_tables,
     demand_known_sites,
     find_known,
     model_facts,
@@ -96,6 +97,7 @@ def validate_bundle(
     trusted_key: str | None = None,
     allow_programs: bool = False,
     aggregate_only: bool = False,
+    adapt_moments: bool = False,
     cache: Path | None = None,
     reporter: Reporter,
     weights: Path | None = None,
@@ -117,6 +119,9 @@ def validate_bundle(
         As in `Runtime`.
     aggregate_only : bool
         Also write the folder `aggregate`, which names nobody.
+    adapt_moments : bool
+        Whether moments of the trunk's batch normalisation are those of this cohort's scans
+        (transductive); the figures then come with a warning.
 
     Raises
     ------
@@ -133,6 +138,7 @@ def validate_bundle(
     workspace = begin_run(manifest, out, config, cache=cache)
     files = ValidationFiles(workspace)
     context = Context(workspace=workspace, config=config, reporter=reporter, weights=weights)
+    stage = _stage(bundle, spec, aggregate_only=aggregate_only, adapt_moments=adapt_moments)
     with locked(workspace):
         run_pipeline(
             workspace,
@@ -143,7 +149,7 @@ def validate_bundle(
             jobs=jobs,
         )
         reporter.heading("validate")
-        _, ran = run_stage(_stage(bundle, spec, aggregate_only=aggregate_only), context)
+        _, ran = run_stage(stage, context)
     if not ran:
         reporter.note("current, nothing to do")
     document = ExternalDocument.read(files.external, stage="validate")
@@ -182,7 +188,9 @@ def _config(bundle: ModelBundle, manifest: Path) -> RunConfig:
     return dataclasses.replace(config, labels=labels, evaluation=evaluation)
 
 
-def _stage(bundle: ModelBundle, spec: ExternalSpec, *, aggregate_only: bool) -> Stage:
+def _stage(
+    bundle: ModelBundle, spec: ExternalSpec, *, aggregate_only: bool, adapt_moments: bool
+) -> Stage:
     def inputs(workspace: Workspace) -> list[tuple[Path, str]]:
         return [
             (workspace.source_manifest, "validate"),
@@ -200,9 +208,17 @@ def _stage(bundle: ModelBundle, spec: ExternalSpec, *, aggregate_only: bool) -> 
             "external": spec_dict(spec),
             "evaluation": spec_dict(config.evaluation),
             "aggregate": aggregate_only,
+            # Not there by default, so that earlier records stay as they were.
+            **({"adapt_moments": True} if adapt_moments else {}),
         }
 
-    work = functools.partial(_work, bundle=bundle, spec=spec, aggregate_only=aggregate_only)
+    work = functools.partial(
+        _work,
+        bundle=bundle,
+        spec=spec,
+        aggregate_only=aggregate_only,
+        adapt_moments=adapt_moments,
+    )
     return Stage(
         name="validate",
         inputs=inputs,
@@ -214,17 +230,28 @@ def _stage(bundle: ModelBundle, spec: ExternalSpec, *, aggregate_only: bool) -> 
 
 
 def _work(
-    context: Context, *, bundle: ModelBundle, spec: ExternalSpec, aggregate_only: bool
+    context: Context,
+    *,
+    bundle: ModelBundle,
+    spec: ExternalSpec,
+    aggregate_only: bool,
+    adapt_moments: bool,
 ) -> StageResult:
     workspace, config = context.workspace, context.config
     files = ValidationFiles(workspace)
     tables = model_tables(context, bundle)
-    cohort, unlabelled = score_cohort(workspace, config, bundle, tables)
+    scored = adapted_tables(context, bundle) if adapt_moments else tables
+    cohort, unlabelled = score_cohort(workspace, config, bundle, scored)
     overlap = find_known(workspace, bundle, cohort.patients.index.tolist())
     atomic_write_text(files.overlap, overlap.to_csv(index=False, lineterminator="\n"))
     faults = contract_faults(bundle, workspace, tables)
     _write_contract(files.contract, cohort.patients.index.tolist(), faults)
-    cohort = dataclasses.replace(cohort, overlapping=overlap["patient_id"].tolist(), faults=faults)
+    cohort = dataclasses.replace(
+        cohort,
+        overlapping=overlap["patient_id"].tolist(),
+        faults=faults,
+        moments_adapted=adapt_moments,
+    )
     _write_left_out(files, unlabelled, cohort, spec)
     found = evaluate_external(cohort, model_facts(bundle), spec=spec, settings=config.evaluation)
     written = _write(files, found, cohort)

@@ -13,8 +13,11 @@ from mri_transfer.cohorts.labels import why_unused
 from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
 from mri_transfer.evaluation.external.settings import ModelFacts, NewCohort
 from mri_transfer.metrics.task import Task
-from mri_transfer.models.features import FeatureTable
+from mri_transfer.models.features import FeatureTable, encode_poolings
 from mri_transfer.models.harmonisation import demand_one_site
+from mri_transfer.models.moments import adapt_moments
+from mri_transfer.models.tails.tuned_trunk import open_model_trunk
+from mri_transfer.scans.slices import SliceStore
 from mri_transfer.training.score import score_patients
 from pipelines.config import RunConfig
 from pipelines.indexes import read_index
@@ -23,7 +26,14 @@ from pipelines.stage import Context
 from pipelines.stages.features import read_activations, read_feature_tables
 from pipelines.workspace import Workspace
 
-__all__ = ["demand_known_sites", "find_known", "model_facts", "model_tables", "score_cohort"]
+__all__ = [
+    "adapted_tables",
+    "demand_known_sites",
+    "find_known",
+    "model_facts",
+    "model_tables",
+    "score_cohort",
+]
 
 
 def model_tables(context: Context, bundle: ModelBundle) -> dict[str, FeatureTable]:
@@ -38,6 +48,50 @@ def model_tables(context: Context, bundle: ModelBundle) -> dict[str, FeatureTabl
     return {
         pooling: dataclasses.replace(table, features=features[pooling])
         for pooling, table in tables.items()
+    }
+
+
+def adapted_tables(context: Context, bundle: ModelBundle) -> dict[str, FeatureTable]:
+    """Return a run's features by the bundle's trunk with moments of the run's own scans.
+
+    All scans of the run take part, labelled or not; no label is read. The trunk computes in single
+    precision.
+
+    Raises
+    ------
+    ConfigurationError
+        If the trunk has no batch normalisation.
+    """
+    workspace, config = context.workspace, context.config
+    plain = dataclasses.replace(config.features, precision="fp32", device="cpu")
+    trunk = open_model_trunk(
+        config.trunk, plain, bundle.tail, weights_path=context.weights, cache=workspace.weights
+    )
+    # In an order that no name decides: rounding depends on it.
+    scans = read_index(workspace.slices).sort_values("scan_sha256")
+    store = SliceStore(workspace.cache)
+    stacks = [(key, scan_id) for key, scan_id in zip(scans["key"], scans["scan_id"], strict=True)]
+    reporter = context.reporter
+    adapted = adapt_moments(
+        trunk,
+        (
+            store.get(key, scan_id=scan_id).pixels
+            for key, scan_id in reporter.track(
+                stacks, total=len(stacks), what="moments of this cohort's scans"
+            )
+        ),
+    )
+    poolings = {model.pooling for model in (bundle.trained, *bundle.bootstrap)}
+    encoded = [
+        encode_poolings(store.get(key, scan_id=scan_id), adapted, poolings)
+        for key, scan_id in reporter.track(
+            stacks, total=len(stacks), what="features with these moments"
+        )
+    ]
+    patients, digests = scans["patient_id"].tolist(), scans["scan_sha256"].tolist()
+    return {
+        pooling: FeatureTable.collect((one[pooling] for one in encoded), patients, digests)
+        for pooling in poolings
     }
 
 

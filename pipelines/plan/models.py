@@ -8,6 +8,7 @@ from typing import Any
 from mri_transfer.core.specs import spec_dict
 from mri_transfer.models.features import resolve_features
 from pipelines.config import RunConfig
+from pipelines.instances import source_workspace
 from pipelines.plan.scans import FEATURES, FOLDS
 from pipelines.plan.work import work_of
 from pipelines.record import StageRecord, git_commit
@@ -18,10 +19,13 @@ __all__ = ["AUDIT", "EVALUATE", "EXPLAIN", "REPORT", "TRAIN", "trained_files"]
 
 
 def _train_inputs(workspace: Workspace) -> list[tuple[Path, str]]:
+    source = source_workspace(workspace)
     return [
         (workspace.manifest, "prepare"),
         (workspace.features, "features"),
         (workspace.folds, "folds"),
+        # Of stages on another folder, whose own records are held against them when they are read.
+        *([(f, "run") for f in (source.manifest, source.features) if f.exists()]),
     ]
 
 
@@ -30,6 +34,8 @@ def _train_specs(config: RunConfig) -> dict[str, Any]:
         **config.sections("labels", "folds", "harmonisation", "heads", "predictions", "search"),
         # Not there without a tail, so that the records of frozen trunks stay as they were.
         **({"tuning": spec_dict(config.tuning)} if config.tuning.trains else {}),
+        # Whose they are is among the inputs.
+        **({"instances": config.instances.weight} if config.instances.manifest else {}),
     }
 
 
@@ -179,6 +185,7 @@ def _report_inputs(workspace: Workspace) -> list[tuple[Path, str]]:
         (workspace.evaluation, "evaluate"),
         (workspace.audit, "audit"),
         *_report_tuned(workspace),
+        *_report_instances(workspace),
         *_report_explained(workspace),
     ]
 
@@ -187,6 +194,12 @@ def _report_tuned(workspace: Workspace) -> list[tuple[Path, str]]:
     """Return what is written beside heads whose tails were trained."""
     tails = sorted(workspace.heads.glob("r*_f*_tail.json"))
     return [(tail.with_name(tail.name.replace("_tail", "")), "train") for tail in tails]
+
+
+def _report_instances(workspace: Workspace) -> list[tuple[Path, str]]:
+    """Return what is written beside the first head, where there are instances."""
+    head = workspace.head(0, 0).with_name(f"{workspace.head(0, 0).name}.json")
+    return [(head, "train")] if source_workspace(workspace).features.exists() else []
 
 
 def _report_explained(workspace: Workspace) -> list[tuple[Path, str]]:

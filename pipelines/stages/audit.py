@@ -15,8 +15,10 @@ from mri_transfer.evaluation.audit import (
     LearningCurveSpec,
     blind_activations,
     blinded_refit,
+    check_instances,
     check_preprocessing,
     check_provenance,
+    check_trunk_unseen,
     compare_scans,
     find_shortcuts,
     identity_probe,
@@ -42,7 +44,7 @@ from mri_transfer.training.predictions import InnerScores, PatientScores, SliceS
 from mri_transfer.training.search import Hyperparameters
 from mri_transfer.training.tuning import TailPlan
 from pipelines.config import RunConfig
-from pipelines.indexes import read_index
+from pipelines.indexes import read_index, scan_rows
 from pipelines.stage import Context, StageResult
 from pipelines.stages.baselines import random_trunk_table
 from pipelines.stages.duplicates import read_duplicates
@@ -52,10 +54,14 @@ from pipelines.stages.folds import read_folds
 from pipelines.stages.recompute import recomputed_features
 from pipelines.stages.robustness import perturbed_tables
 from pipelines.stages.train import labelled_features, read_trained, tail_plan
+from pipelines.trunk_weights import seen_scans
 
 __all__ = ["work"]
 
 Tables = Mapping[str, FeatureTable]
+
+#: Name of the control in the learning curve.
+_UNTRAINED = "random trunk"
 
 
 def _usual_hyperparameters(config: RunConfig, trained: Sequence[FittedModel]) -> Hyperparameters:
@@ -167,6 +173,11 @@ def _checks(
             # Empty where nothing was chosen: then there is nothing to hold against the folds.
             inner=None if inner.empty else inner,
         ),
+        *check_instances(
+            {(one.repeat, one.fold): one.head.facts for one in trained},
+            features=read_index(workspace.features),
+            slices=SliceScores.read(workspace.slice_scores).table,
+        ),
         *blinded_refit(
             refit,
             tables,
@@ -181,7 +192,17 @@ def _checks(
             if config.audit.recomputed_patients
             else ()
         ),
+        *_trunk_unseen(context),
     ]
+
+
+def _trunk_unseen(context: Context) -> list[CheckResult]:
+    """Check weights that were trained on scans; of others it is known that none took part."""
+    seen = seen_scans(context.workspace, context.config, context.weights)
+    if seen is None:
+        return []
+    scans = scan_rows(read_index(context.workspace.features))
+    return [check_trunk_unseen(seen.shared(scans), n_scans=len(scans))]
 
 
 def _shortcuts(context: Context, table: FeatureTable) -> Shortcuts | None:
@@ -278,11 +299,13 @@ def _learning_curve(
         return None
     tables = {"trained trunk": table}
     if config.trunk.weights != "random":
-        tables["random trunk"] = random_trunk_table(context)
+        tables[_UNTRAINED] = random_trunk_table(context)
     return learning_curve(
         estimator,
         {
-            name: labelled_features(context, {estimator.pooling: one}, folds)
+            name: labelled_features(
+                context, {estimator.pooling: one}, folds, instances=name != _UNTRAINED
+            )
             for name, one in tables.items()
         },
         folds,

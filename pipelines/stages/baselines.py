@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 import pandas as pd
@@ -13,6 +12,7 @@ from mri_transfer.evaluation.image_baselines import (
     random_trunk_baseline,
 )
 from mri_transfer.models.features import FeatureTable, resolve_features
+from mri_transfer.models.trunks import untrained
 from mri_transfer.scans.descriptors import (
     DescriptorStore,
     ScanDescriptors,
@@ -50,7 +50,10 @@ def image_baselines(context: Context, folds: Folds) -> dict[str, pd.DataFrame]:
         found[RANDOM_TRUNK] = random_trunk_baseline(
             configured_estimator(config),
             labelled_features(
-                context, {config.features.pooling: random_trunk_table(context)}, folds
+                context,
+                {config.features.pooling: random_trunk_table(context)},
+                folds,
+                instances=False,
             ),
             folds,
             seed=config.seed,
@@ -61,7 +64,7 @@ def image_baselines(context: Context, folds: Folds) -> dict[str, pd.DataFrame]:
 def random_trunk_table(context: Context) -> FeatureTable:
     """Collect the features of an untrained trunk, computing what the cache lacks."""
     config = context.config
-    trunk = dataclasses.replace(config.trunk, weights="random", seed=config.seed)
+    trunk = untrained(config.trunk, seed=config.seed)
     spec = resolve_features(config.features)
     index, todo = plan_features(context.workspace, trunk, spec, [spec.pooling])
     encode_missing(context, trunk, spec, todo, what="features of the untrained trunk")

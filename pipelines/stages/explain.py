@@ -34,7 +34,7 @@ from mri_transfer.models.features import FeatureTable, MaximaStore, resolve_feat
 from mri_transfer.models.heads import HEADS
 from mri_transfer.models.pooling import Maxima
 from mri_transfer.models.tails.tuned_features import TailTrunks, TunedTables
-from mri_transfer.models.trunks import Trunk
+from mri_transfer.models.trunks import Trunk, untrained
 from mri_transfer.scans.slices import SliceStack, SliceStore
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
@@ -95,8 +95,8 @@ class _Job:
     @functools.cached_property
     def _random_trunk(self) -> Trunk:
         config = self.config
-        untrained = dataclasses.replace(config.trunk, weights="random", seed=config.seed)
-        return open_trunk(self.context, untrained, resolve_features(config.features))
+        control = untrained(config.trunk, seed=config.seed)
+        return open_trunk(self.context, control, resolve_features(config.features))
 
     @functools.cached_property
     def _frozen_pixels(self) -> PixelTrunks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +31,7 @@ from mri_transfer.report.render.pdf import write_pdf
 from mri_transfer.scans.slices import SliceStore
 from mri_transfer.training.fit_record import FitRecord, TuningRecord
 from mri_transfer.training.folds import Folds
+from mri_transfer.training.instances import InstancesRecord
 from mri_transfer.training.predictions import PatientScores, SliceScores
 from mri_transfer.version import __version__
 from pipelines.config import RunConfig
@@ -105,6 +107,7 @@ def report_inputs(workspace: Workspace, config: RunConfig) -> ReportInputs:
         explanation=_explanation(workspace),
         feature_maps=_feature_maps(workspace),
         tunings=_tunings(workspace),
+        instances=_instances(workspace),
         artefacts=file_digests(workspace, _artefacts(workspace)),
     )
 
@@ -126,14 +129,25 @@ def _feature_maps(workspace: Workspace) -> FeatureMaps | None:
 
 def _tunings(workspace: Workspace) -> dict[tuple[int, int], TuningRecord]:
     found = {}
+    for record in _fit_records(workspace):
+        if record.tuning and record.repeat is not None and record.fold is not None:
+            found[record.repeat, record.fold] = record.tuning
+    return dict(sorted(found.items()))
+
+
+def _instances(workspace: Workspace) -> InstancesRecord | None:
+    # They are the same in every fold.
+    records = (one.instances for one in _fit_records(workspace) if one.instances is not None)
+    return next((record.nameless for record in records), None)
+
+
+def _fit_records(workspace: Workspace) -> Iterator[FitRecord]:
+    """Yield what is written beside the heads that the report tells of."""
     for path, _ in REPORT.inputs(workspace):
         if path.parent == workspace.heads:
             content = read_json_object(path)
             assert content is not None  # its digest was that of the record
-            record = FitRecord.from_dict(content)
-            if record.tuning and record.repeat is not None and record.fold is not None:
-                found[record.repeat, record.fold] = record.tuning
-    return dict(sorted(found.items()))
+            yield FitRecord.from_dict(content)
 
 
 def _table(path: Path) -> pd.DataFrame | None:

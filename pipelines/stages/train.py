@@ -27,6 +27,7 @@ from mri_transfer.training.tuning import TailPlan
 from pipelines.config import RunConfig
 from pipelines.stage import Context, StageResult
 from pipelines.stages.features import open_trunk, read_activations, read_feature_tables
+from pipelines.stages.instances import read_instances
 from pipelines.workspace import Workspace
 
 __all__ = [
@@ -62,16 +63,30 @@ def labelled_features(
     folds: Folds,
     *,
     activations: ActivationTable | None = None,
+    instances: bool = True,
 ) -> LabelledFeatures:
-    """Return what the run's models are fitted on; `folds` have two labels."""
+    """Return what the run's models are fitted on; `folds` have two labels.
+
+    Parameters
+    ----------
+    context : Context
+    tables : mapping of str to FeatureTable
+    folds : Folds
+    activations : ActivationTable, optional
+    instances : bool
+        Whether the run's instances are among it, which have features of its own trunk only.
+    """
     workspace, config = context.workspace, context.config
-    return LabelledFeatures.of_folds(
+    labels = config.labels
+    data = LabelledFeatures.of_folds(
         tables,
         folds,
-        config.labels.positive,
+        labels.positive,
         covariates=covariates_of(workspace, config),
         activations=activations,
     )
+    found = read_instances(context) if instances else None
+    return data.with_instances(found and found.against(labels.positive, labels.others))
 
 
 def tail_plan(context: Context) -> TailPlan | None:
@@ -144,10 +159,11 @@ def _cross_validate(
         covariates=covariates_of(workspace, config),
         activations=read_activations(workspace, config, scans),
     )
+    instances = read_instances(context)
     kept = KeptFits(workspace.cache)
     result = cross_validate(
         configured_estimator(config, tail=tail_plan(context)),
-        data,
+        data.with_instances(instances and instances.against(positive, others)),
         two,
         seed=config.seed,
         progress=context.reporter.counter(

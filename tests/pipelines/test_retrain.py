@@ -230,6 +230,6 @@ def test_settings_of_a_tail_are_refused_where_no_tail_is_trained_further(
     out = ["--out", str(tmp_path / "b"), "--set", "tuning.ewc=1"]
     update = ["--from", str(packed), "--manifest", str(strangers), "--mode", "warm"]
     assert run_command("retrain", str(finished.workspace.root), *out) == 2
-    assert "a run is refitted by its own settings" in capsys.readouterr().err
+    assert "options that act on the update of a bundle alone" in capsys.readouterr().err
     assert run_command("retrain", *update, *out) == 2
     assert "another update is asked for" in capsys.readouterr().err

@@ -11,10 +11,11 @@ from PIL import Image
 from mri_transfer.explain import FeatureMaps
 from mri_transfer.explain.feature_maps import FeatureMapsDocument
 from mri_transfer.report import figures
-from mri_transfer.report.blocks.document import Figure, Picture, Section
+from mri_transfer.report.blocks.document import Figure, Picture, Section, Table
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.sections.model import model_section
 from mri_transfer.report.sections.training import training_section
+from mri_transfer.training.instances import InstancesRecord
 from tests.report.documents import make_inputs, replaced
 from tests.report.tunings import tuning_record
 from tests.report.whole_inputs import feature_maps
@@ -93,6 +94,34 @@ def test_kinds_of_transfer_are_named_in_the_words_of_the_field() -> None:
     assert "Fine-tuning" in tuned
     assert "Architecture only" in random
     assert "inductive" not in random
+
+
+def _transferred(trunk: dict[str, Any], instances: InstancesRecord | None = None) -> dict[str, str]:
+    bare = make_inputs()
+    config = {**bare.settings.every, "trunk": trunk}
+    section = model_section(replaced(bare, config=config, instances=instances))
+    (table,) = [b for b in section.blocks if isinstance(b, Table) and b.name == "transfer"]
+    return {row.head: row.cells[0] for row in table.rows}
+
+
+def test_what_is_transferred_stands_in_one_table() -> None:
+    plain = _transferred({"name": "vgg16"})
+    assert plain["Parameters"] == "those of the frozen stages, as they are"
+    assert plain["Features"] == "maps of block4_pool"
+    assert plain["Instances"] == "none"
+    assert plain["Kind"].startswith("inductive")
+    assert plain["Source"] == "photographs (ImageNet); 1000 kinds of objects"
+    source = InstancesRecord(weight=0.5, n_patients=16)
+    both = _transferred({"name": "autoencoder", "weights": "scans"}, source)
+    assert both["Instances"].startswith("16 labelled patients")
+    assert "weight 0.5" in both["Instances"]
+    assert both["Source"] == (
+        "unlabelled T1 MRI of other cohorts; restoring masked squares of slices / "
+        "T1 MRI of another cohort; the same diagnosis"
+    )
+    nothing = _transferred({"name": "vgg16", "weights": "random"})
+    assert nothing["Kind"] == "none: everything is learned from this cohort"
+    assert nothing["Source"] == "none"
 
 
 def test_feature_maps_stand_a_row_a_stage_and_say_whose_they_are() -> None:

@@ -12,7 +12,9 @@ from .leakage import stress_test as stress_test
 from .learning_curve import LearningCurveSpec as LearningCurveSpec
 from .learning_curve import learning_curve as learning_curve
 from .preprocessing import check_preprocessing as check_preprocessing
+from .provenance import check_instances as check_instances
 from .provenance import check_provenance as check_provenance
+from .provenance import check_trunk_unseen as check_trunk_unseen
 from .retest import retest as retest
 from .retest import scan_scores as scan_scores
 from .robustness import robustness_rows as robustness_rows

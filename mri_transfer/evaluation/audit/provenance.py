@@ -18,7 +18,7 @@ import pandas as pd
 
 from mri_transfer.evaluation.audit.checks import CheckResult, Fault
 
-__all__ = ["check_provenance"]
+__all__ = ["check_instances", "check_provenance", "check_trunk_unseen"]
 
 #: How a head's facts may say that its threshold came from training patients or from nowhere.
 _HONEST_SOURCES = ("training patients", "fixed by the configuration")
@@ -318,4 +318,74 @@ def _inner_is_training(run: _Run, inner: pd.DataFrame) -> CheckResult:
         what="What is chosen inside a fold is chosen on scores of training patients",
         expected="no inner score of a patient that the fold holds out",
         n_checked=len(rows),
+    )
+
+
+def check_instances(
+    facts: Mapping[FoldKey, Mapping[str, Any]], *, features: pd.DataFrame, slices: pd.DataFrame
+) -> list[CheckResult]:
+    """Check that instances of another cohort were trained on and nothing else.
+
+    Parameters
+    ----------
+    facts : mapping of (repeat, fold) to mapping
+        Each head's facts; `instances` lists `patients` and `scans` (id to SHA-256 of the file).
+    features : DataFrame
+        scan_id, patient_id, scan_sha256 of the cohort (`features.csv`).
+    slices : DataFrame
+        patient_id, scan_id: who was scored (`predictions/slices.csv`).
+
+    Returns
+    -------
+    list of CheckResult
+        Empty where no head lists any.
+    """
+    listed = {key: one["instances"] for key, one in facts.items() if one.get("instances")}
+    if not listed:
+        return []
+    own, scored = set(features["patient_id"]), set(slices["patient_id"])
+    content = dict(zip(features["scan_sha256"], features["scan_id"], strict=True))
+    faults: list[Fault] = []
+    for key, instances in sorted(listed.items()):
+        faults += [
+            _at(key, patient_id=name, by="id")
+            for name in sorted(set(instances["patients"]) & (own | scored))
+        ]
+        faults += [
+            _at(key, scan_id=scan, same_as=content[sha256], by="sha256")
+            for scan, sha256 in sorted(instances["scans"].items())
+            if sha256 in content
+        ]
+    same = {repr(sorted(one["scans"].items())) for one in listed.values()}
+    if len(same) > 1 or len(listed) < len(facts):
+        faults += [_at(key, instances=key in listed) for key in sorted(facts)]
+    return [
+        CheckResult.of(
+            "instances_only_trained_on",
+            faults,
+            what="Instances of another cohort are the same in every fold, and none of them is a "
+            "patient or a scan of this cohort, by name or by content",
+            expected="patients and digests disjoint; the same list beside every head",
+            n_checked=sum(len(one["patients"]) for one in listed.values()),
+        )
+    ]
+
+
+def check_trunk_unseen(shared: Mapping[str, str], *, n_scans: int) -> CheckResult:
+    """Check that a trunk that was trained on scans was trained on none of this cohort.
+
+    Parameters
+    ----------
+    shared : mapping of str to str
+        By what each scan was found that took part, as `SeenScans.shared` returns it.
+    n_scans : int
+        Of the cohort.
+    """
+    return CheckResult.of(
+        "trunk_unseen",
+        [{"scan_id": scan, "by": by} for scan, by in shared.items()],
+        what="The trunk's weights were trained on no scan and no patient of this cohort, by "
+        "content and by name",
+        expected="digests of files and names of patients disjoint",
+        n_checked=n_scans,
     )

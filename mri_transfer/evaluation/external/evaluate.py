@@ -109,7 +109,9 @@ def evaluate_external(
         confidence=settings.confidence,
         synthetic=cohort.synthetic,
         warnings=study_notices(
-            synthetic=cohort.synthetic or model.synthetic, trunk_weights=model.trunk_weights
+            synthetic=cohort.synthetic or model.synthetic,
+            trunk_weights=model.trunk_weights,
+            moments_adapted=cohort.moments_adapted,
         ),
         bundle=BundleFacts(
             version=model.version,

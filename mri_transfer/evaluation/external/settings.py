@@ -49,7 +49,7 @@ class ModelFacts:
         Of the development patients.
     n_patients : int
         Development patients.
-    trunk_weights : {"imagenet", "random"}
+    trunk_weights : {"imagenet", "scans", "random"}
     synthetic : bool
         Whether any of the development patients was made by software.
     """
@@ -63,7 +63,7 @@ class ModelFacts:
     performance_from: str
     case_mix: CaseMix | None
     n_patients: int
-    trunk_weights: Literal["imagenet", "random"]
+    trunk_weights: Literal["imagenet", "scans", "random"]
     synthetic: bool = False
 
 
@@ -86,6 +86,8 @@ class NewCohort:
     contract_known : bool
         Whether inputs were judged at all.
     synthetic : bool
+    moments_adapted : bool
+        Whether unlabelled scans of this cohort gave the trunk its moments of normalisation.
     """
 
     scores: pd.DataFrame
@@ -95,6 +97,7 @@ class NewCohort:
     faults: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     contract_known: bool = True
     synthetic: bool = False
+    moments_adapted: bool = False
 
     def only(self, patient_ids: Collection[str]) -> NewCohort:
         """Return the cohort of some patients."""

@@ -29,6 +29,7 @@ def fit_head(
     labels: npt.NDArray[np.int64],
     *,
     slices: npt.NDArray[np.bool_] | None = None,
+    weights: npt.NDArray[np.float64] | None = None,
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> Head:
@@ -42,6 +43,8 @@ def fit_head(
         1 for the positive label, 0 for the other.
     slices : ndarray of bool, shape (n_scans, n_slices), optional
         Which slices may be read; all of them where nothing is given.
+    weights : ndarray of float64, shape (n_scans,), optional
+        How much each scan's patient counts, above 0; all alike where nothing is given.
     seed : int
         Draws initial weights, the order of slices and dropout.
     device : {"auto", "cpu", "cuda"}
@@ -64,7 +67,7 @@ def fit_head(
     head: Head = (
         HEADS[spec.kind]
         .code()
-        .fit(spec, table, labels, slices, seed=seed, device=resolve_device(device))
+        .fit(spec, table, labels, slices, weights=weights, seed=seed, device=resolve_device(device))
     )
     return head
 

@@ -90,18 +90,21 @@ def fit_attention(
     labels: npt.NDArray[np.int64],
     slices: BoolArray,
     *,
+    weights: npt.NDArray[np.float64] | None,
     seed: int,
     device: str,
 ) -> Head:
     """Fit by full batches with AdamW."""
     scans = np.flatnonzero(slices.any(axis=1))
-    module = _initial(spec, table.features, slices, seed=seed).to(device)
+    module = _initial(spec, table.features, slices, weights, seed=seed).to(device)
     scaled = module.standardised(torch.from_numpy(table.features[scans]).to(device))
     used = torch.from_numpy(slices[scans]).to(device)
     target = torch.from_numpy(labels[scans].astype(np.float32)).to(device)
     patients = [table.patient_ids[k] for k in scans]
-    weights = _scan_weights(patients, labels[scans], balanced=spec.balanced)
-    weight = torch.from_numpy(weights).to(device)
+    own = np.ones(len(scans)) if weights is None else weights[scans]
+    weight = torch.from_numpy(
+        _scan_weights(patients, labels[scans], own, balanced=spec.balanced)
+    ).to(device)
     optimiser = torch.optim.AdamW(
         module.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
     )
@@ -116,10 +119,15 @@ def fit_attention(
 
 
 def _initial(
-    spec: AttentionHeadSpec, features: FloatArray, slices: BoolArray, *, seed: int
+    spec: AttentionHeadSpec,
+    features: FloatArray,
+    slices: BoolArray,
+    weights: npt.NDArray[np.float64] | None,
+    *,
+    seed: int,
 ) -> AttentionModule:
     """Return the head before training: small uniform attention, a classifier of zero."""
-    mean, deviation = training_moments(features, slices)
+    mean, deviation = training_moments(features, slices, weights)
     n_features = len(mean)
     rng = np.random.default_rng(seed)
 
@@ -147,11 +155,24 @@ def _initial(
 
 
 def _scan_weights(
-    patient_ids: Sequence[str], labels: npt.NDArray[np.int64], *, balanced: bool
+    patient_ids: Sequence[str],
+    labels: npt.NDArray[np.int64],
+    own: npt.NDArray[np.float64],
+    *,
+    balanced: bool,
 ) -> FloatArray:
-    """Weigh scans so that patients count the same, and labels too if `balanced`; sums to 1."""
+    """Weigh scans so that patients count as told, and labels alike if `balanced`; sums to 1.
+
+    Parameters
+    ----------
+    patient_ids : sequence of str, length n_scans
+    labels : ndarray of {0, 1}, shape (n_scans,)
+    own : ndarray of float64, shape (n_scans,)
+        How much the patient counts.
+    balanced : bool
+    """
     counts = {name: patient_ids.count(name) for name in set(patient_ids)}
-    weights = np.array([1 / counts[name] for name in patient_ids])
+    weights = own * np.array([1 / counts[name] for name in patient_ids])
     if balanced:
         for label in (0, 1):
             weights[labels == label] /= weights[labels == label].sum()

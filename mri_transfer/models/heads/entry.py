@@ -46,7 +46,8 @@ class HeadCode:
     Attributes
     ----------
     fit : callable
-        (spec, table, labels, slices, seed=..., device=...) to a `Head`, as `fit_head`.
+        (spec, table, labels, slices, weights=..., seed=..., device=...) to a `Head`, as
+        `fit_head`.
     module : type of HeadModule
     """
 

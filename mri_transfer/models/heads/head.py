@@ -92,13 +92,25 @@ class Head:
         return cls(kind=kind, tensors=tensors, facts=facts)
 
 
-def training_moments(features: FloatArray, slices: BoolArray) -> tuple[FloatArray, FloatArray]:
+def training_moments(
+    features: FloatArray, slices: BoolArray, weights: npt.NDArray[np.float64] | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Return mean and standard deviation of the training slices' features.
 
     A feature that never varies gets a deviation of 1, so that it is moved but not blown up.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n_scans, n_slices, n_features)
+    slices : ndarray of bool, shape (n_scans, n_slices)
+    weights : ndarray of float, shape (n_scans,), optional
+        How much each scan counts; alike where nothing is given.
     """
     rows = features[slices].astype(np.float64)
-    spread = rows.std(axis=0)
-    return rows.mean(axis=0).astype(np.float32), np.where(spread > 1e-6, spread, 1.0).astype(
-        np.float32
-    )
+    if weights is None:
+        mean, spread = rows.mean(axis=0), rows.std(axis=0)
+    else:
+        counts = np.broadcast_to(weights[:, None], slices.shape)[slices]
+        mean = np.average(rows, axis=0, weights=counts)
+        spread = np.sqrt(np.average((rows - mean) ** 2, axis=0, weights=counts))
+    return mean.astype(np.float32), np.where(spread > 1e-6, spread, 1.0).astype(np.float32)

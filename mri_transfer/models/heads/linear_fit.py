@@ -87,28 +87,46 @@ def fit_linear(
     labels: IntArray,
     slices: BoolArray,
     *,
+    weights: DoubleArray | None,
     seed: int,
     device: str,
 ) -> Head:
     """Fit by scikit-learn, which computes on the processor; the solution needs no seed."""
     del seed, device
-    rows, values = patient_rows(table, labels, slices, zones=spec.zones)
-    heights = _mean_by_slice(table.features, slices)
-    raw, intercept = solve_rows(rows, values, spec, n_slices=slices.shape[1])
-    bias = _slice_biases(raw, intercept, rows.mean(axis=0), heights)
+    # The first scan of each patient, whose label and weight are the patient's.
+    rows, first = patient_rows(table, np.arange(len(labels)), slices, zones=spec.zones)
+    own = None if weights is None else weights[first]
+    heights = _mean_by_slice(table.features, slices, weights)
+    raw, intercept = solve_rows(rows, labels[first], spec, n_slices=slices.shape[1], weights=own)
+    bias = _slice_biases(raw, intercept, _mean(rows, own), heights)
     tensors = {"weight": raw.astype(np.float32), "bias": bias.astype(np.float32)}
     return Head(kind="linear", tensors=tensors)
 
 
-def _deviation(rows: DoubleArray, scaling: Literal["global", "feature"]) -> DoubleArray:
+def _mean(rows: DoubleArray, weights: DoubleArray | None) -> DoubleArray:
+    """Return the weighted mean of rows; the plain one where all count alike."""
+    mean: DoubleArray = (
+        rows.mean(axis=0) if weights is None else np.average(rows, axis=0, weights=weights)
+    )
+    return mean
+
+
+def _deviation(
+    rows: DoubleArray, scaling: Literal["global", "feature"], weights: DoubleArray | None
+) -> DoubleArray:
     """Return what centred features are divided by, shape (zones, n_features)."""
-    spread = rows.std(axis=0)
+    if weights is None:
+        spread = rows.std(axis=0)
+    else:
+        spread = np.sqrt(_mean((rows - _mean(rows, weights)) ** 2, weights))
     if scaling == "global":
         return np.full(spread.shape, max(float(np.sqrt((spread**2).sum())), 1e-12))
     return np.where(spread > 1e-6, spread, 1.0)
 
 
-def _mean_by_slice(features: FloatArray, slices: BoolArray) -> DoubleArray:
+def _mean_by_slice(
+    features: FloatArray, slices: BoolArray, weights: DoubleArray | None
+) -> DoubleArray:
     """Average the training slices of each position, shape (n_slices, n_features)."""
     empty = np.flatnonzero(~slices.any(axis=0))
     if len(empty):
@@ -117,6 +135,13 @@ def _mean_by_slice(features: FloatArray, slices: BoolArray) -> DoubleArray:
             where=f"slices {', '.join(map(str, empty))} of {slices.shape[1]}, the lowest being 0",
             expected="at least one training slice at every height",
             remedy="Train on more patients, or with fewer folds",
+        )
+    if weights is not None:
+        return np.stack(
+            [
+                np.average(features[seen, s].astype(np.float64), axis=0, weights=weights[seen])
+                for s, seen in enumerate(slices.T)
+            ]
         )
     return np.stack(
         [features[slices[:, s], s].mean(axis=0, dtype=np.float64) for s in range(features.shape[1])]
@@ -146,6 +171,7 @@ def solve_rows(
     *,
     n_slices: int,
     offsets: DoubleArray | None = None,
+    weights: DoubleArray | None = None,
 ) -> tuple[DoubleArray, float]:
     """Fit the logistic regression of patients, averaged over the penalties.
 
@@ -158,6 +184,8 @@ def solve_rows(
     n_slices : int
     offsets : ndarray of float64, shape (n_patients,), optional
         Log-odds that are there already; what is fitted comes on top of them.
+    weights : ndarray of float64, shape (n_patients,), optional
+        How much each patient counts; not with `offsets`.
 
     Returns
     -------
@@ -166,7 +194,7 @@ def solve_rows(
     intercept : float
         For patients at the mean of `rows`.
     """
-    mean, deviation = rows.mean(axis=0), _deviation(rows, spec.scaling)
+    mean, deviation = _mean(rows, weights), _deviation(rows, spec.scaling, weights)
     scaled = ((rows - mean) / deviation).reshape(len(rows), -1)
     share = n_slices / np.bincount(zone_of_slices(n_slices, rows.shape[1]), minlength=rows.shape[1])
     # With an L2 penalty the solution lies in the span of the rows. In a basis of that span
@@ -176,7 +204,7 @@ def solve_rows(
         left, lengths, basis = np.linalg.svd(scaled, full_matrices=False)
         rotated = left * lengths
         solved = [
-            _solve(rotated, labels, inverse_l2, balanced=spec.balanced)
+            _solve(rotated, labels, inverse_l2, balanced=spec.balanced, weights=weights)
             if offsets is None
             else _solve_beside(rotated, labels, offsets, inverse_l2, balanced=spec.balanced)
             for inverse_l2 in spec.inverse_l2
@@ -186,16 +214,25 @@ def solve_rows(
 
 
 def _solve(
-    coordinates: DoubleArray, values: IntArray, inverse_l2: float, *, balanced: bool
+    coordinates: DoubleArray,
+    values: IntArray,
+    inverse_l2: float,
+    *,
+    balanced: bool,
+    weights: DoubleArray | None,
 ) -> tuple[DoubleArray, float]:
     from sklearn.linear_model import LogisticRegression
 
+    if weights is not None and balanced:
+        # Scikit-learn's `balanced` counts patients, whatever they weigh.
+        counts = np.bincount(values, weights=weights, minlength=2)
+        weights = weights * (weights.sum() / (2 * counts[values]))
     model = LogisticRegression(
         C=inverse_l2,
-        class_weight="balanced" if balanced else None,
+        class_weight="balanced" if balanced and weights is None else None,
         max_iter=5000,
         tol=1e-6,
-    ).fit(coordinates, values)
+    ).fit(coordinates, values, sample_weight=weights)
     return model.coef_[0], float(model.intercept_[0])
 
 

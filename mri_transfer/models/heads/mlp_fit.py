@@ -58,6 +58,7 @@ def fit_mlp(
     labels: IntArray,
     slices: BoolArray,
     *,
+    weights: npt.NDArray[np.float64] | None,
     seed: int,
     device: str,
 ) -> Head:
@@ -65,9 +66,12 @@ def fit_mlp(
     chosen = np.flatnonzero(slices.reshape(-1))
     rows = torch.from_numpy(table.features.reshape(-1, table.features.shape[2]))
     targets = np.repeat(labels, slices.shape[1]).astype(np.float32)
+    by_slice = None
+    if weights is not None:
+        by_slice = np.repeat(weights, slices.shape[1])[chosen].astype(np.float32)
 
     def train() -> Head:
-        trainer = _Trainer(spec, rows, targets, chosen, seed=seed, device=device)
+        trainer = _Trainer(spec, rows, targets, chosen, weights=by_slice, seed=seed, device=device)
         for _ in range(spec.epochs):
             trainer.run_epoch()
         return trainer.head()
@@ -87,6 +91,7 @@ class _Trainer:
         targets: FloatArray,
         chosen: IntArray,
         *,
+        weights: FloatArray | None,
         seed: int,
         device: str,
     ) -> None:
@@ -100,6 +105,7 @@ class _Trainer:
         self.alive = alive.numpy()
         self.rows = rows[torch.from_numpy(chosen)][:, alive].to(device)
         self.targets = torch.from_numpy(targets[chosen]).to(device)
+        self.weights = None if weights is None else torch.from_numpy(weights).to(device)
         last = _glorot(self.rng, 1, spec.hidden)
         self.parameters = [
             torch.from_numpy(self.initial[:, self.alive]).to(device),
@@ -131,6 +137,8 @@ class _Trainer:
         active = hidden * drop
         logits = torch.addmm(last_bias, active, last)
         error = (torch.sigmoid(logits) - self.targets[batch][:, None]) / len(batch)
+        if self.weights is not None:
+            error *= self.weights[batch][:, None]
         back = (error * last.T).mul_(drop).mul_(hidden > 0)
         torch.mm(back.T, x, out=self.gradient)
         gradients = [

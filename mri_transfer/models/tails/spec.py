@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
@@ -10,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.specs import STRICT
-from mri_transfer.models.trunks import INPUT, TRUNKS, TrunkSpec
+from mri_transfer.models.trunks import INPUT, TRUNKS, TrunkSpec, untrained
 
 __all__ = ["TuningSpec", "cut_of", "frozen_stages", "source_trunk"]
 
@@ -135,7 +134,7 @@ def frozen_stages(strategy: Strategy, stages: Sequence[str]) -> int:
 
 def source_trunk(trunk: TrunkSpec, tuning: TuningSpec) -> TrunkSpec:
     """Return the trunk whose weights tails start from: an untrained one where that is asked for."""
-    return dataclasses.replace(trunk, weights="random") if tuning.start == "random" else trunk
+    return untrained(trunk) if tuning.start == "random" else trunk
 
 
 def cut_of(trunk: TrunkSpec, tuning: TuningSpec) -> str:

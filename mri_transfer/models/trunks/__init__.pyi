@@ -9,6 +9,7 @@ from .registry import TRUNKS as TRUNKS
 from .spec import TrunkSpec as TrunkSpec
 from .spec import trunk_arithmetic as trunk_arithmetic
 from .spec import trunk_digest as trunk_digest
+from .spec import untrained as untrained
 from .spec import weights_released as weights_released
 from .spec import weights_settled as weights_settled
 from .trunk import FLOAT_PRECISIONS as FLOAT_PRECISIONS

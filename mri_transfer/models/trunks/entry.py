@@ -9,14 +9,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from mri_transfer.models.trunks.weights import TrunkWeights
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["INPUT", "InputScaling", "TrunkEntry"]
+__all__ = ["INPUT", "InputScaling", "TrainedOn", "TrunkEntry"]
+
+#: What weights were trained on: photographs, or unlabelled scans of other cohorts.
+TrainedOn = Literal["imagenet", "scans"]
 
 #: The cut in front of the first stage.
 INPUT = "input"
@@ -63,7 +66,7 @@ class TrunkEntry:
     default_stage : str
         The stage whose maps are the features if nothing else is configured.
     input_px : int
-        Edge of the pictures that the weights were trained on.
+        Edge of the pictures that the weights were trained on; 0 where weights differ in it.
     scalings : mapping of str to InputScaling
         By their names in `TrunkSpec.input_scaling`, the first being the default.
     activations_per_pixel : int
@@ -92,6 +95,8 @@ class TrunkEntry:
         Licence and citation in one sentence, for cards.
     notice : str
         Lines on the licence, for the licence file of a bundle.
+    trained_on : {"imagenet", "scans"}
+        What `TrunkSpec.weights` calls weights that are not random.
     """
 
     title: str
@@ -112,3 +117,4 @@ class TrunkEntry:
     drawn: str
     citation: str
     notice: str
+    trained_on: TrainedOn = "imagenet"

@@ -58,6 +58,8 @@ class LibraryTrunk:
         Its name in words.
     library, model : str
         Where its architecture comes from; of timm, the model with the tag of its weights.
+    build : callable, optional
+        Makes the model where neither library has it.
     options : mapping
         More arguments of the model.
     adapted : callable, optional
@@ -93,8 +95,9 @@ class LibraryTrunk:
     """
 
     title: str
-    library: Literal["timm", "torchvision"]
+    library: Literal["timm", "torchvision", "mri_transfer"]
     model: str
+    build: Callable[[], torch.nn.Module] | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     adapted: Callable[[torch.nn.Module], None] | None = None
     stages: Mapping[str, tuple[str, ...]]
@@ -128,7 +131,7 @@ class LibraryTrunk:
             winograd=self.winograd,
             digest=self.digest,
             known_through=self.known_through,
-            find_weights=functools.partial(find_weights, self._release()),
+            find_weights=functools.partial(find_weights, self.release()),
             random_weights=self.random_weights,
             origin=f"the convolutional part of {self.title} ({self.paper}), {whose}, trained to "
             "tell 1000 kinds of objects in the photographs of ImageNet (ILSVRC). Licence: "
@@ -142,7 +145,8 @@ class LibraryTrunk:
             f"licence: {self.licence}.",
         )
 
-    def _release(self) -> Release:
+    def release(self) -> Release:
+        """Return what finds the weights."""
         return Release(
             title=self.title,
             library=self.library,
@@ -174,8 +178,10 @@ class LibraryTrunk:
         return {name: v.numpy() for name, v in state.items() if v.is_floating_point()}
 
     def network(self) -> torch.nn.Module:
-        """Return the library's model, whose numbers are drawn."""
-        if self.library == "timm":
+        """Return the model, whose numbers are drawn."""
+        if self.build is not None:
+            model = self.build()
+        elif self.library == "timm":
             import timm
 
             model = timm.create_model(self.model, pretrained=False, **self.options)

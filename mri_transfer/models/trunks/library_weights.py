@@ -16,15 +16,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mri_transfer.core.files import sha256_of_file
+from mri_transfer.core.files import atomic_write_bytes, sha256_of_file
 from mri_transfer.core.tensorfile import read_tensors, write_tensors
 from mri_transfer.errors import MriTransferError, WeightsError
 from mri_transfer.models.trunks.weight_files import Tensors, read_weights_file
 from mri_transfer.models.trunks.weights import TrunkWeights, WeightsSource
 
-__all__ = ["Release", "Wheel", "find_weights", "numbers_digest"]
+__all__ = ["WEIGHTS_SCHEMA", "Release", "Wheel", "find_weights", "numbers_digest"]
 
-_SCHEMA = "mri-transfer/trunk-weights/1"
+#: Of converted copies, and of files that are written here in the first place.
+WEIGHTS_SCHEMA = "mri-transfer/trunk-weights/1"
 #: Tensors that a message lists.
 _LISTED = 6
 
@@ -102,6 +103,9 @@ class Release:
     shapes : callable
         The shape of every tensor by its name in the model, in the network's order, through a
         stage; of all stages if it is empty.
+    made_by : str
+        The command that makes such weights, for messages, where nobody has released any. Its
+        files are in the form of converted copies, with more arrays beside the weights.
     """
 
     title: str
@@ -113,6 +117,7 @@ class Release:
     download: Callable[[], Tensors] | None
     renamed: Callable[[Tensors], Tensors]
     shapes: Callable[[str], dict[str, tuple[int, ...]]]
+    made_by: str = ""
 
     @property
     def hub_name(self) -> str:
@@ -182,9 +187,7 @@ def _attempts(
     attempts: list[tuple[WeightsSource, Callable[[], tuple[Tensors, str]]]] = []
     converted = _converted(release, cache, expected)
     if converted is not None and converted.exists():
-        attempts.append(
-            ("cache", lambda: (dict(read_tensors(converted, schema=_SCHEMA)), str(converted)))
-        )
+        attempts.append(("cache", lambda: _read_converted(converted)))
     # A package and a hub have the released weights, never those of somebody's own file.
     if expected == release.digest:
         wheel = release.wheel
@@ -194,6 +197,10 @@ def _attempts(
     if download is not None:
         attempts.append(("hub", lambda: _read_hub(release.hub_name, download)))
     return attempts
+
+
+def _read_converted(path: Path) -> tuple[Tensors, str]:
+    return dict(read_tensors(path, schema=WEIGHTS_SCHEMA)), str(path)
 
 
 def _read_wheel(wheel: Wheel) -> tuple[Tensors, str]:
@@ -270,13 +277,20 @@ def _converted(release: Release, cache: Path | None, digest: str) -> Path | None
 def _keep(release: Release, weights: TrunkWeights, cache: Path | None) -> None:
     """Write the converted copy, by which later stages find the weights again."""
     converted = _converted(release, cache, weights.digest)
-    if converted is not None and not converted.exists():
-        write_tensors(converted, dict(weights.tensors), schema=_SCHEMA)
+    if converted is None or converted.exists():
+        return
+    if release.made_by:
+        # Whole, since it holds more than the weights.
+        atomic_write_bytes(converted, Path(weights.location).read_bytes())
+    else:
+        write_tensors(converted, dict(weights.tensors), schema=WEIGHTS_SCHEMA)
 
 
 def _ways(release: Release, expected: str) -> str:
     formats = ".pth or .safetensors" if release.download else ".h5, .pth or .safetensors"
     ways = [f"name a file with --weights PATH ({formats}; {release.library}'s {release.model})"]
+    if release.made_by:
+        ways = [f"make them with `{release.made_by}` and name the file with --weights PATH"]
     if expected:
         copy = _converted(release, Path(), expected)
         ways.append(f"copy a converted {copy} into the cache's weights folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mri_transfer.models.trunks.autoencoder import AUTOENCODER
 from mri_transfer.models.trunks.convnets import CONVNETS
 from mri_transfer.models.trunks.efficientnet import EFFICIENTNET_LITE0
 from mri_transfer.models.trunks.entry import TrunkEntry
@@ -21,5 +22,6 @@ TRUNKS: dict[str, TrunkEntry] = {
     "xception": XCEPTION,
     "efficientnet_lite0": EFFICIENTNET_LITE0,
     "squeezenet1_1": SQUEEZENET,
+    "autoencoder": AUTOENCODER,
 }
 DEFAULT_TRUNK = "vgg16"

@@ -5,9 +5,10 @@ A configuration is read and a key is made without torch, which takes longer to i
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Collection
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
@@ -15,10 +16,18 @@ from pydantic.dataclasses import dataclass
 from mri_transfer.core.specs import STRICT, suggestion
 from mri_transfer.errors import WeightsError
 from mri_transfer.models.trunks.device import DeviceName, FloatPrecision
+from mri_transfer.models.trunks.entry import TrainedOn
 from mri_transfer.models.trunks.registry import DEFAULT_TRUNK, TRUNKS
 from mri_transfer.models.trunks.weights import TrunkWeights
 
-__all__ = ["TrunkSpec", "trunk_arithmetic", "trunk_digest", "weights_released", "weights_settled"]
+__all__ = [
+    "TrunkSpec",
+    "trunk_arithmetic",
+    "trunk_digest",
+    "untrained",
+    "weights_released",
+    "weights_settled",
+]
 
 Arithmetic = Literal["direct", "winograd/1"]
 
@@ -29,15 +38,16 @@ class TrunkSpec:
 
     name: str = DEFAULT_TRUNK
     """A name of the registry (`mri_transfer.models.trunks.registry`)."""
-    weights: Literal["imagenet", "random"] = "imagenet"
-    """`imagenet`: as released; `random`: untrained, the control."""
+    weights: Literal["imagenet", "scans", "random"] = ""  # type: ignore[assignment]
+    """`imagenet`: as released; `scans`: trained on unlabelled scans by `mri-transfer pretrain`, of
+    the autoencoder alone, and its default; `random`: untrained, the control."""
     layer: str = ""
     """The layer whose maps are the features; by default the trunk's own."""
     input_scaling: str = ""
     """By default what the trunk's weights expect. Of VGG16, `imagenet_mean`: 0..255 minus
     ImageNet's mean; `unit`: divided by 255 without a mean, as Hon and Khan's code did."""
     seed: int = Field(default=0, ge=0)
-    """Draws the `random` weights; without effect on `imagenet`."""
+    """Draws the `random` weights; without effect on others."""
     digest: str = Field(default="", pattern="^([0-9a-f]{64})?$")
     """SHA-256 of the weights that are meant, where they are not those that the registry knows.
     A run fills it in when it first reads weights of which none is known beforehand."""
@@ -46,6 +56,18 @@ class TrunkSpec:
     @classmethod
     def _known(cls, name: str) -> str:
         return _demand(name, TRUNKS, "trunk")
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _known_weights(cls, weights: object, info: ValidationInfo) -> object:
+        """Return the kind of weights, by default the trunk's own."""
+        if "name" not in info.data:
+            return weights
+        entry = TRUNKS[info.data["name"]]
+        kind = weights or entry.trained_on
+        if kind in get_args(TrainedOn) and kind != entry.trained_on:
+            raise ValueError(f"the weights of {entry.title} are '{entry.trained_on}' or 'random'")
+        return kind
 
     @field_validator("layer")
     @classmethod
@@ -120,9 +142,25 @@ def weights_settled(spec: TrunkSpec) -> bool:
 def weights_released(spec: TrunkSpec) -> bool:
     """Return whether a spec means the weights that the registry describes.
 
-    Random ones are none of them, nor are those of which only the digest is known.
+    Random ones are none of them, nor are those of which only the digest is known. Of those that
+    were trained on scans the registry knows how they were made, whatever their digest.
     """
+    if spec.weights == "scans":
+        return True
     return spec.weights != "random" and spec.digest in ("", TRUNKS[spec.name].digest)
+
+
+def untrained(spec: TrunkSpec, *, seed: int | None = None) -> TrunkSpec:
+    """Return the same trunk with random weights.
+
+    Parameters
+    ----------
+    spec : TrunkSpec
+    seed : int, optional
+        By default the spec's own.
+    """
+    drawn = spec.seed if seed is None else seed
+    return dataclasses.replace(spec, weights="random", digest="", seed=drawn)
 
 
 @functools.lru_cache(maxsize=16)

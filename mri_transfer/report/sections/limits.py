@@ -212,6 +212,11 @@ def _flat(inputs: ReportInputs) -> str | None:
 def _trunk(inputs: ReportInputs) -> str | None:
     if inputs.evaluation.trunk_weights == "random":
         return "Anything learned from pictures: the trunk's weights are random, as a control."
+    if inputs.evaluation.trunk_weights == "scans":
+        return (
+            "What restoring pictures does not teach. The trunk learned to restore slices of other "
+            "cohorts, without labels, and stayed as it was; only the head was fitted to diagnoses."
+        )
     if not weights_released(inputs.settings.trunk):
         return (
             "What the trunk's weights were not taught. They stayed as they were read; only the "

