@@ -112,6 +112,8 @@
   // Whoever follows a link into something folded shall see it.
   function unfold() {
     const target = document.getElementById(location.hash.slice(1));
+    const own = target?.querySelector(":scope > details.appendix");
+    if (own) own.open = true;
     for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details")) {
       fold.open = true;
     }
