@@ -112,6 +112,9 @@ class ReportInputs:
         How each fold's tail was trained, by repeat and fold; empty where the trunk stays frozen.
     artefacts : mapping of str to str
         SHA-256 of every artefact of the run, by its path in the run folder.
+    volume_pages : mapping of str to str
+        The page that shows a patient's scans in three planes, by patient: its path relative to
+        the report. Patients without one are not in it.
     pseudonymous : bool
         Whether names were replaced (`pseudonyms.pseudonymise`); links to pages that show the real
         ones are then left out.
@@ -139,6 +142,7 @@ class ReportInputs:
     feature_maps: FeatureMaps | None = None
     tunings: Mapping[tuple[int, int], TuningRecord] = dataclasses.field(default_factory=dict)
     artefacts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    volume_pages: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pseudonymous: bool = False
 
     def __post_init__(self) -> None:

@@ -85,7 +85,7 @@ def on_whom(inputs: ReportInputs) -> str:
 def answer(inputs: ReportInputs) -> str:
     """Return the result in one sentence, with its interval, and what it does not exclude."""
     evaluation = inputs.evaluation
-    negative, positive = map(spelt_out, inputs.task.labels)
+    negative, positive = inputs.task.labels
     entry = evaluation.patient.auc
     cohort = "In this synthetic cohort, of" if evaluation.synthetic else "Of"
     text = estimate(entry, confidence=evaluation.confidence)

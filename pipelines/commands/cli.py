@@ -199,7 +199,7 @@ def _prepare_command(
 def _report_command(
     run: RunFolder,
     paper: Annotated[
-        str | None, typer.Option(help="Paper size of report.pdf: a4 (default) or us-letter.")
+        str | None, typer.Option(help="Paper size of the PDFs: a4 (default) or us-letter.")
     ] = None,
     pseudonymise: Annotated[
         Path | None,
@@ -209,6 +209,9 @@ def _report_command(
             "is created if missing.",
         ),
     ] = None,
+    short: Annotated[
+        bool, typer.Option("--short", help="Write the two-page summary alone: report/summary.pdf.")
+    ] = False,
     cache: CacheOption = None,
     weights: WeightsOption = None,
 ) -> None:
@@ -220,6 +223,7 @@ def _report_command(
     from pipelines.plan.order import stage_named
     from pipelines.reporters import reporter_for
     from pipelines.runner import run_pipeline
+    from pipelines.stage import Context
 
     console = open_console()
     reporter = reporter_for(console)
@@ -227,11 +231,15 @@ def _report_command(
         if paper is not None:
             settings = read_config(workspace.config, [f"report.paper={paper}"])
             write_config(workspace, settings)
+        context = Context(workspace=workspace, config=settings, reporter=reporter)
+        if short:
+            from pipelines.stages.report import write_short_report
+
+            console.print(f"Summary: {write_short_report(context).resolve()}", markup=False)
+            return
         if pseudonymise is not None:
-            from pipelines.stage import Context
             from pipelines.stages.report import write_pseudonymous_report
 
-            context = Context(workspace=workspace, config=settings, reporter=reporter)
             page = write_pseudonymous_report(context, pseudonymise)
             console.print(f"Pseudonymised report: {page.resolve()}", markup=False)
             console.print(f"Keep the key in a safe place: {pseudonymise.resolve()}", markup=False)

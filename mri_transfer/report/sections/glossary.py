@@ -12,7 +12,7 @@ from mri_transfer.report.inputs import ReportInputs
 
 __all__ = ["glossary_section"]
 
-_COLUMNS = {"nwbv": "nWBV", "etiv_cm3": "eTIV", "cdr": "CDR", "mmse": "MMSE"}
+_COLUMNS = {"nwbv": "nWBV (nwbv)", "etiv_cm3": "eTIV (etiv_cm3)", "cdr": "CDR", "mmse": "MMSE"}
 _WHAT = {
     "cdr": "a clinician's rating: 0 none, 0.5 very mild, 1 mild, 2 moderate, 3 severe dementia",
     "etiv_cm3": "the size of the head's inside, in cubic centimetres",

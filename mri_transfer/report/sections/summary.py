@@ -19,7 +19,7 @@ from mri_transfer.report.tables.comparison_tables import sorted_baselines
 
 __all__ = ["summary_section"]
 
-#: Baselines of covariates that the summary compares with, the best first.
+#: Baselines of covariates that the summary compares with, the best first; worse than guessing none.
 _MAX_BASELINES = 5
 
 
@@ -31,16 +31,20 @@ def summary_section(inputs: ReportInputs) -> Section:
         "The answer in figures",
         beside(_roc(inputs), calibration_plot(inputs)),
         Heading(text="At the threshold"),
-        confusion_block(
-            "Patients by label (rows) and by the model's call (columns)",
-            evaluation.confusion.labels,
-            evaluation.confusion.matrix,
-        ),
-        Text(
-            text=f"{threshold(inputs)} {rounding_text(evaluation.n_repeats)}".strip(), role="note"
+        beside(
+            confusion_block(
+                "Patients by label (rows) and by the model's call (columns)",
+                evaluation.confusion.labels,
+                evaluation.confusion.matrix,
+            ),
+            Text(
+                text=f"{threshold(inputs)} {rounding_text(evaluation.n_repeats)}".strip(),
+                role="note",
+            ),
         ),
         Heading(text="Compared with age and volumetry"),
-        _comparison(inputs) or missing("The manifest has neither age nor volumes to compare with."),
+        _comparison(inputs)
+        or missing("Neither age nor volumes are known, or they rank no better than guessing."),
         Heading(text="What it may be used for"),
         bullets(_uses(inputs)),
         Heading(text="What it may not be used for"),
@@ -69,7 +73,7 @@ def _comparison(inputs: ReportInputs) -> Table | None:
     known = [
         (name, one)
         for name, one in sorted_baselines(inputs.evaluation).items()
-        if one.kind == "covariates"
+        if one.kind == "covariates" and (one.auc.value or 0.0) > 0.5
     ][:_MAX_BASELINES]
     if not known:
         return None

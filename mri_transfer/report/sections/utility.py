@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import (
+    beside,
     figure,
     findings,
     folded,
@@ -49,12 +50,14 @@ def _decision(inputs: ReportInputs) -> tuple[Block, ...]:
     )
     return joined(
         findings(tables.utility_sentences(inputs)),
-        plot,
-        how(
-            "Acting from a probability of 20 % on accepts four needless actions for each needed "
-            "one. Net benefit counts needed actions minus needless ones at that price. The model "
-            "is useful where its line lies above both treating everybody and treating nobody. "
-            "Whether any action is worthwhile is not for this report to say."
+        beside(
+            plot,
+            how(
+                "Acting from a probability of 20 % on accepts four needless actions for each "
+                "needed one. Net benefit counts needed actions minus needless ones at that price. "
+                "The model is useful where its line lies above both treating everybody and "
+                "treating nobody. Whether any action is worthwhile is not for this report to say."
+            ),
         ),
         folded("Net benefit in numbers", tables.decision_table(inputs, whole=False)),
     )
