@@ -70,7 +70,7 @@ def main_subgroups(inputs: ReportInputs) -> Table | None:
             for row in inputs.evaluation.subgroups.rows
             if row.enough and row.level != NOT_RECORDED
         ],
-        f"Subgroups with enough patients, with {confidence_text(inputs)}",
+        f"Groups with enough patients, with {confidence_text(inputs)}",
         Column("Subgroup", lambda row: f"{group_name(row.group)}: {row.level}"),
         Column("Patients", lambda row: str(row.n)),
         *(figure_column(label_of(name), name, 2) for name in ("auc", "sensitivity", "specificity")),
