@@ -88,7 +88,8 @@ def _as_grey(voxels: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         return np.zeros(voxels.shape, dtype=np.uint8)
     black, white = np.percentile(inside, [_BLACK, _WHITE])
     scaled = (voxels - black) * (255 / max(float(white - black), 1e-6))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    grey: npt.NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return grey
 
 
 def _origin(
