@@ -58,7 +58,7 @@ def volume_mosaic(
     from PIL import Image
 
     grey = _as_grey(voxels)
-    filled = np.argwhere(grey > 0)
+    filled = np.argwhere(voxels > 0)
     first, last = (filled.min(0), filled.max(0)) if len(filled) else (0, np.array(grey.shape) - 1)
     start, stop = np.broadcast_to(first, 3), last + 1
     grey = grey[tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))]

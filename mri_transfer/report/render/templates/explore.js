@@ -119,7 +119,17 @@
     }
   }
 
+  // A slice opens the page in three planes at its height; the link above it is for the keyboard.
+  function open(page) {
+    for (const slice of all(page.closest(".inside"), ".sheet li")) {
+      const height = parseFloat(slice.textContent.trim().replace("\u2212", "-"));
+      slice.classList.add("opens");
+      slice.addEventListener("click", () => { location.href = `${page.getAttribute("href")}#z=${height}`; });
+    }
+  }
+
   all(document, ".explore").forEach(explore);
+  all(document, ".inside a[href^='volumes/']").forEach(open);
   stops();
   window.addEventListener("resize", stops);
   document.addEventListener("toggle", stops, true);
