@@ -58,10 +58,8 @@ def volume_mosaic(
     from PIL import Image
 
     grey = _as_grey(voxels)
-    filled = np.argwhere(voxels > 0)
-    first, last = (filled.min(0), filled.max(0)) if len(filled) else (0, np.array(grey.shape) - 1)
-    start, stop = np.broadcast_to(first, 3), last + 1
-    grey = grey[tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))]
+    start, stop = _extent(voxels > 0)
+    grey = grey[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
     nx, ny, nz = (int(extent) for extent in grey.shape)
     # About as high as wide.
     columns = max(1, min(nz, math.ceil(math.sqrt(nz * ny / nx))))
@@ -72,7 +70,7 @@ def volume_mosaic(
     Image.fromarray(sheet.transpose(0, 2, 1, 3).reshape(rows * ny, columns * nx)).save(
         stream, format="WEBP", quality=_QUALITY, method=0
     )
-    x, y, z = _origin(affine, np.array(voxels.shape), start)
+    x, y, z = _origin(affine, voxels.shape, start)
     return Mosaic(
         content=stream.getvalue(),
         shape=(nx, ny, nz),
@@ -92,11 +90,22 @@ def _as_grey(voxels: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     return grey
 
 
+def _extent(inside: npt.NDArray[np.bool_]) -> tuple[list[int], list[int]]:
+    """Return where what is inside starts and stops along each axis; of nothing, the whole."""
+    start, stop = [0, 0, 0], list(inside.shape)
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        found = np.flatnonzero(inside.any(axis=others))
+        if len(found):
+            start[axis], stop[axis] = int(found[0]), int(found[-1]) + 1
+    return start, stop
+
+
 def _origin(
-    affine: npt.NDArray[np.float64], shape: npt.NDArray[np.int_], start: npt.NDArray[np.int_]
+    affine: npt.NDArray[np.float64], shape: tuple[int, ...], start: list[int]
 ) -> list[float]:
     """Return the world position of the first voxel shown, along the axes through the centre."""
-    centre = (shape - 1) / 2
+    centre = (np.array(shape) - 1) / 2
     found = []
     for axis in range(3):
         index = centre.copy()
