@@ -150,6 +150,11 @@ class Workspace:
         return self.report.with_name("report.pdf")
 
     @property
+    def report_summary(self) -> Path:
+        """The clinical summary as PDF."""
+        return self.report.with_name("summary.pdf")
+
+    @property
     def report_json(self) -> Path:
         """The report as JSON."""
         return self.report.with_name("report.json")

@@ -99,8 +99,8 @@ def _guessing(document: EvaluationDocument) -> tuple[str, str] | None:
     if entry.ci_low is None or entry.ci_low > 0.5:
         return None
     return "guessing_not_excluded", (
-        f"The interval of the AUC runs from {entry.ci_low:.2f} to {entry.ci_high:.2f}: that "
-        "the scores rank patients better than a coin toss is not shown."
+        f"The interval of the AUC, {entry.ci_low:.2f} to {entry.ci_high:.2f}, includes 0.5: the "
+        "scores are not shown to be better than guessing."
     )
 
 
@@ -114,8 +114,8 @@ def _few(document: EvaluationDocument) -> tuple[str, str] | None:
     if fewest >= FEW_PER_LABEL or not fewest:
         return None
     return "few_of_a_label", (
-        f"Only {fewest} patients are labelled {label}: each of them moves the share of them that "
-        f"is classified correctly by {100 / fewest:.1f} points."
+        f"Only {fewest} patients are labelled {label}: each of them changes the share classified "
+        f"correctly by {100 / fewest:.1f} percentage points."
     )
 
 
@@ -124,8 +124,8 @@ def _wide(document: EvaluationDocument) -> tuple[str, str] | None:
     if entry.interval is None or np.ptp(entry.interval) / 2 <= WIDE_INTERVAL:
         return None
     return "wide_interval", (
-        f"The interval of the AUC, {entry.ci_low:.2f} to {entry.ci_high:.2f}, is so wide "
-        "that a poor and a good model both lie in it."
+        f"The interval of the AUC, {entry.ci_low:.2f} to {entry.ci_high:.2f}, is wide "
+        "enough for a poor and for a good model."
     )
 
 
@@ -178,8 +178,8 @@ def _age_matched(document: EvaluationDocument) -> tuple[str, str] | None:
     if not texts:
         return None
     return "age_matched_not_shown", (
-        f"Between patients of the same age the model's AUC is {' and '.join(texts)}: that it tells "
-        "more than age is not shown, because it does not or because too few patients are left."
+        f"At equal age the model's AUC is {' and '.join(texts)}: it is not shown to reflect more "
+        "than age, or too few patients are left to show it."
     )
 
 
@@ -190,8 +190,8 @@ def _site(document: EvaluationDocument, patients: pd.DataFrame) -> tuple[str, st
     sites = sorted(set(values) - {""})
     if not sites:
         return "site_unknown", (
-            "The manifest names no site: whether the score depends on where a scan was made "
-            "cannot be checked."
+            "The site of the scans is not recorded: whether the score depends on it cannot be "
+            "checked."
         )
     if len(sites) == 1:
         return "single_site", (
@@ -223,6 +223,11 @@ def _internal(document: EvaluationDocument) -> tuple[str, str] | None:
     )
 
 
+def _signed(value: float | None) -> str:
+    """Return a difference with its sign; a minus is a minus and no hyphen."""
+    return "not defined" if value is None else f"{value:+.3f}".replace("-", "\u2212")
+
+
 def _baseline(document: EvaluationDocument) -> tuple[str, str] | None:
     computed = _computed(document, kind="covariates")
     if not computed:
@@ -237,11 +242,11 @@ def _baseline(document: EvaluationDocument) -> tuple[str, str] | None:
         return None
     interval = ""
     if difference.ci_low is not None:
-        interval = f" (interval {difference.ci_low:+.3f} to {difference.ci_high:+.3f})"
+        interval = f", interval {_signed(difference.ci_low)} to {_signed(difference.ci_high)}"
     return "baseline_not_beaten", (
-        f"The best baseline without images, {name}, has an AUC of "
-        f"{computed[name].auc.value:.2f}. The model's AUC differs from it by "
-        f"{difference.value:+.3f}{interval}: that the images add anything is not shown."
+        f"The images are not shown to add anything: the best baseline without them, {name}, has "
+        f"an AUC of {computed[name].auc.value:.2f} (model minus baseline "
+        f"{_signed(difference.value)}{interval})."
     )
 
 
@@ -253,15 +258,15 @@ def _image_baseline(document: EvaluationDocument) -> tuple[str, str] | None:
         low, high = difference.ci_low, difference.ci_high
         if difference.value is None or (low is not None and low > 0):
             continue
-        interval = f", interval {low:+.3f} to {high:+.3f}" if low is not None else ""
+        interval = f", interval {_signed(low)} to {_signed(high)}" if low is not None else ""
         texts.append(
-            f"{name} (AUC {entry.auc.value:.2f}; model minus it {difference.value:+.3f}{interval})"
+            f"{name} (AUC {entry.auc.value:.2f}; model minus it {_signed(difference.value)}"
+            f"{interval})"
         )
     if not texts:
         return None
     return "image_baseline_not_beaten", (
-        "The model is not shown to beat simpler readings of the same images: "
-        f"{'; '.join(texts)}. That it reads more from them is not shown."
+        f"The model is not shown to beat simpler image features: {'; '.join(texts)}."
     )
 
 
@@ -304,4 +309,4 @@ def _calibration(document: EvaluationDocument) -> tuple[str, str] | None:
             )
     if not faults:
         return None
-    return "miscalibrated", f"Scores are no probabilities as they stand: {'; '.join(faults)}."
+    return "miscalibrated", f"Scores are not calibrated probabilities: {'; '.join(faults)}."

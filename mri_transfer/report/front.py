@@ -16,6 +16,7 @@ from mri_transfer.report.summary import (
     failed_checks,
     key_figures,
     on_whom,
+    question,
     studied,
 )
 
@@ -41,6 +42,7 @@ def compose_front(inputs: ReportInputs) -> Front:
     """
     top, others = rank_caveats([*inputs.evaluation.caveats, *run_caveats(inputs)])
     return Front(
+        question=question(inputs),
         answer=answer(inputs),
         comparison=comparison(inputs),
         studied=studied(inputs),

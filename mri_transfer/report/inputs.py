@@ -115,6 +115,9 @@ class ReportInputs:
         Patients of another cohort that heads were fitted to as well; names are left out.
     artefacts : mapping of str to str
         SHA-256 of every artefact of the run, by its path in the run folder.
+    volume_pages : mapping of str to str
+        The page that shows a patient's scans in three planes, by patient: its path relative to
+        the report. Patients without one are not in it.
     pseudonymous : bool
         Whether names were replaced (`pseudonyms.pseudonymise`); links to pages that show the real
         ones are then left out.
@@ -143,6 +146,7 @@ class ReportInputs:
     tunings: Mapping[tuple[int, int], TuningRecord] = dataclasses.field(default_factory=dict)
     instances: InstancesRecord | None = None
     artefacts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    volume_pages: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pseudonymous: bool = False
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The first screen in words: what was studied, on whom, and the answer in one sentence."""
+"""The first screen in words: the question, how it was tested, on whom, and the answer."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mri_transfer.report.blocks.wording import (
     label_of,
     number,
     p_value,
+    spelt_names,
     verdict,
 )
 from mri_transfer.report.inputs import ReportInputs
@@ -25,58 +26,60 @@ __all__ = [
     "failed_checks",
     "key_figures",
     "on_whom",
+    "question",
     "studied",
     "threshold",
 ]
 
 
+def question(inputs: ReportInputs) -> str:
+    """Return what the study asks, with both labels spelt out."""
+    negative, positive = map(spelt_out, inputs.task.labels)
+    return (
+        f"Does a T1-weighted MRI scan of the brain separate patients labelled {positive} from "
+        f"patients labelled {negative}?"
+    )
+
+
 def studied(inputs: ReportInputs) -> str:
-    """Return what was studied and how it was tested, in two sentences."""
-    evaluation = inputs.evaluation
-    negative, positive = inputs.task.labels
-    settings = inputs.settings
-    trunk, n_slices = TRUNKS[settings.trunk.name].title, settings.slices.n_slices
-    head = HEADS[settings.heads.kind].title
-    pretrained = "with weights that were named by their digest"
+    """Return what was tested, and how, in three sentences."""
+    evaluation, settings = inputs.evaluation, inputs.settings
+    trunk, head = TRUNKS[settings.trunk.name].title, HEADS[settings.heads.kind].title
+    pretrained = "with weights known by their digest alone"
     if weights_released(settings.trunk):
-        pretrained = "pretrained on ImageNet"
+        pretrained = "pretrained on photographs (ImageNet)"
     if evaluation.trunk_weights == "scans":
         pretrained = "pretrained on unlabelled scans of other cohorts"
     if evaluation.trunk_weights == "random":
-        pretrained = "untrained"
+        pretrained = "with random weights"
+    kept = "partly retrained" if settings.tuning.trains else "kept frozen"
     repeats = evaluation.n_repeats
-    times = "once" if repeats == 1 else f"{repeats} times, each with a new split"
+    times = "once" if repeats == 1 else f"{repeats} times with new splits"
     return (
-        f"Whether {n_slices} axial slices of a T1-weighted MRI scan tell patients labelled "
-        f"{spelt_out(positive)} from patients labelled {spelt_out(negative)}. A frozen {trunk} "
-        f"trunk, {pretrained}, feeds {head}. Tested by {evaluation.n_folds}-fold "
-        f"cross-validation, run {times}. "
-        "All scans and slices of a patient are on the same side of every split, so each patient "
-        "was scored by a model that had never seen that patient."
+        f"{settings.slices.n_slices} axial slices of each scan pass through {trunk}, a neural "
+        f"network {pretrained} and {kept}; {head} turns its output into a score. Tested by "
+        f"{evaluation.n_folds}-fold cross-validation, run {times}. Splits are by patient: each "
+        "patient was scored by models trained without that patient."
     )
 
 
 def on_whom(inputs: ReportInputs) -> str:
     """Return the cohort in one sentence."""
     evaluation = inputs.evaluation
-    negative, positive = inputs.task.labels
+    negative, positive = map(spelt_out, inputs.task.labels)
     n_positive = evaluation.n_positive
-    n_negative = evaluation.n_patients - n_positive
-    parts = [
-        f"{evaluation.n_patients} patients ({n_positive} {positive}, {n_negative} {negative})",
-        *(
-            f"{n} {word}"
-            for n, word in ((evaluation.n_scans, "scans"), (evaluation.n_slices, "slices"))
-            if n is not None
-        ),
-    ]
-    sentence = ", ".join(parts)
+    sentence = (
+        f"{evaluation.n_patients} patients: {n_positive} labelled {positive}, "
+        f"{evaluation.n_patients - n_positive} labelled {negative}"
+    )
+    if evaluation.n_scans is not None:
+        sentence += f"; {evaluation.n_scans} scans"
     evaluated = inputs.evaluated
     if "age" in evaluated and evaluated.age.notna().any():
         ages = evaluated.age.dropna().astype(float)
         sentence += (
-            f"; mean age {mean_and_sd(ages).replace(' (', ' years (SD ')}, "
-            f"{ages.min():.0f} to {ages.max():.0f}"
+            f"; mean age {mean_and_sd(ages).replace(' (', ' years (standard deviation ')}, "
+            f"range {ages.min():.0f} to {ages.max():.0f}"
         )
     return sentence + "."
 
@@ -111,8 +114,8 @@ def comparison(inputs: ReportInputs) -> str:
         return ""
     area, difference = found[name].auc.value or 0.0, found[name].auc_difference
     sentence = (
-        f"The strongest baseline from the patients' table ({name}) reaches {number(area, 2)} on "
-        "the same folds"
+        f"Without the scan, the best baseline ({spelt_names(name)}) reaches an AUC of "
+        f"{number(area, 2)} on the same folds"
     )
     if area < 0.5:
         return f"{sentence}, which is worse than guessing (0.50): it is nothing to beat."
@@ -122,7 +125,7 @@ def comparison(inputs: ReportInputs) -> str:
         difference,
         above="the model is better",
         below="the model is worse",
-        neither="no difference is shown",
+        neither="a difference is not shown",
     )
     return (
         f"{sentence}; {what} (model minus baseline {number(difference.value, 2)}, "

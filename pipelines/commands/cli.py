@@ -271,7 +271,7 @@ def _prepare_command(
 def _report_command(
     run: RunFolder,
     paper: Annotated[
-        str | None, typer.Option(help="Paper size of report.pdf: a4 (default) or us-letter.")
+        str | None, typer.Option(help="Paper size of the PDFs: a4 (default) or us-letter.")
     ] = None,
     pseudonymise: Annotated[
         Path | None,
@@ -282,6 +282,9 @@ def _report_command(
         ),
     ] = None,
     verbose: VerboseOption = None,
+    short: Annotated[
+        bool, typer.Option("--short", help="Write the two-page summary alone: report/summary.pdf.")
+    ] = False,
     cache: CacheOption = None,
 ) -> None:
     from pipelines.config import read_config
@@ -292,6 +295,7 @@ def _report_command(
     from pipelines.plan.order import stage_named
     from pipelines.reporters import reporter_for
     from pipelines.runner import run_pipeline
+    from pipelines.stage import Context
 
     console = open_console()
     reporter = reporter_for(console, verbose=verbose)
@@ -299,11 +303,15 @@ def _report_command(
         if paper is not None:
             settings = read_config(workspace.config, [f"report.paper={paper}"])
             write_config(workspace, settings)
+        context = Context(workspace=workspace, config=settings, reporter=reporter)
+        if short:
+            from pipelines.stages.report import write_short_report
+
+            console.print(f"Summary: {write_short_report(context).resolve()}", markup=False)
+            return
         if pseudonymise is not None:
-            from pipelines.stage import Context
             from pipelines.stages.report import write_pseudonymous_report
 
-            context = Context(workspace=workspace, config=settings, reporter=reporter)
             page = write_pseudonymous_report(context, pseudonymise)
             console.print(f"Pseudonymised report: {page.resolve()}", markup=False)
             console.print(f"Keep the key in a safe place: {pseudonymise.resolve()}", markup=False)

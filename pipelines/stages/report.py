@@ -21,13 +21,13 @@ from mri_transfer.explain.feature_maps import FEATURE_MAPS
 from mri_transfer.models.trunks import trunk_digest
 from mri_transfer.report import Provenance, ReportInputs, ReportSettings
 from mri_transfer.report.blocks.report import Report
-from mri_transfer.report.compose import compose_report
+from mri_transfer.report.compose import compose_report, compose_summary
 from mri_transfer.report.pages.cards import write_data_sheet, write_model_card
 from mri_transfer.report.pseudonyms.pseudonym_check import check_report, without_pages
 from mri_transfer.report.pseudonyms.pseudonym_key import read_or_make_key
 from mri_transfer.report.pseudonyms.pseudonyms import cohort_pseudonyms, pseudonymise
 from mri_transfer.report.render.html import write_report
-from mri_transfer.report.render.pdf import write_pdf
+from mri_transfer.report.render.pdf import write_pdf, write_summary
 from mri_transfer.scans.slices import SliceStore
 from mri_transfer.training.fit_record import FitRecord, TuningRecord
 from mri_transfer.training.folds import Folds
@@ -42,9 +42,16 @@ from pipelines.running import demand_trusted
 from pipelines.stage import Context, StageResult, earlier_stages
 from pipelines.stages.crate import recorded_paths, write_run_crate
 from pipelines.stages.tables import write_tables
+from pipelines.stages.volume_pages import write_volume_pages
 from pipelines.workspace import Workspace
 
-__all__ = ["report_inputs", "report_settings", "work", "write_pseudonymous_report"]
+__all__ = [
+    "report_inputs",
+    "report_settings",
+    "work",
+    "write_pseudonymous_report",
+    "write_short_report",
+]
 
 
 def _provenance(workspace: Workspace, config: RunConfig) -> Provenance:
@@ -162,10 +169,15 @@ def work(context: Context) -> StageResult:
     """Run the stage."""
     workspace = context.workspace
     inputs = report_inputs(workspace, context.config)
-    report = compose_report(inputs)
     folder = workspace.report.parent
+    pages = write_volume_pages(inputs, context)
+    inputs = dataclasses.replace(
+        inputs,
+        volume_pages={name: path.relative_to(folder).as_posix() for name, path in pages.items()},
+    )
+    report = compose_report(inputs)
     written = _write(inputs, report, workspace, context.config, folder=folder)
-    written += write_tables(workspace)
+    written += [*pages.values(), *write_tables(workspace)]
     read = [path for path, _ in REPORT.inputs(workspace)]
     write_run_crate(workspace, title=inputs.title, inputs=read, outputs=written)
     return StageResult(
@@ -178,11 +190,12 @@ def _write(
     inputs: ReportInputs, report: Report, workspace: Workspace, config: RunConfig, *, folder: Path
 ) -> list[Path]:
     """Write every form of a report into a folder."""
-    page, print_, machine, card, sheet = written = [
+    page, print_, summary, machine, card, sheet = written = [
         folder / path.name
         for path in (
             workspace.report,
             workspace.report_pdf,
+            workspace.report_summary,
             workspace.report_json,
             workspace.model_card,
             workspace.data_sheet,
@@ -190,10 +203,45 @@ def _write(
     ]
     write_report(report, page)
     write_pdf(report, print_, paper=config.report.paper)
+    write_summary(report, summary, paper=config.report.paper)
     report.write(machine)
     write_model_card(inputs, report.front, card)
     write_data_sheet(inputs, sheet)
     return written
+
+
+def write_short_report(context: Context) -> Path:
+    """Write the clinical summary of a finished run once more, without the rest of the report.
+
+    Parameters
+    ----------
+    context : Context
+
+    Returns
+    -------
+    Path
+        A PDF of two pages, `report/summary.pdf`.
+
+    Raises
+    ------
+    RunFolderError
+        If the run is not finished, or its files were edited or are stale.
+    """
+    _demand_inputs(context)
+    workspace, config = context.workspace, context.config
+    summary = compose_summary(report_inputs(workspace, config))
+    write_summary(summary, workspace.report_summary, paper=config.report.paper)
+    return workspace.report_summary
+
+
+def _demand_inputs(context: Context) -> None:
+    """Refuse a run whose report could not be made of trusted files."""
+    demand_trusted(
+        context,
+        REPORT.inputs(context.workspace),
+        stages=earlier_stages(REPORT),
+        caches=REPORT.caches(context.config),
+    )
 
 
 def write_pseudonymous_report(context: Context, key_file: Path) -> Path:
@@ -220,12 +268,7 @@ def write_pseudonymous_report(context: Context, key_file: Path) -> Path:
     """
     workspace, config = context.workspace, context.config
     key = read_or_make_key(key_file, apart_from=workspace.root)
-    demand_trusted(
-        context,
-        REPORT.inputs(workspace),
-        stages=earlier_stages(REPORT),
-        caches=REPORT.caches(config),
-    )
+    _demand_inputs(context)
     inputs = report_inputs(workspace, config)
     source = read_manifest(workspace.source_manifest, check_files=False).scans
     pseudonyms = cohort_pseudonyms(inputs, key=key, source=source)

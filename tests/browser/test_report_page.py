@@ -9,16 +9,22 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from mri_transfer.report.compose import compose_report
 from mri_transfer.report.render.html import write_report
+from tests.report.volumes import write_page
 from tests.report.whole_inputs import whole_inputs
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 N_PATIENTS = 12
+#: A patient's scans in three planes, beside the report.
+PAGE = "volumes/p.html"
+#: What a reader meets without opening anything, words.
+MOST_WORDS = 4000
+WORDS = "document.body.innerText.split(/\\s+/).filter(Boolean).length"
 ODD_ID = '"><img src=x onerror="document.title=1"><script>document.title=2</script>'
 
 
@@ -49,7 +55,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else inputs.folds.replace({"patient_id": {first: ODD_ID}}),
     )
     path = tmp_path_factory.mktemp("report") / "index.html"
-    write_report(compose_report(renamed), path)
+    second = str(inputs.patients.index[1])
+    write_page(path.parent / PAGE, patient_id=second)
+    write_report(compose_report(dataclasses.replace(renamed, volume_pages={second: PAGE})), path)
     return path
 
 
@@ -79,6 +87,11 @@ def unfold_all(page: Page) -> None:
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
 
 
+def show_patients(page: Page) -> None:
+    """Open the fold that holds the table of patients."""
+    page.locator("#patients summary", has_text="patients: search").click()
+
+
 def shown_patients(page: Page) -> list[str]:
     rows = page.locator("table.patients > tbody:not([hidden])").filter(visible=True)
     return [row.locator("th").first.inner_text() for row in rows.all()]
@@ -97,6 +110,7 @@ def test_nothing_is_said_on_the_console_and_nothing_is_asked_of_a_network(
 def test_a_hostile_name_is_text(desktop: Watched) -> None:
     assert desktop.page.title() not in {"1", "2"}
     assert desktop.page.locator("img[src='x']").count() == 0
+    show_patients(desktop.page)
     assert ODD_ID in shown_patients(desktop.page)
 
 
@@ -110,8 +124,58 @@ def test_the_first_screen_holds_what_counts(desktop: Watched, screenshots: Path)
     assert page.locator(".caveats > ol > li").count() == 3
 
 
+def test_the_appendix_is_folded_and_the_rest_is_short(desktop: Watched) -> None:
+    page = desktop.page
+    appendix = page.locator("section.appendix details.appendix")
+    assert appendix.count() > 8
+    assert page.locator("details.appendix[open]").count() == 0
+    assert page.evaluate(WORDS) <= MOST_WORDS
+    order = page.locator("main > section").evaluate_all("all => all.map((one) => one.id)")
+    assert order.index("limits") < min(order.index(name) for name in ("model", "training", "data"))
+
+
+def test_the_summary_holds_answer_limits_figures_and_use_before_any_result(
+    desktop: Watched,
+) -> None:
+    page = desktop.page
+    results = page.locator("#part-results").bounding_box()
+    assert results is not None
+    for selector in (".question", ".answer", ".caveats", "#summary .plot >> nth=1", ".confusion",
+                     "#summary table >> nth=1", "#glossary"):  # fmt: skip
+        box = page.locator(selector).first.bounding_box()
+        assert box is not None, selector
+        assert box["y"] + box["height"] <= results["y"], selector
+    said = " ".join(page.locator("#front, section.summary").all_inner_texts())
+    assert "Alzheimer's disease (AD)" in said
+    assert "cognitively normal" in said
+    for caveat in page.locator(".caveats li").all():
+        assert caveat.is_visible()
+
+
+def test_a_link_into_the_appendix_opens_it(desktop: Watched) -> None:
+    page = desktop.page
+    page.locator(".large-screen a[href='#model']").click()
+    assert page.locator("#model details.appendix[open]").count() == 1
+    assert page.locator("#model figure").first.is_visible()
+
+
+def test_a_slice_opens_the_three_planes_at_its_height(desktop: Watched, report: Path) -> None:
+    page = desktop.page
+    show_patients(page)
+    panel = page.locator("table.patients details").nth(1)
+    panel.locator("summary").first.click()
+    link = panel.locator("a", has_text="Three planes")
+    assert link.get_attribute("href") == PAGE
+    tile = panel.locator(".sheet li").nth(3)
+    height = tile.inner_text().split("\u00a0")[0].replace("\u2212", "-")
+    tile.click()
+    page.wait_for_url(f"**/{PAGE}#z={height}")
+    expect(page.locator("figcaption").first).to_contain_text("Axial")
+
+
 def test_searching_filtering_and_sorting_show_whom_they_should(desktop: Watched) -> None:
     page = desktop.page
+    show_patients(page)
     everybody = shown_patients(page)
     assert len(everybody) == N_PATIENTS
     page.locator(".find").fill(everybody[3])
@@ -162,6 +226,7 @@ def test_every_control_is_reached_by_keyboard_and_shows_that_it_is(desktop: Watc
 
 def test_a_panel_opens_by_keyboard(desktop: Watched) -> None:
     page = desktop.page
+    show_patients(page)
     summary = page.locator("table.patients summary").first
     summary.focus()
     page.keyboard.press("Enter")
@@ -216,6 +281,7 @@ def test_without_scripts_everything_but_exploration_is_there(
     for watched in opened(browser, report, viewport=DESKTOP, java_script_enabled=False):
         page = watched.page
         assert page.locator("table.patients > tbody").count() == N_PATIENTS
+        show_patients(page)
         assert not page.locator(".explore").is_visible()
         page.locator("table.patients summary").first.click()
         assert page.locator("table.patients .sheet img").first.is_visible()

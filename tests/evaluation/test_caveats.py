@@ -112,7 +112,7 @@ def test_each_rule_raises_its_own_caveat_and_no_other(document, patients, path, 
 def test_the_best_baseline_counts_not_the_weakest(document, patients):
     weak = changed(document, ("baselines", "age", "auc", "value"), 0.75)
     text = find_caveats(evaluation_with(weak), patients)[0].text
-    assert "best baseline without images, age," in text
+    assert "best baseline without them, age," in text
 
 
 def test_a_synthetic_cohort_may_be_easy_and_has_no_sites(document, patients):
@@ -163,7 +163,7 @@ def test_a_reading_of_the_image_is_no_baseline_without_images(document, patients
     better = changed(better, ("baselines", "voxels", "auc"), entry(0.97, 0.9, 0.99))
     found = find_caveats(evaluation_with(better), patients)
     assert [caveat.code for caveat in found] == ["image_baseline_not_beaten"]
-    assert "voxels (AUC 0.97; model minus it -0.100, interval -0.200 to -0.010)" in found[0].text
+    assert "voxels (AUC 0.97; model minus it −0.100, interval −0.200 to −0.010)" in found[0].text
     alone = changed(document, ("baselines",), {"voxels": document["baselines"]["voxels"]})
     assert codes(alone, patients) == ["no_baseline"]
 
@@ -195,8 +195,8 @@ def test_precision_and_internal_testing_are_told_from_their_limits_on(
 
 def test_a_handful_of_a_label_is_told_with_what_each_patient_weighs(document, patients):
     found = find_caveats(evaluation_with(changed(document, ("n_positive",), 8)), patients)
-    assert found[0].text.startswith("Only 8 patients are labelled AD: each of them moves")
-    assert "12.5 points" in found[0].text
+    assert found[0].text.startswith("Only 8 patients are labelled AD: each of them changes")
+    assert "12.5 percentage points" in found[0].text
 
 
 def test_one_scanner_is_told_and_two_or_none_are_not(document, patients):

@@ -71,7 +71,8 @@ def test_no_id_of_the_run_is_in_any_file(job: tuple[Workspace, Path]) -> None:
     found = texts(workspace.pseudonymous_report)
     assert set(found) == {
         path.name
-        for path in (workspace.report, workspace.report_pdf, workspace.report_json,
+        for path in (workspace.report, workspace.report_pdf, workspace.report_summary,
+                     workspace.report_json,
                      workspace.model_card, workspace.data_sheet)
     }  # fmt: skip
     for name, text in found.items():

@@ -49,7 +49,7 @@ def run(tmp_path: Path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"x" * (i + 3))
     for name in ("prepared/sub-SECRET/anat/a.nii.gz", "quality/scans/SECRET.html",
-                 "records/check.json"):  # fmt: skip
+                 "report/volumes/SECRET.html", "records/check.json"):  # fmt: skip
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"y")
     write_description(folder / "prepared", version="0.1.0")
@@ -77,7 +77,7 @@ def test_a_crate_is_read_back_and_all_its_parts_exist(run: Path) -> None:
     assert parts == {
         "config.toml", "source_manifest.csv", "refused.csv", "heads/r0_f0.safetensors",
         "report/index.html", "explanations/group_AD.nii.gz", "odd%20name%20%231.json",
-        "prepared/", "quality/", "records/", "prepared/dataset_description.json",
+        "prepared/", "quality/", "report/volumes/", "records/", "prepared/dataset_description.json",
     }  # fmt: skip
     assert all(Path(entity.source).exists() for entity in crate.data_entities)
     assert crate.name == "A & B"
@@ -114,7 +114,12 @@ def test_each_file_has_its_hash_size_and_format(run: Path) -> None:
 def test_no_file_name_of_a_patient_is_listed(run: Path) -> None:
     stage = dataclasses.replace(
         STAGES[0],
-        outputs=("refused.csv", "quality/scans/SECRET.html", "prepared/sub-SECRET/x.json"),
+        outputs=(
+            "refused.csv",
+            "quality/scans/SECRET.html",
+            "report/volumes/SECRET.html",
+            "prepared/sub-SECRET/x.json",
+        ),
     )
     assert "SECRET" not in json.dumps(run_crate(run, (stage,), **WORDS))
 

@@ -98,10 +98,12 @@ def test_every_slice_turns_with_the_setting_and_the_text_says_so() -> None:
     assert "patient's left (L) is on the left" in _texts(usual)
 
 
-def test_a_failed_check_comes_first_and_in_words() -> None:
+def test_what_maps_cannot_show_comes_first_and_then_a_failed_check() -> None:
     check = {"check": "repeats", "what": "heads agree", "expected": "above 0.5", "passed": False}
     section = make_section(checks=[{**check, "value": entry(0.1)}])
-    first = section.blocks[0]
+    limits, first = section.blocks[:2]
+    assert isinstance(limits, Text)
+    assert limits.text.startswith("What the maps cannot show: where disease is")
     assert isinstance(first, Text)
     assert "should not be relied on" in first.text
     assert "heads agree" in first.text

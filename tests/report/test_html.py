@@ -38,8 +38,8 @@ HOSTILE = "<script>alert('x')</script>\"&{{ 7*7191 }}"
 BREAKOUT = '"><img onerror=alert(1) src=x><script>alert(2)</script>../../x {{ 7*7191 }}'
 #: Fields that are ours and never a manifest's.
 OURS = {
-    "content", "id", "media_type", "role", "schema_name", "sha256", "state", "svg", "svg_sha256",
-    "target", "type",
+    "content", "id", "layer", "media_type", "role", "schema_name", "sha256", "state", "svg",
+    "svg_sha256", "target", "type",
 }  # fmt: skip
 VOID = {"meta", "img", "path", "use", "rect", "br", "input"}
 
@@ -411,7 +411,7 @@ def test_first_screen_holds_answer_question_cohort_and_caveats(page: Page) -> No
     start = page.text[: page.text.index("First section")]
     for text in (
         "Research use only: not a medical device", "The AUC is 0.79 (95 % CI 0.71 to 0.85).",
-        "Slices of T1 scans.", "140 patients.", "Small cohort.", "Ages differ.", "1 more",
+        "Slices of T1 scans.", "140 patients.", "Small cohort.", "Ages differ.", "A fourth.",
         "With 95 % intervals.",
     ):  # fmt: skip
         assert text in start, text

@@ -16,9 +16,11 @@ from mri_transfer.report import ReportInputs
 from mri_transfer.report.blocks.document import (
     Block,
     Bullets,
+    Folded,
     PatientPanel,
     PatientPanels,
     Section,
+    Side,
     SliceSheet,
     Table,
     Text,
@@ -46,12 +48,16 @@ def section(inputs: ReportInputs) -> Section:
 
 
 def panels_of(section: Section) -> dict[str, PatientPanel]:
-    (found,) = [block for block in section.blocks if isinstance(block, PatientPanels)]
+    (found,) = of_kind(section.blocks, PatientPanels)
     return {panel.patient_id: panel for panel in found.panels}
 
 
 def of_kind(blocks: Iterable[Block], kind: type[Kind]) -> Iterator[Kind]:
-    return (block for block in blocks if isinstance(block, kind))
+    for block in blocks:
+        if isinstance(block, kind):
+            yield block
+        elif isinstance(block, Folded | Side):
+            yield from of_kind(block.blocks, kind)
 
 
 def texts(blocks: Iterable[Block], role: str) -> str:

@@ -78,7 +78,17 @@ def test_all_that_is_shown_is_printed(whole: Report, paper: Any) -> None:
     blocks = [one for one in every_block() if not isinstance(one, PatientPanels)]
     shown = texts_of(make_report(*blocks))
     named = {"first", "end", "First", "End", "#end", "body", "True"}  # ids, short names, roles
-    roles = {"finding", "fault", "how", "supply", "missing", "note", "commands", "synthetic"}
+    roles = {
+        "results",
+        "finding",
+        "fault",
+        "how",
+        "supply",
+        "missing",
+        "note",
+        "commands",
+        "synthetic",
+    }
     names = {"crossing", "left", "right", "broad", "shot", "slices", "overlay", "image/png"}
     alts = {*(f"Grey {name}" for name in names), "Two <lines> that cross"}
     text = text_of(read(whole, paper=paper))

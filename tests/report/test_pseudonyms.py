@@ -16,7 +16,7 @@ import pytest
 from mri_transfer.errors import ConfigurationError, RunFolderError
 from mri_transfer.explain.feature_maps import FeatureMapsDocument
 from mri_transfer.report import ReportInputs
-from mri_transfer.report.blocks.document import Link, PatientPanels, Section, Text
+from mri_transfer.report.blocks.document import Folded, Link, PatientPanels, Section, Text
 from mri_transfer.report.blocks.report import Front, Report
 from mri_transfer.report.pseudonyms.pseudonym_check import check_report, without_pages
 from mri_transfer.report.pseudonyms.pseudonym_key import read_or_make_key
@@ -260,9 +260,14 @@ def test_sites_are_numbered_and_ages_above_89_are_one_group(
         "90 or more"
     }
     (panel,) = [
-        panel for block in patients_section(hidden).blocks if isinstance(block, PatientPanels)
-        for panel in block.panels if panel.patient_id == names.of("sub-01")
-    ]  # fmt: skip
+        panel
+        for fold in patients_section(hidden).blocks
+        if isinstance(fold, Folded)
+        for block in fold.blocks
+        if isinstance(block, PatientPanels)
+        for panel in block.panels
+        if panel.patient_id == names.of("sub-01")
+    ]
     assert panel.covariates["age"] == "90 or more"
     younger = inputs.patients["age"].dropna()
     kept = hidden.patients["age"].dropna()

@@ -36,6 +36,7 @@ from mri_transfer.report.sections.precision import precision_section
 from mri_transfer.report.sections.robustness import robustness_section
 from mri_transfer.report.sections.shortcuts import shortcuts_section
 from mri_transfer.report.sections.subgroups import subgroups_section
+from mri_transfer.report.sections.summary import summary_section
 from mri_transfer.report.sections.utility import utility_section
 from mri_transfer.report.tables.choice_tables import choice_blocks
 from tests.report.documents import (
@@ -60,6 +61,7 @@ def choices_section(inputs: ReportInputs) -> Section:
 
 
 BUILDERS: tuple[Builder, ...] = (
+    summary_section,
     discrimination_section, calibration_section, utility_section, comparison_section,
     leakage_section, shortcuts_section, subgroups_section, robustness_section, failures_section,
     precision_section, learning_section, limits_section, choices_section,
@@ -67,10 +69,6 @@ BUILDERS: tuple[Builder, ...] = (
 #: Everything the evaluation may lack, who shows it, and what is said then.
 #: Parts of an evaluation that may be empty, and what is said then.
 EMPTY_PARTS: dict[str, tuple[Any, Any, str]] = {
-    "classes": (
-        None, discrimination_section,
-        "Two labels were told apart: there are no figures of three classes or more.",
-    ),
     "operating_points": (
         [], utility_section, "No operating points were computed: the configuration names no aim."
     ),
@@ -88,7 +86,7 @@ EMPTY_PARTS: dict[str, tuple[Any, Any, str]] = {
     ),
     "incremental_value": (
         {}, comparison_section,
-        "Not computed: there is no baseline of covariates to join the image with.",
+        "Not computed: there is no baseline of covariates to add the scan to.",
     ),
 }  # fmt: skip
 
@@ -262,7 +260,7 @@ def test_chance_of_the_ici_and_the_sum_of_the_brier_score_are_explained(
 ) -> None:
     text = page.texts["calibration"]
     mean, span = shown(inputs.evaluation.plain()["patient"]["ici_if_calibrated"]).split(" | ")
-    assert f"would still show an ICI of {mean} on average (central range {span})" in text
+    assert f"would show {mean} on average in a cohort of this size (central range {span})" in text
     assert "Brier score 0.705 = miscalibration 0.011 - discrimination 0.072 + uncertainty" in text
 
 
@@ -271,7 +269,8 @@ def test_missing_band_is_said(inputs: ReportInputs) -> None:
     calibration["smooth"] |= {"ci_low": None, "ci_high": None, "reason": "two patients only"}
     found = with_evaluation(inputs, calibration_section, calibration=calibration)
     assert "The smooth curve has no band: two patients only." in found.texts["calibration"]
-    assert found.row("Smooth curve", "0.402") == ["0.452 | no interval: two patients only"]
+    drawn = with_evaluation(inputs, summary_section, calibration=calibration)
+    assert drawn.row("Smooth curve", "0.402") == ["0.452 | no interval: two patients only"]
 
 
 # --- utility -----------------------------------------------------------------------------------
@@ -352,7 +351,7 @@ def test_what_the_image_adds_stands_with_age_and_sex_first(
     assert adds in text
     missing = "What the image adds to age + nwbv is not known: no joined model: no inner scores."
     assert text.index(adds) < text.index(missing)
-    assert "The uncorrected p value of the likelihood ratio test is optimistic" in text
+    assert "The uncorrected p value of the likelihood ratio test is too small" in text
     found = inputs.evaluation.plain()["incremental_value"]["age + sex"]
     cells = page.row("Covariates and image joined", "age + sex")
     assert cells[0] == shown(found["joined_auc"])
@@ -446,8 +445,8 @@ def test_three_classes_stand(inputs: ReportInputs) -> None:
     assert cells == ["14", *(shown(one) for one in classes["one_vs_rest"]["CN"].values())]
     macro = found.row("All classes", "AUC, mean over pairs of classes")
     assert macro == [shown(classes["macro"]["auc_hand_till"])]
-    two, three = found.crosses
-    assert (two.labels, three.labels) == (("CN", "AD"), ("AD", "CN", "MCI"))
+    (three,) = found.crosses
+    assert three.labels == ("AD", "CN", "MCI")
     assert three.counts[0] == (10, 2, 3)  # of 9.5, 2.5 and 3
 
 
@@ -543,8 +542,8 @@ def test_shortcuts_stand_with_verdict_and_sentence(page: Page) -> None:
 
 def test_what_only_the_full_profile_computes_is_said_to_be_absent(page: Page) -> None:
     text = page.texts["robustness"] + page.texts["learning"]
-    assert "Not defined: no patient with two scans; 3 needed." in text
-    assert "Not evaluated: only the full profile perturbs scans" in text
+    assert "agreement is not defined, no patient with two scans; 3 needed." in text
+    assert "Degraded scans: not evaluated; only the full profile does that." in text
     assert "Not computed: only the full profile fits heads on growing numbers" in text
     assert "learning-curve" not in page.drawings
 
@@ -594,11 +593,9 @@ def test_audit_that_was_not_run_says_so_everywhere(inputs: ReportInputs) -> None
     )  # fmt: skip
     assert found.roles["missing"] == {
         "The audit was not run: nothing was checked.",
-        "The leakage stress test was not run.",
-        "Shortcuts were not probed.",
-        "Agreement between two scans of a patient was not evaluated.",
-        "Not evaluated: only the full profile perturbs scans and passes them through the trunk "
-        "again.",
+        "Shortcuts were not tested.",
+        "Two scans of one patient: agreement was not evaluated.",
+        "Degraded scans: not evaluated; only the full profile does that.",
         "Not computed: only the full profile fits heads on growing numbers of patients.",
     }
     assert not found.drawings
@@ -607,8 +604,11 @@ def test_audit_that_was_not_run_says_so_everywhere(inputs: ReportInputs) -> None
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"identical_files": []}, "By content: no two scans are the same file."),
-        ({"pairs": []}, "no two scans of different patients look like one person."),
+        (
+            {"identical_files": [], "pairs": []},
+            "No duplicates: no two scans are the same file, no two patients look like one person, "
+            "and no patient's scans look like two people.",
+        ),
         (
             {
                 "pairs": [
@@ -624,11 +624,10 @@ def test_audit_that_was_not_run_says_so_everywhere(inputs: ReportInputs) -> None
                     }
                 ]
             },
-            "s1 and s2 (patient P7): likeness 0.10",
+            "s1 and s2 (patient P7): similarity 0.10",
         ),
-        ({}, "Scans under one patient id all look like one brain"),
-        ({"by_features": {"reason": "one scan"}}, "By features: not compared, one scan."),
-        ({}, "By content: 1 pair of scans are the same file: scan-a = scan-b"),
+        ({"by_features": {"reason": "one scan"}}, "Not compared: one scan."),
+        ({}, "Same file: 1 pair of scans have the same content: scan-a = scan-b"),
         ({}, "scan-c (patient P-c) and scan-d (patient P-d): same brain"),
     ],
 )
@@ -676,11 +675,12 @@ def test_numbers_of_figures_are_those_of_the_documents(inputs: ReportInputs, ful
 
 def test_slice_level_is_folded_and_called_not_the_answer(inputs: ReportInputs) -> None:
     blocks = discrimination_section(inputs).blocks
-    (place,) = [i for i, block in enumerate(blocks)
-                if isinstance(block, Heading) and block.pill == "not the answer"]  # fmt: skip
-    folds = [block for block in blocks[place:] if isinstance(block, Folded)]
-    kinds = [type(block) for block in folds[0].blocks]
-    assert kinds == [Table, Figure]
+    (fold,) = [
+        block
+        for block in blocks
+        if isinstance(block, Folded) and block.title == "By slice: not the answer"
+    ]
+    assert [type(block) for block in fold.blocks] == [Text, Table, Figure]
     whole = [block for block in blocks if isinstance(block, Table)]
     assert not [table for table in whole if "Slice level" in table.caption]
 

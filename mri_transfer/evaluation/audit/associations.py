@@ -37,8 +37,8 @@ _METHOD = "patient bootstrap, percentile"
 
 _MEANING = {
     "possible": "the score may owe part of its success to it",
-    "readable": "the score can owe little of its success to it in this cohort, and may in another",
-    "not shown": "a shortcut by it is not shown, which in a small cohort does not rule it out",
+    "readable": "in this cohort the score can owe little to it; in another it may",
+    "not shown": "a shortcut through it is not shown, but a small cohort cannot rule it out",
 }
 
 
@@ -202,29 +202,31 @@ def judge(
     if p is None and size is not None and abs(size) > 1.0 - 1e-9:
         return (
             "confounded",
-            f"Every {covariate} has patients of one label only: whether the score tells "
-            f"disease or {covariate} cannot be decided from this cohort.",
+            f"Every {covariate} has patients of one label only: this cohort cannot show whether "
+            f"the score reflects disease or {covariate}.",
         )
     if n == 0:
         return "unknown", f"No patient's {covariate} is recorded."
     if p is None:
         return (
             "unknown",
-            f"Whether the features tell {covariate} could not be tested: {pooled.reason}.",
+            f"Whether the features predict {covariate} could not be tested: {pooled.reason}.",
         )
     verdict: Verdict = "not shown"
     if p <= _READ_P:
         verdict = "possible" if goes_along else "readable"
     interval = "" if pooled.interval is None else " ({:.2f} to {:.2f})".format(*pooled.interval)
     measure = "R²" if covariate == "age" else "AUC"
-    grounds = f"{measure} {pooled.value:.2f}{interval}, p = {p:.3f}"
-    with_label = "is not known to go with the label"
+    grounds = f"{measure} {pooled.value:.2f}{interval}, p = {p:.3f}".replace("-", "\u2212")
+    with_label = "has an unknown association with the label"
     if size is not None:
-        goes = "goes" if goes_along else "hardly goes"
-        with_label = f"{goes} with the label here ({association.statistic} {size:.2f})"
-    tells = "do not show" if verdict == "not shown" else "tell"
+        associated = "is" if goes_along else "is hardly"
+        with_label = (
+            f"{associated} associated with the label here ({association.statistic} {size:.2f})"
+        )
+    predict = "are not shown to predict" if verdict == "not shown" else "predict"
     return (
         verdict,
-        f"Among patients of one label the features {tells} {covariate} ({grounds}), and "
+        f"Among patients of one label the features {predict} {covariate} ({grounds}), and "
         f"{covariate} {with_label}: {_MEANING[verdict]}.",
     )

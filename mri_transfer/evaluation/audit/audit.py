@@ -72,7 +72,7 @@ def _one_name(duplicates: Sequence[DuplicatePair], similar: Similarity) -> Check
     return CheckResult.of(
         "one_person_one_name",
         [_named(pair, "scan_a", "patient_a", "scan_b", "patient_b") for pair in across],
-        what="scans of different patients that are one file, one brain or as alike as repeats",
+        what="No two patients share a file, a brain, or scans as similar as repeats",
         expected="none",
         n_checked=similar.n_scans,
     )
@@ -83,7 +83,7 @@ def _one_person(duplicates: Sequence[DuplicatePair], similar: Similarity) -> Che
     return CheckResult.of(
         "one_name_one_person",
         [_named(pair, "patient_a", "scan_a", "scan_b", "similarity") for pair in unlike],
-        what="scans under one patient id that do not look like one brain: two people, perhaps",
+        what="All scans under one patient identifier look like one brain",
         expected="none",
         n_checked=similar.n_scans,
     )

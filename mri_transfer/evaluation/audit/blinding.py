@@ -114,7 +114,7 @@ def blinded_refit(
         CheckResult.of(
             "test_patients_blinded",
             leaking,
-            what="With garbage for the test patients' features, and their labels flipped, the fold "
+            what="With the test patients' features scrambled and their labels flipped, the fold "
             "gives the same head, threshold, recalibration and choices",
             expected="the same bytes and facts",
             n_checked=n_fitted,

@@ -255,19 +255,19 @@ def _sentence(by_gap: Sequence[IdentityAtGap], of_others: Estimate, chance: floa
     known = [at_gap for at_gap in by_gap if at_gap.top1.value is not None]
     if not known:
         return (
-            "Whether slices betray their patient could not be asked: no patient has slices as far "
-            "apart as the gaps."
+            "Whether features identify the patient could not be tested: no patient has slices far "
+            "enough apart."
         )
     first, last = known[0], known[-1]
     beyond = (
-        f" and with {last.gap_mm:g} mm between in {_percent(last.top1)}"
+        f", and in {_percent(last.top1)} where they are {last.gap_mm:g} mm away"
         if last is not first
         else ""
     )
     return (
-        f"From one slice the features name the right patient in {_percent(first.top1)} of cases "
-        f"if slices of that patient are known from {first.gap_mm:g} mm away on{beyond} "
-        f"(guessing: {100 * chance:.1f} %). Whoever knows the patient knows the label: the nearest "
-        f"slice has it in {_percent(first.label_recall)}, the nearest slice of another patient in "
-        f"{_percent(of_others)}."
+        f"From the features of one slice the nearest neighbour identifies the patient in "
+        f"{_percent(first.top1)} of cases where other slices of that patient are at least "
+        f"{first.gap_mm:g} mm away{beyond} (chance: {100 * chance:.1f} %). Who is identified has "
+        f"a known label: the nearest slice has the right one in {_percent(first.label_recall)}, "
+        f"the nearest slice of another patient in {_percent(of_others)}."
     )

@@ -259,8 +259,8 @@ def _sentence(arms: Mapping[ArmName, ArmFigures], inflation: Estimate) -> str:
     leaky, honest = accuracy("slice_split_true_labels"), accuracy("patient_split_true_labels")
     nonsense = accuracy("slice_split_permuted_labels")
     return (
-        f"A study that had split these scans by slice would have claimed a slice accuracy of "
-        f"{leaky:.1f} %; on patients the same head has not seen it reaches {honest:.1f} %, "
-        f"{inflation.value:.1f} points less. With labels permuted at random the slice split "
-        f"would still have claimed {nonsense:.1f} %."
+        f"With a split by slice this study would have reported a slice accuracy of {leaky:.1f} %. "
+        f"With a split by patient the same head reaches {honest:.1f} %, {inflation.value:.1f} "
+        "percentage points less. With randomly permuted labels the split by slice still gives "
+        f"{nonsense:.1f} %."
     )

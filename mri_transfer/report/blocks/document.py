@@ -28,6 +28,7 @@ __all__ = [
     "Figure",
     "Folded",
     "Heading",
+    "Layer",
     "Link",
     "PatientPanel",
     "PatientPanels",
@@ -335,6 +336,10 @@ AnyBlock = TypeAliasType(
 _Blocks = tuple[AnyBlock, ...]
 
 
+#: The parts of a report, in order: for everybody, for readers of a study, for those who check it.
+Layer = Literal["summary", "results", "appendix"]
+
+
 class Section(Part):
     """A part of the report."""
 
@@ -346,3 +351,6 @@ class Section(Part):
     """Its name in the contents."""
     blocks: _Blocks
     """What it is made of."""
+    layer: Layer = "results"
+    """Part of the report: clinical summary, results, or technical appendix, which the page
+    folds."""

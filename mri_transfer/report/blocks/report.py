@@ -14,7 +14,7 @@ from mri_transfer.report.blocks.document import Link, Section
 
 __all__ = ["Banner", "Front", "KeyFigure", "Report"]
 
-_SCHEMA: Literal["mri-transfer/report/1"] = "mri-transfer/report/1"
+_SCHEMA: Literal["mri-transfer/report/2"] = "mri-transfer/report/2"
 
 
 class KeyFigure(Part):
@@ -46,12 +46,14 @@ class Banner(Part):
 class Front(Part):
     """The first screen: what was studied, on whom, the answer, what to mind."""
 
+    question: str = ""
+    """The question; empty where the title says it."""
     answer: str
     """The answer in one sentence, with its interval."""
     comparison: str
     """The model against the strongest baseline; empty where there is none."""
     studied: str
-    """What was studied."""
+    """What was studied, or, where there is a question, how it was tested."""
     on_whom: str
     """On whom."""
     key_figures: tuple[KeyFigure, ...]
@@ -72,7 +74,7 @@ class Report(Document):
 
     SCHEMA: ClassVar[str] = _SCHEMA
 
-    schema_name: Literal["mri-transfer/report/1"] = Field(default=_SCHEMA, alias="schema")
+    schema_name: Literal["mri-transfer/report/2"] = Field(default=_SCHEMA, alias="schema")
     """Name and version of this form."""
     title: str
     """Title of the report."""

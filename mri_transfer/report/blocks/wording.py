@@ -17,6 +17,7 @@ __all__ = [
     "number",
     "p_value",
     "plain_decimal",
+    "spelt_names",
     "verdict",
 ]
 
@@ -92,6 +93,21 @@ def label_of(key: str) -> str:
     key = key.removeprefix("n_")
     words = " ".join("AUC" if word == "auc" else word for word in key.split("_"))
     return words[:1].upper() + words[1:]
+
+
+#: Columns that cohorts share, spelt out.
+_COLUMNS = {
+    "cdr": "Clinical Dementia Rating",
+    "education": "years or level of education",
+    "etiv_cm3": "estimated intracranial volume",
+    "mmse": "Mini-Mental State Examination",
+    "nwbv": "normalised whole-brain volume",
+}
+
+
+def spelt_names(name: str) -> str:
+    """Return the columns that a baseline joins (`age + nwbv`), each spelt out."""
+    return " + ".join(_COLUMNS.get(part, part) for part in name.split(" + "))
 
 
 def number(value: float | None, digits: int = 3) -> str:

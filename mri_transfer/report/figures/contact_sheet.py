@@ -33,7 +33,7 @@ def slice_sheet(
     orientation: Orientation,
     columns: int = 8,
     tile_px: int = 96,
-    quality: int = 40,
+    quality: int = 34,
 ) -> bytes:
     """Return the slices of a scan as one grey WebP picture, row by row, with L and R on each.
 

@@ -55,6 +55,7 @@ _NAMES = {
 _FOLDERS = {
     "prepared": "Prepared scans as a BIDS derivatives folder",
     "quality": "Pages on the quality of each scan",
+    "report/volumes": "Pages on the scans of each patient, in three planes",
     "records": "What each stage read, wrote and ran with",
 }
 
@@ -177,7 +178,8 @@ def _add_files(crate: Any, folder: Path, stages: Sequence[RecordedStage]) -> dic
     files = {}
     for path in sorted(named):
         lone = path == "prepared/dataset_description.json"
-        if (path.split("/")[0] in _FOLDERS and not lone) or not (folder / path).is_file():
+        whole = any(path.startswith(f"{name}/") for name in _FOLDERS)
+        if (whole and not lone) or not (folder / path).is_file():
             continue
         properties = {
             "name": _NAMES.get(path, path),

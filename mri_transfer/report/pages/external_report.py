@@ -55,7 +55,7 @@ def external_report(inputs: ExternalInputs, evaluated: ReportInputs | None) -> R
         sections += [
             _baseline(evaluated),
             _discrimination(evaluated),
-            calibration_section(evaluated),
+            calibration_section(evaluated, plotted=True),
             thresholds_section(inputs, evaluated),
             _utility(evaluated),
             subgroups_section(evaluated),

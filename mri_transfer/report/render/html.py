@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from mri_transfer.core.files import atomic_write_text
@@ -37,7 +38,14 @@ def render_report(report: Report) -> str:
         script="explore.js",
         report=report,
         front=views.front(report.front),
-        sections=[views.section(section) for section in report.sections],
+        parts=[
+            {"layer": layer, "sections": list(sections)}
+            for layer, sections in itertools.groupby(
+                (views.section(section) for section in report.sections),
+                key=lambda view: view["section"].layer,
+            )
+        ],
+        layered=len({section.layer for section in report.sections}) > 1,
     )
 
 

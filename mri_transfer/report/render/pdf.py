@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,11 +29,14 @@ from mri_transfer.report.blocks.report import Report
 from mri_transfer.report.blocks.wording import label_of, number
 from mri_transfer.report.render.settings import Paper
 
-__all__ = ["print_pages", "render_pdf", "write_pdf"]
+__all__ = ["print_pages", "render_pdf", "render_summary", "write_pdf", "write_summary"]
 
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_MAIN = "report.typ"
+_MAIN, _SUMMARY = "report.typ", "summary.typ"
+#: Sizes of the summary's type, points, the largest first, and the pages that it may take.
+_SUMMARY_SIZES = ("9.5", "9", "8.5", "8", "7.5", "7")
+_SUMMARY_PAGES = 2
 #: Accessible PDF, ISO 14289-1. It refuses text that no font can draw and pictures without words.
 _STANDARD: Final = "ua-1"
 #: The fonts in the wheel of typst are the only ones: another machine makes the same bytes.
@@ -58,6 +61,19 @@ def write_pdf(report: Report, path: Path, *, paper: Paper = "a4") -> None:
     atomic_write_bytes(path, render_pdf(report, paper=paper))
 
 
+def write_summary(report: Report, path: Path, *, paper: Paper = "a4") -> None:
+    """Write the clinical summary for print; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    report : Report
+    path : Path
+        Usually `report/summary.pdf` of a run.
+    paper : {'a4', 'us-letter'}
+    """
+    atomic_write_bytes(path, render_summary(report, paper=paper))
+
+
 def render_pdf(report: Report, *, paper: Paper = "a4") -> bytes:
     """Return the report as a PDF: tagged (PDF/UA-1), with contents, page numbers and bookmarks.
 
@@ -76,6 +92,26 @@ def render_pdf(report: Report, *, paper: Paper = "a4") -> bytes:
     -------
     bytes
     """
+    return _rendered(report, lambda root: _compiled(root, paper))
+
+
+def render_summary(report: Report, *, paper: Paper = "a4") -> bytes:
+    """Return the clinical summary of a report as a PDF of two pages, like `render_pdf`.
+
+    Parameters
+    ----------
+    report : Report
+        Its first screen and the sections of the layer `summary` are shown, in smaller type where
+        they would need a third page. Texts beyond all measure take more pages.
+    paper : {'a4', 'us-letter'}
+    """
+    shown = tuple(section for section in report.sections if section.layer == "summary")
+    report = report.model_copy(update={"sections": shown})
+    return _rendered(report, lambda root: _fitted(root, paper))
+
+
+def _rendered(report: Report, compiled: Callable[[Path], bytes]) -> bytes:
+    """Lay a report out in a folder and compile it there; again where a font lacks characters."""
     import typst
 
     sections = tuple(
@@ -87,12 +123,27 @@ def render_pdf(report: Report, *, paper: Paper = "a4") -> bytes:
         root = Path(folder)
         _lay_out(report, root, undrawn=frozenset())
         try:
-            return _compiled(root, paper)
+            return compiled(root)
         except typst.TypstError as error:
             if "could not be displayed" not in str(error):
                 raise
         _lay_out(report, root, undrawn=_undrawn((root / "report.json").read_text("utf-8")))
-        return _compiled(root, paper)
+        return compiled(root)
+
+
+def _fitted(root: Path, paper: Paper) -> bytes:
+    """Compile the summary in the largest type in which it needs two pages at most."""
+    import typst
+
+    for size in _SUMMARY_SIZES:
+        inputs = {"paper": paper, "size": size}
+        pages = typst.query(
+            root / _SUMMARY, "<pages>", field="value", one=True, root=root, sys_inputs=inputs,
+            ignore_system_fonts=True,
+        )  # fmt: skip
+        if int(pages) <= _SUMMARY_PAGES:
+            break
+    return _compiled(root, paper, _SUMMARY, size=size)
 
 
 def print_pages(
@@ -135,13 +186,13 @@ def _copy_templates(root: Path) -> None:
         shutil.copyfile(template, root / template.name)
 
 
-def _compiled(root: Path, paper: Paper, main: str = _MAIN) -> bytes:
+def _compiled(root: Path, paper: Paper, main: str = _MAIN, **inputs: str) -> bytes:
     import typst
 
     found = typst.compile(
         root / main,
         root=root,
-        sys_inputs={"paper": paper},
+        sys_inputs={"paper": paper, **inputs},
         ignore_system_fonts=True,
         pdf_standards=[_STANDARD],
     )

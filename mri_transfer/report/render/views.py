@@ -61,9 +61,10 @@ class Views:
         return {"front": front, "banners": [self._banner(banner) for banner in front.banners]}
 
     def section(self, section: Section) -> View:
-        """Return a section with its blocks."""
+        """Return a section with its blocks; one that shows nothing is told in a line."""
         self._place = section.id
-        return {"section": section, "blocks": self._blocks(section.blocks)}
+        empty = all(isinstance(block, Text) and block.role == "missing" for block in section.blocks)
+        return {"section": section, "blocks": self._blocks(section.blocks), "empty": empty}
 
     def _banner(self, banner: Banner) -> View:
         return {"banner": banner, "links": _links([banner.link] if banner.link else [])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import (
+    bullets,
     figure,
     findings,
     folded,
@@ -11,7 +12,6 @@ from mri_transfer.report.blocks.blocks import (
     joined,
     missing,
     section_of,
-    shown_or_missing,
 )
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
 from mri_transfer.report.blocks.wording import number
@@ -28,7 +28,7 @@ def comparison_section(inputs: ReportInputs) -> Section:
         "comparison",
         "Comparison with baselines",
         _baselines(inputs),
-        Heading(text="Does the image add to age and sex?"),
+        Heading(text="Does the scan add to what is known without it?"),
         _image_value(inputs),
         short="Comparison",
     )
@@ -41,9 +41,8 @@ def _baselines(inputs: ReportInputs) -> tuple[Block, ...]:
     scored = {name: one.auc for name, one in tables.sorted_baselines(inputs.evaluation).items()}
     return joined(
         Text(
-            text="How simpler models do on the same patients and folds: a constant, what is known "
-            "about a patient without the scan, and simpler image features. The trunk is justified "
-            "only where it improves on these."
+            text="Simpler models on the same patients and folds: what is known without the scan, "
+            "and simpler image features. The network is justified only where it is better."
         ),
         findings(text for text in [comparison(inputs)] if text),
         figure(
@@ -52,14 +51,17 @@ def _baselines(inputs: ReportInputs) -> tuple[Block, ...]:
             "AUC by patient with its interval.",
             tables.auc_table(inputs),
         ),
-        table,
-        how(
-            "The differences compare model and baseline on the same patients. If an interval "
-            "includes 0, this cohort does not show that one is better than the other. DeLong and "
-            "the bootstrap take the heads as they are; the corrected t interval over folds also "
-            "counts that other training patients would give other heads."
+        folded(
+            "Differences with intervals and p values",
+            table,
+            how(
+                "Differences compare model and baseline on the same patients. Where an interval "
+                "includes 0, this cohort does not show that one is better. DeLong and the "
+                "bootstrap take the trained heads as given; the corrected t interval over folds "
+                "also allows for other training patients."
+            ),
+            _below_guessing(inputs),
         ),
-        _below_guessing(inputs),
         folded("Calls at the threshold: McNemar's test", tables.mcnemar_table(inputs)),
     )
 
@@ -83,21 +85,22 @@ def _below_guessing(inputs: ReportInputs) -> Block | None:
 
 
 def _image_value(inputs: ReportInputs) -> tuple[Block, ...]:
-    return shown_or_missing(
-        tables.image_value_table(inputs),
-        "Not computed: there is no baseline of covariates to join the image with.",
-        before=[
-            Text(
-                text="A model of the covariates and the image's score together, fitted inside the "
-                "folds, against the covariates alone."
+    table = tables.image_value_table(inputs)
+    if table is None:
+        return (missing("Not computed: there is no baseline of covariates to add the scan to."),)
+    return joined(
+        Text(
+            text="Covariates and the scan's score in one model, fitted inside the folds, against "
+            "the covariates alone."
+        ),
+        bullets(tables.image_value_sentences(inputs)),
+        folded(
+            "Joined models in numbers",
+            table,
+            how(
+                "Go by the difference of the joined AUC. The uncorrected p value of the likelihood "
+                "ratio test is too small: in cross-validation every patient helped to train the "
+                "heads that scored the others. The corrected one is one-sided and allows for that."
             ),
-            *findings(tables.image_value_sentences(inputs)),
-        ],
-        after=how(
-            "The difference of the joined AUC is the figure to go by. The uncorrected p value of "
-            "the likelihood ratio test is optimistic: its scores come from cross-validation, where "
-            "every patient helped to train the heads that scored the others. Where a corrected p "
-            "value is given, it is one-sided and allows for that; a borderline p proves nothing "
-            "either way."
         ),
     )

@@ -1,25 +1,20 @@
-"""How well scores tell patients apart: curve, calls, metrics; slices and classes."""
+"""How well scores separate patients: metrics, classes, slices; curve and counts: the summary."""
 
 from __future__ import annotations
 
 from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import (
-    beside,
     figure,
-    findings,
     folded,
     how,
     joined,
-    missing,
     section_of,
 )
 from mri_transfer.report.blocks.document import Block, Heading, Section, Text
-from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
-from mri_transfer.report.summary import answer, threshold
 from mri_transfer.report.tables import class_tables, tables
-from mri_transfer.report.tables.calls import confusion_block, rounding_text
+from mri_transfer.report.tables.calls import confusion_block
 
 __all__ = ["discrimination_section"]
 
@@ -27,47 +22,25 @@ _CALLS = "Patients. Rows: reference standard. Columns: the model's call."
 
 
 def discrimination_section(inputs: ReportInputs) -> Section:
-    """Return discrimination by patient, then by slice, then among three classes or more."""
-    confidence = f"{100 * inputs.evaluation.confidence:g}\u00a0%"
+    """Return discrimination by patient, then among three classes or more, then by slice."""
     return section_of(
         "discrimination",
-        "Discrimination: results by patient",
-        findings([answer(inputs)]),
-        beside(_roc(inputs), _patient_scores(inputs)),
+        "Discrimination: how well the score separates patients",
+        _patient_scores(inputs),
+        tables.main_metrics(inputs),
         how(
-            "The ROC curve shows what each threshold would give: a curve along the dotted line is "
-            "guessing, one in the upper left corner is perfect."
+            "The interval covers the sampling of patients. Repeats of the cross-validation do not "
+            "narrow it: they use the same patients. PPV and NPV hold only for this mix of labels."
         ),
-        _calls(inputs),
-        Heading(text="All patient-level metrics"),
-        tables.metric_table(inputs),
-        how(
-            "The interval is the range of values that the data leave plausible, at a confidence "
-            f"of {confidence}. It is wide when patients are few; repeats of the cross-validation "
-            "do not narrow it, since they use the same patients. PPV and NPV hold for the mix of "
-            "labels in this cohort and change with it."
-        ),
+        _classes(inputs),
         folded(
-            "Every repeat and every fold", tables.repeat_table(inputs), tables.fold_table(inputs)
+            "All metrics by patient, by repeat and by fold",
+            tables.metric_table(inputs),
+            tables.repeat_table(inputs),
+            tables.fold_table(inputs),
         ),
         _slices(inputs),
-        Heading(text="Three classes or more"),
-        _classes(inputs),
         short="Discrimination",
-    )
-
-
-def _roc(inputs: ReportInputs) -> Block:
-    curve = inputs.evaluation.roc
-    n_repeats = inputs.evaluation.n_repeats
-    what = "ROC curve"
-    if n_repeats > 1:
-        what = f"Mean of the {n_repeats} repeats' ROC curves: mean sensitivity at each specificity"
-    return figure(
-        "roc",
-        figures.draw_roc(inputs.evaluation),
-        f"{what}. The area under it, {number(curve.auc)}, is the AUC of this report.",
-        tables.roc_table(inputs),
     )
 
 
@@ -77,68 +50,46 @@ def _patient_scores(inputs: ReportInputs) -> Block | None:
     return figure(
         "patient-scores",
         figures.draw_patient_scores(inputs.patient_scores, labels=inputs.task.labels),
-        f"Each dot is a patient: further right is more like {inputs.task.positive}. Where the two "
-        "groups overlap, the model cannot tell them apart.",
+        f"Each dot is a patient; further right is more like {inputs.task.positive}. Where the "
+        "groups overlap, the score does not separate them.",
         tables.patient_list(inputs),
     )
 
 
-def _calls(inputs: ReportInputs) -> tuple[Block, ...]:
-    heading = Heading(text="Calls at the threshold")
-    found = inputs.evaluation.confusion
-    return (
-        heading,
-        confusion_block(_CALLS, found.labels, found.matrix),
-        how(
-            f"{threshold(inputs)} Calls on the diagonal agree with the reference standard; "
-            f"percentages are of the row. {rounding_text(inputs.evaluation.n_repeats)}".strip()
-        ),
-    )
-
-
-def _slices(inputs: ReportInputs) -> tuple[Block, ...]:
+def _slices(inputs: ReportInputs) -> Block | None:
     profile = None
     if len(inputs.slice_scores):
         profile = figure(
             "slice-profile",
             figures.draw_slice_profile(tables.slice_profile(inputs), labels=inputs.task.labels),
-            "Mean slice score by height: where the lines part, slices tell the labels apart.",
+            "Mean slice score by height: where the lines part, slices separate the labels.",
             tables.profile_table(inputs),
         )
-    metrics = tables.slice_table(inputs)
-    return joined(
-        Heading(text="Slice level", pill="not the answer"),
+    return folded(
+        "By slice: not the answer",
         Text(
-            text="One score for every slice. Slices of a patient are nearly copies of each other, "
-            "so these figures are not evidence about patients; they stand here to be compared "
-            "with studies that report them."
+            text="Slices of a patient are nearly copies of each other, so these figures are not "
+            "evidence about patients. They are for comparison with studies that report them."
         ),
-        folded(
-            "Figures by slice",
-            metrics,
-            profile,
-        ),
+        tables.slice_table(inputs),
+        profile,
     )
 
 
 def _classes(inputs: ReportInputs) -> tuple[Block, ...]:
     found = inputs.evaluation.classes
     if found is None:
-        return (
-            missing("Two labels were told apart: there are no figures of three classes or more."),
-        )
+        return ()
     positive = inputs.task.positive
     return joined(
+        Heading(text="Three classes or more"),
         Text(
             text=f"All else in this report is about {positive} against all other classes together. "
-            f"Here each of {', '.join(map(spelt_out, found.classes))} is told from the rest, "
+            f"Here each of {', '.join(map(spelt_out, found.classes))} is separated from the rest, "
             "and a patient is called what scores highest."
         ),
         class_tables.class_table(inputs),
         class_tables.macro_table(inputs),
         confusion_block(_CALLS, found.classes, found.confusion),
-        how(
-            "Rows are the reference standard. A figure over all classes hides which classes are "
-            "taken for each other; the cross-tabulation shows it."
-        ),
+        how("A figure over all classes hides which are confused; the cross-tabulation shows it."),
     )

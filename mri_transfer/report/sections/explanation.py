@@ -19,7 +19,7 @@ from mri_transfer.report.tables import explanation_tables as tables
 
 __all__ = ["explanation_section"]
 
-_TITLE = "Where scores come from"
+_TITLE = "Maps: where in the head scores come from"
 _PLANES = 12
 _COLUMNS = 4
 
@@ -41,7 +41,7 @@ def explanation_section(inputs: ReportInputs) -> Section:
                 "Not computed in this run. Run the stage explain (mri-transfer explain RUN), "
                 "then the report again."
             ),
-            short="Explanation",
+            short="Maps",
         )
     document = found.document
     parts: tuple[Block | None, ...] = (
@@ -60,13 +60,14 @@ def explanation_section(inputs: ReportInputs) -> Section:
             "most alike. Where no more of them carry the patient's label than by chance, any head "
             "on these features has a hard task. Names stand in the patients' panels."
         ),
-        short="Explanation",
+        short="Maps",
     )
 
 
 def _maps(inputs: ReportInputs, explanation: Explanation) -> Iterator[Block | None]:
     document = explanation.document
     positive = document.positive_label
+    yield Text(text=_LIMITS_TEXT.format(positive=positive), role="fault")
     yield from (Text(text=text, role="finding") for text in _findings(inputs, document))
     yield Text(text=_METHODS_TEXT.format(positive=positive))
     yield Heading(text="Groups")
@@ -93,7 +94,6 @@ def _maps(inputs: ReportInputs, explanation: Explanation) -> Iterator[Block | No
         yield truth
         yield how(_TRUTH_TEXT)
     yield from _close(inputs, explanation)
-    yield Text(text=_LIMITS_TEXT.format(positive=positive), role="fault")
 
 
 def _findings(inputs: ReportInputs, document: ExplanationDocument) -> Iterator[str]:
@@ -326,7 +326,7 @@ _CLOSE_TEXT = (
     "patch), so they need not agree in full."
 )
 _LIMITS_TEXT = (
-    "What a map cannot say: where disease is, whether a place would matter in another model, or "
-    "that the model is right. It shows what moved this model's log-odds of {positive}, also where "
-    "it is misled by position, brightness or the outline of the head."
+    "What the maps cannot show: where disease is, whether a place would matter to another model, "
+    "or that the model is right. They show what moved this model's log-odds of {positive}, also "
+    "where position, brightness or the outline of the head misled it."
 )

@@ -8,6 +8,7 @@ from mri_transfer.report.blocks.blocks import (
     bullets,
     figure,
     findings,
+    folded,
     how,
     joined,
     missing,
@@ -21,44 +22,42 @@ from mri_transfer.report.tables.audit_tables import check_table
 
 __all__ = ["leakage_section"]
 
+_TITLE, _SHORT = "Audit: did test data leak into training?", "Audit"
+
 
 def leakage_section(inputs: ReportInputs) -> Section:
     """Return the audit's checks, the stress test, the identity probe and the duplicates."""
-    audited = inputs.audit is not None
+    if inputs.audit is None:
+        return section_of(
+            "leakage", _TITLE, missing("The audit was not run: nothing was checked."), short=_SHORT
+        )
     return section_of(
         "leakage",
-        "Leakage audit",
-        Heading(text="What was checked"),
+        _TITLE,
         _checks(inputs),
-        Heading(text="Stress test"),
+        _duplicates(inputs, inputs.audit.duplicates),
+        Heading(text="Stress test: what a split by slice would claim"),
         _stress_test(inputs),
-        Heading(text="Can a slice be recognised?") if audited else None,
-        _identity(inputs) if audited else None,
-        Heading(text="Duplicates") if audited else None,
-        _duplicates(inputs) if audited else None,
-        short="Leakage",
+        _identity(inputs),
+        short=_SHORT,
     )
 
 
 def _checks(inputs: ReportInputs) -> tuple[Block, ...]:
     table = check_table(inputs)
     if table is None:
-        if inputs.audit is None:
-            return (missing("The audit was not run: nothing was checked."),)
         return (missing("The audit holds no checks."),)
     failed = sum(row.state == "failed" for row in table.rows)
+    reading = how(
+        "The checks read what each fold recorded of its patients, scans and files; they refit some "
+        "folds with the test patients' data scrambled, and recompute features. A check that had "
+        "nothing to look at does not pass."
+    )
     if failed:
         said = findings([f"{failed} of {len(table.rows)} checks did not pass."], role="fault")
-    else:
-        said = findings([f"All {len(table.rows)} checks passed."])
+        return joined(said, table, reading)
     return joined(
-        said,
-        table,
-        how(
-            "The checks read the records that each fold left (which patients, scans and files it "
-            "saw), fit some folds again with the test patients blanked out, and compute features "
-            "again. A check that had nothing to look at does not pass."
-        ),
+        findings([f"All {len(table.rows)} checks passed."]), folded("Every check", table, reading)
     )
 
 
@@ -69,72 +68,77 @@ def _stress_test(inputs: ReportInputs) -> tuple[Block, ...]:
     chance = tables.permutation_table(inputs)
     several = tables.several_scans_tables(inputs)
     return joined(
-        Text(
-            text="The same head, trained repeatedly: with all slices of a patient on one side "
-            "of the split, and with slices assigned one by one, so that slices of one patient "
-            "stand on both sides. Then with labels permuted among patients, where nothing "
-            "real can be learned."
-        ),
         findings(tables.leakage_sentences(inputs)),
         figure(
             "leakage",
             figures.draw_leakage(inputs.audit),
-            "Slice accuracy of the arms, with intervals.",
+            "Slice accuracy by split, with intervals; dotted: a coin toss. With permuted labels "
+            "nothing can be learned, so a split without leakage stays at the dotted line.",
             tables.accuracy_table(inputs),
         ),
-        arms,
-        how(
-            "With permuted labels a split without leakage must come out near chance. Where the "
-            "split by slice comes out higher, the model has recognised patients, not disease."
+        folded(
+            "The stress test in numbers",
+            Text(
+                text="The same head, trained repeatedly: with all slices of a patient on one side "
+                "of the split, and with slices assigned one by one, so that slices of one patient "
+                "are on both sides. Then with labels permuted among patients."
+            ),
+            arms,
+            tables.inflation_table(inputs),
+            chance,
+            how(
+                "The p value is one-sided and cannot be smaller than 1 / (1 + permutations): few "
+                "permutations prove little."
+            )
+            if chance is not None
+            else None,
+            several or missing("Split by session: not tested, no patient has several scans."),
         ),
-        tables.inflation_table(inputs),
-        chance,
-        how(
-            "The p value is one-sided and cannot be smaller than 1 / (1 + permutations): few "
-            "permutations prove little."
-        )
-        if chance is not None
-        else None,
-        several or missing("Split by session: not tested, no patient has several scans."),
     )
 
 
-def _identity(inputs: ReportInputs) -> tuple[Block, ...]:
+def _identity(inputs: ReportInputs) -> Block | None:
     table = tables.identity_table(inputs)
     if table is None or inputs.audit is None:
-        return (missing("Whether the features tell patients apart was not probed."),)
-    return joined(findings([inputs.audit.leakage.identity.sentence]), table)
-
-
-def _duplicates(inputs: ReportInputs) -> tuple[Block, ...]:
-    if inputs.audit is None:
-        return (missing("Duplicates were not looked for."),)
-    duplicates = inputs.audit.duplicates
-    parts = (
-        _same_files(duplicates),
-        _alike(duplicates),
-        _unlike(inputs),
-        _by_features(inputs, duplicates),
+        return missing("Whether features identify patients was not tested.")
+    return folded(
+        "Do features identify a patient?",
+        findings([inputs.audit.leakage.identity.sentence]),
+        table,
     )
-    return joined(*parts)
+
+
+def _duplicates(inputs: ReportInputs, duplicates: Duplicates) -> tuple[Block, ...]:
+    """Return one sentence where nothing was found; otherwise what was, with every pair."""
+    said = (_same_files(duplicates), _alike(duplicates), _unlike(inputs))
+    found = joined(*said)
+    if not found:
+        found = (
+            Text(
+                text="No duplicates: no two scans are the same file, no two patients look like one "
+                "person, and no patient's scans look like two people."
+            ),
+        )
+    return joined(
+        found, folded("Similarity of scans by their features", _by_features(inputs, duplicates))
+    )
 
 
 def _same_files(duplicates: Duplicates) -> tuple[Block, ...]:
     pairs = duplicates.identical_files
     if not pairs:
-        return (Text(text="By content: no two scans are the same file."),)
-    said = findings([f"By content: {_pairs(len(pairs))} of scans are the same file:"])
+        return ()
+    said = findings([f"Same file: {_pairs(len(pairs))} of scans have the same content:"])
     return joined(said, bullets(" = ".join(pair) for pair in pairs))
 
 
 def _alike(duplicates: Duplicates) -> tuple[Block, ...]:
     shared = [pair for pair in duplicates.pairs if pair.across_patients]
     if not shared:
-        text = "By voxels and brains: no two scans of different patients look like one person."
-        return (Text(text=text),)
+        return ()
     said = (
-        f"By voxels and brains: {_pairs(len(shared))} of scans of different patients look like one "
-        "person: a split by patient leaks there."
+        f"Same person? {_pairs(len(shared))} of scans of different patients look like one person. "
+        "If they are, the split by patient leaks there."
     )
     listed = (
         f"{pair.scan_a} (patient {pair.patient_a}) and {pair.scan_b} (patient "
@@ -147,13 +151,13 @@ def _alike(duplicates: Duplicates) -> tuple[Block, ...]:
 def _unlike(inputs: ReportInputs) -> tuple[Block, ...]:
     pairs = tables.one_id_two_people(inputs)
     if not pairs:
-        return (Text(text="Scans under one patient id all look like one brain, where compared."),)
+        return ()
     said = (
-        f"One id, two people? {_pairs(len(pairs))} of scans under one patient id do not look like "
-        "one brain. Two sites may have given the same id to different people."
+        f"Two people? {_pairs(len(pairs))} of scans under one patient identifier do not look like "
+        "one brain. Two sites may have given the same identifier to different people."
     )
     listed = (
-        f"{pair.scan_a} and {pair.scan_b} (patient {pair.patient_a}): likeness "
+        f"{pair.scan_a} and {pair.scan_b} (patient {pair.patient_a}): similarity "
         f"{number(pair.similarity, 2)}"
         for pair in pairs
     )
@@ -163,12 +167,12 @@ def _unlike(inputs: ReportInputs) -> tuple[Block, ...]:
 def _by_features(inputs: ReportInputs, duplicates: Duplicates) -> tuple[Block, ...]:
     compared = duplicates.by_features
     if compared.reason:
-        return (missing(f"By features: not compared, {compared.reason}."),)
+        return (missing(f"Not compared: {compared.reason}."),)
     table = tables.likeness_table(inputs)
     if table is None:
         return ()
     listed = tables.similar_pairs(inputs) or Text(
-        text=f"By features: no two scans are as alike as {number(compared.threshold, 2)}."
+        text=f"No two scans reach a similarity of {number(compared.threshold, 2)}."
     )
     return table, listed
 

@@ -38,9 +38,8 @@ def limits_section(inputs: ReportInputs) -> Section:
         "limits",
         "Limits of use",
         Text(
-            text="For research only. The scores are not a diagnosis and not meant for decisions "
-            "about a patient. What follows is chosen by rules from the results and the settings "
-            "of this run; it cannot be complete."
+            text="For research only: the scores are no diagnosis and not for decisions about a "
+            "patient. The list follows from this run's results and settings and cannot be complete."
         ),
         parts,
         Heading(text="What the software cannot know"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mri_transfer.report import figures
-from mri_transfer.report.blocks.blocks import bullets, how, missing, section_of
-from mri_transfer.report.blocks.document import Block, Heading, PatientPanels, Section, Text
+from mri_transfer.report.blocks.blocks import bullets, folded, how, missing, section_of
+from mri_transfer.report.blocks.document import Block, PatientPanels, Section, Text
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables.panels import MAX_SHEETS, patient_panels, sheet_order
@@ -35,16 +35,18 @@ def patients_section(inputs: ReportInputs) -> Section:
         "patients",
         "Patients, one by one",
         Text(text=_finding(results), role="finding"),
-        Heading(text="Where to look first"),
         bullets(_featured(inputs, results)),
         _pseudonym_note(inputs),
         _not_shown(inputs, results),
-        PatientPanels(
-            caption=f"The {len(results)} patients who were scored",
-            labels=inputs.task.labels,
-            panels=patient_panels(inputs, results),
+        folded(
+            f"All {len(results)} patients: search, sort, look at the slices",
+            how(_how_to_read(inputs)),
+            PatientPanels(
+                caption=f"The {len(results)} patients who were scored",
+                labels=inputs.task.labels,
+                panels=patient_panels(inputs, results),
+            ),
         ),
-        how(_how_to_read(inputs)),
         short="Patients",
     )
 
@@ -73,10 +75,8 @@ def _featured(inputs: ReportInputs, results: list[PatientResult]) -> Iterator[st
         wrong = [patient for patient in ranked if patient.share_right < 0.5][:_FEATURED]
         right = [patient for patient in reversed(ranked) if patient.share_right > 0.5][:_FEATURED]
         if own:
-            found = _named(wrong) or "none"
-            yield f"Labelled {label}, called otherwise in most repeats, the furthest off: {found}."
-            found = _named(right) or "none"
-            yield f"Labelled {label} and called so, the clearest: {found}."
+            yield f"Labelled {label}, most confidently misclassified: {_named(wrong) or 'none'}."
+            yield f"Labelled {label}, most confidently correct: {_named(right) or 'none'}."
 
 
 def _named(found: list[PatientResult]) -> str:
@@ -117,19 +117,18 @@ def _not_shown(inputs: ReportInputs, results: list[PatientResult]) -> Iterator[B
 def _how_to_read(inputs: ReportInputs) -> str:
     negative, positive = inputs.task.labels
     text = (
-        f"The score runs from 0 ({negative}) to 1 ({positive}); it is the mean over the repeats, "
-        "with the lowest and the highest beside it. Every score is by a head that had not seen "
-        f"the patient, and beside the call stands from which score on that head calls {positive}: "
-        "thresholds are set on the training patients of each fold. Below each slice stand its "
-        "height z in millimetres and its own score. A slice alone says little: the call rests on "
-        "all of them. "
+        f"The score runs from 0 ({negative}) to 1 ({positive}): the mean over the repeats, with "
+        "the lowest and the highest beside it. Every score comes from a head trained without the "
+        f"patient. Beside the call is the threshold from which that head calls {positive}, set on "
+        "the training patients of its fold. Below each slice are its height z in millimetres and "
+        "its own score. A single slice says little: the call rests on all of them. "
         f"{figures.convention_text(inputs.settings.orientation)}"
     )
     if inputs.explanation is not None:
         text += (
-            f" Colour over a slice is attribution: orange raised the log-odds of {positive}, blue "
-            "lowered them. It says what moved this model's score, not where disease is. The "
-            "nearest training patients are those whose features are most alike; a patient "
-            "surrounded by the other label is hard for any head on these features."
+            " Colour over a slice does not show where disease is. It shows what moved this model's "
+            f"score: orange raised the log-odds of {positive}, blue lowered them. The nearest "
+            "training patients have the most similar features; a patient surrounded by the other "
+            "label is hard for any head on these features."
         )
     return text

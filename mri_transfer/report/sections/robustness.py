@@ -12,23 +12,18 @@ __all__ = ["robustness_section"]
 
 def robustness_section(inputs: ReportInputs) -> Section:
     """Return the agreement of two scans of a patient, and the effect of degraded scans."""
-    return section_of(
-        "robustness",
-        "Robustness",
-        Heading(text="Two scans of one patient"),
-        _retest(inputs),
-        Heading(text="Degraded scans"),
-        _degraded_scans(inputs),
-    )
+    return section_of("robustness", "Robustness", _retest(inputs), _degraded_scans(inputs))
 
 
 def _retest(inputs: ReportInputs) -> tuple[Block, ...]:
-    reason = "Agreement between two scans of a patient was not evaluated."
+    reason = "Two scans of one patient: agreement was not evaluated."
     if inputs.audit is not None:
-        reason = f"Not defined: {inputs.audit.retest.icc.reason or 'no patient has two scans'}."
+        why = inputs.audit.retest.icc.reason or "no patient has two scans"
+        reason = f"Two scans of one patient: agreement is not defined, {why}."
     return shown_or_missing(
         retest_table(inputs),
         reason,
+        before=Heading(text="Two scans of one patient"),
         after=how(
             "A patient should not change between two scans taken close together; a change of the "
             "score comes from the scan and the model."
@@ -39,11 +34,11 @@ def _retest(inputs: ReportInputs) -> tuple[Block, ...]:
 def _degraded_scans(inputs: ReportInputs) -> tuple[Block, ...]:
     return shown_or_missing(
         robustness_tables(inputs),
-        "Not evaluated: only the full profile perturbs scans and passes them through the trunk "
-        "again.",
+        "Degraded scans: not evaluated; only the full profile does that.",
+        before=Heading(text="Degraded scans"),
         after=how(
             "Each row is the same patients with their scans degraded in one way. The heads are "
-            "those of the run and never saw a perturbed scan. A score that changes much where a "
-            "reader would see the same brain is not about the brain."
+            "those of the run and were trained without degraded scans. A score that changes much "
+            "where a reader would see the same brain is not about the brain."
         ),
     )

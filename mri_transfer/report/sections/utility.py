@@ -7,12 +7,14 @@ from mri_transfer.report.blocks.blocks import (
     beside,
     figure,
     findings,
+    folded,
     how,
     joined,
     section_of,
     shown_or_missing,
 )
-from mri_transfer.report.blocks.document import Block, Heading, Section, Text
+from mri_transfer.report.blocks.document import Block, Section, Text
+from mri_transfer.report.blocks.wording import spelt_names
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables import utility_tables as tables
 
@@ -23,13 +25,10 @@ def utility_section(inputs: ReportInputs) -> Section:
     """Return decision curve, operating points, and predictive values by prevalence."""
     return section_of(
         "utility",
-        "Utility: what the scores are good for",
-        Heading(text="Decision curve"),
+        "Utility: would acting on the score help?",
         _decision(inputs),
-        Heading(text="Operating points"),
-        _operating(inputs),
-        Heading(text="Predictive values where the label is rarer"),
-        _predictive(inputs),
+        folded("Operating points: thresholds set for an aim", _operating(inputs)),
+        folded("Predictive values where the label is rarer", _predictive(inputs)),
         short="Utility",
     )
 
@@ -38,11 +37,11 @@ def _decision(inputs: ReportInputs) -> tuple[Block, ...]:
     curve = inputs.evaluation.decision_curve
     baseline = tables.curve_baseline(inputs)
     caption = (
-        "Net benefit by threshold. Blue: this model with its band. Grey: treat everybody. Dotted: "
-        "treat nobody."
+        "Decision curve: net benefit by threshold. Blue: this model with its band. Grey: treat "
+        "everybody. Dotted: treat nobody."
     )
     if baseline:
-        caption += f" Orange: the best baseline of covariates ({baseline})."
+        caption += f" Orange: the best baseline without the scan ({spelt_names(baseline)})."
     plot = figure(
         "decision-curve",
         figures.draw_decision_curve(curve, baseline=baseline),
@@ -51,13 +50,16 @@ def _decision(inputs: ReportInputs) -> tuple[Block, ...]:
     )
     return joined(
         findings(tables.utility_sentences(inputs)),
-        beside(plot, tables.decision_table(inputs, whole=False)),
-        how(
-            "Who would act on a probability of 20 % accepts four needless actions for one that is "
-            "needed; the net benefit counts right actions minus needless ones at that price. A "
-            "model is worth using at a threshold where its line lies above both treating everybody "
-            "and treating nobody. Whether any action is worth taking is not for this report to say."
+        beside(
+            plot,
+            how(
+                "Acting from a probability of 20 % on accepts four needless actions for each "
+                "needed one. Net benefit counts needed actions minus needless ones at that price. "
+                "The model is useful where its line lies above both treating everybody and "
+                "treating nobody. Whether any action is worthwhile is not for this report to say."
+            ),
         ),
+        folded("Net benefit in numbers", tables.decision_table(inputs, whole=False)),
     )
 
 

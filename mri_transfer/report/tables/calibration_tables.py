@@ -112,9 +112,10 @@ def calibration_sentences(inputs: ReportInputs) -> list[str]:
     ici, chance = patient.ici, patient.ici_if_calibrated
     if ici.value is not None and chance.value is not None:
         sentences.append(
-            f"The ICI of {number(ici.value)} is to be read against chance: with so many "
-            "patients, scores that were exactly right would still show an ICI of "
-            f"{number(chance.value)} on average (central range {interval(chance)})."
+            f"Mean distance from perfect calibration (integrated calibration index, ICI): "
+            f"{number(ici.value)}. Perfectly calibrated scores would show "
+            f"{number(chance.value)} on average in a cohort of this size (central range "
+            f"{interval(chance)})."
         )
     figures = (patient.brier, parts.miscalibration, parts.discrimination, parts.uncertainty)
     if all(figure.value is not None for figure in figures):

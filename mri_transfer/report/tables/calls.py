@@ -52,5 +52,5 @@ def rounding_text(n_repeats: int) -> str:
     return (
         f"Every patient is called once in each of {n_repeats} repeats. Counts are the mean of the "
         "repeats, rounded to whole patients so that each row adds up; percentages are of the mean "
-        "before rounding, as are sensitivity and specificity below."
+        "before rounding, as are sensitivity and specificity."
     )

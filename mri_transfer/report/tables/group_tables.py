@@ -11,6 +11,7 @@ from mri_transfer.evaluation.group_results import (
     Subgroup,
     SubgroupGap,
 )
+from mri_transfer.evaluation.subgroup_levels import NOT_RECORDED
 from mri_transfer.report.blocks.cells import (
     Column,
     Row,
@@ -25,7 +26,14 @@ from mri_transfer.report.blocks.wording import bare_p, count, label_of, number
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables.patient_results import threshold_spans
 
-__all__ = ["age_table", "failure_table", "gap_table", "group_name", "subgroup_table"]
+__all__ = [
+    "age_table",
+    "failure_table",
+    "gap_table",
+    "group_name",
+    "main_subgroups",
+    "subgroup_table",
+]
 
 _MEASURES = ("auc", "balanced_accuracy", "sensitivity", "specificity")
 
@@ -51,6 +59,21 @@ def subgroup_table(inputs: ReportInputs) -> Table | None:
         Column(f"Mean score of {task.positive}", lambda row: stacked(row.mean_score_positive)),
         note=lambda row: "; ".join(filter(None, (row.reason, row.comment))),
         state=lambda row: "" if row.enough else "quiet",
+    )
+
+
+def main_subgroups(inputs: ReportInputs) -> Table | None:
+    """Return the subgroups that are large enough for a statement; None where none is."""
+    return table_of(
+        [
+            row
+            for row in inputs.evaluation.subgroups.rows
+            if row.enough and row.level != NOT_RECORDED
+        ],
+        f"Groups with enough patients, with {confidence_text(inputs)}",
+        Column("Subgroup", lambda row: f"{group_name(row.group)}: {row.level}"),
+        Column("Patients", lambda row: str(row.n)),
+        *(figure_column(label_of(name), name, 2) for name in ("auc", "sensitivity", "specificity")),
     )
 
 

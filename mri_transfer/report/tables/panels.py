@@ -11,11 +11,10 @@ import pandas as pd
 
 from mri_transfer.errors import StoreError
 from mri_transfer.report import figures
-from mri_transfer.report.blocks.blocks import how, joined, missing
+from mri_transfer.report.blocks.blocks import beside, how, joined, missing
 from mri_transfer.report.blocks.cells import Column, table_of
 from mri_transfer.report.blocks.document import (
     Block,
-    Heading,
     Link,
     PatientPanel,
     Picture,
@@ -35,7 +34,7 @@ MAX_SHEETS = 500
 #: With more scans than this the slices are drawn smaller.
 _MANY = 250
 _TILE_PX, _SMALL_TILE_PX = 96, 64
-_COLUMNS = 8
+_COLUMNS, _NARROW_COLUMNS = 8, 4
 _MAX_NEIGHBOURS = 8
 #: The gravest first.
 _VERDICTS = ("fail", "warn", "pass")
@@ -133,7 +132,8 @@ class _Builder:
             quality=verdict,
             quality_note=note,
             blocks=joined(
-                *(self._scan_blocks(scan, named=len(scans) > 1) for scan in scans),
+                self._volume_link(result.patient_id),
+                self._scans(scans),
                 _repeat_table(result, self.inputs),
                 self._neighbour_blocks(result),
             ),
@@ -166,14 +166,26 @@ class _Builder:
                 notes.append(f"{scan}: {reasons}" if len(judged) > 1 else reasons)
         return next((name for name in _VERDICTS if name in verdicts), ""), ". ".join(notes)
 
-    def _scan_blocks(self, scan_id: str, *, named: bool) -> Iterator[Block | None]:
-        if named:
-            yield Heading(text=f"Scan {scan_id}")
-        yield from self._sheet(scan_id)
+    def _volume_link(self, patient_id: str) -> Block | None:
+        page = self.inputs.volume_pages.get(patient_id)
+        if page is None or self.inputs.pseudonymous:
+            return None
+        link = Link(text="Three planes", target=page)
+        return Text(text="At full resolution, with sliders:", role="note", links=(link,))
+
+    def _scans(self, scans: list[str]) -> Iterator[Block | None]:
+        """Yield the sheets, earlier scans of the patient beside later ones, and what is to mind."""
+        several = len(scans) > 1
+        yield beside(*(self._sheet(scan, several=several) for scan in scans))
+        for scan in scans:
+            yield from self._notes(scan, named=several)
+
+    def _notes(self, scan_id: str, *, named: bool) -> Iterator[Block]:
         quality = self.quality.get(scan_id)
+        of = f" of scan {scan_id}" if named else ""
         if quality is not None and quality.orientation:
             yield Text(
-                text=f"The scan's header seems to be wrong: {quality.orientation}. The slices are "
+                text=f"The header{of} seems to be wrong: {quality.orientation}. The slices are "
                 "shown as the header has them, so sides and directions may be exchanged.",
                 role="fault",
             )
@@ -181,11 +193,9 @@ class _Builder:
             link = Link(
                 text="Quality of this scan", target=f"../quality/scans/{page_name(scan_id)}"
             )
-            yield Text(
-                text="The scan as it came and as it was prepared:", role="note", links=(link,)
-            )
+            yield Text(text=f"As it came and as it was prepared{of}:", role="note", links=(link,))
 
-    def _sheet(self, scan_id: str) -> Iterator[Block]:
+    def _sheet(self, scan_id: str, *, several: bool) -> Iterator[Block]:
         if self.inputs.stack_of is None:
             return
         if scan_id not in self.shown:
@@ -202,6 +212,7 @@ class _Builder:
                 "Run the stage 'slices' again."
             )
             return
+        columns = _NARROW_COLUMNS if several else _COLUMNS
         means = self.slice_scores.get(scan_id, pd.Series(dtype=float)).to_dict()
         count = len(stack.pixels)
         position = self.position.get(scan_id)
@@ -209,9 +220,10 @@ class _Builder:
         overlay: Picture | None = None
         attributions: tuple[float, ...] = ()
         if position is not None and self.inputs.explanation is not None:
-            overlay = self._overlay(name, position, scan_id)
+            overlay = self._overlay(name, position, scan_id, columns=columns)
             weights = np.nan_to_num(self.inputs.explanation.slice_weights[position])
             attributions = tuple(round(float(weight), 4) for weight in weights)
+        named = f"Scan {scan_id}: all" if several else "All"
         sides = figures.convention_text(self.inputs.settings.orientation).partition(" L and R")[0]
         low, high = number(float(stack.z_mm.min()), 0), number(float(stack.z_mm.max()), 0)
         yield SliceSheet(
@@ -220,14 +232,14 @@ class _Builder:
                 content=figures.slice_sheet(
                     stack.pixels,
                     orientation=self.inputs.settings.orientation,
-                    columns=_COLUMNS,
+                    columns=columns,
                     tile_px=self.tile_px,
                 ),
                 media_type="image/webp",
                 alt=f"{count} axial slices of scan {scan_id}, {low} to {high} mm",
-                caption=f"All {count} slices that were scored, from {low} to {high} mm. {sides}",
+                caption=f"{named} {count} slices scored, from {low} to {high} mm. {sides}",
             ),
-            columns=_COLUMNS,
+            columns=columns,
             n_slices=count,
             z_mm=tuple(round(float(z), 2) for z in stack.z_mm),
             scores=tuple(_slice_score(means, k) for k in range(count)),
@@ -236,7 +248,7 @@ class _Builder:
             attributions=attributions,
         )
 
-    def _overlay(self, name: str, position: int, scan_id: str) -> Picture:
+    def _overlay(self, name: str, position: int, scan_id: str, *, columns: int) -> Picture:
         assert self.inputs.explanation is not None  # the caller has looked
         positive = self.inputs.task.positive
         return Picture(
@@ -245,7 +257,7 @@ class _Builder:
                 self.inputs.explanation.maps[position],
                 limit=self.limit,
                 orientation=self.inputs.settings.orientation,
-                columns=_COLUMNS,
+                columns=columns,
             ),
             media_type="image/png",
             alt=f"Attribution over the slices of scan {scan_id}",

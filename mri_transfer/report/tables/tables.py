@@ -12,9 +12,11 @@ from mri_transfer.report.blocks.cells import (
     Column,
     Measure,
     Table,
+    confidence_text,
     measure_table,
     records,
     table_of,
+    value_and_interval,
 )
 from mri_transfer.report.blocks.wording import METRICS, count, label_of, number
 from mri_transfer.report.inputs import ReportInputs
@@ -25,6 +27,7 @@ __all__ = [
     "exclusion_counts",
     "exclusion_list",
     "fold_table",
+    "main_metrics",
     "metric_table",
     "patient_list",
     "repeat_table",
@@ -35,6 +38,18 @@ __all__ = [
 ]
 
 
+#: What stands open; every metric and the method of its interval stand in the fold below.
+_MAIN_METRICS = (
+    "auc",
+    "average_precision",
+    "balanced_accuracy",
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+)
+
+
 def metric_table(inputs: ReportInputs) -> Table | None:
     """Return the patient-level metrics but those of calibration, with interval, n and method."""
     figures = inputs.evaluation.patient
@@ -43,6 +58,19 @@ def metric_table(inputs: ReportInputs) -> Table | None:
         "Patient level",
         [(label_of(name), getattr(figures, name), METRICS[name].meaning) for name in names],
         inputs,
+    )
+
+
+def main_metrics(inputs: ReportInputs) -> Table | None:
+    """Return the patient-level metrics that readers ask for, with interval and meaning."""
+    figures = inputs.evaluation.patient
+    return table_of(
+        _MAIN_METRICS,
+        "By patient",
+        Column("Metric", label_of),
+        Column("Value", lambda name: value_and_interval(getattr(figures, name))[0]),
+        Column(confidence_text(inputs), lambda name: value_and_interval(getattr(figures, name))[1]),
+        note=lambda name: METRICS[name].meaning,
     )
 
 

@@ -124,7 +124,7 @@ def test_the_sentence_says_the_figures() -> None:
     probe = _probe(*feature_table(identity=1.0))
     for entry in (probe.by_gap[0].top1, probe.by_gap[-1].top1, probe.label_of_others):
         assert f"{100 * entry.value:.1f} %" in probe.sentence
-    assert f"guessing: {100 / 40:.1f} %" in probe.sentence
+    assert f"chance: {100 / 40:.1f} %" in probe.sentence
 
 
 def test_one_patient_cannot_be_told_from_others() -> None:

@@ -92,7 +92,7 @@ def test_a_shortcut_needs_both_features_and_label():
     entry = probe(features, patients, n_permutations=19)["sex"]
     assert entry.label_association.value == pytest.approx(0.0)
     assert entry.verdict == "readable"
-    assert "hardly goes with the label" in entry.sentence
+    assert "is hardly associated with the label" in entry.sentence
 
 
 def test_a_site_that_is_the_label_cannot_be_told_from_it():

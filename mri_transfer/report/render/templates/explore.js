@@ -112,12 +112,24 @@
   // Whoever follows a link into something folded shall see it.
   function unfold() {
     const target = document.getElementById(location.hash.slice(1));
+    const own = target?.querySelector(":scope > details.appendix");
+    if (own) own.open = true;
     for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details")) {
       fold.open = true;
     }
   }
 
+  // A slice opens the page in three planes at its height; the link above it is for the keyboard.
+  function open(page) {
+    for (const slice of all(page.closest(".inside"), ".sheet li")) {
+      const height = parseFloat(slice.textContent.trim().replace("\u2212", "-"));
+      slice.classList.add("opens");
+      slice.addEventListener("click", () => { location.href = `${page.getAttribute("href")}#z=${height}`; });
+    }
+  }
+
   all(document, ".explore").forEach(explore);
+  all(document, ".inside a[href^='volumes/']").forEach(open);
   stops();
   window.addEventListener("resize", stops);
   document.addEventListener("toggle", stops, true);
