@@ -2,12 +2,12 @@
 
 Everything here is a function of one scan, independent of labels and of the cohort.
 
-The grey values inside the head are a mixture of fluid, grey and white matter, dark to bright as in
-any T1 scan, and of voxels that lie on a border and hold two of them (partial volume; Laidlaw et al.
-1998, IEEE TMI 17:74-86). The mixture is fitted to the histogram by expectation maximisation. A Markov
-field then prefers neighbours that are alike. States stand in one order, fluid, grey, white, and
-the field counts the squared distance of neighbours on that scale: fluid beside white matter is four
-times as unlikely as fluid beside grey.
+The grey values inside the head are a mixture of fluid, grey and white matter, dark to bright as
+in any T1 scan, and of voxels that lie on a border and hold two of them (partial volume; Laidlaw
+et al. 1998, IEEE TMI 17:74-86). The mixture is fitted to the histogram by expectation maximisation.
+A Markov field then prefers neighbours that are alike. States stand in one order, fluid, grey,
+white, and the field counts the squared distance of neighbours on that scale: fluid beside white
+matter costs four times as much as fluid beside grey.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ __all__ = ["TissueMaps", "TissueSpec", "segment_tissues"]
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 
 #: What a voxel may hold, on the scale fluid 0, grey matter 1, white matter 2.
 _STATES = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0])
@@ -36,8 +37,6 @@ _STATES = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0])
 _FRACTIONS = np.stack([np.clip(1 - np.abs(_STATES - k), 0, 1) for k in range(3)], axis=1)
 #: The states between two tissues are equally frequent: five weights are fitted.
 _GROUP = np.array([0, 1, 1, 1, 2, 3, 3, 3, 4])
-#: Where the three tissues are looked for first, as quantiles of the grey values in the head.
-_START = (0.05, 0.45, 0.85)
 _BINS, _MAX_STEPS, _TOLERANCE = 256, 200, 1e-5
 #: A tissue's deviation is at least this fraction of the largest one: no tissue shrinks to one grey.
 _LEAST_DEVIATION = 0.3
@@ -145,13 +144,12 @@ def _fit(values: DoubleArray) -> _Mixture:
     """Fit the mixture to the histogram of the grey values inside the head."""
     counts, edges = np.histogram(values, bins=_BINS)
     greys, share = (edges[1:] + edges[:-1]) / 2, counts / counts.sum()
-    means = _distinct_start(values)
+    means, span = _start(greys, counts), greys[-1] - greys[0]
     mixture = _Mixture(
         means=means,
         variances=np.full(3, ((means[2] - means[0]) / 12) ** 2),
         weights=np.full(5, 0.2),
     )
-    span = greys[-1] - greys[0]
     for _ in range(_MAX_STEPS):
         better = _step(mixture, greys, share, least=(span / _BINS) ** 2)
         moved = float(np.abs(better.means - mixture.means).max())
@@ -161,13 +159,13 @@ def _fit(values: DoubleArray) -> _Mixture:
     return mixture
 
 
-def _distinct_start(values: DoubleArray) -> DoubleArray:
-    """Return three different grey values to begin with."""
-    start = np.quantile(values, _START)
-    if np.diff(start).min() > 0:
-        return np.asarray(start)
-    # So many voxels share one value that quantiles coincide.
-    return np.asarray(np.quantile(np.unique(values), _START))
+def _start(greys: DoubleArray, counts: IntArray) -> DoubleArray:
+    """Return the means of three classes by Otsu's thresholds, to begin with."""
+    from skimage.filters import threshold_multiotsu
+
+    low, high = threshold_multiotsu(hist=(counts, greys), classes=3)  # type: ignore[no-untyped-call]
+    parts = [greys <= low, (greys > low) & (greys <= high), greys > high]
+    return np.array([np.average(greys[part], weights=counts[part]) for part in parts])
 
 
 def _step(mixture: _Mixture, greys: DoubleArray, share: DoubleArray, *, least: float) -> _Mixture:
