@@ -53,7 +53,7 @@ def image_baselines(context: Context, folds: Folds) -> dict[str, pd.DataFrame]:
             "negative_label": config.labels.others,
             "seed": config.seed,
         }
-        context.reporter.note("baselines from outline, histogram and voxels")
+        context.reporter.note("baselines from outline, histogram, voxels and volumes")
         found |= descriptor_baselines(descriptors, patient_ids, **labels)
         found |= volumetry_baselines(
             _volumes(context),
