@@ -103,7 +103,7 @@ def _normative_design(shares: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFr
         known = covariate_design(patients.loc[shares.index], ("age", "sex"))
     except EvaluationError:
         return None
-    ventricles = shares[[name for name in shares if name.startswith("ventricles")]].sum(axis=1)
+    ventricles = shares.filter(regex="^ventricles").sum(axis=1)
     sexes = pd.get_dummies(known["sex"].replace("", np.nan), dtype=np.float64)
     sexes[known["sex"] == ""] = np.nan
     return pd.DataFrame(

@@ -74,17 +74,17 @@ class TissueMaps:
     @property
     def fluid(self) -> FloatArray:
         """Fraction of fluid, shape (X, Y, Z)."""
-        return self.fractions[0]
+        return _float32(self.fractions[0])
 
     @property
     def grey(self) -> FloatArray:
         """Fraction of grey matter, shape (X, Y, Z)."""
-        return self.fractions[1]
+        return _float32(self.fractions[1])
 
     @property
     def white(self) -> FloatArray:
         """Fraction of white matter, shape (X, Y, Z)."""
-        return self.fractions[2]
+        return _float32(self.fractions[2])
 
 
 def segment_tissues(volume: Volume, spec: TissueSpec) -> TissueMaps:
@@ -106,7 +106,7 @@ def segment_tissues(volume: Volume, spec: TissueSpec) -> TissueMaps:
         If the head has fewer than three grey values.
     """
     head = head_mask(volume.voxels)
-    values = volume.voxels[head].astype(np.float64)
+    values = _float32(volume.voxels[head])
     distinct = np.unique(values)
     if len(distinct) < 3:
         raise IntensityError(
@@ -131,18 +131,24 @@ class _Mixture:
     variances: DoubleArray
     weights: DoubleArray
 
-    def log_likelihood(self, values: DoubleArray) -> FloatArray:
+    def log_likelihood(self, values: FloatArray) -> FloatArray:
         """Return the logarithm of weight times density, shape (n_values, n_states)."""
         weights = (self.weights / np.bincount(_GROUP))[_GROUP]
         variances = _FRACTIONS @ self.variances
         constant = np.log(weights + 1e-12) - 0.5 * np.log(variances)
-        distance = (values[:, None] - _FRACTIONS @ self.means) ** 2 / variances
-        return (constant - 0.5 * distance).astype(np.float32)
+        # A whole head has two million voxels: in single precision, and in place.
+        deviation = _float32(np.sqrt(variances))
+        logarithm: FloatArray = values[:, None] / deviation
+        logarithm -= _float32(_FRACTIONS @ self.means) / deviation
+        np.square(logarithm, out=logarithm)
+        logarithm *= np.float32(-0.5)
+        logarithm += _float32(constant)
+        return logarithm
 
 
-def _fit(values: DoubleArray) -> _Mixture:
+def _fit(values: FloatArray) -> _Mixture:
     """Fit the mixture to the histogram of the grey values inside the head."""
-    counts, edges = np.histogram(values, bins=_BINS)
+    counts, edges = np.histogram(values.astype(np.float64), bins=_BINS)
     greys, share = (edges[1:] + edges[:-1]) / 2, counts / counts.sum()
     means, span = _start(greys, counts), greys[-1] - greys[0]
     mixture = _Mixture(
@@ -170,7 +176,8 @@ def _start(greys: DoubleArray, counts: IntArray) -> DoubleArray:
 
 def _step(mixture: _Mixture, greys: DoubleArray, share: DoubleArray, *, least: float) -> _Mixture:
     """Do one step of expectation maximisation; `least` is the smallest variance."""
-    belief = _softmax(mixture.log_likelihood(greys)).astype(np.float64) * share[:, None]
+    odds = _softmax(mixture.log_likelihood(_float32(greys)))
+    belief = odds.astype(np.float64) * share[:, None]
     precision = belief / (_FRACTIONS @ mixture.variances)
     # Means of the states lie on the lines between those of the tissues: weighted least squares.
     normal = _FRACTIONS.T @ (precision.sum(axis=0)[:, None] * _FRACTIONS)
@@ -182,7 +189,7 @@ def _step(mixture: _Mixture, greys: DoubleArray, share: DoubleArray, *, least: f
     return _Mixture(
         means=means,
         variances=np.maximum(variances, _LEAST_DEVIATION**2 * variances.max()),
-        weights=np.bincount(_GROUP, belief.sum(axis=0), minlength=5),
+        weights=np.asarray(np.bincount(_GROUP, belief.sum(axis=0), minlength=5), dtype=np.float64),
     )
 
 
@@ -206,11 +213,16 @@ def _settle(likelihood: FloatArray, head: BoolArray, spec: TissueSpec) -> FloatA
         expected[head] = beliefs @ states
         around = ndimage.convolve(expected, six, mode="constant")[head]
         distance = n_neighbours[:, None] * states**2 - 2 * around[:, None] * states
-        beliefs = _softmax(likelihood - np.float32(spec.smoothness / 2) * distance)
+        beliefs = _softmax(_float32(likelihood - np.float32(spec.smoothness / 2) * distance))
     return beliefs
 
 
 def _softmax(logits: FloatArray) -> FloatArray:
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    normalised: FloatArray = odds / odds.sum(axis=1, keepdims=True)
-    return normalised
+    odds: FloatArray = logits - logits.max(axis=1, keepdims=True)
+    np.exp(odds, out=odds)
+    odds /= odds.sum(axis=1, keepdims=True)
+    return odds
+
+
+def _float32(values: npt.NDArray[np.floating]) -> FloatArray:
+    return np.asarray(values, dtype=np.float32)
