@@ -27,7 +27,15 @@ from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.folds import Folds
 
-__all__ = ["RANDOM_TRUNK", "descriptor_baselines", "random_trunk_baseline"]
+__all__ = [
+    "INNER_FOLDS",
+    "RANDOM_TRUNK",
+    "binary_folds",
+    "descriptor_baselines",
+    "part_of",
+    "penalised_logistic",
+    "random_trunk_baseline",
+]
 
 
 OUTLINE, HISTOGRAM = "head size and outline", "intensity histogram"
@@ -36,7 +44,7 @@ VOXELS, RANDOM_TRUNK = "voxel-wise linear SVM", "random frozen trunk"
 #: Inverse penalties tried inside training patients.
 _INVERSE_L2 = [0.001, 0.01, 0.1, 1.0]
 _SVM_C = [0.1, 1.0, 10.0, 100.0]
-_INNER_FOLDS = 3
+INNER_FOLDS = 3
 
 
 def descriptor_baselines(
@@ -65,16 +73,16 @@ def descriptor_baselines(
     dict of str to DataFrame
         By the baseline's name, the columns of `predictions/patients.csv`.
     """
-    table = _binary(folds, positive_label, negative_label)
+    table = binary_folds(folds, positive_label, negative_label)
     # One thread sums in the same order on any number of cores.
     with threadpool_limits(limits=1):
         return {
             name: score_folds(
                 model,
-                functools.partial(_part, design),
+                functools.partial(part_of, design),
                 folds=table,
                 task=Task(positive=positive_label, negative=negative_label),
-                n_inner_folds=_INNER_FOLDS,
+                n_inner_folds=INNER_FOLDS,
                 seed=seed,
             )
             for name, (design, model) in _designs(descriptors, patient_ids).items()
@@ -89,15 +97,16 @@ def _designs(
     histogram = _patient_rows([descriptor.histogram for descriptor in descriptors], patient_ids)
     voxels = _patient_rows([descriptor.voxels.ravel() for descriptor in descriptors], patient_ids)
     return {
-        OUTLINE: (outline, _logistic()),
-        HISTOGRAM: (histogram, _logistic()),
+        OUTLINE: (outline, penalised_logistic()),
+        HISTOGRAM: (histogram, penalised_logistic()),
         VOXELS: (_rotated(voxels), _support_vectors()),
     }
 
 
-def _part(
+def part_of(
     design: pd.DataFrame, _place: tuple[int, int], train: pd.Series, test: pd.Series
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return a design's rows of training and test patients, for `score_folds`."""
     return design.loc[train], design.loc[test]
 
 
@@ -124,7 +133,8 @@ def random_trunk_baseline(
     return cross_validate(unsearched, data, folds, seed=seed).patients.table
 
 
-def _binary(folds: Folds, positive_label: str, negative_label: str) -> pd.DataFrame:
+def binary_folds(folds: Folds, positive_label: str, negative_label: str) -> pd.DataFrame:
+    """Return the table of folds with two labels."""
     table = folds.table()
     table["label"] = np.where(table["label"] == positive_label, positive_label, negative_label)
     return table
@@ -149,7 +159,8 @@ def _rotated(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(left * lengths, index=rows.index)
 
 
-def _logistic() -> Any:
+def penalised_logistic() -> Any:
+    """Return a logistic regression on an array whose penalty is chosen inside what it is given."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import make_pipeline
@@ -205,7 +216,7 @@ class _TrainingFolds:
             yield from StratifiedKFold(n_folds).split(rows, labels)
 
     def get_n_splits(self, rows: Any, labels: IntArray, groups: object = None) -> int:
-        return min(_INNER_FOLDS, int(np.bincount(labels).min()))
+        return min(INNER_FOLDS, int(np.bincount(labels).min()))
 
 
 def _on_arrays(model: Any) -> Any:

@@ -34,7 +34,8 @@ class EvaluationSpec:
     covariates: tuple[str, ...] = ()
     """Columns of the manifest that become baselines, beside age and sex."""
     image_baselines: bool = True
-    """Whether outline, histogram and voxels are read by simpler models on the same folds."""
+    """Whether outline, histogram, voxels and volumes of tissue are read by simpler models, on the
+    same folds."""
     random_trunk: bool = True
     """Whether the head is also fitted on a trunk with random weights, which has to be passed."""
     baseline_inner_folds: int = Field(default=5, ge=2)

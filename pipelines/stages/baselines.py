@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
+from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.evaluation.image_baselines import (
     RANDOM_TRUNK,
     descriptor_baselines,
     random_trunk_baseline,
 )
+from mri_transfer.evaluation.volumetry_baselines import volumetry_baselines
 from mri_transfer.models.features import FeatureTable, resolve_features
 from mri_transfer.models.trunks import untrained
 from mri_transfer.scans.descriptors import (
@@ -20,6 +23,13 @@ from mri_transfer.scans.descriptors import (
     descriptor_key,
 )
 from mri_transfer.scans.slices import SliceStore
+from mri_transfer.scans.tissue import TissueSpec
+from mri_transfer.scans.volumetry import (
+    BrainVolumes,
+    VolumesStore,
+    measure_volumes,
+    volumes_key,
+)
 from mri_transfer.training.estimator import configured_estimator
 from mri_transfer.training.folds import Folds
 from pipelines.indexes import load_prepared, read_index, read_prepared_index
@@ -37,14 +47,19 @@ def image_baselines(context: Context, folds: Folds) -> dict[str, pd.DataFrame]:
     found: dict[str, pd.DataFrame] = {}
     if config.evaluation.image_baselines:
         patient_ids, descriptors = _descriptors(context)
-        context.reporter.note("baselines from outline, histogram and voxels")
-        found |= descriptor_baselines(
-            descriptors,
+        labels: dict[str, Any] = {
+            "folds": folds,
+            "positive_label": config.labels.positive,
+            "negative_label": config.labels.others,
+            "seed": config.seed,
+        }
+        context.reporter.note("baselines from outline, histogram, voxels and volumes")
+        found |= descriptor_baselines(descriptors, patient_ids, **labels)
+        found |= volumetry_baselines(
+            _volumes(context),
             patient_ids,
-            folds=folds,
-            positive_label=config.labels.positive,
-            negative_label=config.labels.others,
-            seed=config.seed,
+            patients=read_manifest(context.workspace.manifest, check_files=False).patients(),
+            **labels,
         )
     if config.evaluation.random_trunk and config.trunk.weights != "random":
         found[RANDOM_TRUNK] = random_trunk_baseline(
@@ -89,3 +104,19 @@ def _descriptors(context: Context) -> tuple[list[str], list[ScanDescriptors]]:
     found = map_scans(described, scans, jobs=context.jobs)
     tracked = context.reporter.track(found, total=len(scans), what="describing scans")
     return [scan["patient_id"] for scan in scans], list(tracked)
+
+
+def _volumes(context: Context) -> list[BrainVolumes]:
+    """Measure the scans' tissues, in the order of the index of prepared scans."""
+    config, store = context.config, VolumesStore(context.workspace.cache)
+    scans, tissues = read_prepared_index(context.workspace), TissueSpec()
+
+    def measured(scan: Mapping[str, str]) -> BrainVolumes:
+        key = volumes_key(volume_key=scan["volume_key"], slices=config.slices, tissues=tissues)
+        if key not in store:
+            volume = load_prepared(scan, config.volumes)
+            store.put(key, measure_volumes(volume, config.slices, tissues))
+        return store.get(key)
+
+    found = map_scans(measured, scans, jobs=context.jobs)
+    return list(context.reporter.track(found, total=len(scans), what="measuring volumes"))

@@ -12,6 +12,7 @@ import pytest
 
 from mri_transfer.evaluation import image_baselines as library
 from mri_transfer.evaluation.image_baselines import RANDOM_TRUNK
+from mri_transfer.evaluation.volumetry_baselines import PERCENTILE, VOLUMETRY
 from mri_transfer.scans.descriptors import DescriptorStore
 from mri_transfer.training.predictions import PatientScores
 from pipelines.config import read_config
@@ -54,7 +55,7 @@ def _forbidden(*_args: object, **_settings: object) -> None:
 
 def test_every_baseline_scores_every_patient_once_a_repeat(context: Context) -> None:
     found = _scored(context)
-    assert len(found) == 4
+    assert len(found) == 6
     folds = read_folds(context.workspace, context.config).table()
     expected = set(zip(folds["repeat"], folds["patient_id"], folds["fold"], strict=True))
     for table in found.values():
@@ -130,7 +131,14 @@ def test_the_evaluation_compares_the_model_with_each_of_them(
     run_pipeline(workspace, context.config, stages=[stage_named("evaluate")])
     found = json.loads(workspace.evaluation.read_text())["baselines"]
     images = {name for name, entry in found.items() if entry["kind"] == "image"}
-    assert images == {library.OUTLINE, library.HISTOGRAM, library.VOXELS, RANDOM_TRUNK}
+    assert images == {
+        library.OUTLINE,
+        library.HISTOGRAM,
+        library.VOXELS,
+        VOLUMETRY,
+        PERCENTILE,
+        RANDOM_TRUNK,
+    }
     for name in images:
         assert found[name]["auc"]["value"] is not None
         assert found[name]["auc_difference"]["n"] == 8
