@@ -28,7 +28,7 @@ from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.models.tails.steps import Optimisation
 from mri_transfer.models.tails.tail import Tail, TailSource
 
-__all__ = ["Epoch", "LabelledActivations", "TailFit", "choose_epochs", "fit_tail"]
+__all__ = ["Epoch", "LabelledActivations", "TailFit", "choose_epochs", "fit_tail", "rounded"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -322,7 +322,7 @@ class _Trainer:
 
     def _tensors(self) -> dict[str, npt.NDArray[Any]]:
         parameters = dict(self.network.named_parameters())
-        tensors = {name: _rounded(parameters[name].detach()) for name in self.trained}
+        tensors = {name: rounded(parameters[name].detach()) for name in self.trained}
         if self.spec.norm_moments == "adapt":
             for name, moments in self.network.named_buffers():
                 if name.endswith(("running_mean", "running_var")):
@@ -330,7 +330,7 @@ class _Trainer:
         return tensors
 
 
-def _rounded(values: torch.Tensor) -> npt.NDArray[Any]:
+def rounded(values: torch.Tensor) -> npt.NDArray[Any]:
     """Return values in half precision, or in single precision where they do not fit."""
     full = values.cpu().numpy()
     with np.errstate(over="ignore"):
