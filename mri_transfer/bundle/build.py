@@ -36,7 +36,7 @@ __all__ = [
     "make_bundle",
 ]
 
-Mode = Literal["refit", "warm", "recalibrate"]
+Mode = Literal["refit", "warm", "recalibrate", "adapt"]
 
 #: Figures of `evaluation.json` that a bundle reports as its expected performance.
 _FIGURES = (
@@ -114,6 +114,7 @@ def make_bundle(
     with_features: bool = False,
     conformal: ConformalSets | None = None,
     contract_spec: ContractSpec | None = None,
+    adaptation: Mapping[str, Any] | None = None,
 ) -> ModelBundle:
     """Pack a fitted model.
 
@@ -132,7 +133,7 @@ def make_bundle(
     performance : mapping
         As `expected_performance` returns it.
     version : str
-    mode : {"refit", "warm", "recalibrate"}
+    mode : {"refit", "warm", "recalibrate", "adapt"}
         How the heads came from the parent's.
     parent : ModelBundle, optional
         The bundle that this one follows.
@@ -141,6 +142,8 @@ def make_bundle(
     conformal : ConformalSets, optional
         Of a cross-validation of the same procedure on the same patients.
     contract_spec : ContractSpec, optional
+    adaptation : mapping, optional
+        With mode `adapt`: the way, the numbers that it fitted, the blend's weights.
 
     Raises
     ------
@@ -182,6 +185,7 @@ def make_bundle(
         "performance": dict(performance),
         "with_features": with_features,
         **({"tail": _tail(trunk)} if isinstance(trunk, TunedTrunk) else {}),
+        **({} if adaptation is None else {"adaptation": dict(adaptation)}),
     }
     marks = TrainingMarks.make(
         cohort.patient_ids, summary.scan_digests, secret=_head_digest(refit.trained.head)

@@ -50,7 +50,7 @@ from pipelines.running import demand_trusted
 from pipelines.stage import Context, Reporter
 from pipelines.workspace import Workspace
 
-__all__ = ["Update", "update_bundle"]
+__all__ = ["Update", "demand_strangers", "next_version", "old_patients", "update_bundle"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,13 +100,13 @@ def update_bundle(
     parent = load_bundle(update.bundle, trusted_key=update.trusted_key, runtime=runtime)
     workspace, new = _encode(update, parent, cache, reporter, weights, jobs)
     summary = read_training_summary(workspace)
-    _demand_strangers(parent, new, summary)
+    demand_strangers(parent, new, summary)
     context = Context(
         workspace=workspace, config=config_of(parent.config), reporter=reporter, weights=weights
     )
     plan = plan_of(context, parent.config)
     known = None if parent.tail is None else known_tail(context, parent)
-    old, old_summary = _old_patients(update, parent, workspace.cache, reporter)
+    old, old_summary = old_patients(parent, update.run, workspace.cache, reporter)
     if update.mode == "refit" and old is None:
         raise ConfigurationError(
             "refitting needs the old patients' features, which the bundle does not hold",
@@ -157,7 +157,7 @@ def update_bundle(
         bootstrap=heads,
         bootstrap_spec=packing.bootstrap,
         performance=compared.performance(mode),
-        version=packing.version or _next_version(parent.version),
+        version=packing.version or next_version(parent.version),
         mode=mode,
         parent=parent,
         with_features=packing.with_features,
@@ -188,8 +188,14 @@ def _encode(
     return workspace, read_cohort(workspace, config)
 
 
-def _demand_strangers(parent: ModelBundle, new: LabelledFeatures, summary: TrainingSummary) -> None:
-    """Refuse a new cohort with patients or scans that the old bundle was made of."""
+def demand_strangers(parent: ModelBundle, new: LabelledFeatures, summary: TrainingSummary) -> None:
+    """Refuse a new cohort with patients or scans that the old bundle was made of.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming them.
+    """
     again = [
         name
         for name in new.patient_ids
@@ -206,13 +212,19 @@ def _demand_strangers(parent: ModelBundle, new: LabelledFeatures, summary: Train
         )
 
 
-def _old_patients(
-    update: Update, parent: ModelBundle, cache: Path, reporter: Reporter
+def old_patients(
+    parent: ModelBundle, run: Path | None, cache: Path, reporter: Reporter
 ) -> tuple[LabelledFeatures | None, TrainingSummary | None]:
-    """Return the patients behind the bundle, from the run or from the bundle, if they are there."""
-    if update.run is None:
+    """Return the patients behind the bundle, from the run or from the bundle, if they are there.
+
+    Raises
+    ------
+    ConfigurationError
+        If the bundle was made of another run.
+    """
+    if run is None:
         return parent.features, None
-    workspace, config = open_run(update.run, cache=cache)
+    workspace, config = open_run(run, cache=cache)
     context = Context(workspace=workspace, config=config, reporter=reporter)
     demand_trusted(context, cohort_files(workspace), stages=STAGES, caches=COHORT_CACHES)
     cohort = read_cohort(workspace, config)
@@ -223,7 +235,7 @@ def _old_patients(
     if not same or model_config_of(workspace, config) != parent.config:
         raise ConfigurationError(
             "the bundle was not made of this run",
-            where=str(update.run),
+            where=str(run),
             found="other settings" if same else "other patients",
             remedy="Name the run it was made of, unchanged",
         )
@@ -238,7 +250,14 @@ def _moved(
     return refit, bootstrap_updates(parent.config, parent.bootstrap, cohort, refit, warm=warm)
 
 
-def _next_version(version: str) -> str:
+def next_version(version: str) -> str:
+    """Return the number after a version.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is no number.
+    """
     if not version.isdecimal():
         raise ConfigurationError(
             "what comes after this version is for you to say",

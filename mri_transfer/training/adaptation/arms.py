@@ -220,7 +220,7 @@ def _linear(view: TrainingView, source: KnownSource, _s: AdaptationSpec, seed: i
     spec = model.record.hyperparameters.head
     assert isinstance(spec, LinearHeadSpec)
     table = view.tables[model.pooling]
-    fitted = fit_head(spec, table, view.scan_is_positive, view.slices, seed=seed)
+    fitted = fit_head(spec, table, view.scan_is_positive, slices=view.slices, seed=seed)
     head = dataclasses.replace(model.head, tensors=fitted.tensors)
     n_parameters = int(head.tensors["weight"].size) + 1
     return Adapted(model=_with_new_head(model, head), n_parameters=n_parameters)
