@@ -36,9 +36,9 @@ def adapt(
             "of the other; the site's other patients are scored only.",
         ),
     ],
-    out: Annotated[
-        Path, typer.Option(help="Folder of the new bundle; never overwritten.")
-    ] = Path("adapted"),
+    out: Annotated[Path, typer.Option(help="Folder of the new bundle; never overwritten.")] = Path(
+        "adapted"
+    ),
     way: Annotated[
         str,
         typer.Option(

@@ -148,8 +148,9 @@ def adapt_bundle(
     if way == "none":
         job.write(document)
         return document, None
-    adapted = fit_arm(way, job.labelled.view(job.labelled.labels), job.source, site.spec,
-                      seed=site.seed)
+    adapted = fit_arm(
+        way, job.labelled.view(job.labelled.labels), job.source, site.spec, seed=site.seed
+    )
     document |= {
         "n_parameters": adapted.n_parameters,
         "fitted": dict(adapted.facts),
@@ -160,9 +161,7 @@ def adapt_bundle(
     }
     job.write(document)
     bundle = job.packed(adapted, choice, way, packing)
-    return document, write_bundle(
-        bundle, packing.out, sign=packing.sign, zipped=packing.zipped
-    )
+    return document, write_bundle(bundle, packing.out, sign=packing.sign, zipped=packing.zipped)
 
 
 class _Job:
