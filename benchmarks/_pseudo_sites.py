@@ -6,6 +6,7 @@ Pictures are 96 px and 8 a scan, so that one processor can afford hundreds of ad
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from mri_transfer.models.trunks import TrunkSpec, load_trunk
 from mri_transfer.scans.preparation import PreparationSpec, prepare_scan
 from mri_transfer.scans.pseudo_sites import PseudoSite, render
 from mri_transfer.scans.slices import SliceSpec, cut_slices
-from mri_transfer.scans.volumes import load_volume
+from mri_transfer.scans.volumes import Volume, load_volume
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.folds import make_folds
 from mri_transfer.training.settings import FoldSpec
@@ -74,8 +75,7 @@ class Encoder:
         parts = {"scan": sha, "slices": spec_dict(SLICES), "site": spec_dict(site)}
         key = activation_key(slices=digest(parts), trunk_spec=self.at_cut, feature_spec=self.spec)
         if key not in self.store:
-            prepared = prepare_scan(load_volume(scan, scan_id=name), PreparationSpec())
-            shown = render(prepared.volume, site, scan_key=sha)
+            shown = render(_prepared(scan, name), site, scan_key=sha)
             self.store.put(key, cut_slices(shown, SLICES), self.prefix)
         return self.store.path(key)
 
@@ -113,6 +113,12 @@ class Encoder:
             positive=positive,
             activations=kept,
         )
+
+
+@functools.lru_cache(maxsize=1)
+def _prepared(scan: Path, name: str) -> Volume:
+    """Return a prepared scan; the last one is kept, for the next site to show it."""
+    return prepare_scan(load_volume(scan, scan_id=name), PreparationSpec()).volume
 
 
 def scans_of(folder: Path) -> Sequence[Path]:

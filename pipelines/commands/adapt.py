@@ -155,8 +155,8 @@ def _show(console: Console, document: Mapping[str, Any]) -> None:
     own, old = document["own_patients"], document["old_domain"]
     if own is not None:
         console.print(
-            f"The site's {own['n']} other patients: AUC {own['before']['auc']['value']:.3f} before, "
-            f"{own['after']['auc']['value']:.3f} after"
+            f"The site's {own['n']} other patients: AUC {own['before']['auc']['value']:.3f} "
+            f"before, {own['after']['auc']['value']:.3f} after"
         )
     if old is not None:
         console.print(

@@ -139,8 +139,8 @@ def _changed(document: Mapping[str, Any]) -> Section:
         "changed",
         "What changed",
         Text(
-            text=f"{document['n_parameters']} numbers were fitted by {document['title']}, on top of "
-            f"version {parent['version']}. The old bundle is as it was."
+            text=f"{document['n_parameters']} numbers were fitted by {document['title']}, on top "
+            f"of version {parent['version']}. The old bundle is as it was."
         ),
         drawing,
         Text(text=f"Loss before the steps: {', '.join(number(one) for one in losses)}.")
