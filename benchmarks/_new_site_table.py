@@ -1,4 +1,4 @@
-"""The table of `new_site`: AUC of each way, and what it gains, with intervals over patients and draws.
+"""The table of `new_site`: AUC of each way and what it gains, with intervals.
 
 A draw's AUC is that of a site's patients who were not labelled in it; the figure is the mean over
 sites and draws. Intervals are those of a bootstrap that resamples patients inside sites and labels,

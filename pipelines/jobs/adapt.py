@@ -317,7 +317,7 @@ class _Job:
             ),
             refit=Refit(
                 trained=adapted.model.on_features,
-                inner=choice.scores[way],
+                inner=choice.of_way(way),
                 place=(0, 0),
             ),
             bootstrap=bootstrap_adapted(

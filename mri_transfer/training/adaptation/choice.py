@@ -55,6 +55,10 @@ class WayChoice:
     scores: Mapping[ArmName, FloatArray]
     document: Mapping[str, Any]
 
+    def of_way(self, way: ArmName) -> FloatArray:
+        """Return the scores of patients left out; none where the way could not be tried so."""
+        return self.scores.get(way, np.zeros(0))
+
     def performance(self, way: ArmName) -> dict[str, Any]:
         """Return what a bundle made by that way may promise."""
         figures = self.document["ways"].get(way, {})
