@@ -53,9 +53,9 @@ def _read(folder: Path) -> tuple[Scores, Scores, _Labels]:
             scores[severity, n_labelled, way][site, draw] = entry["scores"]
             if "old" in entry:
                 old[severity, n_labelled, way][site, draw] = entry["old"]
-    facts = json.loads(next(folder.glob("facts_*.json")).read_text(encoding="utf-8"))
-    positive = {name: label == facts["positive"] for name, label in facts["label"].items()}
-    return scores, old, _Labels(positive=positive, site=facts["site"])
+    cohort = json.loads((folder / "cohort.json").read_text(encoding="utf-8"))
+    positive = {name: label == cohort["positive"] for name, label in cohort["label"].items()}
+    return scores, old, _Labels(positive=positive, site=cohort["site"])
 
 
 def _kernel(scores: Mapping[str, float], patients: tuple[list[str], list[str]]) -> FloatArray:
@@ -89,39 +89,43 @@ class _Resamples:
             for site, pair in self.patients.items()
         }
 
-    def means(self, own: Fits, draws: Sequence[int]) -> FloatArray:
-        """Return the mean AUC over sites and draws: first as it is, then of each resample."""
-        draw_weights = np.concatenate(
-            [
-                np.ones((1, len(draws))),
-                np.random.default_rng(1).multinomial(
-                    len(draws), [1 / len(draws)] * len(draws), size=_SAMPLES
-                ),
-            ]
-        )
+    def means(self, own: Fits, cells: Sequence[tuple[int, int]]) -> FloatArray:
+        """Return the mean AUC over sites and draws: first as it is, then of each resample.
+
+        Parameters
+        ----------
+        own : mapping
+        cells : sequence of (site, draw)
+            Those that count.
+        """
+        sites = sorted({site for site, _ in cells})
         total = np.zeros(_SAMPLES + 1)
-        sites = sorted({site for site, _ in own})
         for site in sites:
             above, below = self.weights[site]
-            for k, draw in enumerate(draws):
+            draws = sorted(draw for at, draw in cells if at == site)
+            drawn = self._draw_weights(site, len(draws))
+            for weight, draw in zip(drawn.T, draws, strict=True):
                 kernel = _kernel(own[site, draw], self.patients[site])
                 known = ~np.isnan(kernel)
-                number = np.einsum("bp,pn,bn->b", above, known.astype(float), below)
-                summed = np.einsum("bp,pn,bn->b", above, np.nan_to_num(kernel), below)
+                number = np.einsum("bp,pn,bn->b", above, known.astype(float), below, optimize=True)
+                summed = np.einsum(
+                    "bp,pn,bn->b", above, np.nan_to_num(kernel), below, optimize=True
+                )
                 auc = np.divide(summed, number, out=np.full(len(number), 0.5), where=number > 0)
-                total += draw_weights[:, k] * auc / draw_weights.sum(axis=1)
+                total += weight * auc / len(draws)
         means: FloatArray = total / len(sites)
         return means
+
+    def _draw_weights(self, site: int, n_draws: int) -> FloatArray:
+        """Return how often each draw of a site counts, the same for all ways."""
+        rng = np.random.default_rng([site, n_draws])
+        drawn = rng.multinomial(n_draws, [1 / n_draws] * n_draws, size=_SAMPLES)
+        return np.concatenate([np.ones((1, n_draws)), drawn]).astype(np.float64)
 
 
 def _estimate(values: FloatArray) -> dict[str, float]:
     low, high = np.quantile(values[1:], [0.025, 0.975])
     return {"value": float(values[0]), "ci_low": float(low), "ci_high": float(high)}
-
-
-def _complete_draws(own: Mapping[tuple[int, int], Any], n_sites: int) -> list[int]:
-    counts = collections.Counter(draw for _, draw in own)
-    return sorted(draw for draw, count in counts.items() if count == n_sites)
 
 
 def _log_loss(own: Fits, labels: _Labels) -> float:
@@ -140,24 +144,23 @@ def summarise(folder: Path) -> list[dict[str, Any]]:
     resamples = _Resamples(labels, n_sites)
     rows = []
     for (severity, n_labelled, way), own in sorted(scores.items()):
-        draws = _complete_draws(own, n_sites)
         base = scores.get((severity, n_labelled, "none"), {})
-        draws = [draw for draw in draws if all((site, draw) in base for site in range(n_sites))]
-        if not draws:
+        cells = sorted(set(own) & set(base))
+        if {site for site, _ in cells} != set(range(n_sites)):
             continue
-        found, unchanged = resamples.means(own, draws), resamples.means(base, draws)
+        found, unchanged = resamples.means(own, cells), resamples.means(base, cells)
         row: dict[str, Any] = {
             "severity": severity,
             "labelled": n_labelled,
             "way": way,
-            "draws": len(draws),
+            "fits": len(cells),
             "auc": _estimate(found),
             "gain": _estimate(found - unchanged),
-            "log_loss": _log_loss({k: v for k, v in own.items() if k[1] in draws}, labels),
+            "log_loss": _log_loss({k: own[k] for k in cells}, labels),
         }
         if way in ("film", "film_blended", "flute", "adapters"):
             setting = (severity, n_labelled)
-            row["against_rivals"] = _against(scores, setting, found, draws, resamples)
+            row["against_rivals"] = _against(scores, setting, own, cells, resamples)
         forgotten = old.get((severity, n_labelled, way))
         if forgotten:
             row["forgetting"] = _forgetting(forgotten, old[severity, n_labelled, "none"], labels)
@@ -168,17 +171,18 @@ def summarise(folder: Path) -> list[dict[str, Any]]:
 def _against(
     scores: Scores,
     setting: tuple[str, int],
-    found: FloatArray,
-    draws: list[int],
+    own: Fits,
+    cells: Sequence[tuple[int, int]],
     resamples: _Resamples,
 ) -> dict[str, Any]:
-    """Return the difference to each rival on the same draws."""
+    """Return the difference to each rival on the same sites and draws."""
     differences = {}
     for rival in ("none", *_RIVALS):
-        own = scores.get((*setting, rival), {})
-        sites = {site for site, _ in own}
-        if own and all((site, draw) in own for site in sites for draw in draws):
-            differences[rival] = _estimate(found - resamples.means(own, draws))
+        other = scores.get((*setting, rival), {})
+        shared = [cell for cell in cells if cell in other]
+        if {site for site, _ in shared} == {site for site, _ in cells}:
+            gap = resamples.means(own, shared) - resamples.means(other, shared)
+            differences[rival] = {**_estimate(gap), "fits": len(shared)}
     return differences
 
 
@@ -215,12 +219,12 @@ def write_table(folder: Path, out: Path | None) -> None:
         if own:
             show_table(
                 f"Sites: {severity}",
-                ["way", "N", "draws", "AUC", "gain", "log loss", "old before", "old after"],
+                ["way", "N", "fits", "AUC", "gain", "log loss", "old before", "old after"],
                 [
                     [
                         row["way"],
                         str(row["labelled"]),
-                        str(row["draws"]),
+                        str(row["fits"]),
                         text(row["auc"]),
                         text(row["gain"], "+"),
                         f"{row['log_loss']:.3f}",
@@ -233,11 +237,7 @@ def write_table(folder: Path, out: Path | None) -> None:
                 ],
             )
     facts = {
-        path.stem.removeprefix("facts_"): {
-            key: value
-            for key, value in json.loads(path.read_text(encoding="utf-8")).items()
-            if key in ("blind", "blender")
-        }
+        path.stem.removeprefix("facts_"): json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(folder.glob("facts_*.json"))
     }
     if out is not None:

@@ -195,6 +195,7 @@ def _fits(arguments: argparse.Namespace) -> Iterator[tuple[str, int, int, int, s
 def run(arguments: argparse.Namespace) -> None:
     """Follow the ways, and add what they score to the folder."""
     arguments.folder.mkdir(parents=True, exist_ok=True)
+    _write_cohort(arguments.manifest, arguments.folder / "cohort.json")
     path = arguments.folder / f"{arguments.ways}.jsonl"
     lines = path.read_text().splitlines() if path.is_file() else []
     done = {tuple(json.loads(line)["fit"]) for line in lines}
@@ -208,6 +209,14 @@ def run(arguments: argparse.Namespace) -> None:
             line = _one(experiment(fit[0]), *fit[1:], forgetting=arguments.forgetting)
             file.write(json.dumps({"fit": fit, **line}) + "\n")
             file.flush()
+
+
+def _write_cohort(manifest: Path, path: Path) -> None:
+    """Write who has which label and is at which site, for the table."""
+    patients = read_manifest(manifest).patients()
+    where = assign_sites(patients, _SITES, seed=0)
+    content = {"positive": _POSITIVE, "label": dict(patients["label"]), "site": where}
+    write_json(path, content)
 
 
 def _one(
@@ -232,7 +241,7 @@ def _one(
 
 
 def facts(arguments: argparse.Namespace) -> None:
-    """Write labels and sites, the proof of blindness, and what the blender says of other scans."""
+    """Write the proof of blindness, and what the blender says of scans it has not seen."""
     at = Experiment(arguments.manifest, arguments.cache, arguments.severity[0])
     own = at.of_site(0)
     labelled = draw_labelled(own, 8, seed=0)
@@ -246,13 +255,7 @@ def facts(arguments: argparse.Namespace) -> None:
             labelled,
         )
         blind[way] = True
-    content: dict[str, Any] = {
-        "positive": _POSITIVE,
-        "label": dict(at.patients["label"]),
-        "site": at.where,
-        "blind": blind,
-        "blender": _recognised(at, arguments.ixi),
-    }
+    content = {"blind": blind, "blender": _recognised(at, arguments.ixi)}
     write_json(arguments.folder / f"facts_{at.severity}.json", content)
 
 

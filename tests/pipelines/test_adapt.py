@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -9,17 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mri_transfer.bundle import overlap
+from mri_transfer.bundle import make_bundle, overlap, write_bundle
 from mri_transfer.bundle.storage import load_bundle
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.files import read_json_object
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.models.adaptation.settings import AdaptationSpec, DomainSpec, StepsSpec
+from mri_transfer.models.tails.tuned_trunk import open_model_trunk
+from mri_transfer.training.refit import BootstrapSpec, bootstrap_heads, refit_on_all
 from pipelines.jobs.adapt import SiteAdaptation, adapt_bundle
-from pipelines.jobs.retrain import Packing
+from pipelines.jobs.retrain import (
+    Packing,
+    model_config_of,
+    read_cohort,
+    read_training_summary,
+)
+from pipelines.plan.order import stages_until
 from pipelines.reporters import SilentReporter
-from pipelines.runner import RunOutcome
-from tests.pipelines.conftest import run_command
+from pipelines.runner import begin_run, run_pipeline
+from pipelines.workspace import Workspace
+from tests.pipelines.conftest import SmallJob, run_command
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +39,14 @@ QUICK = AdaptationSpec(
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A run to its features, and a bundle of it: nothing was evaluated."""
+
+    run: Workspace
+    bundle: Path
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _cheap_hashes():
     with pytest.MonkeyPatch.context() as patch:
@@ -36,19 +54,44 @@ def _cheap_hashes():
         yield
 
 
+@pytest.fixture(scope="module")
+def made(_cheap_hashes, small_job: SmallJob, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("adapt")
+    workspace = begin_run(
+        small_job.manifest, folder / "run", small_job.config, cache=folder / "cache"
+    )
+    run_pipeline(workspace, small_job.config, stages=stages_until("features"))
+    config = model_config_of(workspace, small_job.config)
+    cohort = read_cohort(workspace, small_job.config)
+    refit, spec = refit_on_all(config, cohort), BootstrapSpec(n_heads=3)
+    bundle = make_bundle(
+        config,
+        cohort,
+        read_training_summary(workspace),
+        trunk=open_model_trunk(config.trunk, config.features, None, cache=workspace.weights),
+        refit=refit,
+        bootstrap=bootstrap_heads(config, cohort, refit, spec=spec),
+        bootstrap_spec=spec,
+        performance={"from": "A test", "figures": {}, "operating_points": []},
+        version="1",
+    )
+    write_bundle(bundle, folder / "b")
+    return Made(workspace, folder / "b")
+
+
 def _bytes(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def _adapt(finished: RunOutcome, packed: Path, strangers: Path, out: Path, **changes):
+def _adapt(made: Made, strangers: Path, out: Path, **changes):
     site = SiteAdaptation(
         **{
-            "bundle": packed,
+            "bundle": made.bundle,
             "manifest": strangers,
             "work": out / "run",
             "labelled": 6,
-            "run": finished.workspace.root,
+            "run": made.run.root,
             "spec": QUICK,
             **changes,
         }
@@ -56,16 +99,16 @@ def _adapt(finished: RunOutcome, packed: Path, strangers: Path, out: Path, **cha
     return adapt_bundle(
         site,
         Packing(out=out / "b2"),
-        cache=finished.workspace.cache,
+        cache=made.run.cache,
         reporter=SilentReporter(),
     )
 
 
 def test_where_nothing_is_shown_there_is_no_new_bundle(
-    finished: RunOutcome, packed: Path, strangers: Path, tmp_path: Path
+    made: Made, strangers: Path, tmp_path: Path
 ) -> None:
-    before = _bytes(packed)
-    document, seal = _adapt(finished, packed, strangers, tmp_path)
+    before = _bytes(made.bundle)
+    document, seal = _adapt(made, strangers, tmp_path)
     assert seal is None
     assert document["way"] == "none"
     # Six ways need 2^-N <= .05 / 6.
@@ -75,7 +118,7 @@ def test_where_nothing_is_shown_there_is_no_new_bundle(
         "none", "recalibrate", "moments", "combat", "warm", "linear", "url",
     }  # fmt: skip
     assert not (tmp_path / "b2").exists()
-    assert _bytes(packed) == before
+    assert _bytes(made.bundle) == before
     page = (tmp_path / "run" / "adaptation.html").read_text()
     assert "Not worth it" in page
     assert read_json_object(tmp_path / "run" / "adaptation.json") == json.loads(
@@ -85,14 +128,14 @@ def test_where_nothing_is_shown_there_is_no_new_bundle(
 
 @pytest.mark.parametrize("way", ["moments", "film_blended", "adapters", "flute"])
 def test_an_adapted_bundle_scores_scans_and_knows_where_it_comes_from(
-    way, finished: RunOutcome, packed: Path, strangers: Path, tmp_path: Path
+    way, made: Made, strangers: Path, tmp_path: Path
 ) -> None:
-    before, parent = _bytes(packed), load_bundle(packed)
-    document, seal = _adapt(finished, packed, strangers, tmp_path, way=way)
+    before, parent = _bytes(made.bundle), load_bundle(made.bundle)
+    document, seal = _adapt(made, strangers, tmp_path, way=way)
     adapted = load_bundle(tmp_path / "b2")
     assert seal is not None
     assert adapted.digest == seal.digest
-    assert _bytes(packed) == before
+    assert _bytes(made.bundle) == before
     assert adapted.facts["lineage"][-1]["digest"] == parent.digest
     assert adapted.facts["mode"] == "adapt"
     assert adapted.facts["adaptation"]["way"] == way
@@ -116,26 +159,22 @@ def test_an_adapted_bundle_scores_scans_and_knows_where_it_comes_from(
     assert np.sum(known) == 6
 
 
-def test_a_way_that_needs_the_run_says_so(
-    finished: RunOutcome, packed: Path, strangers: Path, tmp_path: Path
-) -> None:
+def test_a_way_that_needs_the_run_says_so(made: Made, strangers: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--run"):
-        _adapt(finished, packed, strangers, tmp_path, way="moments", run=None)
+        _adapt(made, strangers, tmp_path, way="moments", run=None)
 
 
-def test_patients_that_the_bundle_was_trained_on_are_refused(
-    finished: RunOutcome, packed: Path, tmp_path: Path
-) -> None:
+def test_patients_that_the_bundle_was_trained_on_are_refused(made: Made, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="trained on"):
-        _adapt(finished, packed, finished.workspace.manifest, tmp_path)
+        _adapt(made, made.run.manifest, tmp_path)
 
 
 def test_the_command_says_whether_it_was_worth_it(
-    finished: RunOutcome, packed: Path, strangers: Path, tmp_path: Path, capsys
+    made: Made, strangers: Path, tmp_path: Path, capsys
 ) -> None:
     words = [
-        "adapt", str(packed), "--manifest", str(strangers), "--labelled", "6",
-        "--out", str(tmp_path / "b2"), "--cache", str(finished.workspace.cache),
+        "adapt", str(made.bundle), "--manifest", str(strangers), "--labelled", "6",
+        "--out", str(tmp_path / "b2"), "--cache", str(made.run.cache),
         "--try", "recalibrate", "--try", "moments",
     ]  # fmt: skip
     assert run_command(*words) == 0
