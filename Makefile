@@ -15,7 +15,7 @@ PYTHON_IS_FIT = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_in
 	{ echo "mri-transfer needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is none of these:" \
 	"name one with 'make PYTHON=python3.12 $(MAKECMDGOALS)'" >&2; exit 1; }
 
-.PHONY: demo example check-example schemas test test-all checks unit slow bench lock clean
+.PHONY: demo example check-example schemas docs test test-all checks unit slow bench lock clean
 
 demo: $(STAMP)
 	$(RUN) -m pipelines.commands.cli demo --out demo
@@ -30,6 +30,12 @@ check-example: demo
 # The JSON schemas of the documents follow from their models; a test asks whether they are current.
 schemas: $(STAMP)
 	$(RUN) -m mri_transfer.report.schemas.write
+
+# Tutorials are executed anew; a warning or a cell that fails ends the build.
+docs: $(STAMP)
+	rm -rf docs/_build/tutorials
+	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 # Goals named together are made once each: `make test test-all` runs no test twice.
 test: checks unit
@@ -77,9 +83,9 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-emit-index-url --no-header
 
 lock:
-	$(LOCK) --extra dev pyproject.toml -o requirements.lock
+	$(LOCK) --extra dev --extra docs pyproject.toml -o requirements.lock
 	$(LOCK) benchmarks/requirements.in -o benchmarks/requirements.lock
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) demo build dist \
+	rm -rf $(VENV) $(BENCH_VENV) demo build dist docs/_build \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
