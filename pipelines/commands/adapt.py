@@ -127,7 +127,7 @@ def _known_way(name: str) -> ArmName:
         raise ConfigurationError(
             "no such way to adapt", where="--way", found=name, expected=", ".join(ARMS)
         )
-    return name  # type: ignore[return-value]
+    return name
 
 
 def _show(console: Console, document: Mapping[str, Any]) -> None:

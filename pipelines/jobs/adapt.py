@@ -138,7 +138,7 @@ def adapt_bundle(
     job = _Job(site, parent, cache=cache, reporter=reporter, weights=weights, jobs=jobs)
     choice = job.choose()
     way = choice.chosen if site.way == "auto" else site.way
-    document = {
+    document: dict[str, Any] = {
         "schema": "mri-transfer/adaptation/1",
         "parent": {"version": parent.version, "digest": parent.digest},
         "choice": dict(choice.document),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from mri_transfer.bundle import (
-    Mode,
     ModelBundle,
     Runtime,
     Seal,
@@ -63,7 +62,7 @@ class Update:
     """Run folder of the new cohort; made if missing."""
     run: Path | None = None
     """Run folder that the old bundle was made of, for refitting on both cohorts."""
-    mode: Mode | Literal["auto"] = "auto"
+    mode: Literal["auto", "refit", "warm", "recalibrate"] = "auto"
     """`auto`: what cross-validation speaks for."""
     trusted_key: str | None = None
     allow_programs: bool = False

@@ -63,4 +63,5 @@ def fit_projection(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         whole = torch.eye(n_features) + (up @ down).detach()
-    return whole.double().numpy()
+    found: FloatArray = whole.double().numpy()
+    return found

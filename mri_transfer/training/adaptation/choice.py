@@ -170,8 +170,8 @@ def choose_way(
         Of `held_out_scores`.
     """
     losses = {way: _log_losses(labels, values) for way, values in scores.items()}
-    others = [way for way in scores if way != "none"]
-    p = {way: sign_flip_p(losses[way] - losses["none"]) for way in others}
+    others: list[ArmName] = [way for way in scores if way != "none"]
+    p: dict[ArmName, float] = {way: sign_flip_p(losses[way] - losses["none"]) for way in others}
     adjusted = _holm(p)
     better = [way for way in others if adjusted[way] <= alpha]
     chosen: ArmName = min(better, key=lambda way: losses[way].mean(), default="none")
