@@ -30,7 +30,6 @@ from mri_transfer.training.refit import BootstrapHeads, BootstrapSpec, Refit
 from mri_transfer.version import __version__
 
 __all__ = [
-    "Mode",
     "TrainingSummary",
     "expected_performance",
     "make_bundle",

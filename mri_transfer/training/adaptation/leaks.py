@@ -19,7 +19,7 @@ from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.fitted_model import FittedModel
 
-__all__ = ["demand_blind", "with_others_changed"]
+__all__ = ["demand_blind"]
 
 
 def demand_blind(
@@ -47,7 +47,7 @@ def demand_blind(
         Naming the first tensor, or the record, that differs.
     """
     first = adapt(site)
-    second = adapt(with_others_changed(site, labelled, seed=seed))
+    second = adapt(_with_others_changed(site, labelled, seed=seed))
     differing = [
         name
         for name, values in first.tensors.items()
@@ -64,7 +64,7 @@ def demand_blind(
         )
 
 
-def with_others_changed(
+def _with_others_changed(
     site: LabelledFeatures, labelled: Collection[str], *, seed: int
 ) -> LabelledFeatures:
     """Return the site with other patients' labels flipped and their features exchanged.
