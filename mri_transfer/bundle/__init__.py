@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mri_transfer.bundle.build import Mode, TrainingSummary, expected_performance, make_bundle
+from mri_transfer.bundle.build import TrainingSummary, expected_performance, make_bundle
 from mri_transfer.bundle.checks import Check, InputFacts
 from mri_transfer.bundle.conformal import ConformalSets, ConformalSpec, calibrate
 from mri_transfer.bundle.contract import ContractSpec, InputContract, TrainingScan, describe_scan
@@ -30,7 +30,6 @@ __all__ = [
     "InputContract",
     "InputFacts",
     "LabelSet",
-    "Mode",
     "ModelBundle",
     "Overlap",
     "PatientClassifier",

@@ -30,13 +30,12 @@ from mri_transfer.training.refit import BootstrapHeads, BootstrapSpec, Refit
 from mri_transfer.version import __version__
 
 __all__ = [
-    "Mode",
     "TrainingSummary",
     "expected_performance",
     "make_bundle",
 ]
 
-Mode = Literal["refit", "tune", "warm", "recalibrate"]
+Mode = Literal["refit", "tune", "warm", "recalibrate", "adapt"]
 
 #: Figures of `evaluation.json` that a bundle reports as its expected performance.
 _FIGURES = (
@@ -114,6 +113,7 @@ def make_bundle(
     with_features: bool = False,
     conformal: ConformalSets | None = None,
     contract_spec: ContractSpec | None = None,
+    adaptation: Mapping[str, Any] | None = None,
 ) -> ModelBundle:
     """Pack a fitted model.
 
@@ -132,7 +132,7 @@ def make_bundle(
     performance : mapping
         As `expected_performance` returns it.
     version : str
-    mode : {"refit", "tune", "warm", "recalibrate"}
+    mode : {"refit", "tune", "warm", "recalibrate", "adapt"}
         How the heads came from the parent's.
     parent : ModelBundle, optional
         The bundle that this one follows.
@@ -141,6 +141,8 @@ def make_bundle(
     conformal : ConformalSets, optional
         Of a cross-validation of the same procedure on the same patients.
     contract_spec : ContractSpec, optional
+    adaptation : mapping, optional
+        With mode `adapt`: the way, the numbers that it fitted, the blend's weights.
 
     Raises
     ------
@@ -182,6 +184,7 @@ def make_bundle(
         "performance": dict(performance),
         "with_features": with_features,
         **({"tail": _tail(trunk)} if isinstance(trunk, TunedTrunk) else {}),
+        **({} if adaptation is None else {"adaptation": dict(adaptation)}),
     }
     trained_on, digests = set(cohort.patient_ids), summary.scan_digests
     if cohort.instances is not None:

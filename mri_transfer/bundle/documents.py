@@ -140,6 +140,14 @@ class _TailFacts(_Closed):
     shared_by: _Word
 
 
+class _Adaptation(_Closed):
+    way: _Word
+    title: _Word
+    n_labelled: _Count
+    n_parameters: _Count
+    blend: dict[_Word, _Share] | None = None
+
+
 class _Tail(_Closed):
     cut: _Word
     weights: _Digest
@@ -150,7 +158,7 @@ class _Bundle(_Closed):
     form: Literal["mri-transfer/bundle/1", "mri-transfer/bundle/2"] = Field(alias="schema")
     mri_transfer: _Word
     version: _Word
-    mode: Literal["refit", "tune", "warm", "recalibrate"]
+    mode: Literal["refit", "tune", "warm", "recalibrate", "adapt"]
     lineage: list[_Ancestor]
     labels: _Labels
     #: `ModelConfig.from_dict` reads it.
@@ -166,9 +174,12 @@ class _Bundle(_Closed):
     performance: _Performance
     with_features: bool
     tail: _TailFacts | None = None
+    adaptation: _Adaptation | None = None
 
     @model_validator(mode="after")
     def _says_what_it_holds(self) -> _Bundle:
+        if (self.mode == "adapt") != (self.adaptation is not None):
+            raise ValueError("an adapted bundle says how, and no other does")
         if self.form.endswith("/2") != (self.tail is not None):
             raise ValueError(f"{self.form} with{'out' if self.tail is None else ''} a tail")
         return self

@@ -69,7 +69,7 @@ class StudyArm(Part):
     """A name of the registry of trunks."""
     strategy: Literal["frozen", "some", "most", "all"]
     """How many stages are trained: none, the last, all but the first third, every one."""
-    method: Literal["full", "ssf", "norm", "lora"]
+    method: Literal["full", "ssf", "norm", "lora", "parallel"]
     """What of them is trained: all parameters or few."""
     pretrained: bool
     """Whether it starts from released weights; otherwise from random ones."""

@@ -26,6 +26,7 @@ __all__ = [
     "PerturbationKind",
     "cut_perturbed",
     "default_perturbations",
+    "intensity_range",
     "perturb",
     "perturbation_seed",
     "perturbed_key",
@@ -237,7 +238,7 @@ def _motion(volume: Volume, level: float, rng: np.random.Generator) -> FloatArra
 
 def _noise(volume: Volume, level: float, rng: np.random.Generator) -> FloatArray:
     """Add the noise of magnitude images (Gudbjartsson and Patz 1995, MRM 34:910-914)."""
-    lowest, bright = _range(volume.voxels)
+    lowest, bright = intensity_range(volume.voxels)
     deviation = level / 100 * (bright - lowest)
     real, imaginary = deviation * rng.standard_normal((2, *volume.voxels.shape), dtype=np.float32)
     noisy: FloatArray = np.hypot(volume.voxels - lowest + real, imaginary) + lowest
@@ -292,7 +293,7 @@ def _offset(volume: Volume, level: float, rng: np.random.Generator) -> FloatArra
 
 
 def _gamma(volume: Volume, level: float, rng: np.random.Generator) -> FloatArray:
-    lowest, bright = _range(volume.voxels)
+    lowest, bright = intensity_range(volume.voxels)
     exponent = level ** rng.choice([-1.0, 1.0])
     scaled = (volume.voxels - lowest) / (bright - lowest)
     contrast: FloatArray = scaled**exponent * (bright - lowest) + lowest
@@ -329,8 +330,14 @@ _PERTURB: dict[
 }
 
 
-def _range(voxels: FloatArray) -> tuple[float, float]:
-    """Return the intensities of the background and of the brightest tissue."""
+def intensity_range(voxels: FloatArray) -> tuple[float, float]:
+    """Return the intensities of the background and of the brightest tissue.
+
+    Parameters
+    ----------
+    voxels : ndarray of float32
+        Of a prepared scan.
+    """
     lowest = float(voxels.min())
     return lowest, float(np.percentile(voxels[voxels > lowest], _BRIGHT_PERCENTILE))
 

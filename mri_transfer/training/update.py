@@ -27,7 +27,7 @@ from mri_transfer.training.folds import derive_seed, inner_folds
 from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import BootstrapHeads, Refit
 
-__all__ = ["bootstrap_updates", "recalibrated", "warmed"]
+__all__ = ["bootstrap_updates", "moved", "recalibrated", "warmed"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -71,9 +71,9 @@ def warmed(config: ModelConfig, trained: FittedModel, cohort: LabelledFeatures) 
     scores = np.empty(len(names))
     for fold in np.unique(assignment):
         held = assignment == fold
-        moved = _moved(trained, cohort.view(names[~held]))
-        scores[held] = patient_scores(moved, cohort.only(names[held]), recalibrated=False)
-    return _decided(config, _moved(trained, cohort.view(names)), cohort, scores)
+        update = moved(trained, cohort.view(names[~held]))
+        scores[held] = patient_scores(update, cohort.only(names[held]), recalibrated=False)
+    return _decided(config, moved(trained, cohort.view(names)), cohort, scores)
 
 
 def bootstrap_updates(
@@ -105,7 +105,7 @@ def bootstrap_updates(
     for number, (parent, draw) in enumerate(zip(parents, draws, strict=True)):
         drawn = cohort.resampled(draw)
         try:
-            head = _moved(parent, drawn.view(drawn.labels)) if warm else parent
+            head = moved(parent, drawn.view(drawn.labels)) if warm else parent
             # A moved head knows the patients drawn; what held-out patients score stands for it.
             raw = refit.inner if warm else patient_scores(parent, cohort, recalibrated=False)
             learned = fit_recalibration(record.recalibration.method, labels[draw], raw[draw])
@@ -142,8 +142,20 @@ def _decided(
     return Refit(trained=trained.with_record(record), inner=raw, place=(0, 0))
 
 
-def _moved(trained: FittedModel, view: TrainingView) -> FittedModel:
-    """Return the head, with a linear head of the patients of a view added to it."""
+def moved(trained: FittedModel, view: TrainingView) -> FittedModel:
+    """Return the model, with a linear head of the patients of a view added to its own.
+
+    Parameters
+    ----------
+    trained : FittedModel
+        With a linear head.
+    view : TrainingView
+
+    Raises
+    ------
+    ConfigurationError
+        If the head is not linear.
+    """
     spec = trained.record.hyperparameters.head
     if not isinstance(spec, LinearHeadSpec):
         raise ConfigurationError(
@@ -152,22 +164,20 @@ def _moved(trained: FittedModel, view: TrainingView) -> FittedModel:
             remedy="Choose --mode recalibrate, or refit with --run",
         )
     table = _harmonised(trained, view)
-    tensors = trained.head.tensors
-    zones = len(tensors["weight"])
+    old = trained.head.tensors
+    zones = len(old["weight"])
     rows, values = patient_rows(table, view.scan_is_positive, view.slices, zones=zones)
     offsets = _offsets(trained.head, table)
     n_slices = table.features.shape[1]
     raw, intercept = solve_rows(rows, values, spec, n_slices=n_slices, offsets=offsets)
     zone = zone_of_slices(n_slices, zones)
     heights = _slice_means(table)
-    moved = {
-        "weight": (tensors["weight"] + raw).astype(np.float32),
+    tensors = {
+        "weight": (old["weight"] + raw).astype(np.float32),
         # An average slice of each height says the same: its height must not show in its score.
-        "bias": (tensors["bias"] + intercept - (raw[zone] * heights).sum(axis=1)).astype(
-            np.float32
-        ),
+        "bias": (old["bias"] + intercept - (raw[zone] * heights).sum(axis=1)).astype(np.float32),
     }
-    head = Head(kind="linear", tensors=moved, facts=trained.head.facts)
+    head = Head(kind="linear", tensors=tensors, facts=trained.head.facts)
     return dataclasses.replace(trained, head=head)
 
 

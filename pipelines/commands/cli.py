@@ -15,6 +15,7 @@ import typer
 
 from mri_transfer.core.machine import machine_fault
 from mri_transfer.errors import ConfigurationError, MriTransferError
+from pipelines.commands.adapt import adapt
 from pipelines.commands.compare import compare
 from pipelines.commands.config import config
 from pipelines.commands.doctor import doctor
@@ -338,6 +339,7 @@ for _name, _help in STAGE_HELP.items():
 app.command("retrain")(retrain)
 app.command("predict")(predict)
 app.command("validate")(validate)
+app.command("adapt")(adapt)
 app.command("export")(export)
 app.command("serve")(serve)
 app.command("study")(study)

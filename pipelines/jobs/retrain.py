@@ -150,10 +150,15 @@ def known_tail(context: Context, bundle: ModelBundle) -> Tail:
     return bundle.tail.with_source(plan.source)
 
 
-def read_training_summary(workspace: Workspace) -> TrainingSummary:
-    """Read what else a run knows of its scans and patients."""
+def read_training_summary(
+    workspace: Workspace, *, patient_ids: Collection[str] | None = None
+) -> TrainingSummary:
+    """Read what else a run knows of its scans and patients, or of some of them."""
     patients = read_manifest(workspace.manifest, check_files=False).patients()
     prepared = _table(workspace, workspace.prepared, made_by="prepare")
+    if patient_ids is not None:
+        patients = patients.loc[list(patient_ids)]
+        prepared = prepared[prepared["patient_id"].isin(list(patient_ids))]
     return TrainingSummary(
         scans=_training_scans(workspace, prepared),
         ages={

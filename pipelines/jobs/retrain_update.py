@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mri_transfer.bundle import (
-    Mode,
     ModelBundle,
     Runtime,
     Seal,
@@ -55,7 +54,7 @@ from pipelines.running import demand_trusted
 from pipelines.stage import Context, Reporter
 from pipelines.workspace import Workspace
 
-__all__ = ["Update", "update_bundle"]
+__all__ = ["Update", "demand_strangers", "next_version", "old_patients", "update_bundle"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,7 +67,7 @@ class Update:
     """Run folder of the new cohort; made if missing."""
     run: Path | None = None
     """Run folder that the old bundle was made of, for refitting on both cohorts."""
-    mode: Mode | Literal["auto"] = "auto"
+    mode: Literal["auto", "refit", "warm", "recalibrate"] = "auto"
     """`auto`: what cross-validation speaks for."""
     settings: tuple[str, ...] = ()
     """Of training a tail further, as `tuning.ewc=100`. It is tried in `auto` if there are any."""
@@ -109,13 +108,13 @@ def update_bundle(
     tuning = _tuning_of(update, parent)
     workspace, new = _encode(update, parent, cache, reporter, weights, jobs)
     summary = read_training_summary(workspace)
-    _demand_strangers(parent, new, summary)
+    demand_strangers(parent, new, summary)
     context = Context(
         workspace=workspace, config=config_of(parent.config), reporter=reporter, weights=weights
     )
     plan = plan_of(context, parent.config)
     known = None if parent.tail is None else known_tail(context, parent)
-    old, old_summary = _old_patients(update, parent, workspace.cache, reporter)
+    old, old_summary = old_patients(parent, update.run, workspace.cache, reporter)
     if update.mode == "refit" and old is None:
         raise ConfigurationError(
             "refitting needs the old patients' features, which the bundle does not hold",
@@ -167,7 +166,7 @@ def update_bundle(
         bootstrap=made.heads,
         bootstrap_spec=packing.bootstrap,
         performance=compared.performance(mode),
-        version=packing.version or _next_version(parent.version),
+        version=packing.version or next_version(parent.version),
         mode=mode,
         parent=parent,
         with_features=packing.with_features,
@@ -258,8 +257,14 @@ def _encode(
     return workspace, read_cohort(context)
 
 
-def _demand_strangers(parent: ModelBundle, new: LabelledFeatures, summary: TrainingSummary) -> None:
-    """Refuse a new cohort with patients or scans that the old bundle was made of."""
+def demand_strangers(parent: ModelBundle, new: LabelledFeatures, summary: TrainingSummary) -> None:
+    """Refuse a new cohort with patients or scans that the old bundle was made of.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming them.
+    """
     again = [
         name
         for name in new.patient_ids
@@ -276,13 +281,19 @@ def _demand_strangers(parent: ModelBundle, new: LabelledFeatures, summary: Train
         )
 
 
-def _old_patients(
-    update: Update, parent: ModelBundle, cache: Path, reporter: Reporter
+def old_patients(
+    parent: ModelBundle, run: Path | None, cache: Path, reporter: Reporter
 ) -> tuple[LabelledFeatures | None, TrainingSummary | None]:
-    """Return the patients behind the bundle, from the run or from the bundle, if they are there."""
-    if update.run is None:
+    """Return the patients behind the bundle, from the run or from the bundle, if they are there.
+
+    Raises
+    ------
+    ConfigurationError
+        If the bundle was made of another run.
+    """
+    if run is None:
         return parent.features, None
-    workspace, config = open_run(update.run, cache=cache)
+    workspace, config = open_run(run, cache=cache)
     context = Context(workspace=workspace, config=config, reporter=reporter)
     demand_trusted(context, cohort_files(workspace), stages=STAGES, caches=COHORT_CACHES)
     cohort = read_cohort(context)
@@ -293,7 +304,7 @@ def _old_patients(
     if not same or model_config_of(workspace, config) != parent.config:
         raise ConfigurationError(
             "the bundle was not made of this run",
-            where=str(update.run),
+            where=str(run),
             found="other settings" if same else "other patients",
             remedy="Name the run it was made of, unchanged",
         )
@@ -308,7 +319,14 @@ def _moved(
     return refit, bootstrap_updates(parent.config, parent.bootstrap, cohort, refit, warm=warm)
 
 
-def _next_version(version: str) -> str:
+def next_version(version: str) -> str:
+    """Return the number after a version.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is no number.
+    """
     if not version.isdecimal():
         raise ConfigurationError(
             "what comes after this version is for you to say",

@@ -58,6 +58,39 @@ class _LowRank(torch.nn.Module):
         return kernel + (self.up @ self.down).view_as(kernel)
 
 
+class _Parallel(torch.nn.Module):
+    """A kernel beside which a convolution of 1 x 1 pixels runs, of low rank and zero at the start.
+
+    Residual adapters in parallel (TSA; Li, Liu and Bilen 2022, CVPR), with a matrix of low rank in
+    place of a full one. Such a convolution is an update of the kernel's middle.
+
+    Parameters
+    ----------
+    kernel : Tensor, shape (channels out, channels in, rows, columns)
+    rank : int
+    generator : torch.Generator
+        Draws the first factor.
+    """
+
+    def __init__(self, kernel: torch.Tensor, rank: int, generator: torch.Generator) -> None:
+        super().__init__()
+        drawn = torch.randn(rank, kernel.shape[1], generator=generator) / kernel.shape[1] ** 0.5
+        self.down = torch.nn.Parameter(drawn)
+        self.up = torch.nn.Parameter(torch.zeros(len(kernel), rank))
+
+    def forward(self, kernel: torch.Tensor) -> torch.Tensor:
+        """Return the kernel that is used."""
+        rows, columns = kernel.shape[2:]
+        beside = (self.up @ self.down)[:, :, None, None]
+        above, left = rows // 2, columns // 2
+        edges = (left, columns - 1 - left, above, rows - 1 - above)
+        return kernel + torch.nn.functional.pad(beside, edges)
+
+
+#: Methods that update kernels, and what makes the update.
+_UPDATES = {"lora": _LowRank, "parallel": _Parallel}
+
+
 def adapt(network: torch.nn.Module, spec: TuningSpec, *, seed: int = 0) -> None:
     """Add the method's own parameters to a network, in place; only what is to train asks gradients.
 
@@ -69,7 +102,7 @@ def adapt(network: torch.nn.Module, spec: TuningSpec, *, seed: int = 0) -> None:
     spec : TuningSpec
         Its method and rank.
     seed : int
-        Draws the first factors of `lora`.
+        Draws the first factors of `lora` and `parallel`.
 
     Raises
     ------
@@ -95,10 +128,10 @@ def adapt(network: torch.nn.Module, spec: TuningSpec, *, seed: int = 0) -> None:
             # A hook leaves the names of all other parameters as they are.
             layer.register_module("scale_shift", _ScaleShift(_channels(layer)))
             layer.register_forward_hook(_scale_and_shift)
-        elif spec.method == "lora":
+        elif spec.method in _UPDATES:
             kernel = layer.weight
             assert isinstance(kernel, torch.Tensor)
-            update = _LowRank(kernel.detach(), spec.rank, generator)
+            update = _UPDATES[spec.method](kernel.detach(), spec.rank, generator)
             parametrize.register_parametrization(layer, "weight", update)
 
 
@@ -139,6 +172,8 @@ def count_trained(network: torch.nn.Module, spec: TuningSpec) -> int:
     kernels = [m.weight for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
     if spec.method == "ssf":
         return sum(2 * len(kernel) for kernel in kernels)
+    if spec.method == "parallel":
+        return sum(spec.rank * (len(kernel) + kernel.shape[1]) for kernel in kernels)
     return sum(spec.rank * (len(kernel) + kernel[0].numel()) for kernel in kernels)
 
 

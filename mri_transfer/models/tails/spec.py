@@ -23,10 +23,11 @@ class TuningSpec:
     strategy: Strategy = "frozen"
     """`frozen`: features of the trunk as released; `some`: the last stage is trained; `most`: all
     but the first third of the stages; `all`: every stage."""
-    method: Literal["full", "ssf", "norm", "lora"] = "full"
+    method: Literal["full", "ssf", "norm", "lora", "parallel"] = "full"
     """What of the thawed stages is trained. `full`: every parameter; `ssf`: a scale and a shift of
     each convolution's channels; `norm`: the affine parameters of normalisation layers; `lora`: an
-    update of low rank of each convolution's kernel."""
+    update of low rank of each convolution's kernel; `parallel`: the same of its middle alone, which
+    is a convolution of 1 x 1 pixels beside it."""
     start: Literal["imagenet", "random"] = "imagenet"
     """`imagenet`: the trunk's released weights; `random`: untrained ones, so that the architecture
     alone is transferred (needs `strategy = "all"` and `method = "full"`)."""
@@ -77,7 +78,7 @@ class TuningSpec:
     norm_moments: Literal["frozen", "adapt"] = "frozen"
     """Whether moments of batch normalisation in thawed stages follow the training slices."""
     rank: int = Field(default=4, ge=1)
-    """Of the updates of `method = "lora"`."""
+    """Of the updates of `method = "lora"` and `"parallel"`."""
     patience: int = Field(default=3, ge=0)
     """Epochs without a better inner figure after which an inner fit stops; 0: no early stopping,
     the last epoch is used."""

@@ -27,7 +27,7 @@ from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.models.tails.steps import Optimisation
 from mri_transfer.models.tails.tail import Tail, TailSource
 
-__all__ = ["Epoch", "LabelledActivations", "TailStart", "TailTrainer"]
+__all__ = ["Epoch", "LabelledActivations", "TailStart", "TailTrainer", "rounded"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -279,7 +279,7 @@ class TailTrainer:
         )
 
     def _tensors(self) -> dict[str, npt.NDArray[Any]]:
-        tensors = {name: _rounded(p.detach()) for name, p in self.parameters.items()}
+        tensors = {name: rounded(p.detach()) for name, p in self.parameters.items()}
         if self.spec.norm_moments == "adapt":
             for name, moments in self.network.named_buffers():
                 if name.endswith(("running_mean", "running_var")):
@@ -287,7 +287,7 @@ class TailTrainer:
         return tensors
 
 
-def _rounded(values: torch.Tensor) -> npt.NDArray[Any]:
+def rounded(values: torch.Tensor) -> npt.NDArray[Any]:
     """Return values in half precision, or in single precision where they do not fit."""
     full = values.cpu().numpy()
     with np.errstate(over="ignore"):

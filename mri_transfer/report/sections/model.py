@@ -30,6 +30,7 @@ _METHODS_OF_TUNING = {
     "ssf": "a scale and a shift of each convolution's channels",
     "norm": "the affine parameters of normalisation",
     "lora": "an update of low rank of each kernel",
+    "parallel": "a convolution of 1 x 1 pixels, of low rank, beside each one",
 }
 #: Slabs that are drawn for the convolutions of a block, and layers that its table lists; a trunk
 #: with more is listed by stages.

@@ -101,7 +101,7 @@ class ModelParts:
     @property
     def n_frozen(self) -> int:
         """Parameters of the trunk that never change."""
-        kept = self.tuning.method in ("ssf", "lora")
+        kept = self.tuning.method in ("ssf", "lora", "parallel")
         changed = 0 if kept else self.n_tuned
         return sum(stage.parameters for stage in self.stages) - changed
 

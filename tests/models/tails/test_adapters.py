@@ -12,7 +12,7 @@ from mri_transfer.models.tails.adapters import adapt, count_trained, merge
 from mri_transfer.models.tails.spec import TuningSpec
 from tests.tails_phantom import stages
 
-METHODS = ("full", "ssf", "norm", "lora")
+METHODS = ("full", "ssf", "norm", "lora", "parallel")
 
 
 def _maps() -> torch.Tensor:
@@ -36,6 +36,7 @@ def test_the_start_is_the_network_as_it_was(method: str) -> None:
         ("ssf", 2 * (4 + 6 + 8)),
         ("norm", 2 * (4 + 6 + 8)),
         ("lora", 2 * ((4 + 27) + (6 + 36) + (8 + 54))),
+        ("parallel", 2 * ((4 + 3) + (6 + 4) + (8 + 6))),
     ],
 )
 def test_so_many_parameters_are_trained(method: str, expected: int) -> None:
@@ -54,6 +55,17 @@ def test_an_update_has_no_more_than_its_rank() -> None:
         update.up.copy_(torch.randn(update.up.shape))
         moved = (network.deep[0].weight - before).flatten(1)
     assert torch.linalg.matrix_rank(moved) == 2
+
+
+def test_a_parallel_adapter_is_a_convolution_of_one_pixel_beside_the_kernel() -> None:
+    network = stages()
+    plain = copy.deepcopy(network.stem[0])
+    adapt(network, TuningSpec(strategy="some", method="parallel", rank=2))
+    update = network.stem[0].parametrizations.weight[0]
+    with torch.no_grad():
+        update.up.copy_(torch.randn(update.up.shape))
+        beside = torch.nn.functional.conv2d(_maps(), (update.up @ update.down)[:, :, None, None])
+        torch.testing.assert_close(network.stem[0](_maps()), plain(_maps()) + beside)
 
 
 def test_a_scale_and_a_shift_act_on_each_channel_of_a_convolution() -> None:

@@ -1,0 +1,1 @@
+"""Adaptation to a site with a handful of patients: what is fitted, patient by patient."""
