@@ -23,9 +23,9 @@ from mri_transfer.models.adaptation.blender import Blender, fit_blender, looks_o
 from mri_transfer.models.adaptation.film import drawn_slices
 from mri_transfer.models.adaptation.settings import DomainSpec
 from mri_transfer.models.pooling import PoolMaps
-from mri_transfer.models.tails.trainer import rounded
 from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.models.tails.tail import TailSource
+from mri_transfer.models.tails.trainer import rounded
 
 __all__ = [
     "DomainPatients",

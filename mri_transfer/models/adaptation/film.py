@@ -25,9 +25,9 @@ from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.adaptation.objectives import Objective
 from mri_transfer.models.adaptation.settings import StepsSpec
 from mri_transfer.models.pooling import PoolMaps
-from mri_transfer.models.tails.trainer import rounded
 from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.models.tails.tail import Tail, TailSource
+from mri_transfer.models.tails.trainer import rounded
 
 __all__ = ["StepsFit", "drawn_slices", "fit_steps", "random_set"]
 
