@@ -181,7 +181,7 @@ class _Job:
         self.config = _with_cut(config_of(parent.config), parent, site)
         self.jobs = jobs
         self.workspace = self._encoded(site.manifest, site.work, cache)
-        patients = read_cohort(self.workspace, self.config)
+        patients = read_cohort(self._context)
         demand_strangers(parent, patients, read_training_summary(self.workspace))
         if parent.tail is not None:
             patients = tuned_features(patients, known_tail(self._context, parent))
@@ -230,7 +230,7 @@ class _Job:
         workspace, _ = open_run(site.run, cache=self.workspace.cache)
         folder = site.work.with_name(f"{site.work.name}_source")
         again = self._encoded(workspace.manifest, folder, self.workspace.cache)
-        source = dataclasses.replace(source, patients=read_cohort(again, self.config))
+        source = dataclasses.replace(source, patients=read_cohort(dataclasses.replace(self._context, workspace=again)))
         return dataclasses.replace(source, domains=self._domains(source, again))
 
     def _domains(self, source: KnownSource, workspace: Workspace) -> KnownDomains | None:

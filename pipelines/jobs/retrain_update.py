@@ -67,7 +67,7 @@ class Update:
     """Run folder of the new cohort; made if missing."""
     run: Path | None = None
     """Run folder that the old bundle was made of, for refitting on both cohorts."""
-    mode: Literal["auto", "refit", "warm", "recalibrate"] = "auto"
+    mode: Literal["auto", "refit", "tune", "warm", "recalibrate"] = "auto"
     """`auto`: what cross-validation speaks for."""
     settings: tuple[str, ...] = ()
     """Of training a tail further, as `tuning.ewc=100`. It is tried in `auto` if there are any."""
