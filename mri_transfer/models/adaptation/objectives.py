@@ -10,7 +10,7 @@ import torch
 
 from mri_transfer.models.heads import Head, head_module
 
-__all__ = ["CentroidLoss", "HeadLoss", "Objective", "balanced_weights"]
+__all__ = ["CentroidLoss", "HeadLoss", "Objective"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -29,7 +29,7 @@ class Objective(Protocol):
         """
 
 
-def balanced_weights(labels: IntArray) -> npt.NDArray[np.float64]:
+def _balanced_weights(labels: IntArray) -> npt.NDArray[np.float64]:
     """Return a weight a scan: labels alike in sum, 1 on average."""
     counts = np.bincount(labels, minlength=2).clip(min=1)
     present = int((np.bincount(labels, minlength=2) > 0).sum())
@@ -52,7 +52,7 @@ class HeadLoss:
     def __init__(self, head: Head, labels: IntArray) -> None:
         self._head = head_module(head).requires_grad_(False)
         self._targets = torch.from_numpy(labels).float()
-        self._weights = torch.from_numpy(balanced_weights(labels)).float()
+        self._weights = torch.from_numpy(_balanced_weights(labels)).float()
 
     def __call__(self, features: torch.Tensor, slices: torch.Tensor) -> torch.Tensor:
         """Return the loss; see `Objective`."""
@@ -76,7 +76,7 @@ class CentroidLoss:
 
     def __init__(self, labels: IntArray, *, scale: float) -> None:
         self._labels = torch.from_numpy(labels)
-        self._weights = torch.from_numpy(balanced_weights(labels)).float()
+        self._weights = torch.from_numpy(_balanced_weights(labels)).float()
         self._scale = scale
 
     def __call__(self, features: torch.Tensor, slices: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,6 @@ from .attribution import attribution_png as attribution_png
 from .attribution import axial_planes as axial_planes
 from .attribution import draw_attribution_heights as draw_attribution_heights
 from .blend import draw_blend as draw_blend
-from .blend import plot_blend as plot_blend
 from .comparisons import draw_auc_comparison as draw_auc_comparison
 from .comparisons import draw_leakage as draw_leakage
 from .comparisons import draw_run_comparison as draw_run_comparison

@@ -10,10 +10,10 @@ from mri_transfer.report.figures.svg import NEGATIVE, QUIET, draw_svg
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_blend", "plot_blend"]
+__all__ = ["draw_blend"]
 
 
-def plot_blend(ax: Axes, weights: Mapping[str, float]) -> None:
+def _plot_blend(ax: Axes, weights: Mapping[str, float]) -> None:
     """Plot a bar a training domain.
 
     Parameters
@@ -38,4 +38,4 @@ def draw_blend(weights: Mapping[str, float]) -> str:
     """Return the blend's weights as one SVG element."""
     listed = ", ".join(f"{domain} {weight:.2f}" for domain, weight in weights.items())
     title = f"Weights of training domains in the blend: {listed}."
-    return draw_svg("blend", title, 1.0 + 0.4 * len(weights), plot_blend, weights)
+    return draw_svg("blend", title, 1.0 + 0.4 * len(weights), _plot_blend, weights)

@@ -124,6 +124,7 @@ def old_domain(
     spec : AdaptationSpec
     seed : int
     n_folds : int
+        Fewer if a label has fewer patients.
 
     Returns
     -------
@@ -138,10 +139,11 @@ def old_domain(
     heads_only = dataclasses.replace(config, tuning=TuningSpec())
     names = np.array(old.patient_ids, dtype=object)
     labels = old.is_positive
+    fewest = int(np.bincount(labels, minlength=2).min())
     folds = make_folds(
         old.patient_ids,
         [old.labels[name] for name in old.patient_ids],
-        spec=FoldSpec(n_folds=n_folds, n_repeats=1),
+        spec=FoldSpec(n_folds=min(n_folds, fewest), n_repeats=1),
         seed=seed,
     )
     scores = np.empty((2, len(names)))
