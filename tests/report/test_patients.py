@@ -266,3 +266,30 @@ def test_maps_without_numbers_are_no_fault(inputs: ReportInputs) -> None:
     found = panels_of(patients_section(replaced(inputs, explanation=explanation)))
     (sheet,) = of_kind(found["OAS0002"].blocks, SliceSheet)
     assert set(sheet.attributions) == {0.0}
+
+
+def test_scans_in_three_planes_are_linked_but_not_under_pseudonyms(inputs: ReportInputs) -> None:
+    pages = {"OAS0002": "volumes/a.html"}
+    for hidden, wanted in ((False, ["volumes/a.html"]), (True, [])):
+        shown = replaced(inputs, volume_pages=pages, pseudonymous=hidden)
+        panels = panels_of(patients_section(shown))
+        links = {
+            name: [
+                link.target
+                for text in of_kind(panel.blocks, Text)
+                for link in text.links
+                if link.target.startswith("volumes/")
+            ]
+            for name, panel in panels.items()
+        }
+        assert links.pop("OAS0002") == wanted
+        assert not any(links.values())
+
+
+def test_earlier_scans_stand_beside_later_ones(section: Section) -> None:
+    (beside,) = (block for block in panels_of(section)["OAS0011"].blocks if isinstance(block, Side))
+    sheets = list(of_kind(beside.blocks, SliceSheet))
+    assert [sheet.columns for sheet in sheets] == [4, 4]
+    assert [sheet.picture.caption.split(":")[0] for sheet in sheets] == [
+        "Scan OAS0011_s1", "Scan OAS0011_s2",
+    ]  # fmt: skip
