@@ -8,10 +8,10 @@ from pathlib import Path
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.models.activations import ActivationTable
-from mri_transfer.models.features import resolve_features
 from mri_transfer.models.pretraining.document import PretrainingDocument
 from mri_transfer.models.pretraining.fit import AUTOENCODER_NAME, UnlabelledSlices, pretrain
 from mri_transfer.models.pretraining.spec import PretrainingSpec
+from mri_transfer.models.trunks import resolve_device
 from mri_transfer.models.trunks.seen import SeenScans
 from mri_transfer.scans.slices import SliceStore
 from mri_transfer.version import __version__
@@ -97,7 +97,7 @@ def pretrain_weights(
             n_slices=config.slices.n_slices,
         ),
         spec,
-        device=resolve_features(config.features).device,
+        device=resolve_device(config.features.device),
         progress=reporter.counter("pretraining, epochs"),
     )
     # Those held out as well: they chose the epoch.

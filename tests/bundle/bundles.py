@@ -101,7 +101,7 @@ def made_up_bundle(
         config,
         cohort,
         summary_of(cohort),
-        trunk=some_trunk(),
+        trunk=some_trunk(config.trunk),
         refit=refit,
         bootstrap=bootstrap_heads(config, cohort, refit, spec=spec),
         bootstrap_spec=spec,
@@ -111,9 +111,9 @@ def made_up_bundle(
 
 
 @functools.cache
-def some_trunk() -> Trunk:
-    """The untrained trunk of the configuration."""
-    return load_trunk(RECIPE.trunk, precision="fp32", device="cpu")
+def some_trunk(spec: TrunkSpec = RECIPE.trunk) -> Trunk:
+    """The untrained trunk of a configuration."""
+    return load_trunk(spec, precision="fp32", device="cpu")
 
 
 @functools.cache

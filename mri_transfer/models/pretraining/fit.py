@@ -157,7 +157,10 @@ def _decoder(seed: int) -> nn.Sequential:
     for parameter in decoder.parameters():
         if parameter.ndim > 1:
             nn.init.kaiming_normal_(parameter, generator=generator)
-    nn.init.zeros_(decoder[-1].bias)
+    last = decoder[-1]
+    assert isinstance(last, nn.Conv2d)
+    assert last.bias is not None
+    nn.init.zeros_(last.bias)
     return decoder
 
 
