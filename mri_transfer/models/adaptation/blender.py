@@ -85,11 +85,21 @@ class Blender:
 
 
 class _SetEncoder(torch.nn.Module):
-    def __init__(self, n_inputs: int, width: int, n_domains: int) -> None:
+    def __init__(
+        self, n_inputs: int, width: int, n_domains: int, generator: torch.Generator
+    ) -> None:
         super().__init__()
-        self.each = torch.nn.Sequential(torch.nn.Linear(n_inputs, width), torch.nn.ReLU())
+
+        def layer(given: int, made: int) -> torch.nn.Module:
+            empty = torch.nn.utils.skip_init(torch.nn.Linear, given, made)
+            with torch.no_grad():
+                empty.weight.normal_(std=given**-0.5, generator=generator)
+                empty.bias.zero_()
+            return empty
+
+        self.each = torch.nn.Sequential(layer(n_inputs, width), torch.nn.ReLU())
         self.joined = torch.nn.Sequential(
-            torch.nn.Linear(width, width), torch.nn.ReLU(), torch.nn.Linear(width, n_domains)
+            layer(width, width), torch.nn.ReLU(), layer(width, n_domains)
         )
 
     def forward(self, sets: torch.Tensor) -> torch.Tensor:
@@ -132,11 +142,11 @@ def fit_blender(
     stacked = torch.from_numpy(np.concatenate([looks[d] for d in domains]))
     centre, deviation = stacked.mean(0), stacked.std(0).clamp(min=1e-6)
     scaled = {d: (torch.from_numpy(looks[d]) - centre) / deviation for d in domains}
-    with torch.random.fork_rng(devices=[]), at_most_threads(1):
-        torch.manual_seed(int(rng.integers(2**31)))
-        network = _SetEncoder(stacked.shape[1], spec.blender_width, len(domains))
-        optimiser = torch.optim.Adam(network.parameters(), lr=spec.blender_learning_rate)
-        targets = torch.arange(len(domains))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    network = _SetEncoder(stacked.shape[1], spec.blender_width, len(domains), generator)
+    optimiser = torch.optim.Adam(network.parameters(), lr=spec.blender_learning_rate)
+    targets = torch.arange(len(domains))
+    with at_most_threads(1):
         for _ in range(spec.blender_steps):
             half = int(rng.integers(_FEWEST, _MOST + 1)) // 2
             sets = [scaled[d][_balanced(rng, labels[d], half)] for d in domains]
