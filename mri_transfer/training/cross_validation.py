@@ -12,7 +12,7 @@ from mri_transfer.training.engine import FoldResult, fit_folds
 from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.fitted_model import FittedModel, prediction_tables
 from mri_transfer.training.folds import Folds
-from mri_transfer.training.one_fit import FitModel, fit_model
+from mri_transfer.training.one_fit import FitModel
 from mri_transfer.training.predictions import InnerScores, PatientScores, SliceScores
 
 __all__ = ["CrossValidation", "cross_validate"]
@@ -36,7 +36,7 @@ def cross_validate(
     seed: int = 0,
     only: Collection[tuple[int, int]] | None = None,
     progress: Callable[[int, int], None] | None = None,
-    fit: FitModel = fit_model,
+    fit: FitModel | None = None,
 ) -> CrossValidation:
     """Fit a model per outer fold and score the patients it did not see.
 
@@ -51,8 +51,8 @@ def cross_validate(
         Leave out all other outer folds.
     progress : callable, optional
         Called with the number of heads fitted and the number in all.
-    fit : FitModel
-        What makes each fit.
+    fit : FitModel, optional
+        What makes each fit, if not `one_fit.fit_model`.
 
     Returns
     -------

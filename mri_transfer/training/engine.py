@@ -22,7 +22,7 @@ from mri_transfer.core.threads import algebra_on_one_core, one_core_each, torch_
 from mri_transfer.training.dataset import LabelledFeatures, TrainingView
 from mri_transfer.training.fitted_model import Inference, infer
 from mri_transfer.training.folds import OuterFold
-from mri_transfer.training.one_fit import FitModel, FitResult, Run, fit_model
+from mri_transfer.training.one_fit import FitModel, FitResult, Run
 
 __all__ = ["FoldResult", "fit_folds", "workers"]
 
@@ -54,7 +54,7 @@ class Estimator(Protocol):
         place: tuple[int, ...],
         run: Run = map,
         fitted: Callable[[int], None] = ...,
-        fit: FitModel = ...,
+        fit: FitModel | None = ...,
     ) -> Self:
         """Fit to a view and keep the result."""
 
@@ -67,7 +67,7 @@ def fit_folds(
     seed: int,
     place: Callable[[OuterFold], tuple[int, ...]] = lambda outer: (outer.repeat, outer.fold),
     progress: Callable[[int, int], None] | None = None,
-    fit: FitModel = fit_model,
+    fit: FitModel | None = None,
 ) -> Iterator[FoldResult]:
     """Fit an estimator on the training patients of every fold, and apply it to those held out.
 
@@ -83,8 +83,8 @@ def fit_folds(
         What the seeds of a fold are derived from, besides `seed`.
     progress : callable, optional
         Called with the number of heads fitted and the number in all.
-    fit : FitModel
-        What makes each fit.
+    fit : FitModel, optional
+        What makes each fit, if not `one_fit.fit_model`.
 
     Yields
     ------

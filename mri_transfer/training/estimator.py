@@ -148,7 +148,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         place: tuple[int, ...],
         run: Run = map,
         fitted: Callable[[int], None] = lambda _: None,
-        fit: FitModel = fit_model,
+        fit: FitModel | None = None,
     ) -> Self:
         """Fit to the training patients of a fold.
 
@@ -159,12 +159,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             As in `FitRequest`.
         run, fitted
             As in `one_fit.fit_model`.
-        fit : FitModel
-            What makes the fit.
+        fit : FitModel, optional
+            What makes the fit, if not `one_fit.fit_model`.
         """
         n_slices = view.scans.features.shape[1]
         request = self.request(seed=seed, place=place, n_slices=n_slices)
-        self.result_: FitResult = fit(view, request, run=run, fitted=fitted)
+        make = fit_model if fit is None else fit
+        self.result_: FitResult = make(view, request, run=run, fitted=fitted)
         return self
 
     @property

@@ -21,7 +21,6 @@ from mri_transfer.training.estimator import configured_estimator
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.kept_fits import KeptFits
-from mri_transfer.training.one_fit import fit_model
 from mri_transfer.training.predictions import ClassScores
 from mri_transfer.training.tuning import TailPlan
 from pipelines.config import RunConfig
@@ -170,7 +169,7 @@ def _cross_validate(
             f"fitting {config.heads.kind} heads, {positive} against {others}"
         ),
         # A tail takes minutes or hours; heads alone are not worth the space.
-        fit=kept.fit if config.tuning.trains else fit_model,
+        fit=kept.fit if config.tuning.trains else None,
     )
     if kept.n_found:
         context.reporter.note(

@@ -21,9 +21,11 @@ from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.fitted_model import patient_scores
 from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import Refit, refit_on_all
+from mri_transfer.training.update_tail import TailUpdate
 from tests.bundle.bundles import made_up_bundle, some_trunk
 from tests.bundle.tuned import (
     pictures,
+    plan,
     refitted,
     scan_of,
     tuned_bundle,
@@ -191,3 +193,26 @@ def test_a_scan_has_the_features_that_it_had_in_training(made: Made) -> None:
         found = encode_poolings(scan_of(pixels), bundle.trunk, ["max"])["max"].features
         np.testing.assert_array_equal(found, seen)
     assert not np.allclose(trained, cohort.scans.features, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_tail_that_was_trained_further_is_packed_as_its_successor(
+    made: Made, packed: Path, tmp_path: Path
+) -> None:
+    cohort, refit, parent = made
+    new = tuned_cohort(tmp_path, CONFIG, prefix="new", seed=5)
+    tuning = dataclasses.replace(CONFIG.tuning, ewc=10.0, rehearsal=0.5)
+    further = TailUpdate(config=CONFIG, tuning=tuning, plan=plan(CONFIG))
+    done = further.run(refit.trained, new, cohort)
+    bundle = tuned_bundle(further.lasting, new, done.refit, mode="tune", parent=parent)
+    write_bundle(bundle, tmp_path / "b2")
+    loaded = load_bundle(tmp_path / "b2")
+    assert loaded.facts["mode"] == "tune"
+    assert loaded.facts["cohort"]["n_patients"] == 24
+    assert loaded.config == CONFIG
+    found = _native(loaded, pictures(len(new.patient_ids), seed=5))
+    np.testing.assert_allclose(found, patient_scores(done.refit.trained, new), atol=1e-6)
+    assert any(
+        not np.array_equal(values, loaded.tail.tensors[name])
+        for name, values in parent.tail.tensors.items()
+    )

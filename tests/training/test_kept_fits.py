@@ -15,7 +15,7 @@ from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.kept_fits import KeptFits
-from mri_transfer.training.one_fit import FitResult, fit_model
+from mri_transfer.training.one_fit import FitResult
 from mri_transfer.training.tuning import TailPlan
 from tests.synthetic import folds_of
 from tests.tails_phantom import fast, labelled_cohort, source
@@ -32,7 +32,7 @@ def _folds(data: LabelledFeatures) -> Folds:
     return folds_of(data.scans, data.scan_is_positive)
 
 
-def _run(data: LabelledFeatures, fit=fit_model, *, plan: TailPlan = PLAN, seed: int = 4, **given):
+def _run(data: LabelledFeatures, fit=None, *, plan: TailPlan = PLAN, seed: int = 4, **given):
     estimator = TransferClassifier(head=LinearHeadSpec(), tail=plan)
     return cross_validate(estimator, data, _folds(data), seed=seed, fit=fit, **given)
 
