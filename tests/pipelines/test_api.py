@@ -87,9 +87,10 @@ def test_notebooks_show_what_runs_manifests_and_features_hold(own: Workspace) ->
     assert "/cohort/" not in shown.partition("</table>")[2]  # long paths say nothing
     assert "slices per scan" in run.features()._repr_html_()
     own.evaluation.write_text("{}")
-    assert "evaluation.json has changed" in mri_transfer.load_run(
-        own.root, cache=own.cache
-    )._repr_html_()
+    assert (
+        "evaluation.json has changed"
+        in mri_transfer.load_run(own.root, cache=own.cache)._repr_html_()
+    )
 
 
 def test_an_edited_result_is_refused(own: Workspace) -> None:

@@ -70,9 +70,7 @@ def test_a_dry_run_says_what_would_run_and_changes_nothing(
     assert {path: path.stat().st_mtime_ns for path in own.root.rglob("*")} == before
 
 
-def test_the_log_holds_why_and_how_long(
-    own: Workspace, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_log_holds_why_and_how_long(own: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     own.log.unlink(missing_ok=True)
     words = (str(own.root), "--cache", str(own.cache))
     assert run_command("folds", *words) == 0

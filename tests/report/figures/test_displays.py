@@ -27,9 +27,7 @@ def _many() -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_roc_curve_of_four_patients(ax: Axes) -> None:
     display = mri_transfer.RocDisplay.from_predictions(LABELS, SCORES, ax=ax)
-    np.testing.assert_allclose(
-        line(ax, "roc"), [[0, 0], [0, 0.5], [0.5, 0.5], [0.5, 1], [1, 1]]
-    )
+    np.testing.assert_allclose(line(ax, "roc"), [[0, 0], [0, 0.5], [0.5, 0.5], [0.5, 1], [1, 1]])
     assert display.auc.value == 0.75
     assert "AUC 0.75" in "".join(text.get_text() for text in ax.texts)
     assert display.ax_ is ax
