@@ -13,7 +13,7 @@ from mri_transfer.errors import ConfigurationError
 from mri_transfer.models.heads import HEAD_KINDS, HEADS
 from pipelines.config import RunConfig
 
-__all__ = ["Setting", "described_settings", "explain_setting"]
+__all__ = ["described_settings", "explain_setting"]
 
 #: Signs of the bounds in pydantic's metadata.
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}

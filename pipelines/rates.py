@@ -17,7 +17,7 @@ from mri_transfer.models.features import resolve_features
 from pipelines.config import RunConfig
 from pipelines.stage import Stage
 
-__all__ = ["Rate", "keep_rate", "known_rate"]
+__all__ = ["keep_rate", "known_rate"]
 
 _SCHEMA = "mri-transfer/rate/1"
 #: With fewer scans or patients, loading libraries would count for too much.

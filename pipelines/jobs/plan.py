@@ -14,7 +14,7 @@ from pipelines.console import duration
 from pipelines.estimates import Estimate, PlannedWork, estimate_lines, estimate_stages
 from pipelines.pool import BYTES_PER_JOB
 
-__all__ = ["CohortPlan", "plan_cohort", "plan_lines"]
+__all__ = ["plan_cohort", "plan_lines"]
 
 #: Stages that work on one scan at a time, which an array of jobs can share.
 _BY_SCAN = ("check", "prepare", "slices", "features")

@@ -37,13 +37,13 @@ def test_lines_are_told_and_logged_under_their_stage(folder: Workspace) -> None:
 
 
 def test_an_error_is_logged_with_where_it_arose_and_goes_on(folder: Workspace) -> None:
-    def stumble() -> None:
+    def work() -> None:
         with logged(folder, Notes()) as log:
             log.note("begins")
             _ = 1 / 0
 
     with pytest.raises(ZeroDivisionError):
-        stumble()
+        work()
     text = folder.log.read_text()
     assert "stopped by an error" in text
     assert "ZeroDivisionError" in text
