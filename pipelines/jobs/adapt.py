@@ -230,7 +230,9 @@ class _Job:
         workspace, _ = open_run(site.run, cache=self.workspace.cache)
         folder = site.work.with_name(f"{site.work.name}_source")
         again = self._encoded(workspace.manifest, folder, self.workspace.cache)
-        source = dataclasses.replace(source, patients=read_cohort(dataclasses.replace(self._context, workspace=again)))
+        source = dataclasses.replace(
+            source, patients=read_cohort(dataclasses.replace(self._context, workspace=again))
+        )
         return dataclasses.replace(source, domains=self._domains(source, again))
 
     def _domains(self, source: KnownSource, workspace: Workspace) -> KnownDomains | None:
