@@ -109,6 +109,14 @@ def run(
             "recompute what depends on them.",
         ),
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Only every N-th scan, from the I-th (1 to N), up to --until features; for job "
+            "arrays that share --cache.",
+        ),
+    ] = None,
     jobs: JobsOption = None,
     cache: CacheOption = None,
     weights: WeightsOption = None,
@@ -117,20 +125,22 @@ def run(
     from pipelines.config import read_config
     from pipelines.opening import keep_scans, keep_scans_of
     from pipelines.plan.order import stage_named, stages_until
+    from pipelines.shards import Shard
 
+    part = None if shard is None else Shard.parse(shard)
     if from_ is not None:
         stage_named(from_)
     stages = stages_until(until)
     chosen = [] if profile is None else [f"profile={profile}"]
     settings = keep_scans(read_config(config, [*chosen, *(set_ or ())]), keep or ())
     if not overwrite:
-        settings = keep_scans_of(out, settings)
+        settings = keep_scans_of(out if part is None else part.folder(out), settings)
     # Heavy: what is wrong with the settings has been said by now.
     from pipelines.reporters import reporter_for
     from pipelines.runner import begin_run, run_pipeline
 
     console = open_console()
-    workspace = begin_run(manifest, out, settings, cache=cache, overwrite=overwrite)
+    workspace = begin_run(manifest, out, settings, cache=cache, overwrite=overwrite, shard=part)
     outcome = run_pipeline(
         workspace,
         settings,
@@ -139,6 +149,7 @@ def run(
         reporter=reporter_for(console),
         weights=weights,
         jobs=jobs,
+        shard=part,
     )
     if until is None:
         _show_answer(console, outcome)
