@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import collections
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,8 @@ Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 Lost = str
 
+#: A scan that ended so often with a worker of its own is given up.
+_ENDS = 2
 _REASON = "its worker ended twice while it was processed, probably for lack of memory"
 
 
@@ -26,8 +29,8 @@ _REASON = "its worker ended twice while it was processed, probably for lack of m
 class RemoteExecutor(abc.ABC):
     """Processes scans in chunks; subclasses know where.
 
-    A chunk that ends with its worker is divided into its scans, each of which is tried once more:
-    what the chunk had finished is found in the cache.
+    A chunk that ends with its worker is divided into its scans, each of which is tried again: what
+    the chunk had finished is found in the cache.
 
     Attributes
     ----------
@@ -70,32 +73,38 @@ class RemoteExecutor(abc.ABC):
         reads: Callable[[Job], str] | None,
     ) -> Iterator[tuple[int, Outcome]]:
         """Yield outcomes with the positions of their jobs, in any order."""
-        left, reasons = list(range(len(jobs))), dict[int, str]()
-        for alone in (False, True):
-            groups = _groups(left, 1 if alone else self.chunk_size(len(jobs)))
+        left, size = list(range(len(jobs))), self.chunk_size(len(jobs))
+        ends = collections.Counter[int]()
+        while left:
+            groups = _groups(left, size)
             chunks = [
                 self._chunk(batch, [jobs[position] for position in group], probe, reads)
                 for group in groups
             ]
             left = []
-            for index, done in self.run(chunks, alone=alone):
-                if isinstance(done, str):
-                    left += groups[index]
-                    reasons |= dict.fromkeys(groups[index], done)
+            for index, done in self.run(chunks, alone=bool(ends)):
+                group = groups[index]
+                if isinstance(done, Done):
+                    yield from _outcomes(group, done)
                     continue
-                if done.fault is not None:
-                    raise done.fault
-                yield from zip(groups[index], done.outcomes, strict=True)
+                # Of several scans nobody knows which one it was.
+                ends.update({position: int(len(group) == 1) for position in group})
+                again = [position for position in group if ends[position] < _ENDS]
+                left += again
+                for position in set(group).difference(again):
+                    yield position, self._given_up(jobs[position], done, lost)
             left.sort()
-            if not left:
-                return
-            if not alone:
+            size = 1
+            if left:
                 self.note(f"{len(left)} scans ended with their workers, and are tried once more")
-        for position in left:
-            reason = f"{_REASON} ({reasons[position]}). {self.memory_remedy}."
-            if lost is None:
-                raise MachineError(f"{jobs[position]}: {reason}")
-            yield position, lost(jobs[position], reason)
+
+    def _given_up(
+        self, job: Job, reason: str, lost: Callable[[Job, str], Outcome] | None
+    ) -> Outcome:
+        what = f"{_REASON} ({reason}). {self.memory_remedy}."
+        if lost is None:
+            raise MachineError(f"{job}: {what}")
+        return lost(job, what)
 
     def _chunk(
         self,
@@ -134,6 +143,12 @@ class RemoteExecutor(abc.ABC):
         done : Done or str
             A text if the chunk ended with its worker.
         """
+
+
+def _outcomes(group: Sequence[int], done: Done[Outcome]) -> Iterator[tuple[int, Outcome]]:
+    if done.fault is not None:
+        raise done.fault
+    yield from zip(group, done.outcomes, strict=True)
 
 
 def _groups(positions: Sequence[int], size: int) -> list[Sequence[int]]:
