@@ -70,8 +70,12 @@ class DaskExecutor(RemoteExecutor):
         n_workers = min(self.jobs or default_jobs(), len(chunks))
         with (
             dask.config.set(_LOCAL_CONFIG),
+            # Encrypted and with a key of its own: other users of this machine cannot connect.
             LocalCluster(
-                n_workers=n_workers, threads_per_worker=1, dashboard_address=None
+                n_workers=n_workers,
+                threads_per_worker=1,
+                dashboard_address=":0",
+                security=True,
             ) as cluster,
             Client(cluster) as client,
         ):
@@ -110,7 +114,7 @@ class DaskExecutor(RemoteExecutor):
     def _collected(
         self, client: Client, chunks: dict[int, Chunk[Any, Any]]
     ) -> Iterator[tuple[int, Done[Any] | str]]:
-        finished = queue.SimpleQueue[Future]()
+        finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
         indices: dict[Future, int] = {}
         for index, chunk in chunks.items():
             # Not pure: the same scans may have to be processed again.
