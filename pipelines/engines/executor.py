@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol, TypeAlias, TypeVar
+from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
 __all__ = ["Batch", "Executor", "LocalExecutor"]
 
@@ -20,8 +20,10 @@ Batch: TypeAlias = Callable[[Sequence[Job], int | None], Iterable[Outcome]]
 class Executor(Protocol):
     """Processes scans somewhere."""
 
-    remote: bool
-    """Whether other machines may be involved, whose devices are not those of this one."""
+    @property
+    def remote(self) -> bool:
+        """Whether other machines may be involved, whose devices are not those of this one."""
+        ...
 
     def map(
         self,
@@ -65,7 +67,7 @@ class LocalExecutor:
     """
 
     jobs: int | None = None
-    remote: bool = False
+    remote: ClassVar[bool] = False
 
     def map(
         self,

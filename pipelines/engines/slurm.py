@@ -19,7 +19,7 @@ from pipelines.engines.remote import RemoteExecutor
 from pipelines.engines.settings import ExecutorSpec
 
 if TYPE_CHECKING:
-    from submitit import SlurmJob
+    from submitit import Job
     from submitit.helpers import DelayedSubmission
 
 __all__ = ["SlurmExecutor"]
@@ -86,7 +86,7 @@ class SlurmExecutor(RemoteExecutor):
         # Nobody else may write here: results are unpickled.
         (self.cache / "jobs").mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=(self.cache / "jobs").absolute(), prefix="slurm-"))
-        jobs: dict[int, SlurmJob[Done[Any]]] = {}
+        jobs: dict[int, Job[Done[Any]]] = {}
         try:
             for at in range(0, len(chunks), _MAX_ARRAY):
                 jobs |= dict(enumerate(self._submitted(folder, chunks[at : at + _MAX_ARRAY]), at))
@@ -101,9 +101,7 @@ class SlurmExecutor(RemoteExecutor):
         if is_clean:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _submitted(
-        self, folder: Path, chunks: Sequence[Chunk[Any, Any]]
-    ) -> list[SlurmJob[Done[Any]]]:
+    def _submitted(self, folder: Path, chunks: Sequence[Chunk[Any, Any]]) -> list[Job[Done[Any]]]:
         import submitit
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -141,9 +139,7 @@ class SlurmExecutor(RemoteExecutor):
             **{name: value for name, value in given.items() if value},
         }
 
-    def _collected(
-        self, jobs: dict[int, SlurmJob[Done[Any]]]
-    ) -> Iterator[tuple[int, Done[Any] | str]]:
+    def _collected(self, jobs: dict[int, Job[Done[Any]]]) -> Iterator[tuple[int, Done[Any] | str]]:
         """Yield what came back of each job, which is taken out of `jobs`."""
         asked, missing_since = time.monotonic(), dict[int, float]()
         while jobs:
@@ -189,14 +185,14 @@ def _queued() -> set[str] | None:
     return set(asked.stdout.split())
 
 
-def _has_result(job: SlurmJob[Done[Any]]) -> bool:
+def _has_result(job: Job[Done[Any]]) -> bool:
     # Looking at the folder makes network file systems look too.
     with contextlib.suppress(OSError):
         job.paths.folder.chmod(job.paths.folder.stat().st_mode)
     return job.paths.result_pickle.exists()
 
 
-def _result(job: SlurmJob[Done[Any]]) -> Done[Any] | str:
+def _result(job: Job[Done[Any]]) -> Done[Any] | str:
     """Return what came back, or a text if the job was stopped at its time limit too often."""
     from submitit.core.utils import UncompletedJobError
 
