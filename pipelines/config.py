@@ -30,6 +30,7 @@ from mri_transfer.scans.slices import SliceSpec
 from mri_transfer.scans.volumes import VolumeSpec
 from mri_transfer.training.search import Hyperparameters, SearchSpec, check_space, searched_poolings
 from mri_transfer.training.settings import FoldSpec, InstancesSpec, PredictionSpec
+from pipelines.engines.settings import ExecutorSpec
 
 if TYPE_CHECKING:
     from mri_transfer.training.model_config import ModelConfig
@@ -74,6 +75,7 @@ class RunConfig:
     audit: AuditSpec = Field(default_factory=AuditSpec)
     explanation: ExplanationSpec = Field(default_factory=ExplanationSpec)
     report: PrintSpec = Field(default_factory=PrintSpec)
+    executor: ExecutorSpec = Field(default_factory=ExecutorSpec)
 
     def sections(self, *names: str) -> dict[str, Any]:
         """Return some sections as plain values, by their names."""

@@ -24,6 +24,7 @@ from pipelines.record import StageRecord
 from pipelines.reporters import SilentReporter
 from pipelines.running import run_stage
 from pipelines.settings import changed_scans, changed_settings
+from pipelines.shards import Shard
 from pipelines.stage import Context, Reporter, Stage
 from pipelines.trunk_weights import (
     demand_unseen,
@@ -70,6 +71,7 @@ def begin_run(
     *,
     cache: Path | None = None,
     overwrite: bool = False,
+    shard: Shard | None = None,
 ) -> Workspace:
     """Set up a run folder: the resolved configuration and a copy of the manifest.
 
@@ -85,6 +87,8 @@ def begin_run(
     overwrite : bool
         Allow other settings, or another manifest, in an existing run folder: the stages that depend
         on them become stale and are run again.
+    shard : Shard, optional
+        Set up the run folder of a part of the cohort, inside `out`.
 
     Raises
     ------
@@ -92,7 +96,8 @@ def begin_run(
         If the manifest lacks a configured label, or if the folder was set up with other arguments;
         the differences are listed, and nothing is written.
     """
-    workspace = Workspace(root=out, cache=cache or default_cache())
+    root = out if shard is None else shard.folder(out)
+    workspace = Workspace(root=root, cache=cache or default_cache())
     for name, folder in (("--out", workspace.root), ("--cache", workspace.cache)):
         if folder.exists() and not folder.is_dir():
             raise ConfigurationError(
@@ -112,6 +117,8 @@ def begin_run(
             cache=cache,
             overwrite=overwrite,
         )
+    if shard is not None:
+        cohort = shard.of(cohort)
     if not overwrite:
         config = with_weights_of(workspace, config)
     with locked(workspace):
@@ -127,11 +134,11 @@ def demand_same(workspace: Workspace, config: RunConfig, cohort: Manifest) -> No
     if not workspace.config.is_file():
         return
     old, new = dataclasses.asdict(read_config(workspace.config)), dataclasses.asdict(config)
-    # Settings of the report do not affect results.
+    # Settings of the report and where scans are processed do not affect results.
     differences = [
         f"{name}: {before} -> {after}"
         for name, (before, after) in changed_settings(old, new).items()
-        if not name.startswith("report.")
+        if not name.startswith(("report.", "executor."))
     ]
     # An unreadable manifest was damaged, and is written again.
     with contextlib.suppress(ManifestError, OSError):
@@ -172,6 +179,7 @@ def run_pipeline(
     reporter: Reporter | None = None,
     weights: Path | None = None,
     jobs: int | None = None,
+    shard: Shard | None = None,
 ) -> RunOutcome:
     """Run stages in order; those with current results are skipped.
 
@@ -191,15 +199,28 @@ def run_pipeline(
     jobs : int, optional
         Number of scans, or of fits, processed in parallel; by default as many as cores and, of
         scans, memory allow.
+    shard : Shard, optional
+        The part of a cohort that the folder is of, whose stages end with the features.
     """
     workspace.demand_writable(cache=not _FILL_CACHE.isdisjoint(stage.name for stage in stages))
     reporter = reporter or SilentReporter()
     names = [stage.name for stage in stages]
     given, config = config, _settled(workspace, config, weights, names)
     context = Context(
-        workspace=workspace, config=config, reporter=reporter, weights=weights, jobs=jobs
+        workspace=workspace,
+        config=config,
+        reporter=reporter,
+        weights=weights,
+        jobs=jobs,
+        shard=shard,
     )
-    trains = "folds" in names or names == [CHECK.name]
+    trains = "folds" in names or (names == [CHECK.name] and shard is None)
+    if shard is not None and not _FILL_CACHE.issuperset(names):
+        raise ConfigurationError(
+            "a part of a cohort has no folds",
+            where="--shard",
+            remedy=f"Add --until {FEATURES.name}. When all parts are done, run without --shard",
+        )
     if "check" in names and "features" in names:
         demand_weights(workspace, config, weights)
         if note := size_note(config):

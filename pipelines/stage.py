@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pipelines.config import RunConfig
+from pipelines.engines.choice import executor_for
+from pipelines.engines.executor import Executor
+from pipelines.shards import Shard
 from pipelines.workspace import Workspace
 
 __all__ = [
@@ -56,6 +59,24 @@ class Context:
     """A file with the trunk's weights."""
     jobs: int | None = None
     """Number of scans, or of fits, processed in parallel; None: as cores and memory allow."""
+    shard: Shard | None = None
+    """The part of a cohort that the run folder is of; None: the whole cohort."""
+
+    def executor(self, *, gpus: bool = False) -> Executor:
+        """Return what processes scans.
+
+        Parameters
+        ----------
+        gpus : bool
+            Whether the work uses the GPUs that the settings ask for.
+        """
+        return executor_for(
+            self.config.executor,
+            cache=self.workspace.cache,
+            note=self.reporter.note,
+            jobs=self.jobs,
+            gpus=gpus,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -24,13 +24,10 @@ from pipelines.commands.manifest import manifest_app
 from pipelines.commands.open import open_
 from pipelines.commands.options import (
     CacheOption,
-    ConfigOption,
     JobsOption,
     KeepOption,
-    ManifestOption,
     OutFolder,
     RunFolder,
-    SetOption,
     VerboseOption,
     WeightsOption,
 )
@@ -39,6 +36,7 @@ from pipelines.commands.plan import plan
 from pipelines.commands.predict import predict
 from pipelines.commands.pretrain import pretrain
 from pipelines.commands.retrain import export, retrain
+from pipelines.commands.run import run
 from pipelines.commands.serve import serve
 from pipelines.commands.study import study
 from pipelines.commands.validate import validate
@@ -80,101 +78,7 @@ def _root(
     pass
 
 
-def _stages(incomplete: str) -> list[str]:
-    return [name for name in STAGE_HELP if name.startswith(incomplete)]
-
-
-@app.command()
-def run(
-    manifest: ManifestOption,
-    out: OutFolder = Path("run"),
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    from_: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            autocompletion=_stages,
-            help="Run this stage and all later ones even if they are current.",
-        ),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(autocompletion=_stages, help="Stop after this stage, such as features."),
-    ] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            help="Extent of the analysis: quick, standard or full; same as --set profile=..."
-        ),
-    ] = None,
-    keep: KeepOption = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite",
-            help="Allow other settings or another manifest in an existing run folder, and "
-            "recompute what depends on them.",
-        ),
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Print what would run and about how long it takes, and stop."
-        ),
-    ] = False,
-    verbose: VerboseOption = None,
-    jobs: JobsOption = None,
-    cache: CacheOption = None,
-    weights: WeightsOption = None,
-) -> None:
-    """Run all stages on a cohort, from the scans to the report."""
-    from pipelines.config import read_config
-    from pipelines.opening import keep_scans, keep_scans_of
-    from pipelines.plan.order import stage_named, stages_until
-
-    if from_ is not None:
-        stage_named(from_)
-    stages = stages_until(until)
-    chosen = [] if profile is None else [f"profile={profile}"]
-    settings = keep_scans(read_config(config, [*chosen, *(set_ or ())]), keep or ())
-    if not overwrite:
-        settings = keep_scans_of(out, settings)
-    if dry_run:
-        from pipelines.jobs.dry_run import dry_run_lines
-
-        console = open_console()
-        for line in dry_run_lines(
-            manifest,
-            out,
-            settings,
-            stages,
-            cache=cache,
-            weights=weights,
-            overwrite=overwrite,
-            force_from=from_,
-            jobs=jobs,
-        ):
-            console.print(line, markup=False)
-        return
-    # Heavy: what is wrong with the settings has been said by now.
-    from pipelines.reporters import reporter_for
-    from pipelines.runner import begin_run, run_pipeline
-
-    console = open_console()
-    workspace = begin_run(manifest, out, settings, cache=cache, overwrite=overwrite)
-    outcome = run_pipeline(
-        workspace,
-        settings,
-        stages=stages,
-        force_from=from_,
-        reporter=reporter_for(console, verbose=verbose),
-        weights=weights,
-        jobs=jobs,
-    )
-    if until is None:
-        show_answer(console, outcome)
-    end(console, outcome)
+app.command("run")(run)
 
 
 def _run_stage(

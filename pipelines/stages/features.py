@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 import pandas as pd
 
 from mri_transfer.core.files import atomic_write_text
-from mri_transfer.core.threads import map_ahead
 from mri_transfer.models.activations import ActivationStore, ActivationTable, activation_key
 from mri_transfer.models.features import (
     FeatureSpec,
     FeatureStore,
     FeatureTable,
-    MaximaStore,
     Pooling,
-    encode_poolings,
-    encode_with_maxima,
     feature_key,
     resolve_features,
 )
 from mri_transfer.models.tails.spec import cut_of
-from mri_transfer.models.trunks import INPUT, Trunk, TrunkSpec, load_trunk
-from mri_transfer.scans.slices import SliceStack, SliceStore
+from mri_transfer.models.trunks import INPUT, Trunk, TrunkSpec
+from mri_transfer.scans.slices import SliceStore
 from pipelines.config import RunConfig
 from pipelines.indexes import read_index
 from pipelines.stage import Context, StageResult
+from pipelines.stages.features_worker import (
+    ACTIVATIONS,
+    Encoding,
+    ScanToEncode,
+    activate_batch,
+    encode_batch,
+    forget_trunk,
+    trunk_of,
+)
 from pipelines.workspace import Workspace
 
 __all__ = [
@@ -43,20 +47,6 @@ __all__ = [
     "read_feature_tables",
     "work",
 ]
-
-#: Column of features.csv: the key of what lies at the cut, where a tail is trained.
-_ACTIVATIONS = "activations"
-#: Stacks read ahead of the trunk, so that loading overlaps computing and memory stays bounded.
-_READ_AHEAD = 2
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ScanToEncode:
-    """A scan whose features the cache lacks: its slices' key, and a key per pooling."""
-
-    scan_id: str
-    slices_key: str
-    keys: dict[str, str]
 
 
 def read_feature_table(workspace: Workspace, *, column: str = "key") -> FeatureTable:
@@ -141,13 +131,7 @@ def keys_by_pooling(
 
 def open_trunk(context: Context, trunk_spec: TrunkSpec, spec: FeatureSpec) -> Trunk:
     """Load a trunk as the run computes with it."""
-    return load_trunk(
-        trunk_spec,
-        precision=spec.precision,
-        device=spec.device,
-        weights_path=context.weights,
-        cache=context.workspace.weights,
-    )
+    return _encoding(context, trunk_spec, spec).open()
 
 
 def encode_missing(
@@ -175,45 +159,51 @@ def encode_missing(
     """
     if not todo:
         return
-    trunk = open_trunk(context, trunk_spec, spec)
-    context.reporter.note(
-        f"trunk {trunk_spec.name}, weights {trunk.weights_digest[:12]} "
-        f"({trunk.weights_source}), {spec.precision} on {spec.device}"
-    )
-    if trunk.weights_source == "random":
-        context.reporter.note("THE TRUNK IS UNTRAINED (trunk.weights = random): a control")
-    with ThreadPoolExecutor(max_workers=1) as reader, ThreadPoolExecutor(max_workers=1) as writer:
-        written: list[Future[None]] = []
-        read = map_ahead(reader, partial(_stack, context.workspace), todo, ahead=_READ_AHEAD)
-        stacks = zip(todo, read, strict=True)
-        for scan, stack in context.reporter.track(stacks, total=len(todo), what=what):
-            writes = _encoded(context, scan, stack, trunk, maxima=maxima)
-            for one in written:
-                one.result()
-            written = [writer.submit(write) for write in writes]
-        for one in written:
-            one.result()
-
-
-def _stack(workspace: Workspace, scan: ScanToEncode) -> SliceStack:
-    return SliceStore(workspace.cache).get(scan.slices_key, scan_id=scan.scan_id)
-
-
-def _encoded(
-    context: Context, scan: ScanToEncode, stack: SliceStack, trunk: Trunk, *, maxima: bool
-) -> list[Callable[[], None]]:
-    """Pass a scan through the trunk; return what puts the outcome into the cache, in order."""
-    cache = context.workspace.cache
-    features = FeatureStore(cache)
-    if not maxima or "max" not in scan.keys:
-        encoded = encode_poolings(stack, trunk, scan.keys)
-        first = []
+    encoding = _encoding(context, trunk_spec, spec, maxima=maxima)
+    executor = context.executor(gpus=True)
+    if executor.remote:
+        context.reporter.note(
+            f"trunk {trunk_spec.name}, {spec.precision} on {spec.device} of other machines"
+        )
     else:
-        encoded, largest = encode_with_maxima(stack, trunk, scan.keys)
-        # Before the features: where these are in the cache, the maxima are too, even after a kill.
-        write = MaximaStore(cache).put
-        first = [partial(write, scan.keys["max"], largest, encoded["max"].features)]
-    return [*first, *(partial(features.put, scan.keys[name], encoded[name]) for name in encoded)]
+        trunk = trunk_of(encoding)
+        context.reporter.note(
+            f"trunk {trunk_spec.name}, weights {trunk.weights_digest[:12]} "
+            f"({trunk.weights_source}), {spec.precision} on {spec.device}"
+        )
+    if trunk_spec.weights == "random":
+        context.reporter.note("THE TRUNK IS UNTRAINED (trunk.weights = random): a control")
+    _pass(context, partial(encode_batch, encoding), todo, what=what)
+
+
+def _pass(
+    context: Context,
+    batch: Callable[[Sequence[ScanToEncode], int | None], Iterable[None]],
+    todo: Sequence[ScanToEncode],
+    *,
+    what: str,
+) -> None:
+    """Process scans, showing the progress."""
+    try:
+        passed = context.executor(gpus=True).map(batch, todo)
+        for _ in context.reporter.track(passed, total=len(todo), what=what):
+            pass
+    finally:
+        forget_trunk()
+
+
+def _encoding(
+    context: Context, trunk_spec: TrunkSpec, spec: FeatureSpec, *, maxima: bool = False
+) -> Encoding:
+    workspace = context.workspace
+    return Encoding(
+        cache=workspace.cache.absolute(),
+        trunk=trunk_spec,
+        features=spec,
+        weights=None if context.weights is None else context.weights.absolute(),
+        weights_cache=workspace.weights.absolute(),
+        maxima=maxima,
+    )
 
 
 def _cut(config: RunConfig) -> str:
@@ -235,19 +225,13 @@ def _activation_keys(context: Context, spec: FeatureSpec) -> list[str]:
     ]
     store = ActivationStore(workspace.cache)
     todo = {
-        key: ScanToEncode(scan_id=scan_id, slices_key=slices_key, keys={})
+        key: ScanToEncode(scan_id=scan_id, slices_key=slices_key, keys={ACTIVATIONS: key})
         for scan_id, slices_key, key in zip(slices["scan_id"], slices["key"], keys, strict=True)
         if key not in store
     }
     if todo:
-        prefix = open_trunk(context, at_cut, spec)
-        with ThreadPoolExecutor(max_workers=1) as reader:
-            stacks = map_ahead(reader, partial(_stack, workspace), todo.values(), ahead=_READ_AHEAD)
-            shown = context.reporter.track(
-                stacks, total=len(todo), what=f"activations at {_cut(config)}"
-            )
-            for key, stack in zip(todo, shown, strict=True):
-                store.put(key, stack, prefix)
+        batch = partial(activate_batch, _encoding(context, at_cut, spec))
+        _pass(context, batch, list(todo.values()), what=f"activations at {_cut(config)}")
     return keys
 
 
@@ -258,7 +242,7 @@ def read_activations(
     if not config.tuning.trains:
         return None
     index = read_index(workspace.features)
-    key_of = dict(zip(index["scan_id"], index[_ACTIVATIONS], strict=True))
+    key_of = dict(zip(index["scan_id"], index[ACTIVATIONS], strict=True))
     from_input = _cut(config) == INPUT
     store = SliceStore(workspace.cache) if from_input else ActivationStore(workspace.cache)
     return ActivationTable(
@@ -276,7 +260,7 @@ def work(context: Context) -> StageResult:
     encode_missing(context, config.trunk, spec, todo, maxima=True)
     table = index.rename(columns={name: key_column(name, config) for name in poolings})
     if config.tuning.trains:
-        table[_ACTIVATIONS] = _activation_keys(context, spec)
+        table[ACTIVATIONS] = _activation_keys(context, spec)
     atomic_write_text(workspace.features, table.to_csv(index=False, lineterminator="\n"))
     return StageResult(
         outputs=[workspace.features],

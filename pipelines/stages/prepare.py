@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -27,12 +28,16 @@ from mri_transfer.scans.quality import (
     score_key,
 )
 from mri_transfer.version import __version__
-from pipelines.pool import default_jobs, run_jobs
 from pipelines.stage import Context, StageResult
 from pipelines.stages.duplicates import across_patients, one_id_two_people, write_duplicates
-from pipelines.stages.prepare_worker import Job, Outcome, found_in_cache, prepare_one
+from pipelines.stages.prepare_worker import (
+    Job,
+    Outcome,
+    broken_off,
+    found_in_cache,
+    prepare_batch,
+)
 from pipelines.stages.quality_pages import write_quality_pages
-from pipelines.unsettled import AGAIN
 
 __all__ = ["work"]
 
@@ -50,7 +55,7 @@ def _prepare(context: Context, scans: Sequence[Scan]) -> tuple[list[Outcome], in
         Job(
             scan_id=scan["scan_id"],
             path=scan["path"],
-            cache=context.workspace.cache,
+            cache=context.workspace.cache.absolute(),
             volumes=config.volumes,
             preparation=config.preparation,
             slices=config.slices,
@@ -59,23 +64,11 @@ def _prepare(context: Context, scans: Sequence[Scan]) -> tuple[list[Outcome], in
     ]
     known = [found_in_cache(job) for job in jobs]
     missing = [job for job, outcome in zip(jobs, known, strict=True) if outcome is None]
-    made = run_jobs(
-        prepare_one,
-        missing,
-        processes=context.jobs or default_jobs(),
-        timeout_s=config.preparation.timeout_s,
-        failed=_broken_off,
+    made = context.executor().map(
+        prepare_batch, missing, lost=broken_off, reads=operator.attrgetter("path")
     )
     new = iter(list(context.reporter.track(made, total=len(missing), what="preparing scans")))
     return [next(new) if outcome is None else outcome for outcome in known], len(missing)
-
-
-def _broken_off(job: Job, reason: str) -> Outcome:
-    """Return the outcome of a scan that was not done with: the next run tries it again."""
-    return Outcome(
-        reason=f"scan {job.scan_id} ({job.path}): {reason} The next run tries it again.",
-        unsettled=AGAIN,
-    )
 
 
 def _judged(

@@ -6,6 +6,7 @@ A process can be killed when it takes too long, and what it dies of stops nobody
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mri_transfer.core.files import content_sha256, sha256_of_file
@@ -26,9 +27,10 @@ from mri_transfer.scans.preparation.template import image_of_volume, load_templa
 from mri_transfer.scans.quality import ScoreStore, measure_scan, score_key
 from mri_transfer.scans.slices import SliceSpec, SliceStore, plan_slices, slices_key
 from mri_transfer.scans.volumes import Volume, VolumeSpec, load_volume
-from pipelines.unsettled import refused_state
+from pipelines.pool import default_jobs, run_jobs
+from pipelines.unsettled import AGAIN, refused_state
 
-__all__ = ["Job", "Outcome", "found_in_cache", "prepare_one"]
+__all__ = ["Job", "Outcome", "broken_off", "found_in_cache", "prepare_batch", "prepare_one"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,34 @@ def _has_extras(job: Job, key: str) -> bool:
         score_key(key) in ScoreStore(job.cache)
         and picture_key(key) in PictureStore(job.cache)
         and identity_key(key) in IdentityStore(job.cache)
+    )
+
+
+def prepare_batch(jobs: Sequence[Job], cores: int | None) -> Iterator[Outcome]:
+    """Prepare scans in processes of their own; yield the outcomes in order.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Of one run.
+    cores : int, optional
+        Scans prepared in parallel; None: as cores and memory allow.
+    """
+    if jobs:
+        yield from run_jobs(
+            prepare_one,
+            jobs,
+            processes=cores or default_jobs(),
+            timeout_s=jobs[0].preparation.timeout_s,
+            failed=broken_off,
+        )
+
+
+def broken_off(job: Job, reason: str) -> Outcome:
+    """Return the outcome of a scan that was not done with: the next run tries it again."""
+    return Outcome(
+        reason=f"scan {job.scan_id} ({job.path}): {reason} The next run tries it again.",
+        unsettled=AGAIN,
     )
 
 

@@ -12,6 +12,7 @@ from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
 from mri_transfer.evaluation.audit.robustness import sample_patients
 from mri_transfer.models.features import ScanFeatures
 from pipelines.config import RunConfig
+from pipelines.engines.settings import ExecutorSpec
 from pipelines.indexes import read_index
 from pipelines.plan.scans import CHECK, FEATURES, PREPARE, SLICES
 from pipelines.reporters import SilentReporter
@@ -66,8 +67,11 @@ def _link_weights(workspace: Workspace, alone: Workspace) -> None:
 
 
 def _run(context: Context, alone: Workspace, config: RunConfig) -> None:
+    # One patient in a temporary folder, which other machines do not see.
     unlabelled = dataclasses.replace(
-        config, labels=dataclasses.replace(config.labels, unlabelled="keep")
+        config,
+        labels=dataclasses.replace(config.labels, unlabelled="keep"),
+        executor=ExecutorSpec(),
     )
     inner = Context(
         workspace=alone,

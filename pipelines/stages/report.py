@@ -83,7 +83,10 @@ def report_settings(config: RunConfig) -> ReportSettings:
     return ReportSettings(
         **{name: getattr(config, name) for name in shared},
         orientation=config.report.orientation,
-        every=json.loads(json.dumps(dataclasses.asdict(config))),
+        # Where scans were processed does not matter to what came out.
+        every=json.loads(
+            json.dumps({k: v for k, v in dataclasses.asdict(config).items() if k != "executor"})
+        ),
     )
 
 

@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
 import pandas as pd
 
 from mri_transfer.core.files import atomic_write_text
-from mri_transfer.scans.slices import SliceStack, SliceStore, cut_slices, slices_key
+from mri_transfer.scans.slices import SliceSpec, SliceStack, SliceStore, cut_slices, slices_key
+from mri_transfer.scans.volumes import VolumeSpec
 from pipelines.indexes import load_prepared, read_prepared_index
 from pipelines.pool import map_scans
 from pipelines.stage import Context, StageResult
 
 __all__ = ["work"]
 
-
-def _stack(context: Context, store: SliceStore, key: str, scan: Mapping[str, str]) -> SliceStack:
-    """Read a scan's stack from the cache; cut it if it is not there or damaged."""
-    if key in store:
-        return store.get(key, scan_id=scan["scan_id"])
-    config = context.config
-    stack = cut_slices(load_prepared(scan, config.volumes), config.slices)
-    store.put(key, stack)
-    return stack
+#: A row of `read_prepared_index`.
+Scan = dict[str, str]
+Row = dict[str, str | int | float]
 
 
-def work(context: Context) -> StageResult:
-    """Run the stage."""
-    workspace, config = context.workspace, context.config
-    store = SliceStore(workspace.cache)
-    scans = read_prepared_index(workspace)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Cutting:
+    """How scans are cut, and where to."""
 
-    def cut(scan: Mapping[str, str]) -> dict[str, str | int | float]:
-        key = slices_key(volume_key=scan["volume_key"], spec=config.slices)
-        stack = _stack(context, store, key, scan)
+    cache: Path
+    volumes: VolumeSpec
+    slices: SliceSpec
+
+    def stack(self, key: str, scan: Scan) -> SliceStack:
+        """Read a scan's stack from the cache; cut it if it is not there or damaged."""
+        store = SliceStore(self.cache)
+        if key in store:
+            return store.get(key, scan_id=scan["scan_id"])
+        stack = cut_slices(load_prepared(scan, self.volumes), self.slices)
+        store.put(key, stack)
+        return stack
+
+    def row(self, scan: Scan) -> Row:
+        """Return a scan's row in slices.csv."""
+        key = slices_key(volume_key=scan["volume_key"], spec=self.slices)
+        stack = self.stack(key, scan)
         return {
             "scan_id": scan["scan_id"],
             "patient_id": scan["patient_id"],
@@ -44,10 +55,27 @@ def work(context: Context) -> StageResult:
             "z_high_mm": round(float(stack.z_mm[-1]), 3),
         }
 
+
+def _cut(cutting: _Cutting, scans: Sequence[Scan], cores: int | None) -> Iterator[Row]:
+    return map_scans(cutting.row, scans, jobs=cores)
+
+
+def work(context: Context) -> StageResult:
+    """Run the stage."""
+    workspace, config = context.workspace, context.config
+    # Workers may have another working folder.
+    scans = [
+        {**scan, "volume": os.path.abspath(scan["volume"])}
+        for scan in read_prepared_index(workspace)
+    ]
+    cutting = _Cutting(
+        cache=workspace.cache.absolute(), volumes=config.volumes, slices=config.slices
+    )
+    store = SliceStore(cutting.cache)
     missing = sum(
         slices_key(volume_key=scan["volume_key"], spec=config.slices) not in store for scan in scans
     )
-    cuts = map_scans(cut, scans, jobs=context.jobs)
+    cuts = context.executor().map(partial(_cut, cutting), scans)
     rows = list(context.reporter.track(cuts, total=len(scans), what="cutting slices"))
     table = pd.DataFrame(rows)
     atomic_write_text(workspace.slices, table.to_csv(index=False, lineterminator="\n"))

@@ -7,11 +7,12 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mri_transfer.errors import WeightsError
 
-__all__ = ["do"]
+__all__ = ["do", "do_all"]
 
 
 def do(job: tuple[str, str]) -> str:
@@ -22,6 +23,15 @@ def do(job: tuple[str, str]) -> str:
     elif kind == "hang":
         Path(value).write_text(str(os.getpid()))
         time.sleep(600)
+    elif kind == "hang once":
+        # The first time only; value is a file that holds the number of who hangs.
+        if not Path(value).exists():
+            Path(value).write_text(str(os.getpid()))
+            time.sleep(600)
+    elif kind == "kill once":
+        if not Path(value).exists():
+            Path(value).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
     elif kind == "exit":
         os._exit(int(value))
     elif kind == "kill":
@@ -38,3 +48,9 @@ def do(job: tuple[str, str]) -> str:
     elif kind == "raise":
         raise ZeroDivisionError(value)
     return f"{kind} {value}"
+
+
+def do_all(jobs: Sequence[tuple[str, str]], cores: int | None) -> Iterator[str]:
+    """Do what jobs say, in this process."""
+    del cores
+    return map(do, jobs)

@@ -74,7 +74,7 @@ def test_what_is_in_the_cache_is_neither_described_nor_encoded_again(
     files = sorted((context.workspace.cache / "descriptors").rglob("*.safetensors"))
     assert len(files) == 10
     monkeypatch.setattr(baselines, "describe", _forbidden)
-    monkeypatch.setattr("pipelines.stages.features.load_trunk", _forbidden)
+    monkeypatch.setattr("pipelines.stages.features_worker.load_trunk", _forbidden)
     second = _scored(context)
     for name, table in first.items():
         assert table.equals(second[name]), name

@@ -1,0 +1,151 @@
+"""A real Dask scheduler and workers, as processes on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.errors import ConfigurationError, MachineError
+from pipelines.config import read_config
+from pipelines.engines import dask as dask_module
+from pipelines.engines.dask import DaskExecutor
+from pipelines.plan.order import stages_until
+from pipelines.runner import begin_run, run_pipeline
+from tests.pipelines.conftest import Notes, SmallJob
+from tests.pipelines.pool_jobs import do_all
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+N_WORKERS = 2
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a scheduler with two workers."""
+    from distributed import Client
+
+    folder = tmp_path_factory.mktemp("dask")
+    file = folder / "scheduler.json"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "DASK_DISTRIBUTED__WORKER__DAEMON": "False",
+        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
+    }
+    here = ["--scheduler-file", str(file), "--host", "127.0.0.1", "--no-dashboard"]
+    commands = [
+        ["scheduler", "--port", "0", *here],
+        ["worker", "--nworkers", str(N_WORKERS), "--nthreads", "1", *here],
+    ]
+    started = []
+    try:
+        for command in commands:
+            # Another folder: paths must not depend on it.
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "dask", *command],
+                    cwd=folder,
+                    env=environment,
+                    stderr=(folder / f"{command[0]}.log").open("w"),
+                )
+            )
+            deadline = time.monotonic() + 120
+            while not file.exists() and time.monotonic() < deadline:
+                time.sleep(0.1)
+        with Client(scheduler_file=str(file), timeout=60) as client:
+            client.wait_for_workers(N_WORKERS, timeout=120)
+            address = client.scheduler.address
+        yield address
+    finally:
+        for process in reversed(started):
+            process.terminate()
+            process.wait(60)
+
+
+def _kill_one_worker(scheduler: str) -> None:
+    from distributed import Client
+
+    with Client(scheduler, timeout=60) as client:
+        os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+
+
+def test_a_run_whose_worker_is_killed_makes_what_an_undisturbed_one_makes(
+    scheduler: str, small_job: SmallJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort = read_manifest(small_job.manifest)
+    labels = cohort.scans.drop_duplicates("label")["scan_id"]
+    others = cohort.scans.loc[~cohort.scans["scan_id"].isin(labels), "scan_id"]
+    cohort.keep([*labels, *others[: 4 - len(labels)]]).write(tmp_path / "four.csv")
+    quick = ["preparation.registration=false", "preparation.bias_field=false"]
+    small = [text for text in small_job.settings if not text.startswith("preparation")]
+
+    def run(name: str, *settings: str) -> Notes:
+        config = read_config(None, [*small, *quick, *settings])
+        monkeypatch.chdir(tmp_path)  # the cache is given by a relative path
+        workspace = begin_run(Path("four.csv"), Path(name), config, cache=Path(f"{name}-cache"))
+        notes = Notes()
+        run_pipeline(workspace, config, stages=stages_until("features"), jobs=1, reporter=notes)
+        return notes
+
+    def kill_when_it_is_busy() -> None:
+        while not list((tmp_path / "dask-cache").glob("prepared/*/*")):
+            time.sleep(0.05)
+        _kill_one_worker(scheduler)
+
+    killing = threading.Thread(target=kill_when_it_is_busy, daemon=True)
+    killing.start()
+    run("dask", "executor.kind=dask", f"executor.scheduler={scheduler}")
+    killing.join(60)
+    run("here")
+    assert _files(tmp_path / "dask-cache") == _files(tmp_path / "here-cache")
+    ours, theirs = _files(tmp_path / "here"), _files(tmp_path / "dask")
+    different = {name for name in ours | theirs if ours.get(name) != theirs.get(name)}
+    assert {name for name in different if not name.startswith("records/")} == {"config.toml"}
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_what_kills_its_worker_is_lost_and_the_others_are_done(
+    scheduler: str, tmp_path: Path
+) -> None:
+    workers = DaskExecutor(cache=tmp_path, note=lambda _: None, scheduler=scheduler)
+    jobs = [("number", "0"), ("kill", ""), ("number", "2"), ("number", "3")]
+    found = list(workers.map(do_all, jobs, lost=lambda job, reason: f"LOST: {reason}"))
+    assert [found[i] for i in (0, 2, 3)] == ["number 0", "number 2", "number 3"]
+    assert found[1].startswith("LOST: its worker ended twice")
+
+
+def test_a_scheduler_on_this_machine_is_started_for_the_work(tmp_path: Path) -> None:
+    workers = DaskExecutor(cache=tmp_path, note=lambda _: None, scheduler="", jobs=1)
+    jobs = [("number", str(i)) for i in range(3)]
+    assert list(workers.map(do_all, jobs)) == ["number 0", "number 1", "number 2"]
+
+
+def test_a_scheduler_that_is_not_there_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask_module, "_CONNECT_S", 1)
+    workers = DaskExecutor(cache=tmp_path, note=lambda _: None, scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(MachineError, match="does not answer"):
+        list(workers.map(do_all, [("number", "0")]))
+    wrong = dataclasses.replace(workers, scheduler="ftp://127.0.0.1")
+    with pytest.raises(ConfigurationError, match=r"executor\.scheduler"):
+        list(wrong.map(do_all, [("number", "0")]))
