@@ -22,7 +22,7 @@ from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import Refit, refit_on_all
 from mri_transfer.training.tuning import TailPlan
 
-__all__ = ["TailUpdate", "TunedFurther", "demand_tunable"]
+__all__ = ["TailUpdate", "demand_tunable"]
 
 #: Settings that say which parameters are trained.
 _SHAPING = ("strategy", "method", "start", "norm_moments", "rank")
@@ -76,7 +76,7 @@ def demand_tunable(config: ModelConfig, tuning: TuningSpec, *, old_at_hand: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class TunedFurther:
+class _TunedFurther:
     """A model whose tail was trained further.
 
     Attributes
@@ -124,7 +124,7 @@ class TailUpdate:
         old: LabelledFeatures | None,
         *,
         place: tuple[int, int] = (0, 0),
-    ) -> TunedFurther:
+    ) -> _TunedFurther:
         """Train the tail of a model further, and fit a head to the features that it makes then.
 
         Parameters
@@ -152,7 +152,7 @@ class TailUpdate:
         tail = refit.trained.tail
         assert tail is not None
         lasting = dataclasses.replace(tail, spec=self.lasting.tuning)
-        return TunedFurther(
+        return _TunedFurther(
             refit=dataclasses.replace(
                 refit, trained=dataclasses.replace(refit.trained, tail=lasting)
             ),
@@ -173,7 +173,7 @@ class TailUpdate:
             drawn += [own[i] for i in rng.permutation(len(own))[:n]]
         return old.only(drawn)
 
-    def guards(self, done: TunedFurther) -> dict[str, Any]:
+    def guards(self, done: _TunedFurther) -> dict[str, Any]:
         """Return what stood against forgetting, as JSON values."""
         return {
             "l2_sp": self.tuning.l2_sp,

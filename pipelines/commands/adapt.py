@@ -12,7 +12,9 @@ from pipelines.commands.options import (
     AllowProgramsOption,
     CacheOption,
     GivenBundle,
+    OutFolder,
     TrustedKeyOption,
+    VerboseOption,
     WeightsOption,
 )
 from pipelines.console import open_console
@@ -36,9 +38,7 @@ def adapt(
             "of the other; the site's other patients are scored only.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the new bundle; never overwritten.")] = Path(
-        "adapted"
-    ),
+    out: OutFolder = Path("adapted"),
     way: Annotated[
         str,
         typer.Option(
@@ -78,6 +78,7 @@ def adapt(
     ] = None,
     trusted_key: TrustedKeyOption = None,
     allow_programs: AllowProgramsOption = False,
+    verbose: VerboseOption = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Scans of the new site prepared in parallel.")
     ] = None,
@@ -108,7 +109,7 @@ def adapt(
         ),
         Packing(out=out, zipped=zip_, version=version, sign=sign),
         cache=cache,
-        reporter=reporter_for(console),
+        reporter=reporter_for(console, verbose=verbose),
         weights=weights,
         jobs=jobs,
     )

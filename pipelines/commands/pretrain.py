@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import EXCLUDED, CacheOption, JobsOption
+from pipelines.commands.options import EXCLUDED, CacheOption, JobsOption, VerboseOption
 from pipelines.console import open_console
 
 __all__ = ["pretrain"]
@@ -24,7 +24,7 @@ def pretrain(
     out: Annotated[
         Path,
         typer.Option(help="File of the weights (.safetensors); a record (.json) goes beside it."),
-    ],
+    ] = Path("autoencoder.safetensors"),
     epochs: Annotated[int, typer.Option(min=1, help="Passes over all slices, at most.")] = 30,
     batch_slices: Annotated[int, typer.Option(min=2, help="Slices in a batch.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="Of AdamW, at the start.")] = 1e-3,
@@ -41,6 +41,7 @@ def pretrain(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Set one option, such as slices.size_px=128.")
     ] = None,
+    verbose: VerboseOption = None,
     jobs: JobsOption = None,
     cache: CacheOption = None,
 ) -> None:
@@ -70,7 +71,7 @@ def pretrain(
 
     console = open_console()
     found = pretrain_weights(
-        manifest, out, settings, spec, cache=cache, jobs=jobs, reporter=reporter_for(console)
+        manifest, out, settings, spec, cache=cache, jobs=jobs, reporter=reporter_for(console, verbose=verbose)
     )
     document = found.document
     kept = document.epochs[document.kept - 1]

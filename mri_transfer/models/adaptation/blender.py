@@ -91,7 +91,8 @@ class _SetEncoder(torch.nn.Module):
         super().__init__()
 
         def layer(given: int, made: int) -> torch.nn.Module:
-            empty = torch.nn.utils.skip_init(torch.nn.Linear, given, made)
+            # Made without numbers, so that torch's own generator is left as it was.
+            empty = torch.nn.Linear(given, made, device="meta").to_empty(device="cpu")
             with torch.no_grad():
                 empty.weight.normal_(std=given**-0.5, generator=generator)
                 empty.bias.zero_()
