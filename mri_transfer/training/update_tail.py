@@ -22,7 +22,7 @@ from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import Refit, refit_on_all
 from mri_transfer.training.tuning import TailPlan
 
-__all__ = ["TailUpdate", "TunedFurther", "demand_tunable"]
+__all__ = ["TailUpdate", "demand_tunable"]
 
 #: Settings that say which parameters are trained.
 _SHAPING = ("strategy", "method", "start", "norm_moments", "rank")
