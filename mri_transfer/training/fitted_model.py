@@ -99,9 +99,8 @@ class FittedModel:
 
     def with_record(self, record: FitRecord) -> FittedModel:
         """Return the model with another record."""
-        return dataclasses.replace(
-            self, head=dataclasses.replace(self.head, facts=record.as_dict())
-        )
+        head = dataclasses.replace(self.head, facts=record.as_dict())
+        return dataclasses.replace(self, head=head)
 
     def with_covariates(self, covariates: pd.DataFrame | None) -> FittedModel:
         """Return the model with the covariates of the patients it is to score.
@@ -135,10 +134,7 @@ class FittedModel:
 
     @property
     def reads(self) -> str:
-        """The name of the features that the head reads, among those of a run.
-
-        A frozen trunk's are named by their pooling, those of a tail by the fold that it is of.
-        """
+        """The name of the features that the head reads: their pooling, or the fold of its tail."""
         return self.pooling if self.tail is None else f"r{self.repeat}_f{self.fold}"
 
     @property
