@@ -91,12 +91,11 @@ class _SetEncoder(torch.nn.Module):
         super().__init__()
 
         def layer(given: int, made: int) -> torch.nn.Module:
-            # Made without numbers, so that torch's own generator is left as it was.
-            empty = torch.nn.Linear(given, made, device="meta").to_empty(device="cpu")
+            linear = torch.nn.Linear(given, made, device="meta").to_empty(device="cpu")
             with torch.no_grad():
-                empty.weight.normal_(std=given**-0.5, generator=generator)
-                empty.bias.zero_()
-            return empty
+                linear.weight.normal_(std=given**-0.5, generator=generator)
+                linear.bias.zero_()
+            return linear
 
         self.each = torch.nn.Sequential(layer(n_inputs, width), torch.nn.ReLU())
         self.joined = torch.nn.Sequential(
