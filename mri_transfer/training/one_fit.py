@@ -366,9 +366,8 @@ class _InnerFits:
             self.fitted(len(self.folds))
             return
         scores = np.full(len(self.names), np.nan)
-        for fold, found in zip(
-            self.folds, self.run(lambda fold: self._held_out(tried, fold), self.folds), strict=True
-        ):
+        held_out = self.run(lambda fold: self._held_out(tried, fold), self.folds)
+        for fold, found in zip(self.folds, held_out, strict=True):
             scores[self.assignment == fold] = found
             self.fitted(1)
         self.scores[tried] = scores
@@ -384,11 +383,7 @@ class _InnerFits:
         return patient_scores(model.with_record(unchanged), held_out)
 
     def _aucs(self, tried: Hyperparameters) -> list[float]:
-        """AUC of each inner fold.
-
-        Not the pooled AUC: strong penalties shift whole folds against each other, which the
-        pooled figure would read as poor ranking.
-        """
+        """AUC of each inner fold: pooled, strong penalties, which shift folds, would look poor."""
         held = [self.assignment == fold for fold in self.folds]
         return [float(auc(self.labels[own], self.scores[tried][own])) for own in held]
 

@@ -71,7 +71,13 @@ def pretrain(
 
     console = open_console()
     found = pretrain_weights(
-        manifest, out, settings, spec, cache=cache, jobs=jobs, reporter=reporter_for(console, verbose=verbose)
+        manifest,
+        out,
+        settings,
+        spec,
+        cache=cache,
+        jobs=jobs,
+        reporter=reporter_for(console, verbose=verbose),
     )
     document = found.document
     kept = document.epochs[document.kept - 1]
