@@ -32,7 +32,7 @@ class ExecutorSpec:
     """SLURM: how often a job that reached its time limit is queued again."""
     cpus: int = Field(default=4, ge=1)
     """SLURM: cores per job, each of which prepares a scan."""
-    memory_gb: float = Field(default=8, gt=0)
+    memory_gb: float = Field(default=8.0, gt=0)
     """SLURM: memory per job in GB; a scan takes up to 2 GB."""
     gpus: int = Field(default=0, ge=0)
     """SLURM: GPUs per job of the stage features. Set features.device and features.precision too."""
