@@ -78,6 +78,7 @@ def _adapted(
     return adapted, site
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["moments", "url", "film", "adapters"])
 def test_an_adapted_bundle_scores_as_the_way_does(
     way: ArmName, cohorts: tuple[LabelledFeatures, LabelledFeatures], tmp_path: Path

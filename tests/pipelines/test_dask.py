@@ -7,22 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.errors import ConfigurationError, MachineError
-from pipelines.config import read_config
 from pipelines.engines import dask as dask_module
 from pipelines.engines.dask import DaskExecutor
-from pipelines.plan.order import stages_until
-from pipelines.runner import begin_run, run_pipeline
-from tests.pipelines.conftest import Notes, SmallJob
+from tests.pipelines.conftest import SmallJob
 from tests.pipelines.pool_jobs import do_all
+from tests.pipelines.remote_runs import demand_same_bytes_although_killed
 
 pytestmark = pytest.mark.slow
 
@@ -84,43 +80,13 @@ def _kill_one_worker(scheduler: str) -> None:
 def test_a_run_whose_worker_is_killed_makes_what_an_undisturbed_one_makes(
     scheduler: str, small_job: SmallJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cohort = read_manifest(small_job.manifest)
-    labels = cohort.scans.drop_duplicates("label")["scan_id"]
-    others = cohort.scans.loc[~cohort.scans["scan_id"].isin(labels), "scan_id"]
-    cohort.keep([*labels, *others[: 4 - len(labels)]]).write(tmp_path / "four.csv")
-    quick = ["preparation.registration=false", "preparation.bias_field=false"]
-    small = [text for text in small_job.settings if not text.startswith("preparation")]
-
-    def run(name: str, *settings: str) -> Notes:
-        config = read_config(None, [*small, *quick, *settings])
-        monkeypatch.chdir(tmp_path)  # the cache is given by a relative path
-        workspace = begin_run(Path("four.csv"), Path(name), config, cache=Path(f"{name}-cache"))
-        notes = Notes()
-        run_pipeline(workspace, config, stages=stages_until("features"), jobs=1, reporter=notes)
-        return notes
-
-    def kill_when_it_is_busy() -> None:
-        while not list((tmp_path / "dask-cache").glob("prepared/*/*")):
-            time.sleep(0.05)
-        _kill_one_worker(scheduler)
-
-    killing = threading.Thread(target=kill_when_it_is_busy, daemon=True)
-    killing.start()
-    run("dask", "executor.kind=dask", f"executor.scheduler={scheduler}")
-    killing.join(60)
-    run("here")
-    assert _files(tmp_path / "dask-cache") == _files(tmp_path / "here-cache")
-    ours, theirs = _files(tmp_path / "here"), _files(tmp_path / "dask")
-    different = {name for name in ours | theirs if ours.get(name) != theirs.get(name)}
-    assert {name for name in different if not name.startswith("records/")} == {"config.toml"}
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    monkeypatch.chdir(tmp_path)
+    demand_same_bytes_although_killed(
+        small_job,
+        tmp_path,
+        ["executor.kind=dask", f"executor.scheduler={scheduler}"],
+        lambda: _kill_one_worker(scheduler),
+    )
 
 
 def test_what_kills_its_worker_is_lost_and_the_others_are_done(

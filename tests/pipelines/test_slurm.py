@@ -11,13 +11,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pipelines.engines.settings import ExecutorSpec
 from pipelines.engines.slurm import SlurmExecutor
+from tests.pipelines.conftest import SmallJob
 from tests.pipelines.pool_jobs import do_all
+from tests.pipelines.remote_runs import demand_same_bytes_although_killed
 
 ROOT = Path(__file__).resolve().parents[2]
 MISSING = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if not shutil.which(name)]
@@ -159,3 +162,20 @@ def test_a_job_that_slurm_queues_again_goes_on(cluster: Path, tmp_path: Path) ->
     assert found == [f"hang once {first}", "number 1"]
     # The job ends soon after it has written its result.
     _wait_for(lambda: not _printed("squeue", "--noheader"))
+
+
+def test_a_run_whose_job_is_killed_makes_what_an_undisturbed_one_makes(
+    cluster: Path, small_job: SmallJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    impatient = partial(SlurmExecutor, poll_s=0.2, queue_s=1, grace_s=5)
+    monkeypatch.setattr("pipelines.engines.slurm.SlurmExecutor", impatient)
+
+    def kill() -> None:
+        running = _printed("squeue", "--noheader", "--array", "--format=%i", "--states=R").split()
+        subprocess.run(["scancel", "--signal=KILL", running[-1]], check=True)
+
+    settings = ["kind=slurm", "scans_per_job=2", "cpus=1", "memory_gb=2", "time_min=30"]
+    demand_same_bytes_although_killed(
+        small_job, tmp_path, [f"executor.{text}" for text in settings], kill
+    )

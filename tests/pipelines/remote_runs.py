@@ -1,0 +1,73 @@
+"""A run on four scans whose worker is killed, against an undisturbed one on this machine."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mri_transfer.cohorts.manifest.manifest import read_manifest
+from pipelines.config import read_config
+from pipelines.plan.order import stages_until
+from pipelines.runner import begin_run, run_pipeline
+from tests.pipelines.conftest import SmallJob
+
+__all__ = ["demand_same_bytes_although_killed"]
+
+_QUICK = ["preparation.registration=false", "preparation.bias_field=false"]
+
+
+def demand_same_bytes_although_killed(
+    small_job: SmallJob, folder: Path, settings: list[str], kill: Callable[[], object]
+) -> None:
+    """Run the stages up to features there and here, and compare every file of run and cache.
+
+    Parameters
+    ----------
+    small_job : SmallJob
+    folder : Path
+        The current folder: caches are given by relative paths.
+    settings : list of str
+        Of the executor.
+    kill : callable
+        Kills a worker; called once the first scan has been prepared.
+    """
+    assert folder == Path.cwd()
+    cohort = read_manifest(small_job.manifest)
+    labels = cohort.scans.drop_duplicates("label")["scan_id"]
+    others = cohort.scans.loc[~cohort.scans["scan_id"].isin(labels), "scan_id"]
+    cohort.keep([*labels, *others[: 4 - len(labels)]]).write(folder / "four.csv")
+    killed: list[bool] = []
+
+    def kill_when_it_is_busy() -> None:
+        while not list((folder / "there-cache").glob("prepared/*/*")):
+            time.sleep(0.05)
+        kill()
+        killed.append(True)
+
+    threading.Thread(target=kill_when_it_is_busy, daemon=True).start()
+    _run("there", [*small_job.settings, *_QUICK, *settings])
+    assert killed
+    _run("here", [*small_job.settings, *_QUICK])
+    assert _files(folder / "there-cache", but="jobs") == _files(folder / "here-cache")
+    assert _files(folder / "there", but="records") == _files(folder / "here", but="records")
+
+
+def _run(name: str, settings: list[str]) -> None:
+    usable = [text for text in settings if text != "preparation.scans=none"]
+    config = read_config(None, usable)
+    workspace = begin_run(Path("four.csv"), Path(name), config, cache=Path(f"{name}-cache"))
+    run_pipeline(workspace, config, stages=stages_until("features"), jobs=1)
+
+
+def _files(folder: Path, *, but: str = "") -> dict[str, bytes]:
+    """Every file by its path; the configuration says where scans were processed."""
+    return {
+        os.fspath(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and path.name != "config.toml"
+        and path.relative_to(folder).parts[0] != but
+    }
