@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import types
-import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tomlkit
 import typer
 
 if TYPE_CHECKING:
@@ -34,56 +30,28 @@ def _write_pages(app: Sphinx) -> None:
 
 
 def _settings() -> Iterator[str]:
-    from mri_transfer.models.heads import HEADS
-    from pipelines.config import RunConfig
+    from pipelines.config_help import described_settings
 
-    config = RunConfig()
     yield from (
         "# Settings",
         "",
         "A configuration is a TOML file with these sections. `--config FILE` takes a file, and",
         "`--set section.key=value` one setting. A key that does not exist is refused.",
     )
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    plain = [name for name, value in values.items() if not dataclasses.is_dataclass(value)]
-    yield from _section("Top level", config, plain, prefix="")
-    for name, value in values.items():
-        if name == "heads":
-            for kind in HEADS:
-                spec = HEADS[kind].spec()
-                yield from _section(f"heads: {kind}", spec, _names(spec), prefix="heads.")
-        elif dataclasses.is_dataclass(value):
-            yield from _section(name, value, _names(value), prefix=f"{name}.")
-
-
-def _names(spec: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(spec)]
-
-
-def _section(title: str, spec: Any, names: list[str], *, prefix: str) -> Iterator[str]:
-    yield from ("", f"## {title}", "", _first_sentence(type(spec).__doc__), "")
-    yield from ("| setting | default | meaning |", "|---|---|---|")
-    hints = typing.get_type_hints(type(spec))
-    for name in names:
-        value = getattr(spec, name)
-        shown = "not set" if value is None else _code(tomlkit.item(_listed(value)).as_string())
-        meaning = type(spec).__pydantic_fields__[name].description or ""
-        choices = _choices(hints[name])
-        if choices:
-            meaning = f"One of {', '.join(_code(str(choice)) for choice in choices)}. {meaning}"
-        yield f"| `{prefix}{name}` | {shown} | {_cell(meaning)} |"
-
-
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _choices(hint: Any) -> tuple[Any, ...]:
-    if typing.get_origin(hint) is typing.Literal:
-        return typing.get_args(hint)
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return tuple(one for part in typing.get_args(hint) for one in _choices(part))
-    return ()
+    title = ""
+    for settings in described_settings().values():
+        for setting in settings:
+            section = setting.name.rpartition(".")[0] or "Top level"
+            if section != title:
+                title = section
+                yield from ("", f"## {title}", "")
+                yield from ("| setting | default | takes | meaning |", "|---|---|---|---|")
+            head = f" (`heads.kind = {setting.kind}`)" if setting.kind else ""
+            default = _code(setting.default) if setting.default else "unset"
+            yield (
+                f"| `{setting.name}`{head} | {default} | {_cell(setting.values)} "
+                f"| {_cell(setting.description)} |"
+            )
 
 
 def _commands() -> Iterator[str]:
@@ -113,10 +81,6 @@ def _parameter(parameter: Any) -> str | None:
         shown = ", ".join(_code(name) for name in (*parameter.opts, *parameter.secondary_opts))
     required = "Required. " if parameter.required else ""
     return f"| {shown} | {required}{_cell(getattr(parameter, 'help', None) or '')} |"
-
-
-def _first_sentence(text: str | None) -> str:
-    return _cell((text or "").strip().split("\n\n")[0])
 
 
 def _cell(text: str) -> str:
