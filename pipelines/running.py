@@ -80,7 +80,8 @@ def run_stage(stage: Stage, context: Context, *, force: bool = False) -> tuple[S
         unsettled=result.unsettled,
     )
     record.write(workspace)
-    _keep_rate(stage, context, result, record.seconds)
+    if config.executor.kind == "local":
+        _keep_rate(stage, context, result, record.seconds)
     context.reporter.note(f"{result.summary} ({duration(record.seconds)})")
     return record, True
 

@@ -174,11 +174,6 @@ class FeatureTable:
         order = sorted(range(len(keys)), key=lambda i: keys[i])
         return self if order == list(range(len(keys))) else self.rows(order)
 
-
-def _taken(array: FloatArray, rows: Sequence[int]) -> FloatArray:
-    # Of a plain array, also where features are memory-mapped: the copy holds on to no file.
-    return np.take(np.asarray(array), np.asarray(rows, dtype=np.intp), axis=0)
-
     def _repr_html_(self) -> str:
         n_scans, n_slices, n_features = self.features.shape
         rows = {
@@ -188,6 +183,11 @@ def _taken(array: FloatArray, rows: Sequence[int]) -> FloatArray:
             "features per slice": n_features,
         }
         return html_table(rows, caption="Features")
+
+
+def _taken(array: FloatArray, rows: Sequence[int]) -> FloatArray:
+    # Of a plain array, also where features are memory-mapped: the copy holds on to no file.
+    return np.take(np.asarray(array), np.asarray(rows, dtype=np.intp), axis=0)
 
 
 def resolve_features(spec: FeatureSpec) -> FeatureSpec:

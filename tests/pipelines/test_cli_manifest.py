@@ -25,7 +25,7 @@ from tests.cohorts import test_oasis1 as oasis1_cohort
 from tests.cohorts.dicom_phantoms import HANS, ROSA, write_series
 from tests.phantoms import asymmetric_phantom, store_nifti, write_bids_cohort, write_tsv
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -181,7 +181,7 @@ class TestOasis1:
         assert not Path("m_images").exists()
 
     def test_the_published_selection_and_a_mapping_of_ones_own(self, cli: Cli, discs: Path) -> None:
-        text = (README.parent / "data_manifests" / "oasis1.toml").read_text(encoding="utf-8")
+        text = (ROOT / "data_manifests" / "oasis1.toml").read_text(encoding="utf-8")
         Path("own.toml").write_text(text.replace('label = "AD"', 'label = "impaired"'))
         options = ["--selection", "hon_khan_2017", "--mapping", "own.toml"]
         output = _manifest(cli, "oasis1", "discs", *options)
@@ -323,22 +323,22 @@ def test_wrong_use_gets_a_message_and_its_exit_code(cli: Cli, tmp_path: Path, na
     assert not Path("m.csv").exists()
 
 
-def _commands_of_the_readme() -> list[str]:
-    text = README.read_text(encoding="utf-8")
+def _commands_of_the_guide() -> list[str]:
+    text = (ROOT / "docs" / "guide" / "manifests.md").read_text(encoding="utf-8")
     return re.findall(r"`mri-transfer manifest ([^`]+)`", text)
 
 
-def test_the_readme_shows_every_kind() -> None:
-    assert {command.split()[0] for command in _commands_of_the_readme()} == set(READERS)
+def test_the_guide_shows_every_kind() -> None:
+    assert {command.split()[0] for command in _commands_of_the_guide()} == set(READERS)
 
 
-@pytest.mark.parametrize("command", _commands_of_the_readme())
-def test_the_commands_of_the_readme_are_understood(command: str) -> None:
+@pytest.mark.parametrize("command", _commands_of_the_guide())
+def test_the_commands_of_the_guide_are_understood(command: str) -> None:
     kind, *words = shlex.split(command)
     context = _group()[kind].make_context(kind, words)  # raises for an unknown option
     assert context.params["out"] is not None
 
 
-def test_a_kind_without_source_or_out_is_wrong_use(cli: Cli) -> None:
-    for words in (["csv"], ["csv", "t.csv"], ["xnat", "x", "--out", "m.csv"]):
+def test_an_unknown_kind_or_none_or_no_source_is_wrong_use(cli: Cli) -> None:
+    for words in (["csv"], [], ["xnat", "x", "--out", "m.csv"]):
         assert cli("manifest", *words)[0] == 2

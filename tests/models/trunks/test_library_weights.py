@@ -87,7 +87,7 @@ def test_without_any_source_every_way_is_named(
     def offline(*_: object, **__: object) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr("timm.create_model", offline)
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", offline)
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
     described = _library("efficientnet_lite0")
     release = dataclasses.replace(described.release(), shapes=lambda _: {})

@@ -176,9 +176,10 @@ def test_an_entry_names_the_stages_that_its_network_has(name: str) -> None:
     assert entry.default_stage in entry.stages
     assert all(p.device.type == "meta" for p in network.parameters())
     spec = TrunkSpec(name=name, weights="random", layer=entry.stages[-1])
-    parts = (*layer_table(spec, entry.input_px), *stage_table(spec, entry.input_px))
+    size_px = entry.input_px or 96  # the autoencoder reads what it was pretrained on
+    parts = (*layer_table(spec, size_px), *stage_table(spec, size_px))
     widest = max(one.channels * one.rows * one.columns for one in parts)
-    assert entry.activations_per_pixel == math.ceil(widest / entry.input_px**2)
+    assert entry.activations_per_pixel == math.ceil(widest / size_px**2)
 
 
 def test_a_trunk_needs_its_entry_alone(small: TrunkEntry) -> None:
