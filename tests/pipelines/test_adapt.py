@@ -28,6 +28,7 @@ from pipelines.jobs.retrain import (
 from pipelines.plan.order import stages_until
 from pipelines.reporters import SilentReporter
 from pipelines.runner import begin_run, run_pipeline
+from pipelines.stage import Context
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import SmallJob, run_command
 
@@ -62,7 +63,8 @@ def made(_cheap_hashes, small_job: SmallJob, tmp_path_factory: pytest.TempPathFa
     )
     run_pipeline(workspace, small_job.config, stages=stages_until("features"))
     config = model_config_of(workspace, small_job.config)
-    cohort = read_cohort(workspace, small_job.config)
+    context = Context(workspace=workspace, config=small_job.config, reporter=SilentReporter())
+    cohort = read_cohort(context)
     refit, spec = refit_on_all(config, cohort), BootstrapSpec(n_heads=3)
     bundle = make_bundle(
         config,

@@ -263,4 +263,6 @@ def test_the_commands_of_the_readme_run(
         assert name == "mri-transfer"
         if words[0] == "run":
             words += [part for setting in small_job.settings for part in ("--set", setting)]
-        assert run_command(*words) == 0, f"{line}\n{capsys.readouterr()}"
+        # A bundle of eight patients abstains from some of them.
+        expected = (0, 3) if words[0] == "predict" else (0,)
+        assert run_command(*words) in expected, f"{line}\n{capsys.readouterr()}"

@@ -88,7 +88,7 @@ def transfer_table(
     return table_of(
         rows,
         "What is transferred, and between which domains and tasks",
-        Column("", lambda row: row[0]),
+        Column("Aspect", lambda row: row[0]),
         Column("In this run", lambda row: row[1], wide=True),
         name="transfer",
     )
