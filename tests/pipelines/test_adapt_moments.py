@@ -88,6 +88,7 @@ def test_a_scan_enters_the_scores_of_others_through_moments_alone(site: Site) ->
     assert not adapted.equals(everybody[adapted.index])
 
 
+@pytest.mark.slow
 def test_a_trunk_without_batch_normalisation_is_refused(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -141,6 +141,7 @@ def test_a_bundle_knows_the_instances_as_trained_on(
     assert bundle.trained.record.instances.n_patients == 8
 
 
+@pytest.mark.slow
 def test_the_features_of_both_cohorts_are_made_by_one_command(
     small_job: SmallJob, finished: RunOutcome, config: RunConfig, tmp_path: Path
 ) -> None:

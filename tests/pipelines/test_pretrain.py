@@ -66,6 +66,7 @@ def test_the_record_says_how_the_weights_were_made(weights: Path, strangers: Pat
     assert read_manifest(strangers).labels == ("AD", "CN")
 
 
+@pytest.mark.slow
 def test_features_come_from_them_and_the_run_is_held_to_their_digest(
     weights: Path, small_job: SmallJob, finished: RunOutcome, config: RunConfig, tmp_path: Path
 ) -> None:
