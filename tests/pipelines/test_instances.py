@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -110,17 +111,15 @@ def test_instances_are_trained_on_and_counted_nowhere(
 
 
 @pytest.mark.slow
-def test_features_of_instances_that_were_edited_are_refused(joined: RunOutcome) -> None:
-    """The last test that reads the run: it is put right again."""
-    features = joined.workspace.root / "instances" / "features.csv"
-    before = features.read_text()
-    workspace, settings = open_run(joined.workspace.root, cache=joined.workspace.cache)
-    try:
-        features.write_text(before.replace(",", ";", 1))
-        with pytest.raises(RunFolderError, match=r"features\.csv"):
-            run_pipeline(workspace, settings, stages=[TRAIN])
-    finally:
-        features.write_text(before)
+def test_features_of_instances_that_were_edited_are_refused(
+    joined: RunOutcome, tmp_path: Path
+) -> None:
+    shutil.copytree(joined.workspace.root, tmp_path / "run")
+    features = tmp_path / "run" / "instances" / "features.csv"
+    features.write_text(features.read_text().replace(",", ";", 1))
+    workspace, settings = open_run(tmp_path / "run", cache=joined.workspace.cache)
+    with pytest.raises(RunFolderError, match=r"features\.csv"):
+        run_pipeline(workspace, settings, stages=[TRAIN])
 
 
 @pytest.mark.slow

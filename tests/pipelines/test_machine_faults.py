@@ -19,7 +19,7 @@ from mri_transfer.errors import MachineError, PreparationError
 from pipelines import workspace
 from pipelines.plan.order import stages_until
 from pipelines.runner import RunOutcome, begin_run, run_pipeline
-from pipelines.stages import check, prepare, prepare_worker
+from pipelines.stages import check, prepare_worker
 from tests.pipelines.conftest import Notes, SmallJob, run_command
 from tests.small_disks import mounted
 
@@ -149,7 +149,7 @@ def test_a_scan_whose_work_was_broken_off_is_tried_again_by_the_next_run(
             yield failed(one, "it took too long.") if one.scan_id == lost else work(one)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "run_jobs", pool)
+        patch.setattr(prepare_worker, "run_jobs", pool)
         for _ in range(2):
             outcome = _run(job, tmp_path)
             [left_out] = outcome.excluded

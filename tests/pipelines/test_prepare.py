@@ -25,7 +25,7 @@ from pipelines.indexes import read_prepared_index
 from pipelines.opening import keep_scans, open_run, write_config
 from pipelines.plan.order import stages_until
 from pipelines.runner import RunOutcome, begin_run, run_pipeline
-from pipelines.stages import prepare
+from pipelines.stages import prepare_worker
 from tests.heads_phantom import grow_head, some_brain, some_head, turned_header
 from tests.phantoms import store_nifti
 from tests.pipelines.conftest import run_command
@@ -279,13 +279,13 @@ def test_what_is_in_the_cache_is_not_prepared_again(
     first = _run(quick.manifest, tmp_path / "first", cache, KEPT, until="slices")
     before = {p: p.stat().st_mtime_ns for p in (cache / "prepared").rglob("*") if p.is_file()}
     asked = []
-    real = prepare.run_jobs
+    real = prepare_worker.run_jobs
 
     def watched(work, jobs, **options):  # type: ignore[no-untyped-def]
         asked.extend(job.scan_id for job in jobs)
         return real(work, jobs, **options)
 
-    monkeypatch.setattr(prepare, "run_jobs", watched)
+    monkeypatch.setattr(prepare_worker, "run_jobs", watched)
     second = _run(quick.manifest, tmp_path / "second", cache, KEPT)
     # The damaged scan has no slices in the cache, and is looked at again; nothing is written.
     assert set(asked) <= {"sub-3"}
@@ -373,7 +373,7 @@ def test_a_scan_that_takes_too_long_is_left_out_and_the_others_are_not(
         for job in jobs:
             yield failed(job, "too long.") if job.scan_id == "sub-2" else work(job)
 
-    monkeypatch.setattr(prepare, "run_jobs", pool)
+    monkeypatch.setattr(prepare_worker, "run_jobs", pool)
     cache = tmp_path / "cache"
     shutil.copytree(quick.outcome.workspace.cache / "prepared", cache / "prepared")
     shutil.copytree(quick.outcome.workspace.cache / "scores", cache / "scores")
