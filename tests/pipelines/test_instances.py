@@ -43,7 +43,10 @@ def joined(
         run_pipeline(workspace, config)
 
     folder = made_once(tmp_path_factory, "instances", make)
-    workspace = begin_run(small_job.manifest, folder / "run", config, cache=folder / "cache")
+    # Each process has a copy, since a run's folder is locked by whoever works on it.
+    mine = tmp_path_factory.mktemp("instances") / "run"
+    shutil.copytree(folder / "run", mine)
+    workspace = begin_run(small_job.manifest, mine, config, cache=folder / "cache")
     return run_pipeline(workspace, config)
 
 
