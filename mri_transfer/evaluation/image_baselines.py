@@ -9,7 +9,7 @@ vector machine on the voxels (which deep learning did not beat in Wen et al. 202
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,13 +28,11 @@ from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.folds import Folds
 
 __all__ = [
-    "INNER_FOLDS",
     "RANDOM_TRUNK",
-    "binary_folds",
     "descriptor_baselines",
-    "part_of",
     "penalised_logistic",
     "random_trunk_baseline",
+    "score_designs",
 ]
 
 
@@ -44,7 +42,7 @@ VOXELS, RANDOM_TRUNK = "voxel-wise linear SVM", "random frozen trunk"
 #: Inverse penalties tried inside training patients.
 _INVERSE_L2 = [0.001, 0.01, 0.1, 1.0]
 _SVM_C = [0.1, 1.0, 10.0, 100.0]
-INNER_FOLDS = 3
+_INNER_FOLDS = 3
 
 
 def descriptor_baselines(
@@ -73,19 +71,46 @@ def descriptor_baselines(
     dict of str to DataFrame
         By the baseline's name, the columns of `predictions/patients.csv`.
     """
-    table = binary_folds(folds, positive_label, negative_label)
+    return score_designs(
+        _designs(descriptors, patient_ids),
+        folds=folds,
+        task=Task(positive=positive_label, negative=negative_label),
+        seed=seed,
+    )
+
+
+def score_designs(
+    designs: Mapping[str, tuple[pd.DataFrame, Any]], *, folds: Folds, task: Task, seed: int
+) -> dict[str, pd.DataFrame]:
+    """Score every patient by models of what is known of each of them.
+
+    Parameters
+    ----------
+    designs : mapping of str to (DataFrame, estimator)
+        By the baseline's name, a row a patient, and the model that is fitted to such rows.
+    folds : Folds
+    task : Task
+    seed : int
+        Of the folds inside training patients.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        By the baseline's name, the columns of `predictions/patients.csv`.
+    """
+    table = _binary_folds(folds, task.positive, task.negative)
     # One thread sums in the same order on any number of cores.
     with threadpool_limits(limits=1):
         return {
             name: score_folds(
                 model,
-                functools.partial(part_of, design),
+                functools.partial(_part_of, design),
                 folds=table,
-                task=Task(positive=positive_label, negative=negative_label),
-                n_inner_folds=INNER_FOLDS,
+                task=task,
+                n_inner_folds=_INNER_FOLDS,
                 seed=seed,
             )
-            for name, (design, model) in _designs(descriptors, patient_ids).items()
+            for name, (design, model) in designs.items()
         }
 
 
@@ -103,7 +128,7 @@ def _designs(
     }
 
 
-def part_of(
+def _part_of(
     design: pd.DataFrame, _place: tuple[int, int], train: pd.Series, test: pd.Series
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a design's rows of training and test patients, for `score_folds`."""
@@ -133,7 +158,7 @@ def random_trunk_baseline(
     return cross_validate(unsearched, data, folds, seed=seed).patients.table
 
 
-def binary_folds(folds: Folds, positive_label: str, negative_label: str) -> pd.DataFrame:
+def _binary_folds(folds: Folds, positive_label: str, negative_label: str) -> pd.DataFrame:
     """Return the table of folds with two labels."""
     table = folds.table()
     table["label"] = np.where(table["label"] == positive_label, positive_label, negative_label)
@@ -216,7 +241,7 @@ class _TrainingFolds:
             yield from StratifiedKFold(n_folds).split(rows, labels)
 
     def get_n_splits(self, rows: Any, labels: IntArray, groups: object = None) -> int:
-        return min(INNER_FOLDS, int(np.bincount(labels).min()))
+        return min(_INNER_FOLDS, int(np.bincount(labels).min()))
 
 
 def _on_arrays(model: Any) -> Any:

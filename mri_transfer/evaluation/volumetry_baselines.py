@@ -8,7 +8,6 @@ what is usual from the training patients without that label, and nothing from th
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -16,17 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
-from threadpoolctl import threadpool_limits
 
 from mri_transfer.core.arrays import FloatArray, IntArray
 from mri_transfer.errors import EvaluationError
-from mri_transfer.evaluation.baselines import covariate_design, score_folds
-from mri_transfer.evaluation.image_baselines import (
-    INNER_FOLDS,
-    binary_folds,
-    part_of,
-    penalised_logistic,
-)
+from mri_transfer.evaluation.baselines import covariate_design
+from mri_transfer.evaluation.image_baselines import penalised_logistic, score_designs
 from mri_transfer.metrics.task import Task
 from mri_transfer.scans.volumetry import VOLUME_NAMES, BrainVolumes
 from mri_transfer.training.folds import Folds
@@ -74,19 +67,12 @@ def volumetry_baselines(
     designs: dict[str, tuple[pd.DataFrame, Any]] = {VOLUMETRY: (shares, penalised_logistic())}
     if (norm := _normative_design(shares, patients)) is not None:
         designs[PERCENTILE] = (norm, NormativePercentile())
-    # One thread sums in the same order on any number of cores.
-    with threadpool_limits(limits=1):
-        return {
-            name: score_folds(
-                model,
-                functools.partial(part_of, design),
-                folds=binary_folds(folds, positive_label, negative_label),
-                task=Task(positive=positive_label, negative=negative_label),
-                n_inner_folds=INNER_FOLDS,
-                seed=seed,
-            )
-            for name, (design, model) in designs.items()
-        }
+    return score_designs(
+        designs,
+        folds=folds,
+        task=Task(positive=positive_label, negative=negative_label),
+        seed=seed,
+    )
 
 
 def _patient_table(volumes: Sequence[BrainVolumes], patient_ids: Sequence[str]) -> pd.DataFrame:

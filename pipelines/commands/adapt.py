@@ -13,9 +13,11 @@ from pipelines.commands.options import (
     CacheOption,
     GivenBundle,
     OutFolder,
+    SignOption,
     TrustedKeyOption,
     VerboseOption,
     WeightsOption,
+    ZipOption,
 )
 from pipelines.console import open_console
 
@@ -65,14 +67,12 @@ def adapt(
         typer.Option(help="Column of that run's manifest with the training domains, for blends."),
     ] = "site",
     seed: Annotated[int, typer.Option(min=0, help="Draws the labelled patients.")] = 0,
-    zip_: Annotated[bool, typer.Option("--zip", help="Also write the bundle as a zip.")] = False,
+    zip_: ZipOption = False,
     version: Annotated[
         str | None,
         typer.Option("--version", help="Version of the bundle; by default the old one's plus 1."),
     ] = None,
-    sign: Annotated[
-        Path | None, typer.Option(help="Ed25519 private key (PEM) for signing.")
-    ] = None,
+    sign: SignOption = None,
     work: Annotated[
         Path | None, typer.Option(help="Run folder of the new site; by default OUT_run.")
     ] = None,

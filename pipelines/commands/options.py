@@ -20,10 +20,12 @@ __all__ = [
     "OutFolder",
     "RunFolder",
     "SetOption",
+    "SignOption",
     "TrustedKeyOption",
     "VerboseOption",
     "WeightsCacheOption",
     "WeightsOption",
+    "ZipOption",
 ]
 
 #: Exit code: success, but scans were excluded or a check failed; they are listed.
@@ -105,4 +107,12 @@ AllowProgramsOption = Annotated[
 ]
 GivenBundle = Annotated[
     Path, typer.Argument(help="Bundle folder or zip.", metavar="BUNDLE", exists=True)
+]
+ZipOption = Annotated[bool, typer.Option("--zip", help="Also write the bundle as a zip.")]
+SignOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Ed25519 private key (PEM) for signing, as written by `openssl genpkey -algorithm "
+        "ed25519`; without it the bundle only has a digest."
+    ),
 ]

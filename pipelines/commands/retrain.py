@@ -13,9 +13,11 @@ from pipelines.commands.options import (
     CacheOption,
     GivenBundle,
     OutFolder,
+    SignOption,
     TrustedKeyOption,
     VerboseOption,
     WeightsOption,
+    ZipOption,
 )
 from pipelines.console import open_console
 
@@ -37,20 +39,14 @@ def retrain(
         typer.Argument(help="Finished run folder; not with --from.", metavar="RUN"),
     ] = None,
     out: OutFolder = Path("bundle"),
-    zip_: Annotated[bool, typer.Option("--zip", help="Also write the bundle as a zip.")] = False,
+    zip_: ZipOption = False,
     version: Annotated[
         str | None,
         typer.Option(
             "--version", help="Version of the bundle; by default 1, or the old one's plus 1."
         ),
     ] = None,
-    sign: Annotated[
-        Path | None,
-        typer.Option(
-            help="Ed25519 private key (PEM) for signing, as written by `openssl genpkey -algorithm "
-            "ed25519`; without it the bundle only has a digest."
-        ),
-    ] = None,
+    sign: SignOption = None,
     heads: Annotated[
         int, typer.Option(min=2, help="Number of bootstrap heads, for the interval of a score.")
     ] = 20,

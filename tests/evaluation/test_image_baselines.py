@@ -79,7 +79,7 @@ def one_penalty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer fits, where the choice of the penalty is not the matter."""
     monkeypatch.setattr(image_baselines, "_SVM_C", [1.0])
     monkeypatch.setattr(image_baselines, "_INVERSE_L2", [0.1])
-    monkeypatch.setattr(image_baselines, "INNER_FOLDS", 2)
+    monkeypatch.setattr(image_baselines, "_INNER_FOLDS", 2)
 
 
 @pytest.mark.parametrize("told_by", NAMES)

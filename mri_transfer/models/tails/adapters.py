@@ -33,7 +33,26 @@ class _ScaleShift(torch.nn.Module):
         return maps * self.scale[:, None, None] + self.shift[:, None, None]
 
 
-class _LowRank(torch.nn.Module):
+class _Factors(torch.nn.Module):
+    """Two factors of a matrix of low rank, whose product is zero at the start.
+
+    Parameters
+    ----------
+    n_outputs, n_inputs, rank : int
+    generator : torch.Generator
+        Draws the first factor.
+    """
+
+    def __init__(
+        self, n_outputs: int, n_inputs: int, rank: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        drawn = torch.randn(rank, n_inputs, generator=generator) / n_inputs**0.5
+        self.down = torch.nn.Parameter(drawn)
+        self.up = torch.nn.Parameter(torch.zeros(n_outputs, rank))
+
+
+class _LowRank(_Factors):
     """A kernel plus an update of low rank, zero at the start (LoRA; Hu et al. 2022, ICLR).
 
     The update is a convolution into `rank` channels followed by one of 1 x 1 pixels.
@@ -47,18 +66,14 @@ class _LowRank(torch.nn.Module):
     """
 
     def __init__(self, kernel: torch.Tensor, rank: int, generator: torch.Generator) -> None:
-        super().__init__()
-        inputs = kernel[0].numel()
-        drawn = torch.randn(rank, inputs, generator=generator) / inputs**0.5
-        self.down = torch.nn.Parameter(drawn)
-        self.up = torch.nn.Parameter(torch.zeros(len(kernel), rank))
+        super().__init__(len(kernel), kernel[0].numel(), rank, generator)
 
     def forward(self, kernel: torch.Tensor) -> torch.Tensor:
         """Return the kernel that is used."""
         return kernel + (self.up @ self.down).view_as(kernel)
 
 
-class _Parallel(torch.nn.Module):
+class _Parallel(_Factors):
     """A kernel beside which a convolution of 1 x 1 pixels runs, of low rank and zero at the start.
 
     Residual adapters in parallel (TSA; Li, Liu and Bilen 2022, CVPR), with a matrix of low rank in
@@ -73,10 +88,7 @@ class _Parallel(torch.nn.Module):
     """
 
     def __init__(self, kernel: torch.Tensor, rank: int, generator: torch.Generator) -> None:
-        super().__init__()
-        drawn = torch.randn(rank, kernel.shape[1], generator=generator) / kernel.shape[1] ** 0.5
-        self.down = torch.nn.Parameter(drawn)
-        self.up = torch.nn.Parameter(torch.zeros(len(kernel), rank))
+        super().__init__(len(kernel), kernel.shape[1], rank, generator)
 
     def forward(self, kernel: torch.Tensor) -> torch.Tensor:
         """Return the kernel that is used."""
