@@ -17,7 +17,16 @@ from mri_transfer.models.tails.tail import TailSource
 from mri_transfer.models.trunks import INPUT, InputScaling, TrunkNetwork
 from mri_transfer.training.dataset import LabelledFeatures
 
-__all__ = ["FAST", "N_SLICES", "fast", "labelled_cohort", "source", "stages"]
+__all__ = [
+    "FAST",
+    "N_SLICES",
+    "fast",
+    "labelled_cohort",
+    "opposed_cohorts",
+    "renamed",
+    "source",
+    "stages",
+]
 
 N_SLICES, _SIZE = 4, 12
 _SCALING = InputScaling(mean=(127.0,) * 3, deviation=(128.0,) * 3, words="minus 127, over 128")
@@ -117,3 +126,25 @@ def labelled_cohort(
         positive="AD",
         activations=ActivationTable(files=tuple(files), array="maps"),
     )
+
+
+def renamed(data: LabelledFeatures) -> LabelledFeatures:
+    """Return the patients under other names, as those of another cohort."""
+    table = dataclasses.replace(
+        data.scans,
+        patient_ids=tuple(f"new{name}" for name in data.scans.patient_ids),
+        scan_ids=tuple(f"new{name}" for name in data.scans.scan_ids),
+    )
+    labels = {f"new{name}": label for name, label in data.labels.items()}
+    return dataclasses.replace(data, tables={"max": table}, labels=labels)
+
+
+def opposed_cohorts(folder: Path) -> tuple[LabelledFeatures, LabelledFeatures]:
+    """Return an old cohort, and a new one whose labels are the other way round.
+
+    What is learned from the new one harms in the old one.
+    """
+    old = labelled_cohort(folder / "old", n_patients=12)
+    new = labelled_cohort(folder / "new", n_patients=12, seed=1)
+    turned = {name: "CN" if label == "AD" else "AD" for name, label in new.labels.items()}
+    return old, renamed(dataclasses.replace(new, labels=turned))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from mri_transfer.bundle import overlap
 from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
 from mri_transfer.cohorts.synthetic.cohort import DemoSpec, grow_demo_cohort
 from pipelines.commands import cli
@@ -20,6 +19,7 @@ from pipelines.opening import open_run
 from pipelines.reporters import SilentReporter
 from pipelines.runner import RunOutcome, begin_run, run_pipeline
 from pipelines.workspace import Workspace
+from tests.bundle.conftest import cheap_hashes  # noqa: F401 (an automatic fixture)
 from tests.made_once import made_once
 
 #: Settings that make a run small, not different in kind.
@@ -132,11 +132,8 @@ def packed(finished: RunOutcome, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
     def pack(folder: Path) -> None:
         workspace, config = open_run(finished.workspace.root, cache=finished.workspace.cache)
-        with pytest.MonkeyPatch.context() as patch:
-            # What hashes cost is stored in the bundle, and tested elsewhere.
-            patch.setattr(overlap, "_COST", 4)
-            packing = Packing(out=folder / "b", zipped=True)
-            retrain_run(workspace, config, packing, reporter=SilentReporter())
+        packing = Packing(out=folder / "b", zipped=True)
+        retrain_run(workspace, config, packing, reporter=SilentReporter())
 
     return made_once(tmp_path_factory, "packed", pack) / "b"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mri_transfer.bundle import make_bundle, overlap, write_bundle
+from mri_transfer.bundle import make_bundle, write_bundle
 from mri_transfer.bundle.storage import load_bundle
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.files import read_json_object
@@ -48,15 +48,8 @@ class Made:
     bundle: Path
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _cheap_hashes():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(overlap, "_COST", 4)
-        yield
-
-
 @pytest.fixture(scope="module")
-def made(_cheap_hashes, small_job: SmallJob, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(small_job: SmallJob, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("adapt")
     workspace = begin_run(
         small_job.manifest, folder / "run", small_job.config, cache=folder / "cache"

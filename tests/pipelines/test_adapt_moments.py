@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mri_transfer.bundle import overlap, write_bundle
+from mri_transfer.bundle import write_bundle
 from mri_transfer.models.trunks import TrunkSpec
 from mri_transfer.scans.preparation import PreparationSpec
 from tests.bundle.bundles import RECIPE, made_up_bundle
@@ -44,12 +44,8 @@ def site(strangers: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
     scans["path"] = [str(strangers.parent / path) for path in scans["path"]]
     config = dataclasses.replace(RECIPE, preparation=PreparationSpec(scans="none"))
     trunk = TrunkSpec(name="autoencoder", weights="random")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(overlap, "_COST", 4)
-        write_bundle(
-            made_up_bundle(config=dataclasses.replace(config, trunk=trunk)), folder / "bundle"
-        )
-        write_bundle(made_up_bundle(config=config), folder / "plain")
+    write_bundle(made_up_bundle(config=dataclasses.replace(config, trunk=trunk)), folder / "bundle")
+    write_bundle(made_up_bundle(config=config), folder / "plain")
     return Site(folder / "bundle", folder / "plain", scans, folder)
 
 

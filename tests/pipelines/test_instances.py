@@ -127,9 +127,8 @@ def test_features_of_instances_that_were_edited_are_refused(
 
 @pytest.mark.slow
 def test_a_bundle_knows_the_instances_as_trained_on(
-    joined: RunOutcome, strangers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    joined: RunOutcome, strangers: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("mri_transfer.bundle.overlap._COST", 4)
     workspace, settings = open_run(joined.workspace.root, cache=joined.workspace.cache)
     packing = Packing(out=tmp_path / "b")
     retrain_run(workspace, settings, packing, reporter=SilentReporter())

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pypdf import PdfReader
 
-from mri_transfer.bundle import ScanRequest, infer_scan, overlap
+from mri_transfer.bundle import ScanRequest, infer_scan
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.report.pages.prediction_page import prediction_lines, prediction_pdf
 from pipelines.jobs.find_scans import find_scans
@@ -22,13 +22,6 @@ from pipelines.reporters import SilentReporter
 from pipelines.runner import RunOutcome
 from tests.phantoms import asymmetric_phantom, store_nifti, write_bids_cohort
 from tests.pipelines.conftest import SmallJob, run_command
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _cheap_hashes():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(overlap, "_COST", 4)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -25,13 +25,6 @@ from pipelines.workspace import Workspace
 from tests.pipelines.conftest import run_command
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _cheap_hashes():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(overlap, "_COST", 4)
-        yield
-
-
 @pytest.fixture(scope="module")
 def opened(finished: RunOutcome) -> tuple[Workspace, RunConfig]:
     return open_run(finished.workspace.root, cache=finished.workspace.cache)

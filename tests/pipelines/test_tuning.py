@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mri_transfer.bundle import ScanRequest, infer_scan, load_bundle, overlap
+from mri_transfer.bundle import ScanRequest, infer_scan, load_bundle
 from mri_transfer.bundle.export import write_onnx
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.evaluation.audit import AuditDocument
@@ -136,10 +136,8 @@ def test_a_second_run_has_nothing_to_do(tuned: RunOutcome) -> None:
 def packed_tail(tuned: RunOutcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("packed") / "b"
     workspace, config = open_run(tuned.workspace.root, cache=tuned.workspace.cache)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(overlap, "_COST", 4)
-        packing = Packing(out=out, bootstrap=BootstrapSpec(n_heads=2))
-        retrain_run(workspace, config, packing, reporter=SilentReporter())
+    packing = Packing(out=out, bootstrap=BootstrapSpec(n_heads=2))
+    retrain_run(workspace, config, packing, reporter=SilentReporter())
     return out
 
 
@@ -178,9 +176,7 @@ def test_a_tail_takes_in_a_cohort_and_says_what_it_forgot(
     words += ["--run", str(tuned.workspace.root)] if mode != "warm" else []
     if mode == "tune":
         words += ["--set", "tuning.ewc=10", "--set", "tuning.rehearsal=0.5"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(overlap, "_COST", 4)
-        assert run_command(*words) == 0
+    assert run_command(*words) == 0
     before, after = load_bundle(packed_tail), load_bundle(tmp_path / "b2")
     meter = json.loads((tmp_path / "run" / "update.json").read_text())["forgetting"]
     same = {

@@ -11,7 +11,7 @@ import jsonschema
 import pandas as pd
 import pytest
 
-from mri_transfer.bundle import overlap, write_bundle
+from mri_transfer.bundle import write_bundle
 from mri_transfer.bundle.overlap import TrainingMarks
 from mri_transfer.cohorts.labels import LabelSpec
 from mri_transfer.cohorts.manifest.manifest import read_manifest
@@ -64,12 +64,10 @@ def job(strangers: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     scans = pd.read_csv(strangers, dtype=str, keep_default_na=False)
     scans["path"] = [str(strangers.parent / path) for path in scans["path"]]
     scans.to_csv(folder / "manifest.csv", index=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(overlap, "_COST", 4)
-        config = dataclasses.replace(RECIPE, preparation=PreparationSpec(scans="none"))
-        bundle = made_up_bundle(config=config)
-        digests = [sha256_of_file(path) for path in scans["path"]]
-        marks = TrainingMarks.make(scans["patient_id"].tolist(), digests, secret="known")
+    config = dataclasses.replace(RECIPE, preparation=PreparationSpec(scans="none"))
+    bundle = made_up_bundle(config=config)
+    digests = [sha256_of_file(path) for path in scans["path"]]
+    marks = TrainingMarks.make(scans["patient_id"].tolist(), digests, secret="known")
     write_bundle(bundle, folder / "bundle")
     write_bundle(dataclasses.replace(bundle, marks=(marks,)), folder / "known")
     return Job(folder / "bundle", folder / "known", folder / "manifest.csv", folder / "cache")

@@ -20,7 +20,7 @@ from mri_transfer.training.search import SearchSpec
 from mri_transfer.training.settings import FoldSpec
 from mri_transfer.training.tuning import TailPlan
 from mri_transfer.training.update_choice import compare_strategies
-from tests.tails_phantom import fast, labelled_cohort, source
+from tests.tails_phantom import fast, opposed_cohorts, source
 
 TUNING = fast(epochs=2, patience=0)
 PLAN = TailPlan(spec=TUNING, source=source())
@@ -32,24 +32,9 @@ CONFIG = ModelConfig(
 )
 
 
-def renamed(data: LabelledFeatures) -> LabelledFeatures:
-    """Return the patients under other names, as those of another cohort."""
-    table = dataclasses.replace(
-        data.scans,
-        patient_ids=tuple(f"new{name}" for name in data.scans.patient_ids),
-        scan_ids=tuple(f"new{name}" for name in data.scans.scan_ids),
-    )
-    labels = {f"new{name}": label for name, label in data.labels.items()}
-    return dataclasses.replace(data, tables={"max": table}, labels=labels)
-
-
 @pytest.fixture(scope="module")
 def cohorts(tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelledFeatures, LabelledFeatures]:
-    old = labelled_cohort(tmp_path_factory.mktemp("old"), n_patients=12)
-    # The new cohort's labels are the other way round: what is learned there harms here.
-    new = labelled_cohort(tmp_path_factory.mktemp("new"), n_patients=12, seed=1)
-    turned = {name: "CN" if label == "AD" else "AD" for name, label in new.labels.items()}
-    return old, renamed(dataclasses.replace(new, labels=turned))
+    return opposed_cohorts(tmp_path_factory.mktemp("opposed"))
 
 
 @pytest.mark.slow

@@ -19,17 +19,14 @@ from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import refit_on_all
 from mri_transfer.training.update_choice import compare_strategies
 from mri_transfer.training.update_tail import TailUpdate, demand_tunable
-from tests.tails_phantom import N_SLICES, labelled_cohort
-from tests.training.test_forgetting import CONFIG, PLAN, TUNING, renamed
+from tests.tails_phantom import N_SLICES, opposed_cohorts
+from tests.training.test_forgetting import CONFIG, PLAN, TUNING
 
 
 @pytest.fixture(scope="module")
 def cohorts(tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelledFeatures, LabelledFeatures]:
     """An old cohort, and a new one whose labels are the other way round."""
-    old = labelled_cohort(tmp_path_factory.mktemp("old"), n_patients=12)
-    new = labelled_cohort(tmp_path_factory.mktemp("new"), n_patients=12, seed=1)
-    turned = {name: "CN" if label == "AD" else "AD" for name, label in new.labels.items()}
-    return old, renamed(dataclasses.replace(new, labels=turned))
+    return opposed_cohorts(tmp_path_factory.mktemp("opposed"))
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.fitted_model import FittedModel, patient_scores
 from mri_transfer.training.refit import refit_on_all
 from tests.bundle.bundles import HARMONISED, RECIPE, made_up_cohort
-from tests.tails_phantom import labelled_cohort, source
+from tests.tails_phantom import labelled_cohort, renamed, source
 
 QUICK = AdaptationSpec(
     film=StepsSpec(steps=2, slices_per_scan=2),
@@ -48,7 +48,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     fresh = labelled_cohort(
         tmp_path_factory.mktemp("new"), n_patients=12, signal=40.0, two_sessions=0, seed=4
     )
-    site = _renamed(fresh)
+    site = renamed(fresh)
     config = dataclasses.replace(RECIPE, tuning=TuningSpec())
     model = refit_on_all(config, old).trained
     names = old.patient_ids
@@ -64,17 +64,6 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     )
     known = KnownSource(model=model, patients=old, stages=source(), domains=domains)
     return Case(known=known, site=site, labelled=draw_labelled(site, 6, seed=0))
-
-
-def _renamed(cohort: LabelledFeatures) -> LabelledFeatures:
-    tables = {
-        pooling: dataclasses.replace(
-            table, patient_ids=tuple(f"new-{name}" for name in table.patient_ids)
-        )
-        for pooling, table in cohort.tables.items()
-    }
-    labels = {f"new-{name}": label for name, label in cohort.labels.items()}
-    return dataclasses.replace(cohort, tables=tables, labels=labels)
 
 
 def _fit(case: Case, way: ArmName, site: LabelledFeatures) -> FittedModel:
