@@ -15,14 +15,14 @@ from pathlib import Path
 
 import torch
 
+from mri_transfer.errors import MriTransferError
+from pipelines.commands.study import DEFAULT_ARMS
 from pipelines.config import read_config
 from pipelines.jobs.study import run_study, study_lines
 from pipelines.jobs.study_plan import plan_lines, plan_study
 from pipelines.reporters import SilentReporter
 
 __all__ = ["main"]
-
-ARMS = ("frozen", "some", "most", "all", "ssf", "random", "untrained")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -47,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         *args.set,
     ]
     config = read_config(None, settings)
-    plan = plan_study(args.manifest, config, trunks=["vgg16"], kinds=ARMS, hours=args.minutes / 60)
+    plan = plan_study(
+        args.manifest, config, trunks=["vgg16"], kinds=DEFAULT_ARMS, hours=args.minutes / 60
+    )
     print("\n".join(plan_lines(plan)), flush=True)
     document = run_study(
         args.manifest,
@@ -62,4 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except MriTransferError as error:
+        sys.exit(str(error))

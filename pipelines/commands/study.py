@@ -19,9 +19,9 @@ from pipelines.commands.options import (
 )
 from pipelines.console import open_console
 
-__all__ = ["study"]
+__all__ = ["DEFAULT_ARMS", "study"]
 
-_DEFAULT_ARMS = ("frozen", "some", "most", "all", "ssf", "random", "untrained")
+DEFAULT_ARMS = ("frozen", "some", "most", "all", "ssf", "random", "untrained")
 
 
 def study(
@@ -83,7 +83,7 @@ def study(
         manifest,
         settings,
         trunks=trunk or [settings.trunk.name],
-        kinds=arm or _DEFAULT_ARMS,
+        kinds=arm or DEFAULT_ARMS,
         hours=hours,
     )
     for line in plan_lines(plan):
