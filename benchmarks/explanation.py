@@ -15,7 +15,8 @@ import torch
 from benchmarks._common import Target, argument_parser, finish, show_table
 from mri_transfer.explain.attribution import Activations, explain_scan
 from mri_transfer.explain.geometry import SliceGeometry
-from mri_transfer.explain.pixel_attribution import PixelTrunks, attribute_pixels
+from mri_transfer.explain.mean_log_odds import PixelTrunks
+from mri_transfer.explain.pixel_attribution import attribute_pixels
 from mri_transfer.explain.spec import ExplanationSpec
 from mri_transfer.models.heads import Head
 from mri_transfer.models.pooling import Maxima
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     scan_s, pixels_s = _seconds(one_scan, 3), _seconds(pixels, 1)
     total = (PATIENTS * scan_s + few.close_patients * pixels_s) / 60
     show_table(
-        f"Stage explain: {few.close_patients} close views of {few.pixels_slices} slices, "
+        f"Stage explain: {few.close_patients} close views of {few.close_slices} slices, "
         f"{few.gradient_steps} steps",
         ["", "seconds"],
         [

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.explain.cohort_maps import CohortMaps, patient_means
-from mri_transfer.explain.patches import cell_sums, join_cells
+from mri_transfer.explain.faithfulness import close_maps
+from mri_transfer.explain.patches import join_cells
 from mri_transfer.explain.pixel_attribution import PixelAttribution
 from mri_transfer.explain.regions import mean_over_patients
 
@@ -215,13 +216,7 @@ def _by_patch(
 ) -> tuple[dict[str, DoubleArray], DoubleArray]:
     i = cohort.scan_ids.index(scan)
     cells = (cohort.inside.shape[2], cohort.inside.shape[3])
-    gradients = cell_sums(view.gradients, cells)
     counted = join_cells(np.ones((1, *cells)), patch_cells)
-    methods = {
-        "occlusion": view.occlusion.astype(np.float64),
-        "integrated gradients": join_cells(gradients, patch_cells),
-        "maps": join_cells(cohort.maps[i][view.slices], patch_cells),
-        "maps, not centred": join_cells(view.raw[view.slices], patch_cells),
-        "Grad-CAM, not centred": join_cells(view.gradcam, patch_cells),
-    }
+    by_cell = close_maps(cohort.maps[i], view, patch_cells=patch_cells)
+    methods = {name: join_cells(values, patch_cells) for name, values in by_cell.items()}
     return methods, join_cells(cohort.inside[i][view.slices], patch_cells) / counted

@@ -13,17 +13,20 @@ import pandas as pd
 
 from mri_transfer.cohorts.synthetic.cohort import DemoSpec, planted_atrophy
 from mri_transfer.core.threads import map_on_cores
+from mri_transfer.explain.atlas import Atlas
 from mri_transfer.explain.checks import agreement_rows, sanity_rows
 from mri_transfer.explain.choice import ChosenPatient
 from mri_transfer.explain.cohort_maps import CohortMaps, patient_means
 from mri_transfer.explain.document import ExplanationDocument
 from mri_transfer.explain.explanation import Explanation
+from mri_transfer.explain.faithfulness import faithfulness_rows
 from mri_transfer.explain.findings import Findings, Space
 from mri_transfer.explain.groups import UNIT_ML, GroupMaps, group_maps, write_group
 from mri_transfer.explain.neighbours import neighbour_agreement
 from mri_transfer.explain.pixel_attribution import PixelAttribution
 from mri_transfer.explain.regions import box_regions, mean_over_patients, mni_regions, region_rows
 from mri_transfer.explain.spec import ExplanationSpec
+from mri_transfer.explain.structures import Named, name_structures, structures_part
 from mri_transfer.explain.truth import planted_cells, score_truth
 from mri_transfer.training.folds import Folds
 
@@ -40,6 +43,7 @@ def compose(
     *,
     spec: ExplanationSpec,
     space: Space,
+    atlas: Atlas | None,
     positive: str,
     demo: DemoSpec | None,
     seed: int,
@@ -56,6 +60,8 @@ def compose(
         With every patient's own label.
     spec : ExplanationSpec
     space : Space
+    atlas : Atlas or None
+        Names structures in scans that lie in MNI space.
     positive : str
     demo : DemoSpec or None
         Of a cohort whose truth is known.
@@ -80,6 +86,7 @@ def compose(
     maps = cohort.maps
     found, groups, files = _groups(findings, maps, labels, positive, spec, space, folder)
     views = {scan: view for _, scan, view in findings.pixels}
+    named = name_structures(findings, atlas if space.mni else None)
     document = {
         **_basics(spec, folds, positive, neighbours, settings),
         "n_scans": len(cohort.scan_ids),
@@ -100,7 +107,11 @@ def compose(
             **settings,
         ),
         "agreement": agreement_rows(cohort, views, patch_cells=spec.patch_cells, **settings),
-        "pixel_attribution": [_pixel_row(*one) for one in findings.pixels],
+        "structures": structures_part(
+            named, cohort.patient_ids, labels, space, atlas, positive, settings
+        ),
+        "faithfulness": faithfulness_rows(findings.curves, **settings),
+        "pixel_attribution": [_pixel_row(one, named) for one in findings.pixels],
         "truth": _truth(findings, labels, positive, demo, settings),
     }
     explanation = Explanation(
@@ -262,7 +273,10 @@ def _regions(
     return region_rows(maps, shares, cohort.inside, cohort.patient_ids, labels, **settings)
 
 
-def _pixel_row(patient: ChosenPatient, scan_id: str, view: PixelAttribution) -> dict[str, Any]:
+def _pixel_row(
+    one: tuple[ChosenPatient, str, PixelAttribution], named: Named | None
+) -> dict[str, Any]:
+    patient, scan_id, view = one
     return {
         "patient_id": patient.patient_id,
         "scan_id": scan_id,
@@ -274,6 +288,7 @@ def _pixel_row(patient: ChosenPatient, scan_id: str, view: PixelAttribution) -> 
         "missing": view.missing.tolist(),
         "missing_share": _share(view),
         "strongest_patch": float(np.abs(view.occlusion).max()),
+        "structures": () if named is None else named.leading(scan_id),
     }
 
 

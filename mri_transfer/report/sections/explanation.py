@@ -85,6 +85,7 @@ def _maps(inputs: ReportInputs, explanation: Explanation) -> Iterator[Block | No
     )
     yield tables.region_table(inputs, document)
     yield how(_REGIONS_TEXT)
+    yield from _structures(inputs, document)
     yield Heading(text="Can the maps be believed?")
     yield tables.check_table(inputs, document)
     yield how(_CHECKS_TEXT)
@@ -209,6 +210,19 @@ def _how_groups(document: ExplanationDocument) -> str:
     return text
 
 
+def _structures(inputs: ReportInputs, document: ExplanationDocument) -> Iterator[Block | None]:
+    """Yield the named structures, or why none is named."""
+    found = document.structures
+    if found is None:
+        return
+    yield Heading(text="Named structures")
+    if found.atlas is None:
+        yield missing(f"No structure is named: {found.reason}.")
+        return
+    yield tables.structure_table(inputs, document)
+    yield how(_STRUCTURES_TEXT.format(atlas=found.atlas))
+
+
 def _viewers(document: ExplanationDocument) -> Text | None:
     links = tuple(
         Link(text=str(group.label), target=f"../explanations/{group.viewer}")
@@ -231,6 +245,8 @@ def _close(inputs: ReportInputs, explanation: Explanation) -> Iterator[Block | N
     yield table
     yield from _close_pictures(inputs, explanation)
     yield how(_CLOSE_TEXT)
+    yield tables.faithfulness_table(inputs, document)
+    yield how(_FAITHFULNESS_TEXT)
     yield folded("Agreement of the methods", tables.agreement_table(inputs, document))
 
 
@@ -306,6 +322,19 @@ _REGIONS_TEXT = (
     "Thirds are of the head by the header's axes. A place of a map is some 15 mm wide and sees "
     "further than that, so that small structures share their places with their neighbours. What "
     "lies outside the head is the model reading the outline."
+)
+_STRUCTURES_TEXT = (
+    "Atlas: {atlas}. A place of a map counts for each structure by the share of it that lies "
+    "there, in the anatomy of the template: a patient's own anatomy differs, and a place is wider "
+    "than many structures. A structure stands out where its share of the weight exceeds its share "
+    "of the head."
+)
+_FAITHFULNESS_TEXT = (
+    "Cells are covered in a map's order, that which speaks most for the positive label first, with "
+    "the grey of occlusion; in a faithful map the log-odds fall faster than in a random order "
+    "(deletion), and rise faster while cells are uncovered (insertion). The random order is the "
+    "mean of two. A map that locates well need not be the most faithful: the two are shown beside "
+    "each other, not joined."
 )
 _CHECKS_TEXT = (
     "If randomising the model leaves a map unchanged, the map shows the image and not the model "
