@@ -14,7 +14,7 @@ from mri_transfer.explain import read_explanation, read_feature_maps
 from pipelines.plan.models import EXPLAIN
 from pipelines.runner import RunOutcome
 from pipelines.stage import Context
-from pipelines.stages import explain
+from pipelines.stages import explain, explain_job
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import Notes, SmallJob
 
@@ -24,7 +24,7 @@ def _context(finished: RunOutcome, small_job: SmallJob, folder: Path, **more) ->
     shutil.copytree(finished.workspace.root, folder / "run")
     shutil.rmtree(folder / "run" / "explanations", ignore_errors=True)
     shutil.copytree(finished.workspace.cache, folder / "cache")
-    for kind in ("maps", "pixel_attributions"):
+    for kind in ("maps", "pixel_attributions", "curves"):
         shutil.rmtree(folder / "cache" / kind, ignore_errors=True)
     spec = dataclasses.replace(
         small_job.config.explanation, **{"maps": True, "close_patients": 4, **more}
@@ -76,7 +76,7 @@ def _forbid_the_trunk(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_args, **_settings):
         raise AssertionError("the trunk was loaded")
 
-    monkeypatch.setattr(explain, "open_trunk", forbidden)
+    monkeypatch.setattr(explain_job, "open_trunk", forbidden)
 
 
 def test_maps_come_without_the_trunk(
