@@ -17,6 +17,7 @@ from mri_transfer.explain.atlas import Atlas
 from mri_transfer.explain.checks import agreement_rows, sanity_rows
 from mri_transfer.explain.choice import ChosenPatient
 from mri_transfer.explain.cohort_maps import CohortMaps, patient_means
+from mri_transfer.explain.contrast import SMOOTHING_MM
 from mri_transfer.explain.document import ExplanationDocument
 from mri_transfer.explain.explanation import Explanation
 from mri_transfer.explain.faithfulness import faithfulness_rows
@@ -106,7 +107,14 @@ def compose(
             tuned=findings.tuned,
             **settings,
         ),
-        "agreement": agreement_rows(cohort, views, patch_cells=spec.patch_cells, **settings),
+        "agreement": agreement_rows(
+            cohort,
+            views,
+            patch_cells=spec.patch_cells,
+            contrast=findings.contrast,
+            **settings,
+        ),
+        "contrast": _contrast(findings),
         "structures": structures_part(
             named, cohort.patient_ids, labels, space, atlas, positive, settings
         ),
@@ -122,6 +130,7 @@ def compose(
         neighbours=neighbours,
         groups={**found.maps, "background": found.background_on_grid()},
         pixel_attribution=_pixel_arrays(findings),
+        contrast=None if findings.contrast is None else findings.contrast.maps,
     )
     return explanation, files
 
@@ -273,6 +282,17 @@ def _regions(
     return region_rows(maps, shares, cohort.inside, cohort.patient_ids, labels, **settings)
 
 
+def _contrast(findings: Findings) -> dict[str, Any] | None:
+    found = findings.contrast
+    if found is None:
+        return None
+    return {
+        "scan_ids": [findings.cohort.scan_ids[i] for i in found.positions],
+        "n_healthy": found.n_healthy,
+        "smoothing_mm": SMOOTHING_MM,
+    }
+
+
 def _pixel_row(
     one: tuple[ChosenPatient, str, PixelAttribution], named: Named | None
 ) -> dict[str, Any]:
@@ -319,4 +339,11 @@ def _truth(
         planted_cells(loss, affine, geometry, inside)
         for geometry, inside in zip(findings.geometries, findings.cohort.inside, strict=True)
     ]
-    return score_truth(findings.cohort, planted, dict(labels), positive=positive, **settings)
+    return score_truth(
+        findings.cohort,
+        planted,
+        dict(labels),
+        positive=positive,
+        contrast=findings.contrast,
+        **settings,
+    )

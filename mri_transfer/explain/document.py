@@ -177,6 +177,17 @@ class Faithfulness(Part):
     """While cells are uncovered; the difference of a faithful map is above 0."""
 
 
+class Contrast(Part):
+    """Contrast maps of some scans, against healthy training patients."""
+
+    scan_ids: tuple[str, ...]
+    """The scans, in the order of the maps."""
+    n_healthy: Count
+    """Healthy patients who were compared with, each scan with those who trained its heads."""
+    smoothing_mm: float
+    """Standard deviation of the smoothing."""
+
+
 class PixelAttributionRow(Part):
     """A patient whose pixels were attributed."""
 
@@ -287,6 +298,8 @@ class ExplanationDocument(Document):
     """Named structures."""
     agreement: tuple[MethodAgreement, ...] | None = Field(default=None, exclude_if=absent)
     """How alike the methods are."""
+    contrast: Contrast | None = Field(default=None, exclude_if=absent)
+    """Contrast maps; absent where nobody got them."""
     faithfulness: tuple[Faithfulness, ...] | None = Field(default=None, exclude_if=absent)
     """Deletion and insertion, by kind of map, of the patients whose pixels were attributed."""
     pixel_attribution: tuple[PixelAttributionRow, ...] | None = Field(

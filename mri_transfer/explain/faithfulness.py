@@ -117,7 +117,11 @@ def curves_key(*, attribution_key: str, maps: Mapping[str, DoubleArray]) -> str:
 
 
 def close_maps(
-    maps: FloatArray, view: PixelAttribution, *, patch_cells: int
+    maps: FloatArray,
+    view: PixelAttribution,
+    *,
+    patch_cells: int,
+    contrast: FloatArray | None = None,
 ) -> dict[str, DoubleArray]:
     """Return the maps of a scan's close slices, one of each kind, with a value in each cell.
 
@@ -128,6 +132,8 @@ def close_maps(
     view : PixelAttribution
     patch_cells : int
         Cells along a patch's edge of occlusion; each gets the mean of its patch.
+    contrast : ndarray of float32, shape (n_slices, rows, columns), optional
+        The contrast map.
 
     Returns
     -------
@@ -137,13 +143,16 @@ def close_maps(
     cells = (maps.shape[1], maps.shape[2])
     counted = join_cells(np.ones((1, *cells)), patch_cells)
     patches = (view.occlusion / counted).repeat(patch_cells, axis=1).repeat(patch_cells, axis=2)
-    return {
+    found = {
         "occlusion": patches[:, : cells[0], : cells[1]],
         "integrated gradients": cell_sums(view.gradients, cells),
         "maps": maps[view.slices].astype(np.float64),
         "maps, not centred": view.raw[view.slices].astype(np.float64),
         "Grad-CAM, not centred": view.gradcam.astype(np.float64),
     }
+    if contrast is not None:
+        found["contrast"] = contrast[view.slices].astype(np.float64)
+    return found
 
 
 def close_curves(
@@ -318,16 +327,18 @@ def faithfulness_rows(
         parts = {"value": value, "random": random, "difference": value - random}
         return {name: mean_over_patients(part, **settings) for name, part in parts.items()}
 
-    kinds = list(curves[0].deletion) if curves else []
-    return [
-        {
-            "method": kind,
-            "deletion": figure(
-                [one.deletion[kind] for one in curves], [one.random_deletion for one in curves]
-            ),
-            "insertion": figure(
-                [one.insertion[kind] for one in curves], [one.random_insertion for one in curves]
-            ),
-        }
-        for kind in kinds
-    ]
+    rows = []
+    for kind in dict.fromkeys(kind for one in curves for kind in one.deletion):
+        own = [one for one in curves if kind in one.deletion]
+        rows.append(
+            {
+                "method": kind,
+                "deletion": figure(
+                    [one.deletion[kind] for one in own], [one.random_deletion for one in own]
+                ),
+                "insertion": figure(
+                    [one.insertion[kind] for one in own], [one.random_insertion for one in own]
+                ),
+            }
+        )
+    return rows

@@ -21,6 +21,10 @@ class ExplanationSpec:
     grad_cam: bool = False
     """Whether every scan passes through the trunk once more for Grad-CAM, to be scored beside the
     maps where the truth is known. Pixel attribution compares with Grad-CAM in any case."""
+    contrast_patients: int = Field(default=24, ge=0)
+    """Patients who get contrast maps, chosen like those looked at closely, who are always among
+    them; they and as many healthy patients, who are compared with, pass through the trunk once
+    more. 0: nobody."""
     close_patients: int = Field(default=8, ge=0)
     """Patients looked at closely, by integrated gradients and by occlusion: of each label those
     classified correctly and wrongly with the highest certainty. 0: nobody."""

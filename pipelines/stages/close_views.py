@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mri_transfer.core.specs import digest
 from mri_transfer.explain.choice import ChosenPatient, choose_patients
 from mri_transfer.explain.cohort_maps import CohortMaps, own_heads
+from mri_transfer.explain.contrast import ContrastMaps
 from mri_transfer.explain.faithfulness import (
     Curves,
     CurveStore,
@@ -100,6 +101,7 @@ def covering_curves(
     views: Sequence[CloseView],
     pixels: Sequence[PixelAttribution],
     cohort: CohortMaps,
+    contrast: ContrastMaps | None,
 ) -> list[Curves]:
     """Cover and uncover the cells of close slices in the order of each kind of map."""
     context, spec = job.context, job.config.explanation
@@ -107,7 +109,12 @@ def covering_curves(
     found = []
     pairs = list(zip(views, pixels, strict=True))
     for view, attribution in context.reporter.track(pairs, total=len(pairs), what="covering cells"):
-        maps = close_maps(cohort.maps[view.i], attribution, patch_cells=spec.patch_cells)
+        maps = close_maps(
+            cohort.maps[view.i],
+            attribution,
+            patch_cells=spec.patch_cells,
+            contrast=None if contrast is None else contrast.of(view.i),
+        )
         key = curves_key(attribution_key=view.key, maps=maps)
         if key not in store:
             heads = [job.trained[h] for h in view.own]

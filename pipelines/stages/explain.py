@@ -21,14 +21,13 @@ from mri_transfer.explain.findings import Findings, Space
 from mri_transfer.explain.geometry import slice_geometry
 from mri_transfer.explain.neighbours import nearest_patients
 from mri_transfer.explain.scan_maps import MapStore, ScanMaps
-from mri_transfer.models.features import MaximaStore
 from mri_transfer.models.heads import HEADS
-from mri_transfer.models.pooling import Maxima
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import PatientScores
 from pipelines.indexes import read_index, read_prepared_index
 from pipelines.stage import Context, StageResult
 from pipelines.stages.close_views import close_views, covering_curves, pixel_attributions
+from pipelines.stages.contrast_views import contrast_views
 from pipelines.stages.explain_job import ExplainJob, open_explain_job
 from pipelines.stages.feature_maps import make_feature_maps
 from pipelines.workspace import Workspace
@@ -52,26 +51,6 @@ def _explained(job: ExplainJob, i: int, activations: Sequence[Activations]) -> S
     )
 
 
-def _passed(job: ExplainJob, i: int) -> list[Activations]:
-    """Pass a scan through the trunk, or the tail of each fold, once more, for each head."""
-    if job.tuned is None:
-        return [_passed_frozen(job, i)] * len(job.trained)
-    return [
-        Activations.of_maps(job.tuned.maps(model.reads, i), [model.pooling])
-        for model in job.trained
-    ]
-
-
-def _passed_frozen(job: ExplainJob, i: int) -> Activations:
-    """Pass a scan through the trunk once more; keep where the largest values lie."""
-    activations = Activations.through(job.trunk, job.stack(i), job.poolings)
-    if "max" in job.poolings and not isinstance(activations.maps, Maxima):
-        store = MaximaStore(job.context.workspace.cache)
-        maxima = Maxima.of(activations.maps)
-        store.put(job.scans[i]["maxima"], maxima, activations.features["max"])
-    return activations
-
-
 def _maps_of_all(job: ExplainJob) -> bool:
     """Put every scan's maps into the cache; return whether the first is the same once more."""
     store, reporter = MapStore(job.context.workspace.cache), job.context.reporter
@@ -87,7 +66,7 @@ def _maps_of_all(job: ExplainJob) -> bool:
     for i, maps in reporter.track(computed, total=len(todo), what="maps of slices"):
         store.put(job.scans[i]["maps"], maps)
     kept_of_first = job.kept(0)
-    first = _passed(job, 0) if kept_of_first is None else [kept_of_first] * len(job.trained)
+    first = job.passed(0) if kept_of_first is None else [kept_of_first] * len(job.trained)
     return store.get(job.scans[0]["maps"]).same(_explained(job, 0, first))
 
 
@@ -95,7 +74,7 @@ def _computed(job: ExplainJob, todo: list[int], kept: set[int]) -> Iterator[tupl
     """Yield the maps of scans; those that need the trunk come first and take all cores each."""
     for i in todo:
         if i not in kept:
-            yield i, _explained(job, i, _passed(job, i))
+            yield i, _explained(job, i, job.passed(i))
 
     def from_kept(i: int) -> ScanMaps:
         activations = job.kept(i)
@@ -188,14 +167,17 @@ def _with_maps(
         scores = PatientScores.read(workspace.patient_scores).table
         gap = score_mismatch(owners, read, job.trained, job.folds, scores)
         cohort = dataclasses.replace(cohort, mismatch=gap)
+    geometries = [read(i).geometry(config.slices) for i in range(len(job.scans))]
+    contrast = contrast_views(job, cohort, geometries, own_labels)
     findings = Findings(
         cohort=cohort,
-        geometries=[read(i).geometry(config.slices) for i in range(len(job.scans))],
+        geometries=geometries,
         pictures=lambda i: job.stack(i).pixels,
         pixels=[
             (view.patient, scan_ids[view.i], one) for view, one in zip(views, pixels, strict=True)
         ],
-        curves=covering_curves(job, views, pixels, cohort),
+        curves=covering_curves(job, views, pixels, cohort, contrast),
+        contrast=contrast,
         is_complete=all(
             HEADS[one.head.kind].additive and one.harmoniser is None for one in job.trained
         ),

@@ -11,6 +11,7 @@ from mri_transfer.explain.attribution import Activations, FeaturesByPooling
 from mri_transfer.explain.mean_log_odds import PixelTrunks
 from mri_transfer.explain.scan_maps import maps_key
 from mri_transfer.models.features import FeatureTable, MaximaStore, resolve_features
+from mri_transfer.models.pooling import Maxima
 from mri_transfer.models.tails.tuned_features import TailTrunks, TunedTables
 from mri_transfer.models.trunks import Trunk, untrained
 from mri_transfer.scans.slices import SliceStack, SliceStore
@@ -100,6 +101,25 @@ class ExplainJob:
         store = MaximaStore(self.context.workspace.cache)
         maxima = store.find(self.scans[i]["maxima"], features["max"])
         return None if maxima is None else Activations(features=features, maps=maxima)
+
+    def passed(self, i: int) -> list[Activations]:
+        """Pass a scan through the trunk, or the tail of each fold, once more, for each head."""
+        if self.tuned is None:
+            return [self._passed_frozen(i)] * len(self.trained)
+        return [
+            Activations.of_maps(self.tuned.maps(model.reads, i), [model.pooling])
+            for model in self.trained
+        ]
+
+    def _passed_frozen(self, i: int) -> Activations:
+        """Pass a scan through the trunk once more; keep where the largest values lie."""
+        activations = Activations.through(self.trunk, self.stack(i), self.poolings)
+        is_kept = self.kept(i) is not None
+        if "max" in self.poolings and not is_kept and not isinstance(activations.maps, Maxima):
+            store = MaximaStore(self.context.workspace.cache)
+            maxima = Maxima.of(activations.maps)
+            store.put(self.scans[i]["maxima"], maxima, activations.features["max"])
+        return activations
 
 
 def open_explain_job(context: Context) -> ExplainJob:

@@ -245,8 +245,10 @@ def _close(inputs: ReportInputs, explanation: Explanation) -> Iterator[Block | N
     yield table
     yield from _close_pictures(inputs, explanation)
     yield how(_CLOSE_TEXT)
-    yield tables.faithfulness_table(inputs, document)
-    yield how(_FAITHFULNESS_TEXT)
+    faithfulness = tables.faithfulness_table(inputs, document)
+    if faithfulness is not None:
+        yield faithfulness
+        yield how(_FAITHFULNESS_TEXT)
     yield folded("Agreement of the methods", tables.agreement_table(inputs, document))
 
 
@@ -258,8 +260,10 @@ def _close_pictures(inputs: ReportInputs, explanation: Explanation) -> Iterator[
         stack = inputs.stack_of(patient.scan_id)
         pixels = stack.pixels[list(patient.slices)].astype(np.float32)
         maps = explanation.maps[explanation.scan_ids.index(patient.scan_id)][list(patient.slices)]
+        contrast = _contrast_of(explanation, patient.scan_id)
         rows = [
             maps,
+            *([] if contrast is None else [contrast[list(patient.slices)]]),
             _blurred(explanation.pixel_attribution[f"gradients {n}"]),
             explanation.pixel_attribution[f"occlusion {n}"],
         ]
@@ -272,9 +276,18 @@ def _close_pictures(inputs: ReportInputs, explanation: Explanation) -> Iterator[
             alt=f"{len(pixels)} slices of {patient.patient_id}, with the maps, integrated "
             "gradients and occlusion over them.",
             caption=f"{patient.patient_id}, labelled {patient.label}, called "
-            f"{patient.outcome}ly. From above: the maps, integrated gradients, "
-            "occlusion, each row with its own scale, in log-odds.",
+            f"{patient.outcome}ly. From above: the maps, "
+            f"{'' if contrast is None else 'the contrast map, '}integrated gradients, "
+            "occlusion, each row with its own scale, in log-odds"
+            f"{'' if contrast is None else '; the contrast map in standard deviations'}.",
         )
+
+
+def _contrast_of(explanation: Explanation, scan_id: str) -> np.ndarray[Any, Any] | None:
+    found = explanation.document.contrast
+    if found is None or explanation.contrast is None or scan_id not in found.scan_ids:
+        return None
+    return explanation.contrast[found.scan_ids.index(scan_id)]
 
 
 def _sheet(
@@ -285,7 +298,7 @@ def _sheet(
     orientation: figures.Orientation,
 ) -> bytes:
     """Return the slices once for each method, its attribution over them."""
-    shape = (len(pixels), *rows[1].shape[1:])
+    shape = (len(pixels), *rows[-2].shape[1:])
     fitted = []
     for one in rows:
         at = [np.arange(shape[axis]) * one.shape[axis] // shape[axis] for axis in (1, 2)]

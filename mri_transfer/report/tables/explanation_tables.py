@@ -48,6 +48,8 @@ _METHODS = {
     "maps": "maps of this report",
     "Grad-CAM": "Grad-CAM",
     "randomised head": "control: permuted weights of the head",
+    "contrast": "contrast maps",
+    "contrast, randomised head": "control: contrast maps, permuted weights",
 }
 
 
@@ -115,7 +117,7 @@ def structure_table(inputs: ReportInputs, document: ExplanationDocument) -> Tabl
         f"structure, mean over patients, with {confidence_text(inputs)}: the {_STRUCTURES} with "
         f"the most of {len(found.rows)}",
         Column("Structure", lambda row: row.structure),
-        Column("Share of the head", lambda row: percent(row.share)),
+        Column("Share of the head", lambda row: percent(row.share, 1)),
         *_by_label(document, 3),
         name="explanation-structures",
     )
