@@ -42,7 +42,7 @@ DoubleArray = npt.NDArray[np.float64]
 
 _VERSION = "mri-transfer/cams/1"
 #: Standard deviation of the smoothing, in millimetres of height and within a slice.
-SMOOTHING_MM = 15.0
+SMOOTHING_MM = 18.0
 #: Of the mean spread of the head, what is added to the spread of each place: where the few healthy
 #: patients happen to agree, a small difference is not large.
 _LEAST_SPREAD = 0.1
