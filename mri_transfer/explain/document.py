@@ -10,10 +10,12 @@ from mri_transfer.core.documents import Count, Document, OptionalText, Part, Sha
 from mri_transfer.metrics.intervals import Estimate
 
 __all__ = [
+    "CurveFigure",
     "ExplanationDocument",
     "GroupRow",
     "Height",
     "Neighbours",
+    "PixelAttributionRow",
     "SanityCheck",
     "Truth",
     "TruthFigure",
