@@ -174,7 +174,8 @@ def contrast_maps(
             squares.append(np.mean([within(one - usual) ** 2 for one in reference], axis=0))
         spread = np.sqrt(np.mean(squares, axis=0))
         least = _LEAST_SPREAD * float(spread[within.head].mean()) if within.head.any() else 1.0
-        return (np.mean(means, axis=0) / np.maximum(spread + least, 1e-12)).astype(np.float32)
+        ratio = np.mean(means, axis=0) / np.maximum(spread + least, 1e-12)
+        return np.asarray(ratio, dtype=np.float32)
 
     def is_compared(i: int) -> bool:
         return all(
@@ -211,8 +212,10 @@ class _Smoothing:
     def of(cls, inside: FloatArray, geometry: SliceGeometry) -> _Smoothing:
         rows, columns = geometry.cell_mm((inside.shape[1], inside.shape[2]))
         between = float(geometry.thickness_mm.mean())
-        sizes = (between, rows, columns)
-        return cls(head=inside >= _IN_HEAD, cells=tuple(SMOOTHING_MM / size for size in sizes))
+        return cls(
+            head=inside >= _IN_HEAD,
+            cells=(SMOOTHING_MM / between, SMOOTHING_MM / rows, SMOOTHING_MM / columns),
+        )
 
     def __call__(self, values: DoubleArray) -> DoubleArray:
         """Return the smoothed values; 0 outside the head."""

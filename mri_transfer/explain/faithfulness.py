@@ -222,7 +222,7 @@ def curves_of(
         ties = rng.permutation(len(cells.places))
         orders = [cells.order(values[n], ties) for values in maps.values()]
         orders += [rng.permutation(len(cells.places)) for _ in range(_N_RANDOM)]
-        curves = cells.curves(orders, lambda variants, n=n: log_odds(variants, n))
+        curves = cells.curves(orders, n, log_odds)
         total = curves if total is None else total + curves
     assert total is not None  # there is a slice
     own, chance = total[: len(maps)], total[len(maps) :].mean(axis=0, keepdims=True)
@@ -273,7 +273,10 @@ class _Cells:
         return found
 
     def curves(
-        self, orders: Sequence[IntArray], log_odds: Callable[[npt.NDArray[np.uint8]], DoubleArray]
+        self,
+        orders: Sequence[IntArray],
+        n: int,
+        log_odds: Callable[[npt.NDArray[np.uint8], int], DoubleArray],
     ) -> DoubleArray:
         """Return deletion and insertion in every order, shape (n_orders, 2, n_points)."""
         counts = [round(share * len(self.places)) for share in CURVE_POINTS[1:-1]]
@@ -286,7 +289,7 @@ class _Cells:
             self.covered,
             *(self._with(one) for part in chosen for one in part),
         ]
-        whole, none, *rest = log_odds(np.stack(variants)).tolist()
+        whole, none, *rest = log_odds(np.stack(variants), n).tolist()
         inner = np.array(rest).reshape(len(orders), 2, len(counts))
         ends = np.array([[whole, none], [none, whole]])[None].repeat(len(orders), axis=0)
         return np.concatenate([ends[..., :1], inner, ends[..., 1:]], axis=-1)
@@ -320,10 +323,16 @@ def faithfulness_rows(
         difference of the area, in log-odds. In a faithful map the difference of deletion is below
         0, that of insertion above.
     """
-    settings = {"n_samples": n_samples, "seed": seed, "confidence": confidence}
+    settings: dict[str, Any] = {
+        "n_samples": n_samples,
+        "seed": seed,
+        "confidence": confidence,
+    }
 
     def figure(own: list[DoubleArray], chance: list[DoubleArray]) -> dict[str, Any]:
-        value, random = (np.trapezoid(np.array(one), CURVE_POINTS, axis=1) for one in (own, chance))
+        value, random = (
+            np.asarray(np.trapezoid(np.array(one), CURVE_POINTS, axis=1)) for one in (own, chance)
+        )
         parts = {"value": value, "random": random, "difference": value - random}
         return {name: mean_over_patients(part, **settings) for name, part in parts.items()}
 

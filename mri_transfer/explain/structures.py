@@ -129,7 +129,11 @@ def _rows(
     table = np.array([[named.weights[i][name] for name in structures] for i in used])
     names, means = patient_means(table, [patient_ids[i] for i in used])
     owner = np.array([labels[name] for name in names], dtype=object)
-    settings = {"n_samples": n_samples, "seed": seed, "confidence": confidence}
+    settings: dict[str, Any] = {
+        "n_samples": n_samples,
+        "seed": seed,
+        "confidence": confidence,
+    }
     rows = [
         {
             "structure": structure,

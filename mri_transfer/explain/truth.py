@@ -120,9 +120,9 @@ def score_truth(
     if contrast is not None and any(
         labels[cohort.patient_ids[i]] == positive for i in contrast.positions
     ):
-        own = {"of": contrast.positions, "signed": True}
-        methods["contrast"] = _Scored(maps=contrast.maps, **own)
-        methods["contrast, randomised head"] = _Scored(maps=contrast.randomised, **own)
+        shown = {"contrast": contrast.maps, "contrast, randomised head": contrast.randomised}
+        for name, maps in shown.items():
+            methods[name] = _Scored(maps=maps, of=contrast.positions, signed=True)
     settings = {"n_samples": n_samples, "seed": seed, "confidence": confidence}
     return {
         "planted_share": PLANTED_SHARE,

@@ -120,6 +120,18 @@ def test_the_truth_is_said_honestly(difference: float, said: str) -> None:
     assert said in _texts(section)
 
 
+@pytest.mark.parametrize("low", [-0.02, 0.02])
+def test_contrast_maps_no_better_than_flipped_are_told_to_be_so(low: float) -> None:
+    figures = _figures(0.05)
+    figures["auc"]["difference"] = {**entry(0.05), "ci_low": low}
+    methods = dict.fromkeys(
+        ("maps", "randomised head", "contrast", "contrast, randomised head"), figures
+    )
+    text = _texts(make_section(truth={"label": "AD", "planted_share": 0.2, "methods": methods}))
+    assert "Contrast maps, which compare with healthy training patients" in text
+    assert ("no more than the middle of the head" in text) == (low <= 0)
+
+
 def test_the_agreement_told_is_that_of_the_maps_that_are_shown() -> None:
     text = _texts(make_section())
     assert "agrees weakly with the maps shown: rank correlation 0.20" in text

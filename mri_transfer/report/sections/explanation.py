@@ -111,6 +111,8 @@ def _findings(inputs: ReportInputs, document: ExplanationDocument) -> Iterator[s
     truth = document.truth
     if truth:
         yield _truth_sentence(truth, confidence)
+        if "contrast" in truth.methods:
+            yield _contrast_sentence(truth, confidence)
     shown = _agreement(document, "maps")
     if shown and shown.value is not None:
         value = shown.value
@@ -154,6 +156,24 @@ def _truth_sentence(truth: Truth, confidence: float) -> str:
         f"The maps find the planted atrophy {how_well}: the AUC of their strength for planted "
         f"places is {text}, where 0.5 is guessing; it is higher than that of the same maps "
         f"flipped by {estimate(difference, confidence=confidence)}."
+    )
+
+
+def _contrast_sentence(truth: Truth, confidence: float) -> str:
+    """Say what contrast maps find, beside both of their controls."""
+    found, control = (truth.methods[name].auc for name in ("contrast", "contrast, randomised head"))
+    text = (
+        "Contrast maps, which compare with healthy training patients, reach an AUC of "
+        f"{estimate(found.value, confidence=confidence)}; flipped, "
+        f"{estimate(found.chance, confidence=confidence)}; by heads of permuted weights, "
+        f"{estimate(control.value, confidence=confidence)}."
+    )
+    low = found.difference.ci_low
+    if low is None or low > 0:
+        return text
+    return (
+        f"{text} They have not been shown to find the planted places better than the same maps "
+        "flipped, so that they may find no more than the middle of the head."
     )
 
 
