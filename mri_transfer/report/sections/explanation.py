@@ -307,7 +307,7 @@ def _contrast_of(explanation: Explanation, scan_id: str) -> np.ndarray[Any, Any]
     found = explanation.document.contrast
     if found is None or explanation.contrast is None or scan_id not in found.scan_ids:
         return None
-    return explanation.contrast[found.scan_ids.index(scan_id)]
+    return np.asarray(explanation.contrast[found.scan_ids.index(scan_id)])
 
 
 def _sheet(

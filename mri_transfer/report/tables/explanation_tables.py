@@ -37,8 +37,9 @@ __all__ = [
     "truth_table",
 ]
 
-#: Structures that are shown, those with the most weight.
-_STRUCTURES = 12
+#: Structures that are shown: those with the most weight, and those where the disease is known to be.
+_STRUCTURES = 8
+_KNOWN = ("hippocampus", "amygdala", "entorhinal", "lateral-ventricle")
 _FIGURES = {
     "auc": "AUC of strength for planted cells",
     "pointing": "Strongest cell is planted (share of patients)",
@@ -111,11 +112,16 @@ def structure_table(inputs: ReportInputs, document: ExplanationDocument) -> Tabl
     found = document.structures
     if found is None or not found.rows:
         return None
+    shown = [
+        row
+        for n, row in enumerate(found.rows)
+        if n < _STRUCTURES or any(name in row.structure.lower() for name in _KNOWN)
+    ]
     return table_of(
-        found.rows[:_STRUCTURES],
+        shown,
         f"Share of a map's positive weight (what speaks for {document.positive_label}) by "
         f"structure, mean over patients, with {confidence_text(inputs)}: the {_STRUCTURES} with "
-        f"the most of {len(found.rows)}",
+        f"the most of {len(found.rows)}, medial temporal lobes and lateral ventricles",
         Column("Structure", lambda row: row.structure),
         Column("Share of the head", lambda row: percent(row.share, 1)),
         *_by_label(document, 3),
