@@ -37,7 +37,7 @@ __all__ = [
     "truth_table",
 ]
 
-#: Structures that are shown: those with the most weight, and those where the disease is known to be.
+#: Structures that are shown: those with the most weight, and those known of the disease.
 _STRUCTURES = 8
 _KNOWN = ("hippocampus", "amygdala", "entorhinal", "lateral-ventricle")
 _FIGURES = {
