@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -366,9 +367,9 @@ def prediction_tables(
     """Write down what models say of the patients that they held out."""
     patients: list[tuple[Any, ...]] = []
     for part in held_out:
-        model, owners = part.model, part.owners
+        model, owners, n_scans = part.model, part.owners, Counter(part.owners)
         for name, score in sorted(model.patients(part.output, owners).items()):
-            n_slices = owners.count(name) * part.table.features.shape[1]
+            n_slices = n_scans[name] * part.table.features.shape[1]
             label = positive_label if labels[name] == positive_label else negative_label
             predicted = positive_label if score >= model.threshold else negative_label
             patients.append((model.repeat, model.fold, name, label, score, predicted, n_slices))
@@ -384,9 +385,8 @@ def prediction_tables(
 def _slice_rows(part: Inference) -> pd.DataFrame:
     from scipy.special import expit
 
-    table, scans = part.table, part.scans
+    table, scans, n_slices = part.table, part.scans, part.table.features.shape[1]
     scores = expit(part.output.logits.astype(np.float64))
-    n_slices = scores.shape[1]
     return pd.DataFrame(
         {
             "repeat": part.model.repeat,

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mri_transfer.core.grouping import positions_by_name
 from mri_transfer.core.threads import algebra_on_one_core
 from mri_transfer.errors import HeadError
 from mri_transfer.models.features import FeatureTable
@@ -66,13 +67,13 @@ def patient_rows(
     rows : ndarray of float64, shape (n_train_patients, zones, n_features)
     labels : ndarray of int64, shape (n_train_patients,)
     """
-    owners = np.array(table.patient_ids, dtype=object)
     zone = zone_of_slices(table.features.shape[1], zones)
-    names = [name for name in dict.fromkeys(table.patient_ids) if slices[owners == name].any()]
-    rows = np.empty((len(names), zones, table.features.shape[2]))
-    values = np.empty(len(names), dtype=np.int64)
-    for i, name in enumerate(names):
-        scans = np.flatnonzero(owners == name)
+    members = [
+        scans for scans in positions_by_name(table.patient_ids).values() if slices[scans].any()
+    ]
+    rows = np.empty((len(members), zones, table.features.shape[2]))
+    values = np.empty(len(members), dtype=np.int64)
+    for i, scans in enumerate(members):
         values[i] = labels[scans[0]]
         for k in range(zones):
             seen = slices[scans] & (zone == k)
