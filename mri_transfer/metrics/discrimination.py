@@ -9,12 +9,14 @@ estimate from one cross-validation exists (Bengio and Grandvalet 2004, JMLR 5:10
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
+from mri_transfer.metrics.ranked_pairs import RankedPairs, is_many, pair_sums
 from mri_transfer.metrics.scored import ScoredPatients, metric
 
 __all__ = [
@@ -97,7 +99,7 @@ def bootstrap_auc(
     """AUC with a stratified patient bootstrap interval; a patient's repeats stay together.
 
     Every pair of patients is compared once. A resample then is a pair of count vectors around
-    that matrix, so all of them are one matrix product.
+    that matrix, so all of them are one matrix product; of many patients, sums in sorted order.
     """
     return bootstrap_pairs(
         patients.positive,
@@ -110,7 +112,7 @@ def bootstrap_auc(
 
 def bootstrap_pairs(
     positive: BoolArray,
-    kernel: FloatArray,
+    kernel: FloatArray | RankedPairs,
     *,
     n_samples: int,
     rng: np.random.Generator,
@@ -121,7 +123,7 @@ def bootstrap_pairs(
     Parameters
     ----------
     positive : ndarray of bool, shape (n,)
-    kernel : ndarray of float64, shape (n_positive, n_negative)
+    kernel : ndarray of float64 or RankedPairs, shape (n_positive, n_negative)
     n_samples : int
     rng : numpy.random.Generator
     confidence : float
@@ -136,9 +138,14 @@ def bootstrap_pairs(
     )
 
 
-def patient_kernel(patients: ScoredPatients) -> FloatArray:
-    """Return the `pair_kernel` of positive and negative patients; its mean is the AUC."""
+def patient_kernel(patients: ScoredPatients) -> Any:
+    """Return the `pair_kernel` of positive and negative patients; its mean is the AUC.
+
+    A `RankedPairs` where pairs are many.
+    """
     rows, positive = patients.scores, patients.positive
+    if is_many(patients.n_positive, patients.n - patients.n_positive):
+        return RankedPairs.of_repeats(rows[:, positive], rows[:, ~positive])
     return pair_kernel(rows[:, positive], rows[:, ~positive])
 
 
@@ -161,12 +168,14 @@ def pair_kernel(upper: npt.ArrayLike, lower: npt.ArrayLike) -> FloatArray:
     return kernel
 
 
-def resampled_auc(kernel: FloatArray, upper: FloatArray, lower: FloatArray) -> FloatArray:
+def resampled_auc(
+    kernel: FloatArray | RankedPairs, upper: FloatArray, lower: FloatArray
+) -> FloatArray:
     """Return the mean of a kernel of pairs in each resample of patients.
 
     Parameters
     ----------
-    kernel : ndarray, shape (n_upper, n_lower)
+    kernel : ndarray or RankedPairs, shape (n_upper, n_lower)
     upper, lower : ndarray, shape (b, n_upper) and (b, n_lower)
         How often each patient is drawn; rows add up to n_upper and to n_lower.
 
@@ -174,8 +183,7 @@ def resampled_auc(kernel: FloatArray, upper: FloatArray, lower: FloatArray) -> F
     -------
     ndarray of float64, shape (b,)
     """
-    sums = ((upper @ kernel) * lower).sum(axis=1)
-    return np.asarray(sums / kernel.size, dtype=np.float64)
+    return np.asarray(pair_sums(kernel, upper, lower) / kernel.size, dtype=np.float64)
 
 
 def patient_weights(indices: IntArray, n: int) -> FloatArray:
