@@ -292,7 +292,11 @@ def infer(
     )
     owners = [table.patient_ids[i] for i in scans]
     own = None if activations is None else activations.rows(scans)
-    output = model.slices(table.features[scans], owners, own)
+    if model.tail is None and model.harmoniser is None:
+        # Features of a large fold are not copied.
+        output = apply_head(model.head, table.features, rows=scans)
+    else:
+        output = model.slices(table.features[scans], owners, own)
     return Inference(model=model, table=table, scans=scans, output=output)
 
 
