@@ -1,4 +1,4 @@
-"""Time and memory of every stage by the number of scans, features made up: is all of it linear?
+"""Time and memory of every stage by the number of scans, from 500 to 50,000 made-up ones.
 
 Scans, preparation, slices and features are in the cache already (`benchmarks._made_up`), so that
 what is measured is the work on rows: reading and verifying the cache, duplicates, folds, heads,

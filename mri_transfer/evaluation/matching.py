@@ -290,9 +290,7 @@ def _among_weighted(setting: _Setting) -> Weighted:
     )
 
 
-def _sentence(
-    everybody: AgeBalance, matched: MatchedPairs, weighted: Weighted, *, n: int
-) -> str:
+def _sentence(everybody: AgeBalance, matched: MatchedPairs, weighted: Weighted, *, n: int) -> str:
     if everybody.auc.value is None:
         return f"Nothing can be said of patients of the same age: {everybody.auc.reason}."
 

@@ -175,9 +175,7 @@ def _sums(table: pd.DataFrame, arrays: ScoreArrays) -> _Sums:
     return _Sums(total=total, right=right, won=tuple(won))
 
 
-def _won(
-    patient_of: IntArray, score: FloatArray, positive: BoolArray
-) -> FloatArray | RankedPairs:
+def _won(patient_of: IntArray, score: FloatArray, positive: BoolArray) -> FloatArray | RankedPairs:
     """Pairs of slices in which the positive patient's scores higher; ties count one half.
 
     Returns shape (n_positive, n_negative): a weighted AUC of slices is then a ratio of products

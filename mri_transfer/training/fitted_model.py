@@ -25,7 +25,6 @@ from mri_transfer.models.tails.tail import Tail, TailSource
 from mri_transfer.models.tails.tuned_features import Reader
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.fit_record import FitRecord
-from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import PatientScores, SliceScores
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
     "Inference",
     "infer",
     "patient_scores",
-    "predict_folds",
     "prediction_tables",
 ]
 
@@ -329,36 +327,6 @@ def patient_scores(
     join = model.patients if recalibrated else model.joined
     scores = join(found.output, found.owners)
     return np.array([scores[name] for name in data.patient_ids])
-
-
-def predict_folds(
-    trained: Sequence[FittedModel],
-    tables: Mapping[str, FeatureTable],
-    folds: Folds,
-    *,
-    positive_label: str,
-    negative_label: str,
-) -> tuple[PatientScores, SliceScores]:
-    """Score each outer fold's test patients with its model.
-
-    A slice's score is the head's own probability; a patient's is joined and recalibrated.
-    """
-    held_out = [
-        infer(
-            one,
-            tables,
-            [
-                name
-                for name, fold in zip(folds.patient_ids, folds.assignment[one.repeat], strict=True)
-                if fold == one.fold
-            ],
-        )
-        for one in trained
-    ]
-    labels = dict(zip(folds.patient_ids, folds.labels, strict=True))
-    return prediction_tables(
-        held_out, labels, positive_label=positive_label, negative_label=negative_label
-    )
 
 
 def prediction_tables(

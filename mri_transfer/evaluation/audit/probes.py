@@ -205,6 +205,10 @@ def _splits(
         varies = spread > 1e-6
         scale = np.where(varies, spread, 1.0) * np.sqrt(max(int(varies.sum()), 1))
         rows, test_rows = (rows - mean) / scale, (test_rows - mean) / scale
+        if len(rows) > rows.shape[1]:
+            # No more coordinates are needed than there are features.
+            yield train, test, rows, test_rows
+            continue
         values, vectors = np.linalg.eigh(rows @ rows.T)
         kept = values > max(values[-1], 1e-12) * 1e-10
         lengths, basis = np.sqrt(values[kept]), vectors[:, kept]

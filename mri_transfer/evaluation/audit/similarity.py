@@ -114,7 +114,9 @@ def compare_scans(
         values, rows_at, columns_at = _pairs_of(tables)
         same = (names[rows_at] == other_names[columns_at]).astype(bool)
         spread = [_spread(values[part]) for part in (~same, same)]
-    held_out = {} if folds is None else dict(zip(folds.patient_ids, folds.assignment.T, strict=True))
+    held_out = (
+        {} if folds is None else dict(zip(folds.patient_ids, folds.assignment.T, strict=True))
+    )
     pairs = [
         SimilarPair(
             scan_a=table.scan_ids[rows_at[k]],
@@ -163,9 +165,7 @@ def _near(
     sketches = [sketcher.sketches(map(standard.unit, _blocks(part.features))) for part in tables]
     wanted = {
         pair
-        for pairs in near_pairs(
-            sketches[0], sketches[-1], at_least=spec.same_person, within=within
-        )
+        for pairs in near_pairs(sketches[0], sketches[-1], at_least=spec.same_person, within=within)
         for pair in map(tuple, pairs.tolist())
     }
     others = positions_by_name(last.patient_ids)
@@ -228,9 +228,7 @@ class _Standard:
         for i in range(0, len(first), _BLOCK):
             rows = self.unit(first[i : i + _BLOCK])
             for j in range(0, len(last), _BLOCK):
-                cosines[i : i + _BLOCK, j : j + _BLOCK] = (
-                    rows @ self.unit(last[j : j + _BLOCK]).T
-                )
+                cosines[i : i + _BLOCK, j : j + _BLOCK] = rows @ self.unit(last[j : j + _BLOCK]).T
         # The last digits depend on the order of sums, and so on the machine.
         return cosines.round(4)
 

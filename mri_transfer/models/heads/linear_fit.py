@@ -37,6 +37,7 @@ BoolArray = npt.NDArray[np.bool_]
 #: From here on a basis of the patients' rows no longer pays, if they have fewer features.
 _MANY_PATIENTS = 2000
 
+
 def zone_of_slices(n_slices: int, zones: int) -> IntArray:
     """Return the zone of each slice, shape (n_slices,), from the lowest slice up."""
     return np.arange(n_slices) * zones // n_slices
