@@ -3,8 +3,8 @@
 Every scan's long row of values is projected onto a few hundred random directions, which keep
 cosines to within a few hundredths (Johnson and Lindenstrauss 1984, Contemp Math 26:189-206). The
 sketches of all pairs are compared; only pairs whose sketches come near a threshold are compared in
-full. So what is reported is exact, and a pair at a threshold of .5 or more is missed with a chance of
-less than one in a hundred thousand.
+full. So what is reported is exact, and a pair at a threshold of .5 or more is missed with a chance
+of less than one in a hundred thousand.
 """
 
 from __future__ import annotations

@@ -112,8 +112,8 @@ def _not_shown(inputs: ReportInputs, results: list[PatientResult]) -> Iterator[B
     if len(shown) < len(results):
         link = Link(text=f"All {len(results)} patients", target=FIRST_PATIENT_PAGE)
         yield Text(
-            text=f"Of {len(results)} patients {len(shown)} are shown here, those called incorrectly "
-            "first: a page of all would be too large to open.",
+            text=f"Of {len(results)} patients {len(shown)} are shown here, those called "
+            "incorrectly first: a page of all would be too large to open.",
             role="note",
             links=() if inputs.pseudonymous else (link,),
         )

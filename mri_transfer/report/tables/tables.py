@@ -145,7 +145,7 @@ def patient_list(inputs: ReportInputs) -> Table | None:
         sorted(shown, key=lambda p: (p.share_right, p.label, p.patient_id)),
         "Every patient's score"
         if shown is results
-        else f"The scores of {len(shown)} of {len(results)} patients, called incorrectly most often",
+        else f"The scores of {len(shown)} of {len(results)} patients, those called worst",
         Column("Patient", lambda patient: patient.patient_id),
         Column("Label", lambda patient: patient.label, wide=True),
         Column("Mean score", lambda patient: number(patient.score, 2)),
