@@ -4,9 +4,9 @@ Workers take jobs of some scans off one queue. A worker loads the trunk at the s
 scan takes one of the times that were measured on real heads (`preparation_seconds.csv`: 192 heads
 and altered copies of them, one core each, by `preparation_wild`) and a pass of the trunk.
 Some scans are slow, some fail after as long as others take, and workers are preempted or reach
-their walltime: the scan in hand is lost, what is left of the job is queued again, and another worker
-goes on after a delay. A scan that kills its worker is tried once more and then left out, as the
-executors do.
+their walltime: the scan in hand is lost, what is left of the job is queued again, and another
+worker goes on after a delay. A scan that kills its worker is tried once more and then left out, as
+the executors do.
 
 With `check` the model is held against a real run: made-up heads are prepared by one worker and by
 two, and the times of the first run predict the second.
@@ -79,7 +79,7 @@ class Cluster:
     slow_factor: float = 3.0
     failing_share: float = 0.01
     killing_share: float = 0.0005
-    preempted_per_hour: float = 0.1
+    preempted_per_hour: float = 0.5
     walltime_s: float = 4 * 3600.0
     requeue_s: float = 60.0
 
