@@ -26,7 +26,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks._cohort import write_cohort
 from benchmarks._common import (
     Target,
     argument_parser,
@@ -34,6 +33,8 @@ from benchmarks._common import (
     measured_command,
     show_table,
 )
+from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
+from mri_transfer.cohorts.synthetic.cohort import DemoSpec, grow_demo_cohort
 from pipelines.config import read_config
 from pipelines.runner import begin_run
 
@@ -183,13 +184,17 @@ def check(n_scans: int) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        Seconds with one worker and with two, and what the simulation says of two.
+        Seconds until the first scan is begun, with one worker and with two, and what the
+        simulation says of two.
     """
     seconds = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        manifest = write_cohort(folder / "cohort", n_scans)
-        config = read_config(None, [])
+        spec = DemoSpec(n_patients=n_scans, spacing_mm=4, two_session_fraction=0)
+        cohort = grow_demo_cohort(folder / "cohort", spec=spec)
+        manifest = folder / "manifest.csv"
+        read_bids_cohort(cohort).manifest.write(manifest)
+        config = read_config(None, ["preparation.scans=none", "slices.n_slices=16"])
         for workers in (1, 2):
             run, cache = folder / f"run{workers}", folder / f"cache{workers}"
             begin_run(manifest, run, config, cache=cache)
@@ -213,6 +218,7 @@ def check(n_scans: int) -> dict[str, float]:
         preempted_per_hour=0.0,
     )
     return {
+        "before the first scan": start,
         "one worker": seconds[1],
         "two workers": seconds[2],
         "two workers, simulated": start + simulate(each, nothing).makespan_s,
