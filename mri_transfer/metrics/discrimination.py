@@ -30,8 +30,12 @@ __all__ = [
     "patient_weights",
     "resampled_auc",
     "roc_curve",
+    "thinned_curve",
     "youden_threshold",
 ]
+
+#: Of a curve that is written down; one of 2000 patients or fewer stays as it is.
+_MAX_POINTS = 4001
 
 
 @metric
@@ -239,6 +243,19 @@ def mean_roc_curve(patients: ScoredPatients) -> tuple[FloatArray, FloatArray]:
     points = np.stack([np.repeat(at, 2), np.stack([low, high], axis=1).ravel()])
     kept = np.append(True, (np.diff(points) != 0).any(axis=0))
     return points[0, kept], points[1, kept]
+
+
+def thinned_curve(fpr: FloatArray, tpr: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return at most `_MAX_POINTS` points of a curve, its ends among them.
+
+    Points are even along the curve, each at most a thousandth from the next one kept.
+    """
+    if len(fpr) <= _MAX_POINTS:
+        return fpr, tpr
+    along = fpr + tpr
+    wanted = np.linspace(along[0], along[-1], _MAX_POINTS)
+    kept = np.unique(np.append(np.searchsorted(along, wanted, side="left"), len(along) - 1))
+    return fpr[kept], tpr[kept]
 
 
 def _sensitivity_ends(fpr: FloatArray, tpr: FloatArray, at: FloatArray) -> FloatArray:
