@@ -19,8 +19,9 @@ from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.engine import FoldResult
 from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.fitted_model import FittedModel, infer
+from mri_transfer.training.one_fit import FitRequest
 
-__all__ = ["at_heights", "fitted_zones", "zone_means"]
+__all__ = ["at_heights", "fitted_zones", "zone_means", "zones_enough"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -37,7 +38,22 @@ def fitted_zones(estimator: TransferClassifier, data: LabelledFeatures) -> int |
     many slices.
     """
     features = data.scans.features
-    request = estimator.request(n_slices=features.shape[1])
+    if data.instances is not None:
+        return None
+    return zones_enough(
+        estimator.request(n_slices=features.shape[1]), features.size, n_slices=features.shape[1]
+    )
+
+
+def zones_enough(request: FitRequest, n_numbers: int, *, n_slices: int) -> int | None:
+    """Return the same of a table with so many features.
+
+    Parameters
+    ----------
+    request : FitRequest
+    n_numbers, n_slices : int
+        Of the table.
+    """
     chosen = request.hyperparameters
     plain = (
         chosen.head.kind == "linear"
@@ -45,12 +61,11 @@ def fitted_zones(estimator: TransferClassifier, data: LabelledFeatures) -> int |
         and request.harmonisation.kind == "none"
         and request.tail is None
         and not request.searches
-        and data.instances is None
     )
-    if not plain or features.size < MANY_NUMBERS:
+    if not plain or n_numbers < MANY_NUMBERS:
         return None
     zones = int(getattr(chosen.head, "zones", 1))
-    return zones if features.shape[1] % zones == 0 else None
+    return zones if n_slices % zones == 0 else None
 
 
 def zone_means(data: LabelledFeatures, zones: int) -> LabelledFeatures:
