@@ -128,7 +128,8 @@ class RankedPairs:
         -------
         ndarray of float64, shape (b,)
         """
-        return np.sum([order.sums(upper, lower) for order in self.orders], axis=0)
+        sums = [order.sums(upper, lower) for order in self.orders]
+        return np.asarray(np.sum(sums, axis=0), dtype=np.float64)
 
     def __sub__(self, other: RankedPairs) -> RankedPairs:
         negative = [dataclasses.replace(order, share=-order.share) for order in other.orders]
