@@ -185,9 +185,13 @@ def _won(patient_of: IntArray, score: FloatArray, positive: BoolArray) -> FloatA
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     if is_many(n_positive, n_negative):
         rank = np.where(positive, np.cumsum(positive), np.cumsum(~positive)) - 1
-        sides = (from_positive, ~from_positive)
-        values, owners = [score[side] for side in sides], [rank[patient_of[side]] for side in sides]
-        return RankedPairs.of_slices(*values, *owners, (n_positive, n_negative))
+        return RankedPairs.of_slices(
+            score[from_positive],
+            score[~from_positive],
+            rank[patient_of[from_positive]],
+            rank[patient_of[~from_positive]],
+            (n_positive, n_negative),
+        )
     order = np.argsort(patient_of, kind="stable")
     patient_of, score = patient_of[order], score[order]
     from_positive = positive[patient_of]

@@ -205,8 +205,6 @@ def patient_means(
     values : ndarray, shape (n_scans, ...)
     patient_ids : sequence of str, length n_scans
     """
-    scans_of, values = positions_by_name(patient_ids), np.asarray(values)
+    scans_of, array = positions_by_name(patient_ids), np.asarray(values)
     names = tuple(sorted(scans_of))
-    return names, np.stack(
-        [values[scans_of[name]].mean(axis=0, dtype=np.float64) for name in names]
-    )
+    return names, np.stack([array[scans_of[name]].mean(axis=0, dtype=np.float64) for name in names])

@@ -14,6 +14,7 @@ import numpy as np
 
 from mri_transfer.core.arrays import FloatArray, IntArray, TextArray
 from mri_transfer.metrics.balancing import pair_wins, weighted_auc
+from mri_transfer.metrics.ranked_pairs import RankedPairs
 
 __all__ = ["Probe", "probe_age", "probe_levels"]
 
@@ -84,7 +85,7 @@ def probe_levels(
 
     splitter = StratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
     model = LogisticRegression(C=_INVERSE_L2, class_weight="balanced", max_iter=1000)
-    parts: list[tuple[float, IntArray, IntArray, FloatArray, FloatArray]] = []
+    parts: list[tuple[float, IntArray, IntArray, FloatArray | RankedPairs, FloatArray]] = []
     strata: list[IntArray] = []
     start = 0
     total = sum(len(group) for group in groups)

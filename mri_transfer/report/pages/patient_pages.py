@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,9 @@ def _page(
 def _row(
     inputs: ReportInputs, result: PatientResult, known: pd.DataFrame, names: Sequence[str]
 ) -> dict[str, Any]:
-    own = known.loc[result.patient_id] if result.patient_id in known.index else {}
+    own: Mapping[Any, Any] = {}
+    if result.patient_id in known.index:
+        own = known.loc[result.patient_id].to_dict()
     page = inputs.volume_pages.get(result.patient_id)
     return {
         "patient_id": result.patient_id,
@@ -102,7 +104,7 @@ def _row(
         "share": percent(result.share_right),
         "page": None if page is None or inputs.pseudonymous else f"../{page}",
         "covariates": [
-            covariate_text(name, own[name], pseudonymous=inputs.pseudonymous) if len(own) else ""
+            covariate_text(name, own[name], pseudonymous=inputs.pseudonymous) if own else ""
             for name in names
         ],
     }

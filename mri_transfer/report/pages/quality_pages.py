@@ -135,8 +135,7 @@ def write_quality_index(
     if linked:
         for scan_id, png in shown.items():
             atomic_write_bytes(path.parent / _thumbnail_file(scan_id), png)
-    common = {
-        "styles": _STYLES,
+    common: dict[str, Any] = {
         "linked": linked,
         "n_scans": len(ordered),
         "n_patients": len({quality.patient_id for quality in ordered}),
@@ -147,6 +146,7 @@ def write_quality_index(
     for i, (file, part) in enumerate(zip(files, parts, strict=True)):
         text = render_page(
             "quality_index.html.jinja",
+            styles=_STYLES,
             rows=[_index_row(quality, shown.get(quality.scan_id), linked) for quality in part],
             counts=[
                 (state, sum(_state(quality) is state for quality in part)) for state in _STATES

@@ -7,7 +7,6 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from mri_transfer.report.blocks.wording import number
@@ -77,8 +76,8 @@ def patient_results(inputs: ReportInputs) -> list[PatientResult]:
     labels, calls = (table[name].astype(str).to_numpy() for name in ("label", "predicted"))
     scores = table["score"].to_numpy(dtype=float)
     found = []
-    starts = np.flatnonzero(np.append(True, names[1:] != names[:-1])) if len(names) else []
-    for start, end in itertools.pairwise([*starts, len(names)]):
+    ends = [i for i in range(1, len(names)) if names[i] != names[i - 1]] + [len(names)]
+    for start, end in itertools.pairwise([0, *ends] if len(names) else []):
         label, own = labels[start], scores[start:end]
         counts = Counter(calls[start:end])
         most = max(counts.values())
