@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -236,7 +237,8 @@ def _shares(
     owners: Sequence[str], labels: Mapping[str, str], wanted: set[str]
 ) -> npt.NDArray[np.float64]:
     """Return what each scan counts: patients the same, a patient's scans the same."""
-    counts = np.array([1 / list(owners).count(name) for name in owners])
+    n_scans = Counter(owners)
+    counts = np.array([1 / n_scans[name] for name in owners])
     counts *= [labels[name] in wanted for name in owners]
     found: npt.NDArray[np.float64] = counts / max(counts.sum(), 1e-12)
     return found
