@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from pipelines.config import RunConfig
 from pipelines.engines.choice import executor_for
 from pipelines.engines.executor import Executor
+from pipelines.engines.settings import ExecutorSpec
 from pipelines.shards import Shard
 from pipelines.workspace import Workspace
 
@@ -62,8 +63,27 @@ class Context:
     shard: Shard | None = None
     """The part of a cohort that the run folder is of; None: the whole cohort."""
 
+    def elsewhere(self) -> Context:
+        """Return the context as a process on another machine works in it.
+
+        It is plain data, says nothing, names folders by absolute paths and asks nobody else.
+        """
+        from pipelines.reporters import SilentReporter
+
+        workspace = Workspace(
+            root=self.workspace.root.absolute(), cache=self.workspace.cache.absolute()
+        )
+        return dataclasses.replace(
+            self,
+            workspace=workspace,
+            config=dataclasses.replace(self.config, executor=ExecutorSpec()),
+            reporter=SilentReporter(),
+            weights=None if self.weights is None else self.weights.absolute(),
+            jobs=None,
+        )
+
     def executor(self, *, gpus: bool = False) -> Executor:
-        """Return what processes scans.
+        """Return what does the work on single scans and fits.
 
         Parameters
         ----------

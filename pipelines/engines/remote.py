@@ -51,6 +51,7 @@ class RemoteExecutor(abc.ABC):
         *,
         lost: Callable[[Job, str], Outcome] | None = None,
         reads: Callable[[Job], str] | None = None,
+        long: bool = False,
     ) -> Iterator[Outcome]:
         """Yield the outcome of each job; see `Executor.map`."""
         if not jobs:
@@ -58,7 +59,9 @@ class RemoteExecutor(abc.ABC):
         with laid_probe(self.cache) as probe:
             found: dict[int, Outcome] = {}
             following = 0
-            for position, outcome in self._outcomes(batch, jobs, probe, lost, reads):
+            for position, outcome in self._outcomes(
+                batch, jobs, probe, lost, reads, size=1 if long else self.chunk_size(len(jobs))
+            ):
                 found[position] = outcome
                 while following in found:
                     yield found.pop(following)
@@ -71,9 +74,11 @@ class RemoteExecutor(abc.ABC):
         probe: Probe,
         lost: Callable[[Job, str], Outcome] | None,
         reads: Callable[[Job], str] | None,
+        *,
+        size: int,
     ) -> Iterator[tuple[int, Outcome]]:
         """Yield outcomes with the positions of their jobs, in any order."""
-        left, size = list(range(len(jobs))), self.chunk_size(len(jobs))
+        left = list(range(len(jobs)))
         ends = collections.Counter[int]()
         while left:
             groups = _groups(left, size)
