@@ -19,6 +19,7 @@ from mri_transfer.bundle.overlap import TrainingMarks
 from mri_transfer.bundle.reference import ReferenceInputs, make_reference
 from mri_transfer.bundle.storage import SCHEMA, TUNED_SCHEMA
 from mri_transfer.errors import ConfigurationError, HeadError
+from mri_transfer.evaluation.ventricular_norm import VentricularNorm
 from mri_transfer.models.heads import Head
 from mri_transfer.models.tails.spec import source_trunk
 from mri_transfer.models.tails.tuned_trunk import TunedTrunk
@@ -114,6 +115,7 @@ def make_bundle(
     conformal: ConformalSets | None = None,
     contract_spec: ContractSpec | None = None,
     adaptation: Mapping[str, Any] | None = None,
+    ventricular_norm: VentricularNorm | None = None,
 ) -> ModelBundle:
     """Pack a fitted model.
 
@@ -143,6 +145,9 @@ def make_bundle(
     contract_spec : ContractSpec, optional
     adaptation : mapping, optional
         With mode `adapt`: the way, the numbers that it fitted, the blend's weights.
+    ventricular_norm : VentricularNorm, optional
+        Of patients of the cohort without the positive label. With a mode other than `refit` the
+        parent's is kept.
 
     Raises
     ------
@@ -185,6 +190,7 @@ def make_bundle(
         "with_features": with_features,
         **({"tail": _tail(trunk)} if isinstance(trunk, TunedTrunk) else {}),
         **({} if adaptation is None else {"adaptation": dict(adaptation)}),
+        **_norm(ventricular_norm, None if mode == "refit" else parent),
     }
     trained_on, digests = set(cohort.patient_ids), summary.scan_digests
     if cohort.instances is not None:
@@ -218,6 +224,13 @@ def make_bundle(
         tail=trunk.tail if isinstance(trunk, TunedTrunk) else None,
     )
     return dataclasses.replace(bare, reference=_reference(bare, trunk))
+
+
+def _norm(own: VentricularNorm | None, parent: ModelBundle | None) -> dict[str, Any]:
+    """Return the norm of the ventricles, where there is one."""
+    if parent is not None:
+        return {name: parent.facts[name] for name in ("ventricular_norm",) if name in parent.facts}
+    return {} if own is None else {"ventricular_norm": own.as_dict()}
 
 
 def _demand_trunk(config: ModelConfig, trunk: Trunk | TunedTrunk) -> None:

@@ -154,6 +154,25 @@ class _Tail(_Closed):
     tuning: TuningSpec
 
 
+class _Norm(_Closed):
+    n_people: _Count
+    age_years: tuple[float, float]
+    sexes: Annotated[list[_Word], Field(min_length=1, max_length=20)]
+    means: list[float]
+    coefficients: list[float]
+    inverse: list[list[float]]
+    deviation: Annotated[float, Field(ge=0)]
+    degrees: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _has_a_number_for_everything(self) -> _Norm:
+        n = len(self.sexes) + 1
+        rows = [len(row) for row in self.inverse]
+        if (len(self.means), len(self.coefficients), rows) != (n - 1, n, [n] * n):
+            raise ValueError(f"not {n} coefficients, of 1, age and every sex but one")
+        return self
+
+
 class _Bundle(_Closed):
     form: Literal["mri-transfer/bundle/1", "mri-transfer/bundle/2"] = Field(alias="schema")
     mri_transfer: _Word
@@ -175,6 +194,7 @@ class _Bundle(_Closed):
     with_features: bool
     tail: _TailFacts | None = None
     adaptation: _Adaptation | None = None
+    ventricular_norm: _Norm | None = None
 
     @model_validator(mode="after")
     def _says_what_it_holds(self) -> _Bundle:

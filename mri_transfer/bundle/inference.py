@@ -19,13 +19,13 @@ import torch
 from mri_transfer.bundle.checks import Check, InputFacts
 from mri_transfer.bundle.measures import measure_input, turn_words
 from mri_transfer.bundle.overlap import Overlap, find_overlap
-from mri_transfer.bundle.prediction import UNDECIDED, Place, Prediction
+from mri_transfer.bundle.prediction import UNDECIDED, Place, Prediction, Ventricles
 from mri_transfer.bundle.scoring import score_prediction
 from mri_transfer.bundle.warning import prediction_warnings
 from mri_transfer.cohorts.labels import spelt_out
 from mri_transfer.core.files import content_sha256, sha256_of_file
 from mri_transfer.core.machine import raise_machine_fault
-from mri_transfer.errors import HeadError, PreparationError, ScanError, SliceError
+from mri_transfer.errors import HeadError, IntensityError, PreparationError, ScanError, SliceError
 from mri_transfer.explain.attribution import spread
 from mri_transfer.explain.fold_model import feature_gradients, fold_model
 from mri_transfer.models.pooling import PoolMaps
@@ -39,7 +39,9 @@ from mri_transfer.scans.quality import (
     measure_scan,
 )
 from mri_transfer.scans.slices import SliceStack, cut_slices
+from mri_transfer.scans.tissue import TissueSpec
 from mri_transfer.scans.volumes import Volume, load_volume
+from mri_transfer.scans.volumetry import measure_volumes
 
 if TYPE_CHECKING:
     from mri_transfer.bundle.parts import BundleParts
@@ -62,6 +64,9 @@ class ScanRequest:
         To look the patient up among those trained on.
     age_years : float, optional
         To compare with the training patients' ages.
+    sex : str, optional
+        As the training manifest spells it, such as `F`. With the age it tells whether the
+        ventricles are wide.
     covariates : mapping, optional
         Site and what is kept, for heads that harmonise.
     force : bool
@@ -72,6 +77,7 @@ class ScanRequest:
     scan_id: str
     patient_id: str | None = None
     age_years: float | None = None
+    sex: str | None = None
     covariates: Mapping[str, object] | None = None
     force: bool = False
 
@@ -174,8 +180,9 @@ def _inferred(bundle: BundleParts, request: ScanRequest) -> ScanInference:
         abstained = dataclasses.replace(unscored, status="abstained")
         return ScanInference(prediction=abstained, stack=encoded.stack, maps=None)
     prediction = score_prediction(bundle, unscored, encoded.features, request.covariates)
+    ventricles = _ventricles(bundle, encoded.prepared.volume, request)
     return ScanInference(
-        prediction=prediction,
+        prediction=dataclasses.replace(prediction, ventricles=ventricles),
         stack=encoded.stack,
         maps=_attribution(bundle, encoded, request.covariates),
     )
@@ -216,6 +223,8 @@ def _unscored(
         turn=None,
         steps=(),
         age_years=request.age_years,
+        sex=request.sex,
+        ventricles=None,
         overlap=overlap,
         warnings=(),
         scan_sha256=sha256,
@@ -275,6 +284,26 @@ def _facts(bundle: BundleParts, encoded: _EncodedScan, request: ScanRequest) -> 
         histogram=encoded.scores.histogram,
         mean=encoded.features.mean(axis=0),
         age_years=request.age_years,
+    )
+
+
+def _ventricles(bundle: BundleParts, volume: Volume, request: ScanRequest) -> Ventricles | None:
+    """Compare the ventricles with those of people of the same age and sex."""
+    norm = bundle.ventricular_norm
+    if norm is None:
+        return None
+    age_years, sex = request.age_years, request.sex
+    why_not = norm.why_not(age_years, sex)
+    if why_not or age_years is None or sex is None:
+        return Ventricles(share=None, percentile=None, n_people=norm.n_people, why_not=why_not)
+    try:
+        volumes = measure_volumes(volume, bundle.config.slices, TissueSpec())
+    except IntensityError as error:
+        return Ventricles(share=None, percentile=None, n_people=norm.n_people, why_not=error.what)
+    return Ventricles(
+        share=volumes.ventricles,
+        percentile=norm.percentile(volumes, age_years=age_years, sex=sex),
+        n_people=norm.n_people,
     )
 
 

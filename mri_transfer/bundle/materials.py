@@ -130,6 +130,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
         f"{cohort['n_patients']} patients ({_counts(cohort['n_by_label'])}), "
         f"{cohort['n_scans']} scans{', synthetic' if cohort['synthetic'] else ''}.",
         "",
+        *_norm_words(facts.get("ventricular_norm")),
         "## Expected performance",
         "",
         facts["performance"]["from"] + ".",
@@ -167,6 +168,18 @@ def _tail_words(tail: Mapping[str, Any] | None) -> list[str]:
         f"{tail['shared_by']}. There are no sets of labels: those of cross-validation need the "
         "tail of every fold. The input contract was learned from features of patients whom the "
         "tail was trained on, and may turn away new ones a little more often than it says.",
+    ]
+
+
+def _norm_words(norm: Mapping[str, Any] | None) -> list[str]:
+    if norm is None:
+        return []
+    low, high = norm["age_years"]
+    return [
+        f"The size of a patient's ventricles is given as a percentile for age and sex, learnt from "
+        f"{norm['n_people']} of them without the positive label, {low:g} to {high:g} years old. It "
+        "does not enter the score.",
+        "",
     ]
 
 

@@ -26,6 +26,7 @@ class ModelBundle(BundleParts):
         scan_id: str | None = None,
         patient_id: str | None = None,
         age_years: float | None = None,
+        sex: str | None = None,
         covariates: Mapping[str, object] | None = None,
         force: bool = False,
     ) -> Prediction:
@@ -41,6 +42,9 @@ class ModelBundle(BundleParts):
             To look the patient up among those trained on.
         age_years : float, optional
             To hold against the training patients' ages.
+        sex : str, optional
+            As the training manifest spells it, such as `F`. With the age it tells whether the
+            ventricles are wide.
         covariates : mapping, optional
             Site and what is kept, for heads that harmonise.
         force : bool
@@ -61,6 +65,7 @@ class ModelBundle(BundleParts):
             scan_id=scan_name(path) if scan_id is None else scan_id,
             patient_id=patient_id,
             age_years=age_years,
+            sex=sex,
             covariates=covariates,
             force=force,
         )

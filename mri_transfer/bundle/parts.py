@@ -34,6 +34,7 @@ from mri_transfer.bundle.contract import InputContract
 from mri_transfer.bundle.overlap import TrainingMarks
 from mri_transfer.bundle.reference import ReferenceInputs
 from mri_transfer.bundle.sealing import Seal
+from mri_transfer.evaluation.ventricular_norm import VentricularNorm
 from mri_transfer.models.encode_scan import encode_volume
 from mri_transfer.models.features import ScanFeatures
 from mri_transfer.models.tails.tail import Tail
@@ -121,6 +122,12 @@ class BundleParts:
     def config(self) -> ModelConfig:
         """Every Spec between a scan and a decision."""
         return ModelConfig.from_dict(self.facts["recipe"])
+
+    @functools.cached_property
+    def ventricular_norm(self) -> VentricularNorm | None:
+        """How large ventricles usually are; None where ages and sexes were not known."""
+        values = self.facts.get("ventricular_norm")
+        return None if values is None else VentricularNorm.from_dict(values)
 
     @property
     def procedure(self) -> Hyperparameters:

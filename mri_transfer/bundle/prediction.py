@@ -15,7 +15,7 @@ from mri_transfer.core.notebook import html_table
 from mri_transfer.evaluation.notices import Notice
 from mri_transfer.metrics.intervals import normal_quantile
 
-__all__ = ["UNDECIDED", "LabelSet", "Place", "Prediction", "score_interval"]
+__all__ = ["UNDECIDED", "LabelSet", "Place", "Prediction", "Ventricles", "score_interval"]
 
 #: The call unless the prediction set holds one label, the same as the threshold's.
 UNDECIDED = "undecided"
@@ -66,6 +66,30 @@ class Place:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Ventricles:
+    """How large the ventricles are beside those of people of the same age and sex.
+
+    Attributes
+    ----------
+    share : float or None
+        Of the intracranial volume between the lowest and the highest slice; None where there is no
+        percentile, as it was not measured then.
+    percentile : float or None
+        Share of people of the same age and sex without the positive label whose ventricles are
+        smaller, 0 to 1.
+    n_people : int
+        Training patients that the norm was learnt from.
+    why_not : str
+        Why there is no percentile; empty if there is one.
+    """
+
+    share: float | None
+    percentile: float | None
+    n_people: int
+    why_not: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Prediction:
     """The prediction for one scan, or why there is none. Research use only.
 
@@ -112,6 +136,9 @@ class Prediction:
     steps : tuple of str
         What preparation did.
     age_years : float or None
+    sex : str or None
+    ventricles : Ventricles or None
+        None where nothing is predicted, and where the bundle holds no norm.
     overlap : Overlap
         Whether the patient or the scan was trained on: the score is then worth nothing as a test.
     warnings : tuple of Notice
@@ -147,6 +174,8 @@ class Prediction:
     turn: int | None
     steps: tuple[str, ...]
     age_years: float | None
+    sex: str | None
+    ventricles: Ventricles | None
     overlap: Overlap
     warnings: tuple[Notice, ...]
     scan_sha256: str

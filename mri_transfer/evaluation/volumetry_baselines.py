@@ -9,28 +9,24 @@ what is usual from the training patients without that label, and nothing from th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin
 
-from mri_transfer.core.arrays import FloatArray, IntArray
-from mri_transfer.errors import EvaluationError
-from mri_transfer.evaluation.baselines import covariate_design
 from mri_transfer.evaluation.image_baselines import penalised_logistic, score_designs
+from mri_transfer.evaluation.ventricular_norm import (
+    NormativePercentile,
+    normative_design,
+    normative_people,
+)
 from mri_transfer.metrics.task import Task
 from mri_transfer.scans.volumetry import VOLUME_NAMES, BrainVolumes
 from mri_transfer.training.folds import Folds
 
-__all__ = ["PERCENTILE", "VOLUMETRY", "NormativePercentile", "volumetry_baselines"]
+__all__ = ["PERCENTILE", "VOLUMETRY", "volumetry_baselines"]
 
 VOLUMETRY, PERCENTILE = "plain volumetry", "ventricular percentile for age and sex"
-
-_VENTRICLES = "log of the share of ventricles"
-#: A head without any central fluid has a logarithm too.
-_LEAST_SHARE = 1e-5
 
 
 def volumetry_baselines(
@@ -65,8 +61,10 @@ def volumetry_baselines(
     """
     shares = _patient_table(volumes, patient_ids)
     designs: dict[str, tuple[pd.DataFrame, Any]] = {VOLUMETRY: (shares, penalised_logistic())}
-    if (norm := _normative_design(shares, patients)) is not None:
-        designs[PERCENTILE] = (norm, NormativePercentile())
+    people = normative_people(volumes, patient_ids, patients)
+    if people is not None:
+        sexes = sorted({sex for sex in people["sex"] if sex})
+        designs[PERCENTILE] = (normative_design(people, sexes), NormativePercentile())
     return score_designs(
         designs,
         folds=folds,
@@ -79,73 +77,3 @@ def _patient_table(volumes: Sequence[BrainVolumes], patient_ids: Sequence[str]) 
     rows = np.stack([one.shares for one in volumes])
     table = pd.DataFrame(rows, index=list(patient_ids), columns=list(VOLUME_NAMES))
     return table.groupby(level=0).mean()
-
-
-def _normative_design(shares: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame | None:
-    """Return ventricles, age and indicators of sex; None if age or sex is known of nobody."""
-    if not {"age", "sex"} <= set(patients):
-        return None
-    try:
-        known = covariate_design(patients.loc[shares.index], ("age", "sex"))
-    except EvaluationError:
-        return None
-    ventricles = shares.filter(regex="^ventricles").sum(axis=1)
-    sexes = pd.get_dummies(known["sex"].replace("", np.nan), dtype=np.float64)
-    sexes[known["sex"] == ""] = np.nan
-    return pd.DataFrame(
-        {
-            _VENTRICLES: np.log(np.maximum(ventricles, _LEAST_SHARE)),
-            "age": known["age"],
-            # One sex is told by the others.
-            **{f"sex {name}": sexes[name] for name in list(sexes)[1:]},
-        }
-    )
-
-
-class NormativePercentile(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """The percentile of a measure among the negative label, for given covariates.
-
-    The first column is regressed on the others among the patients with label 0, by least squares.
-    A patient's percentile is that of Student's t at the distance from the prediction, in standard
-    errors of predicting one more person, so that it holds its meaning for small groups and for
-    covariates at their edge. Where a covariate is missing the group's mean takes its place. Of no
-    more people than coefficients nothing is learnt: everybody is in the middle, which is where t
-    tends to as its degrees of freedom vanish.
-    """
-
-    def fit(self, X: pd.DataFrame, y: IntArray) -> Self:  # noqa: N803
-        """Learn from rows with label 0."""
-        self.classes_ = np.array([0, 1])
-        values = X.to_numpy(dtype=np.float64)[np.asarray(y) == 0]
-        known = values[:, 1:]
-        self.means_ = np.array([_mean_of_known(column) for column in known.T])
-        design = self._design(known)
-        self.degrees_ = len(values) - int(np.linalg.matrix_rank(design))
-        self.coefficients_ = np.linalg.lstsq(design, values[:, 0], rcond=None)[0]
-        residuals = values[:, 0] - design @ self.coefficients_
-        self.deviation_ = float(np.sqrt((residuals**2).sum() / max(self.degrees_, 1)))
-        self.inverse_ = np.linalg.pinv(design.T @ design)
-        return self
-
-    def predict_proba(self, X: pd.DataFrame) -> FloatArray:  # noqa: N803
-        """Return 1 minus the percentile and the percentile, 0 to 1, shape (n_patients, 2)."""
-        from scipy.stats import t
-
-        values = X.to_numpy(dtype=np.float64)
-        design = self._design(values[:, 1:])
-        leverage = np.einsum("ij,jk,ik->i", design, self.inverse_, design)
-        error = np.maximum(self.deviation_ * np.sqrt(1 + leverage), 1e-12)
-        distance = (values[:, 0] - design @ self.coefficients_) / error
-        percentile = np.full(len(values), 0.5)
-        if self.degrees_ > 0:
-            percentile = np.asarray(t.cdf(distance, self.degrees_), dtype=np.float64)
-        return np.column_stack([1 - percentile, percentile])
-
-    def _design(self, covariates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        filled = np.where(np.isnan(covariates), self.means_, covariates)
-        return np.column_stack([np.ones(len(filled)), filled - self.means_])
-
-
-def _mean_of_known(column: npt.NDArray[np.float64]) -> float:
-    known = column[~np.isnan(column)]
-    return float(known.mean()) if len(known) else 0.0

@@ -115,6 +115,10 @@ class ReportInputs:
         Patients of another cohort that heads were fitted to as well; names are left out.
     artefacts : mapping of str to str
         SHA-256 of every artefact of the run, by its path in the run folder.
+    ventricles : mapping of str to float
+        By patient of known age and sex, the share of people of the same age and sex without the
+        positive label whose ventricles are smaller, 0 to 1; learnt in the folds that held the
+        patient out. Empty where volumes were not measured.
     volume_pages : mapping of str to str
         The page that shows a patient's scans in three planes, by patient: its path relative to
         the report. Patients without one are not in it.
@@ -146,6 +150,7 @@ class ReportInputs:
     tunings: Mapping[tuple[int, int], TuningRecord] = dataclasses.field(default_factory=dict)
     instances: InstancesRecord | None = None
     artefacts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    ventricles: Mapping[str, float] = dataclasses.field(default_factory=dict)
     volume_pages: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pseudonymous: bool = False
 

@@ -42,6 +42,13 @@ def predict(
             "participants.tsv.",
         ),
     ] = None,
+    sex: Annotated[
+        str | None,
+        typer.Option(
+            help="Sex as the training manifest spells it, such as F; with the age it tells whether "
+            "the ventricles are wide. By default read from participants.tsv.",
+        ),
+    ] = None,
     force: Annotated[
         bool,
         typer.Option(
@@ -76,7 +83,7 @@ def predict(
         weights=weights,
         cache=cache,
     )
-    found = find_scans(scans, age_years=age, force=force, pad_ids=pad_ids)
+    found = find_scans(scans, age_years=age, sex=sex, force=force, pad_ids=pad_ids)
     for note in found.notes:
         console.print(f"note: {note}", markup=False)
     outcomes = predict_scans(

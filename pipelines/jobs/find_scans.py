@@ -39,6 +39,7 @@ def find_scans(
     sources: Sequence[Path],
     *,
     age_years: float | None = None,
+    sex: str | None = None,
     force: bool = False,
     pad_ids: bool = False,
 ) -> FoundScans:
@@ -50,6 +51,7 @@ def find_scans(
         Files; BIDS data sets, whose participants.tsv tells age, sex and site; other folders, in
         which every NIfTI file is a scan.
     age_years : float, optional
+    sex : str, optional
         Of every patient; otherwise what the tables say.
     force : bool
         As in `ScanRequest`.
@@ -74,7 +76,10 @@ def find_scans(
             found.setdefault(os.path.abspath(one.path), one)
     requests = (
         dataclasses.replace(
-            one, age_years=one.age_years if age_years is None else age_years, force=force
+            one,
+            age_years=one.age_years if age_years is None else age_years,
+            sex=one.sex if sex is None else sex,
+            force=force,
         )
         for one in _told_apart(list(found.values()))
     )
@@ -132,6 +137,7 @@ def _of_bids(source: Path, notes: list[str], *, pad_ids: bool) -> Iterator[ScanR
             scan_id=scan["scan_id"],
             patient_id=scan["patient_id"],
             age_years=None if age is None else float(age),
+            sex=told.get("sex"),
             covariates=told if "site" in told else None,
         )
 

@@ -47,6 +47,7 @@ from pipelines.plan.order import STAGES
 from pipelines.record import StageRecord
 from pipelines.running import demand_trusted
 from pipelines.stage import Context, Reporter
+from pipelines.stages.brain_volumes import learn_norm
 from pipelines.stages.features import read_activations, read_feature_tables
 from pipelines.stages.folds import read_folds
 from pipelines.stages.instances import read_instances
@@ -279,6 +280,7 @@ def _retrain(context: Context, packing: Packing) -> Seal:
         version=packing.version or "1",
         with_features=packing.with_features,
         conformal=_conformal(workspace, config),
+        ventricular_norm=learn_norm(context),
     )
     return write_bundle(bundle, packing.out, sign=packing.sign, zipped=packing.zipped)
 

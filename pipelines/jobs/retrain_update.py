@@ -19,6 +19,7 @@ from mri_transfer.bundle import (
 )
 from mri_transfer.core.files import write_json
 from mri_transfer.errors import ConfigurationError
+from mri_transfer.evaluation.ventricular_norm import VentricularNorm
 from mri_transfer.models.tails.spec import TuningSpec
 from mri_transfer.models.tails.tail import Tail
 from mri_transfer.models.tails.tuned_trunk import open_model_trunk
@@ -52,6 +53,7 @@ from pipelines.plan.order import STAGES, stages_until
 from pipelines.runner import begin_run, run_pipeline
 from pipelines.running import demand_trusted
 from pipelines.stage import Context, Reporter
+from pipelines.stages.brain_volumes import learn_norm
 from pipelines.workspace import Workspace
 
 __all__ = ["Update", "demand_strangers", "next_version", "old_patients", "update_bundle"]
@@ -120,7 +122,7 @@ def update_bundle(
             "refitting needs the old patients' features, which the bundle does not hold",
             remedy="Name the run it was made of with --run, or choose warm or recalibrate",
         )
-    further = None
+    further, norm = None, None
     if tuning is not None and plan is not None:
         further = TailUpdate(config=parent.config, tuning=tuning, plan=plan)
     before = dataclasses.replace(parent.trained, tail=known)
@@ -144,6 +146,7 @@ def update_bundle(
     elif mode == "refit" and old is not None:
         summary = summary if old_summary is None else old_summary.joined(summary)
         made = _refitted(parent, old.joined(new), plan, packing)
+        norm = _joint_norm(update.run, context)
     else:
         refit, heads = _moved(parent, read, warm=mode == "warm")
         made = _Made(config=parent.config, tail=known, refit=refit, heads=heads, read=read)
@@ -170,9 +173,18 @@ def update_bundle(
         mode=mode,
         parent=parent,
         with_features=packing.with_features,
+        ventricular_norm=norm,
     )
     seal = write_bundle(bundle, packing.out, sign=packing.sign, zipped=packing.zipped)
     return compared, seal
+
+
+def _joint_norm(run: Path | None, context: Context) -> VentricularNorm | None:
+    """Learn a norm of the ventricles from both cohorts; without the old run there is none."""
+    if run is None:
+        return None
+    workspace, config = open_run(run, cache=context.workspace.cache)
+    return learn_norm(dataclasses.replace(context, workspace=workspace, config=config), context)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -183,6 +183,7 @@ def _report_inputs(workspace: Workspace) -> list[tuple[Path, str]]:
         (workspace.patient_scores, "train"),
         (workspace.slice_scores, "train"),
         (workspace.evaluation, "evaluate"),
+        (workspace.baseline_scores, "evaluate"),
         (workspace.audit, "audit"),
         *_report_tuned(workspace),
         *_report_instances(workspace),

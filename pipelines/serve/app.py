@@ -154,6 +154,7 @@ async def _answer(request: Request, queue: ScanQueue, upload: Upload) -> Respons
         sha256=upload.sha256,
         max_unpacked_megabytes=queue.spec.max_unpacked_megabytes,
         age_years=upload.age_years,
+        sex=upload.sex,
         force=upload.force,
     )
     found = await queue.predict(job, gone=request.is_disconnected)

@@ -15,8 +15,8 @@ from pipelines.serve.faults import Refusal
 
 __all__ = ["FORM_SCHEMA", "Upload", "read_upload"]
 
-FIELDS = ("file", "age", "force")
-_MAX_AGE = 130
+FIELDS = ("file", "age", "sex", "force")
+_MAX_AGE, _MAX_SEX = 130, 20
 _MAX_NAME = 100
 _MAX_FIELD_BYTES = 1024
 _CHUNK_BYTES = 1 << 20
@@ -39,6 +39,12 @@ FORM_SCHEMA = {
             "maximum": _MAX_AGE,
             "description": "Age in years, to compare with the training patients.",
         },
+        "sex": {
+            "type": "string",
+            "maxLength": _MAX_SEX,
+            "description": "As the training manifest spells it, such as F or M. With the age it "
+            "tells whether the ventricles are wide.",
+        },
         "force": {
             "type": "boolean",
             "default": False,
@@ -56,6 +62,7 @@ class Upload:
     scan_id: str
     sha256: str
     age_years: float | None
+    sex: str | None
     force: bool
 
 
@@ -111,6 +118,9 @@ async def _of_form(form: FormData, folder: Path) -> Upload | Refusal:
     age = _age(form.get("age"))
     if isinstance(age, Refusal):
         return age
+    sex = _shown(str(form.get("sex") or ""))
+    if len(sex) > _MAX_SEX:
+        return _wrong("not a sex", where="sex", expected=f"at most {_MAX_SEX} letters")
     force = _TRUTH.get(str(form.get("force", "")).strip().casefold())
     if force is None:
         return _wrong("not a boolean", where="force", expected="true or false")
@@ -120,6 +130,7 @@ async def _of_form(form: FormData, folder: Path) -> Upload | Refusal:
         scan_id=_shown((file.filename or "")[: -len(suffix)]) or "scan",
         sha256=await asyncio.to_thread(_store, file.file, path),
         age_years=age,
+        sex=sex or None,
         force=force,
     )
 

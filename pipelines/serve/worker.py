@@ -31,6 +31,7 @@ class ScanJob:
     """SHA-256 of the received upload."""
     max_unpacked_megabytes: int
     age_years: float | None = None
+    sex: str | None = None
     force: bool = False
 
 
@@ -77,7 +78,11 @@ def predict_upload(job: ScanJob) -> Mapping[str, Any] | Refusal:
             spec=dataclasses.replace(accepted, max_megabytes=limit),
         )
         prediction = bundle.predict(
-            job.path, scan_id=job.scan_id, age_years=job.age_years, force=job.force
+            job.path,
+            scan_id=job.scan_id,
+            age_years=job.age_years,
+            sex=job.sex,
+            force=job.force,
         )
     except ScanError as error:
         return refusal_of(error, status=422, where=where, hidden=str(job.path))

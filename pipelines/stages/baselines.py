@@ -23,18 +23,12 @@ from mri_transfer.scans.descriptors import (
     descriptor_key,
 )
 from mri_transfer.scans.slices import SliceStore
-from mri_transfer.scans.tissue import TissueSpec
-from mri_transfer.scans.volumetry import (
-    BrainVolumes,
-    VolumesStore,
-    measure_volumes,
-    volumes_key,
-)
 from mri_transfer.training.estimator import configured_estimator
 from mri_transfer.training.folds import Folds
 from pipelines.indexes import load_prepared, read_index, read_prepared_index
 from pipelines.pool import map_scans
 from pipelines.stage import Context
+from pipelines.stages.brain_volumes import brain_volumes
 from pipelines.stages.features import collect_features, encode_missing, plan_features
 from pipelines.stages.train import labelled_features
 
@@ -56,7 +50,7 @@ def image_baselines(context: Context, folds: Folds) -> dict[str, pd.DataFrame]:
         context.reporter.note("baselines from outline, histogram, voxels and volumes")
         found |= descriptor_baselines(descriptors, patient_ids, **labels)
         found |= volumetry_baselines(
-            _volumes(context),
+            brain_volumes(context),
             patient_ids,
             patients=read_manifest(context.workspace.manifest, check_files=False).patients(),
             **labels,
@@ -104,19 +98,3 @@ def _descriptors(context: Context) -> tuple[list[str], list[ScanDescriptors]]:
     found = map_scans(described, scans, jobs=context.jobs)
     tracked = context.reporter.track(found, total=len(scans), what="describing scans")
     return [scan["patient_id"] for scan in scans], list(tracked)
-
-
-def _volumes(context: Context) -> list[BrainVolumes]:
-    """Measure the scans' tissues, in the order of the index of prepared scans."""
-    config, store = context.config, VolumesStore(context.workspace.cache)
-    scans, tissues = read_prepared_index(context.workspace), TissueSpec()
-
-    def measured(scan: Mapping[str, str]) -> BrainVolumes:
-        key = volumes_key(volume_key=scan["volume_key"], slices=config.slices, tissues=tissues)
-        if key not in store:
-            volume = load_prepared(scan, config.volumes)
-            store.put(key, measure_volumes(volume, config.slices, tissues))
-        return store.get(key)
-
-    found = map_scans(measured, scans, jobs=context.jobs)
-    return list(context.reporter.track(found, total=len(scans), what="measuring volumes"))

@@ -15,6 +15,7 @@ from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.files import read_json_object
 from mri_transfer.evaluation import EvaluationDocument
 from mri_transfer.evaluation.audit import AuditDocument
+from mri_transfer.evaluation.volumetry_baselines import PERCENTILE
 from mri_transfer.explain import Explanation, FeatureMaps, read_explanation, read_feature_maps
 from mri_transfer.explain.explanation import DOCUMENT
 from mri_transfer.explain.feature_maps import FEATURE_MAPS
@@ -118,8 +119,20 @@ def report_inputs(workspace: Workspace, config: RunConfig) -> ReportInputs:
         feature_maps=_feature_maps(workspace),
         tunings=_tunings(workspace),
         instances=_instances(workspace),
+        ventricles=_ventricles(workspace, patients),
         artefacts=file_digests(workspace, _artefacts(workspace)),
     )
+
+
+def _ventricles(workspace: Workspace, patients: pd.DataFrame) -> dict[str, float]:
+    """Return the ventricular percentile of every patient of known age and sex, over repeats."""
+    scores = _table(workspace.baseline_scores)
+    if scores is None or not {"age", "sex"} <= set(patients):
+        return {}
+    known = patients.index[patients["age"].notna() & patients["sex"].fillna("").ne("")]
+    found = scores[(scores["baseline"] == PERCENTILE) & scores["patient_id"].isin(known)]
+    means = found.groupby("patient_id")["score"].mean()
+    return {str(name): float(value) for name, value in means.items()}
 
 
 def _artefacts(workspace: Workspace) -> list[Path]:

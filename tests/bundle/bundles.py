@@ -12,11 +12,13 @@ import pandas as pd
 
 from mri_transfer.bundle import ModelBundle, TrainingScan, TrainingSummary, make_bundle
 from mri_transfer.bundle.measures import MEASURES
+from mri_transfer.evaluation.ventricular_norm import VentricularNorm, normative_people
 from mri_transfer.models.features import FeatureSpec
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import LinearHeadSpec
 from mri_transfer.models.trunks import Trunk, TrunkSpec, load_trunk
 from mri_transfer.scans.slices import SliceSpec
+from mri_transfer.scans.volumetry import VOLUME_NAMES, BrainVolumes
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.model_config import ModelConfig
 from mri_transfer.training.refit import BootstrapSpec, bootstrap_heads, refit_on_all
@@ -72,6 +74,18 @@ def summary_of(cohort: LabelledFeatures) -> TrainingSummary:
         scan_digests=frozenset(cohort.tables["max"].scan_sha256),
         synthetic=True,
     )
+
+
+def made_up_norm() -> VentricularNorm:
+    """Return what is known of the ventricles of 24 people, 60 to 83 years old."""
+    names, rng = [f"p{i:02d}" for i in range(24)], np.random.default_rng(0)
+    shares = rng.normal(0.05, 0.005, (24, len(VOLUME_NAMES)))
+    volumes = [BrainVolumes(shares=row, intracranial_ml=600.0) for row in shares]
+    known = {"age": np.arange(60.0, 84.0), "sex": ["F", "M"] * 12}
+    people = normative_people(volumes, names, pd.DataFrame(known, index=names))
+    norm = None if people is None else VentricularNorm.learn(people)
+    assert norm is not None
+    return norm
 
 
 def training_scan(patient_id: str, number: int = 0, **changes: Any) -> TrainingScan:

@@ -24,7 +24,7 @@ from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.fitted_model import patient_scores
 from mri_transfer.training.refit import BootstrapSpec, Refit
 from mri_transfer.training.tuning import tuned_features
-from tests.bundle.bundles import RECIPE, made_up_bundle, summary_of
+from tests.bundle.bundles import RECIPE, made_up_bundle, made_up_norm, summary_of
 from tests.bundle.tuned import pictures, plan, tuned_cohort, tuned_recipe
 
 SPEC = AdaptationSpec(film=StepsSpec(steps=2, slices_per_scan=2), projection_rank=2)
@@ -46,7 +46,7 @@ def _adapted(
 ) -> tuple[Adapted, LabelledFeatures]:
     old, site = cohorts
     bare = dataclasses.replace(old, activations=None)
-    parent = made_up_bundle(bare)
+    parent = made_up_bundle(bare, ventricular_norm=made_up_norm())
     write_bundle(parent, folder / "old")
     parent = load_bundle(folder / "old")
     stages = plan(dataclasses.replace(RECIPE, tuning=FILM)).source
@@ -90,6 +90,8 @@ def test_an_adapted_bundle_scores_as_the_way_does(
     assert (loaded.tail is not None) == tuned
     assert loaded.facts["mode"] == "adapt"
     assert loaded.facts["adaptation"]["way"] == way
+    # Eight people are no norm: the parent's stays.
+    assert loaded.facts["ventricular_norm"] == made_up_norm().as_dict()
     assert [one["version"] for one in loaded.facts["lineage"]] == ["1"]
     read = site
     if tuned:

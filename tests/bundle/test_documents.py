@@ -25,6 +25,7 @@ from tests.bundle.bundles import (
     N_FEATURES,
     made_up_bundle,
     made_up_cohort,
+    made_up_norm,
     some_bundle,
     some_features,
 )
@@ -53,7 +54,8 @@ _GONE = object()
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with all its parts but harmonisation; tests must not change it."""
     folder = tmp_path_factory.mktemp("good") / "b"
-    write_bundle(made_up_bundle(conformal=_sets(), with_features=True), folder)
+    bundle = made_up_bundle(conformal=_sets(), with_features=True, ventricular_norm=made_up_norm())
+    write_bundle(bundle, folder)
     return folder
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
+import pytest
 from scipy import stats
 
+from mri_transfer.evaluation.ventricular_norm import (
+    NormativePercentile,
+    VentricularNorm,
+    normative_people,
+)
 from mri_transfer.evaluation.volumetry_baselines import (
     PERCENTILE,
     VOLUMETRY,
-    NormativePercentile,
     volumetry_baselines,
 )
 from mri_transfer.metrics.discrimination import auc
@@ -137,3 +143,67 @@ def test_of_too_few_people_nothing_is_learnt() -> None:
     table = pd.DataFrame({"v": [1.0, 2.0, 3.0], "age": [60.0, 70.0, 80.0]})
     model = NormativePercentile().fit(table, np.array([0, 0, 1]))
     np.testing.assert_array_equal(model.predict_proba(table), 0.5)
+
+
+def norm(**effects: float) -> VentricularNorm:
+    volumes, patients = cohort(**effects)
+    people = normative_people(volumes, _names(), patients)
+    assert people is not None
+    found = VentricularNorm.learn(people[::2])
+    assert found is not None
+    return found
+
+
+def of_share(share: float) -> BrainVolumes:
+    shares = np.full(len(VOLUME_NAMES), 0.05)
+    shares[:2] = share / 2
+    return BrainVolumes(shares=shares, intracranial_ml=600.0)
+
+
+def test_a_norm_says_what_least_squares_and_students_t_say() -> None:
+    volumes, patients = cohort(by_age=0.1)
+    healthy = np.arange(0, N, 2)
+    age = patients["age"].astype(float).to_numpy()
+    male = (patients["sex"] == "M").to_numpy().astype(float)
+    design = np.column_stack([np.ones(N), age, male])[healthy]
+    values = np.log([volumes[i].ventricles for i in healthy])
+    fit, (rss,) = np.linalg.lstsq(design, values, rcond=None)[:2]
+    at, degrees = np.array([1.0, 71.0, 1.0]), len(healthy) - 3
+    leverage = at @ np.linalg.inv(design.T @ design) @ at
+    error = np.sqrt(rss / degrees * (1 + leverage))
+    expected = stats.t.cdf((np.log(0.06) - at @ fit) / error, degrees)
+    found = norm(by_age=0.1).percentile(of_share(0.06), age_years=71.0, sex="M")
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_a_norm_is_the_same_after_json() -> None:
+    known = norm(by_age=0.05)
+    again = VentricularNorm.from_dict(json.loads(json.dumps(known.as_dict())))
+    person = {"age_years": 80.0, "sex": "F"}
+    assert again.percentile(of_share(0.05), **person) == known.percentile(of_share(0.05), **person)
+    assert again.as_dict() == known.as_dict()
+
+
+@pytest.mark.parametrize(
+    ("age_years", "sex", "why"),
+    [
+        (75.0, "F", ""),
+        (None, "F", "age not known"),
+        (None, "", "age and sex not known"),
+        (30.0, "F", "age 30 outside"),
+        (75.0, "X", "sex 'X' not in the norm"),
+    ],
+)
+def test_a_norm_says_why_it_has_no_percentile(age_years: float | None, sex: str, why: str) -> None:
+    said = norm().why_not(age_years, sex)
+    assert said.startswith(why)
+    assert bool(said) == bool(why)
+
+
+def test_fewer_than_twenty_people_make_no_norm() -> None:
+    volumes, patients = cohort()
+    people = normative_people(volumes, _names(), patients)
+    assert people is not None
+    assert VentricularNorm.learn(people[:20]) is not None
+    assert VentricularNorm.learn(people[:19]) is None
+    assert VentricularNorm.learn(people[:20].assign(sex="")) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 import shutil
 from pathlib import Path
@@ -13,13 +14,22 @@ import numpy as np
 import pytest
 from pypdf import PdfReader
 
-from mri_transfer.bundle import ScanRequest, infer_scan
+from mri_transfer.bundle import ModelBundle, ScanRequest, infer_scan
 from mri_transfer.cohorts.manifest.manifest import read_manifest
-from mri_transfer.report.pages.prediction_page import prediction_lines, prediction_pdf
+from mri_transfer.report.pages.prediction_page import (
+    prediction_lines,
+    prediction_pdf,
+    prediction_row,
+)
+from mri_transfer.scans.preparation import prepare_scan
+from mri_transfer.scans.tissue import TissueSpec
+from mri_transfer.scans.volumes import load_volume
+from mri_transfer.scans.volumetry import measure_volumes
 from pipelines.jobs.find_scans import find_scans
 from pipelines.jobs.predict import BundlePlace, predict_scans
 from pipelines.reporters import SilentReporter
 from pipelines.runner import RunOutcome
+from tests.bundle.bundles import made_up_norm
 from tests.phantoms import asymmetric_phantom, store_nifti, write_bids_cohort
 from tests.pipelines.conftest import SmallJob, run_command
 
@@ -238,3 +248,48 @@ def test_the_same_scan_gives_the_same_page(place: BundlePlace, scan: Path) -> No
     first, second = (prediction_pdf(one, bundle) for one in inferred)
     assert first == second
     assert prediction_lines(inferred[0].prediction)[0].startswith("s: undecided; probability of AD")
+
+
+def with_norm(bundle: ModelBundle) -> ModelBundle:
+    """Return a bundle that knows the ventricles of 24 people between 60 and 83."""
+    return dataclasses.replace(
+        bundle, facts={**bundle.facts, "ventricular_norm": made_up_norm().as_dict()}
+    )
+
+
+def test_the_ventricles_are_compared_with_those_of_people_of_the_same_age_and_sex(
+    place: BundlePlace, scan: Path
+) -> None:
+    bundle = with_norm(place.load())
+    request = ScanRequest(path=scan, scan_id="s", age_years=70.0, sex="F")
+    inferred = infer_scan(bundle, request)
+    found = inferred.prediction.ventricles
+    volume = load_volume(scan, scan_id="s", spec=bundle.config.volumes)
+    prepared = prepare_scan(volume, bundle.config.preparation).volume
+    volumes = measure_volumes(prepared, bundle.config.slices, TissueSpec())
+    assert bundle.ventricular_norm is not None
+    expected = bundle.ventricular_norm.percentile(volumes, age_years=70.0, sex="F")
+    assert found is not None
+    assert (found.share, found.percentile) == (volumes.ventricles, expected)
+    assert found.n_people == 24
+    words = f"{100 * expected:.0f}\u00a0% of people of the same age and sex labelled CN"
+    assert words in " ".join(prediction_lines(inferred.prediction))
+    assert float(prediction_row(inferred.prediction)["ventricular_percentile"]) == pytest.approx(
+        expected, abs=1e-5
+    )
+    text = PdfReader(io.BytesIO(prediction_pdf(inferred, bundle))).pages[0].extract_text()
+    assert "same age and sex labelled CN" in " ".join(text.split())
+    # It is no part of the score.
+    assert inferred.prediction.score == infer_scan(place.load(), request).prediction.score
+
+
+def test_without_age_or_sex_it_is_said_why_the_ventricles_are_not_compared(
+    place: BundlePlace, scan: Path
+) -> None:
+    bundle = with_norm(place.load())
+    said = bundle.predict(scan, age_years=70.0)
+    assert said.ventricles is not None
+    assert said.ventricles.percentile is None
+    assert "  ventricles: no percentile, sex not known" in prediction_lines(said)
+    # A bundle that has no norm says nothing at all.
+    assert place.load().predict(scan, age_years=70.0, sex="F").ventricles is None

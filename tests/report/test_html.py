@@ -267,8 +267,9 @@ def test_patients_have_a_row_with_their_score_and_the_marks_of_the_filters() -> 
         {"data-label": "AD", "data-call": "wrong", "data-quality": "warn"}
     ]
     start = shown.texts.index("p3")
-    assert shown.texts[start : start + 8] == [
-        "p3", "AD", "0.62", "0.50 to 1.00", "CN", "wrong", "threshold 0.47 to 0.58", "warn",
+    assert shown.texts[start : start + 9] == [
+        "p3", "AD", "0.62", "0.50 to 1.00", "CN", "wrong", "threshold 0.47 to 0.58",
+        "93 %", "warn",
     ]  # fmt: skip
     bar = next(a for a in shown.named("span") if a.get("class") == "bar up")
     assert bar["style"] == "--low: 50.0%; --high: 100.0%; --at: 62.5%"

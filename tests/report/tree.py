@@ -79,7 +79,7 @@ def make_panel(patient_id: str, blocks: Sequence[Block] = ()) -> PatientPanel:
     """Return the panel of a patient."""
     return PatientPanel(
         patient_id=patient_id, label="AD", score=0.625, score_low=0.5, score_high=0.75,
-        called="AD", threshold="0.47 to 0.58", share_right=1.0,
+        called="AD", threshold="0.47 to 0.58", share_right=1.0, ventricles=0.93,
         covariates={"age": "71", "site": ""}, quality="warn", quality_note="turned",
         blocks=tuple(blocks),
     )  # fmt: skip

@@ -271,6 +271,9 @@ class PatientPanel(Part):
     that held the patient out have different ones; empty where unknown."""
     share_right: Share
     """Share of the repeats that called the patient's label."""
+    ventricles: Share | None
+    """Share of people of the same age and sex without the positive label whose ventricles are
+    smaller; null where it was not measured, or age or sex is unknown."""
     covariates: Mapping[str, str]
     """Covariates as text; empty where unknown."""
     quality: str

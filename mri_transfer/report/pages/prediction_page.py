@@ -40,6 +40,7 @@ PREDICTION_COLUMNS = (
     "p_positive",
     "p_negative",
     "density_p",
+    "ventricular_percentile",
     "quality",
     "trained_on",
     "warnings",
@@ -77,6 +78,9 @@ def prediction_row(prediction: Prediction) -> dict[str, str]:
         "p_positive": None if labels is None else labels.p_positive,
         "p_negative": None if labels is None else labels.p_negative,
         "density_p": None if place is None else place.density_p,
+        "ventricular_percentile": None
+        if prediction.ventricles is None
+        else prediction.ventricles.percentile,
         "trained_on": _trained_on(prediction),
         "warnings": " ".join(map(str, prediction.warnings)),
         "reasons": " ".join(prediction.reasons),
@@ -107,9 +111,23 @@ def prediction_lines(prediction: Prediction) -> list[str]:
             f"{head}{_call(prediction)}; probability of {prediction.positive_label} "
             f"{number(prediction.score, 2)} ({_span(prediction)})",
             f"  labels: {_set_words(prediction)}",
+            *(f"  ventricles: {words}" for words in [_ventricle_words(prediction)] if words),
         ]
     lines += [f"  {reason}" for reason in prediction.reasons]
     return lines + [f"  WARNING: {warning}" for warning in prediction.warnings]
+
+
+def _ventricle_words(prediction: Prediction) -> str:
+    """Return how large the ventricles are; empty where the bundle cannot tell."""
+    found = prediction.ventricles
+    if found is None:
+        return ""
+    if found.percentile is None:
+        return f"no percentile, {found.why_not}"
+    return (
+        f"larger than those of {percent(found.percentile)} of people of the same age and sex "
+        f"labelled {prediction.negative_label} (norm of {found.n_people} training patients)"
+    )
 
 
 def _call(prediction: Prediction) -> str:
@@ -237,6 +255,11 @@ def _texts(prediction: Prediction, bundle: ModelBundle) -> Iterator[str]:
             f"training patients labelled {prediction.negative_label} and of "
             f"{percent(place.below_positive)} of those labelled {prediction.positive_label}, each "
             "scored by a head that had not seen that patient."
+        )
+    if words := _ventricle_words(prediction):
+        yield (
+            f"Ventricles: {words}. They are measured between the lowest and the highest slice; the "
+            "score does not rest on this figure."
         )
     yield _performance(bundle)
     yield (

@@ -133,6 +133,7 @@ def pseudonymise(inputs: ReportInputs, pseudonyms: Pseudonyms) -> ReportInputs:
         and dataclasses.replace(
             inputs.feature_maps, document=_document(inputs.feature_maps.document, walk)
         ),
+        ventricles={pseudonyms.of(name): share for name, share in inputs.ventricles.items()},
         pseudonymous=True,
         **frames,
     )

@@ -57,6 +57,7 @@ def _patient_row(block: PatientPanels, panel: PatientPanel, names: list[str]) ->
         "positive": panel.label == block.labels[1],
         "score": number(panel.score, 2),
         "interval": f"{number(panel.score_low, 2)} to {number(panel.score_high, 2)}",
+        "ventricles": _ventricles(panel),
         "low": _place(panel.score_low),
         "high": _place(panel.score_high),
         "at": _place(panel.score),
@@ -64,6 +65,10 @@ def _patient_row(block: PatientPanels, panel: PatientPanel, names: list[str]) ->
         "covariates": values[:_SHOWN_COVARIATES],
         "others": [(title_of(name), panel.covariates.get(name) or "not given") for name in others],
     }
+
+
+def _ventricles(panel: PatientPanel) -> str:
+    return "" if panel.ventricles is None else percent(panel.ventricles)
 
 
 def _place(score: float) -> str:
@@ -86,7 +91,7 @@ def panels_table(block: PatientPanels) -> Table:
     names = _covariates(block)
     columns = (
         "Patient", "Label", "Score", "Lowest", "Highest", "Threshold", "Called", "Right in",
-        "Quality", "Quality, why", *names,
+        "Ventricles, percentile", "Quality", "Quality, why", *names,
     )  # fmt: skip
     rows = [
         Row(
@@ -97,6 +102,7 @@ def panels_table(block: PatientPanels) -> Table:
                 panel.threshold,
                 panel.called,
                 percent(panel.share_right),
+                _ventricles(panel),
                 panel.quality,
                 panel.quality_note,
                 *(panel.covariates.get(name, "") for name in names),

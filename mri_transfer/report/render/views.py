@@ -127,6 +127,7 @@ class Views:
             row["blocks"] = self._blocks(panel.blocks)
         return {
             "covariates": columns,
+            "ventricles": any(panel.ventricles is not None for panel in block.panels),
             "rows": rows,
             "qualities": sorted({panel.quality for panel in block.panels if panel.quality}),
             "overlays": any(

@@ -124,6 +124,12 @@ def _how_to_read(inputs: ReportInputs) -> str:
         "its own score. A single slice says little: the call rests on all of them. "
         f"{figures.convention_text(inputs.settings.orientation)}"
     )
+    if inputs.ventricles:
+        text += (
+            f" Ventricles: the share of people of the same age and sex labelled {negative} whose "
+            "ventricles are smaller, learnt from training patients of the folds that held the "
+            "patient out. It does not enter the score."
+        )
     if inputs.explanation is not None:
         text += (
             " Colour over a slice does not show where disease is. It shows what moved this model's "

@@ -128,6 +128,7 @@ class _Builder:
             called=result.called,
             threshold=self.thresholds.get(result.patient_id, ""),
             share_right=result.share_right,
+            ventricles=self.inputs.ventricles.get(result.patient_id),
             covariates=self._covariates(result.patient_id),
             quality=verdict,
             quality_note=note,

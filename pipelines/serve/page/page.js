@@ -73,6 +73,12 @@ function addNumber(said, to) {
         `${percent(said.labels.coverage)} of patients like the training patients)`,
     ]);
   }
+  if (said.ventricles) {
+    const { percentile, n_people, why_not } = said.ventricles;
+    facts.push(["Ventricles", percentile === null ? `no percentile: ${why_not}`
+      : `larger than those of ${percent(percentile)} of people of the same age and sex labelled ` +
+        `${said.negative_label} (norm of ${n_people} training patients; not a part of the score)`]);
+  }
   addList(facts, to);
 }
 

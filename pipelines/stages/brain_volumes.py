@@ -1,0 +1,70 @@
+"""Volumes of a run's brains, measured once and kept in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.evaluation.ventricular_norm import VentricularNorm, normative_people
+from mri_transfer.scans.tissue import TissueSpec
+from mri_transfer.scans.volumetry import (
+    BrainVolumes,
+    VolumesStore,
+    measure_volumes,
+    volumes_key,
+)
+from pipelines.indexes import load_prepared, read_prepared_index
+from pipelines.pool import map_scans
+from pipelines.stage import Context
+
+__all__ = ["brain_volumes", "learn_norm"]
+
+
+def brain_volumes(context: Context) -> list[BrainVolumes]:
+    """Measure the scans' tissues, in the order of the index of prepared scans."""
+    config, store = context.config, VolumesStore(context.workspace.cache)
+    scans, tissues = read_prepared_index(context.workspace), TissueSpec()
+
+    def measured(scan: Mapping[str, str]) -> BrainVolumes:
+        key = volumes_key(volume_key=scan["volume_key"], slices=config.slices, tissues=tissues)
+        if key not in store:
+            volume = load_prepared(scan, config.volumes)
+            store.put(key, measure_volumes(volume, config.slices, tissues))
+        return store.get(key)
+
+    found = map_scans(measured, scans, jobs=context.jobs)
+    return list(context.reporter.track(found, total=len(scans), what="measuring volumes"))
+
+
+def learn_norm(*contexts: Context) -> VentricularNorm | None:
+    """Learn how large ventricles usually are from patients without the positive label.
+
+    Parameters
+    ----------
+    *contexts : Context
+        Of one run or more.
+
+    Returns
+    -------
+    VentricularNorm or None
+        None if the people are too few, or if a run knows nobody's age or sex: a norm that left out
+        a whole cohort would not be one of the bundle's patients.
+    """
+    people = [_unaffected(context) for context in contexts]
+    known = [one for one in people if one is not None]
+    return VentricularNorm.learn(pd.concat(known)) if len(known) == len(people) else None
+
+
+def _unaffected(context: Context) -> pd.DataFrame | None:
+    patients = read_manifest(context.workspace.manifest, check_files=False).patients()
+    if not {"age", "sex"} <= set(patients):
+        return None
+    scans = read_prepared_index(context.workspace)
+    names = [scan["patient_id"] for scan in scans]
+    people = normative_people(brain_volumes(context), names, patients)
+    if people is None:
+        return None
+    label = patients.loc[people.index, "label"]
+    return pd.DataFrame(people[(label != context.config.labels.positive).to_numpy()])
