@@ -148,7 +148,8 @@ def _each_once(
                 futures = [_scheduled(pool, work, job, timeout_s) for job in jobs]
                 for job, future in zip(jobs, futures, strict=True):
                     _wait(pool, future)
-                    yield _outcome(job, future, timeout_s, failed)
+                    found: Outcome | _Died = _outcome(job, future, timeout_s, failed)
+                    yield found
             except BaseException:
                 pool.stop()  # type: ignore[no-untyped-call]
                 raise

@@ -141,6 +141,28 @@ def test_a_machine_that_does_not_see_the_cache_or_the_scans_is_told_so(tmp_path:
         assert "another version" in _fault(dataclasses.replace(probe, version="0.0.1"))
 
 
+@pytest.mark.slow
+def test_a_node_without_the_caches_file_system_says_so_before_any_work(tmp_path: Path) -> None:
+    """A mount namespace of its own, in which something else lies where the cache should be."""
+    cache = tmp_path / "cache"
+    with laid_probe(cache) as probe:
+        sent = _chunk(dataclasses.replace(probe, patience_s=0), ("number", "1"))
+        (tmp_path / "chunk").write_bytes(pickle.dumps(sent))
+        run = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).run().fault)"
+        script = f'mount -t tmpfs tmpfs {cache} && exec {sys.executable} -c "{run}" $0'
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script, str(tmp_path / "chunk")],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip("file systems cannot be mounted here")
+    assert f"does not see the cache {cache}" in done.stdout
+    assert "all machines mount at the same path" in done.stdout
+
+
 def test_a_file_that_shows_up_late_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
