@@ -2,9 +2,9 @@
 
 A small cohort is run from scans to heads, each fold with a tail of its own: once undisturbed on
 this machine, then again and again under each engine while processes are killed. Moments are drawn
-from the time that the engine's undisturbed run takes, victims from the workers alive at that
-moment; if there are none, the next one that appears is killed. Afterwards every file of run folder
-and cache is compared, but for records, logs, settings and the temporary files of killed processes.
+from those at which the engine's undisturbed run had workers, victims from the workers alive then;
+if there are none, the next one that appears is killed. Afterwards every file of run folder and
+cache is compared, but for records, logs, settings and the temporary files of killed processes.
 
 SLURM (two virtual nodes) and Dask (two workers) are started on this machine: root, and Debian's
 slurm-wlm and munge, are needed.
@@ -82,6 +82,8 @@ class _Disturbed:
     litter: int
     """Temporary files left behind."""
     folder: Path
+    moments: list[float]
+    """Seconds of working time at which there was something to kill, if nothing was killed."""
 
 
 def _below(process: psutil.Process) -> list[psutil.Process]:
@@ -192,15 +194,19 @@ def _disturb(
     """Run while workers, or the command itself, are killed at moments of its working time."""
     folder.mkdir(parents=True)
     left, kills, codes = sorted(moments), collections.Counter[str](), list[int]()
+    seen = list[float]()
     worked = 0.0
     for _ in range(_MOST_RESTARTS):
         command, started = _start(engine, manifest, folder), time.monotonic()
         while command.poll() is None:
-            time.sleep(0.02)
-            if not left or worked + time.monotonic() - started < left[0]:
+            time.sleep(0.02 if moments else 0.2)
+            now = worked + time.monotonic() - started
+            if moments and (not left or now < left[0]):
                 continue
             targets = [command] if victim == "command" else engine.workers(command)
-            if targets:
+            if targets and not moments:
+                seen.append(now)
+            elif targets:
                 stage, chosen = _stage(folder / "run"), targets[rng.integers(len(targets))]
                 with contextlib.suppress(psutil.NoSuchProcess):
                     chosen.send_signal(signal.SIGKILL)
@@ -221,6 +227,7 @@ def _disturb(
         same=codes[-1] == 0 and (reference is None or files == _files(reference)),
         litter=sum(path.name.startswith(TEMPORARY_PREFIX) for path in folder.rglob("*")),
         folder=folder,
+        moments=seen,
     )
 
 
@@ -256,10 +263,6 @@ def _differences(folder: Path, reference: Path) -> list[str]:
     )
 
 
-def _split(total: int, per_run: int) -> list[int]:
-    return [min(per_run, total - at) for at in range(0, total, per_run)]
-
-
 def _under(
     engine: _Engine,
     manifest: Path,
@@ -273,12 +276,12 @@ def _under(
     """Run undisturbed, then with each victim killed as often as asked."""
     rng = np.random.default_rng([seed, ENGINES.index(engine.name)])
 
-    def run(name: str, n: int, victim: str, span: float) -> _Disturbed:
+    def run(name: str, victim: str, moments: list[float]) -> _Disturbed:
         done = _disturb(
             engine,
             manifest,
             folder / name,
-            moments=rng.uniform(0, span, n).tolist(),
+            moments=moments,
             victim=victim,
             rng=rng,
             reference=reference,
@@ -290,12 +293,17 @@ def _under(
             print("  differs:", *_differences(done.folder, reference)[:10], flush=True)
         return done
 
-    undisturbed = run("undisturbed", 0, "worker", 1.0)
+    undisturbed = run("undisturbed", "worker", [])
+    alive = {"worker": undisturbed.moments, "command": np.arange(0, undisturbed.seconds, 0.2)}
     found = [("nobody", undisturbed)]
     for victim, total in kills.items():
-        for number, n in enumerate(_split(total, per_run)):
-            name = f"{victim}-{number}"
-            found.append((victim, run(name, n, victim, undisturbed.seconds)))
+        left, number = total, 0
+        # A run that ended before all of its moments came leaves some to the next.
+        while left > 0 and number < 2 * -(-total // per_run):
+            moments = rng.choice(alive[victim], min(per_run, left)).tolist()
+            done = run(f"{victim}-{number}", victim, moments)
+            found.append((victim, done))
+            left, number = left - sum(done.kills.values()), number + 1
     return found
 
 

@@ -66,8 +66,10 @@ class Context:
     def elsewhere(self) -> Context:
         """Return the context as a process on another machine works in it.
 
-        It is plain data, says nothing, names folders by absolute paths and asks nobody else.
+        It is plain data, says nothing, names folders by absolute paths and asks nobody else. What
+        `auto` means of the trunk is what it means here: keys were made by it.
         """
+        from mri_transfer.models.features import resolve_features
         from pipelines.reporters import SilentReporter
 
         workspace = Workspace(
@@ -76,7 +78,11 @@ class Context:
         return dataclasses.replace(
             self,
             workspace=workspace,
-            config=dataclasses.replace(self.config, executor=ExecutorSpec()),
+            config=dataclasses.replace(
+                self.config,
+                executor=ExecutorSpec(),
+                features=resolve_features(self.config.features),
+            ),
             reporter=SilentReporter(),
             weights=None if self.weights is None else self.weights.absolute(),
             jobs=None,

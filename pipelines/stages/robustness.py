@@ -117,9 +117,7 @@ def perturbed_tables(
         f"{len(todo)} to compute"
     )
     if todo:
-        config = dataclasses.replace(context.config, features=spec)
-        here = partial(_open_encoder, context, trunks, trained)
-        _encode(dataclasses.replace(context, config=config), todo, here)
+        _encode(context, todo, partial(_open_encoder, context, trunks, trained))
     like = {model.reads: clean[model.pooling] for model in trained} if trunks else clean
     return {
         perturbation: {
