@@ -43,7 +43,7 @@ _SETTINGS = (
     "slices.n_slices=8",
     "slices.size_px=48",
     "folds.n_folds=2",
-    "folds.n_repeats=2",
+    "folds.n_repeats=1",
     "folds.n_inner_folds=2",
     "tuning.strategy=some",
     "tuning.epochs=2",
@@ -329,7 +329,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="of workers, under each engine")
     parser.add_argument("--command-kills", type=int, default=5)
     parser.add_argument("--per-run", type=int, default=5, help="kills in one run")
-    parser.add_argument("--patients", type=int, default=12)
+    parser.add_argument("--patients", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     rows, figures, n_same, n_runs = [], {}, 0, 0
