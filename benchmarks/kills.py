@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,6 @@ class _Disturbed:
     """By the stage in which they happened."""
     codes: tuple[int, ...]
     """Of every start of the command."""
-    excluded: int
     same: bool
     litter: int
     """Temporary files left behind."""
@@ -118,16 +118,18 @@ def _local_workers(command: psutil.Process) -> list[psutil.Process]:
     return _alive(_below(command), _is_pool)
 
 
-def _slurm_workers(_: psutil.Process) -> list[psutil.Process]:
-    """Python of the jobs, and the processes that scans are prepared in."""
+def _slurm_workers(settings: str, _: psutil.Process) -> list[psutil.Process]:
+    """Python of the jobs, and the processes that scans are prepared in; nodes are no children."""
 
     def wanted(process: psutil.Process) -> bool:
+        own = process.environ()
+        if own.get("SLURM_CONF") != settings or "SLURM_JOB_ID" not in own:
+            return False
         words = process.cmdline()
-        return "submitit.core._submit" in words and "python" in Path(words[0]).name
+        is_job = "submitit.core._submit" in words and "python" in Path(words[0]).name
+        return is_job or _is_pool(process)
 
-    steps = _alive(_below(psutil.Process()), lambda process: wanted(process) or _is_pool(process))
-    jobs = [process for process in steps if wanted(process)]
-    return [*jobs, *(p for p in steps if any(j in p.parents() for j in jobs))]
+    return _alive(list(psutil.process_iter()), wanted)
 
 
 def _dask_workers(_: psutil.Process) -> list[psutil.Process]:
@@ -154,7 +156,10 @@ def _opened(name: str, folder: Path) -> Iterator[_Engine]:
         settings = tuple(f"executor.{text}" for text in ("kind=slurm", *_SLURM))
         with slurm_cluster(folder) as found:
             yield _Engine(
-                name=name, settings=settings, environment=plain | found, workers=_slurm_workers
+                name=name,
+                settings=settings,
+                environment=plain | found,
+                workers=partial(_slurm_workers, found["SLURM_CONF"]),
             )
     else:
         with dask_cluster(folder) as address:
@@ -214,8 +219,9 @@ def _disturb(
                     left.pop(0)
         worked += time.monotonic() - started
         codes.append(command.returncode)
-        # 3 says that scans were excluded: tried again by the next run, as a user would.
-        if codes[-1] not in (3, -signal.SIGKILL):
+        # As a user would: 3 says that scans were left out, which the next run tries again, and
+        # 1 that a fit ended with its worker twice.
+        if codes[-1] == 0:
             break
     _settle(engine)
     files = _files(folder)
@@ -223,7 +229,6 @@ def _disturb(
         seconds=worked,
         kills=dict(kills),
         codes=tuple(codes),
-        excluded=codes.count(3),
         same=codes[-1] == 0 and (reference is None or files == _files(reference)),
         litter=sum(path.name.startswith(TEMPORARY_PREFIX) for path in folder.rglob("*")),
         folder=folder,
@@ -316,7 +321,7 @@ def _row(engine: str, victim: str, runs: list[_Disturbed]) -> list[str]:
         victim,
         str(len(runs)),
         ", ".join(f"{n} {stage}" for stage, n in stages.items()) or "-",
-        str(sum(run.excluded for run in runs)),
+        f"{sum(run.codes.count(3) for run in runs)}, {sum(run.codes.count(1) for run in runs)}",
         str(sum(run.litter for run in runs)),
         f"{sum(run.same for run in runs)} of {len(runs)}",
     ]
@@ -328,7 +333,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
     parser.add_argument("--kills", type=int, default=20, help="of workers, under each engine")
     parser.add_argument("--command-kills", type=int, default=5)
-    parser.add_argument("--per-run", type=int, default=5, help="kills in one run")
+    parser.add_argument("--per-run", type=int, default=7, help="kills in one run")
     parser.add_argument("--patients", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -374,7 +379,15 @@ def main() -> None:
                 ]
             n_same += sum(run.same for _, run in found)
             n_runs += len(found)
-    header = ["engine", "killed", "runs", "kills by stage", "exit code 3", "left behind", "same"]
+    header = [
+        "engine",
+        "killed",
+        "runs",
+        "kills by stage",
+        "exit codes 3, 1",
+        "left behind",
+        "same",
+    ]
     show_table("Killed at random moments", header, rows)
     finish(
         "kills",
