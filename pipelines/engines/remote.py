@@ -1,4 +1,4 @@
-"""RemoteExecutor: processes scans in chunks on other machines, whatever becomes of these."""
+"""RemoteExecutor: does jobs in chunks on other machines, whatever becomes of these."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 Lost = str
 
-#: A scan that ended so often with a worker of its own is given up.
+#: A scan, or a fit, that ended so often with a worker of its own is given up.
 _ENDS = 2
+#: Characters of a job that an error shows.
+_SHOWN = 200
 _REASON = "its worker ended twice while it was processed, probably for lack of memory"
 
 
@@ -101,14 +103,14 @@ class RemoteExecutor(abc.ABC):
             left.sort()
             size = 1
             if left:
-                self.note(f"{len(left)} scans ended with their workers, and are tried once more")
+                self.note(f"{len(left)} tasks ended with their workers, and are tried once more")
 
     def _given_up(
         self, job: Job, reason: str, lost: Callable[[Job, str], Outcome] | None
     ) -> Outcome:
         what = f"{_REASON} ({reason}). {self.memory_remedy}."
         if lost is None:
-            raise MachineError(f"{job}: {what}")
+            raise MachineError(f"{str(job)[:_SHOWN]}: {what}")
         return lost(job, what)
 
     def _chunk(

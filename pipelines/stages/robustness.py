@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -179,14 +180,19 @@ def _open_encoder(
 
 def _encode(context: Context, todo: Sequence[_Pass], open_here: Callable[[], Encode]) -> None:
     """Compute what is missing; scan by scan, so that each volume is read once."""
-    executor = context.executor(gpus=True)
+    executor, what = context.executor(gpus=True), "features of perturbed scans"
     if executor.remote:
-        encoded = executor.map(partial(_encode_elsewhere, context.elsewhere()), todo)
-        left = len(todo)
-    else:
-        encoded = executor.map(partial(_encode_batch, context, open_here()), todo)
-        left = _timed_start(context, encoded, len(todo))
-    for said in context.reporter.track(encoded, total=left, what="features of perturbed scans"):
+        # A scan with all its perturbations, so that volume and trunk are read once for them.
+        groups = itertools.groupby(todo, key=lambda one: one.scan["scan_id"])
+        scans = [tuple(passes) for _, passes in groups]
+        told = executor.map(partial(_encode_elsewhere, context.elsewhere()), scans)
+        for of_scan in context.reporter.track(told, total=len(scans), what=what):
+            for said in of_scan:
+                _tell(context, said)
+        return
+    encoded = executor.map(partial(_encode_batch, context, open_here()), todo)
+    left = _timed_start(context, encoded, len(todo))
+    for said in context.reporter.track(encoded, total=left, what=what):
         _tell(context, said)
 
 
@@ -210,13 +216,15 @@ def _tell(context: Context, said: str) -> None:
 
 
 def _encode_elsewhere(
-    context: Context, passes: Sequence[_Pass], cores: int | None
-) -> Iterator[str]:
-    """Open the run on another machine, and do there what `_encode_batch` does."""
+    context: Context, scans: Sequence[tuple[_Pass, ...]], cores: int | None
+) -> Iterator[list[str]]:
+    """Open the run on another machine, and do there what `_encode_batch` does, scan by scan."""
     trunks = open_fold_trunks(context)
     folds = read_folds(context.workspace, context.config)
     trained = [] if trunks is None else read_trained(context.workspace, context.config, folds)
-    return _encode_batch(context, _open_encoder(context, trunks, trained), passes, cores)
+    encode = _open_encoder(context, trunks, trained)
+    for passes in scans:
+        yield list(_encode_batch(context, encode, passes, cores))
 
 
 def _encode_batch(

@@ -95,7 +95,7 @@ def test_a_scan_that_kills_its_worker_twice_is_lost_and_no_other(tmp_path: Path)
     # Once among others, which might have been to blame, and twice by itself.
     assert workers.deaths == {"4": 3}
     assert workers.alone == [1, 1, 1, 1]
-    assert workers.notes[0] == "3 scans ended with their workers, and are tried once more"
+    assert workers.notes[0] == "3 tasks ended with their workers, and are tried once more"
 
 
 def test_a_scan_whose_worker_was_killed_once_is_not_lost(tmp_path: Path) -> None:
