@@ -10,7 +10,6 @@ from typing import Any, Protocol, TypeVar
 from pipelines.config import RunConfig
 from pipelines.engines.choice import executor_for
 from pipelines.engines.executor import Executor
-from pipelines.engines.settings import ExecutorSpec
 from pipelines.shards import Shard
 from pipelines.workspace import Workspace
 
@@ -62,31 +61,6 @@ class Context:
     """Number of scans, or of fits, processed in parallel; None: as cores and memory allow."""
     shard: Shard | None = None
     """The part of a cohort that the run folder is of; None: the whole cohort."""
-
-    def elsewhere(self) -> Context:
-        """Return the context as a process on another machine works in it.
-
-        It is plain data, says nothing, names folders by absolute paths and asks nobody else. What
-        `auto` means of the trunk is what it means here: keys were made by it.
-        """
-        from mri_transfer.models.features import resolve_features
-        from pipelines.reporters import SilentReporter
-
-        workspace = Workspace(
-            root=self.workspace.root.absolute(), cache=self.workspace.cache.absolute()
-        )
-        return dataclasses.replace(
-            self,
-            workspace=workspace,
-            config=dataclasses.replace(
-                self.config,
-                executor=ExecutorSpec(),
-                features=resolve_features(self.config.features),
-            ),
-            reporter=SilentReporter(),
-            weights=None if self.weights is None else self.weights.absolute(),
-            jobs=None,
-        )
 
     def executor(self, *, gpus: bool = False) -> Executor:
         """Return what does the work on single scans and fits.

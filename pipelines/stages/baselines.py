@@ -26,6 +26,7 @@ from mri_transfer.scans.descriptors import (
 from mri_transfer.scans.slices import SliceStore
 from mri_transfer.training.estimator import configured_estimator
 from mri_transfer.training.folds import Folds
+from pipelines.elsewhere import elsewhere
 from pipelines.indexes import load_prepared, read_index, read_prepared_index
 from pipelines.pool import map_scans
 from pipelines.stage import Context
@@ -91,7 +92,7 @@ def _descriptors(context: Context) -> tuple[list[str], list[ScanDescriptors]]:
     ]
     keys = [_descriptor_key(context, scan) for scan in scans]
     todo = [scan for scan, key in zip(scans, keys, strict=True) if key not in store]
-    described = context.executor().map(partial(_describe_batch, context.elsewhere()), todo)
+    described = context.executor().map(partial(_describe_batch, elsewhere(context)), todo)
     for _ in context.reporter.track(described, total=len(todo), what="describing scans"):
         pass
     return [scan["patient_id"] for scan in scans], [store.get(key) for key in keys]

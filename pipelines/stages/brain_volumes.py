@@ -16,6 +16,7 @@ from mri_transfer.scans.volumetry import (
     measure_volumes,
     volumes_key,
 )
+from pipelines.elsewhere import elsewhere
 from pipelines.indexes import load_prepared, read_prepared_index
 from pipelines.pool import map_scans
 from pipelines.stage import Context
@@ -29,7 +30,7 @@ def brain_volumes(context: Context) -> list[BrainVolumes]:
     scans = read_prepared_index(context.workspace)
     keys = [_key(context, scan) for scan in scans]
     todo = [scan for scan, key in zip(scans, keys, strict=True) if key not in store]
-    measured = context.executor().map(partial(_measure_batch, context.elsewhere()), todo)
+    measured = context.executor().map(partial(_measure_batch, elsewhere(context)), todo)
     for _ in context.reporter.track(measured, total=len(todo), what="measuring volumes"):
         pass
     return [store.get(key) for key in keys]

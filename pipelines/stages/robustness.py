@@ -36,6 +36,7 @@ from mri_transfer.scans.perturbations import (
 from mri_transfer.scans.slices import SliceStack, slices_key
 from mri_transfer.scans.volumes import Volume
 from mri_transfer.training.fitted_model import FittedModel
+from pipelines.elsewhere import elsewhere
 from pipelines.indexes import load_prepared, read_prepared_index
 from pipelines.stage import Context
 from pipelines.stages.features import keys_by_pooling, open_trunk
@@ -185,7 +186,7 @@ def _encode(context: Context, todo: Sequence[_Pass], open_here: Callable[[], Enc
         # A scan with all its perturbations, so that volume and trunk are read once for them.
         groups = itertools.groupby(todo, key=lambda one: one.scan["scan_id"])
         scans = [tuple(passes) for _, passes in groups]
-        told = executor.map(partial(_encode_elsewhere, context.elsewhere()), scans)
+        told = executor.map(partial(_encode_elsewhere, elsewhere(context)), scans)
         for of_scan in context.reporter.track(told, total=len(scans), what=what):
             for said in of_scan:
                 _tell(context, said)

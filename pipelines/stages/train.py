@@ -27,6 +27,7 @@ from mri_transfer.training.kept_fits import KeptFits
 from mri_transfer.training.predictions import ClassScores
 from mri_transfer.training.tuning import TailPlan
 from pipelines.config import RunConfig
+from pipelines.elsewhere import elsewhere
 from pipelines.stage import Context, StageResult
 from pipelines.stages.features import open_trunk, read_activations, read_feature_tables
 from pipelines.stages.instances import read_instances
@@ -227,7 +228,7 @@ def _fit_elsewhere(
         for (repeat, fold), key in missing.items()
     ]
     made = executor.map(
-        partial(_fit_batch, context.elsewhere()),
+        partial(_fit_batch, elsewhere(context)),
         fits,
         reads=partial(_read_by, context.workspace.features.absolute()),
         long=True,

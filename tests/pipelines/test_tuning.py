@@ -23,6 +23,7 @@ from mri_transfer.evaluation.external.settings import ExternalSpec
 from mri_transfer.explain import read_explanation, read_feature_maps
 from mri_transfer.training.refit import BootstrapSpec
 from pipelines.config import read_config
+from pipelines.elsewhere import elsewhere
 from pipelines.jobs.retrain import Packing, retrain_run
 from pipelines.jobs.validate import validate_bundle
 from pipelines.opening import open_run
@@ -166,7 +167,7 @@ def test_a_machine_that_would_make_another_fit_is_refused(
     context = Context(workspace=workspace, config=config, reporter=SilentReporter())
     fit = train._Fit(positive="AD", others="CN", repeat=0, fold=0, key="0" * 64)
     with pytest.raises(MachineError, match=r"another fit.*features\.device"):
-        list(train._fit_batch(context.elsewhere(), [fit], 1))
+        list(train._fit_batch(elsewhere(context), [fit], 1))
 
 
 def test_a_second_run_has_nothing_to_do(tuned: RunOutcome) -> None:
