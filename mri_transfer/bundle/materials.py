@@ -176,9 +176,9 @@ def _norm_words(norm: Mapping[str, Any] | None) -> list[str]:
         return []
     low, high = norm["age_years"]
     return [
-        f"The size of a patient's ventricles is given as a percentile for age and sex, learnt from "
-        f"{norm['n_people']} of them without the positive label, {low:g} to {high:g} years old. It "
-        "does not enter the score.",
+        "The size of a patient's ventricles is given as a percentile for age and sex, learnt from "
+        f"{norm['n_people']} patients without the positive label, {low:g} to {high:g} years old. "
+        "It does not enter the score.",
         "",
     ]
 

@@ -244,8 +244,8 @@ def _baseline(document: EvaluationDocument) -> tuple[str, str] | None:
     if difference.ci_low is not None:
         interval = f", interval {_signed(difference.ci_low)} to {_signed(difference.ci_high)}"
     return "baseline_not_beaten", (
-        f"The images are not shown to add anything: the best baseline without them, {name}, has "
-        f"an AUC of {computed[name].auc.value:.2f} (model minus baseline "
+        f"The images are not shown to add to the covariates: the best baseline of these, {name}, "
+        f"has an AUC of {computed[name].auc.value:.2f} (model minus baseline "
         f"{_signed(difference.value)}{interval})."
     )
 

@@ -114,7 +114,7 @@ def comparison(inputs: ReportInputs) -> str:
         return ""
     area, difference = found[name].auc.value or 0.0, found[name].auc_difference
     sentence = (
-        f"Without the scan, the best baseline ({spelt_names(name)}) reaches an AUC of "
+        f"The best baseline of covariates ({spelt_names(name)}) reaches an AUC of "
         f"{number(area, 2)} on the same folds"
     )
     if area < 0.5:

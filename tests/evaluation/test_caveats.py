@@ -112,7 +112,7 @@ def test_each_rule_raises_its_own_caveat_and_no_other(document, patients, path, 
 def test_the_best_baseline_counts_not_the_weakest(document, patients):
     weak = changed(document, ("baselines", "age", "auc", "value"), 0.75)
     text = find_caveats(evaluation_with(weak), patients)[0].text
-    assert "best baseline without them, age," in text
+    assert "best baseline of these, age," in text
 
 
 def test_a_synthetic_cohort_may_be_easy_and_has_no_sites(document, patients):

@@ -175,7 +175,8 @@ def test_first_screen_answers_with_its_interval(inputs: ReportInputs) -> None:
 def test_first_screen_compares_with_covariates_and_not_with_a_reading_of_the_image(
     inputs: ReportInputs,
 ) -> None:
-    told = "the best baseline (age + normalised whole-brain volume) reaches an AUC of 0.74"
+    volumes = "(age + normalised whole-brain volume)"
+    told = f"The best baseline of covariates {volumes} reaches an AUC of 0.74"
     assert told in front(inputs).comparison
     only = {"intensity histogram": inputs.evaluation.plain()["baselines"]["intensity histogram"]}
     assert front(inputs, baselines=only).comparison == ""

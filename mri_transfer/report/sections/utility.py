@@ -41,7 +41,7 @@ def _decision(inputs: ReportInputs) -> tuple[Block, ...]:
         "everybody. Dotted: treat nobody."
     )
     if baseline:
-        caption += f" Orange: the best baseline without the scan ({spelt_names(baseline)})."
+        caption += f" Orange: the best baseline of covariates ({spelt_names(baseline)})."
     plot = figure(
         "decision-curve",
         figures.draw_decision_curve(curve, baseline=baseline),
