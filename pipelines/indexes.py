@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -28,14 +29,21 @@ def scan_rows(index: pd.DataFrame) -> list[tuple[str, str, str]]:
 
 
 def read_prepared_index(workspace: Workspace) -> list[dict[str, str]]:
-    """Return scan_id, patient_id, scan_sha256, volume_key and volume (path) of every scan."""
+    """Return scan_id, patient_id, scan_sha256, volume_key and volume (path) of every scan.
+
+    Paths of volumes are absolute: other machines have another working folder.
+    """
     index = read_index(workspace.prepared)
     store = PreparedStore(workspace.cache)
     rows = [
         {str(name): str(cell) for name, cell in row.items()} for row in index.to_dict("records")
     ]
     return [
-        {**row, "volume": row["path"] or str(store.volume_path(row["volume_key"]))} for row in rows
+        {
+            **row,
+            "volume": os.path.abspath(row["path"] or store.volume_path(row["volume_key"])),
+        }
+        for row in rows
     ]
 
 

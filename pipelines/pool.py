@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
@@ -73,6 +74,9 @@ def run_jobs(
 ) -> Iterator[Outcome]:
     """Run a function on many jobs in parallel processes; yield the outcomes in order.
 
+    A job whose process dies is done once more when all others have ended, with the machine to
+    itself: what killed the process may have been another's hunger for memory, or a person.
+
     Parameters
     ----------
     work : callable
@@ -83,7 +87,8 @@ def run_jobs(
     timeout_s : int
         Time limit per job in seconds; jobs that take longer are killed.
     failed : callable
-        Returns the outcome of a job that was killed, crashed or raised, given the reason.
+        Returns the outcome of a job that took too long, raised, or whose process died twice, given
+        the reason.
 
     Raises
     ------
@@ -92,6 +97,49 @@ def run_jobs(
     MriTransferError
         If a job raises another package error, which concerns all jobs.
     """
+    found = _each_once(work, jobs, processes=processes, timeout_s=timeout_s, failed=failed)
+    # Outcomes are small: those behind a job that is to be done once more are held.
+    held, again = list[Outcome | _Died](), list[Job]()
+    for job, outcome in zip(jobs, found, strict=True):
+        if isinstance(outcome, _Died):
+            again.append(job)
+        if again:
+            held.append(outcome)
+        else:
+            yield outcome  # type: ignore[misc]  # _Died goes the other way
+    second = _each_once(work, again, processes=1, timeout_s=timeout_s, failed=failed)
+    retried = zip(again, second, strict=True)
+    for outcome in held:
+        if not isinstance(outcome, _Died):
+            yield outcome
+            continue
+        job, last = next(retried)
+        yield failed(job, _died_twice(last)) if isinstance(last, _Died) else last
+
+
+def _died_twice(last: _Died) -> str:
+    return (
+        f"its worker process died twice (exit code {last.exit_code}), the second time with no "
+        "other beside it, probably for lack of memory."
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Died:
+    """What became of a job whose process died."""
+
+    exit_code: int
+
+
+def _each_once(
+    work: Callable[[Job], Outcome],
+    jobs: Sequence[Job],
+    *,
+    processes: int,
+    timeout_s: int,
+    failed: Callable[[Job, str], Outcome],
+) -> Iterator[Outcome | _Died]:
+    """Do jobs once; see `run_jobs`."""
     if not jobs:
         return
     try:
@@ -100,7 +148,8 @@ def run_jobs(
                 futures = [_scheduled(pool, work, job, timeout_s) for job in jobs]
                 for job, future in zip(jobs, futures, strict=True):
                     _wait(pool, future)
-                    yield _outcome(job, future, timeout_s, failed)
+                    found: Outcome | _Died = _outcome(job, future, timeout_s, failed)
+                    yield found
             except BaseException:
                 pool.stop()  # type: ignore[no-untyped-call]
                 raise
@@ -127,7 +176,7 @@ def _wait(pool: ProcessPool, future: Future[Outcome]) -> None:
 
 def _outcome(
     job: Job, future: Future[Outcome], timeout_s: int, failed: Callable[[Job, str], Outcome]
-) -> Outcome:
+) -> Outcome | _Died:
     from pebble import ProcessExpired
 
     try:
@@ -138,11 +187,7 @@ def _outcome(
             f"stopped after {timeout_s} s. Inspect the scan, or increase preparation.timeout_s.",
         )
     except ProcessExpired as error:
-        return failed(
-            job,
-            f"its worker process died (exit code {error.exitcode}), probably for lack of memory. "
-            "Try again with fewer --jobs.",
-        )
+        return _Died(exit_code=error.exitcode)
     except (MriTransferError, BrokenExecutor):
         raise
     except (OSError, MemoryError):

@@ -23,7 +23,7 @@ from pipelines.plan.scans import CHECK, FEATURES, PREPARE, SLICES
 from pipelines.record import StageRecord
 from pipelines.reporters import SilentReporter
 from pipelines.running import run_stage
-from pipelines.settings import changed_scans, changed_settings
+from pipelines.settings import affects_results, changed_scans, changed_settings
 from pipelines.shards import Shard
 from pipelines.stage import Context, Reporter, Stage
 from pipelines.trunk_weights import (
@@ -134,11 +134,10 @@ def demand_same(workspace: Workspace, config: RunConfig, cohort: Manifest) -> No
     if not workspace.config.is_file():
         return
     old, new = dataclasses.asdict(read_config(workspace.config)), dataclasses.asdict(config)
-    # Settings of the report and where scans are processed do not affect results.
     differences = [
         f"{name}: {before} -> {after}"
         for name, (before, after) in changed_settings(old, new).items()
-        if not name.startswith(("report.", "executor."))
+        if affects_results(name)
     ]
     # An unreadable manifest was damaged, and is written again.
     with contextlib.suppress(ManifestError, OSError):

@@ -8,8 +8,10 @@ from typing import Any
 
 from mri_transfer.cohorts.manifest.manifest import Manifest
 
-__all__ = ["changed_scans", "changed_settings", "flat_settings"]
+__all__ = ["affects_results", "changed_scans", "changed_settings", "flat_settings"]
 
+#: How the report is printed, and where the work is done, contradict no figure.
+_WITHOUT_EFFECT = ("report.", "executor.")
 #: Number of differing scans listed.
 _SHOWN = 3
 
@@ -23,6 +25,11 @@ def flat_settings(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[prefix + key] = json.dumps(value)
     return flat
+
+
+def affects_results(name: str) -> bool:
+    """Return whether results depend on a setting, given as `section.key`."""
+    return not name.startswith(_WITHOUT_EFFECT)
 
 
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[str, str]]:

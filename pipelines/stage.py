@@ -63,7 +63,7 @@ class Context:
     """The part of a cohort that the run folder is of; None: the whole cohort."""
 
     def executor(self, *, gpus: bool = False) -> Executor:
-        """Return what processes scans.
+        """Return what does the work on single scans and fits.
 
         Parameters
         ----------

@@ -24,7 +24,7 @@ from mri_transfer.training.fitted_model import Inference, infer
 from mri_transfer.training.folds import OuterFold
 from mri_transfer.training.one_fit import FitModel, FitResult, Run
 
-__all__ = ["FoldResult", "fit_folds", "workers"]
+__all__ = ["FoldResult", "fit_folds", "place_of", "training_view", "workers"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -59,13 +59,23 @@ class Estimator(Protocol):
         """Fit to a view and keep the result."""
 
 
+def place_of(outer: OuterFold) -> tuple[int, ...]:
+    """Return what the seeds of a fold are derived from, besides that of the run."""
+    return outer.repeat, outer.fold
+
+
+def training_view(data: LabelledFeatures, outer: OuterFold) -> TrainingView:
+    """Return the training patients of a fold."""
+    return data.view(np.array(data.patient_ids, dtype=object)[outer.train])
+
+
 def fit_folds(
     estimator: Estimator,
     data: LabelledFeatures,
     folds: Iterable[OuterFold],
     *,
     seed: int,
-    place: Callable[[OuterFold], tuple[int, ...]] = lambda outer: (outer.repeat, outer.fold),
+    place: Callable[[OuterFold], tuple[int, ...]] = place_of,
     progress: Callable[[int, int], None] | None = None,
     fit: FitModel | None = None,
 ) -> Iterator[FoldResult]:
@@ -98,7 +108,7 @@ def fit_folds(
     def fit_fold(fold: OuterFold) -> FoldResult:
         one = clone(estimator)
         one.fit_view(
-            data.view(names[fold.train]),
+            training_view(data, fold),
             seed=seed,
             place=place(fold),
             run=run,

@@ -121,6 +121,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             device=self.device,
         )
 
+    def request_of(self, view: TrainingView, *, seed: int, place: tuple[int, ...]) -> FitRequest:
+        """Return what the parameters ask of a fit to a view."""
+        return self.request(seed=seed, place=place, n_slices=view.scans.features.shape[1])
+
     def with_hyperparameters(self, hyperparameters: Hyperparameters) -> Self:
         """Return a copy with others in place of the configured ones."""
         copy: Self = clone(self).set_params(
@@ -162,8 +166,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fit : FitModel, optional
             What makes the fit, if not `one_fit.fit_model`.
         """
-        n_slices = view.scans.features.shape[1]
-        request = self.request(seed=seed, place=place, n_slices=n_slices)
+        request = self.request_of(view, seed=seed, place=place)
         make = fit_model if fit is None else fit
         self.result_: FitResult = make(view, request, run=run, fitted=fitted)
         return self

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,11 @@ from mri_transfer.core.specs import digest, spec_dict
 from mri_transfer.core.store import TensorStore
 from mri_transfer.models.tails.tail import TailSource
 from mri_transfer.models.trunks import resolve_device
-from mri_transfer.training.dataset import TrainingView
+from mri_transfer.training.dataset import LabelledFeatures, TrainingView
+from mri_transfer.training.engine import place_of, training_view
+from mri_transfer.training.estimator import TransferClassifier
 from mri_transfer.training.fitted_model import FittedModel
+from mri_transfer.training.folds import OuterFold
 from mri_transfer.training.one_fit import FitRequest, FitResult, Run, fit_model
 from mri_transfer.training.tuning import TailPlan
 from mri_transfer.version import __version__
@@ -113,7 +116,7 @@ class KeptFits:
         fitted: Callable[[int], None] = lambda _: None,
     ) -> FitResult:
         """Return what `fit_model` makes of the same arguments."""
-        key = self._key(view, request)
+        key = self.key(view, request)
         if key in self._store:
             with self._lock:
                 self.n_found += 1
@@ -123,7 +126,31 @@ class KeptFits:
         self._store.put(key, result)
         return result
 
-    def _key(self, view: TrainingView, request: FitRequest) -> str:
+    def missing(
+        self,
+        estimator: TransferClassifier,
+        data: LabelledFeatures,
+        folds: Iterable[OuterFold],
+        *,
+        seed: int,
+    ) -> dict[tuple[int, int], str]:
+        """Return the keys of the fits that are not there, by repeat and fold.
+
+        Parameters
+        ----------
+        estimator, data, folds, seed
+            As in `cross_validate`.
+        """
+        keys = {}
+        for outer in folds:
+            view = training_view(data, outer)
+            key = self.key(view, estimator.request_of(view, seed=seed, place=place_of(outer)))
+            if key not in self._store:
+                keys[outer.repeat, outer.fold] = key
+        return keys
+
+    def key(self, view: TrainingView, request: FitRequest) -> str:
+        """Return the key of a fit, made of everything that enters it."""
         return digest(
             {
                 "kind": FitStore.schema,

@@ -1,4 +1,4 @@
-"""Where the work on single scans is done: on this machine, in SLURM jobs or on Dask workers.
+"""Where work on single scans and fits is done: on this machine, by SLURM jobs or Dask workers.
 
 Results lie in the cache, which all machines share; what travels are settings, paths and keys.
 """

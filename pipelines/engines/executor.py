@@ -1,4 +1,4 @@
-"""Executor: what a stage asks to process scans, and its implementation on this machine."""
+"""Executor: what a stage asks to process scans or make fits, and how this machine does it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ __all__ = ["Batch", "Executor", "LocalExecutor"]
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
-#: Processes scans with a number of cores (None: as cores and memory allow), and yields an outcome
-#: for each in their order. A module-level function, or a partial of one, so that other machines can
-#: import it. It leaves results in the cache and finds what is there already: it may be repeated.
+#: Processes scans, or makes fits, with a number of cores (None: as cores and memory allow), and
+#: yields an outcome for each in their order. A module-level function, or a partial of one, so that
+#: other machines can import it. It leaves results in the cache and finds what is there already: it
+#: may be repeated.
 Batch: TypeAlias = Callable[[Sequence[Job], int | None], Iterable[Outcome]]
 
 
@@ -32,6 +33,7 @@ class Executor(Protocol):
         *,
         lost: Callable[[Job, str], Outcome] | None = None,
         reads: Callable[[Job], str] | None = None,
+        long: bool = False,
     ) -> Iterator[Outcome]:
         """Yield the outcome of each job, in their order.
 
@@ -45,6 +47,8 @@ class Executor(Protocol):
             default that is an error.
         reads : callable, optional
             Returns the path of a file outside the cache that a job reads.
+        long : bool
+            Whether a job takes minutes or more: no other is done after it by the same worker.
 
         Raises
         ------
@@ -76,10 +80,11 @@ class LocalExecutor:
         *,
         lost: Callable[[Job, str], Outcome] | None = None,
         reads: Callable[[Job], str] | None = None,
+        long: bool = False,
     ) -> Iterator[Outcome]:
         """Yield the outcome of each job; see `Executor.map`.
 
         The batch itself isolates what may kill a process, so that no job is lost.
         """
-        del lost, reads
+        del lost, reads, long
         yield from batch(jobs, self.jobs)

@@ -1,4 +1,4 @@
-"""RemoteExecutor: processes scans in chunks on other machines, whatever becomes of these."""
+"""RemoteExecutor: does jobs in chunks on other machines, whatever becomes of these."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 Lost = str
 
-#: A scan that ended so often with a worker of its own is given up.
+#: A scan, or a fit, that ended so often with a worker of its own is given up.
 _ENDS = 2
+#: Characters of a job that an error shows.
+_SHOWN = 200
 _REASON = "its worker ended twice while it was processed, probably for lack of memory"
 
 
@@ -51,6 +53,7 @@ class RemoteExecutor(abc.ABC):
         *,
         lost: Callable[[Job, str], Outcome] | None = None,
         reads: Callable[[Job], str] | None = None,
+        long: bool = False,
     ) -> Iterator[Outcome]:
         """Yield the outcome of each job; see `Executor.map`."""
         if not jobs:
@@ -58,7 +61,9 @@ class RemoteExecutor(abc.ABC):
         with laid_probe(self.cache) as probe:
             found: dict[int, Outcome] = {}
             following = 0
-            for position, outcome in self._outcomes(batch, jobs, probe, lost, reads):
+            for position, outcome in self._outcomes(
+                batch, jobs, probe, lost, reads, size=1 if long else self.chunk_size(len(jobs))
+            ):
                 found[position] = outcome
                 while following in found:
                     yield found.pop(following)
@@ -71,9 +76,11 @@ class RemoteExecutor(abc.ABC):
         probe: Probe,
         lost: Callable[[Job, str], Outcome] | None,
         reads: Callable[[Job], str] | None,
+        *,
+        size: int,
     ) -> Iterator[tuple[int, Outcome]]:
         """Yield outcomes with the positions of their jobs, in any order."""
-        left, size = list(range(len(jobs))), self.chunk_size(len(jobs))
+        left = list(range(len(jobs)))
         ends = collections.Counter[int]()
         while left:
             groups = _groups(left, size)
@@ -96,14 +103,14 @@ class RemoteExecutor(abc.ABC):
             left.sort()
             size = 1
             if left:
-                self.note(f"{len(left)} scans ended with their workers, and are tried once more")
+                self.note(f"{len(left)} tasks ended with their workers, and are tried once more")
 
     def _given_up(
         self, job: Job, reason: str, lost: Callable[[Job, str], Outcome] | None
     ) -> Outcome:
         what = f"{_REASON} ({reason}). {self.memory_remedy}."
         if lost is None:
-            raise MachineError(f"{job}: {what}")
+            raise MachineError(f"{str(job)[:_SHOWN]}: {what}")
         return lost(job, what)
 
     def _chunk(

@@ -1,4 +1,4 @@
-"""ExecutorSpec: where the work on single scans is done."""
+"""ExecutorSpec: where the work on single scans and fits is done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ExecutorSpec"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ExecutorSpec:
-    """Where scans are prepared and passed through the trunk; does not affect results."""
+    """Where scans are worked on and tails are fitted; does not affect results."""
 
     kind: Literal["local", "slurm", "dask"] = "local"
     """`local`: this machine; `slurm`: arrays of jobs; `dask`: the workers of a Dask scheduler."""
@@ -27,7 +27,8 @@ class ExecutorSpec:
     account: str = ""
     """SLURM: account to charge; empty: the user's default."""
     time_min: int = Field(default=240, ge=1)
-    """SLURM: time limit of a job in minutes. A job that reaches it is queued again and goes on."""
+    """SLURM: time limit of a job in minutes. A job that reaches it is queued again and goes on; the
+    fit of a fold with a tail begins anew, and must fit into it."""
     requeues: int = Field(default=3, ge=0)
     """SLURM: how often a job that reached its time limit is queued again."""
     cpus: int = Field(default=4, ge=1)
@@ -35,7 +36,7 @@ class ExecutorSpec:
     memory_gb: float = Field(default=8.0, gt=0)
     """SLURM: memory per job in GB; a scan takes up to 2 GB."""
     gpus: int = Field(default=0, ge=0)
-    """SLURM: GPUs per job of the stage features. Set features.device and features.precision too."""
+    """SLURM: GPUs per job that needs a trunk. Set features.device and features.precision too."""
     parallel_jobs: int = Field(default=256, ge=1)
     """SLURM: jobs of an array that run at the same time."""
     setup: tuple[str, ...] = ()

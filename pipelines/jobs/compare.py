@@ -24,7 +24,7 @@ from pipelines.lock import locked
 from pipelines.opening import open_run
 from pipelines.plan.order import STAGES
 from pipelines.running import demand_trusted
-from pipelines.settings import flat_settings
+from pipelines.settings import affects_results, flat_settings
 from pipelines.stage import Context, Reporter
 from pipelines.stages.folds import read_folds
 from pipelines.workspace import Workspace
@@ -144,10 +144,11 @@ def _run(name: str, context: Context) -> ComparedRun:
 
 
 def _differing(configs: Mapping[str, RunConfig]) -> pd.DataFrame:
-    """Return the settings that differ: one row a setting, one column a run."""
+    """Return the settings of results that differ: one row a setting, one column a run."""
     flat = {name: flat_settings(dataclasses.asdict(config)) for name, config in configs.items()}
     table = pd.DataFrame(flat).fillna("").sort_index()
-    return table[table.nunique(axis=1) > 1]
+    shown = table.index.map(affects_results).to_numpy(dtype=bool)
+    return table[shown & (table.nunique(axis=1) > 1)]
 
 
 def _calls(names: Sequence[str], workspaces: Sequence[Workspace]) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -25,6 +26,7 @@ from mri_transfer.scans.descriptors import (
 from mri_transfer.scans.slices import SliceStore
 from mri_transfer.training.estimator import configured_estimator
 from mri_transfer.training.folds import Folds
+from pipelines.elsewhere import elsewhere
 from pipelines.indexes import load_prepared, read_index, read_prepared_index
 from pipelines.pool import map_scans
 from pipelines.stage import Context
@@ -81,20 +83,37 @@ def random_trunk_table(context: Context) -> FeatureTable:
 
 
 def _descriptors(context: Context) -> tuple[list[str], list[ScanDescriptors]]:
+    workspace, store = context.workspace, DescriptorStore(context.workspace.cache)
+    slices = read_index(workspace.slices)
+    slices_keys = dict(zip(slices["scan_id"], slices["key"], strict=True))
+    scans = [
+        {**scan, "slices_key": slices_keys[scan["scan_id"]]}
+        for scan in read_prepared_index(workspace)
+    ]
+    keys = [_descriptor_key(context, scan) for scan in scans]
+    todo = [scan for scan, key in zip(scans, keys, strict=True) if key not in store]
+    described = context.executor().map(partial(_describe_batch, elsewhere(context)), todo)
+    for _ in context.reporter.track(described, total=len(todo), what="describing scans"):
+        pass
+    return [scan["patient_id"] for scan in scans], [store.get(key) for key in keys]
+
+
+def _descriptor_key(context: Context, scan: Mapping[str, str]) -> str:
+    return descriptor_key(volume_key=scan["volume_key"], slices=context.config.slices)
+
+
+def _describe_batch(
+    context: Context, scans: Sequence[dict[str, str]], cores: int | None
+) -> Iterator[None]:
+    """Describe scans and put their descriptors into the cache; yield after each."""
+    return map_scans(partial(_describe, context), scans, jobs=cores)
+
+
+def _describe(context: Context, scan: Mapping[str, str]) -> None:
     workspace, config = context.workspace, context.config
-    store, slices = DescriptorStore(workspace.cache), SliceStore(workspace.cache)
-    slices_index = read_index(workspace.slices)
-    slices_keys = dict(zip(slices_index["scan_id"], slices_index["key"], strict=True))
-    scans = read_prepared_index(workspace)
-
-    def described(scan: Mapping[str, str]) -> ScanDescriptors:
-        key = descriptor_key(volume_key=scan["volume_key"], slices=config.slices)
-        if key not in store:
-            volume = load_prepared(scan, config.volumes)
-            stack = slices.get(slices_keys[scan["scan_id"]], scan_id=scan["scan_id"])
-            store.put(key, describe(volume, stack, config.slices))
-        return store.get(key)
-
-    found = map_scans(described, scans, jobs=context.jobs)
-    tracked = context.reporter.track(found, total=len(scans), what="describing scans")
-    return [scan["patient_id"] for scan in scans], list(tracked)
+    store, key = DescriptorStore(workspace.cache), _descriptor_key(context, scan)
+    # A batch that was interrupted may have done it.
+    if key not in store:
+        volume = load_prepared(scan, config.volumes)
+        stack = SliceStore(workspace.cache).get(scan["slices_key"], scan_id=scan["scan_id"])
+        store.put(key, describe(volume, stack, config.slices))

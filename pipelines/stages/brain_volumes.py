@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ from mri_transfer.scans.volumetry import (
     measure_volumes,
     volumes_key,
 )
+from pipelines.elsewhere import elsewhere
 from pipelines.indexes import load_prepared, read_prepared_index
 from pipelines.pool import map_scans
 from pipelines.stage import Context
@@ -24,18 +26,35 @@ __all__ = ["brain_volumes", "learn_norm"]
 
 def brain_volumes(context: Context) -> list[BrainVolumes]:
     """Measure the scans' tissues, in the order of the index of prepared scans."""
-    config, store = context.config, VolumesStore(context.workspace.cache)
-    scans, tissues = read_prepared_index(context.workspace), TissueSpec()
+    store = VolumesStore(context.workspace.cache)
+    scans = read_prepared_index(context.workspace)
+    keys = [_key(context, scan) for scan in scans]
+    todo = [scan for scan, key in zip(scans, keys, strict=True) if key not in store]
+    measured = context.executor().map(partial(_measure_batch, elsewhere(context)), todo)
+    for _ in context.reporter.track(measured, total=len(todo), what="measuring volumes"):
+        pass
+    return [store.get(key) for key in keys]
 
-    def measured(scan: Mapping[str, str]) -> BrainVolumes:
-        key = volumes_key(volume_key=scan["volume_key"], slices=config.slices, tissues=tissues)
-        if key not in store:
-            volume = load_prepared(scan, config.volumes)
-            store.put(key, measure_volumes(volume, config.slices, tissues))
-        return store.get(key)
 
-    found = map_scans(measured, scans, jobs=context.jobs)
-    return list(context.reporter.track(found, total=len(scans), what="measuring volumes"))
+def _key(context: Context, scan: Mapping[str, str]) -> str:
+    return volumes_key(
+        volume_key=scan["volume_key"], slices=context.config.slices, tissues=TissueSpec()
+    )
+
+
+def _measure_batch(
+    context: Context, scans: Sequence[dict[str, str]], cores: int | None
+) -> Iterator[None]:
+    """Measure scans and put their volumes into the cache; yield after each."""
+    return map_scans(partial(_measure, context), scans, jobs=cores)
+
+
+def _measure(context: Context, scan: Mapping[str, str]) -> None:
+    config, store, key = context.config, VolumesStore(context.workspace.cache), _key(context, scan)
+    # A batch that was interrupted may have done it.
+    if key not in store:
+        volume = load_prepared(scan, config.volumes)
+        store.put(key, measure_volumes(volume, config.slices, TissueSpec()))
 
 
 def learn_norm(*contexts: Context) -> VentricularNorm | None:

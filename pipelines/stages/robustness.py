@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from mri_transfer.core.machine import raise_machine_fault
@@ -34,10 +36,13 @@ from mri_transfer.scans.perturbations import (
 from mri_transfer.scans.slices import SliceStack, slices_key
 from mri_transfer.scans.volumes import Volume
 from mri_transfer.training.fitted_model import FittedModel
+from pipelines.elsewhere import elsewhere
 from pipelines.indexes import load_prepared, read_prepared_index
 from pipelines.stage import Context
 from pipelines.stages.features import keys_by_pooling, open_trunk
+from pipelines.stages.fold_trunks import open_fold_trunks
 from pipelines.stages.folds import read_folds
+from pipelines.stages.train import read_trained
 
 __all__ = ["perturbed_tables"]
 
@@ -114,7 +119,7 @@ def perturbed_tables(
         f"{len(todo)} to compute"
     )
     if todo:
-        _encode(context, todo, _encoder(context, spec, trunks, trained), store)
+        _encode(context, todo, partial(_open_encoder, context, trunks, trained))
     like = {model.reads: clean[model.pooling] for model in trained} if trunks else clean
     return {
         perturbation: {
@@ -153,15 +158,13 @@ def _is_there(one: _Pass, store: FeatureStore) -> bool:
     return all(key in store for key in one.keys.values())
 
 
-def _encoder(
-    context: Context,
-    spec: FeatureSpec,
-    trunks: TailTrunks | None,
-    trained: Sequence[FittedModel],
+def _open_encoder(
+    context: Context, trunks: TailTrunks | None, trained: Sequence[FittedModel]
 ) -> Encode:
     """Return what makes features of slices, by the names of what models read."""
     if trunks is None:
-        trunk = open_trunk(context, context.config.trunk, spec)
+        config = context.config
+        trunk = open_trunk(context, config.trunk, resolve_features(config.features))
         return lambda stack, names: encode_poolings(stack, trunk, names)
     models = {model.reads: model for model in trained}
 
@@ -176,40 +179,82 @@ def _encoder(
     return by_tails
 
 
-def _encode(context: Context, todo: Sequence[_Pass], encode: Encode, store: FeatureStore) -> None:
+def _encode(context: Context, todo: Sequence[_Pass], open_here: Callable[[], Encode]) -> None:
     """Compute what is missing; scan by scan, so that each volume is read once."""
-    config = context.config
-    scans = {one.scan["scan_id"]: one.scan for one in todo}
+    executor, what = context.executor(gpus=True), "features of perturbed scans"
+    if executor.remote:
+        # A scan with all its perturbations, so that volume and trunk are read once for them.
+        groups = itertools.groupby(todo, key=lambda one: one.scan["scan_id"])
+        scans = [tuple(passes) for _, passes in groups]
+        told = executor.map(partial(_encode_elsewhere, elsewhere(context)), scans)
+        for of_scan in context.reporter.track(told, total=len(scans), what=what):
+            for said in of_scan:
+                _tell(context, said)
+        return
+    encoded = executor.map(partial(_encode_batch, context, open_here()), todo)
+    left = _timed_start(context, encoded, len(todo))
+    for said in context.reporter.track(encoded, total=left, what=what):
+        _tell(context, said)
+
+
+def _timed_start(context: Context, encoded: Iterator[str], n: int) -> int:
+    """Do two passes and say how long the others will take; return how many these are."""
+    # The first pass also loads libraries and warms up.
+    _tell(context, next(encoded))
+    started = time.perf_counter()
+    _tell(context, next(encoded, ""))
+    seconds = time.perf_counter() - started
+    left = max(0, n - 2)
+    context.reporter.note(
+        f"about {seconds:.1f} s a pass on the first scan, {seconds * left / 60:.0f} min in all"
+    )
+    return left
+
+
+def _tell(context: Context, said: str) -> None:
+    if said:
+        context.reporter.note(said)
+
+
+def _encode_elsewhere(
+    context: Context, scans: Sequence[tuple[_Pass, ...]], cores: int | None
+) -> Iterator[list[str]]:
+    """Open the run on another machine, and do there what `_encode_batch` does, scan by scan."""
+    trunks = open_fold_trunks(context)
+    folds = read_folds(context.workspace, context.config)
+    trained = [] if trunks is None else read_trained(context.workspace, context.config, folds)
+    encode = _open_encoder(context, trunks, trained)
+    for passes in scans:
+        yield list(_encode_batch(context, encode, passes, cores))
+
+
+def _encode_batch(
+    context: Context, encode: Encode, passes: Sequence[_Pass], cores: int | None
+) -> Iterator[str]:
+    """Put features of perturbed scans into the cache; yield why one was left out, or nothing."""
+    del cores  # torch's threads are limited already
+    config, store = context.config, FeatureStore(context.workspace.cache)
+    scans = {one.scan["scan_id"]: one.scan for one in passes}
 
     @functools.lru_cache(maxsize=1)
     def read(scan_id: str) -> Volume:
         return load_prepared(scans[scan_id], config.volumes)
 
-    def work() -> Iterator[None]:
-        for one in todo:
-            volume = read(one.scan["scan_id"])
-            try:
-                stack = cut_perturbed(volume, one.perturbation, config.slices, seed=one.seed)
-            except ScanError as error:
-                raise_machine_fault(error)
-                context.reporter.note(f"left out under {one.perturbation.name}: {error}")
-            else:
-                for name, features in encode(stack, one.keys).items():
-                    store.put(one.keys[name], features)
-            yield
-
-    passes = work()
-    # The first pass also loads libraries and warms up.
-    next(passes)
-    started = time.perf_counter()
-    next(passes, None)
-    seconds = time.perf_counter() - started
-    left = max(0, len(todo) - 2)
-    context.reporter.note(
-        f"about {seconds:.1f} s a pass on the first scan, {seconds * left / 60:.0f} min in all"
-    )
-    for _ in context.reporter.track(passes, total=left, what="features of perturbed scans"):
-        pass
+    for one in passes:
+        # A batch that was interrupted may have done it.
+        if _is_there(one, store):
+            yield ""
+            continue
+        volume = read(one.scan["scan_id"])
+        try:
+            stack = cut_perturbed(volume, one.perturbation, config.slices, seed=one.seed)
+        except ScanError as error:
+            raise_machine_fault(error)
+            yield f"left out under {one.perturbation.name}: {error}"
+            continue
+        for name, features in encode(stack, one.keys).items():
+            store.put(one.keys[name], features)
+        yield ""
 
 
 def _table(

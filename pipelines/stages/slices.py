@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -63,11 +62,7 @@ def _cut(cutting: _Cutting, scans: Sequence[Scan], cores: int | None) -> Iterato
 def work(context: Context) -> StageResult:
     """Run the stage."""
     workspace, config = context.workspace, context.config
-    # Workers may have another working folder.
-    scans = [
-        {**scan, "volume": os.path.abspath(scan["volume"])}
-        for scan in read_prepared_index(workspace)
-    ]
+    scans = read_prepared_index(workspace)
     cutting = _Cutting(
         cache=workspace.cache.absolute(), volumes=config.volumes, slices=config.slices
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.errors import MachineError
 from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable, resolve_features
 from mri_transfer.models.harmonisation import demand_one_site
@@ -17,13 +19,15 @@ from mri_transfer.models.tails.tail import TailSource
 from mri_transfer.models.trunks import Trunk
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate
 from mri_transfer.training.dataset import LabelledFeatures
-from mri_transfer.training.estimator import configured_estimator
+from mri_transfer.training.engine import place_of, training_view, workers
+from mri_transfer.training.estimator import TransferClassifier, configured_estimator
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.kept_fits import KeptFits
 from mri_transfer.training.predictions import ClassScores
 from mri_transfer.training.tuning import TailPlan
 from pipelines.config import RunConfig
+from pipelines.elsewhere import elsewhere
 from pipelines.stage import Context, StageResult
 from pipelines.stages.features import open_trunk, read_activations, read_feature_tables
 from pipelines.stages.instances import read_instances
@@ -141,13 +145,25 @@ def work(context: Context) -> StageResult:
     )
 
 
-def _cross_validate(
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """The fit of an outer fold, for other machines: which one, and its key in the cache."""
+
+    positive: str
+    others: str
+    repeat: int
+    fold: int
+    key: str
+
+
+def _problem(
     context: Context,
     tables: Mapping[str, FeatureTable],
     folds: Folds,
     positive: str,
     others: str,
-) -> CrossValidation:
+) -> tuple[TransferClassifier, LabelledFeatures, Folds]:
+    """Return what is fitted, to what, and the folds, to tell one label from the others."""
     workspace, config = context.workspace, context.config
     two = folds.against(positive, others)
     scans = next(iter(tables.values())).scan_ids
@@ -159,23 +175,101 @@ def _cross_validate(
         activations=read_activations(workspace, config, scans),
     )
     instances = read_instances(context)
-    kept = KeptFits(workspace.cache)
-    result = cross_validate(
+    return (
         configured_estimator(config, tail=tail_plan(context)),
         data.with_instances(instances and instances.against(positive, others)),
+        two,
+    )
+
+
+def _cross_validate(
+    context: Context,
+    tables: Mapping[str, FeatureTable],
+    folds: Folds,
+    positive: str,
+    others: str,
+) -> CrossValidation:
+    config = context.config
+    estimator, data, two = _problem(context, tables, folds, positive, others)
+    kept = KeptFits(context.workspace.cache)
+    # A tail takes minutes or hours; heads alone are worth neither the space nor the way.
+    n_made = _fit_elsewhere(context, kept, estimator, data, two) if config.tuning.trains else 0
+    result = cross_validate(
+        estimator,
+        data,
         two,
         seed=config.seed,
         progress=context.reporter.counter(
             f"fitting {config.heads.kind} heads, {positive} against {others}"
         ),
-        # A tail takes minutes or hours; heads alone are not worth the space.
         fit=kept.fit if config.tuning.trains else None,
     )
-    if kept.n_found:
+    if kept.n_found > n_made:
         context.reporter.note(
-            f"{kept.n_found} of {len(result.trained)} folds were fitted before and kept"
+            f"{kept.n_found - n_made} of {len(result.trained)} folds were fitted before and kept"
         )
     return result
+
+
+def _fit_elsewhere(
+    context: Context,
+    kept: KeptFits,
+    estimator: TransferClassifier,
+    data: LabelledFeatures,
+    folds: Folds,
+) -> int:
+    """Let other machines, if there are any, make the fits that are not kept; return how many."""
+    executor = context.executor(gpus=True)
+    if not executor.remote:
+        return 0
+    missing = kept.missing(estimator, data, folds, seed=context.config.seed)
+    fits = [
+        _Fit(positive=data.positive, others=data.negative, repeat=repeat, fold=fold, key=key)
+        for (repeat, fold), key in missing.items()
+    ]
+    made = executor.map(
+        partial(_fit_batch, elsewhere(context)),
+        fits,
+        reads=partial(_read_by, context.workspace.features.absolute()),
+        long=True,
+    )
+    what = f"fits of folds, {data.positive} against {data.negative}, on other machines"
+    for _ in context.reporter.track(made, total=len(fits), what=what):
+        pass
+    return len(fits)
+
+
+def _read_by(file: Path, _: _Fit) -> str:
+    return str(file)
+
+
+def _fit_batch(context: Context, fits: Sequence[_Fit], cores: int | None) -> Iterator[None]:
+    """Make fits and keep them; yield after each."""
+    del cores  # torch's threads are limited already
+    workspace, config = context.workspace, context.config
+    tables, folds = read_feature_tables(workspace, config), Folds.read(workspace.folds)
+    kept = KeptFits(workspace.cache)
+    for fit in fits:
+        estimator, data, two = _problem(context, tables, folds, fit.positive, fit.others)
+        outer = next(one for one in two if (one.repeat, one.fold) == (fit.repeat, fit.fold))
+        view = training_view(data, outer)
+        request = estimator.request_of(view, seed=config.seed, place=place_of(outer))
+        _demand_same_fit(fit, kept.key(view, request))
+        with workers() as run:
+            kept.fit(view, request, run=run)
+        yield None
+
+
+def _demand_same_fit(fit: _Fit, key: str) -> None:
+    if key != fit.key:
+        raise MachineError(
+            "this machine would make another fit than the one that was asked for",
+            where=f"repeat {fit.repeat}, fold {fit.fold}",
+            found=f"key {key[:12]}",
+            expected=f"key {fit.key[:12]}",
+            remedy="Set features.device and features.precision, which `auto` leaves to the "
+            "machine, and install the same libraries on all machines",
+        )
 
 
 def _each_class(

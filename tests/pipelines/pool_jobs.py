@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mri_transfer.errors import WeightsError
+from pipelines.stages.prepare_worker import Job, Outcome, prepare_one
 
-__all__ = ["do", "do_all"]
+__all__ = ["do", "do_all", "prepare_or_die"]
 
 
 def do(job: tuple[str, str]) -> str:
@@ -54,3 +55,11 @@ def do_all(jobs: Sequence[tuple[str, str]], cores: int | None) -> Iterator[str]:
     """Do what jobs say, in this process."""
     del cores
     return map(do, jobs)
+
+
+def prepare_or_die(job: Job) -> Outcome:
+    """Prepare a scan, unless a file in the cache says that it is deadly."""
+    deadly = job.cache / "deadly"
+    if deadly.exists() and deadly.read_text() == job.scan_id:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return prepare_one(job)

@@ -1,22 +1,60 @@
-"""A run on four scans whose worker is killed, against an undisturbed one on this machine."""
+"""Runs on other machines, against undisturbed ones on this machine."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import pickle
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from pipelines.config import read_config
+from pipelines.engines.chunk import Chunk, Done
+from pipelines.engines.remote import RemoteExecutor
 from pipelines.plan.order import stages_until
 from pipelines.runner import begin_run, run_pipeline
 from tests.pipelines.conftest import SmallJob
 
-__all__ = ["demand_same_bytes_although_killed"]
+__all__ = ["Elsewhere", "demand_same_bytes_although_killed"]
 
 _QUICK = ["preparation.registration=false", "preparation.bias_field=false"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Elsewhere(RemoteExecutor):
+    """Another machine, as far as it shares nothing but files: what travels there is pickled."""
+
+    jobs: list[Any]
+    chunks: list[int]
+
+    @classmethod
+    def in_place_of_this_machine(cls, patch: pytest.MonkeyPatch, cache: Path) -> Elsewhere:
+        """Let stages work there; return what tells which jobs were done, in chunks of how many."""
+        one = cls(cache=cache, note=lambda _: None, jobs=[], chunks=[])
+        patch.setattr("pipelines.stage.executor_for", lambda *_, **__: one)
+        return one
+
+    @property
+    def cores(self) -> int:
+        return 1
+
+    def chunk_size(self, n_jobs: int) -> int:
+        return 3
+
+    def run(
+        self, chunks: Sequence[Chunk[Any, Any]], *, alone: bool
+    ) -> Iterator[tuple[int, Done[Any] | str]]:
+        for index, chunk in enumerate(chunks):
+            sent: Chunk[Any, Any] = pickle.loads(pickle.dumps(chunk))
+            self.jobs.extend(sent.jobs)
+            self.chunks.append(len(sent.jobs))
+            yield index, pickle.loads(pickle.dumps(sent.run()))
 
 
 def demand_same_bytes_although_killed(

@@ -22,10 +22,12 @@ from pipelines.runner import RunOutcome, begin_run, run_pipeline
 from pipelines.stage import Context
 from pipelines.stages import baselines
 from pipelines.stages.baselines import image_baselines, random_trunk_table
+from pipelines.stages.brain_volumes import brain_volumes
 from pipelines.stages.features import read_feature_table
 from pipelines.stages.folds import read_folds
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import SmallJob
+from tests.pipelines.remote_runs import Elsewhere
 
 ASKED = ["evaluation.image_baselines=true", "evaluation.random_trunk=true"]
 
@@ -85,6 +87,30 @@ def test_what_is_in_the_cache_is_neither_described_nor_encoded_again(
     baselines._descriptors(context)
     assert DescriptorStore(context.workspace.cache).get(files[0].stem)
     assert {path: path.stat().st_mtime_ns for path in files[1:]} == before
+
+
+@pytest.mark.slow
+def test_other_machines_describe_and_measure_the_same(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made() -> dict[str, bytes]:
+        cache = context.workspace.cache
+        files = [*cache.rglob("descriptors/*/*"), *cache.rglob("volumes/*/*")]
+        found = {path.name: path.read_bytes() for path in files}
+        for path in files:
+            path.unlink()
+        return found
+
+    made()
+    baselines._descriptors(context)
+    brain_volumes(context)
+    here = made()
+    assert len(here) == 20
+    there = Elsewhere.in_place_of_this_machine(monkeypatch, context.workspace.cache)
+    baselines._descriptors(context)
+    brain_volumes(context)
+    assert len(there.jobs) == 20
+    assert made() == here
 
 
 def test_nothing_is_read_where_no_baseline_is_asked_for(

@@ -89,6 +89,13 @@ def test_runs_of_the_same_folder_name_are_told_apart(
     finished: RunOutcome, other_run: Path, tmp_path: Path
 ) -> None:
     twin = shutil.copytree(other_run, tmp_path / "b" / finished.workspace.root.name)
+    config = twin / "config.toml"
+    settings = config.read_text(encoding="utf-8")
+    config.write_text(settings.replace('kind = "local"', 'kind = "dask"'), encoding="utf-8")
     run_command("compare", str(finished.workspace.root), str(twin), "--out", str(tmp_path / "c"))
     document = json.loads((tmp_path / "c" / "comparison.json").read_text(encoding="utf-8"))
     assert document["runs"][1]["name"] == f"b/{twin.name}"
+    page = (tmp_path / "c" / "index.html").read_text(encoding="utf-8")
+    # Where scans were processed is no difference between runs.
+    assert "executor.kind" not in page
+    assert "heads.inverse_l2" in page

@@ -5,9 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,58 +13,19 @@ import pytest
 from mri_transfer.errors import ConfigurationError, MachineError
 from pipelines.engines import dask as dask_module
 from pipelines.engines.dask import DaskExecutor
+from tests.pipelines.clusters import dask_cluster
 from tests.pipelines.conftest import SmallJob
 from tests.pipelines.pool_jobs import do_all
 from tests.pipelines.remote_runs import demand_same_bytes_although_killed
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
-N_WORKERS = 2
-
 
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a scheduler with two workers."""
-    from distributed import Client
-
-    folder = tmp_path_factory.mktemp("dask")
-    file = folder / "scheduler.json"
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "DASK_DISTRIBUTED__WORKER__DAEMON": "False",
-        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
-    }
-    here = ["--scheduler-file", str(file), "--host", "127.0.0.1", "--no-dashboard"]
-    commands = [
-        ["scheduler", "--port", "0", *here],
-        ["worker", "--nworkers", str(N_WORKERS), "--nthreads", "1", *here],
-    ]
-    started = []
-    try:
-        for command in commands:
-            # Another folder: paths must not depend on it.
-            started.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "dask", *command],
-                    cwd=folder,
-                    env=environment,
-                    stderr=(folder / f"{command[0]}.log").open("w"),
-                )
-            )
-            deadline = time.monotonic() + 120
-            while not file.exists() and time.monotonic() < deadline:
-                time.sleep(0.1)
-        with Client(scheduler_file=str(file), timeout=60) as client:
-            client.wait_for_workers(N_WORKERS, timeout=120)
-            address = client.scheduler.address
+    with dask_cluster(tmp_path_factory.mktemp("dask")) as address:
         yield address
-    finally:
-        for process in reversed(started):
-            process.terminate()
-            process.wait(60)
 
 
 def _kill_one_worker(scheduler: str) -> None:

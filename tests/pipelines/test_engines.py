@@ -95,7 +95,7 @@ def test_a_scan_that_kills_its_worker_twice_is_lost_and_no_other(tmp_path: Path)
     # Once among others, which might have been to blame, and twice by itself.
     assert workers.deaths == {"4": 3}
     assert workers.alone == [1, 1, 1, 1]
-    assert workers.notes[0] == "3 scans ended with their workers, and are tried once more"
+    assert workers.notes[0] == "3 tasks ended with their workers, and are tried once more"
 
 
 def test_a_scan_whose_worker_was_killed_once_is_not_lost(tmp_path: Path) -> None:
@@ -139,6 +139,28 @@ def test_a_machine_that_does_not_see_the_cache_or_the_scans_is_told_so(tmp_path:
         assert "does not see the cache" in _fault(dataclasses.replace(probe, nonce="another"))
         assert "does not see the scan /none.nii" in _fault(probe, files=("/none.nii",))
         assert "another version" in _fault(dataclasses.replace(probe, version="0.0.1"))
+
+
+@pytest.mark.slow
+def test_a_node_without_the_caches_file_system_says_so_before_any_work(tmp_path: Path) -> None:
+    """A mount namespace of its own, in which something else lies where the cache should be."""
+    cache = tmp_path / "cache"
+    with laid_probe(cache) as probe:
+        sent = _chunk(dataclasses.replace(probe, patience_s=0), ("number", "1"))
+        (tmp_path / "chunk").write_bytes(pickle.dumps(sent))
+        run = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).run().fault)"
+        script = f'mount -t tmpfs tmpfs {cache} && exec {sys.executable} -c "{run}" $0'
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script, str(tmp_path / "chunk")],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip("file systems cannot be mounted here")
+    assert f"does not see the cache {cache}" in done.stdout
+    assert "all machines mount at the same path" in done.stdout
 
 
 def test_a_file_that_shows_up_late_is_waited_for(

@@ -21,6 +21,7 @@ from pipelines.plan.order import stages_until
 from pipelines.runner import RunOutcome, begin_run, run_pipeline
 from pipelines.stages import check, prepare_worker
 from tests.pipelines.conftest import Notes, SmallJob, run_command
+from tests.pipelines.pool_jobs import prepare_or_die
 from tests.small_disks import mounted
 
 
@@ -159,6 +160,25 @@ def test_a_scan_whose_work_was_broken_off_is_tried_again_by_the_next_run(
     notes = Notes()
     _run(job, tmp_path, notes)
     assert notes.notes == ["current, nothing to do"] * 3
+
+
+@pytest.mark.slow
+def test_a_scan_that_kills_its_worker_twice_is_left_out_with_exit_code_3(
+    job: SmallJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_worker, "prepare_one", prepare_or_die)
+    deadly = read_manifest(job.manifest).scans["scan_id"].iloc[2]
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "deadly").write_text(deadly)
+    words = _words(job, tmp_path / "run", cache)
+    assert run_command(*words) == 3
+    [left_out] = read_exclusions(tmp_path / "run" / "excluded.csv")
+    assert left_out.scan_id == deadly
+    assert "died twice" in left_out.reason
+    (cache / "deadly").unlink()
+    assert run_command(*words) == 0
+    assert read_exclusions(tmp_path / "run" / "excluded.csv") == ()
 
 
 @pytest.mark.slow

@@ -79,11 +79,16 @@ def test_jobs_that_wait_for_a_process_are_not_taken_for_slow_ones() -> None:
 
 
 @pytest.mark.parametrize(("kind", "value"), [("exit", "3"), ("kill", "")])
-def test_a_job_whose_process_dies_is_the_only_one_that_fails(kind: str, value: str) -> None:
+def test_a_job_whose_process_dies_twice_is_the_only_one_that_fails(kind: str, value: str) -> None:
     outcomes = _run([("number", "0"), (kind, value), ("sleep", "0.2"), ("number", "3")])
     assert [outcomes[i] for i in (0, 2, 3)] == ["number 0", "sleep 0.2", "number 3"]
-    assert outcomes[1].startswith(f"FAILED {kind}: its worker process died")
-    assert "--jobs" in outcomes[1]
+    assert outcomes[1].startswith(f"FAILED {kind}: its worker process died twice (exit code ")
+
+
+def test_a_job_whose_process_was_killed_once_is_done(tmp_path: Path) -> None:
+    once = [("kill once", str(tmp_path / name)) for name in "ab"]
+    jobs = [("number", "0"), once[0], ("number", "2"), once[1], ("number", "4")]
+    assert _run(jobs) == [f"{kind} {value}" for kind, value in jobs]
 
 
 def test_what_a_job_raises_is_told() -> None:

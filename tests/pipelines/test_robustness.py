@@ -25,6 +25,7 @@ from pipelines.stages.features import read_feature_tables
 from pipelines.stages.robustness import perturbed_tables
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import Notes, SmallJob
+from tests.pipelines.remote_runs import Elsewhere
 
 NOISE = Perturbation(kind="noise", level=5.0)
 GAMMA = Perturbation(kind="gamma", level=1.5)
@@ -151,3 +152,17 @@ def test_without_patients_nothing_is_done(
     monkeypatch.setattr(robustness, "open_trunk", _forbidden)
     tables = _perturbed(context, n_patients=0, perturbations=BOTH)
     assert tables[NOISE][context.config.features.pooling].scan_ids == ()
+
+
+@pytest.mark.slow
+def test_other_machines_make_the_same_features(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tmp_path / "cache", tmp_path / "other")
+    _perturbed(context, n_patients=4, perturbations=BOTH)
+    there = Elsewhere.in_place_of_this_machine(monkeypatch, tmp_path / "other")
+    workspace = Workspace(root=tmp_path / "run", cache=tmp_path / "other")
+    _perturbed(dataclasses.replace(context, workspace=workspace), n_patients=4, perturbations=BOTH)
+    assert len(there.jobs) >= 4
+    assert {len(passes) for passes in there.jobs} == {len(BOTH)}
+    assert _bytes(tmp_path / "other") == _bytes(tmp_path / "cache")

@@ -17,18 +17,23 @@ import pytest
 from mri_transfer.bundle import ScanRequest, infer_scan, load_bundle
 from mri_transfer.bundle.export import write_onnx
 from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.errors import MachineError
 from mri_transfer.evaluation.audit import AuditDocument
 from mri_transfer.evaluation.external.settings import ExternalSpec
 from mri_transfer.explain import read_explanation, read_feature_maps
 from mri_transfer.training.refit import BootstrapSpec
 from pipelines.config import read_config
+from pipelines.elsewhere import elsewhere
 from pipelines.jobs.retrain import Packing, retrain_run
 from pipelines.jobs.validate import validate_bundle
 from pipelines.opening import open_run
-from pipelines.plan.order import stages_until
+from pipelines.plan.order import stage_named, stages_until
 from pipelines.reporters import SilentReporter
 from pipelines.runner import RunOutcome, begin_run, run_pipeline
+from pipelines.stage import Context
+from pipelines.stages import train
 from tests.pipelines.conftest import SMALL, Notes, SmallJob, run_command
+from tests.pipelines.remote_runs import Elsewhere
 
 #: Whole runs with a trained tail; their parts are tested in tests/models/tails and tests/training.
 pytestmark = pytest.mark.slow
@@ -123,6 +128,46 @@ def test_killed_after_its_first_fold_it_ends_with_the_same_bytes(
     for file in sorted([*whole.glob("heads/*"), *whole.glob("predictions/*")]):
         if file.name != "baselines.csv":
             assert (run / file.relative_to(whole)).read_bytes() == file.read_bytes(), file.name
+
+
+def test_folds_fitted_on_other_machines_have_the_same_bytes(
+    tuned: RunOutcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, cache = tmp_path / "run", tmp_path / "cache"
+    shutil.copytree(tuned.workspace.root, run, ignore=shutil.ignore_patterns("heads"))
+    shutil.copytree(tuned.workspace.cache, cache, ignore=shutil.ignore_patterns("fits"))
+    there = Elsewhere.in_place_of_this_machine(monkeypatch, cache)
+    notes = Notes()
+    workspace, config = open_run(run, cache=cache)
+    monkeypatch.chdir(tmp_path)
+    run_pipeline(workspace, config, stages=[stage_named("train")], reporter=notes)
+    assert [(fit.repeat, fit.fold) for fit in there.jobs] == [(0, 0), (0, 1)]
+    # A fit takes minutes or hours: a worker's death costs one.
+    assert there.chunks == [1, 1]
+    assert not [note for note in notes.notes if "kept" in note]
+    heads = sorted(tuned.workspace.root.glob("heads/*"))
+    assert heads
+    for file in heads:
+        assert (run / "heads" / file.name).read_bytes() == file.read_bytes(), file.name
+    # Nothing is asked for that is there.
+    run_pipeline(
+        workspace, config, stages=[stage_named("train")], force_from="train", reporter=notes
+    )
+    assert len(there.jobs) == 2
+    assert "2 of 2 folds were fitted before and kept" in notes.notes
+
+
+def test_a_machine_that_would_make_another_fit_is_refused(
+    tuned: RunOutcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    shutil.copytree(tuned.workspace.cache, cache, ignore=shutil.ignore_patterns("fits"))
+    run = shutil.copytree(tuned.workspace.root, tmp_path / "run")
+    workspace, config = open_run(run, cache=cache)
+    context = Context(workspace=workspace, config=config, reporter=SilentReporter())
+    fit = train._Fit(positive="AD", others="CN", repeat=0, fold=0, key="0" * 64)
+    with pytest.raises(MachineError, match=r"another fit.*features\.device"):
+        list(train._fit_batch(elsewhere(context), [fit], 1))
 
 
 def test_a_second_run_has_nothing_to_do(tuned: RunOutcome) -> None:

@@ -225,7 +225,7 @@ def _settings_section(settings: pd.DataFrame) -> Section:
         *map(column, settings.columns),
         name="settings",
     )
-    same = Text(text="All settings of the runs are the same.")
+    same = Text(text="All settings that results depend on are the same.")
     return section_of("settings", "What differs", table or same, short="Settings")
 
 
