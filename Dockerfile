@@ -1,10 +1,12 @@
-# mri-transfer as an image, with the BIDS App as its command.
+# mri-transfer as an image, with the BIDS App as its command. docs/guide/container.md says how to use it.
 #
-#   docker build -t mri-transfer .                                     for processors and NVIDIA GPUs, about 8 GB
-#   docker build -t mri-transfer --build-arg TORCH_INDEX=ADDRESS .     for processors alone, about 3 GB: ADDRESS is that
-#                                                                      of PyTorch's index of processor-only builds
+#   docker build -t mri-transfer .
+#       for processors and NVIDIA GPUs, 7 GB
+#   docker build -t mri-transfer --build-arg TORCH_INDEX=ADDRESS .
+#       for processors alone; ADDRESS is that of PyTorch's index of processor-only builds
 #
-# container/install.sh has the steps; container/mri-transfer.def and container/check_chroot.sh use it too.
+# The steps are in container/install.sh, which container/mri-transfer.def and
+# container/check_chroot.sh run as well.
 FROM debian:bookworm-slim
 
 ARG TORCH_INDEX=
