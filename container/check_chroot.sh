@@ -99,8 +99,8 @@ use_inside() {
     inside HOME=/tmp ${OMP_NUM_THREADS:+OMP_NUM_THREADS="$OMP_NUM_THREADS"} \
       setpriv --no-new-privs chroot --userspec="$user:$user" "$root" "$@"
   }
-  if as_user touch /usr/local/bin/x 2>/dev/null; then
-    echo "the root can be written to" >&2
+  if inside chroot "$root" touch /written 2>/dev/null; then
+    echo "the root is not read-only" >&2
     return 1
   fi
   as_user mri-transfer demo --out /out/demo --cache /out/cache --no-open

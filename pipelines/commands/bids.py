@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -24,9 +24,6 @@ from pipelines.commands.outcome import end, show_answer
 from pipelines.commands.program import print_version, run_program
 from pipelines.console import open_console
 
-if TYPE_CHECKING:
-    import click
-
 __all__ = ["app", "main"]
 
 #: Options that take several values at once, as those of other BIDS Apps do.
@@ -41,7 +38,7 @@ class _Level(enum.StrEnum):
 class _ListCommand(TyperCommand):
     """Takes `--participant-label 01 02` for `--participant-label 01 --participant-label 02`."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _spread(args))
 
 

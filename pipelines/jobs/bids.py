@@ -214,13 +214,13 @@ def _demand_processed(call: BidsCall, manifest: Manifest) -> None:
             differing |= dict.fromkeys(record["scans"], said)
         else:
             processed |= set(record["scans"])
-    scans = manifest.scans[["scan_id", "patient_id", "label"]].itertuples(index=False)
+    scans = manifest.scans
+    rows = zip(scans["scan_id"], scans["patient_id"], scans["label"], strict=True)
     missing = {
-        scan.scan_id: scan.patient_id
-        for scan in scans
-        if scan.scan_id not in processed
-        and why_unused(scan.label if isinstance(scan.label, str) else None, call.config.labels)
-        is None
+        str(scan_id): str(patient_id)
+        for scan_id, patient_id, label in rows
+        if scan_id not in processed
+        and why_unused(label if isinstance(label, str) else None, call.config.labels) is None
     }
     if not missing:
         return
