@@ -52,7 +52,8 @@ pip_settings() {
 mount_named() {
   local word
   for word in $1; do
-    word=${word#file://}
+    # The pages of an index link to files that may lie beside it.
+    [[ $word != file://* ]] || word=$(dirname "${word#file://}")
     [[ $word == /* && -e $word ]] || continue
     mkdir -p "$root$(dirname "$word")"
     if [ -d "$word" ]; then mkdir -p "$root$word"; else touch "$root$word"; fi
@@ -109,6 +110,13 @@ use_inside() {
   as_user mri-transfer-bids --version
 }
 
+logged() {
+  "$@" >"$folder/log" 2>&1 || {
+    tail -20 "$folder/log" >&2
+    return 1
+  }
+}
+
 case "${1:-}" in
   --install) install_inside "$2" ;;
   --use) use_inside "$2" ;;
@@ -117,16 +125,11 @@ case "${1:-}" in
     folder=$(mktemp -d -p "${1:-${TMPDIR:-/tmp}}" mri-transfer-root.XXXXXX)
     trap 'rm -rf --one-file-system "$folder"' EXIT
     echo "Debian $suite in $folder"
-    debootstrap --variant=minbase --include=ca-certificates "$suite" "$folder/root" "$DEBIAN_MIRROR" \
-      >"$folder/debootstrap.log" || {
-      tail -5 "$folder/debootstrap.log" >&2
-      exit 1
-    }
-    for step in --install --use; do
-      net=()
-      [ "$step" = --install ] || net=(--net)
-      unshare --mount --pid --fork --kill-child "${net[@]}" "$script" "$step" "$folder/root"
-    done
+    logged debootstrap --variant=minbase --include=ca-certificates "$suite" "$folder/root" \
+      "$DEBIAN_MIRROR"
+    echo "container/install.sh in it: some minutes"
+    logged unshare --mount --pid --fork --kill-child "$script" --install "$folder/root"
+    unshare --mount --pid --fork --kill-child --net "$script" --use "$folder/root"
     test -s "$folder/root/out/demo/run/report/index.html"
     test -s "$folder/root/out/bids/dataset_description.json"
     echo "container/check_chroot.sh: passed ($(du -sh --exclude=out "$folder/root" | cut -f1))"
