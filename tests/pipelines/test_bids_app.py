@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -57,11 +58,12 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def _demand_valid(out: Path) -> None:
-    program = Path(sys.executable).with_name("bids-validator-deno")
-    if not program.is_file():
+    folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    program = shutil.which("bids-validator-deno", path=folders)
+    if program is None:
         pytest.skip("bids-validator-deno is not installed")
     done = subprocess.run(
-        [str(program), str(out), "--format", "json"], capture_output=True, text=True, check=False
+        [program, str(out), "--format", "json"], capture_output=True, text=True, check=False
     )
     issues = json.loads(done.stdout)["issues"]["issues"]
     assert [one for one in issues if one["severity"] == "error"] == []
