@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 #: Of more patients than this the page shows a few, and a list of pages beside it all of them.
-MAX_PATIENTS, FEW_PATIENTS = 500, 200
+MAX_PATIENTS, FEW_PATIENTS = 500, 100
 FIRST_PATIENT_PAGE = "patients/1.html"
 
 
