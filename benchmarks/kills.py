@@ -2,9 +2,10 @@
 
 A small cohort is run from scans to heads, each fold with a tail of its own: once undisturbed on
 this machine, then again and again under each engine while processes are killed. Moments are drawn
-from those at which the engine's undisturbed run had workers, victims from the workers alive then;
-if there are none, the next one that appears is killed. Afterwards every file of run folder and
-cache is compared, but for records, logs, settings and the temporary files of killed processes.
+from those at which the engine's undisturbed run had workers, victims from the workers alive then.
+If there are none, another moment is drawn soon after: kills that wait would all hit what appears
+next, which is the scan that is being tried again. Afterwards every file of run folder and cache is
+compared, but for records, logs, settings and the temporary files of killed processes.
 
 SLURM (two virtual nodes) and Dask (two workers) are started on this machine: root, and Debian's
 slurm-wlm and munge, are needed.
@@ -211,6 +212,9 @@ def _disturb(
             targets = [command] if victim == "command" else engine.workers(command)
             if targets and not moments:
                 seen.append(now)
+            elif not targets and moments:
+                left[0] = now + rng.uniform(0, max(moments) / len(moments))
+                left.sort()
             elif targets:
                 stage, chosen = _stage(folder / "run"), targets[rng.integers(len(targets))]
                 with contextlib.suppress(psutil.NoSuchProcess):
@@ -333,7 +337,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
     parser.add_argument("--kills", type=int, default=20, help="of workers, under each engine")
     parser.add_argument("--command-kills", type=int, default=5)
-    parser.add_argument("--per-run", type=int, default=7, help="kills in one run")
+    parser.add_argument("--per-run", type=int, default=5, help="kills in one run")
     parser.add_argument("--patients", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
