@@ -204,23 +204,29 @@ def _disturb(
     worked = 0.0
     for _ in range(_MOST_RESTARTS):
         command, started = _start(engine, manifest, folder), time.monotonic()
-        while command.poll() is None:
-            time.sleep(0.02 if moments else 0.2)
-            now = worked + time.monotonic() - started
-            if moments and (not left or now < left[0]):
-                continue
-            targets = [command] if victim == "command" else engine.workers(command)
-            if targets and not moments:
-                seen.append(now)
-            elif not targets and moments:
-                left[0] = now + rng.uniform(0, max(moments) / len(moments))
-                left.sort()
-            elif targets:
-                stage, chosen = _stage(folder / "run"), targets[rng.integers(len(targets))]
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    chosen.send_signal(signal.SIGKILL)
-                    kills[stage] += 1
-                    left.pop(0)
+        try:
+            while command.poll() is None:
+                time.sleep(0.02 if moments else 0.2)
+                now = worked + time.monotonic() - started
+                if moments and (not left or now < left[0]):
+                    continue
+                targets = [command] if victim == "command" else engine.workers(command)
+                if targets and not moments:
+                    seen.append(now)
+                elif not targets and moments:
+                    left[0] = now + rng.uniform(0, max(moments) / len(moments))
+                    left.sort()
+                elif targets:
+                    stage, chosen = _stage(folder / "run"), targets[rng.integers(len(targets))]
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        chosen.send_signal(signal.SIGKILL)
+                        kills[stage] += 1
+                        left.pop(0)
+        finally:
+            # Whoever interrupts this leaves no command behind.
+            if command.poll() is None:
+                command.kill()
+                command.wait()
         worked += time.monotonic() - started
         codes.append(command.returncode)
         # As a user would: 3 says that scans were left out, which the next run tries again, and
