@@ -85,6 +85,8 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 lock:
 	$(LOCK) --extra dev --extra docs pyproject.toml -o requirements.lock
 	$(LOCK) benchmarks/requirements.in -o benchmarks/requirements.lock
+	$(LOCK) --no-annotate -c requirements.lock --extra cluster --extra keras \
+		pyproject.toml container/requirements.in -o container/requirements.lock
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) demo build dist docs/_build \

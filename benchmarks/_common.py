@@ -9,11 +9,36 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Target", "argument_parser", "finish", "median_ratio", "show_table"]
+__all__ = [
+    "Measured",
+    "Target",
+    "argument_parser",
+    "finish",
+    "measured_command",
+    "median_ratio",
+    "show_table",
+]
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+#: Runs a command and says what it took. A process of its own and a small one, since a child is
+#: charged with what its parent held when it was started.
+_WATCHER = """
+import json, resource, subprocess, sys, time
+start = time.perf_counter()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+seconds = time.perf_counter() - start
+if done.returncode not in (0, 3):
+    sys.exit(done.stdout[-2000:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([seconds, used.ru_utime + used.ru_stime, used.ru_maxrss]))
+"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +66,48 @@ class Target:
         if self.value is None:
             return None
         return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a command took.
+
+    Attributes
+    ----------
+    seconds : float
+    cpu_s : float
+        Processor time of all its processes and threads.
+    peak_gb : float
+        Largest resident memory of one of its processes, in 10^9 bytes.
+    """
+
+    seconds: float
+    cpu_s: float
+    peak_gb: float
+
+
+def measured_command(*words: str) -> Measured:
+    """Run `mri-transfer` in a process of its own, the way a batch system would call it.
+
+    Raises
+    ------
+    RuntimeError
+        If it fails, with what it said.
+    """
+    command = [sys.executable, "-m", "pipelines.commands.cli", *words]
+    done = subprocess.run(
+        [sys.executable, "-c", _WATCHER, *command],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(words)} failed:\n{done.stderr}")
+    seconds, cpu_s, peak = json.loads(done.stdout)
+    # Linux counts kilobytes of 1024, macOS bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Measured(seconds=seconds, cpu_s=cpu_s, peak_gb=peak * unit / 1e9)
 
 
 def argument_parser(description: str) -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Times the parts of the stage `explain`: a scan's maps, and one patient's pixel attribution.
+"""Times the parts of the stage `explain`: maps, contrast maps, pixels and curves of covering cells.
 
 Weights are random, so nothing is downloaded; they do not change how long anything takes.
 """
@@ -14,8 +14,11 @@ import torch
 
 from benchmarks._common import Target, argument_parser, finish, show_table
 from mri_transfer.explain.attribution import Activations, explain_scan
+from mri_transfer.explain.contrast import scan_cams
+from mri_transfer.explain.faithfulness import close_curves, close_maps
 from mri_transfer.explain.geometry import SliceGeometry
-from mri_transfer.explain.pixel_attribution import PixelTrunks, attribute_pixels
+from mri_transfer.explain.mean_log_odds import PixelTrunks
+from mri_transfer.explain.pixel_attribution import attribute_pixels
 from mri_transfer.explain.spec import ExplanationSpec
 from mri_transfer.models.heads import Head
 from mri_transfer.models.pooling import Maxima
@@ -35,46 +38,81 @@ def main(argv: Sequence[str] | None = None) -> None:
     trunk = load_trunk(TrunkSpec(weights="random"))
     trained = [_fold(i, spec.n_slices, rng) for i in range(HEADS)]
     geometry = SliceGeometry.of((176, 208, 176), np.eye(4), stack.z_mm, spec)
+    trunks = [PixelTrunks.of(trunk, trunk)] * 3
     passed = Activations.through(trunk, stack, ["max"])
     assert isinstance(passed.maps, torch.Tensor)
     # As the stage finds them: only where the largest values lie.
     kept = Activations(features=passed.features, maps=Maxima.of(passed.maps))
     maps: Any = None
+    view: Any = None
 
     def one_scan() -> None:
         nonlocal maps
         maps = explain_scan(
-            stack, kept, trained, patient_id="p", geometry=geometry, features=kept.features
+            stack,
+            [kept] * HEADS,
+            trained,
+            patient_id="p",
+            geometry=geometry,
+            features=kept.features,
         )
 
+    def contrast() -> None:
+        whole = Activations.through(trunk, stack, ["max"])
+        scan_cams([whole] * HEADS, trained, patient_id="p")
+
     def pixels() -> None:
-        own = trained[:3]
-        attribute_pixels(
+        nonlocal view
+        view = attribute_pixels(
             stack,
-            PixelTrunks.of(trunk, trunk),
-            own,
+            trunks,
+            trained[:3],
             patient_id="p",
             weights=maps.weights[:3],
             raw=maps.exact[0],
             spec=few,
         )
 
+    def curves() -> None:
+        shown = maps.exact[0]
+        close_curves(
+            stack,
+            trunks,
+            trained[:3],
+            patient_id="p",
+            weights=maps.weights[:3],
+            slices=view.slices,
+            maps=close_maps(shown, view, patch_cells=few.patch_cells, contrast=shown),
+        )
+
     one_scan()
-    scan_s, pixels_s = _seconds(one_scan, 3), _seconds(pixels, 1)
-    total = (PATIENTS * scan_s + few.close_patients * pixels_s) / 60
+    scan_s, contrast_s = _seconds(one_scan, 3), _seconds(contrast, 1)
+    pixels_s, curves_s = _seconds(pixels, 1), _seconds(curves, 1)
+    # Those who get contrast maps, and as many to compare with.
+    n_contrast = min(2 * few.contrast_patients, PATIENTS)
+    close_s = few.close_patients * (pixels_s + curves_s)
+    total = (PATIENTS * scan_s + n_contrast * contrast_s + close_s) / 60
     show_table(
-        f"Stage explain: {few.close_patients} close views of {few.pixels_slices} slices, "
-        f"{few.gradient_steps} steps",
+        f"Stage explain: {n_contrast} scans for contrast maps; {few.close_patients} close views "
+        f"of {few.close_slices} slices, {few.gradient_steps} steps",
         ["", "seconds"],
         [
             [f"maps of a scan by {HEADS} heads", f"{scan_s:.2f}"],
+            ["a scan for contrast maps", f"{contrast_s:.1f}"],
             ["pixels of a patient", f"{pixels_s:.1f}"],
+            ["covering cells of a patient", f"{curves_s:.1f}"],
         ],
     )
     finish(
         "explanation",
         out=arguments.out,
-        figures={"scan_s": scan_s, "pixels_s": pixels_s, "n_patients": PATIENTS},
+        figures={
+            "scan_s": scan_s,
+            "contrast_s": contrast_s,
+            "pixels_s": pixels_s,
+            "curves_s": curves_s,
+            "n_patients": PATIENTS,
+        },
         targets=[Target(name="minutes for 140 patients", value=total, limit=15.0, at_least=False)],
     )
 

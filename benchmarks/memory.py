@@ -6,62 +6,23 @@ system says how much memory it held at its peak.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks._cohort import SHAPE, write_cohort
-from benchmarks._common import Target, argument_parser, finish, show_table
+from benchmarks._common import (
+    Target,
+    argument_parser,
+    finish,
+    measured_command,
+    show_table,
+)
 from pipelines.config import read_config
 from pipelines.names import STAGE_HELP
 from pipelines.runner import begin_run
 
 __all__ = ["main"]
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-#: Runs a command and says its peak memory. A process of its own and a small one, since a child
-#: is charged with what its parent held when it was started.
-_WATCHER = """
-import resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-if done.returncode:
-    sys.exit(done.stdout[-2000:])
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
-
-
-def stage_peak_gb(stage: str, run: Path, cache: Path) -> float:
-    """Run a stage in a process of its own; return its peak resident memory in 10^9 bytes.
-
-    Raises
-    ------
-    RuntimeError
-        If the stage fails, with what it said.
-    """
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines.commands.cli",
-        stage,
-        str(run),
-        "--cache",
-        str(cache),
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", _WATCHER, *command],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{stage} failed:\n{done.stderr}")
-    # Linux counts kilobytes of 1024, macOS bytes.
-    return int(done.stdout) * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
 def measure(n_patients: int, folder: Path, config: Path | None) -> dict[str, float]:
@@ -70,7 +31,10 @@ def measure(n_patients: int, folder: Path, config: Path | None) -> dict[str, flo
     manifest = write_cohort(cohort, n_patients)
     run, cache = cohort / "run", cohort / "cache"
     begin_run(manifest, run, read_config(config), cache=cache)
-    return {stage: stage_peak_gb(stage, run, cache) for stage in STAGE_HELP}
+    return {
+        stage: measured_command(stage, str(run), "--cache", str(cache)).peak_gb
+        for stage in STAGE_HELP
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:

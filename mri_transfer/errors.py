@@ -20,6 +20,7 @@
     ├── PredictionError         contradictory scores (a patient predicted twice)
     ├── EvaluationError         a metric that is undefined for the given scores
     └── RunFolderError          a run folder that is in use, incomplete or not trusted
+        └── NoUsableScanError       every scan was excluded
 
 Each message states what is wrong, where, what was found, what was expected and how to fix it.
 """
@@ -28,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 __all__ = [
     "ConfigurationError",
@@ -39,6 +41,7 @@ __all__ = [
     "MachineError",
     "ManifestError",
     "MriTransferError",
+    "NoUsableScanError",
     "PredictionError",
     "PreparationError",
     "RunFolderError",
@@ -210,3 +213,13 @@ class EvaluationError(MriTransferError):
 
 class RunFolderError(MriTransferError):
     """A run folder that is in use, incomplete or not trusted."""
+
+
+class NoUsableScanError(RunFolderError):
+    """Every scan was excluded; ``table`` is the file that lists them with the reasons."""
+
+    def __init__(self, where: str, table: Path) -> None:
+        self.table = table
+        super().__init__(
+            "no scan can be used", where=where, remedy=f"See {table.name} for the reason of each"
+        )

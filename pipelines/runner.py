@@ -149,7 +149,7 @@ def demand_same(workspace: Workspace, config: RunConfig, cohort: Manifest) -> No
             f"the run folder has other settings (in the folder -> requested)\n{listed}",
             where=str(workspace.root),
             remedy="\nUse the settings of the folder, choose a new folder, or recompute what "
-            "depends on the differences with `mri-transfer run --overwrite`",
+            "depends on the differences with --overwrite",
         )
 
 

@@ -18,17 +18,20 @@ import mri_transfer
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCKS = ("requirements.lock", "benchmarks/requirements.lock")
+LOCKS = ("requirements.lock", "benchmarks/requirements.lock", "container/requirements.lock")
 
 TOP_LEVEL = {
     ".ci",
+    ".dockerignore",
     ".gitignore",
     "CHANGELOG.md",
     "CITATION.cff",
+    "Dockerfile",
     "LICENSE",
     "Makefile",
     "README.md",
     "benchmarks",
+    "container",
     "data_manifests",
     "docs",
     "mri_transfer",
@@ -114,6 +117,59 @@ def test_lock_holds_every_dependency_at_a_version_it_allows() -> None:
         for pin in pins[canonicalize_name(wanted.name)]:
             version = str(pin.specifier).removeprefix("==")
             assert wanted.specifier.contains(version, prereleases=True), f"{text}: {pin}"
+
+
+def test_an_image_holds_the_locked_versions_and_no_tools_for_development() -> None:
+    image, every = (
+        {(pin := Requirement(line)).name: pin.specifier for line in _pinned(lock)}
+        for lock in ("container/requirements.lock", "requirements.lock")
+    )
+    assert image.items() < every.items()
+    wanted = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    assert wanted <= set(image)
+    assert not {"mypy", "pytest", "ruff", "sphinx"} & set(image)
+
+
+def test_all_ways_to_an_image_run_one_script_on_one_system() -> None:
+    container = ROOT / "container"
+    ways = [ROOT / "Dockerfile", container / "mri-transfer.def", container / "check_chroot.sh"]
+    for way in ways:
+        text = way.read_text(encoding="utf-8")
+        assert "/src/container/install.sh /src" in text, way.name
+        assert "apt-get install" not in text
+        assert "pip install" not in text
+    for way in ways[:2]:
+        assert re.findall(r"debian:\S+", way.read_text(encoding="utf-8")) == [
+            "debian:bookworm-slim"
+        ]
+    for script in container.glob("*.sh"):
+        assert os.access(script, os.X_OK)
+        subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_both_kinds_of_image_are_built_from_the_same_files() -> None:
+    definition = (ROOT / "container" / "mri-transfer.def").read_text(encoding="utf-8")
+    copied = dict(re.findall(r"^    (\S+) /src/(\S+)$", definition, re.MULTILINE))
+    assert list(copied) == list(copied.values())
+    context = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert context[1] == "*"
+    assert {line[1:].rstrip("/") for line in context if line.startswith("!")} == set(copied)
+    # What the build of the package reads.
+    assert {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml"} <= set(copied)
+
+
+def test_an_image_for_processors_leaves_out_pytorch_and_its_cuda_libraries_alone() -> None:
+    script = (ROOT / "container" / "install.sh").read_text(encoding="utf-8")
+    cuda = re.search(r"^cuda='(.*)'$", script, re.MULTILINE)
+    assert cuda is not None
+    found = {
+        Requirement(line).name
+        for line in _pinned("container/requirements.lock")
+        if re.match(cuda[1], line)
+    }
+    assert {"torch", "torchvision", "triton", "nvidia-cublas", "cuda-toolkit"} <= found
+    others = {name for name in found if not name.startswith(("cuda-", "nvidia-"))}
+    assert others == {"torch", "torchvision", "triton"}
 
 
 def test_torch_and_torchvision_are_a_matching_pair() -> None:

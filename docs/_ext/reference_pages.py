@@ -55,11 +55,13 @@ def _settings() -> Iterator[str]:
 
 
 def _commands() -> Iterator[str]:
+    from pipelines.commands import bids
     from pipelines.commands.cli import app
 
     yield from ("# Commands", "", "`mri-transfer COMMAND --help` shows the same in a terminal.")
     root = typer.main.get_command(app)
     yield from _command("mri-transfer", root, level=1)
+    yield from _command("mri-transfer-bids", typer.main.get_command(bids.app), level=2)
 
 
 def _command(path: str, command: Any, *, level: int) -> Iterator[str]:

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import secrets
+import shutil
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ __all__ = [
     "content_sha256",
     "gzip_bytes",
     "identical_files",
+    "link_or_copy",
     "read_json_object",
     "sha256_of_file",
     "write_json",
@@ -100,6 +102,15 @@ def atomic_write_bytes(path: str | Path, data: bytes) -> None:
 def atomic_write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text atomically, without converting line endings; see `atomic_path`."""
     atomic_write_bytes(path, text.encode())
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Hard-link a file, or copy it if the file system has no links; `target` is replaced."""
+    with atomic_path(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
 
 
 def write_json(path: str | Path, value: Any) -> None:

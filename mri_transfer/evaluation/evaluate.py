@@ -32,7 +32,7 @@ from mri_transfer.evaluation.tables import ScoreArrays, check_patients, score_ar
 from mri_transfer.metrics.brier_score import brier_decomposition
 from mri_transfer.metrics.calibration import calibration_curve
 from mri_transfer.metrics.decision_curve import decision_curve
-from mri_transfer.metrics.discrimination import mean_roc_curve
+from mri_transfer.metrics.discrimination import mean_roc_curve, thinned_curve
 from mri_transfer.metrics.multiclass import multiclass_metrics
 from mri_transfer.metrics.named_rng import named_rng
 from mri_transfer.metrics.operating_point import confusion
@@ -189,7 +189,7 @@ def _figures(
     patient = patient_metrics(arrays, rng=rng, **settings)
     slices = slice_metrics(slice_scores, arrays, rng=rng, **settings)
     scored = arrays.scored
-    fpr, tpr = mean_roc_curve(scored)
+    fpr, tpr = thinned_curve(*mean_roc_curve(scored))
     area = patient["auc"].value
     assert area is not None  # of both labels
     curve = calibration_curve(scored, n_bins=spec.calibration_bins, confidence=spec.confidence)

@@ -31,12 +31,15 @@ from mri_transfer.metrics.balancing import match_pairs, overlap_weights, pair_wi
 from mri_transfer.metrics.delong import delong_auc
 from mri_transfer.metrics.discrimination import patient_weights
 from mri_transfer.metrics.intervals import Estimate, exact_proportion, patient_bootstrap, undefined
+from mri_transfer.metrics.ranked_pairs import RankedPairs
 
 __all__ = ["age_matched"]
 
 
 #: Fewer pairs than this are not evaluated: the interval of an AUC would be about .4 wide.
 MIN_PAIRS = 10
+#: Pairs are made of so many patients at most, drawn with the seed.
+MAX_MATCHED = 4000
 
 
 def age_matched(
@@ -106,7 +109,7 @@ def age_matched(
         all=everybody,
         matched=matched,
         weighted=weighted,
-        sentence=_sentence(everybody, matched, weighted),
+        sentence=_sentence(everybody, matched, weighted, n=len(setting.positive)),
     )
 
 
@@ -151,6 +154,18 @@ class _Setting:
         smd = difference / float(spread) if spread > 0 else None
         return AgeBalance(auc=auc, age_auc=age_auc, age_difference_years=difference, age_smd=smd)
 
+    @property
+    def drawn(self) -> IntArray:
+        """Positions of the patients who are matched: all of them, or a sample of a large cohort.
+
+        The time that optimal matching takes grows with the third power of their number.
+        """
+        n = len(self.positive)
+        if n <= MAX_MATCHED:
+            return np.arange(n)
+        rng = np.random.default_rng(self.seed)
+        return np.sort(rng.choice(n, MAX_MATCHED, replace=False))
+
     def too_few(self) -> str | None:
         """Return why nothing can be said at all; None if something can."""
         n_positive = int(self.positive.sum())
@@ -191,11 +206,15 @@ def _among_pairs(setting: _Setting, caliper_years: float, match_sex: bool) -> Ma
     if setting.too_few() is not None or (match_sex and setting.sex is None):
         reason = setting.too_few() or "no patient's sex is known"
         return _no_pairs(reason, n, 0)
-    upper, lower = match_pairs(
-        setting.positive,
-        setting.age,
-        caliper_years=caliper_years,
-        strata=setting.sex if match_sex else None,
+    drawn = setting.drawn
+    upper, lower = (
+        drawn[side]
+        for side in match_pairs(
+            setting.positive[drawn],
+            setting.age[drawn],
+            caliper_years=caliper_years,
+            strata=None if setting.sex is None or not match_sex else setting.sex[drawn],
+        )
     )
     k = len(upper)
     if k < MIN_PAIRS:
@@ -205,7 +224,7 @@ def _among_pairs(setting: _Setting, caliper_years: float, match_sex: bool) -> Ma
     for name, scores in setting.as_scores.items():
         wins = pair_wins(scores[:, upper], scores[:, lower])
 
-        def statistic(pairs: IntArray, wins: FloatArray = wins) -> FloatArray:
+        def statistic(pairs: IntArray, wins: FloatArray | RankedPairs = wins) -> FloatArray:
             counts = patient_weights(pairs, k)
             return weighted_auc(wins, counts, counts)
 
@@ -215,12 +234,18 @@ def _among_pairs(setting: _Setting, caliper_years: float, match_sex: bool) -> Ma
         )
         aucs[name] = dataclasses.replace(resampled, n=2 * k)
     scores = setting.as_scores["auc"]
-    won = float(np.trace(pair_wins(scores[:, upper], scores[:, lower])))
+    won = float(_won_within(scores[:, upper], scores[:, lower]).sum())
     weights = np.bincount(np.concatenate([upper, lower]), minlength=n).astype(np.float64)
     within = exact_proportion(won, k, confidence=setting.confidence)
     return MatchedPairs(
         n_pairs=k, won_within_pairs=within, **dict(setting.balanced(weights, **aucs))
     )
+
+
+def _won_within(upper: FloatArray, lower: FloatArray) -> FloatArray:
+    """Return the share of repeats in which the first of each pair outscores the second."""
+    wins = sum((np.sign(a - b) + 1.0) / 2.0 for a, b in zip(upper, lower, strict=True))
+    return np.asarray(wins, dtype=np.float64) / len(upper)
 
 
 def _among_weighted(setting: _Setting) -> Weighted:
@@ -247,7 +272,7 @@ def _among_weighted(setting: _Setting) -> Weighted:
     for name, scores in setting.as_scores.items():
         wins = pair_wins(scores[:, positive], scores[:, ~positive])
 
-        def statistic(indices: IntArray, wins: FloatArray = wins) -> FloatArray:
+        def statistic(indices: IntArray, wins: FloatArray | RankedPairs = wins) -> FloatArray:
             counts = patient_weights(indices, n)
             drawn = counts * overlap_weights(positive, design, counts)
             return weighted_auc(wins, drawn[:, positive], drawn[:, ~positive])
@@ -265,7 +290,7 @@ def _among_weighted(setting: _Setting) -> Weighted:
     )
 
 
-def _sentence(everybody: AgeBalance, matched: MatchedPairs, weighted: Weighted) -> str:
+def _sentence(everybody: AgeBalance, matched: MatchedPairs, weighted: Weighted, *, n: int) -> str:
     if everybody.auc.value is None:
         return f"Nothing can be said of patients of the same age: {everybody.auc.reason}."
 
@@ -279,7 +304,10 @@ def _sentence(everybody: AgeBalance, matched: MatchedPairs, weighted: Weighted) 
     if matched.auc.value is None:
         sentences.append(f"Matched by age: not defined, {matched.auc.reason}.")
     else:
-        sentences.append(f"In {matched.n_pairs} pairs matched by age it is {figures(matched)}.")
+        whom = "" if n <= MAX_MATCHED else f" among {MAX_MATCHED} patients drawn from {n}"
+        sentences.append(
+            f"In {matched.n_pairs} pairs matched by age{whom} it is {figures(matched)}."
+        )
     if weighted.auc.value is None:
         sentences.append(f"Weighted: not defined, {weighted.auc.reason}.")
     else:

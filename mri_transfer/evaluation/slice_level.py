@@ -18,6 +18,7 @@ from mri_transfer.errors import PredictionError
 from mri_transfer.evaluation.tables import ScoreArrays, demand_columns
 from mri_transfer.metrics.discrimination import patient_weights
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap, undefined
+from mri_transfer.metrics.ranked_pairs import RankedPairs, is_many, pair_sums
 
 __all__ = ["slice_metrics"]
 
@@ -35,7 +36,7 @@ class _Sums:
 
     total: FloatArray
     right: FloatArray
-    won: FloatArray
+    won: tuple[FloatArray | RankedPairs, ...]
 
 
 def slice_metrics(
@@ -93,7 +94,7 @@ def slice_metrics(
         upper, lower = weights[:, positive], weights[:, ~positive]
         for total, won in zip(sums.total, sums.won, strict=True):
             pairs = (upper @ total[positive]) * (lower @ total[~positive])
-            values += ((upper @ won) * lower).sum(axis=1) / pairs
+            values += pair_sums(won, upper, lower) / pairs
         return values / len(sums.total)
 
     statistics = {"accuracy": accuracy, "auc": area, "balanced_accuracy": balanced}
@@ -160,8 +161,7 @@ def _sums(table: pd.DataFrame, arrays: ScoreArrays) -> _Sums:
     position = {name: i for i, name in enumerate(arrays.patient_ids)}
     n, repeats = arrays.n, len(arrays.repeats)
     total, right = np.zeros((repeats, n)), np.zeros((repeats, n))
-    n_positive = int(arrays.positive.sum())
-    won = np.zeros((repeats, n_positive, n - n_positive))
+    won = []
     for row, repeat in enumerate(arrays.repeats):
         part = table[table["repeat"] == repeat]
         patient_of: IntArray = np.array(
@@ -171,16 +171,27 @@ def _sums(table: pd.DataFrame, arrays: ScoreArrays) -> _Sums:
         hit = (score >= SLICE_THRESHOLD) == arrays.positive[patient_of]
         total[row] = np.bincount(patient_of, minlength=n)
         right[row] = np.bincount(patient_of, weights=hit, minlength=n)
-        won[row] = _won(patient_of, score, arrays.positive)
-    return _Sums(total=total, right=right, won=won)
+        won.append(_won(patient_of, score, arrays.positive))
+    return _Sums(total=total, right=right, won=tuple(won))
 
 
-def _won(patient_of: IntArray, score: FloatArray, positive: BoolArray) -> FloatArray:
+def _won(patient_of: IntArray, score: FloatArray, positive: BoolArray) -> FloatArray | RankedPairs:
     """Pairs of slices in which the positive patient's scores higher; ties count one half.
 
     Returns shape (n_positive, n_negative): a weighted AUC of slices is then a ratio of products
-    of patients' weights with this matrix.
+    of patients' weights with this matrix. Where pairs are many it is not made.
     """
+    from_positive = positive[patient_of]
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    if is_many(n_positive, n_negative):
+        rank = np.where(positive, np.cumsum(positive), np.cumsum(~positive)) - 1
+        return RankedPairs.of_slices(
+            score[from_positive],
+            score[~from_positive],
+            rank[patient_of[from_positive]],
+            rank[patient_of[~from_positive]],
+            (n_positive, n_negative),
+        )
     order = np.argsort(patient_of, kind="stable")
     patient_of, score = patient_of[order], score[order]
     from_positive = positive[patient_of]

@@ -33,6 +33,7 @@ from mri_transfer.metrics.delong import delong_auc
 from mri_transfer.metrics.discrimination import auc, patient_weights
 from mri_transfer.metrics.intervals import Estimate, bootstrap_mean, patient_bootstrap, undefined
 from mri_transfer.metrics.operating_point import confusion, rates
+from mri_transfer.metrics.ranked_pairs import RankedPairs
 
 __all__ = ["subgroup_gaps", "subgroup_rows"]
 
@@ -194,7 +195,7 @@ class _Measure:
     def __init__(self, measure: str, arrays: ScoreArrays) -> None:
         self.positive = arrays.positive
         self.called = arrays.predicted.mean(axis=0)
-        self.wins = None
+        self.wins: FloatArray | RankedPairs | None = None
         if measure == "auc":
             self.wins = pair_wins(
                 arrays.scores[:, arrays.positive], arrays.scores[:, ~arrays.positive]

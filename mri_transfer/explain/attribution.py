@@ -32,7 +32,14 @@ from mri_transfer.training.fitted_model import FittedModel
 if TYPE_CHECKING:
     from mri_transfer.models.features import SliceEncoder
 
-__all__ = ["Activations", "FeaturesByPooling", "explain_scan", "map_of_head", "spread"]
+__all__ = [
+    "Activations",
+    "FeaturesByPooling",
+    "explain_scan",
+    "head_cams",
+    "map_of_head",
+    "spread",
+]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
@@ -138,6 +145,29 @@ def explain_scan(
         z_mm=geometry.z_mm,
         mismatch=_mismatch(activations[0].features, features),
     )
+
+
+def head_cams(
+    activations: Sequence[Activations], trained: Sequence[FittedModel], patient_id: str
+) -> tuple[FloatArray, FloatArray]:
+    """Return Grad-CAM of a scan by every head, and by heads of permuted weights.
+
+    Parameters
+    ----------
+    activations, trained, patient_id
+        As in `explain_scan`; activations hold whole maps.
+
+    Returns
+    -------
+    own, randomised : ndarray of float32, shape (n_heads, n_slices, rows, columns)
+    """
+    gradients, _, weights = _of_heads(trained, activations, patient_id)
+    weighted = [g * w[:, None] for g, w in zip(gradients, weights, strict=True)]
+    permuted = [
+        _permuted(model, gradient) for model, gradient in zip(trained, weighted, strict=True)
+    ]
+    own = _joined(activations, trained, weighted, averaged=True)
+    return own, _joined(activations, trained, permuted, averaged=True)
 
 
 def _mismatch(features: FeaturesByPooling, wanted: FeaturesByPooling) -> float:

@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.explain.cohort_maps import CohortMaps, patient_means
-from mri_transfer.explain.patches import cell_sums, join_cells
+from mri_transfer.explain.contrast import ContrastMaps
+from mri_transfer.explain.faithfulness import close_maps
+from mri_transfer.explain.patches import join_cells
 from mri_transfer.explain.pixel_attribution import PixelAttribution
 from mri_transfer.explain.regions import mean_over_patients
 
@@ -172,6 +174,7 @@ def agreement_rows(
     pixels: Mapping[str, PixelAttribution],
     *,
     patch_cells: int,
+    contrast: ContrastMaps | None = None,
     n_samples: int,
     seed: int,
     confidence: float,
@@ -185,6 +188,7 @@ def agreement_rows(
         By scan.
     patch_cells : int
         Cells along a patch's edge.
+    contrast : ContrastMaps, optional
     n_samples, seed, confidence
         Of the bootstrap over patients.
 
@@ -195,7 +199,7 @@ def agreement_rows(
     """
     found: dict[tuple[str, str], list[float]] = {}
     for scan, view in pixels.items():
-        methods, inside = _by_patch(cohort, scan, view, patch_cells)
+        methods, inside = _by_patch(cohort, scan, view, patch_cells, contrast)
         for pair in itertools.combinations(methods, 2):
             found.setdefault(pair, []).append(likeness(methods[pair[0]], methods[pair[1]], inside))
     return [
@@ -211,17 +215,20 @@ def agreement_rows(
 
 
 def _by_patch(
-    cohort: CohortMaps, scan: str, view: PixelAttribution, patch_cells: int
+    cohort: CohortMaps,
+    scan: str,
+    view: PixelAttribution,
+    patch_cells: int,
+    contrast: ContrastMaps | None,
 ) -> tuple[dict[str, DoubleArray], DoubleArray]:
     i = cohort.scan_ids.index(scan)
     cells = (cohort.inside.shape[2], cohort.inside.shape[3])
-    gradients = cell_sums(view.gradients, cells)
     counted = join_cells(np.ones((1, *cells)), patch_cells)
-    methods = {
-        "occlusion": view.occlusion.astype(np.float64),
-        "integrated gradients": join_cells(gradients, patch_cells),
-        "maps": join_cells(cohort.maps[i][view.slices], patch_cells),
-        "maps, not centred": join_cells(view.raw[view.slices], patch_cells),
-        "Grad-CAM, not centred": join_cells(view.gradcam, patch_cells),
-    }
+    by_cell = close_maps(
+        cohort.maps[i],
+        view,
+        patch_cells=patch_cells,
+        contrast=None if contrast is None else contrast.of(i),
+    )
+    methods = {name: join_cells(values, patch_cells) for name, values in by_cell.items()}
     return methods, join_cells(cohort.inside[i][view.slices], patch_cells) / counted

@@ -7,6 +7,7 @@ sum of a map is then the patient's log-odds less those of the average training p
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mri_transfer.core.grouping import positions_by_name
 from mri_transfer.explain.scan_maps import ScanMaps
 from mri_transfer.models.heads import SliceOutput
 from mri_transfer.training.fitted_model import FittedModel
@@ -168,7 +170,7 @@ def _training_means(
     own: dict[str, list[int]],
 ) -> dict[str, DoubleArray]:
     """Average every head's view of its training patients, each patient counting the same."""
-    n_scans = {name: list(patient_ids).count(name) for name in set(patient_ids)}
+    n_scans = Counter(patient_ids)
     sums: dict[str, DoubleArray] = {}
     counts = np.zeros(len(trained))
     for i, patient_id in enumerate(patient_ids):
@@ -203,8 +205,6 @@ def patient_means(
     values : ndarray, shape (n_scans, ...)
     patient_ids : sequence of str, length n_scans
     """
-    names = tuple(sorted(set(patient_ids)))
-    owners = np.array(patient_ids, dtype=object)
-    return names, np.stack(
-        [np.asarray(values)[owners == name].mean(axis=0, dtype=np.float64) for name in names]
-    )
+    scans_of, array = positions_by_name(patient_ids), np.asarray(values)
+    names = tuple(sorted(scans_of))
+    return names, np.stack([array[scans_of[name]].mean(axis=0, dtype=np.float64) for name in names])

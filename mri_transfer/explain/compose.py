@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,21 @@ import pandas as pd
 
 from mri_transfer.cohorts.synthetic.cohort import DemoSpec, planted_atrophy
 from mri_transfer.core.threads import map_on_cores
+from mri_transfer.explain.atlas import Atlas
 from mri_transfer.explain.checks import agreement_rows, sanity_rows
 from mri_transfer.explain.choice import ChosenPatient
 from mri_transfer.explain.cohort_maps import CohortMaps, patient_means
+from mri_transfer.explain.contrast import SMOOTHING_MM
 from mri_transfer.explain.document import ExplanationDocument
 from mri_transfer.explain.explanation import Explanation
+from mri_transfer.explain.faithfulness import faithfulness_rows
 from mri_transfer.explain.findings import Findings, Space
 from mri_transfer.explain.groups import UNIT_ML, GroupMaps, group_maps, write_group
 from mri_transfer.explain.neighbours import neighbour_agreement
 from mri_transfer.explain.pixel_attribution import PixelAttribution
 from mri_transfer.explain.regions import box_regions, mean_over_patients, mni_regions, region_rows
 from mri_transfer.explain.spec import ExplanationSpec
+from mri_transfer.explain.structures import Named, name_structures, structures_part
 from mri_transfer.explain.truth import planted_cells, score_truth
 from mri_transfer.training.folds import Folds
 
@@ -40,6 +45,7 @@ def compose(
     *,
     spec: ExplanationSpec,
     space: Space,
+    atlas: Atlas | None,
     positive: str,
     demo: DemoSpec | None,
     seed: int,
@@ -56,6 +62,8 @@ def compose(
         With every patient's own label.
     spec : ExplanationSpec
     space : Space
+    atlas : Atlas or None
+        Names structures in scans that lie in MNI space.
     positive : str
     demo : DemoSpec or None
         Of a cohort whose truth is known.
@@ -80,6 +88,7 @@ def compose(
     maps = cohort.maps
     found, groups, files = _groups(findings, maps, labels, positive, spec, space, folder)
     views = {scan: view for _, scan, view in findings.pixels}
+    named = name_structures(findings, atlas if space.mni else None)
     document = {
         **_basics(spec, folds, positive, neighbours, settings),
         "n_scans": len(cohort.scan_ids),
@@ -99,8 +108,19 @@ def compose(
             tuned=findings.tuned,
             **settings,
         ),
-        "agreement": agreement_rows(cohort, views, patch_cells=spec.patch_cells, **settings),
-        "pixel_attribution": [_pixel_row(*one) for one in findings.pixels],
+        "agreement": agreement_rows(
+            cohort,
+            views,
+            patch_cells=spec.patch_cells,
+            contrast=findings.contrast,
+            **settings,
+        ),
+        "contrast": _contrast(findings),
+        "structures": structures_part(
+            named, cohort.patient_ids, labels, space, atlas, positive, settings
+        ),
+        "faithfulness": faithfulness_rows(findings.curves, **settings),
+        "pixel_attribution": [_pixel_row(one, named) for one in findings.pixels],
         "truth": _truth(findings, labels, positive, demo, settings),
     }
     explanation = Explanation(
@@ -111,6 +131,7 @@ def compose(
         neighbours=neighbours,
         groups={**found.maps, "background": found.background_on_grid()},
         pixel_attribution=_pixel_arrays(findings),
+        contrast=None if findings.contrast is None else findings.contrast.maps,
     )
     return explanation, files
 
@@ -216,7 +237,8 @@ def _shares(
     owners: Sequence[str], labels: Mapping[str, str], wanted: set[str]
 ) -> npt.NDArray[np.float64]:
     """Return what each scan counts: patients the same, a patient's scans the same."""
-    counts = np.array([1 / list(owners).count(name) for name in owners])
+    n_scans = Counter(owners)
+    counts = np.array([1 / n_scans[name] for name in owners])
     counts *= [labels[name] in wanted for name in owners]
     found: npt.NDArray[np.float64] = counts / max(counts.sum(), 1e-12)
     return found
@@ -262,7 +284,21 @@ def _regions(
     return region_rows(maps, shares, cohort.inside, cohort.patient_ids, labels, **settings)
 
 
-def _pixel_row(patient: ChosenPatient, scan_id: str, view: PixelAttribution) -> dict[str, Any]:
+def _contrast(findings: Findings) -> dict[str, Any] | None:
+    found = findings.contrast
+    if found is None:
+        return None
+    return {
+        "scan_ids": [findings.cohort.scan_ids[i] for i in found.positions],
+        "n_healthy": found.n_healthy,
+        "smoothing_mm": SMOOTHING_MM,
+    }
+
+
+def _pixel_row(
+    one: tuple[ChosenPatient, str, PixelAttribution], named: Named | None
+) -> dict[str, Any]:
+    patient, scan_id, view = one
     return {
         "patient_id": patient.patient_id,
         "scan_id": scan_id,
@@ -274,6 +310,7 @@ def _pixel_row(patient: ChosenPatient, scan_id: str, view: PixelAttribution) -> 
         "missing": view.missing.tolist(),
         "missing_share": _share(view),
         "strongest_patch": float(np.abs(view.occlusion).max()),
+        "structures": () if named is None else named.leading(scan_id),
     }
 
 
@@ -304,4 +341,11 @@ def _truth(
         planted_cells(loss, affine, geometry, inside)
         for geometry, inside in zip(findings.geometries, findings.cohort.inside, strict=True)
     ]
-    return score_truth(findings.cohort, planted, dict(labels), positive=positive, **settings)
+    return score_truth(
+        findings.cohort,
+        planted,
+        dict(labels),
+        positive=positive,
+        contrast=findings.contrast,
+        **settings,
+    )

@@ -10,10 +10,12 @@ from mri_transfer.core.documents import Count, Document, OptionalText, Part, Sha
 from mri_transfer.metrics.intervals import Estimate
 
 __all__ = [
+    "CurveFigure",
     "ExplanationDocument",
     "GroupRow",
     "Height",
     "Neighbours",
+    "PixelAttributionRow",
     "SanityCheck",
     "Truth",
     "TruthFigure",
@@ -96,6 +98,37 @@ class Region(Part):
     """By label."""
 
 
+class StructureRow(Part):
+    """How much of what speaks for the positive label lies in one structure."""
+
+    structure: str
+    """Name, as in the atlas."""
+    share: float
+    """Its share of the head, as far as the slices cover it."""
+    by_label: _ByLabel
+    """Share of the map's positive weight, mean over patients, by label."""
+
+
+class Structures(Part):
+    """Named structures of an atlas."""
+
+    atlas: str | None
+    """Where the atlas comes from, with its licence; null where no structure is named."""
+    rows: tuple[StructureRow, ...]
+    """That with the most weight in patients of the positive label first."""
+    reason: OptionalText = None
+    """Why no structure is named."""
+
+
+class StructureShare(Part):
+    """One structure in one patient's map."""
+
+    structure: str
+    """Name, as in the atlas."""
+    share: float
+    """Share of the map's positive weight."""
+
+
 class SanityCheck(Part):
     """Whether maps can be believed."""
 
@@ -124,6 +157,39 @@ class MethodAgreement(Part):
     """Rank correlation, mean over patients."""
 
 
+class CurveFigure(Part):
+    """The area under a curve of covering or uncovering cells, in log-odds."""
+
+    value: Estimate
+    """In the order of the map."""
+    random: Estimate
+    """In orders drawn at random."""
+    difference: Estimate
+    """Of the two."""
+
+
+class Faithfulness(Part):
+    """Whether the cells that a kind of map puts first are those that the model reads."""
+
+    method: str
+    """The kind of map."""
+    deletion: CurveFigure
+    """While cells are covered; the difference of a faithful map is below 0."""
+    insertion: CurveFigure
+    """While cells are uncovered; the difference of a faithful map is above 0."""
+
+
+class Contrast(Part):
+    """Contrast maps of some scans, against healthy training patients."""
+
+    scan_ids: tuple[str, ...]
+    """The scans, in the order of the maps."""
+    n_healthy: Count
+    """Healthy patients who were compared with, each scan with those who trained its heads."""
+    smoothing_mm: float
+    """Standard deviation of the smoothing."""
+
+
 class PixelAttributionRow(Part):
     """A patient whose pixels were attributed."""
 
@@ -147,6 +213,8 @@ class PixelAttributionRow(Part):
     """The same as a share of the whole; null where nothing changes."""
     strongest_patch: float
     """Largest change of the log-odds by one patch."""
+    structures: tuple[StructureShare, ...] = ()
+    """The structures with the most of the map's positive weight, the first first."""
 
 
 class TruthFigure(Part):
@@ -228,8 +296,14 @@ class ExplanationDocument(Document):
     """Mean part of each slice in the log-odds."""
     regions: tuple[Region, ...] | None = Field(default=None, exclude_if=absent)
     """Mean part of each region in the log-odds."""
+    structures: Structures | None = Field(default=None, exclude_if=absent)
+    """Named structures."""
     agreement: tuple[MethodAgreement, ...] | None = Field(default=None, exclude_if=absent)
     """How alike the methods are."""
+    contrast: Contrast | None = Field(default=None, exclude_if=absent)
+    """Contrast maps; absent where nobody got them."""
+    faithfulness: tuple[Faithfulness, ...] | None = Field(default=None, exclude_if=absent)
+    """Deletion and insertion, by kind of map, of the patients whose pixels were attributed."""
     pixel_attribution: tuple[PixelAttributionRow, ...] | None = Field(
         default=None, exclude_if=absent
     )

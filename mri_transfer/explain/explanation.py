@@ -58,6 +58,9 @@ class Explanation:
     pixel_attribution : mapping of str to ndarray
         `gradients <n>` (n_slices, rows_px, columns_px) and `occlusion <n>` (n_slices, rows,
         columns) of the n-th of `document.pixel_attribution`.
+    contrast : ndarray of float32, shape (n, n_slices, rows, columns), or None
+        Contrast maps of the scans that `document.contrast` names, in standard deviations; None
+        where nobody got them.
     """
 
     document: ExplanationDocument
@@ -69,6 +72,7 @@ class Explanation:
     pixel_attribution: Mapping[str, npt.NDArray[np.float32]] = dataclasses.field(
         default_factory=dict
     )
+    contrast: npt.NDArray[np.float32] | None = None
 
 
 def write_explanation(found: Explanation, folder: Path) -> list[Path]:
@@ -80,6 +84,8 @@ def write_explanation(found: Explanation, folder: Path) -> list[Path]:
         **{f"{_GROUP}{name}": values for name, values in found.groups.items()},
         **{f"{_PIXELS}{name}": values for name, values in found.pixel_attribution.items()},
     }
+    if found.contrast is not None:
+        tensors["contrast"] = found.contrast
     write_tensors(paths[0], tensors, schema=_MAPS_SCHEMA)
     atomic_write_text(paths[1], found.neighbours.to_csv(index=False, lineterminator="\n"))
     found.document.model_copy(update={"scan_ids": found.scan_ids}).write(paths[2])
@@ -123,6 +129,7 @@ def read_explanation(folder: Path) -> Explanation:
         neighbours=table,
         groups=_named(tensors, _GROUP),
         pixel_attribution=_named(tensors, _PIXELS),
+        contrast=tensors.get("contrast"),
     )
 
 

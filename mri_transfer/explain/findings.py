@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from mri_transfer.explain.choice import ChosenPatient
 from mri_transfer.explain.cohort_maps import CohortMaps
+from mri_transfer.explain.contrast import ContrastMaps
+from mri_transfer.explain.faithfulness import Curves
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.pixel_attribution import PixelAttribution
 
@@ -53,6 +55,9 @@ class Findings:
         Returns the slices of a scan by its position, (n_slices, size_px, size_px).
     pixels : sequence of (ChosenPatient, str, PixelAttribution)
         With the scan's id.
+    curves : sequence of Curves, one for each of `pixels`
+    contrast : ContrastMaps or None
+        Of some scans; None where nobody gets them.
     is_complete : bool
         Whether heads are linear and nothing was harmonised, so that maps must add up.
     same_again : bool or None
@@ -65,6 +70,8 @@ class Findings:
     geometries: Sequence[SliceGeometry]
     pictures: Callable[[int], npt.NDArray[np.uint8]]
     pixels: Sequence[tuple[ChosenPatient, str, PixelAttribution]]
+    curves: Sequence[Curves]
+    contrast: ContrastMaps | None
     is_complete: bool
     same_again: bool | None
     tuned: bool = False

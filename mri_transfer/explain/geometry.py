@@ -89,11 +89,22 @@ class SliceGeometry:
         cells : tuple of int
             Rows and columns into which the square picture is divided.
         """
+        row_mm, column_mm = self.cell_mm(cells)
+        found: DoubleArray = row_mm * column_mm * self.thickness_mm / 1000
+        return found
+
+    def cell_mm(self, cells: tuple[int, int]) -> tuple[float, float]:
+        """Return the height and the width of a cell, in mm.
+
+        Parameters
+        ----------
+        cells : tuple of int
+            Rows and columns into which the square picture is divided.
+        """
         spacing = np.linalg.norm(self.affine[:3, :3], axis=0)
         row_mm = spacing[1] * self.shape[1] / self.target[0] * self.size_px / cells[0]
         column_mm = spacing[0] * self.shape[0] / self.target[1] * self.size_px / cells[1]
-        found: DoubleArray = row_mm * column_mm * self.thickness_mm / 1000
-        return found
+        return float(row_mm), float(column_mm)
 
     def to_mm(self, slices: FloatArray, rows: FloatArray, columns: FloatArray) -> DoubleArray:
         """Return the world position of pixels.

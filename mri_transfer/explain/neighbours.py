@@ -6,7 +6,7 @@ patients; a root mean square over features, so that it does not grow with their 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,11 @@ from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 
 __all__ = ["nearest_patients", "neighbour_agreement"]
+
+#: With so many training patients all distances are computed in full.
+_FEW = 1000
+#: Patients looked at again beyond those asked for, and patients compared at once.
+_MORE, _BLOCK = 20, 256
 
 
 def nearest_patients(
@@ -45,20 +50,48 @@ def nearest_patients(
     """
     label_of = dict(zip(folds.patient_ids, folds.labels, strict=True))
     rows: list[tuple[Any, ...]] = []
+    # Heads of one repeat after another read the same features, unless they harmonise them.
+    known: dict[str, tuple[tuple[str, ...], npt.NDArray[np.float32]]] = {}
     for one in trained:
-        names, means = _patients(one, tables[one.reads])
+        if one.harmoniser is not None or one.reads not in known:
+            known = {one.reads: _patients(one, tables[one.reads])}
+        names, means = known[one.reads]
         fold_of = dict(zip(folds.patient_ids, folds.assignment[one.repeat], strict=True))
         held = np.array([fold_of[name] == one.fold for name in names])
         mean, deviation = training_moments(means, ~held)
         scaled = ((means - mean) / deviation).astype(np.float64)
-        train = np.flatnonzero(~held)
-        for i in np.flatnonzero(held):
-            distance = np.sqrt(((scaled[train] - scaled[i]) ** 2).mean(axis=1))
+        train, own = np.flatnonzero(~held), np.flatnonzero(held)
+        for i, near_to in zip(own, _near(scaled, own, train, n), strict=True):
+            distance = np.sqrt(((scaled[near_to] - scaled[i]) ** 2).mean(axis=1))
             for rank, k in enumerate(np.argsort(distance, kind="stable")[:n], start=1):
-                near = names[train[k]]
+                near = names[near_to[k]]
                 rows.append((one.repeat, names[i], rank, near, label_of[near], float(distance[k])))
     table = pd.DataFrame(rows, columns=list(NEIGHBOUR_COLUMNS))
     return table.sort_values(["repeat", "patient_id", "rank"], ignore_index=True)
+
+
+def _near(
+    scaled: npt.NDArray[np.float64],
+    held: npt.NDArray[np.int64],
+    train: npt.NDArray[np.int64],
+    n: int,
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield, for each patient held out, training patients among whom the n nearest are.
+
+    All of them, or of a large cohort a few more than n: squared lengths and one product of matrices
+    give distances to six digits, and only the nearest by these are looked at again.
+    """
+    if len(train) <= _FEW:
+        yield from (train for _ in held)
+        return
+    rows = scaled.astype(np.float32)
+    others = rows[train]
+    half = np.einsum("ij,ij->i", others, others) / 2
+    for start in range(0, len(held), _BLOCK):
+        closeness = rows[held[start : start + _BLOCK]] @ others.T - half
+        k = min(n + _MORE, len(train))
+        for nearest in np.argpartition(-closeness, k - 1, axis=1)[:, :k]:
+            yield train[np.sort(nearest)]
 
 
 def _patients(

@@ -9,7 +9,6 @@ same grey and looks at what the model says then: no gradient, no assumption abou
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -21,8 +20,8 @@ import torch
 from mri_transfer.core.specs import digest
 from mri_transfer.core.store import TensorStore
 from mri_transfer.core.threads import one_core_each
-from mri_transfer.explain.attribution import map_of_head, spread
-from mri_transfer.explain.fold_model import feature_gradients, fold_model
+from mri_transfer.explain.attribution import map_of_head
+from mri_transfer.explain.mean_log_odds import MeanLogOdds, PixelTrunks, mean_grey
 from mri_transfer.explain.patches import cell_edges
 from mri_transfer.explain.variants import Rectangle, maps_of_variants
 from mri_transfer.scans.slices import SliceStack, head_mask
@@ -30,16 +29,12 @@ from mri_transfer.training.fitted_model import FittedModel
 
 if TYPE_CHECKING:
     from mri_transfer.explain.spec import ExplanationSpec
-    from mri_transfer.models.tails.tuned_trunk import TunedTrunk
-    from mri_transfer.models.trunks import Trunk, TrunkNetwork
 
 __all__ = [
     "PixelAttribution",
     "PixelAttributionStore",
-    "PixelTrunks",
     "attribute_pixels",
     "chosen_slices",
-    "input_network",
     "pixel_attribution_key",
 ]
 
@@ -119,45 +114,6 @@ def chosen_slices(n_slices: int, n: int) -> npt.NDArray[np.int64]:
     return np.floor((np.arange(n) + 0.5) * n_slices / n).astype(np.int64)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class PixelTrunks:
-    """A trunk in the three ways that pixel attribution needs it.
-
-    Attributes
-    ----------
-    trunk : Trunk or TunedTrunk
-        As the run computes; occlusion passes through it.
-    differentiable : TrunkNetwork
-        The same in single precision, as a differentiable function of pixels.
-    random : Trunk
-        The same with random weights.
-    """
-
-    trunk: Trunk | TunedTrunk
-    differentiable: TrunkNetwork
-    random: Trunk
-
-    @classmethod
-    def of(cls, trunk: Trunk | TunedTrunk, random: Trunk) -> Self:
-        """Return the ways of a trunk, given the one with random weights."""
-        return cls(trunk=trunk, differentiable=input_network(trunk), random=random)
-
-
-def input_network(trunk: Trunk | TunedTrunk) -> TrunkNetwork:
-    """Return the trunk in single precision, as a differentiable function of pixels.
-
-    Parameters
-    ----------
-    trunk : Trunk or TunedTrunk
-        Its network is copied; steps that overwrite what a gradient needs are undone in the copy.
-    """
-    network = copy.deepcopy(trunk.network).float().to(trunk.device)
-    for module in network.modules():
-        if hasattr(module, "inplace"):
-            setattr(module, "inplace", False)  # noqa: B010 - no attribute of a plain Module
-    return network
-
-
 def attribute_pixels(
     stack: SliceStack,
     trunks: Sequence[PixelTrunks],
@@ -185,8 +141,8 @@ def attribute_pixels(
     spec : ExplanationSpec
     """
     slices = chosen_slices(len(stack.pixels), spec.close_slices)
-    heads = _Heads(own, trunks, patient_id, weights)
-    grey = _mean_grey(stack)
+    heads = MeanLogOdds(own, trunks, patient_id, weights)
+    grey = mean_grey(stack)
     mask = head_mask(stack.pixels.transpose(1, 2, 0).astype(np.float32)).transpose(2, 0, 1)
 
     def gradients(s: int) -> tuple[FloatArray, float, float]:
@@ -221,66 +177,12 @@ def attribute_pixels(
     )
 
 
-class _Heads:
-    """A slice's part in the log-odds, mean over the heads of all repeats.
-
-    Attributes
-    ----------
-    trunks : list of PixelTrunks
-        Each once; the first is that of the first head.
-    """
-
-    def __init__(
-        self,
-        own: Sequence[FittedModel],
-        trunks: Sequence[PixelTrunks],
-        patient_id: str,
-        weights: FloatArray,
-    ) -> None:
-        self._models = [fold_model(model, patient_id) for model in own]
-        self._weights = torch.from_numpy(weights.astype(np.float64))
-        by_id = {id(one): one for one in trunks}
-        self.trunks = list(by_id.values())
-        self._trunk_of = [list(by_id).index(id(one)) for one in trunks]
-
-    def __call__(self, maps: Sequence[torch.Tensor], s: int) -> torch.Tensor:
-        """Return the log-odds of maps of slice `s`, shape (n,).
-
-        Parameters
-        ----------
-        maps : sequence of Tensor, shape (n, channels, rows, columns)
-            By each of `trunks`.
-        s : int
-        """
-        maps = [one.float().cpu() for one in maps]
-        at = torch.full((len(maps[0]),), s)
-        parts = [
-            model.slice_logits(model.pooling(maps[t]).double(), at) * self._weights[i, s]
-            for i, (model, t) in enumerate(zip(self._models, self._trunk_of, strict=True))
-        ]
-        return torch.stack(parts).mean(0)
-
-    def gradcam(self, maps: torch.Tensor, slices: npt.NDArray[np.int64]) -> FloatArray:
-        """Return Grad-CAM of slices by the first head, (n, rows, columns)."""
-        model = self._models[0]
-        features = model.pooling(maps).contiguous().numpy()
-        weights = self._weights[0, slices, None].numpy()
-        gradients = (feature_gradients(model, features, slices) * weights).astype(np.float32)
-        return np.asarray(spread(maps, gradients[None], model.pooling.method, averaged=True)[0])
-
-
-def _mean_grey(stack: SliceStack) -> float:
-    """Return the mean grey of the scan's head, 0..255, whole."""
-    inside = stack.pixels[stack.pixels > 0]
-    return float(np.rint(inside.mean())) if inside.size else 0.0
-
-
 def _integrated(
     pixels: npt.NDArray[np.uint8],
     mask: npt.NDArray[np.bool_],
     grey: float,
     s: int,
-    heads: _Heads,
+    heads: MeanLogOdds,
     steps: int,
 ) -> tuple[FloatArray, float, float]:
     from captum.attr import IntegratedGradients

@@ -1,10 +1,10 @@
-"""Coarse regions of the head, and how much of the log-odds comes from each.
+"""Regions of the head, and how much of the log-odds comes from each.
 
-No atlas ships with the libraries that are installed, so regions are boxes by thirds of the head
-and, where the scans lie in MNI space, five structures told by the tissue maps of the MNI152
-template and by the lines that `mri_transfer.cohorts.synthetic.template` draws along the medial
-temporal lobe. A cell of the maps is some 15 mm wide: a small structure shares its cells with its
-neighbours.
+Regions are boxes by thirds of the head and, where the scans lie in MNI space, five structures told
+by the tissue maps of the MNI152 template and by the lines that
+`mri_transfer.cohorts.synthetic.template` draws along the medial temporal lobe; an atlas, where
+there is one, names finer structures (`mri_transfer.explain.structures`). A cell of the maps is some
+15 mm wide: a small structure shares its cells with its neighbours.
 """
 
 from __future__ import annotations

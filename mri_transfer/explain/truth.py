@@ -10,6 +10,7 @@ smoothness, which permuting its cells would not.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.explain.cohort_maps import CohortMaps, patient_means
+from mri_transfer.explain.contrast import ContrastMaps
 from mri_transfer.explain.geometry import SliceGeometry
 from mri_transfer.explain.regions import mean_over_patients, volume_at
 from mri_transfer.metrics.intervals import patient_bootstrap
@@ -81,11 +83,15 @@ def score_truth(
     labels: dict[str, str],
     *,
     positive: str,
+    contrast: ContrastMaps | None = None,
     n_samples: int,
     seed: int,
     confidence: float,
 ) -> dict[str, Any]:
     """Score the maps, and for comparison those of a randomised head and, if there are, Grad-CAM's.
+
+    The strength of a contrast map is its value: it says what speaks for the label, and how
+    unusually much. That of the others is their size, above 0 or below.
 
     Parameters
     ----------
@@ -94,6 +100,8 @@ def score_truth(
     labels : dict of str to str
     positive : str
         The label that the planted change belongs to.
+    contrast : ContrastMaps, optional
+        Of some of the scans.
     n_samples, seed, confidence
         Of the bootstrap over patients.
 
@@ -104,35 +112,61 @@ def score_truth(
         of the positive label, each with value, chance and difference as estimates, and
         `group_auc`, the AUC of the difference between the groups' mean maps.
     """
-    methods = {"maps": cohort.maps}
+    everybody = tuple(range(len(cohort.scan_ids)))
+    methods = {"maps": _Scored(maps=cohort.maps, of=everybody)}
     if cohort.gradcam is not None:
-        methods["Grad-CAM"] = cohort.gradcam
-    methods["randomised head"] = cohort.randomised
+        methods["Grad-CAM"] = _Scored(maps=cohort.gradcam, of=everybody)
+    methods["randomised head"] = _Scored(maps=cohort.randomised, of=everybody)
+    if contrast is not None and any(
+        labels[cohort.patient_ids[i]] == positive for i in contrast.positions
+    ):
+        shown = {"contrast": contrast.maps, "contrast, randomised head": contrast.randomised}
+        for name, maps in shown.items():
+            methods[name] = _Scored(maps=maps, of=contrast.positions, signed=True)
     settings = {"n_samples": n_samples, "seed": seed, "confidence": confidence}
     return {
         "planted_share": PLANTED_SHARE,
         "label": positive,
         "methods": {
             name: {
-                **_figures(maps, cohort, planted, labels, positive, settings),
-                "group_auc": _group_auc(maps, cohort, planted, labels, positive, settings),
+                **_figures(one, cohort, planted, labels, positive, settings),
+                "group_auc": _group_auc(one, cohort, planted, labels, positive, settings),
             }
-            for name, maps in methods.items()
+            for name, one in methods.items()
         },
     }
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Scored:
+    """Maps of some scans that are scored.
+
+    Attributes
+    ----------
+    maps : ndarray of float32, shape (n, n_slices, rows, columns)
+    of : tuple of int, length n
+        Positions of the scans in the cohort.
+    signed : bool
+        Whether a cell is strong by its value, not by its size.
+    """
+
+    maps: FloatArray
+    of: tuple[int, ...]
+    signed: bool = False
+
+
 def _figures(
-    maps: FloatArray,
+    scored: _Scored,
     cohort: CohortMaps,
     planted: Sequence[BoolArray],
     labels: dict[str, str],
     positive: str,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    chosen = [i for i, name in enumerate(cohort.patient_ids) if labels[name] == positive]
+    rows = [n for n, i in enumerate(scored.of) if labels[cohort.patient_ids[i]] == positive]
+    chosen = [scored.of[n] for n in rows]
     owners = [cohort.patient_ids[i] for i in chosen]
-    strength = [np.abs(maps[i]) for i in chosen]
+    strength = [scored.maps[n] if scored.signed else np.abs(scored.maps[n]) for n in rows]
     heads = [cohort.inside[i] >= _IN_HEAD for i in chosen]
     found: dict[str, Any] = {}
     for name, figure in (("auc", auc_of), ("pointing", _pointing), ("mass", _mass)):
@@ -156,12 +190,13 @@ def _pointing(values: npt.NDArray[Any], planted: BoolArray) -> float:
 
 
 def _mass(values: npt.NDArray[Any], planted: BoolArray) -> float:
+    values = np.clip(values, 0, None)
     total = float(values.sum(dtype=np.float64))
     return float(values[planted].sum(dtype=np.float64)) / total if total else float("nan")
 
 
 def _group_auc(
-    maps: FloatArray,
+    scored: _Scored,
     cohort: CohortMaps,
     planted: Sequence[BoolArray],
     labels: dict[str, str],
@@ -171,14 +206,14 @@ def _group_auc(
     """Return the AUC of the groups' difference for the cells planted in most patients."""
     head = (cohort.inside >= _IN_HEAD).mean(axis=0) >= _IN_HEAD
     flags = np.mean([one[head] for one in planted], axis=0) >= _IN_HEAD
-    names, means = patient_means(maps[:, head], cohort.patient_ids)
+    owners = [cohort.patient_ids[i] for i in scored.of]
+    names, means = patient_means(scored.maps[:, head], owners)
     is_positive = np.array([labels[name] == positive for name in names])
 
     def statistic(drawn: npt.NDArray[np.int64]) -> float:
         own = is_positive[drawn]
-        return auc_of(
-            np.abs(means[drawn[own]].mean(axis=0) - means[drawn[~own]].mean(axis=0)), flags
-        )
+        change = means[drawn[own]].mean(axis=0) - means[drawn[~own]].mean(axis=0)
+        return auc_of(change if scored.signed else np.abs(change), flags)
 
     return patient_bootstrap(
         statistic,

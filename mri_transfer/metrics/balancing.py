@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray, TextArray
+from mri_transfer.metrics.ranked_pairs import RankedPairs, is_many, pair_sums
 
 __all__ = ["match_pairs", "overlap_weights", "pair_wins", "weighted_auc"]
 
@@ -13,7 +14,7 @@ __all__ = ["match_pairs", "overlap_weights", "pair_wins", "weighted_auc"]
 _NEWTON_STEPS = 30
 
 
-def pair_wins(positive: FloatArray, negative: FloatArray) -> FloatArray:
+def pair_wins(positive: FloatArray, negative: FloatArray) -> FloatArray | RankedPairs:
     """Return the share of repeats in which each positive patient outscores each negative one.
 
     Parameters
@@ -23,21 +24,25 @@ def pair_wins(positive: FloatArray, negative: FloatArray) -> FloatArray:
 
     Returns
     -------
-    ndarray, shape (n_positive, n_negative)
-        0 to 1, ties count one half; the mean is the AUC.
+    ndarray or RankedPairs, shape (n_positive, n_negative)
+        0 to 1, ties count one half; the mean is the AUC. No matrix where pairs are many.
     """
+    if is_many(positive.shape[1], negative.shape[1]):
+        return RankedPairs.of_repeats(positive, negative)
     wins = np.zeros((positive.shape[1], negative.shape[1]))
     for upper, lower in zip(positive, negative, strict=True):
         wins += (np.sign(upper[:, None] - lower[None, :]) + 1.0) / 2.0
     return wins / len(positive)
 
 
-def weighted_auc(wins: FloatArray, positive: FloatArray, negative: FloatArray) -> FloatArray:
+def weighted_auc(
+    wins: FloatArray | RankedPairs, positive: FloatArray, negative: FloatArray
+) -> FloatArray:
     """Return AUCs in which a pair of patients counts the product of their weights.
 
     Parameters
     ----------
-    wins : ndarray, shape (n_positive, n_negative)
+    wins : ndarray or RankedPairs, shape (n_positive, n_negative)
         As `pair_wins` gives them.
     positive : ndarray, shape (b, n_positive)
     negative : ndarray, shape (b, n_negative)
@@ -50,7 +55,7 @@ def weighted_auc(wins: FloatArray, positive: FloatArray, negative: FloatArray) -
     """
     total = positive.sum(axis=1) * negative.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(((positive @ wins) * negative).sum(axis=1) / total, dtype=np.float64)
+        return np.asarray(pair_sums(wins, positive, negative) / total, dtype=np.float64)
 
 
 def match_pairs(

@@ -9,12 +9,14 @@ estimate from one cross-validation exists (Bengio and Grandvalet 2004, JMLR 5:10
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mri_transfer.core.arrays import BoolArray, FloatArray, IntArray
 from mri_transfer.metrics.intervals import Estimate, patient_bootstrap
+from mri_transfer.metrics.ranked_pairs import RankedPairs, is_many, pair_sums
 from mri_transfer.metrics.scored import ScoredPatients, metric
 
 __all__ = [
@@ -28,8 +30,12 @@ __all__ = [
     "patient_weights",
     "resampled_auc",
     "roc_curve",
+    "thinned_curve",
     "youden_threshold",
 ]
+
+#: Of a curve that is written down; one of 2000 patients or fewer stays as it is.
+_MAX_POINTS = 4001
 
 
 @metric
@@ -97,7 +103,7 @@ def bootstrap_auc(
     """AUC with a stratified patient bootstrap interval; a patient's repeats stay together.
 
     Every pair of patients is compared once. A resample then is a pair of count vectors around
-    that matrix, so all of them are one matrix product.
+    that matrix, so all of them are one matrix product; of many patients, sums in sorted order.
     """
     return bootstrap_pairs(
         patients.positive,
@@ -110,7 +116,7 @@ def bootstrap_auc(
 
 def bootstrap_pairs(
     positive: BoolArray,
-    kernel: FloatArray,
+    kernel: FloatArray | RankedPairs,
     *,
     n_samples: int,
     rng: np.random.Generator,
@@ -121,7 +127,7 @@ def bootstrap_pairs(
     Parameters
     ----------
     positive : ndarray of bool, shape (n,)
-    kernel : ndarray of float64, shape (n_positive, n_negative)
+    kernel : ndarray of float64 or RankedPairs, shape (n_positive, n_negative)
     n_samples : int
     rng : numpy.random.Generator
     confidence : float
@@ -136,9 +142,14 @@ def bootstrap_pairs(
     )
 
 
-def patient_kernel(patients: ScoredPatients) -> FloatArray:
-    """Return the `pair_kernel` of positive and negative patients; its mean is the AUC."""
+def patient_kernel(patients: ScoredPatients) -> Any:
+    """Return the `pair_kernel` of positive and negative patients; its mean is the AUC.
+
+    A `RankedPairs` where pairs are many.
+    """
     rows, positive = patients.scores, patients.positive
+    if is_many(patients.n_positive, patients.n - patients.n_positive):
+        return RankedPairs.of_repeats(rows[:, positive], rows[:, ~positive])
     return pair_kernel(rows[:, positive], rows[:, ~positive])
 
 
@@ -161,12 +172,14 @@ def pair_kernel(upper: npt.ArrayLike, lower: npt.ArrayLike) -> FloatArray:
     return kernel
 
 
-def resampled_auc(kernel: FloatArray, upper: FloatArray, lower: FloatArray) -> FloatArray:
+def resampled_auc(
+    kernel: FloatArray | RankedPairs, upper: FloatArray, lower: FloatArray
+) -> FloatArray:
     """Return the mean of a kernel of pairs in each resample of patients.
 
     Parameters
     ----------
-    kernel : ndarray, shape (n_upper, n_lower)
+    kernel : ndarray or RankedPairs, shape (n_upper, n_lower)
     upper, lower : ndarray, shape (b, n_upper) and (b, n_lower)
         How often each patient is drawn; rows add up to n_upper and to n_lower.
 
@@ -174,8 +187,7 @@ def resampled_auc(kernel: FloatArray, upper: FloatArray, lower: FloatArray) -> F
     -------
     ndarray of float64, shape (b,)
     """
-    sums = ((upper @ kernel) * lower).sum(axis=1)
-    return np.asarray(sums / kernel.size, dtype=np.float64)
+    return np.asarray(pair_sums(kernel, upper, lower) / kernel.size, dtype=np.float64)
 
 
 def patient_weights(indices: IntArray, n: int) -> FloatArray:
@@ -231,6 +243,19 @@ def mean_roc_curve(patients: ScoredPatients) -> tuple[FloatArray, FloatArray]:
     points = np.stack([np.repeat(at, 2), np.stack([low, high], axis=1).ravel()])
     kept = np.append(True, (np.diff(points) != 0).any(axis=0))
     return points[0, kept], points[1, kept]
+
+
+def thinned_curve(fpr: FloatArray, tpr: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return at most `_MAX_POINTS` points of a curve, its ends among them.
+
+    Points are even along the curve, each at most a thousandth from the next one kept.
+    """
+    if len(fpr) <= _MAX_POINTS:
+        return fpr, tpr
+    along = fpr + tpr
+    wanted = np.linspace(along[0], along[-1], _MAX_POINTS)
+    kept = np.unique(np.append(np.searchsorted(along, wanted, side="left"), len(along) - 1))
+    return fpr[kept], tpr[kept]
 
 
 def _sensitivity_ends(fpr: FloatArray, tpr: FloatArray, at: FloatArray) -> FloatArray:

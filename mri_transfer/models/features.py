@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic.dataclasses import dataclass
 
+from mri_transfer.core.grouping import positions_by_name
 from mri_transfer.core.notebook import html_table
 from mri_transfer.core.specs import STRICT, digest, spec_dict
 from mri_transfer.core.store import TensorStore
@@ -163,9 +164,9 @@ class FeatureTable:
 
     def patient_means(self) -> tuple[tuple[str, ...], FloatArray]:
         """Return the patients, sorted, and the mean of their slices, (n_patients, n_features)."""
-        names = tuple(sorted(set(self.patient_ids)))
-        owners = np.array(self.patient_ids, dtype=object)
-        means = [self.features[owners == name].mean(axis=(0, 1)) for name in names]
+        scans_of = positions_by_name(self.patient_ids)
+        names = tuple(sorted(scans_of))
+        means = [self.features[scans_of[name]].mean(axis=(0, 1)) for name in names]
         return names, np.stack(means)
 
     def sorted(self) -> FeatureTable:

@@ -14,6 +14,7 @@ from mri_transfer.training.fitted_model import FittedModel, prediction_tables
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.one_fit import FitModel
 from mri_transfer.training.predictions import InnerScores, PatientScores, SliceScores
+from mri_transfer.training.zone_means import at_heights, fitted_zones, zone_means
 
 __all__ = ["CrossValidation", "cross_validate"]
 
@@ -59,7 +60,10 @@ def cross_validate(
     CrossValidation
     """
     outer = [fold for fold in folds if only is None or (fold.repeat, fold.fold) in only]
-    results = list(fit_folds(estimator, data, outer, seed=seed, progress=progress, fit=fit))
+    zones = None if fit else fitted_zones(estimator, data)
+    fitted = data if zones is None else zone_means(data, zones)
+    found = fit_folds(estimator, fitted, outer, seed=seed, progress=progress, fit=fit)
+    results = [one if zones is None else at_heights(one, data) for one in found]
     patients, slices = prediction_tables(
         [one.held_out for one in results],
         data.labels,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from mri_transfer.models.tails.tail import Tail, TailSource
 from mri_transfer.models.tails.tuned_features import Reader
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.fit_record import FitRecord
-from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import PatientScores, SliceScores
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "Inference",
     "infer",
     "patient_scores",
-    "predict_folds",
     "prediction_tables",
 ]
 
@@ -291,7 +290,11 @@ def infer(
     )
     owners = [table.patient_ids[i] for i in scans]
     own = None if activations is None else activations.rows(scans)
-    output = model.slices(table.features[scans], owners, own)
+    if model.tail is None and model.harmoniser is None:
+        # Features of a large fold are not copied.
+        output = apply_head(model.head, table.features, rows=scans)
+    else:
+        output = model.slices(table.features[scans], owners, own)
     return Inference(model=model, table=table, scans=scans, output=output)
 
 
@@ -326,36 +329,6 @@ def patient_scores(
     return np.array([scores[name] for name in data.patient_ids])
 
 
-def predict_folds(
-    trained: Sequence[FittedModel],
-    tables: Mapping[str, FeatureTable],
-    folds: Folds,
-    *,
-    positive_label: str,
-    negative_label: str,
-) -> tuple[PatientScores, SliceScores]:
-    """Score each outer fold's test patients with its model.
-
-    A slice's score is the head's own probability; a patient's is joined and recalibrated.
-    """
-    held_out = [
-        infer(
-            one,
-            tables,
-            [
-                name
-                for name, fold in zip(folds.patient_ids, folds.assignment[one.repeat], strict=True)
-                if fold == one.fold
-            ],
-        )
-        for one in trained
-    ]
-    labels = dict(zip(folds.patient_ids, folds.labels, strict=True))
-    return prediction_tables(
-        held_out, labels, positive_label=positive_label, negative_label=negative_label
-    )
-
-
 def prediction_tables(
     held_out: Sequence[Inference],
     labels: Mapping[str, str],
@@ -366,9 +339,9 @@ def prediction_tables(
     """Write down what models say of the patients that they held out."""
     patients: list[tuple[Any, ...]] = []
     for part in held_out:
-        model, owners = part.model, part.owners
+        model, owners, n_scans = part.model, part.owners, Counter(part.owners)
         for name, score in sorted(model.patients(part.output, owners).items()):
-            n_slices = owners.count(name) * part.table.features.shape[1]
+            n_slices = n_scans[name] * part.table.features.shape[1]
             label = positive_label if labels[name] == positive_label else negative_label
             predicted = positive_label if score >= model.threshold else negative_label
             patients.append((model.repeat, model.fold, name, label, score, predicted, n_slices))
@@ -384,9 +357,8 @@ def prediction_tables(
 def _slice_rows(part: Inference) -> pd.DataFrame:
     from scipy.special import expit
 
-    table, scans = part.table, part.scans
+    table, scans, n_slices = part.table, part.scans, part.table.features.shape[1]
     scores = expit(part.output.logits.astype(np.float64))
-    n_slices = scores.shape[1]
     return pd.DataFrame(
         {
             "repeat": part.model.repeat,

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.training.fitted_model import FittedModel, predict_folds
+from mri_transfer.training.fitted_model import FittedModel, infer, prediction_tables
 from mri_transfer.training.folds import Folds
 from mri_transfer.training.predictions import PatientScores, SliceScores
 
-__all__ = ["score_by", "score_patients"]
+__all__ = ["predict_folds", "score_by", "score_patients"]
 
 
 def score_patients(
@@ -85,3 +85,33 @@ def score_by(
         scores = head.patients(head.slices(features, owners), owners)
         rows.append([scores[owner] for owner in owners])
     return np.array(rows, dtype=np.float64).reshape(len(heads), len(owners))
+
+
+def predict_folds(
+    trained: Sequence[FittedModel],
+    tables: Mapping[str, FeatureTable],
+    folds: Folds,
+    *,
+    positive_label: str,
+    negative_label: str,
+) -> tuple[PatientScores, SliceScores]:
+    """Score each outer fold's test patients with its model.
+
+    A slice's score is the head's own probability; a patient's is joined and recalibrated.
+    """
+    held_out = [
+        infer(
+            one,
+            tables,
+            [
+                name
+                for name, fold in zip(folds.patient_ids, folds.assignment[one.repeat], strict=True)
+                if fold == one.fold
+            ],
+        )
+        for one in trained
+    ]
+    labels = dict(zip(folds.patient_ids, folds.labels, strict=True))
+    return prediction_tables(
+        held_out, labels, positive_label=positive_label, negative_label=negative_label
+    )

@@ -14,6 +14,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.grouping import positions_by_name
 from mri_transfer.errors import ConfigurationError, HeadError
 from mri_transfer.metrics.intervals import resample_patients
 from mri_transfer.models.features import FeatureTable
@@ -195,15 +196,14 @@ def _harmonised(trained: FittedModel, view: TrainingView) -> FeatureTable:
 def _offsets(head: Head, table: FeatureTable) -> FloatArray:
     """Return the old head's log-odds of each patient, in the order of `patient_rows`."""
     scans = apply_head(head, table.features).logits.astype(np.float64).mean(axis=1)
-    owners = np.array(table.patient_ids, dtype=object)
-    return np.array([scans[owners == name].mean() for name in dict.fromkeys(table.patient_ids)])
+    members = positions_by_name(table.patient_ids).values()
+    return np.array([scans[own].mean() for own in members])
 
 
 def _slice_means(table: FeatureTable) -> FloatArray:
     """Average the patients' features at each slice position, (n_slices, n_features)."""
-    owners = np.array(table.patient_ids, dtype=object)
-    names = dict.fromkeys(table.patient_ids)
+    members = positions_by_name(table.patient_ids).values()
     sums: FloatArray = np.zeros(table.features.shape[1:])
-    for name in names:
-        sums += table.features[owners == name].mean(axis=0, dtype=np.float64)
-    return sums / len(names)
+    for own in members:
+        sums += table.features[own].mean(axis=0, dtype=np.float64)
+    return sums / len(members)

@@ -5,16 +5,12 @@ Nothing heavy is imported before a command runs, so that `--help` is fast.
 
 from __future__ import annotations
 
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mri_transfer.core.machine import machine_fault
-from mri_transfer.errors import ConfigurationError, MriTransferError
 from pipelines.commands.adapt import adapt
 from pipelines.commands.compare import compare
 from pipelines.commands.config import config
@@ -35,17 +31,16 @@ from pipelines.commands.outcome import end, show_answer
 from pipelines.commands.plan import plan
 from pipelines.commands.predict import predict
 from pipelines.commands.pretrain import pretrain
+from pipelines.commands.program import print_version, run_program
 from pipelines.commands.retrain import export, retrain
 from pipelines.commands.run import run
 from pipelines.commands.serve import serve
 from pipelines.commands.study import study
 from pipelines.commands.validate import validate
-from pipelines.console import discard_unwritable_output, open_console
+from pipelines.console import open_console
 from pipelines.names import STAGE_HELP
 
 __all__ = ["app", "main"]
-
-FAILED, USAGE = 1, 2
 
 app = typer.Typer(
     name="mri-transfer",
@@ -61,18 +56,11 @@ app = typer.Typer(
 app.add_typer(manifest_app, name="manifest")
 
 
-def _version(value: bool) -> None:
-    if value:
-        from mri_transfer.version import __version__
-
-        typer.echo(f"mri-transfer {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
 def _root(
     _version_flag: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     pass
@@ -281,20 +269,7 @@ def demo(
 
 def main() -> None:
     """Run the command; report errors as a message and an exit code."""
-    # SIGTERM is raised as an exception, to stop worker processes and remove temporary files.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    try:
-        app()
-    except Exception as error:
-        fault = machine_fault(error)
-        if fault is None and not isinstance(error, MriTransferError | OSError):
-            raise
-        message = str(fault or error)
-        if fault is None and isinstance(error, OSError) and error.filename is not None:
-            message = f"{error.filename}: {error.strerror}."
-        typer.echo(f"mri-transfer: {message}", err=True)
-        discard_unwritable_output()
-        sys.exit(USAGE if isinstance(error, ConfigurationError) else FAILED)
+    run_program(app)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mri_transfer.cohorts.readers.oasis1.reader import Oasis1Selection, Oasis1Volume
     from mri_transfer.cohorts.readers.reading import CohortReading
 
-__all__ = ["manifest_app"]
+__all__ = ["chosen_labels", "manifest_app"]
 
 manifest_app = typer.Typer(
     help="Create a manifest (one row per scan) from a cohort's files.", no_args_is_help=True
@@ -60,8 +60,6 @@ def manifest_bids(
     """Read the images and tables of a BIDS data set."""
     from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
 
-    spelt = [text if "=" in text else f"{text}={text}" for text in label or ()]
-    labels = _unique(_pairs(spelt, "--label", "VALUE=LABEL", may_be_empty=True), "--label")
     filters: dict[str, list[str]] = {}
     for entity, value in _pairs(filter_, "--filter", "ENTITY=VALUE", may_be_empty=True):
         filters.setdefault(entity, []).append(value)
@@ -69,7 +67,7 @@ def manifest_bids(
         source,
         label_column=label_column,
         suffix=suffix,
-        labels=labels or None,
+        labels=chosen_labels(label),
         filters=filters or None,
         space=space,
         phenotypes=phenotype or None,
@@ -226,6 +224,19 @@ def manifest_csv(
         source, root=root, columns=columns or None, mapping=mapping, images=images, sheet=sheet
     )
     _write_manifest(reading, out)
+
+
+def chosen_labels(texts: Sequence[str] | None) -> dict[str, str] | None:
+    """Return the label of each value that `--label` names; None if it names none.
+
+    Raises
+    ------
+    ConfigurationError
+        If a value is given two labels.
+    """
+    spelt = [text if "=" in text else f"{text}={text}" for text in texts or ()]
+    pairs = _pairs(spelt, "--label", "VALUE=LABEL", may_be_empty=True)
+    return _unique(pairs, "--label") or None
 
 
 def _pairs(

@@ -100,7 +100,7 @@ def plan_cohort(
     )
     slices, features = _bytes_per_scan(config)
     prepared = 0 if config.preparation.scans == "none" else _PREPARED_BYTES
-    fitting = _BASE_BYTES + _COPIES * features * work.n_scans
+    fitting = _BASE_BYTES + _copies(config, features * work.n_scans) * features * work.n_scans
     return CohortPlan(
         work=work,
         estimates=tuple(estimate_stages(work)),
@@ -109,6 +109,18 @@ def plan_cohort(
         run_bytes=work.n_patients * _RUN_BYTES,
         task_s=task_s,
     )
+
+
+def _copies(config: RunConfig, n_bytes: int) -> int:
+    """Return how often features are held at a time while heads are fitted."""
+    from mri_transfer.training.estimator import configured_estimator
+    from mri_transfer.training.zone_means import zones_enough
+
+    if config.tuning.trains or config.instances.manifest:
+        return _COPIES
+    request = configured_estimator(config).request()
+    zones = zones_enough(request, n_bytes // 4, n_slices=config.slices.n_slices)
+    return _COPIES if zones is None else 1
 
 
 def plan_lines(plan: CohortPlan) -> Iterator[str]:

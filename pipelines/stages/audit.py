@@ -186,6 +186,8 @@ def _checks(
             labels=(config.labels.positive, config.labels.others),
             n_checked=config.audit.blinded_folds,
             seed=config.seed,
+            # What lies at the cut is told apart by the tables' features.
+            in_place=activations is None,
         ),
         *(
             [check_preprocessing(recomputed_features(context))]

@@ -9,7 +9,7 @@ from typing import Any
 from mri_transfer.cohorts.exclusions import Exclusion, write_exclusions
 from mri_transfer.cohorts.labels import demand_both_labels, why_unused
 from mri_transfer.cohorts.manifest.manifest import Manifest, read_manifest
-from mri_transfer.errors import RunFolderError, ScanError
+from mri_transfer.errors import NoUsableScanError, ScanError
 from mri_transfer.scans.volumes import load_volume
 from pipelines.config import RunConfig
 from pipelines.pool import map_scans
@@ -65,11 +65,7 @@ def work(context: Context) -> StageResult:
     refused = [exclusion for exclusion in tracked if exclusion is not None]
     write_exclusions(workspace.refused, refused)
     if len(refused) == total:
-        raise RunFolderError(
-            "no scan can be used",
-            where=str(workspace.source_manifest),
-            remedy=f"See {workspace.refused.name} for the reason of each",
-        )
+        raise NoUsableScanError(str(workspace.source_manifest), workspace.refused)
     return StageResult(
         outputs=[workspace.refused],
         summary=f"{total - len(refused)} of {total} scans can be read and used, "

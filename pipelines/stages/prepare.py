@@ -11,7 +11,7 @@ import pandas as pd
 from mri_transfer.cohorts.exclusions import Exclusion, read_exclusions, write_exclusions
 from mri_transfer.cohorts.manifest.manifest import read_manifest
 from mri_transfer.core.files import atomic_write_text
-from mri_transfer.errors import RunFolderError
+from mri_transfer.errors import NoUsableScanError
 from mri_transfer.scans.preparation import (
     PreparedStore,
     bids_stem,
@@ -204,11 +204,7 @@ def work(context: Context) -> StageResult:
     )
     _write_derivatives(context, rows, scans)
     if not used:
-        raise RunFolderError(
-            "no scan can be used",
-            where=str(workspace.source_manifest),
-            remedy=f"See {workspace.excluded.name} for the reason of each",
-        )
+        raise NoUsableScanError(str(workspace.source_manifest), workspace.excluded)
     manifest.keep(used).write(workspace.manifest)
     return StageResult(
         outputs=[

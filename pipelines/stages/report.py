@@ -24,6 +24,7 @@ from mri_transfer.report import Provenance, ReportInputs, ReportSettings
 from mri_transfer.report.blocks.report import Report
 from mri_transfer.report.compose import compose_report, compose_summary
 from mri_transfer.report.pages.cards import write_data_sheet, write_model_card
+from mri_transfer.report.pages.patient_pages import write_patient_pages
 from mri_transfer.report.pseudonyms.pseudonym_check import check_report, without_pages
 from mri_transfer.report.pseudonyms.pseudonym_key import read_or_make_key
 from mri_transfer.report.pseudonyms.pseudonyms import cohort_pseudonyms, pseudonymise
@@ -193,7 +194,11 @@ def work(context: Context) -> StageResult:
     )
     report = compose_report(inputs)
     written = _write(inputs, report, workspace, context.config, folder=folder)
-    written += [*pages.values(), *write_tables(workspace)]
+    written += [
+        *pages.values(),
+        *write_patient_pages(inputs, folder),
+        *write_tables(workspace),
+    ]
     read = [path for path, _ in REPORT.inputs(workspace)]
     write_run_crate(workspace, title=inputs.title, inputs=read, outputs=written)
     return StageResult(

@@ -459,6 +459,22 @@ def test_a_filter_that_matches_nothing_is_refused_with_what_there_is(
     assert says in str(caught.value)
 
 
+def test_only_the_participants_asked_for_are_indexed(tmp_path: Path) -> None:
+    reading = read_bids_cohort(_two_patients(tmp_path / "d"), filters={"sub": ["sub-2"]})
+    assert reading.manifest.scans["patient_id"].tolist() == ["sub-2"]
+    # Of others it would be said that the filters leave them out.
+    assert not [note for note in reading.notes if "filters keep" in note]
+
+
+def test_participants_without_a_folder_or_an_image_are_refused(tmp_path: Path) -> None:
+    root = _two_patients(tmp_path / "d")
+    with pytest.raises(ManifestError, match=r"no such participant \(found sub-7; expected sub-1, "):
+        read_bids_cohort(root, filters={"sub": ["1", "7"]})
+    (root / "sub-9" / "func").mkdir(parents=True)
+    with pytest.raises(ManifestError, match="no T1w image of sub-9"):
+        read_bids_cohort(root, filters={"sub": "9"})
+
+
 def test_every_filter_that_matches_nothing_is_listed(many_images: Path) -> None:
     with pytest.raises(ManifestError) as caught:
         read_bids_cohort(many_images, filters={"ses": ["7", "8"], "run": "9"})

@@ -301,3 +301,11 @@ def test_files_that_do_not_fit_together_are_refused(tmp_path) -> None:
     path.write_text(json.dumps(document | {"scan_ids": ["one"]}))
     with pytest.raises(RunFolderError, match="do not fit"):
         read_explanation(tmp_path)
+
+
+def test_neighbours_of_a_large_cohort_are_those_of_all_distances(monkeypatch) -> None:
+    table, folds, trained = make_table(), make_folds(), make_trained()
+    found = nearest_patients(trained, {"max": table}, folds, n=2)
+    for name, value in (("_FEW", 0), ("_MORE", 0), ("_BLOCK", 2)):
+        monkeypatch.setattr(f"mri_transfer.explain.neighbours.{name}", value)
+    pd.testing.assert_frame_equal(nearest_patients(trained, {"max": table}, folds, n=2), found)

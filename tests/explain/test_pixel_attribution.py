@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from mri_transfer.explain.attribution import map_of_head
+from mri_transfer.explain.mean_log_odds import PixelTrunks, input_network
 from mri_transfer.explain.pixel_attribution import (
     PixelAttributionStore,
-    PixelTrunks,
     attribute_pixels,
     chosen_slices,
-    input_network,
 )
 from mri_transfer.explain.spec import ExplanationSpec
 from mri_transfer.models.heads import apply_head

@@ -18,6 +18,7 @@ from mri_transfer.metrics.discrimination import (
     patient_weights,
     resampled_auc,
     roc_curve,
+    thinned_curve,
     youden_threshold,
 )
 
@@ -210,3 +211,13 @@ def test_youden_threshold_does_not_depend_on_the_order_of_patients():
     labels, scores = draw(11, levels=6)
     order = np.random.default_rng(0).permutation(len(labels))
     assert youden_threshold(labels, scores[0]) == youden_threshold(labels[order], scores[0][order])
+
+
+def test_a_curve_of_many_points_is_thinned_and_keeps_its_shape():
+    at = np.linspace(0, 1, 20_001)
+    fpr, tpr = thinned_curve(at, np.sqrt(at))
+    assert len(fpr) <= 4001
+    assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
+    assert np.trapezoid(tpr, fpr) == pytest.approx(2 / 3, abs=1e-5)
+    few = thinned_curve(at[::10], at[::10])
+    assert len(few[0]) == 2001

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,13 +46,15 @@ SMALL = [
 ]
 
 
-def run_command(*words: str) -> int:
-    """Run `mri-transfer` in this process, message and all; return its exit code."""
+def run_command(
+    *words: str, name: str = "mri-transfer", main: Callable[[], None] = cli.main
+) -> int:
+    """Run a command in this process, message and all; return its exit code."""
     before = sys.argv
-    sys.argv = ["mri-transfer", *words]
+    sys.argv = [name, *words]
     try:
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main()
     finally:
         sys.argv = before
     return int(ended.value.code or 0)

@@ -130,3 +130,17 @@ def test_the_command_prints_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "60 scans of 30 patients" in said
     assert "16 cores" in said
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_large_cohort_needs_features_once_where_linear_heads_are_not_searched(
+    tmp_path: Path,
+) -> None:
+    manifest = _manifest(tmp_path / "m.csv", 60_000)
+    once, several = (
+        plan_cohort(
+            manifest, read_config(None, settings), cache=tmp_path, workers=1, task_s=60
+        ).memory_bytes
+        for settings in (["search.space=none"], ["search.space=none", "heads.zones=3"])
+    )
+    features = 60_000 * 32 * 512 * 4
+    assert several - once == 2 * features

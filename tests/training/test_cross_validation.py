@@ -17,8 +17,9 @@ from mri_transfer.models.heads import AttentionHeadSpec, LinearHeadSpec, MlpHead
 from mri_transfer.training.cross_validation import CrossValidation, cross_validate
 from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.estimator import TransferClassifier
-from mri_transfer.training.fitted_model import FittedModel, predict_folds
+from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds, derive_seed
+from mri_transfer.training.score import predict_folds
 from mri_transfer.training.search import SearchSpec
 from mri_transfer.training.settings import FoldSpec, PredictionSpec
 from tests.synthetic import feature_table, folds_of

@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.base import clone
 
 from mri_transfer.core.arrays import BoolArray, IntArray, SingleArray
+from mri_transfer.core.grouping import positions_by_name
 from mri_transfer.core.results import ResultStore
 from mri_transfer.core.specs import digest, spec_dict
 from mri_transfer.evaluation.audit.document import ArmName
@@ -94,9 +95,8 @@ def session_split(
     patients = np.concatenate(
         [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
     )
-    order = np.concatenate(
-        [rng.permutation(np.flatnonzero(patient_of_scan == patient)) for patient in patients]
-    )
+    scans_of = positions_by_name(patient_of_scan.tolist())
+    order = np.concatenate([rng.permutation(scans_of[patient]) for patient in patients.tolist()])
     fold = np.empty(len(patient_of_scan), dtype=np.int64)
     # A patient's scans follow each other, so that they go to different folds.
     fold[order] = np.arange(len(order)) % n_folds
@@ -252,7 +252,8 @@ class ArmRunner:
             output, [names[i] for i in self.patient_of_scan], self.hyperparameters.joining
         )
         right = (output.logits > 0) == (labels[self.patient_of_scan][:, None] == 1)
-        members = [self.patient_of_scan == i for i in range(len(names))]
+        scans_of = positions_by_name(self.patient_of_scan.tolist())
+        members = [scans_of[i] for i in range(len(names))]
         return Outcome(
             labels=labels,
             slice_accuracy=np.array([right[own].mean() for own in members]),

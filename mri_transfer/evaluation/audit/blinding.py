@@ -8,14 +8,16 @@ selection of features, a harmonisation or a threshold that was fitted on all pat
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from mri_transfer.core.arrays import BoolArray, IntArray
 from mri_transfer.core.specs import canonical_json
 from mri_transfer.core.tensorfile import read_rows, write_tensors
 from mri_transfer.evaluation.audit.checks import CheckResult, Fault
@@ -39,6 +41,8 @@ Refit: TypeAlias = Callable[[Tables, Folds, tuple[int, int]], FittedModel]
 
 #: How much larger the garbage is than features are; what it touches cannot stay unnoticed.
 _MAGNITUDE = 10.0
+#: Scans whose features are read at once, and those that change places in a large cohort.
+_SCANS_AT_ONCE, _REORDERED = 512, 4096
 
 
 def blinded_refit(
@@ -50,6 +54,7 @@ def blinded_refit(
     labels: tuple[str, str],
     n_checked: int,
     seed: int,
+    in_place: bool = False,
 ) -> list[CheckResult]:
     """Fit some outer folds again, blind to their test patients, and compare the heads.
 
@@ -67,6 +72,9 @@ def blinded_refit(
     n_checked : int
         Outer folds to draw; each costs one fit, or two where the heads differ.
     seed : int
+    in_place : bool
+        Overwrite the features of the tables for each refit and restore them afterwards, instead of
+        copying them: for large cohorts. Rows are then reordered among a few thousand scans.
 
     Returns
     -------
@@ -90,7 +98,10 @@ def blinded_refit(
     leaking: list[Fault] = []
     for stored in sample:
         key = (stored.repeat, stored.fold)
-        blinded = refit(*blind(tables, folds, key, labels=labels, rng=rng), key)
+        with _restored(tables, _held_out_scans(tables, folds, key), wanted=in_place):
+            blinded = refit(
+                *blind(tables, folds, key, labels=labels, rng=rng, in_place=in_place), key
+            )
         if not head_differences(stored, blinded):
             continue
         # Either a leak, or this machine does not reproduce the stored head at all.
@@ -99,7 +110,12 @@ def blinded_refit(
         leaking += _at(key, head_differences(again, blinded))
     first = sample[0]
     key = (first.repeat, first.fold)
-    reordered_rows = refit(reordered(tables, rng=rng), folds, key)
+    n_scans = len(next(iter(tables.values())).scan_ids)
+    rows = (
+        np.sort(rng.choice(n_scans, min(n_scans, _REORDERED), replace=False)) if in_place else None
+    )
+    with _restored(tables, rows, wanted=in_place):
+        reordered_rows = refit(reordered(tables, rng=rng, in_place=rows), folds, key)
     reference = first if not unlike else refit(tables, folds, key)
     order = _at(key, head_differences(reference, reordered_rows))
     n_fitted = len(sample)
@@ -136,6 +152,7 @@ def blind(
     *,
     labels: tuple[str, str],
     rng: np.random.Generator,
+    in_place: bool = False,
 ) -> tuple[dict[str, FeatureTable], Folds]:
     """Replace what is known of a fold's test patients.
 
@@ -148,6 +165,8 @@ def blind(
     labels : tuple of str
         Positive and negative label; each becomes the other.
     rng : numpy.random.Generator
+    in_place : bool
+        Overwrite the features of the tables.
 
     Returns
     -------
@@ -158,7 +177,7 @@ def blind(
     """
     repeat, fold = key
     test = folds.assignment[repeat] == fold
-    names = {folds.patient_ids[i] for i in np.flatnonzero(test)}
+    held_out = _held_out_scans(tables, folds, key)
     other = {labels[0]: labels[1], labels[1]: labels[0]}
     flipped = tuple(
         other.get(label, labels[0]) if held else label
@@ -166,12 +185,43 @@ def blind(
     )
     garbled = {}
     for pooling, table in tables.items():
-        scans = np.array([name in names for name in table.patient_ids])
-        features = table.features.copy()
-        size = _MAGNITUDE * float(np.sqrt(np.mean(np.square(features[~scans], dtype=np.float64))))
-        features[scans] = size * rng.standard_normal(features[scans].shape, dtype=np.float32)
+        features = table.features if in_place else table.features.copy()
+        size = _MAGNITUDE * _root_mean_square(features, ~held_out)
+        shape = (int(held_out.sum()), *features.shape[1:])
+        features[held_out] = size * rng.standard_normal(shape, dtype=np.float32)
         garbled[pooling] = dataclasses.replace(table, features=features)
     return garbled, dataclasses.replace(folds, labels=flipped)
+
+
+def _held_out_scans(tables: Tables, folds: Folds, key: tuple[int, int]) -> BoolArray:
+    """Return which scans are those of a fold's test patients."""
+    repeat, fold = key
+    names = {folds.patient_ids[i] for i in np.flatnonzero(folds.assignment[repeat] == fold)}
+    owners = next(iter(tables.values())).patient_ids
+    return np.array([name in names for name in owners])
+
+
+def _root_mean_square(features: npt.NDArray[np.float32], scans: BoolArray) -> float:
+    """Return the root mean square of some scans' features, read a few scans at a time."""
+    rows, total = np.flatnonzero(scans), 0.0
+    for start in range(0, len(rows), _SCANS_AT_ONCE):
+        part = features[rows[start : start + _SCANS_AT_ONCE]]
+        total += float(np.square(part, dtype=np.float64).sum())
+    return float(np.sqrt(total / max(len(rows) * features[0].size, 1)))
+
+
+@contextlib.contextmanager
+def _restored(tables: Tables, rows: BoolArray | IntArray | None, *, wanted: bool) -> Iterator[None]:
+    """Put the features of some scans back afterwards, if they are to be overwritten."""
+    if not wanted or rows is None:
+        yield
+        return
+    kept = {pooling: table.features[rows].copy() for pooling, table in tables.items()}
+    try:
+        yield
+    finally:
+        for pooling, features in kept.items():
+            tables[pooling].features[rows] = features
 
 
 def blind_activations(
@@ -208,19 +258,37 @@ def blind_activations(
     return dataclasses.replace(found, files=tuple(files))
 
 
-def reordered(tables: Tables, *, rng: np.random.Generator) -> dict[str, FeatureTable]:
-    """Return the tables with their scans in another order, the same in all of them."""
-    order = rng.permutation(len(next(iter(tables.values())).scan_ids))
-    return {
-        pooling: FeatureTable(
+def reordered(
+    tables: Tables, *, rng: np.random.Generator, in_place: IntArray | None = None
+) -> dict[str, FeatureTable]:
+    """Return the tables with their scans in another order, the same in all of them.
+
+    Parameters
+    ----------
+    tables : mapping of str to FeatureTable
+    rng : numpy.random.Generator
+    in_place : ndarray of int64, optional
+        Scans that change places in the tables' own arrays; the others stay. By default all
+        scans change places, in copies.
+    """
+    order = np.arange(len(next(iter(tables.values())).scan_ids))
+    moved = order if in_place is None else in_place
+    order[moved] = rng.permutation(moved)
+    turned = {}
+    for pooling, table in tables.items():
+        features = table.features
+        if in_place is None:
+            features = features[order]
+        else:
+            features[moved] = features[order[moved]]
+        turned[pooling] = FeatureTable(
             scan_ids=tuple(table.scan_ids[i] for i in order),
             patient_ids=tuple(table.patient_ids[i] for i in order),
             scan_sha256=tuple(table.scan_sha256[i] for i in order),
-            features=table.features[order],
+            features=features,
             z_mm=table.z_mm[order],
         )
-        for pooling, table in tables.items()
-    }
+    return turned
 
 
 def head_differences(first: FittedModel, second: FittedModel) -> list[Fault]:

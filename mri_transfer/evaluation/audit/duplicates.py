@@ -9,14 +9,17 @@ one brain. The thresholds are chosen from measured pairs, see `DuplicateSpec`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
 import numpy as np
 
 from mri_transfer.core.arrays import BoolArray
+from mri_transfer.core.grouping import positions_by_name
+from mri_transfer.evaluation.audit.candidates import MAX_PAIRS
 from mri_transfer.evaluation.audit.document import DuplicateKind, DuplicatePair
-from mri_transfer.evaluation.audit.likeness import compare_blocks
+from mri_transfer.evaluation.audit.likeness import alike_pairs, compare_blocks, compare_with
 from mri_transfer.evaluation.audit.settings import DuplicateSpec
 from mri_transfer.scans.preparation.fingerprint import Fingerprint
 
@@ -66,7 +69,9 @@ def find_duplicates(
 ) -> list[DuplicatePair]:
     """Find repeats within a cohort, or between two cohorts.
 
-    Every pair is compared; a thousand scans take seconds, and memory does not grow with pairs.
+    Up to two thousand scans every pair is compared. In larger cohorts these are: scans with the
+    same file, the same volume or the same patient, and those whose fingerprints may reach
+    `spec.same_brain` (`likeness.alike_pairs`).
 
     Parameters
     ----------
@@ -85,6 +90,8 @@ def find_duplicates(
     """
     spec = spec or DuplicateSpec()
     within, columns = second is None, scans if second is None else second
+    if len(scans) * len(columns) > MAX_PAIRS:
+        return sorted(_near_duplicates(scans, second, spec), key=_rank)
     pairs: list[DuplicatePair] = []
     for rows_at, columns_at, plain, mirrored in compare_blocks(
         [scan.fingerprint for scan in scans],
@@ -109,6 +116,61 @@ def find_duplicates(
             for i, j in np.argwhere(wanted)
         ]
     return sorted(pairs, key=_rank)
+
+
+def _near_duplicates(
+    scans: Sequence[ScanIdentity], second: Sequence[ScanIdentity] | None, spec: DuplicateSpec
+) -> Iterator[DuplicatePair]:
+    """Yield the same pairs without comparing all."""
+    within, columns = second is None, scans if second is None else second
+    wanted: dict[int, set[int]] = {}
+    names = _NAMES if within else _NAMES[:2]
+    for i, j in itertools.chain(*(_agreeing(scans, second, name) for name in names)):
+        wanted.setdefault(i, set()).add(j)
+    for pairs in alike_pairs(
+        [scan.fingerprint for scan in scans],
+        None if second is None else [scan.fingerprint for scan in second],
+        at_least=spec.same_brain,
+    ):
+        for i, j in pairs.tolist():
+            wanted.setdefault(i, set()).add(j)
+    for i, others in sorted(wanted.items()):
+        a, found = scans[i], [columns[j] for j in sorted(others)]
+        plain, mirrored = compare_with(
+            a.fingerprint, [b.fingerprint for b in found], min_shared_ml=spec.min_shared_ml
+        )
+        best = np.fmax(plain, mirrored)
+        for k, b in enumerate(found):
+            same = [_known_equal(a, b, name) for name in _NAMES]
+            if same[0] or same[1] or (same[2] and within) or best[k] >= spec.same_brain:
+                yield _duplicate(
+                    a,
+                    b,
+                    same=same,
+                    similarity=None if np.isnan(best[k]) else float(best[k]),
+                    mirrored=bool(mirrored[k] > plain[k]),
+                    spec=spec,
+                )
+
+
+def _agreeing(
+    scans: Sequence[ScanIdentity], second: Sequence[ScanIdentity] | None, name: str
+) -> Iterator[tuple[int, int]]:
+    """Yield the pairs that agree in a field that both know."""
+    values = [[getattr(scan, name) for scan in side] for side in (scans, second or ())]
+    first, others = (positions_by_name(side) for side in values)
+    for value, at in first.items():
+        if value is None:
+            continue
+        if second is None:
+            yield from itertools.combinations(at.tolist(), 2)
+        else:
+            yield from itertools.product(at.tolist(), others.get(value, at[:0]).tolist())
+
+
+def _known_equal(a: ScanIdentity, b: ScanIdentity, name: str) -> bool:
+    value = getattr(a, name)
+    return value is not None and value == getattr(b, name)
 
 
 def _equal(scans: Sequence[ScanIdentity], second: Sequence[ScanIdentity], name: str) -> BoolArray:

@@ -41,6 +41,8 @@ ARMS = tuple(arm.name for arm in all_arms(sessions=False))
 #: Those that need patients with several scans.
 SESSION_ARMS = tuple(arm.name for arm in all_arms(sessions=True) if arm.name not in ARMS)
 
+#: A larger cohort is represented by about so many patients, drawn with the seed.
+MAX_PATIENTS = 2000
 _INFLATED = ("slice_accuracy", "slice_auc")
 _HONEST, _CHANCE = Arm(split="patient", permuted=False), Arm(split="patient", permuted=True)
 #: Permutations from which their own spread gives the interval of their mean.
@@ -84,6 +86,7 @@ def stress_test(
     Returns
     -------
     StressTest
+        Of a cohort of more than `MAX_PATIENTS` it is that of a sample, and its sentence says so.
 
     Raises
     ------
@@ -92,6 +95,8 @@ def stress_test(
     """
     if results is not None and not features_id:
         raise ValueError("results cannot be kept for features that are not named: features_id")
+    n_all = len(folds.patient_ids)
+    data, folds = _represented(data, folds, derive_seed(seed, 12))
     truth = data.is_positive
     estimator = estimator.without_choices()
     runner = ArmRunner(
@@ -124,8 +129,32 @@ def stress_test(
             tally.add(arm, outcome)
         if progress is not None:
             progress(done, len(planned))
-    return _stress_test(
+    found = _stress_test(
         tallies, runner.hyperparameters.head.kind, fold_spec.n_folds, n_permutations
+    )
+    if n_all == len(truth):
+        return found
+    drawn = f" The stress test was run on {len(truth)} patients drawn from {n_all}."
+    return found.model_copy(update={"sentence": found.sentence + drawn})
+
+
+def _represented(data: LabelledFeatures, folds: Folds, seed: int) -> tuple[LabelledFeatures, Folds]:
+    """Return a large cohort's patients whom the test is run on, each label in its share."""
+    n = len(folds.patient_ids)
+    if n <= MAX_PATIENTS:
+        return data, folds
+    rng, labels = np.random.default_rng(seed), np.array(folds.labels, dtype=object)
+    drawn = []
+    for label in sorted(set(folds.labels)):
+        members = np.flatnonzero(labels == label)
+        share = max(2, round(MAX_PATIENTS * len(members) / n))
+        drawn.append(rng.choice(members, min(share, len(members)), replace=False))
+    kept = np.sort(np.concatenate(drawn))
+    names = tuple(folds.patient_ids[i] for i in kept)
+    return data.only(names), Folds(
+        patient_ids=names,
+        labels=tuple(folds.labels[i] for i in kept),
+        assignment=folds.assignment[:, kept],
     )
 
 

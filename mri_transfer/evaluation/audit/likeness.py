@@ -7,10 +7,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from mri_transfer.core.arrays import SingleArray
+from mri_transfer.core.arrays import FloatArray, IntArray, SingleArray
+from mri_transfer.evaluation.audit.candidates import Sketcher, near_pairs
 from mri_transfer.scans.preparation.fingerprint import VOXEL_MM3, Fingerprint
 
-__all__ = ["compare_blocks", "similarities"]
+__all__ = ["alike_pairs", "compare_blocks", "compare_with", "similarities"]
 
 Fingerprints: TypeAlias = Sequence[Fingerprint | None]
 
@@ -71,6 +72,68 @@ def compare_blocks(
                 for side in (block, mirror_images)
             )
             yield rows_at, columns_at, plain, mirrored
+
+
+def compare_with(
+    one: Fingerprint | None, others: Fingerprints, *, min_shared_ml: float
+) -> tuple[SingleArray, SingleArray]:
+    """Return correlations of one scan with others, as they are and mirrored, shape (n_others,)."""
+    row = _stacked([one])
+    mirror_images = [None if scan is None else scan.mirrored() for scan in others]
+    plain, mirrored = (
+        _correlations(*row, *_stacked(side), min_shared_ml * 1000 / VOXEL_MM3)[0]
+        for side in (others, mirror_images)
+    )
+    return plain, mirrored
+
+
+def alike_pairs(
+    prints: Fingerprints, second: Fingerprints | None = None, *, at_least: float
+) -> Iterator[IntArray]:
+    """Yield pairs that may correlate by some figure or more, as they are or mirrored.
+
+    They are found by sketches (`audit.candidates`); a few of them correlate less. Where two scans
+    show parts of the brain that overlap little, a pair can be missed.
+
+    Parameters
+    ----------
+    prints, second
+        As in `similarities`.
+    at_least : float
+
+    Yields
+    ------
+    ndarray of int64, shape (n_pairs, 2)
+        Positions in `prints`, and in `second` where there is one.
+    """
+    columns = prints if second is None else second
+    sizes = {scan.values.size for scan in (*prints, *columns) if scan is not None}
+    if not sizes:
+        return
+    n_values = max(sizes)
+    sketcher = Sketcher(n_values)
+    within, shown = second is None, (_covered_share(prints), _covered_share(columns))
+    rows = sketcher.sketches(_blocks(prints, n_values))
+    plain = rows if within else sketcher.sketches(_blocks(columns, n_values))
+    mirrored = sketcher.sketches(_blocks(columns, n_values, mirrored=True))
+    for side in (plain, mirrored):
+        yield from near_pairs(rows, side, at_least=at_least, within=within, shown=shown)
+
+
+def _covered_share(prints: Fingerprints) -> FloatArray:
+    return np.array([0.0 if scan is None else float(scan.covered.mean()) for scan in prints])
+
+
+def _blocks(
+    prints: Fingerprints, n_values: int, *, mirrored: bool = False
+) -> Iterator[SingleArray]:
+    """Yield rows of values, 0 where nothing is covered."""
+    for start in range(0, len(prints), _BLOCK):
+        block = prints[start : start + _BLOCK]
+        if mirrored:
+            block = [None if scan is None else scan.mirrored() for scan in block]
+        values = _stacked(block)[0]
+        yield values if values.shape[1] else np.zeros((len(block), n_values), dtype=np.float32)
 
 
 def _stacked(prints: Fingerprints) -> tuple[SingleArray, SingleArray]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from mri_transfer.core.arrays import FloatArray, IntArray, TextArray
 from mri_transfer.metrics.balancing import pair_wins, weighted_auc
+from mri_transfer.metrics.ranked_pairs import RankedPairs
 
 __all__ = ["Probe", "probe_age", "probe_levels"]
 
@@ -84,7 +85,7 @@ def probe_levels(
 
     splitter = StratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
     model = LogisticRegression(C=_INVERSE_L2, class_weight="balanced", max_iter=1000)
-    parts: list[tuple[float, IntArray, IntArray, FloatArray, FloatArray]] = []
+    parts: list[tuple[float, IntArray, IntArray, FloatArray | RankedPairs, FloatArray]] = []
     strata: list[IntArray] = []
     start = 0
     total = sum(len(group) for group in groups)
@@ -205,6 +206,10 @@ def _splits(
         varies = spread > 1e-6
         scale = np.where(varies, spread, 1.0) * np.sqrt(max(int(varies.sum()), 1))
         rows, test_rows = (rows - mean) / scale, (test_rows - mean) / scale
+        if len(rows) > rows.shape[1]:
+            # No more coordinates are needed than there are features.
+            yield train, test, rows, test_rows
+            continue
         values, vectors = np.linalg.eigh(rows @ rows.T)
         kept = values > max(values[-1], 1e-12) * 1e-10
         lengths, basis = np.sqrt(values[kept]), vectors[:, kept]

@@ -25,7 +25,7 @@ from mri_transfer.evaluation.tables import demand_columns
 from mri_transfer.metrics.intervals import bootstrap_mean, exact_proportion, undefined
 from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable
-from mri_transfer.training.fitted_model import FittedModel
+from mri_transfer.training.fitted_model import FittedModel, infer
 from mri_transfer.training.folds import Folds
 
 __all__ = ["retest", "scan_scores"]
@@ -67,14 +67,13 @@ def scan_scores(
     for model in trained:
         table = tables[model.pooling]
         fold_of = dict(zip(folds.patient_ids, folds.assignment[model.repeat], strict=True))
-        held = [i for i, name in enumerate(table.patient_ids) if fold_of.get(name) == model.fold]
-        if not held:
+        names = [name for name, fold in fold_of.items() if fold == model.fold]
+        if set(names).isdisjoint(table.patient_ids):
             continue
-        patient_of = {table.scan_ids[i]: table.patient_ids[i] for i in held}
+        found = infer(model, tables, names, activations=activations)
+        patient_of = {table.scan_ids[i]: table.patient_ids[i] for i in found.scans}
         # As if each scan were a patient: nothing is joined but its slices.
-        own = None if activations is None else activations.rows(held)
-        output = model.slices(table.features[held], list(patient_of.values()), own)
-        for scan_id, score in model.patients(output, list(patient_of)).items():
+        for scan_id, score in model.patients(found.output, list(patient_of)).items():
             predicted = positive_label if score >= model.threshold else negative_label
             rows.append((patient_of[scan_id], scan_id, model.repeat, score, predicted))
     return pd.DataFrame(rows, columns=list(_COLUMNS))

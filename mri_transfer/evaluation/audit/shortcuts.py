@@ -52,6 +52,9 @@ _CATEGORICAL = ("sex", "site", "scanner", "manufacturer", "field_strength")
 #: Patients that a level (or, for age, a label) needs to be probed.
 _ENOUGH = 10
 
+#: Patients of a label that are probed at most, drawn with the seed; `n` says how many were.
+MAX_PROBED = 1000
+
 _METHOD = "patient bootstrap of held-out predictions, percentile"
 
 
@@ -191,6 +194,16 @@ def _known(job: _Job, known: BoolArray) -> dict[str, IntArray]:
     }
 
 
+def _drawn(job: _Job, name: str, groups: dict[str, IntArray]) -> dict[str, IntArray]:
+    """Return the patients to be probed: all of a label, or a sample of many."""
+    return {
+        label: group
+        if len(group) <= MAX_PROBED
+        else np.sort(job.rng(f"{name} {label} drawn").choice(group, MAX_PROBED, replace=False))
+        for label, group in groups.items()
+    }
+
+
 def _age_probe(job: _Job, age: FloatArray) -> ShortcutProbe:
     groups = _known(job, np.isfinite(age))
     enough = max(_ENOUGH, job.n_folds)
@@ -200,7 +213,7 @@ def _age_probe(job: _Job, age: FloatArray) -> ShortcutProbe:
         groups=groups,
         probed={
             label: group
-            for label, group in groups.items()
+            for label, group in _drawn(job, "age", groups).items()
             if len(group) >= enough and float(np.ptp(age[group])) > 0
         },
         probe=functools.partial(probe_age, job.features, age, **job.splits),
@@ -217,7 +230,7 @@ def _age_probe(job: _Job, age: FloatArray) -> ShortcutProbe:
 def _level_probe(job: _Job, name: str, levels: TextArray) -> ShortcutProbe:
     groups = _known(job, levels != "")
     probed = {}
-    for label, group in groups.items():
+    for label, group in _drawn(job, name, groups).items():
         own, counts = np.unique(levels[group].astype(str), return_counts=True)
         large = own[counts >= max(_ENOUGH, job.n_folds)]
         if len(large) > 1:

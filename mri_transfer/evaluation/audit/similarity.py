@@ -16,7 +16,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mri_transfer.core.arrays import FloatArray, IntArray, SingleArray
+from mri_transfer.core.grouping import positions_by_name
 from mri_transfer.core.specs import STRICT
+from mri_transfer.evaluation.audit.candidates import MAX_PAIRS, Sketcher, near_pairs
 from mri_transfer.evaluation.audit.document import Similarity, SimilarityRange, SimilarPair
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.training.folds import Folds
@@ -27,6 +29,8 @@ __all__ = ["SimilaritySpec", "compare_scans", "similar_scans"]
 #: Scans that are compared at once: 128 stacks of 32 x 8192 take 270 MB in double precision.
 _BLOCK = 128
 _QUANTILES = (0.5, 0.99, 1.0)
+#: Scans of a large cohort whose pairs say how alike scans of different patients are.
+_SAMPLE = 2000
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -67,6 +71,9 @@ def compare_scans(
 ) -> Similarity:
     """Compare the features of all scans, or of the scans of two cohorts.
 
+    Up to two thousand scans every pair is compared. In larger cohorts pairs that may be alike are
+    found by sketches, and the figures of different patients are those of 2000 scans drawn.
+
     Parameters
     ----------
     table : FeatureTable
@@ -99,10 +106,17 @@ def compare_scans(
             pairs=(),
             reason=reason,
         )
-    values, rows_at, columns_at = _pairs_of(tables)
     columns = tables[-1]
     names, other_names = (np.array(part.patient_ids, dtype=object) for part in (table, columns))
-    same = (names[rows_at] == other_names[columns_at]).astype(bool)
+    if len(table.scan_ids) * len(columns.scan_ids) > MAX_PAIRS:
+        values, rows_at, columns_at, spread = _near(tables, spec)
+    else:
+        values, rows_at, columns_at = _pairs_of(tables)
+        same = (names[rows_at] == other_names[columns_at]).astype(bool)
+        spread = [_spread(values[part]) for part in (~same, same)]
+    held_out = (
+        {} if folds is None else dict(zip(folds.patient_ids, folds.assignment.T, strict=True))
+    )
     pairs = [
         SimilarPair(
             scan_a=table.scan_ids[rows_at[k]],
@@ -110,16 +124,18 @@ def compare_scans(
             scan_b=columns.scan_ids[columns_at[k]],
             patient_b=other_names[columns_at[k]],
             similarity=float(values[k]),
-            same_patient=bool(same[k]),
-            across_folds=_across(names[rows_at[k]], other_names[columns_at[k]], folds),
+            same_patient=bool(names[rows_at[k]] == other_names[columns_at[k]]),
+            across_folds=None
+            if folds is None
+            else _across(held_out.get(names[rows_at[k]]), held_out.get(other_names[columns_at[k]])),
         )
         for k in np.flatnonzero(values >= spec.same_person)
     ]
     return Similarity(
         threshold=spec.same_person,
         n_scans=n_scans,
-        different_patients=_spread(values[~same]),
-        same_patient=_spread(values[same]),
+        different_patients=spread[0],
+        same_patient=spread[1],
         pairs=tuple(sorted(pairs, key=_order)),
         reason=None,
     )
@@ -127,7 +143,7 @@ def compare_scans(
 
 def _pairs_of(tables: list[FeatureTable]) -> tuple[FloatArray, IntArray, IntArray]:
     """Return similarities of all pairs, and the positions of both scans of each."""
-    similarity = _cosines(tables)
+    similarity = _Standard(tables).cosines(tables[0].features, tables[-1].features)
     if len(tables) == 1:
         rows_at, columns_at = np.triu_indices(len(similarity), 1)
     else:
@@ -135,40 +151,95 @@ def _pairs_of(tables: list[FeatureTable]) -> tuple[FloatArray, IntArray, IntArra
     return similarity[rows_at, columns_at], rows_at, columns_at
 
 
-def _cosines(tables: list[FeatureTable]) -> FloatArray:
-    """Return cosines of the first cohort's scans and the last one's, 4 digits."""
-    parts = [
-        table.features[i : i + _BLOCK]
-        for table in tables
-        for i in range(0, len(table.features), _BLOCK)
-    ]
-    n_scans = sum(map(len, parts))
-    mean = sum(part.sum(axis=0, dtype=np.float64) for part in parts) / n_scans
-    deviation = np.sqrt(sum(((part - mean) ** 2).sum(axis=0) for part in parts) / n_scans)
-    deviation = np.where(deviation > 1e-6, deviation, 1.0)
+def _near(
+    tables: list[FeatureTable], spec: SimilaritySpec
+) -> tuple[FloatArray, IntArray, IntArray, list[SimilarityRange]]:
+    """Return pairs of one patient and pairs that may be alike, and how alike pairs are in general.
 
-    def unit(features: SingleArray) -> SingleArray:
-        flat = ((features - mean) / deviation).reshape(len(features), -1)
+    As `_pairs_of`, but pairs of different patients are looked for by sketches
+    (`audit.candidates`), and their figures are those of a sample of scans, but for the largest.
+    """
+    standard, within = _Standard(tables), len(tables) == 1
+    first, last = tables[0], tables[-1]
+    sketcher = Sketcher(int(np.prod(first.features.shape[1:])))
+    sketches = [sketcher.sketches(map(standard.unit, _blocks(part.features))) for part in tables]
+    wanted = {
+        pair
+        for pairs in near_pairs(sketches[0], sketches[-1], at_least=spec.same_person, within=within)
+        for pair in map(tuple, pairs.tolist())
+    }
+    others = positions_by_name(last.patient_ids)
+    of_one_patient = {
+        (i, j)
+        for i, name in enumerate(first.patient_ids)
+        for j in others.get(name, ())
+        if i < j or not within
+    }
+    at = np.array(sorted(wanted | of_one_patient), dtype=np.int64).reshape(-1, 2)
+    values = np.array([standard.cosine(first.features[i], last.features[j]) for i, j in at])
+    same = np.array([pair in of_one_patient for pair in map(tuple, at.tolist())], dtype=bool)
+    found = _sample(tables, standard)
+    highest = float(values[~same].max(initial=-1.0))
+    if found.max is not None:
+        found = found.model_copy(update={"max": max(found.max, highest)})
+    return values, at[:, 0], at[:, 1], [found, _spread(values[same])]
+
+
+def _sample(tables: list[FeatureTable], standard: _Standard) -> SimilarityRange:
+    """Return how alike pairs of different patients are, among scans that are drawn."""
+    rng, drawn = np.random.default_rng(0), []
+    for table in tables:
+        n = len(table.scan_ids)
+        drawn.append(table.rows(np.sort(rng.choice(n, min(n, _SAMPLE), replace=False)).tolist()))
+    similarity = standard.cosines(drawn[0].features, drawn[-1].features)
+    names = [np.array(part.patient_ids, dtype=object) for part in (drawn[0], drawn[-1])]
+    wanted = names[0][:, None] != names[1][None, :]
+    if len(tables) == 1:
+        wanted = np.triu(wanted, 1)
+    return _spread(similarity[wanted])
+
+
+class _Standard:
+    """Moments of every feature at every slice position, over the scans of all cohorts."""
+
+    def __init__(self, tables: list[FeatureTable]) -> None:
+        parts = [part for table in tables for part in _blocks(table.features)]
+        n_scans = sum(map(len, parts))
+        self.mean = sum(part.sum(axis=0, dtype=np.float64) for part in parts) / n_scans
+        squares = sum(((part - self.mean) ** 2).sum(axis=0) for part in parts)
+        deviation = np.sqrt(squares / n_scans)
+        self.deviation = np.where(deviation > 1e-6, deviation, 1.0)
+
+    def unit(self, features: SingleArray) -> SingleArray:
+        """Return standardised stacks as rows of unit length."""
+        flat = ((features - self.mean) / self.deviation).reshape(len(features), -1)
         length = np.linalg.norm(flat, axis=1, keepdims=True)
         scaled: SingleArray = (flat / np.maximum(length, 1e-12)).astype(np.float32)
         return scaled
 
-    first, last = tables[0].features, tables[-1].features
-    cosines = np.empty((len(first), len(last)))
-    for i in range(0, len(first), _BLOCK):
-        rows = unit(first[i : i + _BLOCK])
-        for j in range(0, len(last), _BLOCK):
-            cosines[i : i + _BLOCK, j : j + _BLOCK] = rows @ unit(last[j : j + _BLOCK]).T
-    # The last digits depend on the order of sums, and so on the machine.
-    return cosines.round(4)
+    def cosine(self, one: SingleArray, other: SingleArray) -> float:
+        """Return the cosine of two scans, 4 digits."""
+        rows = self.unit(np.stack([one, other]))
+        return round(float(rows[0] @ rows[1]), 4)
+
+    def cosines(self, first: SingleArray, last: SingleArray) -> FloatArray:
+        """Return cosines of every scan of one cohort and every one of another, 4 digits."""
+        cosines = np.empty((len(first), len(last)))
+        for i in range(0, len(first), _BLOCK):
+            rows = self.unit(first[i : i + _BLOCK])
+            for j in range(0, len(last), _BLOCK):
+                cosines[i : i + _BLOCK, j : j + _BLOCK] = rows @ self.unit(last[j : j + _BLOCK]).T
+        # The last digits depend on the order of sums, and so on the machine.
+        return cosines.round(4)
 
 
-def _across(first: str, second: str, folds: Folds | None) -> bool | None:
-    if folds is None:
-        return None
-    held_out = dict(zip(folds.patient_ids, folds.assignment.T, strict=True))
-    a, b = held_out.get(first), held_out.get(second)
-    return a is not None and b is not None and bool((a != b).any())
+def _blocks(features: SingleArray) -> list[SingleArray]:
+    return [features[i : i + _BLOCK] for i in range(0, len(features), _BLOCK)]
+
+
+def _across(first: IntArray | None, second: IntArray | None) -> bool:
+    """Return whether a fold holds one of two patients out and not the other."""
+    return first is not None and second is not None and bool((first != second).any())
 
 
 def _order(pair: SimilarPair) -> tuple[bool, float, str, str]:

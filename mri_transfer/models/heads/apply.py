@@ -85,13 +85,20 @@ def head_module(head: Head) -> HeadModule:
     return HEADS[head.kind].code().module(head.tensors)
 
 
-def apply_head(head: Head, features: npt.NDArray[np.floating[Any]]) -> SliceOutput:
+def apply_head(
+    head: Head,
+    features: npt.NDArray[np.floating[Any]],
+    *,
+    rows: npt.NDArray[np.int64] | None = None,
+) -> SliceOutput:
     """Score the slices of scans, in double precision.
 
     Parameters
     ----------
     head : Head
     features : ndarray of float32, shape (n_scans, n_slices, n_features)
+    rows : ndarray of int64, optional
+        The scans to score; all of them where nothing is given.
 
     Raises
     ------
@@ -101,6 +108,7 @@ def apply_head(head: Head, features: npt.NDArray[np.floating[Any]]) -> SliceOutp
     module = head_module(head).double()
     n_scans, n_slices, n_features = features.shape
     module.demand_fits(n_slices, n_features)
+    n_scans = n_scans if rows is None else len(rows)
     step = max(1, _NUMBERS_AT_ONCE // (n_slices * n_features))
     output = SliceOutput(
         logits=np.empty((n_scans, n_slices), dtype=np.float32),
@@ -110,6 +118,7 @@ def apply_head(head: Head, features: npt.NDArray[np.floating[Any]]) -> SliceOutp
     with torch.inference_mode(), at_most_threads(1):
         for start in range(0, n_scans, step):
             part = slice(start, start + step)
-            logits, weights = module(torch.from_numpy(features[part]).double())
+            scored = features[part if rows is None else rows[part]]
+            logits, weights = module(torch.from_numpy(scored).double())
             output.logits[part], output.weights[part] = logits.numpy(), weights.numpy()
     return output

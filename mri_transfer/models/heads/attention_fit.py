@@ -8,6 +8,7 @@ epochs is chosen inside training patients.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -171,7 +172,7 @@ def _scan_weights(
         How much the patient counts.
     balanced : bool
     """
-    counts = {name: patient_ids.count(name) for name in set(patient_ids)}
+    counts = Counter(patient_ids)
     weights = own * np.array([1 / counts[name] for name in patient_ids])
     if balanced:
         for label in (0, 1):

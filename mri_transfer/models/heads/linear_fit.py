@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mri_transfer.core.grouping import positions_by_name
 from mri_transfer.core.threads import algebra_on_one_core
 from mri_transfer.errors import HeadError
 from mri_transfer.models.features import FeatureTable
@@ -32,6 +33,9 @@ FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+#: From here on a basis of the patients' rows no longer pays, if they have fewer features.
+_MANY_PATIENTS = 2000
 
 
 def zone_of_slices(n_slices: int, zones: int) -> IntArray:
@@ -66,19 +70,31 @@ def patient_rows(
     rows : ndarray of float64, shape (n_train_patients, zones, n_features)
     labels : ndarray of int64, shape (n_train_patients,)
     """
-    owners = np.array(table.patient_ids, dtype=object)
     zone = zone_of_slices(table.features.shape[1], zones)
-    names = [name for name in dict.fromkeys(table.patient_ids) if slices[owners == name].any()]
-    rows = np.empty((len(names), zones, table.features.shape[2]))
-    values = np.empty(len(names), dtype=np.int64)
-    for i, name in enumerate(names):
-        scans = np.flatnonzero(owners == name)
+    if zones == table.features.shape[1] and slices.all():
+        return _means_of_scans(table, labels)
+    members = [
+        scans for scans in positions_by_name(table.patient_ids).values() if slices[scans].any()
+    ]
+    rows = np.empty((len(members), zones, table.features.shape[2]))
+    values = np.empty(len(members), dtype=np.int64)
+    for i, scans in enumerate(members):
         values[i] = labels[scans[0]]
         for k in range(zones):
             seen = slices[scans] & (zone == k)
             seen = seen if seen.any() else slices[scans]
             rows[i, k] = table.features[scans][seen].mean(axis=0, dtype=np.float64)
     return rows, values
+
+
+def _means_of_scans(table: FeatureTable, labels: IntArray) -> tuple[DoubleArray, IntArray]:
+    """Average each patient's scans, where every zone is one slice."""
+    scans_of = list(positions_by_name(table.patient_ids).values())
+    starts = np.cumsum([0, *(len(scans) for scans in scans_of[:-1])])
+    order = np.concatenate(scans_of)
+    sums = np.add.reduceat(table.features[order], starts, axis=0, dtype=np.float64)
+    counts = np.array([len(scans) for scans in scans_of])
+    return sums / counts[:, None, None], labels[order[starts]]
 
 
 def fit_linear(
@@ -198,18 +214,22 @@ def solve_rows(
     scaled = ((rows - mean) / deviation).reshape(len(rows), -1)
     share = n_slices / np.bincount(zone_of_slices(n_slices, rows.shape[1]), minlength=rows.shape[1])
     # With an L2 penalty the solution lies in the span of the rows. In a basis of that span
-    # there are no more unknowns than patients, however many features there are.
+    # there are no more unknowns than patients, however many features there are. Of many more
+    # patients than features the basis would take longer to find than the solution.
     # Threads cost more than they save on a problem this small, and round by their number.
     with algebra_on_one_core():
-        left, lengths, basis = np.linalg.svd(scaled, full_matrices=False)
-        rotated = left * lengths
+        rotated, basis = scaled, None
+        if len(scaled) <= max(_MANY_PATIENTS, scaled.shape[1]):
+            left, lengths, basis = np.linalg.svd(scaled, full_matrices=False)
+            rotated = left * lengths
         solved = [
             _solve(rotated, labels, inverse_l2, balanced=spec.balanced, weights=weights)
             if offsets is None
             else _solve_beside(rotated, labels, offsets, inverse_l2, balanced=spec.balanced)
             for inverse_l2 in spec.inverse_l2
         ]
-        weight = (np.mean([w for w, _ in solved], axis=0) @ basis).reshape(mean.shape)
+        slopes = np.mean([w for w, _ in solved], axis=0)
+        weight = (slopes if basis is None else slopes @ basis).reshape(mean.shape)
     return share[:, None] * weight / deviation, float(np.mean([b for _, b in solved]))
 
 

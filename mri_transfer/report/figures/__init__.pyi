@@ -13,6 +13,7 @@ from .comparisons import plot_leakage as plot_leakage
 from .contact_sheet import attribution_limit as attribution_limit
 from .contact_sheet import attribution_sheet as attribution_sheet
 from .contact_sheet import slice_sheet as slice_sheet
+from .curves import MAX_DOTS as MAX_DOTS
 from .curves import draw_calibration as draw_calibration
 from .curves import draw_patient_scores as draw_patient_scores
 from .curves import draw_roc as draw_roc

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "MAX_DOTS",
     "area_text",
     "draw_calibration",
     "draw_patient_scores",
@@ -31,6 +32,9 @@ __all__ = [
     "plot_roc_curve",
     "plot_slice_profile",
 ]
+
+#: Of more patients the scores are drawn as histograms, with so many bins.
+MAX_DOTS, _BINS = 2000, 40
 
 
 def plot_roc(ax: Axes, evaluation: EvaluationDocument) -> None:
@@ -149,7 +153,7 @@ def draw_calibration(evaluation: EvaluationDocument) -> str:
 
 
 def plot_patient_scores(ax: Axes, patient_scores: pd.DataFrame, *, labels: Sequence[str]) -> None:
-    """Plot one dot a patient, by label: the score averaged over repeats.
+    """Plot one dot a patient, by label: the score averaged over repeats. Of many, histograms.
 
     Parameters
     ----------
@@ -163,9 +167,18 @@ def plot_patient_scores(ax: Axes, patient_scores: pd.DataFrame, *, labels: Seque
     for row, (label, color) in enumerate(zip(labels, (NEGATIVE, POSITIVE), strict=True)):
         present = label in means.index.get_level_values("label")
         scores = np.sort(means.loc[label].to_numpy(dtype=float)) if present else np.array([])
-        ax.plot(
-            scores, row + _pile(scores), "o", color=color, markersize=4, alpha=0.75, gid=f"row{row}"
-        )
+        if len(means) > MAX_DOTS:
+            counts, edges = np.histogram(scores, bins=_BINS, range=(0, 1))
+            height = 0.36 * counts / max(int(counts.max()), 1)
+            ax.stairs(
+                row + height, edges, baseline=row - height, color=color, fill=True, alpha=0.75,
+                gid=f"row{row}",
+            )  # fmt: skip
+        else:
+            ax.plot(
+                scores, row + _pile(scores), "o", color=color, markersize=4, alpha=0.75,
+                gid=f"row{row}",
+            )  # fmt: skip
         ax.text(0.0, row + 0.43, f"{label} ({len(scores)} patients)", color=color)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.5, 1.6), yticks=[])
     ax.spines["left"].set_visible(False)
@@ -175,7 +188,8 @@ def plot_patient_scores(ax: Axes, patient_scores: pd.DataFrame, *, labels: Seque
 def draw_patient_scores(patient_scores: pd.DataFrame, *, labels: Sequence[str]) -> str:
     """Return the strip of patient scores as one SVG element."""
     count = patient_scores["patient_id"].nunique()
-    title = f"Scores of {count} patients, one dot each, {labels[0]} below and {labels[1]} above."
+    dots = "" if count > MAX_DOTS else "one dot each, "
+    title = f"Scores of {count} patients, {dots}{labels[0]} below and {labels[1]} above."
     return draw_svg(
         "patient-scores", title, 3.4, plot_patient_scores, patient_scores, labels=labels
     )

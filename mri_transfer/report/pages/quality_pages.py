@@ -25,6 +25,8 @@ _STYLES = ("style.css", "quality.css")
 #: With more scans than this, or larger pictures, the index links its pictures as files.
 _MAX_EMBEDDED = 500
 _MAX_EMBEDDED_BYTES = 6_000_000
+#: Scans a page of the index; a large cohort has several.
+_PAGE = 1000
 _MINUS = "\u2212"
 _COLOURS = {
     name: f"rgb({red} {green} {blue})"
@@ -111,7 +113,7 @@ def write_scan_page(
 def write_quality_index(
     path: Path, qualities: Sequence[ScanQuality], *, thumbnails: Mapping[str, bytes]
 ) -> None:
-    """Write the table of all scans, the worst first.
+    """Write the table of all scans, the worst first; of a large cohort on several pages.
 
     Parameters
     ----------
@@ -125,23 +127,37 @@ def write_quality_index(
         `thumbnails` beside it.
     """
     ordered = worst_first(qualities)
+    parts = [ordered[i : i + _PAGE] for i in range(0, len(ordered), _PAGE)] or [[]]
+    files = [path.name, *(f"{path.stem}-{i}.html" for i in range(2, len(parts) + 1))]
     shown = {quality.scan_id: thumbnails[quality.scan_id]
              for quality in ordered if quality.scan_id in thumbnails}  # fmt: skip
     linked = len(ordered) > _MAX_EMBEDDED or sum(map(len, shown.values())) > _MAX_EMBEDDED_BYTES
     if linked:
         for scan_id, png in shown.items():
             atomic_write_bytes(path.parent / _thumbnail_file(scan_id), png)
-    text = render_page(
-        "quality_index.html.jinja",
-        styles=_STYLES,
-        rows=[_index_row(quality, shown.get(quality.scan_id), linked) for quality in ordered],
-        linked=linked,
-        counts=[(state, sum(_state(quality) is state for quality in ordered)) for state in _STATES],
-        n_patients=len({quality.patient_id for quality in ordered}),
-        scores=_score_table(ordered),
-        colours=_COLOURS,
-    )
-    atomic_write_text(path, text)
+    common: dict[str, Any] = {
+        "linked": linked,
+        "n_scans": len(ordered),
+        "n_patients": len({quality.patient_id for quality in ordered}),
+        "scores": _score_table(ordered),
+        "colours": _COLOURS,
+        "files": files,
+    }
+    for i, (file, part) in enumerate(zip(files, parts, strict=True)):
+        text = render_page(
+            "quality_index.html.jinja",
+            styles=_STYLES,
+            rows=[_index_row(quality, shown.get(quality.scan_id), linked) for quality in part],
+            counts=[
+                (state, sum(_state(quality) is state for quality in part)) for state in _STATES
+            ],
+            page=i,
+            **common,
+        )
+        atomic_write_text(path.with_name(file), text)
+    for left_over in path.parent.glob(f"{path.stem}-*.html"):
+        if left_over.name not in files:
+            left_over.unlink()
 
 
 def _state(quality: ScanQuality) -> _State:

@@ -47,11 +47,13 @@ def discrimination_section(inputs: ReportInputs) -> Section:
 def _patient_scores(inputs: ReportInputs) -> Block | None:
     if not len(inputs.patient_scores):
         return None
+    has_dots = inputs.patient_scores["patient_id"].nunique() <= figures.MAX_DOTS
+    what = "Each dot is a patient" if has_dots else "Heights are numbers of patients"
     return figure(
         "patient-scores",
         figures.draw_patient_scores(inputs.patient_scores, labels=inputs.task.labels),
-        f"Each dot is a patient; further right is more like {inputs.task.positive}. Where the "
-        "groups overlap, the score does not separate them.",
+        f"{what}; further right is more like {inputs.task.positive}. Where the groups overlap, "
+        "the score does not separate them.",
         tables.patient_list(inputs),
     )
 

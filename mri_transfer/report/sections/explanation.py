@@ -85,6 +85,7 @@ def _maps(inputs: ReportInputs, explanation: Explanation) -> Iterator[Block | No
     )
     yield tables.region_table(inputs, document)
     yield how(_REGIONS_TEXT)
+    yield from _structures(inputs, document)
     yield Heading(text="Can the maps be believed?")
     yield tables.check_table(inputs, document)
     yield how(_CHECKS_TEXT)
@@ -110,6 +111,8 @@ def _findings(inputs: ReportInputs, document: ExplanationDocument) -> Iterator[s
     truth = document.truth
     if truth:
         yield _truth_sentence(truth, confidence)
+        if "contrast" in truth.methods:
+            yield _contrast_sentence(truth, confidence)
     shown = _agreement(document, "maps")
     if shown and shown.value is not None:
         value = shown.value
@@ -153,6 +156,24 @@ def _truth_sentence(truth: Truth, confidence: float) -> str:
         f"The maps find the planted atrophy {how_well}: the AUC of their strength for planted "
         f"places is {text}, where 0.5 is guessing; it is higher than that of the same maps "
         f"flipped by {estimate(difference, confidence=confidence)}."
+    )
+
+
+def _contrast_sentence(truth: Truth, confidence: float) -> str:
+    """Say what contrast maps find, beside both of their controls."""
+    found, control = (truth.methods[name].auc for name in ("contrast", "contrast, randomised head"))
+    text = (
+        "Contrast maps, which compare with healthy training patients, reach an AUC of "
+        f"{estimate(found.value, confidence=confidence)}; flipped, "
+        f"{estimate(found.chance, confidence=confidence)}; by heads of permuted weights, "
+        f"{estimate(control.value, confidence=confidence)}."
+    )
+    low = found.difference.ci_low
+    if low is None or low > 0:
+        return text
+    return (
+        f"{text} They have not been shown to find the planted places better than the same maps "
+        "flipped, so that they may find no more than the middle of the head."
     )
 
 
@@ -209,6 +230,19 @@ def _how_groups(document: ExplanationDocument) -> str:
     return text
 
 
+def _structures(inputs: ReportInputs, document: ExplanationDocument) -> Iterator[Block | None]:
+    """Yield the named structures, or why none is named."""
+    found = document.structures
+    if found is None:
+        return
+    yield Heading(text="Named structures")
+    if found.atlas is None:
+        yield missing(f"No structure is named: {found.reason}.")
+        return
+    yield tables.structure_table(inputs, document)
+    yield how(_STRUCTURES_TEXT.format(atlas=found.atlas))
+
+
 def _viewers(document: ExplanationDocument) -> Text | None:
     links = tuple(
         Link(text=str(group.label), target=f"../explanations/{group.viewer}")
@@ -231,6 +265,10 @@ def _close(inputs: ReportInputs, explanation: Explanation) -> Iterator[Block | N
     yield table
     yield from _close_pictures(inputs, explanation)
     yield how(_CLOSE_TEXT)
+    faithfulness = tables.faithfulness_table(inputs, document)
+    if faithfulness is not None:
+        yield faithfulness
+        yield how(_FAITHFULNESS_TEXT)
     yield folded("Agreement of the methods", tables.agreement_table(inputs, document))
 
 
@@ -242,8 +280,10 @@ def _close_pictures(inputs: ReportInputs, explanation: Explanation) -> Iterator[
         stack = inputs.stack_of(patient.scan_id)
         pixels = stack.pixels[list(patient.slices)].astype(np.float32)
         maps = explanation.maps[explanation.scan_ids.index(patient.scan_id)][list(patient.slices)]
+        contrast = _contrast_of(explanation, patient.scan_id)
         rows = [
             maps,
+            *([] if contrast is None else [contrast[list(patient.slices)]]),
             _blurred(explanation.pixel_attribution[f"gradients {n}"]),
             explanation.pixel_attribution[f"occlusion {n}"],
         ]
@@ -256,9 +296,18 @@ def _close_pictures(inputs: ReportInputs, explanation: Explanation) -> Iterator[
             alt=f"{len(pixels)} slices of {patient.patient_id}, with the maps, integrated "
             "gradients and occlusion over them.",
             caption=f"{patient.patient_id}, labelled {patient.label}, called "
-            f"{patient.outcome}ly. From above: the maps, integrated gradients, "
-            "occlusion, each row with its own scale, in log-odds.",
+            f"{patient.outcome}ly. From above: the maps, "
+            f"{'' if contrast is None else 'the contrast map, '}integrated gradients, "
+            "occlusion, each row with its own scale, in log-odds"
+            f"{'' if contrast is None else '; the contrast map in standard deviations'}.",
         )
+
+
+def _contrast_of(explanation: Explanation, scan_id: str) -> np.ndarray[Any, Any] | None:
+    found = explanation.document.contrast
+    if found is None or explanation.contrast is None or scan_id not in found.scan_ids:
+        return None
+    return np.asarray(explanation.contrast[found.scan_ids.index(scan_id)])
 
 
 def _sheet(
@@ -269,7 +318,7 @@ def _sheet(
     orientation: figures.Orientation,
 ) -> bytes:
     """Return the slices once for each method, its attribution over them."""
-    shape = (len(pixels), *rows[1].shape[1:])
+    shape = (len(pixels), *rows[-2].shape[1:])
     fitted = []
     for one in rows:
         at = [np.arange(shape[axis]) * one.shape[axis] // shape[axis] for axis in (1, 2)]
@@ -306,6 +355,19 @@ _REGIONS_TEXT = (
     "Thirds are of the head by the header's axes. A place of a map is some 15 mm wide and sees "
     "further than that, so that small structures share their places with their neighbours. What "
     "lies outside the head is the model reading the outline."
+)
+_STRUCTURES_TEXT = (
+    "Atlas: {atlas}. A place of a map counts for each structure by the share of it that lies "
+    "there, in the anatomy of the template: a patient's own anatomy differs, and a place is wider "
+    "than many structures. A structure stands out where its share of the weight exceeds its share "
+    "of the head."
+)
+_FAITHFULNESS_TEXT = (
+    "Cells are covered in a map's order, that which speaks most for the positive label first, with "
+    "the grey of occlusion; in a faithful map the log-odds fall faster than in a random order "
+    "(deletion), and rise faster while cells are uncovered (insertion). The random order is the "
+    "mean of two. A map that locates well need not be the most faithful: the two are shown beside "
+    "each other, not joined."
 )
 _CHECKS_TEXT = (
     "If randomising the model leaves a map unchanged, the map shows the image and not the model "

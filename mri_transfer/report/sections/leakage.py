@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mri_transfer.evaluation.audit.document import Duplicates
+from mri_transfer.evaluation.audit.document import Duplicates, Similarity
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import (
     bullets,
@@ -174,7 +174,22 @@ def _by_features(inputs: ReportInputs, duplicates: Duplicates) -> tuple[Block, .
     listed = tables.similar_pairs(inputs) or Text(
         text=f"No two scans reach a similarity of {number(compared.threshold, 2)}."
     )
-    return table, listed
+    return joined(table, _sampled(compared), listed)
+
+
+def _sampled(compared: Similarity) -> Text | None:
+    """Return what is said where not every pair of scans was compared in full."""
+    of_all = compared.n_scans * (compared.n_scans - 1) // 2
+    n = compared.different_patients.n + compared.same_patient.n
+    if n >= of_all:
+        return None
+    return Text(
+        text=f"The cohort has {of_all} pairs of scans. Figures of different patients are those of "
+        f"{compared.different_patients.n} pairs drawn, but for the largest. Pairs at the threshold "
+        "were looked for among all by random projections, and each one found was compared in full; "
+        "one that is there is missed with a chance below one in a hundred thousand.",
+        role="note",
+    )
 
 
 def _pairs(n: int) -> str:

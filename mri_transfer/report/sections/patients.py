@@ -6,11 +6,16 @@ from collections.abc import Iterator
 
 from mri_transfer.report import figures
 from mri_transfer.report.blocks.blocks import bullets, folded, how, missing, section_of
-from mri_transfer.report.blocks.document import Block, PatientPanels, Section, Text
+from mri_transfer.report.blocks.document import Block, Link, PatientPanels, Section, Text
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables.panels import MAX_SHEETS, patient_panels, sheet_order
-from mri_transfer.report.tables.patient_results import PatientResult, patient_results
+from mri_transfer.report.tables.patient_results import (
+    FIRST_PATIENT_PAGE,
+    PatientResult,
+    patient_results,
+    shown_results,
+)
 
 __all__ = ["patients_section"]
 
@@ -31,6 +36,8 @@ def patients_section(inputs: ReportInputs) -> Section:
     results = patient_results(inputs)
     if not results:
         return section_of("patients", "Patients", missing("No patient was scored in this run."))
+    shown = shown_results(results)
+    who = f"All {len(results)} patients" if shown is results else f"{len(shown)} patients"
     return section_of(
         "patients",
         "Patients, one by one",
@@ -39,12 +46,14 @@ def patients_section(inputs: ReportInputs) -> Section:
         _pseudonym_note(inputs),
         _not_shown(inputs, results),
         folded(
-            f"All {len(results)} patients: search, sort, look at the slices",
+            f"{who}: search, sort, look at the slices",
             how(_how_to_read(inputs)),
             PatientPanels(
-                caption=f"The {len(results)} patients who were scored",
+                caption=f"The {len(results)} patients who were scored"
+                if shown is results
+                else f"{len(shown)} of the {len(results)} patients who were scored",
                 labels=inputs.task.labels,
-                panels=patient_panels(inputs, results),
+                panels=patient_panels(inputs, shown),
             ),
         ),
         short="Patients",
@@ -99,7 +108,16 @@ def _not_shown(inputs: ReportInputs, results: list[PatientResult]) -> Iterator[B
     """Yield what the panels lack, and how to get it."""
     if inputs.stack_of is None:
         yield missing("The slices are not shown: the report was made without access to the cache.")
-    n_scans = len(sheet_order(inputs, results))
+    shown = shown_results(results)
+    if len(shown) < len(results):
+        link = Link(text=f"All {len(results)} patients", target=FIRST_PATIENT_PAGE)
+        yield Text(
+            text=f"Of {len(results)} patients {len(shown)} are shown here, those called "
+            "incorrectly first: a page of all would be too large to open.",
+            role="note",
+            links=() if inputs.pseudonymous else (link,),
+        )
+    n_scans = len(sheet_order(inputs, shown))
     if inputs.stack_of is not None and n_scans > MAX_SHEETS:
         yield missing(
             f"Of {n_scans} scans the slices of {MAX_SHEETS} are shown, those of the patients "

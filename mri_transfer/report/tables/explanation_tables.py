@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from mri_transfer.explain.document import ExplanationDocument, SanityCheck, TruthFigure
+from mri_transfer.explain.document import (
+    CurveFigure,
+    ExplanationDocument,
+    PixelAttributionRow,
+    SanityCheck,
+    TruthFigure,
+)
 from mri_transfer.metrics.intervals import Estimate
 from mri_transfer.report.blocks.cells import (
     Column,
@@ -21,14 +27,19 @@ __all__ = [
     "agreement_table",
     "check_table",
     "close_table",
+    "faithfulness_table",
     "group_table",
     "height_table",
     "labels_positive_first",
     "neighbour_table",
     "region_table",
+    "structure_table",
     "truth_table",
 ]
 
+#: Structures that are shown: those with the most weight, and those known of the disease.
+_STRUCTURES = 8
+_KNOWN = ("hippocampus", "amygdala", "entorhinal", "lateral-ventricle")
 _FIGURES = {
     "auc": "AUC of strength for planted cells",
     "pointing": "Strongest cell is planted (share of patients)",
@@ -38,6 +49,8 @@ _METHODS = {
     "maps": "maps of this report",
     "Grad-CAM": "Grad-CAM",
     "randomised head": "control: permuted weights of the head",
+    "contrast": "contrast maps",
+    "contrast, randomised head": "control: contrast maps, permuted weights",
 }
 
 
@@ -92,6 +105,48 @@ def region_table(inputs: ReportInputs, document: ExplanationDocument) -> Table |
         *_by_label(document, 2),
         name="explanation-regions",
     )
+
+
+def structure_table(inputs: ReportInputs, document: ExplanationDocument) -> Table | None:
+    """Return the structures with the most positive weight; None where none is named."""
+    found = document.structures
+    if found is None or not found.rows:
+        return None
+    shown = [
+        row
+        for n, row in enumerate(found.rows)
+        if n < _STRUCTURES or any(name in row.structure.lower() for name in _KNOWN)
+    ]
+    return table_of(
+        shown,
+        f"Share of a map's positive weight (what speaks for {document.positive_label}) by "
+        f"structure, mean over patients, with {confidence_text(inputs)}: the {_STRUCTURES} with "
+        f"the most of {len(found.rows)}, medial temporal lobes and lateral ventricles",
+        Column("Structure", lambda row: row.structure),
+        Column("Share of the head", lambda row: percent(row.share, 1)),
+        *_by_label(document, 3),
+        name="explanation-structures",
+    )
+
+
+def faithfulness_table(inputs: ReportInputs, document: ExplanationDocument) -> Table | None:
+    """Return the areas under the deletion and insertion curves of each kind of map."""
+    return table_of(
+        document.faithfulness or (),
+        "Area under the log-odds while cells are covered (deletion) and uncovered (insertion) in "
+        f"the order of a map, mean of {len(document.pixel_attribution or ())} patients, with "
+        f"{confidence_text(inputs)}",
+        Column("Map", lambda row: row.method),
+        Column("Deletion", lambda row: stacked(row.deletion.value, 2)),
+        Column("less random order (below 0: faithful)", lambda row: _less(row.deletion)),
+        Column("Insertion", lambda row: stacked(row.insertion.value, 2)),
+        Column("less random order (above 0: faithful)", lambda row: _less(row.insertion)),
+        name="explanation-faithfulness",
+    )
+
+
+def _less(figure: CurveFigure) -> str:
+    return stacked(figure.difference, 2)
 
 
 def truth_table(inputs: ReportInputs, document: ExplanationDocument) -> Table | None:
@@ -170,6 +225,11 @@ def close_table(document: ExplanationDocument) -> Table | None:
         Column("Label", lambda patient: patient.label),
         Column("Score", lambda patient: number(patient.score, 2)),
         Column("Called", lambda patient: f"called {patient.outcome}ly", wide=True),
+        *(
+            [Column("Structures with most positive weight", _structures, wide=True)]
+            if any(patient.structures for patient in document.pixel_attribution or ())
+            else []
+        ),
         Column(
             "Not explained by integrated gradients",
             lambda patient: (
@@ -182,6 +242,10 @@ def close_table(document: ExplanationDocument) -> Table | None:
         ),
         name="explanation-close",
     )
+
+
+def _structures(patient: PixelAttributionRow) -> str:
+    return "; ".join(f"{one.structure} {percent(one.share)}" for one in patient.structures)
 
 
 def labels_positive_first(document: ExplanationDocument) -> list[str]:

@@ -24,7 +24,7 @@ from mri_transfer.report.blocks.cells import (
 )
 from mri_transfer.report.blocks.wording import bare_p, count, label_of, number
 from mri_transfer.report.inputs import ReportInputs
-from mri_transfer.report.tables.patient_results import threshold_spans
+from mri_transfer.report.tables.patient_results import patient_results, threshold_spans
 
 __all__ = [
     "age_table",
@@ -138,7 +138,10 @@ def age_table(inputs: ReportInputs) -> Table:
 
 def failure_table(inputs: ReportInputs) -> Table | None:
     """Return the patients whom the scores fail most, the worst first."""
-    spans = threshold_spans(inputs)
+    failed = {patient.patient_id for patient in inputs.evaluation.failures}
+    spans = threshold_spans(
+        inputs, [result for result in patient_results(inputs) if result.patient_id in failed]
+    )
     return table_of(
         inputs.evaluation.failures,
         "The patients whom the scores fail most, the worst first",

@@ -34,6 +34,8 @@ __all__ = [
 
 _ARMS: tuple[str, ...] = get_args(ArmName)
 _ARM_METRICS = ("slice_accuracy", "slice_auc", "patient_auc", "patient_balanced_accuracy")
+#: Pairs that the page lists.
+_LISTED = 200
 _LABELS = {"true_labels": "true labels", "permuted_labels": "permuted labels"}
 
 
@@ -173,9 +175,13 @@ def similar_pairs(inputs: ReportInputs) -> Table | None:
         return None
     found = inputs.audit.duplicates.by_features
     known = {True: "yes", False: "no", None: "not known"}
+    listed = found.pairs[:_LISTED]
+    among = ""
+    if len(listed) < len(found.pairs):
+        among = f" (the first {_LISTED} of {len(found.pairs)}; all: tables/similar_scans.csv)"
     return table_of(
-        found.pairs,
-        f"Scans as alike as {number(found.threshold, 2)} or more by their features",
+        listed,
+        f"Scans as alike as {number(found.threshold, 2)} or more by their features{among}",
         Column("Scans", lambda pair: f"{pair.scan_a} and {pair.scan_b}"),
         Column("Likeness", lambda pair: number(pair.similarity)),
         Column(

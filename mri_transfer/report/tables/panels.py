@@ -25,9 +25,9 @@ from mri_transfer.report.blocks.document import (
 from mri_transfer.report.blocks.page_names import page_name
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
-from mri_transfer.report.tables.patient_results import PatientResult, threshold_spans
+from mri_transfer.report.tables.patient_results import PatientResult, threshold_spans, worst_first
 
-__all__ = ["MAX_SHEETS", "patient_panels", "sheet_order"]
+__all__ = ["MAX_SHEETS", "covariate_text", "patient_panels", "sheet_order"]
 
 #: Scans that get a sheet of slices; a page of more would be too large to open.
 MAX_SHEETS = 500
@@ -51,12 +51,8 @@ def patient_panels(inputs: ReportInputs, results: list[PatientResult]) -> tuple[
 
 def sheet_order(inputs: ReportInputs, results: list[PatientResult]) -> list[str]:
     """Return the scans in the order in which they get a sheet: those called worst come first."""
-    wrong_first = sorted(
-        results,
-        key=lambda patient: (patient.share_right, -abs(patient.score - 0.5), patient.patient_id),
-    )
     scans = _scans_by_patient(inputs)
-    return [scan for patient in wrong_first for scan in scans.get(patient.patient_id, ())]
+    return [scan for patient in worst_first(results) for scan in scans.get(patient.patient_id, ())]
 
 
 def _scans_by_patient(inputs: ReportInputs) -> dict[str, list[str]]:
@@ -64,7 +60,10 @@ def _scans_by_patient(inputs: ReportInputs) -> dict[str, list[str]]:
     if "scan_id" not in table:
         return {}
     pairs = table[["patient_id", "scan_id"]].astype(str).drop_duplicates()
-    return {str(name): list(rows["scan_id"]) for name, rows in pairs.groupby("patient_id")}
+    found: dict[str, list[str]] = {}
+    for patient_id, scan_id in zip(pairs["patient_id"], pairs["scan_id"], strict=True):
+        found.setdefault(patient_id, []).append(scan_id)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +92,7 @@ class _Builder:
     def __init__(self, inputs: ReportInputs, results: list[PatientResult]) -> None:
         self.inputs = inputs
         self.scans = _scans_by_patient(inputs)
-        self.thresholds = threshold_spans(inputs)
+        self.thresholds = threshold_spans(inputs, results)
         self.covariates = inputs.patients.set_axis(inputs.patients.index.astype(str))
         order = sheet_order(inputs, results)
         self.shown = frozenset(order[:MAX_SHEETS])
@@ -101,7 +100,8 @@ class _Builder:
         self.quality = {} if inputs.quality is None else _judged(inputs.quality)
         self.slice_scores: dict[str, pd.Series[float]] = {}
         if "scan_id" in inputs.slice_scores:
-            means = inputs.slice_scores.groupby(["scan_id", "slice"])["score"].mean()
+            own = inputs.slice_scores["scan_id"].isin(self.shown)
+            means = inputs.slice_scores[own].groupby(["scan_id", "slice"])["score"].mean()
             self.slice_scores = {
                 str(scan): part.droplevel(0) for scan, part in means.groupby(level=0)
             }
@@ -112,7 +112,8 @@ class _Builder:
         if explanation is not None:
             self.position = {name: i for i, name in enumerate(explanation.scan_ids)}
             self.limit = figures.attribution_limit(explanation.maps)
-            grouped = explanation.neighbours.groupby("patient_id")
+            own = explanation.neighbours["patient_id"].isin({one.patient_id for one in results})
+            grouped = explanation.neighbours[own].groupby("patient_id")
             self.neighbours = {str(name): rows for name, rows in grouped}
 
     def panel(self, result: PatientResult) -> PatientPanel:
@@ -146,14 +147,10 @@ class _Builder:
         row = self.covariates.loc[patient_id]
         names = [str(name) for name in row.index if name not in ("label", "synthetic")]
         ordered = sorted(names, key=lambda name: (name != "age", name != "sex", name != "site"))
-        return {name: self._covariate(name, row[name]) for name in ordered}
-
-    def _covariate(self, name: str, value: Any) -> str:
-        if pd.isna(value):
-            return ""
-        if name == "age" and self.inputs.pseudonymous and float(value) >= 90:
-            return "90 or more"
-        return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
+        return {
+            name: covariate_text(name, row[name], pseudonymous=self.inputs.pseudonymous)
+            for name in ordered
+        }
 
     def _quality(self, scans: list[str]) -> tuple[str, str]:
         """Return the gravest verdict of the patient's scans, and every reason."""
@@ -276,6 +273,15 @@ class _Builder:
             f"Over all repeats, {same} of the {len(rows)} nearest training patients carry the "
             f"patient's own label, {result.label}."
         )
+
+
+def covariate_text(name: str, value: Any, *, pseudonymous: bool) -> str:
+    """Return a patient's covariate as text; empty where it is not known."""
+    if pd.isna(value):
+        return ""
+    if name == "age" and pseudonymous and float(value) >= 90:
+        return "90 or more"
+    return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
 
 
 def _slice_score(means: Mapping[Any, float], k: int) -> float | None:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Sequence
 
 import pandas as pd
 
 from mri_transfer.report.blocks.wording import number
 from mri_transfer.report.inputs import ReportInputs
 
-__all__ = ["PatientResult", "patient_results", "threshold_spans"]
+__all__ = [
+    "FIRST_PATIENT_PAGE",
+    "PatientResult",
+    "patient_results",
+    "shown_results",
+    "threshold_spans",
+    "worst_first",
+]
+
+#: Of more patients than this the page shows a few, and a list of pages beside it all of them.
+MAX_PATIENTS, FEW_PATIENTS = 500, 200
+FIRST_PATIENT_PAGE = "patients/1.html"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,37 +71,59 @@ class PatientResult:
 
 def patient_results(inputs: ReportInputs) -> list[PatientResult]:
     """Return every scored patient, by id."""
+    table = inputs.patient_scores.sort_values(["patient_id", "repeat"], kind="stable")
+    names = table["patient_id"].to_numpy()
+    labels, calls = (table[name].astype(str).to_numpy() for name in ("label", "predicted"))
+    scores = table["score"].to_numpy(dtype=float)
     found = []
-    for patient_id, rows in inputs.patient_scores.groupby("patient_id", sort=True):
-        rows = rows.sort_values("repeat")
-        label = str(rows["label"].iloc[0])
-        calls = rows["predicted"].astype(str)
-        counts = calls.value_counts()
-        most = sorted(counts.index[counts == counts.max()], key=lambda name: (name == label, name))
+    ends = [i for i in range(1, len(names)) if names[i] != names[i - 1]] + [len(names)]
+    for start, end in itertools.pairwise([0, *ends] if len(names) else []):
+        label, own = labels[start], scores[start:end]
+        counts = Counter(calls[start:end])
+        most = max(counts.values())
         found.append(
             PatientResult(
-                patient_id=str(patient_id),
+                patient_id=str(names[start]),
                 label=label,
-                scores=rows,
-                score=float(rows["score"].mean()),
-                low=float(rows["score"].min()),
-                high=float(rows["score"].max()),
-                called=str(most[0]),
-                share_right=float((calls == label).mean()),
+                scores=table.iloc[start:end],
+                score=float(own.mean()),
+                low=float(own.min()),
+                high=float(own.max()),
+                called=min(
+                    (name for name, n in counts.items() if n == most),
+                    key=lambda name: (name == label, name),
+                ),
+                share_right=float((calls[start:end] == label).mean()),
             )
         )
     return found
 
 
-def threshold_spans(inputs: ReportInputs) -> dict[str, str]:
-    """Return from which score on each patient was called positive, where that is known.
+def threshold_spans(inputs: ReportInputs, results: Sequence[PatientResult]) -> dict[str, str]:
+    """Return from which score on each of some patients was called positive, where it is known.
 
     `0.52`, or `0.47 to 0.58` where the folds that held the patient out have different thresholds.
     """
     spans = {}
-    for result in patient_results(inputs):
+    for result in results:
         values = result.thresholds(inputs).values()
         if values:
             ends = dict.fromkeys(number(end, 2) for end in (min(values), max(values)))
             spans[result.patient_id] = " to ".join(ends)
     return spans
+
+
+def shown_results(results: list[PatientResult]) -> list[PatientResult]:
+    """Return the patients who get a panel, by id: all, or of a large cohort those called worst."""
+    if len(results) <= MAX_PATIENTS:
+        return results
+    shown = {result.patient_id for result in worst_first(results)[:FEW_PATIENTS]}
+    return [result for result in results if result.patient_id in shown]
+
+
+def worst_first(results: list[PatientResult]) -> list[PatientResult]:
+    """Return patients in the order in which they are shown first: those called worst."""
+    return sorted(
+        results,
+        key=lambda patient: (patient.share_right, -abs(patient.score - 0.5), patient.patient_id),
+    )

@@ -21,7 +21,11 @@ from mri_transfer.report.blocks.cells import (
 from mri_transfer.report.blocks.wording import METRICS, count, label_of, number
 from mri_transfer.report.inputs import ReportInputs
 from mri_transfer.report.tables.calibration_tables import CALIBRATION
-from mri_transfer.report.tables.patient_results import patient_results, threshold_spans
+from mri_transfer.report.tables.patient_results import (
+    patient_results,
+    shown_results,
+    threshold_spans,
+)
 
 __all__ = [
     "exclusion_counts",
@@ -134,10 +138,14 @@ def fold_table(inputs: ReportInputs) -> Table:
 
 def patient_list(inputs: ReportInputs) -> Table | None:
     """Return every patient's score, those called incorrectly most often first."""
-    spans = threshold_spans(inputs)
+    results = patient_results(inputs)
+    shown = shown_results(results)
+    spans = threshold_spans(inputs, shown)
     return table_of(
-        sorted(patient_results(inputs), key=lambda p: (p.share_right, p.label, p.patient_id)),
-        "Every patient's score",
+        sorted(shown, key=lambda p: (p.share_right, p.label, p.patient_id)),
+        "Every patient's score"
+        if shown is results
+        else f"The scores of {len(shown)} of {len(results)} patients, those called worst",
         Column("Patient", lambda patient: patient.patient_id),
         Column("Label", lambda patient: patient.label, wide=True),
         Column("Mean score", lambda patient: number(patient.score, 2)),

@@ -8,16 +8,15 @@ that passed through has only the JSON file. The same scan and Spec give the same
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from mri_transfer.core.files import atomic_path, sha256_of_file, write_json
+from mri_transfer.core.files import atomic_path, link_or_copy, sha256_of_file, write_json
 from mri_transfer.core.specs import digest
 from mri_transfer.core.store import JsonStore
 from mri_transfer.scans.preparation.nifti import read_bits, write_nifti
@@ -28,7 +27,8 @@ from mri_transfer.scans.volumes import Volume, load_volume
 
 __all__ = ["PreparedStore", "bids_stem", "write_derivative", "write_description"]
 
-_BIDS_NAME = re.compile(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*")
+#: Without the entities that a derivative adds itself.
+_BIDS_NAME = re.compile(r"sub-[A-Za-z0-9]+(_(?!space-|res-|desc-)[a-z]+-[A-Za-z0-9]+)*")
 
 
 class PreparedStore(JsonStore):
@@ -164,8 +164,19 @@ def _letters(text: str) -> str:
     return "".join(letter for letter in text if letter.isascii() and letter.isalnum())
 
 
-def write_description(folder: Path, *, version: str) -> None:
-    """Write dataset_description.json of a BIDS derivatives folder."""
+def write_description(
+    folder: Path, *, version: str, more: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Write dataset_description.json of a BIDS derivatives folder.
+
+    Parameters
+    ----------
+    folder : Path
+    version : str
+        Of this package.
+    more : mapping
+        Further fields, or others in place of these.
+    """
     write_json(
         folder / "dataset_description.json",
         {
@@ -180,6 +191,7 @@ def write_description(folder: Path, *, version: str) -> None:
                     "template, brain mask, 1 mm grid",
                 }
             ],
+            **more,
         },
     )
 
@@ -216,7 +228,7 @@ def write_derivative(
     volume = Path(f"{spaced}_desc-preproc_T1w.nii.gz")
     mask = Path(f"{spaced}_desc-brain_mask.nii.gz")
     transform = folder / f"{stem}_from-T1w_to-{SPACE}_mode-image_xfm.txt"
-    _link(store.volume_path(key), volume)
+    link_or_copy(store.volume_path(key), volume)
     affine = load_volume(store.volume_path(key), scan_id=stem).affine
     write_nifti(mask, read_bits(store.mask_path(key)) & 1, affine)
     sidecar = volume.with_name(volume.name.removesuffix(".nii.gz") + ".json")
@@ -241,13 +253,3 @@ def write_derivative(
             sitk.WriteTransform(itk_affine(matrix), str(temporary))
         written.append(transform)
     return written
-
-
-def _link(source: Path, target: Path) -> None:
-    """Hard-link a file, or copy it if the file system has no links."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(target) as temporary:
-        try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)

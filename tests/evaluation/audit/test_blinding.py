@@ -156,3 +156,29 @@ def test_the_librarys_own_cross_validation_owes_nothing_to_test_patients() -> No
 
     checks = _check(refit, fit({"max": table}, folds, None), table, folds)
     assert failed(checks) == set()
+
+
+@pytest.mark.parametrize("raising", [False, True])
+def test_a_large_cohort_is_checked_in_place_and_restored(raising: bool) -> None:
+    table, folds = cohort(two_sessions=6)
+    refit = procedure()
+    trained, before = _train(refit, table, folds), table.features.copy()
+    seen = []
+
+    def watched(given, *others):
+        assert given["max"].features is table.features
+        seen.append((given["max"].features != before).any())
+        if raising:
+            raise RuntimeError
+        return refit(given, *others)
+
+    settings = {"labels": LABELS, "n_checked": 2, "seed": 0, "in_place": True}
+    if raising:
+        with pytest.raises(RuntimeError):
+            blinded_refit(watched, {"max": table}, folds, trained, **settings)
+    else:
+        checks = blinded_refit(watched, {"max": table}, folds, trained, **settings)
+        assert failed(checks) == set()
+        assert len(seen) == 3
+    assert all(seen)
+    assert np.array_equal(table.features, before)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from pydantic import ValidationError
 
-from mri_transfer.evaluation.audit import likeness, run_audit
+from mri_transfer.evaluation.audit import duplicates, likeness, run_audit
 from mri_transfer.evaluation.audit.document import CheckResult, DuplicatePair
 from mri_transfer.evaluation.audit.duplicates import ScanIdentity, find_duplicates
 from mri_transfer.evaluation.audit.likeness import similarities
@@ -281,3 +281,26 @@ def test_memory_does_not_grow_with_the_square_of_the_cohort(
 def test_thresholds_that_cannot_be_meant_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         DuplicateSpec(**values)
+
+
+def test_a_large_cohort_has_the_pairs_that_comparing_all_finds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Mirrored, a part of a brain, nothing known but the file, no fingerprint, unlike sessions.
+    brain, rest = _pattern(0), [_pattern(seed) for seed in range(10, 30)]
+    slab = _part(0.2, 0.6)
+    scans = [
+        _scan("a", fingerprint=_print_of(brain), content_sha256="1"),
+        _scan("b", fingerprint=_alike(brain, 0.7, 1)),
+        _scan("c", fingerprint=_print_of(brain).mirrored(), voxel_sha256="2"),
+        _scan("d", fingerprint=_print_of(brain, slab), voxel_sha256="2"),
+        _scan("e", content_sha256="1"),
+        _scan("f1", "f", fingerprint=_print_of(rest[0])),
+        _scan("f2", "f", fingerprint=_print_of(rest[1])),
+        *(_scan(f"g{i}", fingerprint=_print_of(one)) for i, one in enumerate(rest[2:])),
+    ]
+    both = (scans, None), (scans[:4], scans[2:])
+    compared = [find_duplicates(*pair) for pair in both]
+    assert len(compared[0]) == 8
+    monkeypatch.setattr(duplicates, "MAX_PAIRS", 0)
+    assert [find_duplicates(*pair) for pair in both] == compared

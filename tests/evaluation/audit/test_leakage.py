@@ -240,3 +240,11 @@ def test_more_permutations_reuse_those_that_were_run(tmp_path) -> None:
 def test_results_of_unnamed_features_are_refused(tmp_path) -> None:
     with pytest.raises(ValueError, match="features_id"):
         _stress(settings={"results": ResultStore(tmp_path)})
+
+
+def test_a_large_cohort_is_represented_by_some_of_its_patients(monkeypatch) -> None:
+    monkeypatch.setattr("mri_transfer.evaluation.audit.leakage.MAX_PATIENTS", 20)
+    found = _stress(n_patients=40, two_sessions=20)
+    assert {one.slice_accuracy.n for one in found.arms.values()} == {20}
+    assert found.several_scans.n_patients < 20
+    assert found.sentence.endswith("The stress test was run on 20 patients drawn from 40.")

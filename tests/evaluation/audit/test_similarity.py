@@ -118,3 +118,22 @@ def test_few_scans_are_not_judged_and_two_shapes_are_refused() -> None:
     other, _ = feature_table(n_features=31)
     with pytest.raises(ValueError, match="two shapes"):
         compare_scans(table, other)
+
+
+@pytest.mark.parametrize("cohorts", [1, 2])
+def test_a_large_cohort_has_the_pairs_that_comparing_all_finds(cohorts, monkeypatch) -> None:
+    table, labels = feature_table(identity=2.0, two_sessions=6)
+    renamed = dataclasses.replace(table, patient_ids=(*table.patient_ids[:44], "p100", "p101"))
+    names = sorted(set(renamed.patient_ids))
+    tables = [renamed] if cohorts == 1 else [_part(renamed, range(38)), _part(table, range(38, 46))]
+    folds = dataclasses.replace(
+        folds_of(table, labels),
+        patient_ids=tuple(names),
+        labels=("CN", "AD") * (len(names) // 2),
+        assignment=np.arange(len(names))[None] % 4,
+    )
+    compared = compare_scans(*tables, folds=folds)
+    assert len(compared.pairs) == 6
+    monkeypatch.setattr("mri_transfer.evaluation.audit.similarity.MAX_PAIRS", 0)
+    # As small a cohort is drawn as a whole.
+    assert compare_scans(*tables, folds=folds) == compared

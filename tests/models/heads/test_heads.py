@@ -21,6 +21,7 @@ from mri_transfer.models.heads import (
     apply_head,
     fit_head,
     head_module,
+    linear_fit,
 )
 from mri_transfer.models.heads.mlp_fit import _glorot
 from tests.synthetic import feature_table
@@ -260,3 +261,26 @@ def test_attention_finds_the_slice_that_matters() -> None:
     spec = AttentionHeadSpec(hidden=8, learning_rate=1e-2, epochs=300)
     head = fit_head(spec, table, labels)
     assert apply_head(head, features).weights[:, 2].mean() > 0.5
+
+
+def test_many_patients_are_fitted_without_a_basis_and_alike(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    rows = rng.standard_normal((60, 2, 6)) + labels[:, None, None]
+    spec = LinearHeadSpec()
+    weight, intercept = linear_fit.solve_rows(rows, labels, spec, n_slices=4)
+    monkeypatch.setattr(linear_fit, "_MANY_PATIENTS", 10)
+    many, free = linear_fit.solve_rows(rows, labels, spec, n_slices=4)
+    np.testing.assert_allclose(many, weight, rtol=1e-3, atol=1e-4)
+    assert free == pytest.approx(intercept, abs=1e-4)
+
+
+def test_rows_of_patients_whose_zones_are_slices() -> None:
+    table, labels = feature_table(n_patients=6, n_slices=2, two_sessions=3)
+    shown = np.ones((9, 2), dtype=bool)
+    rows, values = linear_fit.patient_rows(table, labels, shown, zones=2)
+    owners = np.array(table.patient_ids)
+    for i, name in enumerate(dict.fromkeys(table.patient_ids)):
+        own = table.features[owners == name].astype(np.float64)
+        np.testing.assert_allclose(rows[i], own.mean(axis=0))
+        assert values[i] == labels[owners == name][0]

@@ -237,6 +237,13 @@ def test_other_names_keep_their_letters_and_digits(
         )
 
 
+def test_entities_that_a_derivative_adds_itself_are_not_there_twice() -> None:
+    names = [f"sub-1_space-MNI_desc-{version}" for version in ("a", "b")]
+    stems = [bids_stem(scan_id=name, patient_id="sub-1", session_id=None) for name in names]
+    assert len(set(stems)) == 2
+    assert not [stem for stem in stems if "_space-" in stem or "_desc-" in stem]
+
+
 def test_a_scan_named_like_anothers_bids_name_has_a_name_of_its_own() -> None:
     names = [
         bids_stem(scan_id=scan_id, patient_id="1", session_id=None)

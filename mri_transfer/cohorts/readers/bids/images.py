@@ -84,14 +84,17 @@ def find_images(
     if not root.is_dir():
         fault = Fault("no such folder", remedy="Give the BIDS data set's folder")
         raise ManifestError(str(root), [fault])
-    images = sorted(_indexed(root, suffix), key=lambda image: image.path)
+    participants = _wanted("sub", (filters or {}).get("sub", ()))
+    if absent := [*_absent(root, participants)]:
+        raise ManifestError(str(root), absent)
+    images = sorted(_indexed(root, suffix, participants), key=lambda image: image.path)
     ignored = ignored_by_bids(root, [image.path for image in images])
     present = [image for image in images if image.path not in ignored]
     faults = [*_misplaced(present)]
     if present:
         faults += _filter_faults(present, filters or {})
     else:
-        faults.append(_no_images(suffix, n_ignored=len(ignored)))
+        faults.append(_no_images(suffix, participants, n_ignored=len(ignored)))
     if faults:
         raise ManifestError(str(root), faults)
     kept = [image for image in present if _passes(image, filters or {})]
@@ -100,7 +103,23 @@ def find_images(
     return kept, (*_ignored_notes(ignored), *_filter_notes(len(present), len(kept)))
 
 
-def _indexed(root: Path, suffix: str) -> Iterator[BidsImage]:
+def _absent(root: Path, participants: Sequence[str]) -> Iterator[Fault]:
+    """Yield a fault for each participant without a folder."""
+    for label in participants:
+        if not (root / f"sub-{label}").is_dir():
+            present = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
+            yield Fault(
+                "no such participant",
+                found=f"sub-{label}",
+                expected=listed(present, shown=20) if present else None,
+            )
+
+
+def _indexed(root: Path, suffix: str, participants: Sequence[str]) -> Iterator[BidsImage]:
+    """Yield the images of some participants; of all if none is named.
+
+    Indexing takes milliseconds a participant: a job on one of thousands must not index them all.
+    """
     import bids2table  # slow: it pulls in pyarrow
 
     # bids2table treats brackets in the folder's name as a pattern, skips folders with a dot in
@@ -109,7 +128,8 @@ def _indexed(root: Path, suffix: str) -> Iterator[BidsImage]:
         alias = Path(folder) / "dataset"
         alias.symlink_to(root, target_is_directory=True)
         columns = ["path", "sub", "ses", "suffix", "ext"]
-        rows = bids2table.index_dataset(alias).select(columns).to_pylist()
+        only = [f"sub-{label}" for label in participants] or None
+        rows = bids2table.index_dataset(alias, only).select(columns).to_pylist()
     for row in rows:
         path = PurePosixPath(Path(row["path"]).as_posix())
         is_scan = row["suffix"] == suffix and row["ext"] in _EXTENSIONS and row["sub"] is not None
@@ -167,9 +187,10 @@ def _misplaced(images: Sequence[BidsImage]) -> Iterator[Fault]:
             yield misplaced_image(image.path)
 
 
-def _no_images(suffix: str, *, n_ignored: int) -> Fault:
+def _no_images(suffix: str, participants: Sequence[str], *, n_ignored: int) -> Fault:
+    whose = f" of {listed([f'sub-{label}' for label in participants])}" if participants else ""
     return Fault(
-        f"the data set has no {suffix} image",
+        f"the data set has no {suffix} image{whose}",
         found=f"{n_ignored} matched by .bidsignore" if n_ignored else None,
         expected=f"sub-X/[ses-Y/]anat/sub-X[_ses-Y]_{suffix}.nii.gz, where X and Y are "
         "letters and digits",
