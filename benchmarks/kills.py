@@ -2,9 +2,10 @@
 
 A small cohort is run from scans to heads, each fold with a tail of its own: once undisturbed on
 this machine, then again and again under each engine while processes are killed. Moments are drawn
-from those at which the engine's undisturbed run had workers, victims from the workers alive then;
-if there are none, the next one that appears is killed. Afterwards every file of run folder and
-cache is compared, but for records, logs, settings and the temporary files of killed processes.
+from those at which the engine's undisturbed run had workers, victims from the workers alive then.
+If there are none, another moment is drawn soon after: kills that wait would all hit what appears
+next, which is the scan that is being tried again. Afterwards every file of run folder and cache is
+compared, but for records, logs, settings and the temporary files of killed processes.
 
 SLURM (two virtual nodes) and Dask (two workers) are started on this machine: root, and Debian's
 slurm-wlm and munge, are needed.
@@ -28,6 +29,7 @@ import numpy as np
 import psutil
 
 from benchmarks._common import Target, argument_parser, finish, show_table
+from benchmarks._workers import dask_workers, local_workers, slurm_workers
 from mri_transfer.cohorts.readers.bids.reader import read_bids_cohort
 from mri_transfer.cohorts.synthetic.cohort import DemoSpec, grow_demo_cohort
 from mri_transfer.core.files import TEMPORARY_PREFIX
@@ -86,72 +88,12 @@ class _Disturbed:
     """Seconds of working time at which there was something to kill, if nothing was killed."""
 
 
-def _below(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _is_pool(process: psutil.Process) -> bool:
-    """Whether it is a process that scans are prepared in: forked from the fork server."""
-    parent = process.parent()
-    return _is_forked(process) and parent is not None and _is_forked(parent)
-
-
-def _is_forked(process: psutil.Process) -> bool:
-    return any("multiprocessing.forkserver" in word for word in process.cmdline())
-
-
-def _alive(
-    processes: list[psutil.Process], wanted: Callable[[psutil.Process], bool]
-) -> list[psutil.Process]:
-    found = []
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            if process.status() != psutil.STATUS_ZOMBIE and wanted(process):
-                found.append(process)
-    return sorted(found, key=lambda process: process.pid)
-
-
-def _local_workers(command: psutil.Process) -> list[psutil.Process]:
-    return _alive(_below(command), _is_pool)
-
-
-def _slurm_workers(settings: str, _: psutil.Process) -> list[psutil.Process]:
-    """Python of the jobs, and the processes that scans are prepared in; nodes are no children."""
-
-    def wanted(process: psutil.Process) -> bool:
-        own = process.environ()
-        if own.get("SLURM_CONF") != settings or "SLURM_JOB_ID" not in own:
-            return False
-        words = process.cmdline()
-        is_job = "submitit.core._submit" in words and "python" in Path(words[0]).name
-        return is_job or _is_pool(process)
-
-    return _alive(list(psutil.process_iter()), wanted)
-
-
-def _dask_workers(_: psutil.Process) -> list[psutil.Process]:
-    """Workers (children of their nannies), and the processes that scans are prepared in."""
-
-    def wanted(process: psutil.Process) -> bool:
-        parent = process.parent()
-        is_worker = "--multiprocessing-fork" in process.cmdline() or any(
-            "spawn_main" in word for word in process.cmdline()
-        )
-        return is_worker and parent is not None and "worker" in parent.cmdline()
-
-    all_of_us = _below(psutil.Process())
-    return _alive(all_of_us, lambda process: wanted(process) or _is_pool(process))
-
-
 @contextlib.contextmanager
 def _opened(name: str, folder: Path) -> Iterator[_Engine]:
     folder.mkdir(parents=True)
     plain = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     if name == "local":
-        yield _Engine(name=name, settings=(), environment=plain, workers=_local_workers)
+        yield _Engine(name=name, settings=(), environment=plain, workers=local_workers)
     elif name == "slurm":
         settings = tuple(f"executor.{text}" for text in ("kind=slurm", *_SLURM))
         with slurm_cluster(folder) as found:
@@ -159,12 +101,12 @@ def _opened(name: str, folder: Path) -> Iterator[_Engine]:
                 name=name,
                 settings=settings,
                 environment=plain | found,
-                workers=partial(_slurm_workers, found["SLURM_CONF"]),
+                workers=partial(slurm_workers, found["SLURM_CONF"]),
             )
     else:
         with dask_cluster(folder) as address:
             settings = ("executor.kind=dask", f"executor.scheduler={address}")
-            yield _Engine(name=name, settings=settings, environment=plain, workers=_dask_workers)
+            yield _Engine(name=name, settings=settings, environment=plain, workers=dask_workers)
 
 
 def _start(engine: _Engine, manifest: Path, folder: Path) -> psutil.Popen:
@@ -203,20 +145,29 @@ def _disturb(
     worked = 0.0
     for _ in range(_MOST_RESTARTS):
         command, started = _start(engine, manifest, folder), time.monotonic()
-        while command.poll() is None:
-            time.sleep(0.02 if moments else 0.2)
-            now = worked + time.monotonic() - started
-            if moments and (not left or now < left[0]):
-                continue
-            targets = [command] if victim == "command" else engine.workers(command)
-            if targets and not moments:
-                seen.append(now)
-            elif targets:
-                stage, chosen = _stage(folder / "run"), targets[rng.integers(len(targets))]
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    chosen.send_signal(signal.SIGKILL)
-                    kills[stage] += 1
-                    left.pop(0)
+        try:
+            while command.poll() is None:
+                time.sleep(0.02 if moments else 0.2)
+                now = worked + time.monotonic() - started
+                if moments and (not left or now < left[0]):
+                    continue
+                targets = [command] if victim == "command" else engine.workers(command)
+                if targets and not moments:
+                    seen.append(now)
+                elif not targets and moments:
+                    left[0] = now + rng.uniform(0, max(moments) / len(moments))
+                    left.sort()
+                elif targets:
+                    stage, chosen = _stage(folder / "run"), targets[rng.integers(len(targets))]
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        chosen.send_signal(signal.SIGKILL)
+                        kills[stage] += 1
+                        left.pop(0)
+        finally:
+            # Whoever interrupts this leaves no command behind.
+            if command.poll() is None:
+                command.kill()
+                command.wait()
         worked += time.monotonic() - started
         codes.append(command.returncode)
         # As a user would: 3 says that scans were left out, which the next run tries again, and
@@ -333,7 +284,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
     parser.add_argument("--kills", type=int, default=20, help="of workers, under each engine")
     parser.add_argument("--command-kills", type=int, default=5)
-    parser.add_argument("--per-run", type=int, default=7, help="kills in one run")
+    parser.add_argument("--per-run", type=int, default=5, help="kills in one run")
     parser.add_argument("--patients", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

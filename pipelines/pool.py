@@ -139,22 +139,43 @@ def _each_once(
     timeout_s: int,
     failed: Callable[[Job, str], Outcome],
 ) -> Iterator[Outcome | _Died]:
-    """Do jobs once; see `run_jobs`."""
-    if not jobs:
-        return
-    try:
-        with open_pool(max_workers=min(processes, len(jobs)), max_tasks=_JOBS_PER_PROCESS) as pool:
-            try:
-                futures = [_scheduled(pool, work, job, timeout_s) for job in jobs]
-                for job, future in zip(jobs, futures, strict=True):
-                    _wait(pool, future)
-                    found: Outcome | _Died = _outcome(job, future, timeout_s, failed)
-                    yield found
-            except BaseException:
-                pool.stop()  # type: ignore[no-untyped-call]
-                raise
-    except BrokenExecutor as error:
-        raise children_died(error) from error
+    """Do jobs once; see `run_jobs`.
+
+    A process that is killed while it takes a job from the pool breaks the pool: another goes on,
+    unless two in a row break before a job is done.
+    """
+    n_done, broken_at = 0, -1
+    while n_done < len(jobs):
+        try:
+            for outcome in _in_a_pool(
+                work, jobs[n_done:], processes=processes, timeout_s=timeout_s, failed=failed
+            ):
+                n_done += 1
+                yield outcome
+        except BrokenExecutor as error:
+            if broken_at == n_done:
+                raise children_died(error) from error
+            broken_at = n_done
+
+
+def _in_a_pool(
+    work: Callable[[Job], Outcome],
+    jobs: Sequence[Job],
+    *,
+    processes: int,
+    timeout_s: int,
+    failed: Callable[[Job, str], Outcome],
+) -> Iterator[Outcome | _Died]:
+    with open_pool(max_workers=min(processes, len(jobs)), max_tasks=_JOBS_PER_PROCESS) as pool:
+        try:
+            futures = [_scheduled(pool, work, job, timeout_s) for job in jobs]
+            for job, future in zip(jobs, futures, strict=True):
+                _wait(pool, future)
+                found: Outcome | _Died = _outcome(job, future, timeout_s, failed)
+                yield found
+        except BaseException:
+            pool.stop()  # type: ignore[no-untyped-call]
+            raise
 
 
 def _scheduled(

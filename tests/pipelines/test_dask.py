@@ -57,6 +57,11 @@ def test_what_kills_its_worker_is_lost_and_the_others_are_done(
     assert found[1].startswith("LOST: its worker ended twice")
 
 
+def test_tasks_hold_several_scans_if_every_worker_still_gets_some(tmp_path: Path) -> None:
+    workers = DaskExecutor(cache=tmp_path, note=lambda _: None, scheduler="", jobs=2)
+    assert [workers.chunk_size(n) for n in (4, 48, 5000)] == [1, 3, 8]
+
+
 def test_a_scheduler_on_this_machine_is_started_for_the_work(tmp_path: Path) -> None:
     workers = DaskExecutor(cache=tmp_path, note=lambda _: None, scheduler="", jobs=1)
     jobs = [("number", str(i)) for i in range(3)]

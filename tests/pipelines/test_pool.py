@@ -10,7 +10,7 @@ import threading
 import time
 import types
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from multiprocessing import spawn
 from pathlib import Path
 
@@ -89,6 +89,33 @@ def test_a_job_whose_process_was_killed_once_is_done(tmp_path: Path) -> None:
     once = [("kill once", str(tmp_path / name)) for name in "ab"]
     jobs = [("number", "0"), once[0], ("number", "2"), once[1], ("number", "4")]
     assert _run(jobs) == [f"{kind} {value}" for kind, value in jobs]
+
+
+def test_a_pool_that_breaks_is_replaced_unless_two_break_in_a_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[int] = []
+
+    def in_a_pool(work, jobs, **_):
+        opened.append(len(jobs))
+        yield work(jobs[0])
+        if len(jobs) > 1:
+            raise BrokenExecutor("All workers expired")
+
+    monkeypatch.setattr("pipelines.pool._in_a_pool", in_a_pool)
+    assert _run([("number", str(i)) for i in range(3)]) == [f"number {i}" for i in range(3)]
+    assert opened == [3, 2, 1]
+
+    def never(*_, **__):
+        opened.append(0)
+        raise BrokenExecutor("All workers expired")
+        yield
+
+    opened.clear()
+    monkeypatch.setattr("pipelines.pool._in_a_pool", never)
+    with pytest.raises(MachineError, match="were killed"):
+        _run([("number", "0")])
+    assert opened == [0, 0]
 
 
 def test_what_a_job_raises_is_told() -> None:
