@@ -15,6 +15,7 @@ from mri_transfer.cohorts.words import counted, listed
 from mri_transfer.core.files import read_json_object, write_json
 from mri_transfer.core.specs import digest
 from mri_transfer.errors import NoUsableScanError, RunFolderError
+from mri_transfer.training.settings import InstancesSpec
 from pipelines.config import RunConfig, read_config
 from pipelines.jobs.bids_dataset import GROUP_FOLDER, begin_dataset, write_scans
 from pipelines.lock import locked
@@ -94,8 +95,12 @@ def process_participants(call: BidsCall, *, reporter: Reporter) -> RunOutcome:
     for note in reading.notes:
         reporter.detail(note)
     begin_dataset(call.out, call.source)
-    labels = dataclasses.replace(call.config.labels, unlabelled="keep")
-    config = dataclasses.replace(call.config, labels=labels)
+    config = dataclasses.replace(
+        call.config,
+        labels=dataclasses.replace(call.config.labels, unlabelled="keep"),
+        # Another cohort's scans are the group's business.
+        instances=InstancesSpec(),
+    )
     folder = _parts(call.work) / call.part
     workspace = Workspace(root=folder, cache=call.work)
     with locked(workspace):
