@@ -126,7 +126,7 @@ case "${1:-}" in
     trap 'rm -rf --one-file-system "$folder"' EXIT
     echo "Debian $suite in $folder"
     logged debootstrap --variant=minbase --include=ca-certificates "$suite" "$folder/root" \
-      "$DEBIAN_MIRROR"
+      "$DEBIAN_MIRROR" || cannot "debootstrap could not make a root from its mirror"
     echo "container/install.sh in it: some minutes"
     logged unshare --mount --pid --fork --kill-child "$script" --install "$folder/root"
     unshare --mount --pid --fork --kill-child --net "$script" --use "$folder/root"
