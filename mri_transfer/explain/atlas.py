@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -40,6 +41,11 @@ _NAMES = (
 #: Columns of a table of names, in the order in which they are looked for.
 _NUMBER_COLUMNS, _NAME_COLUMNS, _SIDE_COLUMN = ("id", "index"), ("label", "name"), "hemisphere"
 _SIDES = {"L": ", left", "R": ", right"}
+#: Where FreeSurfer runs words together, as in `rostralmiddlefrontal`.
+_RUN_TOGETHER = re.compile(
+    "(caudal|rostral|superior|inferior|middle|medial|lateral|anterior|posterior|isthmus|pars|"
+    "transverse|frontal(?=pole)|temporal(?=pole))(?=[a-z])"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -158,7 +164,11 @@ def _names(table: Any, path: Path) -> dict[int, str]:
         )
     sides = table[_SIDE_COLUMN] if _SIDE_COLUMN in table else [""] * len(table)
     rows = zip(table[number], table[name], sides, strict=True)
-    return {int(n): f"{words}{_SIDES.get(side, '')}" for n, words, side in rows if int(n) != 0}
+    return {
+        int(n): _RUN_TOGETHER.sub(r"\1 ", str(words)) + _SIDES.get(side, "")
+        for n, words, side in rows
+        if int(n) != 0
+    }
 
 
 def find_atlas(atlas: str, labels: str) -> Atlas | None:

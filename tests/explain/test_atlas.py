@@ -25,6 +25,7 @@ _KNOWN = {
     (-20, -10, -30): "entorhinal, left",
     (13, 10, 10): "caudate, right",
     (-12, -19, 7): "thalamusproper, left",
+    (-10, 25, 55): "superior frontal, left",
     (0, -30, -35): "brainstem",
 }
 

@@ -148,6 +148,8 @@ def test_structures_are_named_beside_their_share_of_the_head_and_in_each_patient
     section = make_section()
     cells = _table(section, "explanation-structures")
     assert cells[:2] == ["hippocampus, left", "0.8\N{NO-BREAK SPACE}%"]
+    # In per cent, as the share of the head is.
+    assert [cell.split("\n")[0] for cell in cells[2:4]] == ["6.0", "1.0"]
     assert "hippocampus, left 21\N{NO-BREAK SPACE}%" in " ".join(
         _table(section, "explanation-close")
     )

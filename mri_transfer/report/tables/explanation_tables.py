@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from mri_transfer.explain.document import (
@@ -119,12 +120,12 @@ def structure_table(inputs: ReportInputs, document: ExplanationDocument) -> Tabl
     ]
     return table_of(
         shown,
-        f"Share of a map's positive weight (what speaks for {document.positive_label}) by "
+        f"Share of a map's positive weight (what speaks for {document.positive_label}), in %, by "
         f"structure, mean over patients, with {confidence_text(inputs)}: the {_STRUCTURES} with "
         f"the most of {len(found.rows)}, medial temporal lobes and lateral ventricles",
         Column("Structure", lambda row: row.structure),
         Column("Share of the head", lambda row: percent(row.share, 1)),
-        *_by_label(document, 3),
+        *_shares_by_label(document),
         name="explanation-structures",
     )
 
@@ -251,6 +252,27 @@ def _structures(patient: PixelAttributionRow) -> str:
 def labels_positive_first(document: ExplanationDocument) -> list[str]:
     """Return the labels of the cohort, the positive one first."""
     return sorted(document.labels, key=lambda label: (label != document.positive_label, label))
+
+
+def _shares_by_label(document: ExplanationDocument) -> list[Column[Any]]:
+    """Return a column for each label, of rows that hold a share for each, as percentages."""
+
+    def column(label: str) -> Column[Any]:
+        return Column(label, lambda row: stacked(_in_percent(row.by_label[label]), 1))
+
+    return [column(label) for label in labels_positive_first(document)]
+
+
+def _in_percent(share: Estimate) -> Estimate:
+    def scaled(part: float | None) -> float | None:
+        return None if part is None else 100 * part
+
+    return dataclasses.replace(
+        share,
+        value=scaled(share.value),
+        ci_low=scaled(share.ci_low),
+        ci_high=scaled(share.ci_high),
+    )
 
 
 def _by_label(document: ExplanationDocument, digits: int) -> list[Column[Any]]:
