@@ -71,6 +71,9 @@ def test_a_scan_is_scored_by_keyboard_and_the_answer_gets_the_focus(
     page.locator("#age").focus()
     page.keyboard.type("70")
     page.keyboard.press("Tab")
+    page.keyboard.type("f")
+    assert page.locator("#sex").input_value() == "F"
+    page.keyboard.press("Tab")
     page.keyboard.press("Space")
     assert page.locator("#force").is_checked()
     page.keyboard.press("Tab")
