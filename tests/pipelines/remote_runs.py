@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mri_transfer.cohorts.manifest.manifest import read_manifest
+from mri_transfer.core.files import TEMPORARY_PREFIX
 from pipelines.config import read_config
 from pipelines.engines.chunk import Chunk, Done
 from pipelines.engines.remote import RemoteExecutor
@@ -101,11 +102,15 @@ def _run(name: str, settings: list[str]) -> None:
 
 
 def _files(folder: Path, *, but: str = "") -> dict[str, bytes]:
-    """Every file by its path; the configuration says where scans were processed."""
+    """Every file by its path; the configuration says where scans were processed.
+
+    What a killed process was writing stays behind under a temporary name, which nothing reads.
+    """
     return {
         os.fspath(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file()
         and path.name != "config.toml"
+        and not path.name.startswith(TEMPORARY_PREFIX)
         and path.relative_to(folder).parts[0] != but
     }
