@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from mri_transfer.core.machine import machine_faults, raise_machine_fault
@@ -97,7 +98,8 @@ def run_jobs(
     MriTransferError
         If a job raises another package error, which concerns all jobs.
     """
-    found = _each_once(work, jobs, processes=processes, timeout_s=timeout_s, failed=failed)
+    in_a_pool = partial(_in_a_pool, work, timeout_s=timeout_s, failed=failed)
+    found = _each_once(partial(in_a_pool, processes=processes), jobs)
     # Outcomes are small: those behind a job that is to be done once more are held.
     held, again = list[Outcome | _Died](), list[Job]()
     for job, outcome in zip(jobs, found, strict=True):
@@ -107,7 +109,7 @@ def run_jobs(
             held.append(outcome)
         else:
             yield outcome  # type: ignore[misc]  # _Died goes the other way
-    second = _each_once(work, again, processes=1, timeout_s=timeout_s, failed=failed)
+    second = _each_once(partial(in_a_pool, processes=1), again)
     retried = zip(again, second, strict=True)
     for outcome in held:
         if not isinstance(outcome, _Died):
@@ -132,12 +134,7 @@ class _Died:
 
 
 def _each_once(
-    work: Callable[[Job], Outcome],
-    jobs: Sequence[Job],
-    *,
-    processes: int,
-    timeout_s: int,
-    failed: Callable[[Job, str], Outcome],
+    in_a_pool: Callable[[Sequence[Job]], Iterator[Outcome | _Died]], jobs: Sequence[Job]
 ) -> Iterator[Outcome | _Died]:
     """Do jobs once; see `run_jobs`.
 
@@ -147,9 +144,7 @@ def _each_once(
     n_done, broken_at = 0, -1
     while n_done < len(jobs):
         try:
-            for outcome in _in_a_pool(
-                work, jobs[n_done:], processes=processes, timeout_s=timeout_s, failed=failed
-            ):
+            for outcome in in_a_pool(jobs[n_done:]):
                 n_done += 1
                 yield outcome
         except BrokenExecutor as error:

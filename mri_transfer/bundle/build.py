@@ -228,9 +228,8 @@ def make_bundle(
 
 def _norm(own: VentricularNorm | None, parent: ModelBundle | None) -> dict[str, Any]:
     """Return the norm of the ventricles, where there is one."""
-    if parent is not None:
-        return {name: parent.facts[name] for name in ("ventricular_norm",) if name in parent.facts}
-    return {} if own is None else {"ventricular_norm": own.as_dict()}
+    norm = own if parent is None else parent.ventricular_norm
+    return {} if norm is None else {"ventricular_norm": norm.as_dict()}
 
 
 def _demand_trunk(config: ModelConfig, trunk: Trunk | TunedTrunk) -> None:

@@ -203,27 +203,31 @@ class _Smoothing:
     head : ndarray of bool, shape (n_slices, rows, columns)
     cells : tuple of float
         Standard deviation along each axis, in slices and cells.
+    weight : ndarray of float64, shape (n_slices, rows, columns)
+        The smoothed head: how much of the kernel lies in it.
     """
 
     head: npt.NDArray[np.bool_]
     cells: tuple[float, float, float]
+    weight: DoubleArray
 
     @classmethod
     def of(cls, inside: FloatArray, geometry: SliceGeometry) -> _Smoothing:
+        from scipy.ndimage import gaussian_filter
+
         rows, columns = geometry.cell_mm((inside.shape[1], inside.shape[2]))
         between = float(geometry.thickness_mm.mean())
-        return cls(
-            head=inside >= _IN_HEAD,
-            cells=(SMOOTHING_MM / between, SMOOTHING_MM / rows, SMOOTHING_MM / columns),
-        )
+        head = inside >= _IN_HEAD
+        cells = (SMOOTHING_MM / between, SMOOTHING_MM / rows, SMOOTHING_MM / columns)
+        weight = gaussian_filter(head.astype(np.float64), cells, mode="constant")
+        return cls(head=head, cells=cells, weight=weight)
 
     def __call__(self, values: DoubleArray) -> DoubleArray:
         """Return the smoothed values; 0 outside the head."""
         from scipy.ndimage import gaussian_filter
 
-        weight = gaussian_filter(self.head.astype(np.float64), self.cells, mode="constant")
         total = gaussian_filter(np.where(self.head, values, 0.0), self.cells, mode="constant")
-        found: DoubleArray = np.where(self.head, total / np.maximum(weight, 1e-12), 0.0)
+        found: DoubleArray = np.where(self.head, total / np.maximum(self.weight, 1e-12), 0.0)
         return found
 
 
@@ -242,10 +246,13 @@ def reference_scans(
         All of them if there are fewer.
     seed : int
     """
+    first: dict[str, int] = {}
+    for i, name in enumerate(patient_ids):
+        first.setdefault(name, i)
     healthy = [
-        name
+        first[name]
         for name, label in zip(folds.patient_ids, folds.labels, strict=True)
-        if label != positive and name in set(patient_ids)
+        if label != positive and name in first
     ]
     drawn = np.random.default_rng(seed).permutation(len(healthy))[:n]
-    return sorted(list(patient_ids).index(healthy[k]) for k in drawn)
+    return sorted(healthy[k] for k in drawn)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -26,12 +25,11 @@ from mri_transfer.scans.descriptors import (
 from mri_transfer.scans.slices import SliceStore
 from mri_transfer.training.estimator import configured_estimator
 from mri_transfer.training.folds import Folds
-from pipelines.elsewhere import elsewhere
 from pipelines.indexes import load_prepared, read_index, read_prepared_index
-from pipelines.pool import map_scans
 from pipelines.stage import Context
 from pipelines.stages.brain_volumes import brain_volumes
 from pipelines.stages.features import collect_features, encode_missing, plan_features
+from pipelines.stages.filling import fill_cache
 from pipelines.stages.train import labelled_features
 
 __all__ = ["image_baselines", "random_trunk_table"]
@@ -92,9 +90,7 @@ def _descriptors(context: Context) -> tuple[list[str], list[ScanDescriptors]]:
     ]
     keys = [_descriptor_key(context, scan) for scan in scans]
     todo = [scan for scan, key in zip(scans, keys, strict=True) if key not in store]
-    described = context.executor().map(partial(_describe_batch, elsewhere(context)), todo)
-    for _ in context.reporter.track(described, total=len(todo), what="describing scans"):
-        pass
+    fill_cache(context, _describe, todo, what="describing scans")
     return [scan["patient_id"] for scan in scans], [store.get(key) for key in keys]
 
 
@@ -102,17 +98,9 @@ def _descriptor_key(context: Context, scan: Mapping[str, str]) -> str:
     return descriptor_key(volume_key=scan["volume_key"], slices=context.config.slices)
 
 
-def _describe_batch(
-    context: Context, scans: Sequence[dict[str, str]], cores: int | None
-) -> Iterator[None]:
-    """Describe scans and put their descriptors into the cache; yield after each."""
-    return map_scans(partial(_describe, context), scans, jobs=cores)
-
-
 def _describe(context: Context, scan: Mapping[str, str]) -> None:
     workspace, config = context.workspace, context.config
     store, key = DescriptorStore(workspace.cache), _descriptor_key(context, scan)
-    # A batch that was interrupted may have done it.
     if key not in store:
         volume = load_prepared(scan, config.volumes)
         stack = SliceStore(workspace.cache).get(scan["slices_key"], scan_id=scan["scan_id"])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -16,10 +15,9 @@ from mri_transfer.scans.volumetry import (
     measure_volumes,
     volumes_key,
 )
-from pipelines.elsewhere import elsewhere
 from pipelines.indexes import load_prepared, read_prepared_index
-from pipelines.pool import map_scans
 from pipelines.stage import Context
+from pipelines.stages.filling import fill_cache
 
 __all__ = ["brain_volumes", "learn_norm"]
 
@@ -30,9 +28,7 @@ def brain_volumes(context: Context) -> list[BrainVolumes]:
     scans = read_prepared_index(context.workspace)
     keys = [_key(context, scan) for scan in scans]
     todo = [scan for scan, key in zip(scans, keys, strict=True) if key not in store]
-    measured = context.executor().map(partial(_measure_batch, elsewhere(context)), todo)
-    for _ in context.reporter.track(measured, total=len(todo), what="measuring volumes"):
-        pass
+    fill_cache(context, _measure, todo, what="measuring volumes")
     return [store.get(key) for key in keys]
 
 
@@ -42,16 +38,8 @@ def _key(context: Context, scan: Mapping[str, str]) -> str:
     )
 
 
-def _measure_batch(
-    context: Context, scans: Sequence[dict[str, str]], cores: int | None
-) -> Iterator[None]:
-    """Measure scans and put their volumes into the cache; yield after each."""
-    return map_scans(partial(_measure, context), scans, jobs=cores)
-
-
 def _measure(context: Context, scan: Mapping[str, str]) -> None:
     config, store, key = context.config, VolumesStore(context.workspace.cache), _key(context, scan)
-    # A batch that was interrupted may have done it.
     if key not in store:
         volume = load_prepared(scan, config.volumes)
         store.put(key, measure_volumes(volume, config.slices, TissueSpec()))

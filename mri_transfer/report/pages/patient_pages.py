@@ -43,21 +43,19 @@ def write_patient_pages(inputs: ReportInputs, folder: Path) -> list[Path]:
         None where the report shows every patient.
     """
     results = patient_results(inputs)
-    written = []
+    written: list[Path] = []
+    pages_folder = (folder / FIRST_PATIENT_PAGE).parent
     if len(shown_results(results)) < len(results):
         parts = [results[i : i + _ROWS] for i in range(0, len(results), _ROWS)]
-        first = folder / FIRST_PATIENT_PAGE
-        names = [f"{i}.html" for i in range(1, len(parts) + 1)]
-        names[0] = first.name
         pages = [
-            {"number": i, "file": name, "first": part[0].patient_id}
-            for i, (name, part) in enumerate(zip(names, parts, strict=True), start=1)
+            {"number": i, "file": f"{i}.html", "first": part[0].patient_id}
+            for i, part in enumerate(parts, start=1)
         ]
-        for i, (name, part) in enumerate(zip(names, parts, strict=True), start=1):
+        for i, part in enumerate(parts, start=1):
             text = _page(inputs, part, page=i, pages=pages, n_patients=len(results))
-            atomic_write_text(first.with_name(name), text)
-            written.append(first.with_name(name))
-    for left_over in set((folder / FIRST_PATIENT_PAGE).parent.glob("*.html")) - set(written):
+            written.append(pages_folder / f"{i}.html")
+            atomic_write_text(written[-1], text)
+    for left_over in set(pages_folder.glob("*.html")) - set(written):
         left_over.unlink()
     return written
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from mri_transfer.explain.document import (
@@ -103,7 +104,7 @@ def region_table(inputs: ReportInputs, document: ExplanationDocument) -> Table |
         f"patient, with {confidence_text(inputs)}",
         Column("Region", lambda row: row.region),
         Column("Share of the head", lambda row: "" if row.share is None else percent(row.share)),
-        *_by_label(document, 2),
+        *_by_label(document, lambda entry: stacked(entry, 2)),
         name="explanation-regions",
     )
 
@@ -125,7 +126,7 @@ def structure_table(inputs: ReportInputs, document: ExplanationDocument) -> Tabl
         f"the most of {len(found.rows)}, medial temporal lobes and lateral ventricles",
         Column("Structure", lambda row: row.structure),
         Column("Share of the head", lambda row: percent(row.share, 1)),
-        *_shares_by_label(document),
+        *_by_label(document, lambda share: stacked(_in_percent(share), 1)),
         name="explanation-structures",
     )
 
@@ -199,7 +200,7 @@ def height_table(inputs: ReportInputs, document: ExplanationDocument) -> Table |
         document.heights or (),
         f"Mean part of each slice in the log-odds, with {confidence_text(inputs)}",
         Column("Slice, from the lowest", lambda height: str(height.slice)),
-        *_by_label(document, 3),
+        *_by_label(document, lambda entry: stacked(entry, 3)),
         name="explanation-heights",
     )
 
@@ -254,15 +255,6 @@ def labels_positive_first(document: ExplanationDocument) -> list[str]:
     return sorted(document.labels, key=lambda label: (label != document.positive_label, label))
 
 
-def _shares_by_label(document: ExplanationDocument) -> list[Column[Any]]:
-    """Return a column for each label, of rows that hold a share for each, as percentages."""
-
-    def column(label: str) -> Column[Any]:
-        return Column(label, lambda row: stacked(_in_percent(row.by_label[label]), 1))
-
-    return [column(label) for label in labels_positive_first(document)]
-
-
 def _in_percent(share: Estimate) -> Estimate:
     def scaled(part: float | None) -> float | None:
         return None if part is None else 100 * part
@@ -275,10 +267,10 @@ def _in_percent(share: Estimate) -> Estimate:
     )
 
 
-def _by_label(document: ExplanationDocument, digits: int) -> list[Column[Any]]:
+def _by_label(document: ExplanationDocument, shown: Callable[[Estimate], str]) -> list[Column[Any]]:
     """Return a column for each label, of rows that hold an estimate for each."""
 
     def column(label: str) -> Column[Any]:
-        return Column(label, lambda row: stacked(row.by_label[label], digits))
+        return Column(label, lambda row: shown(row.by_label[label]))
 
     return [column(label) for label in labels_positive_first(document)]
