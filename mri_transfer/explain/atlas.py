@@ -97,7 +97,11 @@ class Atlas:
             table = pd.read_csv(names, dtype=str, keep_default_na=False)
         except (OSError, ValueError, reader.filebasedimages.ImageFileError) as error:
             raise ConfigurationError(
-                "cannot read the atlas", where=f"{image}, {names}", found=str(error)
+                "cannot read the atlas",
+                where=f"{image}, {names}",
+                found=str(error),
+                remedy="Correct explanation.atlas and explanation.atlas_labels, or set "
+                "explanation.atlas to none",
             ) from error
         if voxels.ndim != 3 or not np.array_equal(voxels, np.rint(voxels)):
             raise ConfigurationError(
@@ -161,6 +165,14 @@ def _names(table: Any, path: Path) -> dict[int, str]:
             where=str(path),
             found=", ".join(map(str, table.columns)),
             expected=f"{' or '.join(_NUMBER_COLUMNS)}, and {' or '.join(_NAME_COLUMNS)}",
+        )
+    odd = sorted({n for n in table[number] if not n.strip().isdecimal()})
+    if odd:
+        raise ConfigurationError(
+            "the table of an atlas numbers its structures otherwise than the image",
+            where=f"{path}, column {number}",
+            found=", ".join(map(repr, odd[:5])),
+            expected="whole numbers from 0",
         )
     sides = table[_SIDE_COLUMN] if _SIDE_COLUMN in table else [""] * len(table)
     rows = zip(table[number], table[name], sides, strict=True)

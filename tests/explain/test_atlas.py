@@ -92,6 +92,9 @@ def test_none_is_asked_for_or_a_file_without_names_is_refused(tmp_path: Path) ->
         find_atlas(image, "")
     with pytest.raises(ConfigurationError, match="number, words"):
         find_atlas(image, names)
+    _write(tmp_path, _halves(), "id,label\n1,a\nsecond,b\n")
+    with pytest.raises(ConfigurationError, match="'second'"):
+        find_atlas(image, names)
     with pytest.raises(ConfigurationError, match="cannot read the atlas"):
         find_atlas(str(tmp_path / "missing.nii.gz"), names)
 

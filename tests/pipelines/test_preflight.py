@@ -63,12 +63,22 @@ def test_a_cohort_that_can_be_evaluated_passes(tmp_path: Path) -> None:
         ({"sites": "s" * 12}, COMBAT, "ComBat needs two sites or more"),
         ({"sites": "n" + "s" * 11}, COMBAT, "a site has fewer than two training patients"),
         ({}, [COMBAT[0], 'harmonisation.preserve=["sex"]'], "sites cannot be told apart"),
+        (
+            {},
+            ["explanation.atlas=gone.nii.gz", "explanation.atlas_labels=gone.csv"],
+            "gone.nii.gz, gone.csv: cannot read the atlas",
+        ),
     ],
 )
 def test_what_the_manifest_cannot_give_is_named(
     tmp_path: Path, changes: dict[str, str], settings: list[str], says: str
 ) -> None:
     assert says in _refused(_cohort(tmp_path, **changes), settings)
+
+
+def test_an_atlas_is_not_missed_where_no_map_is_drawn(tmp_path: Path) -> None:
+    settings = ["explanation.atlas=gone.nii.gz", "explanation.maps=false"]
+    demand_possible(_cohort(tmp_path), read_config(None, settings))
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
