@@ -160,24 +160,24 @@ def _contradictions(
 ) -> Iterator[Fault]:
     """Yield a fault for each patient with contradictory values in a column."""
     known = frame[frame["patient_id"].notna() & frame[column].notna()]
-    for patient_id, rows in known.groupby("patient_id", sort=False):
-        distinct = rows.drop_duplicates(column)
-        if len(distinct) > 1:
-            positions = [int(at) for at in distinct.index]
-            found = ", ".join(
-                f"{value} ({_row_name(at, lines)})"
-                for value, at in zip(distinct[column], positions, strict=True)
-            )
-            yield Fault(
-                f"patient {patient_id} has {len(distinct)} different values of {column}",
-                row=lines[positions[1]],
-                column=column,
-                found=found,
-                expected="one value per patient",
-                remedy="Correct it, or keep only the scans of one diagnosis"
-                if column == "label"
-                else "Correct it; if they are two people, give them two patient_ids",
-            )
+    distinct = known.drop_duplicates(["patient_id", column])
+    contradictory = distinct[distinct.duplicated("patient_id", keep=False)]
+    for patient_id, rows in contradictory.groupby("patient_id", sort=False):
+        positions = [int(at) for at in rows.index]
+        found = ", ".join(
+            f"{value} ({_row_name(at, lines)})"
+            for value, at in zip(rows[column], positions, strict=True)
+        )
+        yield Fault(
+            f"patient {patient_id} has {len(rows)} different values of {column}",
+            row=lines[positions[1]],
+            column=column,
+            found=found,
+            expected="one value per patient",
+            remedy="Correct it, or keep only the scans of one diagnosis"
+            if column == "label"
+            else "Correct it; if they are two people, give them two patient_ids",
+        )
 
 
 def _row_name(at: int, lines: Sequence[int | None]) -> str:
@@ -188,19 +188,19 @@ def _row_name(at: int, lines: Sequence[int | None]) -> str:
 def _path_faults(
     frame: pd.DataFrame, lines: Sequence[int | None], *, folder: Path, check_files: bool
 ) -> Iterator[Fault]:
-    sound = []
-    for at, text in enumerate(frame["path"]):
+    sound, paths, owners = [], list(frame["path"]), list(frame["patient_id"])
+    for at, text in enumerate(paths):
         if text is None:
             continue
         fault = path_fault(text, folder, row=lines[at], check_files=check_files)
         if fault is not None:
             yield fault
-        elif frame["patient_id"].iloc[at] is not None:
+        elif owners[at] is not None:
             sound.append(at)
     if check_files:
         yield from content_faults(
-            [resolve_path(frame["path"].iloc[at], folder) for at in sound],
-            [frame["patient_id"].iloc[at] for at in sound],
+            [resolve_path(paths[at], folder) for at in sound],
+            [owners[at] for at in sound],
             [lines[at] for at in sound],
         )
 

@@ -187,8 +187,9 @@ def blind(
     for pooling, table in tables.items():
         features = table.features if in_place else table.features.copy()
         size = _MAGNITUDE * _root_mean_square(features, ~held_out)
-        shape = (int(held_out.sum()), *features.shape[1:])
-        features[held_out] = size * rng.standard_normal(shape, dtype=np.float32)
+        for scans in _few_at_once(held_out):
+            shape = (len(scans), *features.shape[1:])
+            features[scans] = size * rng.standard_normal(shape, dtype=np.float32)
         garbled[pooling] = dataclasses.replace(table, features=features)
     return garbled, dataclasses.replace(folds, labels=flipped)
 
@@ -203,11 +204,17 @@ def _held_out_scans(tables: Tables, folds: Folds, key: tuple[int, int]) -> BoolA
 
 def _root_mean_square(features: npt.NDArray[np.float32], scans: BoolArray) -> float:
     """Return the root mean square of some scans' features, read a few scans at a time."""
-    rows, total = np.flatnonzero(scans), 0.0
+    total = 0.0
+    for rows in _few_at_once(scans):
+        total += float(np.square(features[rows], dtype=np.float64).sum())
+    return float(np.sqrt(total / max(int(scans.sum()) * features[0].size, 1)))
+
+
+def _few_at_once(scans: BoolArray) -> Iterator[IntArray]:
+    """Yield the positions of some scans, a few hundred at a time."""
+    rows = np.flatnonzero(scans)
     for start in range(0, len(rows), _SCANS_AT_ONCE):
-        part = features[rows[start : start + _SCANS_AT_ONCE]]
-        total += float(np.square(part, dtype=np.float64).sum())
-    return float(np.sqrt(total / max(len(rows) * features[0].size, 1)))
+        yield rows[start : start + _SCANS_AT_ONCE]
 
 
 @contextlib.contextmanager
@@ -216,7 +223,7 @@ def _restored(tables: Tables, rows: BoolArray | IntArray | None, *, wanted: bool
     if not wanted or rows is None:
         yield
         return
-    kept = {pooling: table.features[rows].copy() for pooling, table in tables.items()}
+    kept = {pooling: table.features[rows] for pooling, table in tables.items()}
     try:
         yield
     finally:

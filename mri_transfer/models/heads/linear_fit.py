@@ -92,9 +92,13 @@ def _means_of_scans(table: FeatureTable, labels: IntArray) -> tuple[DoubleArray,
     scans_of = list(positions_by_name(table.patient_ids).values())
     starts = np.cumsum([0, *(len(scans) for scans in scans_of[:-1])])
     order = np.concatenate(scans_of)
-    sums = np.add.reduceat(table.features[order], starts, axis=0, dtype=np.float64)
+    # A training view has the scans of a patient side by side, and needs no copy.
+    in_order = np.array_equal(order, np.arange(len(order)))
+    features = table.features if in_order else table.features[order]
+    sums = np.add.reduceat(features, starts, axis=0, dtype=np.float64)
     counts = np.array([len(scans) for scans in scans_of])
-    return sums / counts[:, None, None], labels[order[starts]]
+    sums /= counts[:, None, None]
+    return sums, labels[order[starts]]
 
 
 def fit_linear(
@@ -112,9 +116,11 @@ def fit_linear(
     # The first scan of each patient, whose label and weight are the patient's.
     rows, first = patient_rows(table, np.arange(len(labels)), slices, zones=spec.zones)
     own = None if weights is None else weights[first]
-    heights = _mean_by_slice(table.features, slices, weights)
-    raw, intercept = solve_rows(rows, labels[first], spec, n_slices=slices.shape[1], weights=own)
-    bias = _slice_biases(raw, intercept, _mean(rows, own), heights)
+    heights, mean = _mean_by_slice(table.features, slices, weights), _mean(rows, own)
+    raw, intercept = solve_rows(
+        rows, labels[first], spec, n_slices=slices.shape[1], weights=own, overwrite_rows=True
+    )
+    bias = _slice_biases(raw, intercept, mean, heights)
     tensors = {"weight": raw.astype(np.float32), "bias": bias.astype(np.float32)}
     return Head(kind="linear", tensors=tensors)
 
@@ -132,7 +138,8 @@ def _deviation(
 ) -> DoubleArray:
     """Return what centred features are divided by, shape (zones, n_features)."""
     if weights is None:
-        spread = rows.std(axis=0)
+        # Zone by zone, as each takes a copy of what it is the deviation of.
+        spread = np.stack([zone.std(axis=0) for zone in rows.swapaxes(0, 1)])
     else:
         spread = np.sqrt(_mean((rows - _mean(rows, weights)) ** 2, weights))
     if scaling == "global":
@@ -188,6 +195,7 @@ def solve_rows(
     n_slices: int,
     offsets: DoubleArray | None = None,
     weights: DoubleArray | None = None,
+    overwrite_rows: bool = False,
 ) -> tuple[DoubleArray, float]:
     """Fit the logistic regression of patients, averaged over the penalties.
 
@@ -202,6 +210,8 @@ def solve_rows(
         Log-odds that are there already; what is fitted comes on top of them.
     weights : ndarray of float64, shape (n_patients,), optional
         How much each patient counts; not with `offsets`.
+    overwrite_rows : bool
+        Standardise `rows` in place: of a large cohort a copy is half a gigabyte.
 
     Returns
     -------
@@ -211,8 +221,10 @@ def solve_rows(
         For patients at the mean of `rows`.
     """
     mean, deviation = _mean(rows, weights), _deviation(rows, spec.scaling, weights)
-    scaled = ((rows - mean) / deviation).reshape(len(rows), -1)
-    share = n_slices / np.bincount(zone_of_slices(n_slices, rows.shape[1]), minlength=rows.shape[1])
+    n_zones = rows.shape[1]
+    share = n_slices / np.bincount(zone_of_slices(n_slices, n_zones), minlength=n_zones)
+    centred = np.subtract(rows, mean, out=rows if overwrite_rows else None)
+    scaled = np.divide(centred, deviation, out=centred).reshape(len(centred), -1)
     # With an L2 penalty the solution lies in the span of the rows. In a basis of that span
     # there are no more unknowns than patients, however many features there are. Of many more
     # patients than features the basis would take longer to find than the solution.
