@@ -79,7 +79,7 @@ def _faults(manifest: Manifest, config: RunConfig, without: Collection[str]) -> 
         yield from _refusal(check_combat, patients.drop(columns="label"), spec=config.harmonisation)
 
 
-def _refusal(check: Callable[..., None], *args: Any, **options: Any) -> Iterator[str]:
+def _refusal(check: Callable[..., object], *args: Any, **options: Any) -> Iterator[str]:
     """Yield the message of a failed check."""
     try:
         check(*args, **options)

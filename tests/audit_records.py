@@ -31,12 +31,24 @@ def cohort(*, two_sessions: int = 0) -> tuple[FeatureTable, Folds]:
     return table, folds_of(table, labels)
 
 
+def reader(table: FeatureTable) -> Callable[..., dict[str, FeatureTable]]:
+    """Return what reads a table afresh, in another order if asked to."""
+
+    def read(*, order_seed: int | None = None) -> dict[str, FeatureTable]:
+        order = np.arange(len(table.scan_ids))
+        if order_seed is not None:
+            order = np.random.default_rng(order_seed).permutation(order)
+        return {"max": table.rows(order.tolist())}
+
+    return read
+
+
 def procedure(leak: str | None = None) -> Callable[..., FittedModel]:
     """Return a refit function: harmonise, scale, select features, weigh, choose a threshold."""
     assert leak is None or leak in STEPS
 
-    def refit(tables, folds: Folds, place: tuple[int, int]) -> FittedModel:
-        table = tables["max"]
+    def refit(read, folds: Folds, place: tuple[int, int]) -> FittedModel:
+        table = read()["max"]
         labels = np.array([int(label == "AD") for label in folds.labels])
         train = folds.assignment[place[0]] != place[1]
         everybody = np.ones_like(train)
@@ -102,7 +114,7 @@ def records(table: FeatureTable, folds: Folds) -> dict:
     refit = procedure()
     places = [(one.repeat, one.fold) for one in folds]
     return {
-        "facts": {place: dict(refit({"max": table}, folds, place).head.facts) for place in places},
+        "facts": {place: dict(refit(reader(table), folds, place).head.facts) for place in places},
         "folds": frame,
         "features": features,
         "patients": patients,

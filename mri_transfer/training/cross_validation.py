@@ -31,7 +31,7 @@ class CrossValidation:
 
 def cross_validate(
     estimator: TransferClassifier,
-    data: LabelledFeatures,
+    data: LabelledFeatures | Callable[[], LabelledFeatures],
     folds: Folds,
     *,
     seed: int = 0,
@@ -44,8 +44,9 @@ def cross_validate(
     Parameters
     ----------
     estimator : TransferClassifier
-    data : LabelledFeatures
-        Of the patients in `folds`.
+    data : LabelledFeatures or callable
+        Of the patients in `folds`. A function that reads them is called again after the fits to a
+        large cohort, whose slices then need not be in memory meanwhile.
     folds : Folds
     seed : int
     only : collection of (repeat, fold), optional
@@ -60,15 +61,20 @@ def cross_validate(
     CrossValidation
     """
     outer = [fold for fold in folds if only is None or (fold.repeat, fold.fold) in only]
-    zones = None if fit else fitted_zones(estimator, data)
-    fitted = data if zones is None else zone_means(data, zones)
-    found = fit_folds(estimator, fitted, outer, seed=seed, progress=progress, fit=fit)
-    results = [one if zones is None else at_heights(one, data) for one in found]
+    whole = data() if callable(data) else data
+    zones = None if fit else fitted_zones(estimator, whole)
+    fitted = whole if zones is None else zone_means(whole, zones)
+    if zones is not None and callable(data):
+        del whole
+    results = [*fit_folds(estimator, fitted, outer, seed=seed, progress=progress, fit=fit)]
+    if zones is not None:
+        whole = data() if callable(data) else data
+        results = [at_heights(one, whole) for one in results]
     patients, slices = prediction_tables(
         [one.held_out for one in results],
-        data.labels,
-        positive_label=data.positive,
-        negative_label=data.negative,
+        whole.labels,
+        positive_label=whole.positive,
+        negative_label=whole.negative,
     )
     return CrossValidation(
         trained=tuple(one.fit.model for one in results),

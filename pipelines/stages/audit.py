@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from mri_transfer.cohorts.manifest.manifest import read_manifest
@@ -37,6 +38,7 @@ from mri_transfer.models.activations import ActivationTable
 from mri_transfer.models.features import FeatureTable
 from mri_transfer.models.tails.tuned_features import TailTrunks, TunedTables
 from mri_transfer.training.cross_validation import cross_validate
+from mri_transfer.training.dataset import LabelledFeatures
 from mri_transfer.training.estimator import TransferClassifier, configured_estimator
 from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
@@ -48,7 +50,11 @@ from pipelines.indexes import read_index, scan_rows
 from pipelines.stage import Context, StageResult
 from pipelines.stages.baselines import random_trunk_table
 from pipelines.stages.duplicates import read_duplicates
-from pipelines.stages.features import read_activations, read_feature_tables
+from pipelines.stages.features import (
+    read_activations,
+    read_feature_table,
+    read_feature_tables,
+)
 from pipelines.stages.fold_trunks import open_fold_trunks, read_tuned_tables
 from pipelines.stages.folds import read_folds
 from pipelines.stages.recompute import recomputed_features
@@ -105,22 +111,29 @@ def work(context: Context) -> StageResult:
         features_id=f"{features_id} {procedure.pooling}",
         progress=context.reporter.counter("leakage stress test"),
     )
-    context.reporter.note("identity, likeness, records, blinding, shortcuts")
+    context.reporter.note("identity, likeness, shortcuts, records, blinding")
+    identity = identity_probe(
+        table,
+        dict(zip(folds.patient_ids, folds.labels, strict=True)),
+        bootstrap_samples=config.audit.bootstrap_samples,
+        seed=config.seed,
+    )
+    similar = compare_scans(table, folds=folds)
+    shortcuts = _shortcuts(context, table)
+    again = _retest(context, tables, folds, trained)
+    curve = _learning_curve(context, estimator, table, folds, features_id, results)
+    # Refits read the features anew; a large cohort's do not fit into memory twice.
+    del table, tables
     audit = run_audit(
         stress=stress,
-        identity=identity_probe(
-            table,
-            dict(zip(folds.patient_ids, folds.labels, strict=True)),
-            bootstrap_samples=config.audit.bootstrap_samples,
-            seed=config.seed,
-        ),
+        identity=identity,
         duplicates=read_duplicates(workspace),
-        similar=compare_scans(table, folds=folds),
-        checks=_checks(context, tables, folds, trained, plan),
-        shortcuts=_shortcuts(context, table),
-        retest=_retest(context, tables, folds, trained),
+        similar=similar,
+        checks=_checks(context, folds, trained, plan),
+        shortcuts=shortcuts,
+        retest=again,
         robustness=robustness,
-        learning_curve=_learning_curve(context, estimator, table, folds, features_id, results),
+        learning_curve=curve,
     )
     audit.write(workspace.audit)
     return StageResult(outputs=[workspace.audit], summary=_summary(audit, stress.sentence))
@@ -132,37 +145,10 @@ def _summary(audit: AuditDocument, sentence: str) -> str:
 
 
 def _checks(
-    context: Context,
-    tables: Tables,
-    folds: Folds,
-    trained: Sequence[FittedModel],
-    plan: TailPlan | None,
+    context: Context, folds: Folds, trained: Sequence[FittedModel], plan: TailPlan | None
 ) -> list[CheckResult]:
     workspace, config = context.workspace, context.config
     inner = InnerScores.read(workspace.inner_scores).table
-    own = next(iter(tables.values()))
-    activations = read_activations(workspace, config, own.scan_ids)
-
-    def refit(given: Tables, folds: Folds, place: tuple[int, int]) -> FittedModel:
-        with tempfile.TemporaryDirectory() as folder:
-            data = labelled_features(
-                context, given, folds, activations=_blind(given, Path(folder), place)
-            )
-            result = cross_validate(
-                configured_estimator(config, tail=plan),
-                data,
-                folds,
-                seed=config.seed,
-                only={place},
-            )
-        return result.trained[0]
-
-    def _blind(given: Tables, folder: Path, place: tuple[int, int]) -> ActivationTable | None:
-        if activations is None:
-            return None
-        table = next(iter(given.values()))
-        return blind_activations(activations, own, table, folder, seed=place[1])
-
     return [
         *check_provenance(
             {(one.repeat, one.fold): one.head.facts for one in trained},
@@ -179,15 +165,13 @@ def _checks(
             slices=SliceScores.read(workspace.slice_scores).table,
         ),
         *blinded_refit(
-            refit,
-            tables,
+            partial(_refit, context, plan),
+            partial(read_feature_tables, workspace, config),
             folds,
             trained,
             labels=(config.labels.positive, config.labels.others),
             n_checked=config.audit.blinded_folds,
             seed=config.seed,
-            # What lies at the cut is told apart by the tables' features.
-            in_place=activations is None,
         ),
         *(
             [check_preprocessing(recomputed_features(context))]
@@ -196,6 +180,45 @@ def _checks(
         ),
         *_trunk_unseen(context),
     ]
+
+
+def _refit(
+    context: Context,
+    plan: TailPlan | None,
+    read: Callable[[], Tables],
+    folds: Folds,
+    place: tuple[int, int],
+) -> FittedModel:
+    """Fit one outer fold from the start, to tables that may be blinded or in another order."""
+    with tempfile.TemporaryDirectory() as folder:
+
+        def labelled() -> LabelledFeatures:
+            tables = read()
+            activations = _activations_like(context, tables, Path(folder), place)
+            return labelled_features(context, tables, folds, activations=activations)
+
+        result = cross_validate(
+            configured_estimator(context.config, tail=plan),
+            labelled,
+            folds,
+            seed=context.config.seed,
+            only={place},
+        )
+    return result.trained[0]
+
+
+def _activations_like(
+    context: Context, tables: Tables, folder: Path, place: tuple[int, int]
+) -> ActivationTable | None:
+    """Return what lies at the cut, blinded where a table is; None if no tail is trained."""
+    workspace, config = context.workspace, context.config
+    if not config.tuning.trains:
+        return None
+    own = read_feature_table(workspace)
+    activations = read_activations(workspace, config, own.scan_ids)
+    assert activations is not None
+    given = tables[config.features.pooling]
+    return blind_activations(activations, own, given, folder, seed=place[1])
 
 
 def _trunk_unseen(context: Context) -> list[CheckResult]:

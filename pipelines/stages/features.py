@@ -72,10 +72,23 @@ def collect_features(workspace: Workspace, index: pd.DataFrame, keys: list[str])
     return FeatureTable.collect(scans, index["patient_id"].tolist(), index["scan_sha256"].tolist())
 
 
-def read_feature_tables(workspace: Workspace, config: RunConfig) -> dict[str, FeatureTable]:
-    """Collect the features of every pooling that the run may use, by its name."""
+def read_feature_tables(
+    workspace: Workspace, config: RunConfig, *, order_seed: int | None = None
+) -> dict[str, FeatureTable]:
+    """Collect the features of every pooling that the run may use, by its name.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    config : RunConfig
+    order_seed : int, optional
+        Draws another order of the scans than that of the run.
+    """
+    index = read_index(workspace.features)
+    if order_seed is not None:
+        index = index.sample(frac=1, random_state=order_seed, ignore_index=True)
     return {
-        pooling: read_feature_table(workspace, column=key_column(pooling, config))
+        pooling: collect_features(workspace, index, index[key_column(pooling, config)].tolist())
         for pooling in config.poolings
     }
 

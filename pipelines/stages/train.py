@@ -127,8 +127,7 @@ def work(context: Context) -> StageResult:
     """Run the stage."""
     workspace, config = context.workspace, context.config
     folds = Folds.read(workspace.folds)
-    tables = read_feature_tables(workspace, config)
-    result = _cross_validate(context, tables, folds, config.labels.positive, config.labels.others)
+    result = _cross_validate(context, folds, config.labels.positive, config.labels.others)
     _clear_earlier(workspace)
     outputs = [workspace.patient_scores, workspace.slice_scores, workspace.inner_scores]
     for one in result.trained:
@@ -137,7 +136,7 @@ def work(context: Context) -> StageResult:
     result.slices.write(workspace.slice_scores)
     result.inner.write(workspace.inner_scores)
     if config.labels.classes:
-        outputs += _each_class(context, tables, folds, result)
+        outputs += _each_class(context, folds, result)
     return StageResult(
         outputs=outputs,
         summary=f"{len(result.trained)} {config.heads.kind} heads, "
@@ -156,16 +155,10 @@ class _Fit:
     key: str
 
 
-def _problem(
-    context: Context,
-    tables: Mapping[str, FeatureTable],
-    folds: Folds,
-    positive: str,
-    others: str,
-) -> tuple[TransferClassifier, LabelledFeatures, Folds]:
-    """Return what is fitted, to what, and the folds, to tell one label from the others."""
+def _read_data(context: Context, two: Folds, positive: str) -> LabelledFeatures:
+    """Return what is fitted to, to tell one label from the others."""
     workspace, config = context.workspace, context.config
-    two = folds.against(positive, others)
+    tables = read_feature_tables(workspace, config)
     scans = next(iter(tables.values())).scan_ids
     data = LabelledFeatures.of_folds(
         tables,
@@ -175,35 +168,23 @@ def _problem(
         activations=read_activations(workspace, config, scans),
     )
     instances = read_instances(context)
-    return (
-        configured_estimator(config, tail=tail_plan(context)),
-        data.with_instances(instances and instances.against(positive, others)),
-        two,
+    others = next(label for label in two.labels if label != positive)
+    return data.with_instances(instances and instances.against(positive, others))
+
+
+def _cross_validate(context: Context, folds: Folds, positive: str, others: str) -> CrossValidation:
+    config, two = context.config, folds.against(positive, others)
+    estimator = configured_estimator(config, tail=tail_plan(context))
+    read = partial(_read_data, context, two, positive)
+    counter = context.reporter.counter(
+        f"fitting {config.heads.kind} heads, {positive} against {others}"
     )
-
-
-def _cross_validate(
-    context: Context,
-    tables: Mapping[str, FeatureTable],
-    folds: Folds,
-    positive: str,
-    others: str,
-) -> CrossValidation:
-    config = context.config
-    estimator, data, two = _problem(context, tables, folds, positive, others)
-    kept = KeptFits(context.workspace.cache)
+    if not config.tuning.trains:
+        return cross_validate(estimator, read, two, seed=config.seed, progress=counter)
     # A tail takes minutes or hours; heads alone are worth neither the space nor the way.
-    n_made = _fit_elsewhere(context, kept, estimator, data, two) if config.tuning.trains else 0
-    result = cross_validate(
-        estimator,
-        data,
-        two,
-        seed=config.seed,
-        progress=context.reporter.counter(
-            f"fitting {config.heads.kind} heads, {positive} against {others}"
-        ),
-        fit=kept.fit if config.tuning.trains else None,
-    )
+    kept, data = KeptFits(context.workspace.cache), read()
+    n_made = _fit_elsewhere(context, kept, estimator, data, two)
+    result = cross_validate(estimator, data, two, seed=config.seed, progress=counter, fit=kept.fit)
     if kept.n_found > n_made:
         context.reporter.note(
             f"{kept.n_found - n_made} of {len(result.trained)} folds were fitted before and kept"
@@ -247,10 +228,11 @@ def _fit_batch(context: Context, fits: Sequence[_Fit], cores: int | None) -> Ite
     """Make fits and keep them; yield after each."""
     del cores  # torch's threads are limited already
     workspace, config = context.workspace, context.config
-    tables, folds = read_feature_tables(workspace, config), Folds.read(workspace.folds)
-    kept = KeptFits(workspace.cache)
+    folds, kept = Folds.read(workspace.folds), KeptFits(workspace.cache)
+    estimator = configured_estimator(config, tail=tail_plan(context))
     for fit in fits:
-        estimator, data, two = _problem(context, tables, folds, fit.positive, fit.others)
+        two = folds.against(fit.positive, fit.others)
+        data = _read_data(context, two, fit.positive)
         outer = next(one for one in two if (one.repeat, one.fold) == (fit.repeat, fit.fold))
         view = training_view(data, outer)
         request = estimator.request_of(view, seed=config.seed, place=place_of(outer))
@@ -272,12 +254,7 @@ def _demand_same_fit(fit: _Fit, key: str) -> None:
         )
 
 
-def _each_class(
-    context: Context,
-    tables: Mapping[str, FeatureTable],
-    folds: Folds,
-    positive: CrossValidation,
-) -> list[Path]:
+def _each_class(context: Context, folds: Folds, positive: CrossValidation) -> list[Path]:
     """Predict every class against the rest, on the same folds; return the files."""
     workspace, labels = context.workspace, context.config.labels
     outputs = [workspace.class_scores]
@@ -285,7 +262,7 @@ def _each_class(
     for number, name in enumerate(labels.classes):
         if name == labels.positive:
             continue
-        results[name] = _cross_validate(context, tables, folds, name, f"not {name}")
+        results[name] = _cross_validate(context, folds, name, f"not {name}")
         for one in results[name].trained:
             # A label may hold signs that no file name can.
             outputs += one.write(workspace.head(one.repeat, one.fold, of_class=number))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import weakref
+
 import numpy as np
 import pytest
 
@@ -36,6 +39,29 @@ def test_a_large_cohort_has_the_heads_and_scores_of_all_slices(cohort, monkeypat
         np.testing.assert_allclose(tables[1]["score"], tables[0]["score"], atol=1e-4)
         others = [table.drop(columns="score") for table in tables]
         assert others[0].equals(others[1])
+
+
+def test_slices_are_not_in_memory_while_heads_are_fitted(cohort, monkeypatch):
+    folds, data = cohort
+    estimator = TransferClassifier(head=LinearHeadSpec(zones=2), n_inner_folds=2)
+    monkeypatch.setattr(zone_means, "MANY_NUMBERS", 0)
+    expected = cross_validate(estimator, data, folds)
+    alive, seen = [], []
+
+    def read():
+        table = data.scans.rows(range(len(data.scans.scan_ids)))
+        alive.append(weakref.ref(table.features))
+        return dataclasses.replace(data, tables={"max": table})
+
+    def progress(done, total):
+        seen.append([one() is not None for one in alive])
+
+    found = cross_validate(estimator, read, folds, progress=progress)
+    assert len(alive) == 2
+    assert len(seen) == 9
+    assert all(one == [False] for one in seen)
+    for name in ("patients", "slices", "inner"):
+        assert getattr(found, name).table.equals(getattr(expected, name).table)
 
 
 def test_only_what_a_mean_of_zones_is_enough_for_is_averaged(cohort, monkeypatch):

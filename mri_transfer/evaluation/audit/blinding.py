@@ -8,11 +8,11 @@ selection of features, a harmonisation or a threshold that was fitted on all pat
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,43 +27,59 @@ from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 
 __all__ = [
+    "ReadTables",
     "Refit",
     "blind",
     "blind_activations",
     "blinded_refit",
+    "flipped",
     "head_differences",
-    "reordered",
 ]
 
 Tables: TypeAlias = Mapping[str, FeatureTable]
+
+
+class ReadTables(Protocol):
+    """Reads a cohort's features, so that a large cohort's need not be kept twice."""
+
+    def __call__(self, *, order_seed: int | None = None) -> Tables:
+        """Return the features of every pooling, in new arrays.
+
+        Parameters
+        ----------
+        order_seed : int, optional
+            Draws another order of the scans, the same in every table.
+        """
+
+
 #: Fits one outer fold (repeat, fold) from the start, everything that is chosen inside included.
-Refit: TypeAlias = Callable[[Tables, Folds, tuple[int, int]], FittedModel]
+#: The function that it is handed returns the tables; it may be called again.
+Refit: TypeAlias = Callable[[Callable[[], Tables], Folds, tuple[int, int]], FittedModel]
 
 #: How much larger the garbage is than features are; what it touches cannot stay unnoticed.
 _MAGNITUDE = 10.0
-#: Scans whose features are read at once, and those that change places in a large cohort.
-_SCANS_AT_ONCE, _REORDERED = 512, 4096
+#: Scans whose features are handled at once.
+_SCANS_AT_ONCE = 512
 
 
 def blinded_refit(
     refit: Refit,
-    tables: Tables,
+    read: ReadTables,
     folds: Folds,
     trained: Sequence[FittedModel],
     *,
     labels: tuple[str, str],
     n_checked: int,
     seed: int,
-    in_place: bool = False,
 ) -> list[CheckResult]:
     """Fit some outer folds again, blind to their test patients, and compare the heads.
 
     Parameters
     ----------
     refit : callable
-        Takes tables, folds and (repeat, fold), and returns that fold's head.
-    tables : mapping of str to FeatureTable
-        As the run had them.
+        Takes a function that returns tables, folds and (repeat, fold); returns that fold's head.
+    read : ReadTables
+        Reads the tables as the run had them.
     folds : Folds
     trained : sequence of FittedModel
         The run's own heads.
@@ -72,9 +88,6 @@ def blinded_refit(
     n_checked : int
         Outer folds to draw; each costs one fit, or two where the heads differ.
     seed : int
-    in_place : bool
-        Overwrite the features of the tables for each refit and restore them afterwards, instead of
-        copying them: for large cohorts. Rows are then reordered among a few thousand scans.
 
     Returns
     -------
@@ -98,25 +111,19 @@ def blinded_refit(
     leaking: list[Fault] = []
     for stored in sample:
         key = (stored.repeat, stored.fold)
-        with _restored(tables, _held_out_scans(tables, folds, key), wanted=in_place):
-            blinded = refit(
-                *blind(tables, folds, key, labels=labels, rng=rng, in_place=in_place), key
-            )
+        blinded = refit(
+            partial(_read_blind, read, folds, key, seed), flipped(folds, key, labels), key
+        )
         if not head_differences(stored, blinded):
             continue
         # Either a leak, or this machine does not reproduce the stored head at all.
-        again = refit(tables, folds, key)
+        again = refit(read, folds, key)
         unlike += _at(key, head_differences(stored, again))
         leaking += _at(key, head_differences(again, blinded))
     first = sample[0]
     key = (first.repeat, first.fold)
-    n_scans = len(next(iter(tables.values())).scan_ids)
-    rows = (
-        np.sort(rng.choice(n_scans, min(n_scans, _REORDERED), replace=False)) if in_place else None
-    )
-    with _restored(tables, rows, wanted=in_place):
-        reordered_rows = refit(reordered(tables, rng=rng, in_place=rows), folds, key)
-    reference = first if not unlike else refit(tables, folds, key)
+    reordered_rows = refit(partial(read, order_seed=seed), folds, key)
+    reference = first if not unlike else refit(read, folds, key)
     order = _at(key, head_differences(reference, reordered_rows))
     n_fitted = len(sample)
     return [
@@ -145,53 +152,54 @@ def blinded_refit(
     ]
 
 
-def blind(
-    tables: Tables,
-    folds: Folds,
-    key: tuple[int, int],
-    *,
-    labels: tuple[str, str],
-    rng: np.random.Generator,
-    in_place: bool = False,
-) -> tuple[dict[str, FeatureTable], Folds]:
-    """Replace what is known of a fold's test patients.
+def _read_blind(read: ReadTables, folds: Folds, key: tuple[int, int], seed: int) -> Tables:
+    """Read tables that are blind to a fold's test patients, the same ones every time."""
+    tables = read()
+    blind(tables, folds, key, rng=np.random.default_rng([seed, *key]))
+    return tables
+
+
+def blind(tables: Tables, folds: Folds, key: tuple[int, int], *, rng: np.random.Generator) -> None:
+    """Overwrite the features of a fold's test patients.
+
+    They become normal noise of ten times the features' root mean square.
 
     Parameters
     ----------
     tables : mapping of str to FeatureTable
+        Whose arrays are changed.
+    folds : Folds
+    key : tuple of int
+        Repeat and fold.
+    rng : numpy.random.Generator
+    """
+    held_out = _held_out_scans(tables, folds, key)
+    for table in tables.values():
+        size = _MAGNITUDE * _root_mean_square(table.features, ~held_out)
+        for scans in _few_at_once(held_out):
+            shape = (len(scans), *table.features.shape[1:])
+            table.features[scans] = size * rng.standard_normal(shape, dtype=np.float32)
+
+
+def flipped(folds: Folds, key: tuple[int, int], labels: tuple[str, str]) -> Folds:
+    """Return folds with the labels of a fold's test patients flipped; who is held out stays.
+
+    Parameters
+    ----------
     folds : Folds
     key : tuple of int
         Repeat and fold.
     labels : tuple of str
         Positive and negative label; each becomes the other.
-    rng : numpy.random.Generator
-    in_place : bool
-        Overwrite the features of the tables.
-
-    Returns
-    -------
-    dict of str to FeatureTable
-        With normal noise of ten times the features' root mean square in place of theirs.
-    Folds
-        With their labels flipped; who is held out when stays.
     """
     repeat, fold = key
     test = folds.assignment[repeat] == fold
-    held_out = _held_out_scans(tables, folds, key)
     other = {labels[0]: labels[1], labels[1]: labels[0]}
-    flipped = tuple(
+    turned = tuple(
         other.get(label, labels[0]) if held else label
         for label, held in zip(folds.labels, test, strict=True)
     )
-    garbled = {}
-    for pooling, table in tables.items():
-        features = table.features if in_place else table.features.copy()
-        size = _MAGNITUDE * _root_mean_square(features, ~held_out)
-        for scans in _few_at_once(held_out):
-            shape = (len(scans), *features.shape[1:])
-            features[scans] = size * rng.standard_normal(shape, dtype=np.float32)
-        garbled[pooling] = dataclasses.replace(table, features=features)
-    return garbled, dataclasses.replace(folds, labels=flipped)
+    return dataclasses.replace(folds, labels=turned)
 
 
 def _held_out_scans(tables: Tables, folds: Folds, key: tuple[int, int]) -> BoolArray:
@@ -217,20 +225,6 @@ def _few_at_once(scans: BoolArray) -> Iterator[IntArray]:
         yield rows[start : start + _SCANS_AT_ONCE]
 
 
-@contextlib.contextmanager
-def _restored(tables: Tables, rows: BoolArray | IntArray | None, *, wanted: bool) -> Iterator[None]:
-    """Put the features of some scans back afterwards, if they are to be overwritten."""
-    if not wanted or rows is None:
-        yield
-        return
-    kept = {pooling: table.features[rows] for pooling, table in tables.items()}
-    try:
-        yield
-    finally:
-        for pooling, features in kept.items():
-            tables[pooling].features[rows] = features
-
-
 def blind_activations(
     activations: ActivationTable, own: FeatureTable, given: FeatureTable, folder: Path, *, seed: int
 ) -> ActivationTable:
@@ -241,8 +235,8 @@ def blind_activations(
     activations : ActivationTable
         Of the scans of `own`.
     own, given : FeatureTable
-        The run's, and what `blind` or `reordered` made of it. A scan whose features differ gets
-        one file of values in a random order.
+        The run's, and the same blinded or in another order. A scan whose features differ gets one
+        file of values in a random order.
     folder : Path
         Where that file is written.
     seed : int
@@ -263,39 +257,6 @@ def blind_activations(
     for i in blinded:
         files[i] = garbage
     return dataclasses.replace(found, files=tuple(files))
-
-
-def reordered(
-    tables: Tables, *, rng: np.random.Generator, in_place: IntArray | None = None
-) -> dict[str, FeatureTable]:
-    """Return the tables with their scans in another order, the same in all of them.
-
-    Parameters
-    ----------
-    tables : mapping of str to FeatureTable
-    rng : numpy.random.Generator
-    in_place : ndarray of int64, optional
-        Scans that change places in the tables' own arrays; the others stay. By default all
-        scans change places, in copies.
-    """
-    order = np.arange(len(next(iter(tables.values())).scan_ids))
-    moved = order if in_place is None else in_place
-    order[moved] = rng.permutation(moved)
-    turned = {}
-    for pooling, table in tables.items():
-        features = table.features
-        if in_place is None:
-            features = features[order]
-        else:
-            features[moved] = features[order[moved]]
-        turned[pooling] = FeatureTable(
-            scan_ids=tuple(table.scan_ids[i] for i in order),
-            patient_ids=tuple(table.patient_ids[i] for i in order),
-            scan_sha256=tuple(table.scan_sha256[i] for i in order),
-            features=features,
-            z_mm=table.z_mm[order],
-        )
-    return turned
 
 
 def head_differences(first: FittedModel, second: FittedModel) -> list[Fault]:

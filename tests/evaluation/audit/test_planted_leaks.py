@@ -22,7 +22,7 @@ from mri_transfer.metrics.task import Task
 from mri_transfer.models.features import FeatureTable, ScanFeatures
 from mri_transfer.training.folds import Folds, make_folds
 from mri_transfer.training.settings import FoldSpec
-from tests.audit_records import STEPS, cohort, failed, procedure, records
+from tests.audit_records import STEPS, cohort, failed, procedure, reader, records
 from tests.documents import evaluation_with
 from tests.synthetic import feature_table, folds_of
 
@@ -34,9 +34,9 @@ def _provenance(run: dict) -> set[str]:
 
 def _blinded(refit) -> list[dict]:
     table, folds = cohort()
-    trained = [refit({"max": table}, folds, (one.repeat, one.fold)) for one in folds]
+    trained = [refit(reader(table), folds, (one.repeat, one.fold)) for one in folds]
     return blinded_refit(
-        refit, {"max": table}, folds, trained, labels=("AD", "CN"), n_checked=2, seed=0
+        refit, reader(table), folds, trained, labels=("AD", "CN"), n_checked=2, seed=0
     )
 
 
@@ -67,9 +67,9 @@ def test_a_step_that_sees_the_test_patients_changes_when_they_are_blinded(step, 
 def test_a_head_fitted_on_its_test_patients_changes_when_they_are_blinded() -> None:
     clean = procedure()
 
-    def trained_on_all(tables, folds, place):
+    def trained_on_all(read, folds, place):
         # Nobody is held out: the fold that is asked for does not exist.
-        one = clean(tables, folds, (place[0], -1))
+        one = clean(read, folds, (place[0], -1))
         return dataclasses.replace(one, fold=place[1])
 
     assert "test_patients_blinded" in failed(_blinded(trained_on_all))
@@ -81,7 +81,7 @@ def test_a_threshold_that_says_it_was_chosen_on_the_test_patients_is_caught_by_i
     assert _provenance(run) == set()
     leaky = procedure("threshold")
     run["facts"] = {
-        place: dict(leaky({"max": table}, folds, place).head.facts) for place in run["facts"]
+        place: dict(leaky(reader(table), folds, place).head.facts) for place in run["facts"]
     }
     assert _provenance(run) == {"thresholds_from_training"}
 
