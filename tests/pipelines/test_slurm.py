@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import threading
@@ -38,9 +39,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def _executor(cache: Path) -> SlurmExecutor:
+def _executor(cache: Path, *, time_min: int = 30) -> SlurmExecutor:
     spec = ExecutorSpec(
-        kind="slurm", partition="long", scans_per_job=2, cpus=1, memory_gb=1, time_min=30
+        kind="slurm", partition="long", scans_per_job=2, cpus=1, memory_gb=1, time_min=time_min
     )
     return SlurmExecutor(
         cache=cache, note=lambda _: None, spec=spec, poll_s=0.2, queue_s=1, grace_s=5
@@ -72,6 +73,17 @@ def test_a_job_that_slurm_queues_again_goes_on(cluster: None, tmp_path: Path) ->
     assert found == [f"hang once {first}", "number 1"]
     # The job ends soon after it has written its result.
     wait_for(lambda: not printed("squeue", "--noheader"))
+
+
+def test_a_job_at_its_time_limit_is_queued_again_and_goes_on(cluster: None, tmp_path: Path) -> None:
+    first, notes = tmp_path / "first", list[str]()
+    # The least limit of which notice, 90 s, can be given.
+    executor = dataclasses.replace(_executor(tmp_path / "cache", time_min=2), note=notes.append)
+    jobs = [("hang once", str(first)), ("number", "1")]
+    assert list(executor.map(do_all, jobs)) == [f"hang once {first}", "number 1"]
+    # It was one job, which did not count as dead.
+    assert [note for note in notes if "submitted" in note] == notes
+    assert len(notes) == 1
 
 
 def test_a_run_whose_job_is_killed_makes_what_an_undisturbed_one_makes(
