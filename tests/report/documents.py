@@ -447,6 +447,8 @@ def make_full_audit() -> dict[str, Any]:
          "note": "of one slice", **{name: entry(0.3131 + i / 37) for i, name in enumerate(names)}}
     ]  # fmt: skip
     audit["learning_curve"] = make_learning_curve()
+    # As of a cohort of which some patients are drawn.
+    audit["shortcuts"]["covariates"][0]["within"]["AD"]["n"] = 10
     return audit
 
 

@@ -540,6 +540,10 @@ def test_shortcuts_stand_with_verdict_and_sentence(page: Page) -> None:
     assert unknown[2] == "not defined: | no label has two levels"
 
 
+def test_of_a_sample_the_patients_probed_are_counted(full: Page) -> None:
+    assert full.row("What the features predict", "Age")[1] == "39, 29 of them probed"
+
+
 def test_what_only_the_full_profile_computes_is_said_to_be_absent(page: Page) -> None:
     text = page.texts["robustness"] + page.texts["learning"]
     assert "agreement is not defined, no patient with two scans; 3 needed." in text

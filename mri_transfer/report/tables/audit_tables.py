@@ -99,7 +99,7 @@ def shortcut_table(inputs: ReportInputs) -> Table | None:
         f"({shortcuts.n_permutations} permutations)",
         Column("Covariate", lambda probe: label_of(probe.covariate)),
         Column("Verdict", lambda probe: _VERDICTS[probe.verdict], wide=True),
-        Column("Patients", lambda probe: str(probe.n)),
+        Column("Patients", _patients),
         Column("Predicted from the features", _predicted),
         Column("p", lambda probe: "not tested" if probe.p is None else bare_p(probe.p)),
         Column("Association with the label", _label_association),
@@ -164,6 +164,11 @@ def _faults(check: CheckResult) -> str:
     rest = check.n_found - len(check.found[:_FAULTS])
     more = f"; and {rest} more" if rest > 0 else ""
     return f"{check.n_found} in all:\n{shown}{more}"
+
+
+def _patients(probe: ShortcutProbe) -> str:
+    probed = sum(part.n for part in probe.within.values())
+    return str(probe.n) if probed == probe.n else f"{probe.n}, {probed} of them probed"
 
 
 def _predicted(probe: ShortcutProbe) -> str:
