@@ -27,7 +27,6 @@ from mri_transfer.training.fitted_model import FittedModel
 from mri_transfer.training.folds import Folds
 
 __all__ = [
-    "ReadTables",
     "Refit",
     "blind",
     "blind_activations",
