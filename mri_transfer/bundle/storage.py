@@ -141,10 +141,17 @@ def load_bundle(
     Raises
     ------
     StoreError
-        If anything in it is damaged, changed, missing, added, of another version or not harmless,
-        or if it names an external program and is not signed by `trusted_key`.
+        If there is none; if anything in it is damaged, changed, missing, added, of another version
+        or not harmless; or if it names an external program and is not signed by `trusted_key`.
     """
     where = Path(path)
+    if not where.exists():
+        raise StoreError(
+            "there is no bundle",
+            where=str(where),
+            expected="the folder or the zip of one",
+            remedy="Check the path; `mri-transfer retrain` writes bundles",
+        )
     if where.is_dir():
         return _read(where, trusted_key, digest, runtime or Runtime())
     with tempfile.TemporaryDirectory(prefix="mri-transfer-") as folder:
