@@ -289,7 +289,16 @@ def _sentence(arms: Mapping[ArmName, ArmFigures], inflation: Estimate) -> str:
     nonsense = accuracy("slice_split_permuted_labels")
     return (
         f"With a split by slice this study would have reported a slice accuracy of {leaky:.1f} %. "
-        f"With a split by patient the same head reaches {honest:.1f} %, {inflation.value:.1f} "
-        "percentage points less. With randomly permuted labels the split by slice still gives "
+        f"With a split by patient the same head reaches {honest:.1f} %, "
+        f"{_points(inflation.value)}. With randomly permuted labels the split by slice still gives "
         f"{nonsense:.1f} %."
     )
+
+
+def _points(less: float | None) -> str:
+    """Say by how much the honest accuracy is below the leaky one, or above it in a small cohort."""
+    assert less is not None  # defined as both accuracies are
+    shown = f"{abs(less):.1f}"
+    if shown == "0.0":
+        return "no less"
+    return f"{shown} percentage points {'less' if less > 0 else 'more'}"

@@ -14,7 +14,7 @@ from mri_transfer.core.results import ResultStore
 from mri_transfer.core.threads import at_most_threads
 from mri_transfer.evaluation.audit import stress_test
 from mri_transfer.evaluation.audit.arms import ArmRunner
-from mri_transfer.evaluation.audit.leakage import ARMS, SESSION_ARMS
+from mri_transfer.evaluation.audit.leakage import ARMS, SESSION_ARMS, _points
 from mri_transfer.models.harmonisation import HarmonisationSpec
 from mri_transfer.models.heads import LinearHeadSpec
 from mri_transfer.training.cross_validation import cross_validate
@@ -85,6 +85,19 @@ def test_the_sentence_and_the_points_are_those_of_the_arms() -> None:
     assert result.inflation_points == pytest.approx(leaky - honest)
     assert f"{leaky:.1f} %" in result.sentence
     assert f"{honest:.1f} %" in result.sentence
+
+
+@pytest.mark.parametrize(
+    ("less", "words"),
+    [
+        (8.46, "8.5 percentage points less"),
+        (-8.46, "8.5 percentage points more"),
+        (0.04, "no less"),
+        (-0.04, "no less"),
+    ],
+)
+def test_an_honest_split_may_reach_more_in_a_small_cohort(less: float, words: str) -> None:
+    assert _points(less) == words
 
 
 def test_every_figure_lies_inside_its_interval() -> None:
