@@ -159,7 +159,7 @@ def retrain(
         weights=weights,
         jobs=jobs,
     )
-    _show_updates(console, compared)
+    _show_updates(console, compared, mode=mode)
     if new_seal is None:
         console.print("\nNo new bundle: no update is significantly better.")
     else:
@@ -228,7 +228,7 @@ def _demand_unused(options: Mapping[str, object]) -> None:
         )
 
 
-def _show_updates(console: Console, compared: StrategyComparison) -> None:
+def _show_updates(console: Console, compared: StrategyComparison, *, mode: str) -> None:
     """Print the cross-validated comparison of the updates."""
     document = compared.document
     console.print(
@@ -253,6 +253,8 @@ def _show_updates(console: Console, compared: StrategyComparison) -> None:
             f"({interval}), {verdict}"
         )
     console.print(f"Selected by cross-validation: {document['chosen']}")
+    if mode not in ("auto", document["chosen"]):
+        console.print(f"Made all the same, as --mode says: {mode}")
     if "forgetting" in document:
         _show_forgetting(console, document["forgetting"])
 

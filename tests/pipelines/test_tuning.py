@@ -223,12 +223,14 @@ def test_a_tail_takes_in_a_cohort_and_says_what_it_forgot(
         words += ["--set", "tuning.ewc=10", "--set", "tuning.rehearsal=0.5"]
     assert run_command(*words) == 0
     before, after = load_bundle(packed_tail), load_bundle(tmp_path / "b2")
-    meter = json.loads((tmp_path / "run" / "update.json").read_text())["forgetting"]
+    update = json.loads((tmp_path / "run" / "update.json").read_text())
+    meter = update["forgetting"]
     same = {
         name: np.array_equal(values, after.tail.tensors.get(name))
         for name, values in before.tail.tensors.items()
     }
     said = capsys.readouterr().out
+    assert (f"as --mode says: {mode}" in said) == (update["chosen"] != mode)
     assert list(meter["distances"]) == ["block4_pool", "head"]
     if mode == "tune":
         guards = {"l2_sp": 0.01, "ewc": 10.0, "rehearsal": 0.5, "n_rehearsed": 4}
