@@ -95,6 +95,7 @@ def test_maps_come_without_the_trunk(
     assert found.maps.tobytes() == wanted.maps.tobytes()
 
 
+@pytest.mark.slow
 def test_a_cache_from_before_passes_the_trunk_once_and_ends_with_the_same_bytes(
     finished: RunOutcome, explained: Workspace, small_job: SmallJob, tmp_path: Path
 ) -> None:

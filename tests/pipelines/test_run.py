@@ -135,6 +135,7 @@ def test_records_name_inputs_outputs_specs_versions_and_seed(finished: RunOutcom
         assert all(len(digest) == 64 for digest in record["outputs"].values())
 
 
+@pytest.mark.slow
 def test_a_second_run_from_an_empty_cache_gives_the_same_bytes(
     small_job: SmallJob, finished: RunOutcome, tmp_path: Path
 ) -> None:
@@ -266,6 +267,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         open_run(tmp_path)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_with_the_same_bytes(
     small_job: SmallJob, pristine: Workspace, tmp_path: Path
 ) -> None:
