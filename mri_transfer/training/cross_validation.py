@@ -61,20 +61,20 @@ def cross_validate(
     CrossValidation
     """
     outer = [fold for fold in folds if only is None or (fold.repeat, fold.fold) in only]
-    whole = data() if callable(data) else data
-    zones = None if fit else fitted_zones(estimator, whole)
-    fitted = whole if zones is None else zone_means(whole, zones)
-    if zones is not None and callable(data):
-        del whole
+    read = data if callable(data) else lambda: data
+    fitted = read()
+    zones = None if fit else fitted_zones(estimator, fitted)
+    if zones is not None:
+        fitted = zone_means(fitted, zones)
     results = [*fit_folds(estimator, fitted, outer, seed=seed, progress=progress, fit=fit)]
     if zones is not None:
-        whole = data() if callable(data) else data
+        whole = read()
         results = [at_heights(one, whole) for one in results]
     patients, slices = prediction_tables(
         [one.held_out for one in results],
-        whole.labels,
-        positive_label=whole.positive,
-        negative_label=whole.negative,
+        fitted.labels,
+        positive_label=fitted.positive,
+        negative_label=fitted.negative,
     )
     return CrossValidation(
         trained=tuple(one.fit.model for one in results),

@@ -65,6 +65,7 @@ def labelled_features(
     tables: Mapping[str, FeatureTable],
     folds: Folds,
     *,
+    positive: str | None = None,
     activations: ActivationTable | None = None,
     instances: bool = True,
 ) -> LabelledFeatures:
@@ -75,21 +76,22 @@ def labelled_features(
     context : Context
     tables : mapping of str to FeatureTable
     folds : Folds
+    positive : str, optional
+        The label to be told from the other one; by default the configured positive label.
     activations : ActivationTable, optional
     instances : bool
         Whether the run's instances are among it, which have features of its own trunk only.
     """
     workspace, config = context.workspace, context.config
-    labels = config.labels
     data = LabelledFeatures.of_folds(
         tables,
         folds,
-        labels.positive,
+        positive or config.labels.positive,
         covariates=covariates_of(workspace, config),
         activations=activations,
     )
     found = read_instances(context) if instances else None
-    return data.with_instances(found and found.against(labels.positive, labels.others))
+    return data.with_instances(found and found.against(data.positive, data.negative))
 
 
 def tail_plan(context: Context) -> TailPlan | None:
@@ -160,16 +162,8 @@ def _read_data(context: Context, two: Folds, positive: str) -> LabelledFeatures:
     workspace, config = context.workspace, context.config
     tables = read_feature_tables(workspace, config)
     scans = next(iter(tables.values())).scan_ids
-    data = LabelledFeatures.of_folds(
-        tables,
-        two,
-        positive,
-        covariates=covariates_of(workspace, config),
-        activations=read_activations(workspace, config, scans),
-    )
-    instances = read_instances(context)
-    others = next(label for label in two.labels if label != positive)
-    return data.with_instances(instances and instances.against(positive, others))
+    activations = read_activations(workspace, config, scans)
+    return labelled_features(context, tables, two, positive=positive, activations=activations)
 
 
 def _cross_validate(context: Context, folds: Folds, positive: str, others: str) -> CrossValidation:
